@@ -1,0 +1,180 @@
+"""The configuration model: everything but the plugins' own fields, with its defaults and its user manual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgerouter.sink import Sink, SinkConfig
+from edgerouter.source import Source, SourceConfig
+from edgerouter.units import ByteSize, Duration
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values do not change, the docstrings are the manual."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class BatchPolicy(Section):
+    """How messages are gathered for one write; always clipped to the service's own limits."""
+
+    max_messages: int = Field(default=1000, ge=1)
+    """Most messages in one write."""
+    max_bytes: ByteSize = Field(default=1024 * 1024, ge=1)
+    """Most bytes in one write, as the sink counts them."""
+    linger: Duration = 0.0
+    """How long a batch may wait to fill, from its first message. With 0 a batch still fills while it waits behind another."""
+
+
+class RetryPolicy(Section):
+    """How a failed write is tried again: exponential back-off with full jitter."""
+
+    first_delay: Duration = 0.5
+    """Upper bound of the first delay; it doubles with each attempt."""
+    max_delay: Duration = 60.0
+    """Upper bound of every delay. A longer wait that the service asks for is honoured."""
+    give_up_after: Duration | None = None
+    """Dead-letter a message that could not be delivered for this long; never by default."""
+    plugin_bug_attempts: int = Field(default=5, ge=1)
+    """Attempts after an exception that a sink should not raise, before the message is isolated and dead-lettered."""
+
+
+class RatePolicy(Section):
+    """An upper bound of the drain rate, so that a backlog does not fill the uplink."""
+
+    messages: float | None = Field(default=None, gt=0)
+    """Messages a second."""
+    bytes: ByteSize | None = Field(default=None, ge=1)
+    """Bytes a second, as the sink counts them."""
+
+
+class SinkPolicies(Section):
+    """What every sink has, whatever its type."""
+
+    topics: tuple[str, ...] = ("#",)
+    """MQTT topic filters, with `+` and `#`; a message that matches any of them goes to this sink."""
+    batch: BatchPolicy = BatchPolicy()
+    """How messages are gathered for one write."""
+    concurrency: int = Field(default=1, ge=1, le=1000)
+    """Writes in flight at once; 1 keeps the order of all messages, more keep it only within what the sink orders by."""
+    timeout: Duration = Field(default=30.0, gt=0)
+    """Time that one write may take; then it counts as failed with an unknown outcome and is tried again."""
+    retry: RetryPolicy = RetryPolicy()
+    """How a failed write is tried again."""
+    drain: Literal["fifo", "live_first"] = "fifo"
+    """After an outage: in order, or live messages first and the backlog in the background."""
+    backlog_share: float = Field(default=0.5, gt=0, lt=1)
+    """With `drain: live_first`: the share of batches that goes to the backlog while live messages wait too."""
+    start: Literal["now", "oldest"] = "now"
+    """Where a sink that is new to the spool starts: at new messages, or at the oldest one the spool still holds."""
+    rate: RatePolicy = RatePolicy()
+    """An upper bound of the drain rate."""
+
+
+class RetainPolicy(Section):
+    """How long delivered messages stay in the spool for replay; nothing by default."""
+
+    age: Duration = 0.0
+    """Keep delivered messages this long."""
+    bytes: ByteSize = 0
+    """Keep at most this much of delivered messages; room is given up first when the spool fills."""
+
+
+class SpoolConfig(Section):
+    """The store between the broker and the sinks."""
+
+    type: Literal["sqlite", "memory"] = "sqlite"
+    """`sqlite` is durable: a message is acknowledged once it is on disk. `memory` holds nothing over a restart: a message is
+    acknowledged once every sink has settled it."""
+    path: Path = Path("/var/lib/edgerouter")
+    """Folder of the spool; made if it is missing. One router per folder."""
+    max_bytes: ByteSize = Field(default=1024**3, ge=1024 * 1024)
+    """Most bytes of the spool on disk (or in memory)."""
+    max_messages: int | None = Field(default=None, ge=1)
+    """Most messages in a `memory` spool."""
+    min_free_bytes: ByteSize = 64 * 1024**2
+    """The spool counts as full when the file system has less free than this."""
+    on_full: Literal["block", "drop_oldest", "drop_newest"] = "block"
+    """What gives way when the spool is full. `block` stops acknowledging, so the broker keeps what it can; the others count each loss."""
+    retain: RetainPolicy = RetainPolicy()
+    """Keep delivered messages for replay."""
+    commit_interval: Duration = Field(default=0.02, le=10)
+    """Least time between two commits under load; a message that comes in after a quiet time is committed at once."""
+    synchronous: Literal["full", "normal"] = "full"
+    """`full` survives a power cut; `normal` survives a crash of the process and may lose the last commits at a power cut."""
+    cache_bytes: ByteSize = 16 * 1024**2
+    """Recent messages kept in memory, so that sinks that keep up never read the disk."""
+    dead_letter_bytes: ByteSize = 64 * 1024**2
+    """Most bytes of dead letters; beyond it the oldest are dropped and counted."""
+
+
+class AdminConfig(Section):
+    """The control interface; it is always on a Unix socket in the spool folder."""
+
+    listen: str | None = None
+    """Also listen on this TCP address, for example `127.0.0.1:8080`."""
+
+
+class LogConfig(Section):
+    """What the router logs to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is written."""
+    format: Literal["auto", "console", "json"] = "auto"
+    """`auto` is readable on a terminal and JSON elsewhere."""
+
+
+class ShutdownConfig(Section):
+    """What happens at SIGTERM and SIGINT."""
+
+    grace: Duration = 10.0
+    """Time to deliver what is in the spool; the rest stays there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredSink:
+    """One sink of the configuration."""
+
+    name: str
+    type: str
+    plugin: type[Sink[Any]]
+    policies: SinkPolicies
+    config: SinkConfig
+    """The plugin's own fields, with references to secret stores still unresolved."""
+    raw: Mapping[str, Any]
+    """The plugin's own fields as written, `${env:}` and `${file:}` resolved; what `config` is made from."""
+    digest: str
+    """Changes when, and only when, anything of this sink's configuration changes; holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredSource:
+    """One source of the configuration."""
+
+    name: str
+    type: str
+    plugin: type[Source[Any]]
+    config: SourceConfig
+    raw: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """A whole, valid configuration."""
+
+    sources: tuple[ConfiguredSource, ...]
+    sinks: tuple[ConfiguredSink, ...]
+    spool: SpoolConfig
+    admin: AdminConfig
+    log: LogConfig
+    shutdown: ShutdownConfig
+    host: str
+    """The device's name; the host name unless the file says `host:`."""
+    file: Path | None
+    """Where it was read from; `None` = environment only."""

@@ -1,0 +1,88 @@
+"""Every error that edgerouter raises, grouped by what happens next.
+
+```
+EdgerouterError
+├── ConfigurationError          the router does not start: one line per problem, exit code 2
+│   └── PluginError             a plugin is missing, broken, or installed twice
+├── SourceUnavailable           the source is opened again after a back-off, for ever
+├── SinkUnavailable             the same messages are written again after a back-off, for ever
+│   ├── SinkThrottled           ... and the service asked for less: wait longer, send less at once
+│   └── SinkUnauthorized        ... and somebody must act: credentials, permission, or a missing destination
+├── MessageRejected             this message goes to the dead letters, the others go on
+└── SpoolError                  the spool cannot do what was asked
+    ├── SpoolFull               no room: `on_full` decides, or the disk has no space; goes on when there is room
+    ├── SpoolReadOnly           the file system takes no writes just now; goes on when it does
+    └── SpoolUnusable           not a spool of ours, locked by another router, or of a newer version: exit code 2
+```
+
+Any other exception out of a plugin is a bug in the plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class EdgerouterError(Exception):
+    """The root of the tree above."""
+
+
+class ConfigurationError(EdgerouterError):
+    """The configuration cannot be used.
+
+    Args:
+        problems: one complete line each, such as `edgerouter.yaml:7:22: sinks.alerts.batch.linger: not a duration`.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems: Sequence[str] = problems
+
+
+class PluginError(ConfigurationError):
+    """A plugin that the configuration names is missing, broken, or installed twice."""
+
+
+class SourceUnavailable(EdgerouterError):
+    """The source cannot deliver now: network, refused credentials, a service that is down."""
+
+
+class SinkUnavailable(EdgerouterError):
+    """The service cannot take anything now: network, 5xx, time-out. The messages are kept and tried again.
+
+    Args:
+        reason: what is broken, for the operator; never holds a secret.
+        retry_after: seconds that the service asked to wait, where it told.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class SinkThrottled(SinkUnavailable):
+    """The service asks for less: 429, ServerBusy, SlowDown, an exhausted quota."""
+
+
+class SinkUnauthorized(SinkUnavailable):
+    """401, 403, 404: an expired key, a missing permission, a deleted destination. Somebody must act; nothing is lost."""
+
+
+class MessageRejected(EdgerouterError):
+    """The service will never take this message: too large, malformed, not allowed there."""
+
+
+class SpoolError(EdgerouterError):
+    """The spool cannot do what was asked."""
+
+
+class SpoolFull(SpoolError):
+    """There is no room: the spool's own bound, the free-space guard, or the disk itself (ENOSPC)."""
+
+
+class SpoolReadOnly(SpoolError):
+    """The file system takes no writes just now."""
+
+
+class SpoolUnusable(SpoolError):
+    """The folder holds something else, is in use by another router, cannot be written, or is of a newer version."""

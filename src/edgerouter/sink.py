@@ -1,0 +1,116 @@
+"""The sink contract: what a plugin writes to deliver messages to a service.
+
+Life cycle, in order: the class is loaded, its `Config` is validated, `open` is entered, `limits` is read,
+`write` is called any number of times, `open` is left. If `write` keeps failing the router may leave `open` and enter it again
+with a freshly resolved configuration. Up to `concurrency` calls of `write` run at once (1 unless the user says more);
+everything runs on one event loop.
+
+The router owns reading, batching, concurrency, time-outs, back-off, bisection, dead letters, metrics and drain.
+A sink only makes the call: it never retries, never buffers, never logs, and switches its SDK's own retries off.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from edgerouter.errors import MessageRejected, SinkUnavailable
+from edgerouter.message import Message
+
+
+class SinkConfig(BaseModel):
+    """Base of a sink's configuration. A docstring under every field is the user manual; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+ConfigT = TypeVar("ConfigT", bound=SinkConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The service's hard limits for one `write`; `None` = no limit. The router clips the user's `batch` to them."""
+
+    max_messages: int | None = None
+    max_bytes: int | None = None
+    """Sum of `size_of` over one batch."""
+    max_message_bytes: int | None = None
+    """Largest `size_of` of one message; a larger one is dead-lettered for this sink without being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One message of a batch that was not taken."""
+
+    index: int
+    """Its place in the batch, from 0."""
+    error: SinkUnavailable | MessageRejected
+
+
+@dataclass(frozen=True, slots=True)
+class SinkContext:
+    """What the router tells a sink when it opens it."""
+
+    name: str
+    """The sink's name in the configuration."""
+    host: str
+    """The device's name, for object keys and client ids."""
+    spool: str
+    """Id of the spool, the first part of every message id."""
+
+
+class Sink(ABC, Generic[ConfigT]):
+    """A connected sink. An object exists only while its client is open."""
+
+    Config: ClassVar[type[Any]]
+    """The plugin's own fields, a subclass of `SinkConfig`."""
+
+    stable_batches: ClassVar[bool] = False
+    """True for object stores: the router stores a batch's boundaries before the first `write`, so that a retry,
+    even after a crash, writes the same messages in the same batch and the same object can be written again."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, config: ConfigT, context: SinkContext) -> AbstractAsyncContextManager[Self]:
+        """Connect, yield the sink, close on exit.
+
+        Raises:
+            SinkUnavailable: the service cannot be reached, or does not let us in; tried again with back-off.
+        """
+
+    @property
+    def limits(self) -> Limits:
+        """The service's limits, read from the service while opening where it tells."""
+        return Limits()
+
+    def size_of(self, message: Message) -> int:
+        """Bytes that this message adds to a request, attributes included."""
+        return len(message.payload)
+
+    def partition_of(self, message: Message) -> Hashable:
+        """What all messages of one `write` have in common: an object's key prefix, a partition key. Default: nothing."""
+        return None
+
+    def order_of(self, message: Message) -> Hashable:
+        """Messages of equal value are never in two writes at once, so that their order is kept when `concurrency` > 1.
+
+        Default: the partition. `None` promises no order.
+        """
+        return self.partition_of(message)
+
+    @abstractmethod
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        """Send these messages now; return those that were not taken (none: all are delivered).
+
+        `batch` is never empty and never over `limits`. It may be called again with any subset, and keeps nothing between calls.
+        It may raise instead when the whole batch shares one fate.
+
+        Raises:
+            SinkUnavailable: nothing was taken, or nobody knows; all are tried again.
+            MessageRejected: at least one message can never be taken; the router finds it by bisection.
+        """

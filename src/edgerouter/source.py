@@ -1,0 +1,90 @@
+"""The source contract: what a plugin writes to bring messages in.
+
+Life cycle, in order: the class is loaded, its `Config` is validated, `open` is entered, `deliveries` is iterated once,
+`open` is left. When `deliveries` raises `SourceUnavailable`, the router opens the source again after a back-off.
+
+The router asks for the next delivery only when it can store one. Until then the source gathers: a delivery is everything that
+has come in since the last one, so that one commit takes many messages. A source bounds what it holds: it stops reading, or, where
+the protocol has no flow control (MQTT QoS 0), drops and counts with `SourceContext.dropped`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from edgerouter.message import Message
+
+
+class SourceConfig(BaseModel):
+    """Base of a source's configuration. A docstring under every field is the user manual; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+ConfigT = TypeVar("ConfigT", bound=SourceConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Messages read together, and how to tell their sender that they are safe."""
+
+    messages: Sequence[Message]
+    acknowledge: Callable[[], None]
+    """Called once, after the messages are safe, in the order of the deliveries. Does nothing on a connection that is gone."""
+    receipt: bytes = b""
+    """Kept by the spool beside the messages until they are acknowledged, and given back after a crash in
+    `SourceContext.unacknowledged`, so that the source can tell a redelivered message from a new one."""
+
+
+class Dropped(Protocol):
+    """Counts messages that the source had to drop because nobody can hold them."""
+
+    def __call__(self, topic: str, messages: int, reason: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContext:
+    """What the router tells a source when it opens it."""
+
+    name: str
+    """The source's name in the configuration."""
+    host: str
+    """The device's name, for client ids."""
+    spool: str
+    """Id of the spool; stable over restarts, so good for a client id that must be stable and unique."""
+    hurry: Callable[[], None]
+    """The sender waits for acknowledgements before it sends more: commit now what there is, without waiting to gather."""
+    dropped: Dropped
+    connected: Callable[[bool, str], None]
+    """Tell the router whether the source is connected, and why not; for status and readiness."""
+    unacknowledged: Sequence[Delivery] = ()
+    """Deliveries that the spool holds and whose acknowledgement may not have reached the sender, oldest first."""
+
+
+class Source(ABC, Generic[ConfigT]):
+    """A source. An object exists only while it is open."""
+
+    Config: ClassVar[type[Any]]
+    """The plugin's own fields, a subclass of `SourceConfig`."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, config: ConfigT, context: SourceContext) -> AbstractAsyncContextManager[Self]:
+        """Make the source ready and close it on exit. Does not fail because the other side is down."""
+
+    @abstractmethod
+    def deliveries(self) -> AsyncIterator[Delivery]:
+        """Yield what comes in, reconnecting for ever by itself where the protocol has a session, until cancelled.
+
+        Raises:
+            SourceUnavailable: cannot go on; the router opens the source again after a back-off.
+        """
+
+    def stop(self) -> None:  # noqa: B027  (a source with nothing to stop needs none)
+        """Take in nothing more: `deliveries` yields what has come in, then ends. Acknowledgements still work until `open` is left."""

@@ -1,0 +1,163 @@
+"""What the pipeline sees of a spool: append, a reader per sink, settle, dead-letter. SQLite and memory are two such spools.
+
+Everything here runs on the event loop. A spool may use threads behind it; nothing here blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from edgerouter.message import Message
+from edgerouter.source import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A sink's account: `matched = delivered + dead_lettered + dropped + pending`, at every moment, over restarts."""
+
+    matched: int = 0
+    delivered: int = 0
+    dead_lettered: int = 0
+    dropped: int = 0
+
+    @property
+    def pending(self) -> int:
+        """Messages that this sink has still to settle."""
+        return self.matched - self.delivered - self.dead_lettered - self.dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a sink reads the spool."""
+
+    sink: str
+    filters: tuple[str, ...]
+    """Topic filters as configured; a change of them is noticed by comparing with what the spool remembers."""
+    matches: Callable[[str], bool]
+    """Whether the sink wants a topic; cached, cheap enough to call per message."""
+    start: Literal["now", "oldest"] = "now"
+    drain: Literal["fifo", "live_first"] = "fifo"
+    backlog_share: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a message goes to the dead letters."""
+
+    message: Message
+    reason: str
+    error: str
+    """Name of the error class."""
+    attempts: int
+    first_attempt: int
+    """Nanoseconds since 1970-01-01 UTC."""
+    config_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStatus:
+    """A spool's numbers, for status, metrics and readiness."""
+
+    type: str
+    id: str
+    state: Literal["ok", "full", "read_only", "failing"]
+    reason: str
+    """Why it is not `ok`; empty when it is."""
+    messages: int
+    """Messages held: pending for some sink, or retained."""
+    bytes: int
+    """Bytes used, of the file or of memory."""
+    max_bytes: int
+    free_bytes: int | None
+    first_sequence: int
+    last_sequence: int
+    written_bytes: int
+    """Bytes of chunks written since the start."""
+    commits: int
+    quarantined_chunks: int
+    quarantined_messages: int
+    dead_letters: int
+    dead_letter_bytes: int
+    orphans: tuple[str, ...]
+    """Sinks that are no longer configured and still hold a position."""
+
+
+class Reader(Protocol):
+    """One sink's position in the spool, and its account. Used by one runner only."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def oldest_pending_at(self) -> int | None:
+        """`received_at` of the oldest pending message as far as it is known without reading the disk, ns; `None` if none is pending."""
+
+    async def wait(self) -> None:
+        """Return as soon as `take` would give something."""
+
+    def take(self, max_messages: int) -> list[Message]:
+        """The next messages that the sink wants and that were not taken yet, in order; empty when none is ready in memory just now
+        (then `wait`). What is taken stays pending until it is settled."""
+
+    def give_back(self, messages: Sequence[Message]) -> None:
+        """Taken but not settled: they will be taken again, in order."""
+
+    def delivered(self, messages: Sequence[Message]) -> None:
+        """Settle as delivered. Takes effect at once in memory and with the next commit on disk."""
+
+    def dropped(self, messages: Sequence[Message], reason: str) -> None:
+        """Settle as dropped by a policy that the user chose."""
+
+    async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
+        """Settle as dead-lettered; returns when the letters are safe."""
+
+    async def keep_batch(self, messages: Sequence[Message]) -> None:
+        """Remember that these messages form one batch; returns when that is on disk. Forgotten when all of them are settled."""
+
+    async def kept_batches(self) -> list[list[Message]]:
+        """The remembered batches that are not settled, oldest first, of an earlier run; they count as taken from now on."""
+
+
+class Spool(Protocol):
+    """A bounded log shared by all sinks."""
+
+    @property
+    def id(self) -> str:
+        """Unique for ever; the first part of every message id."""
+
+    @property
+    def status(self) -> SpoolStatus: ...
+
+    @property
+    def drops(self) -> Mapping[tuple[str, str, str], int]:
+        """Messages dropped, by (sink, or "" before routing; first topic level; reason)."""
+
+    def count_dropped(self, topic: str, messages: int, reason: str) -> None:
+        """Count messages that a source had to drop."""
+
+    async def append(self, source: str, delivery: Delivery, wanted: Mapping[str, int]) -> None:
+        """Take a delivery; returns when it is taken, waiting for room where `on_full` says `block`.
+
+        `wanted` says how many of its messages each sink wants. The spool calls `delivery.acknowledge` when the messages are safe,
+        in the order of the calls to `append`: SQLite before `append` returns, memory once every sink has settled them.
+        """
+
+    def unacknowledged(self, source: str) -> Sequence[Delivery]:
+        """Deliveries with a receipt, of an earlier run, whose acknowledgement may not have reached the sender; oldest first."""
+
+    async def attach(self, route: Route) -> Reader:
+        """Open a sink's position, or make one."""
+
+    async def detach(self, sink: str) -> None:
+        """The sink is gone from the configuration; its position stays until `forget`, or until room is needed."""
+
+    async def forget(self, sink: str) -> None:
+        """Give up the position of a detached sink."""
+
+    async def flush(self) -> None:
+        """Return when everything settled so far is on disk."""
+
+    async def close(self) -> None:
+        """Flush and close."""
