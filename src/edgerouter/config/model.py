@@ -141,7 +141,6 @@ class ConfiguredSink:
     """One sink of the configuration."""
 
     name: str
-    type: str
     plugin: type[Sink[Any]]
     policies: SinkPolicies
     config: SinkConfig
@@ -150,6 +149,8 @@ class ConfiguredSink:
     """The plugin's own fields as written, `${env:}` and `${file:}` resolved; what `config` is made from."""
     digest: str
     """Changes when, and only when, anything of this sink's configuration changes; holds no secret."""
+    type: str
+    """The name of the plugin, as written in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +158,11 @@ class ConfiguredSource:
     """One source of the configuration."""
 
     name: str
-    type: str
     plugin: type[Source[Any]]
     config: SourceConfig
     raw: Mapping[str, Any]
     digest: str
+    type: str
 
 
 @dataclass(frozen=True, slots=True)
