@@ -1,0 +1,109 @@
+"""MQTT topic filters: whether a filter is one, and which topics it matches (MQTT 5.0, 4.7 and 4.8.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+MAX_BYTES: Final = 65_535
+"""Longest topic or filter: an MQTT string has a length of two bytes (MQTT 5.0, 1.5.4)."""
+
+_SHARE: Final = "$share"
+
+
+def check_filter(text: str) -> str:
+    """Return the filter unchanged.
+
+    Raises:
+        ValueError: a broker would refuse it, with the reason.
+    """
+    if not text:
+        raise ValueError("a topic filter is not empty")
+    if "\0" in text:
+        raise ValueError("a topic filter holds no NUL character")
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("a topic filter holds no lone surrogates") from None
+    if length > MAX_BYTES:
+        raise ValueError(f"a topic filter has at most {MAX_BYTES} bytes, this one has {length}")
+    levels = text.split("/")
+    if levels[0] == _SHARE:
+        _check_share(levels, text)
+        levels = levels[2:]
+    for place, level in enumerate(levels):
+        if "#" in level and level != "#":
+            raise ValueError(f"'#' stands alone in its level, in {text!r}")
+        if level == "#" and place != len(levels) - 1:
+            raise ValueError(f"'#' is the last level, in {text!r}")
+        if "+" in level and level != "+":
+            raise ValueError(f"'+' stands alone in its level, in {text!r}")
+    return text
+
+
+def _check_share(levels: list[str], text: str) -> None:
+    if len(levels) < 3 or not levels[1] or levels[2:] == [""]:
+        raise ValueError(f"a shared subscription is $share/GROUP/FILTER, not {text!r}")
+    if "+" in levels[1] or "#" in levels[1]:
+        raise ValueError(f"the group of a shared subscription holds no wildcards, in {text!r}")
+
+
+TopicFilter = Annotated[str, AfterValidator(check_filter)]
+"""A field that holds an MQTT topic filter."""
+
+
+def split_share(topic_filter: str) -> tuple[str | None, str]:
+    """The group of a shared subscription (`None` = not shared) and the filter that decides what matches."""
+    if topic_filter.startswith(_SHARE + "/"):
+        _, group, rest = topic_filter.split("/", 2)
+        return group, rest
+    return None, topic_filter
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether a broker would send this topic to a subscriber of this (valid) filter."""
+    return re.fullmatch(_pattern(topic_filter), topic, re.DOTALL) is not None
+
+
+def _pattern(topic_filter: str) -> str:
+    levels = split_share(topic_filter)[1].split("/")
+    # a wildcard in the first level does not match the broker's own topics ($SYS and the like)
+    guard = r"(?!\$)" if levels[0] in ("#", "+") else ""
+    if levels == ["#"]:
+        return guard + ".*"
+    # `sport/#` matches its parent `sport` too
+    tail = "(?:/.*)?" if levels[-1] == "#" else ""
+    if tail:
+        levels.pop()
+    return guard + "/".join("[^/]*" if level == "+" else re.escape(level) for level in levels) + tail
+
+
+class Matcher:
+    """Whether any of some filters matches a topic; remembers its answers, because devices repeat their topics.
+
+    Args:
+        filters: valid filters; none match nothing.
+        remember: most topics remembered, so that an endless stream of new topics does not fill the memory.
+    """
+
+    __slots__ = ("_compiled", "_remember", "_seen")
+
+    def __init__(self, filters: Iterable[str], *, remember: int = 10_000) -> None:
+        patterns = [_pattern(topic_filter) for topic_filter in filters]
+        # (?!) never matches
+        self._compiled = re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or "(?!)", re.DOTALL)
+        self._seen: dict[str, bool] = {}
+        self._remember = remember
+
+    def __call__(self, topic: str) -> bool:
+        seen = self._seen
+        known = seen.get(topic)
+        if known is None:
+            if len(seen) >= self._remember:
+                # starting over is rare and cheaper than keeping an order of use with each message
+                seen.clear()
+            known = seen[topic] = self._compiled.fullmatch(topic) is not None
+        return known
