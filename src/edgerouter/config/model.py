@@ -29,6 +29,10 @@ class BatchPolicy(Section):
     """Most bytes in one write, as the sink counts them."""
     linger: Duration = 0.0
     """How long a batch may wait to fill, from its first message. With 0 a batch still fills while it waits behind another."""
+    max_partitions: int = Field(default=1000, ge=1)
+    """Batches that may fill at the same time, where a sink keeps partitions apart; beyond it the fullest is written early."""
+    max_buffered_bytes: ByteSize = Field(default=32 * 1024**2, ge=1)
+    """Most bytes in all filling batches together; beyond it the fullest is written early."""
 
 
 class RetryPolicy(Section):

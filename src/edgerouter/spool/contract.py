@@ -101,6 +101,9 @@ class Reader(Protocol):
         """The next messages that the sink wants and that were not taken yet, in order; empty when none is ready in memory just now
         (then `wait`). What is taken stays pending until it is settled."""
 
+    def is_pending(self, message: Message) -> bool:
+        """Whether the message is not settled yet."""
+
     def give_back(self, messages: Sequence[Message]) -> None:
         """Taken but not settled: they will be taken again, in order."""
 

@@ -1,0 +1,291 @@
+"""Delivery: write one batch until every message of it is settled: delivered, dead-lettered, or given back at the end of the run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import structlog
+
+from edgerouter.config.model import ConfiguredSink, RetryPolicy
+from edgerouter.errors import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.message import Message
+from edgerouter.pipeline.backoff import full_jitter
+from edgerouter.pipeline.batch import Batch
+from edgerouter.pipeline.gate import Gate
+from edgerouter.pipeline.rate import RateLimit
+from edgerouter.sink import Sink
+from edgerouter.spool.contract import Reader, Rejection
+
+log = structlog.get_logger("edgerouter.delivery")
+
+LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3600.0, 86400.0)
+"""Seconds."""
+
+ATTEMPTS_BEFORE_REOPEN = 3
+"""Failed attempts for want of credentials, permission or destination, before the sink is opened anew."""
+
+State = Literal["starting", "ok", "retrying", "throttled", "unauthorized", "stopped"]
+
+
+class ReopenSink(Exception):
+    """Not an error: asks the runner to leave `open` and enter it again, with secrets read anew."""
+
+
+@dataclass(slots=True)
+class DeliveryStatus:
+    """A sink's numbers since the start."""
+
+    state: State = "starting"
+    last_error: str = ""
+    last_error_at: float | None = None
+    """Wall-clock seconds."""
+    last_delivery_at: float | None = None
+    """Wall-clock seconds."""
+    writes: int = 0
+    failed_writes: int = 0
+    written_messages: int = 0
+    """Messages handed to `write`, retries included."""
+    written_bytes: int = 0
+    """As the sink counts them, retries included."""
+    throttled_seconds: float = 0.0
+    latency: float = 0.0
+    """Seconds from the receipt of the oldest message of the last batch to its delivery, by the wall clock."""
+    latency_buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS) + 1))
+    """Messages by the age at delivery of their batch's oldest; the bounds are `LATENCY_BOUNDS`, the last one is infinite."""
+    latency_sum: float = 0.0
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """What is known of the messages of one batch, for their retries and their dead letters."""
+
+    started: float
+    """Monotonic seconds."""
+    started_at: int
+    """Nanoseconds since 1970-01-01 UTC."""
+    count: int = 0
+    bugs: int = 0
+
+
+class Delivery:
+    """Writes batches of one sink: retry, bisection, dead letters; shared by all lanes of the sink."""
+
+    def __init__(self, configured: ConfiguredSink, reader: Reader, status: DeliveryStatus) -> None:
+        policies = configured.policies
+        self._name = configured.name
+        self._digest = configured.digest
+        self._timeout = policies.timeout
+        self._retry: RetryPolicy = policies.retry
+        self._reader = reader
+        self._status = status
+        self._bug_logged = False
+        self._gate = Gate(policies.concurrency)
+        self._rate = RateLimit(policies.rate, time.monotonic) if policies.rate.messages or policies.rate.bytes else None
+
+    async def deliver(self, sink: Sink[Any], batch: Batch) -> None:
+        """Settle every message of a batch.
+
+        Raises:
+            ReopenSink: the sink should be opened anew; what is not settled was given back.
+        """
+        attempts = _Attempts(time.monotonic(), time.time_ns())
+        if batch.too_large:
+            limit = sink.limits.max_message_bytes or sink.limits.max_bytes
+            reason = MessageRejected(f"{batch.size} bytes are over this sink's limit of {limit} bytes a message")
+            await self._dead_letter(batch.messages, reason, attempts)
+            return
+        pending = batch.messages
+        try:
+            if sink.stable_batches and not batch.kept:
+                await self._reader.keep_batch(pending)
+                batch.kept = True
+            while pending:
+                pending, cause = await self._write(sink, pending, attempts)
+                if cause is not None and pending:
+                    pending = await self._after_failure(pending, cause, attempts)
+        except (asyncio.CancelledError, ReopenSink):
+            batch.messages = pending
+            raise
+
+    async def _write(
+        self, sink: Sink[Any], messages: list[Message], attempts: _Attempts
+    ) -> tuple[list[Message], SinkUnavailable | None]:
+        """One attempt: settle what can be, return what is left and why."""
+        try:
+            failures = await self._call(sink, messages, attempts)
+        except SinkUnavailable as error:
+            return messages, error
+        except MessageRejected as error:
+            return await self._bisect(sink, messages, error, attempts)
+        except Exception as error:  # noqa: BLE001  (whatever a plugin raises must not end the router)
+            return await self._plugin_bug(sink, messages, error, attempts)
+        if not failures:
+            self._delivered(messages)
+            return [], None
+        return await self._settle_partly(messages, failures, attempts)
+
+    async def _call(self, sink: Sink[Any], messages: list[Message], attempts: _Attempts) -> Sequence[_FailureOf]:
+        """Call the sink's `write` within the rate, the gate and the time-out, and check what it answers."""
+        size = sum(map(sink.size_of, messages))
+        if self._rate is not None:
+            await self._rate.acquire(len(messages), size)
+        status = self._status
+        async with self._gate:
+            attempts.count += 1
+            status.writes += 1
+            status.written_messages += len(messages)
+            status.written_bytes += size
+            try:
+                failures = await self._bounded(sink.write(messages))
+            except BaseException:
+                status.failed_writes += 1
+                raise
+        by_index = {}
+        for failure in failures:
+            if not 0 <= failure.index < len(messages):
+                raise TypeError(f"write() returned a failure with index {failure.index} for a batch of {len(messages)}")
+            if not isinstance(failure.error, SinkUnavailable | MessageRejected):
+                raise TypeError(f"write() returned a failure with {type(failure.error).__name__}, not one of the contract's errors")
+            by_index[failure.index] = failure.error
+        if by_index:
+            status.failed_writes += 1
+        return sorted(by_index.items())
+
+    async def _bounded(self, write: Any) -> Any:
+        """Await a write, for at most the time-out; a cancellation that is not ours is a failure of the sink."""
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task is not None else 0
+        try:
+            async with asyncio.timeout(self._timeout) as limit:
+                return await write
+        except TimeoutError as error:
+            if limit.expired():
+                raise SinkUnavailable(f"no answer within {self._timeout:g} s; it may have been taken") from error
+            raise SinkUnavailable(f"time-out: {error}") from error
+        except asyncio.CancelledError as error:
+            if task is None or task.cancelling() > cancels:
+                raise
+            raise SinkUnavailable("the write was cancelled inside the sink") from error
+
+    async def _settle_partly(
+        self, messages: list[Message], failures: Sequence[_FailureOf], attempts: _Attempts
+    ) -> tuple[list[Message], SinkUnavailable | None]:
+        failed = dict(failures)
+        self._delivered([message for index, message in enumerate(messages) if index not in failed])
+        left: list[Message] = []
+        cause: SinkUnavailable | None = None
+        rejections: list[Rejection] = []
+        for index, error in failures:
+            if isinstance(error, MessageRejected):
+                rejections.append(self._rejection(messages[index], error, attempts))
+            else:
+                left.append(messages[index])
+                if cause is None or isinstance(error, SinkThrottled):
+                    cause = error
+        if rejections:
+            await self._settle_rejected(rejections)
+        return left, cause
+
+    async def _bisect(
+        self, sink: Sink[Any], messages: list[Message], error: MessageRejected, attempts: _Attempts
+    ) -> tuple[list[Message], SinkUnavailable | None]:
+        """Find the messages that the service never takes by halving: about 2 log2(n) writes for one in n."""
+        if len(messages) == 1:
+            await self._dead_letter(messages, error, attempts)
+            return [], None
+        middle = len(messages) // 2
+        left, cause = await self._write(sink, messages[:middle], attempts)
+        if left:
+            return left + messages[middle:], cause
+        return await self._write(sink, messages[middle:], attempts)
+
+    async def _plugin_bug(
+        self, sink: Sink[Any], messages: list[Message], error: Exception, attempts: _Attempts
+    ) -> tuple[list[Message], SinkUnavailable | None]:
+        """An exception that a sink should not raise: traceback once, a bounded number of attempts, then isolate and dead-letter."""
+        attempts.bugs += 1
+        if not self._bug_logged:
+            self._bug_logged = True
+            log.error("sink failed with an error that it should not raise", sink=self._name, exc_info=error)
+        described = f"{type(error).__name__}: {error}"
+        if attempts.bugs < self._retry.plugin_bug_attempts:
+            return messages, SinkUnavailable(f"bug in the sink plugin: {described}")
+        return await self._bisect(sink, messages, _PluginBug(described), attempts)
+
+    async def _after_failure(self, pending: list[Message], cause: SinkUnavailable, attempts: _Attempts) -> list[Message]:
+        """Note the failure and wait for the next attempt; what is given up on is dead-lettered."""
+        give_up = self._retry.give_up_after
+        if give_up is not None and time.monotonic() - attempts.started >= give_up:
+            await self._dead_letter(pending, cause, attempts)
+            return []
+        delay = full_jitter(attempts.count, self._retry.first_delay, self._retry.max_delay, cause.retry_after)
+        self.failed(cause, delay)
+        if isinstance(cause, SinkThrottled):
+            self._gate.throttled()
+            self._status.throttled_seconds += delay
+        await asyncio.sleep(delay)
+        if isinstance(cause, SinkUnauthorized) and attempts.count >= ATTEMPTS_BEFORE_REOPEN:
+            raise ReopenSink
+        return pending
+
+    def failed(self, cause: SinkUnavailable, delay: float) -> None:
+        """Show a failure in the status, and log it when it is news."""
+        status = self._status
+        state: State = "retrying"
+        if isinstance(cause, SinkThrottled):
+            state = "throttled"
+        elif isinstance(cause, SinkUnauthorized):
+            state = "unauthorized"
+        if state != status.state or str(cause) != status.last_error:
+            log.warning("sink cannot deliver", sink=self._name, state=state, reason=str(cause), seconds=round(delay, 1))
+        status.state = state
+        status.last_error = str(cause)
+        status.last_error_at = time.time()
+
+    def _delivered(self, messages: list[Message]) -> None:
+        if not messages:
+            return
+        self._reader.delivered(messages)
+        self._gate.succeeded()
+        status = self._status
+        if status.state != "ok":
+            if status.last_error_at is not None:
+                log.info("sink delivers again", sink=self._name)
+            status.state = "ok"
+        now = time.time()
+        status.last_delivery_at = now
+        status.latency = latency = max(0.0, now - messages[0].received_at / 1e9)
+        status.latency_sum += latency * len(messages)
+        bucket = next((index for index, bound in enumerate(LATENCY_BOUNDS) if latency <= bound), len(LATENCY_BOUNDS))
+        status.latency_buckets[bucket] += len(messages)
+
+    async def _dead_letter(self, messages: list[Message], error: EdgerouterError, attempts: _Attempts) -> None:
+        await self._settle_rejected([self._rejection(message, error, attempts) for message in messages])
+
+    async def _settle_rejected(self, rejections: list[Rejection]) -> None:
+        first = rejections[0]
+        await self._reader.dead_letter(rejections)
+        log.warning(
+            "messages dead-lettered", sink=self._name, messages=len(rejections), first=first.message.id, reason=first.reason
+        )
+
+    def _rejection(self, message: Message, error: EdgerouterError, attempts: _Attempts) -> Rejection:
+        return Rejection(
+            message=message,
+            reason=str(error),
+            error="PluginBug" if isinstance(error, _PluginBug) else type(error).__name__,
+            attempts=attempts.count,
+            first_attempt=attempts.started_at,
+            config_digest=self._digest,
+        )
+
+
+_FailureOf = tuple[int, SinkUnavailable | MessageRejected]
+
+
+class _PluginBug(MessageRejected):
+    """This message makes the sink plugin fail."""

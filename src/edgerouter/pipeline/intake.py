@@ -1,0 +1,124 @@
+"""Intake: take what a source has gathered, store it in one commit, and so on; it never waits for a sink."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from edgerouter.errors import EdgerouterError, SourceUnavailable
+from edgerouter.pipeline.backoff import full_jitter
+from edgerouter.pipeline.routing import Routing
+from edgerouter.source import Source
+from edgerouter.spool.contract import Spool
+
+AnySource = Source[Any]
+OpenSource = Callable[[], AbstractAsyncContextManager[AnySource]]
+
+log = structlog.get_logger("edgerouter.intake")
+
+
+@dataclass(slots=True)
+class IntakeStatus:
+    """A source's numbers since the start."""
+
+    connected: bool = False
+    reason: str = "starting"
+    """Why it is not connected; empty when it is."""
+    messages: int = 0
+    deliveries: int = 0
+    last_message_at: float | None = None
+    """Wall-clock seconds of the last delivery."""
+    reopened: int = 0
+
+
+class Intake:
+    """Moves one source's deliveries into the spool, a group at a time.
+
+    While one commit runs the source gathers the next group, and after a commit it gathers for the rest of `commit_interval`, unless
+    its sender waits for acknowledgements (`hurry`). So a message after a quiet time is stored at once, and under load one commit
+    takes many.
+    """
+
+    def __init__(self, name: str, spool: Spool, routing: Callable[[], Routing], commit_interval: float) -> None:
+        self.status = IntakeStatus()
+        self._name = name
+        self._spool = spool
+        self._routing = routing
+        self._commit_interval = commit_interval
+        self._hurry = asyncio.Event()
+        self._stopping = False
+        self._source: AnySource | None = None
+
+    def hurry(self) -> None:
+        """Commit as soon as possible what the source has gathered."""
+        self._hurry.set()
+
+    def connected(self, connected: bool, reason: str) -> None:
+        """The source says whether it is connected."""
+        self.status.connected = connected
+        self.status.reason = "" if connected else reason
+
+    def stop(self) -> None:
+        """Take in nothing more; `run` ends once what has come in is stored."""
+        self._stopping = True
+        self._hurry.set()
+        if self._source is not None:
+            self._source.stop()
+
+    async def run(self, open_source: OpenSource) -> None:
+        """Open the source and store what it delivers, for ever; after a failure open it again with back-off."""
+        failures = 0
+        while not self._stopping:
+            before = self.status.messages
+            try:
+                async with open_source() as source:
+                    self._source = source
+                    await self._store(source)
+                if self._stopping:
+                    return
+                reason = "the source ended by itself"
+            except SourceUnavailable as error:
+                reason = str(error)
+            except EdgerouterError:
+                raise
+            except Exception as error:  # whatever a plugin raises must not end the router
+                log.exception("source failed with an error that it should not raise", source=self._name)
+                reason = f"{type(error).__name__}: {error}"
+            finally:
+                self._source = None
+            failures = 1 if self.status.messages > before else failures + 1
+            delay = full_jitter(failures, first_delay=0.5, max_delay=60.0)
+            self.connected(False, reason)
+            log.warning("source unavailable, will open it again", source=self._name, reason=reason, seconds=round(delay, 1))
+            self.status.reopened += 1
+            self._hurry.clear()
+            await self._pause(delay)
+
+    async def _store(self, source: AnySource) -> None:
+        if self._stopping:
+            source.stop()
+        async for delivery in source.deliveries():
+            started = time.monotonic()
+            self._hurry.clear()
+            messages = delivery.messages
+            await self._spool.append(self._name, delivery, self._routing().wanted(messages))
+            status = self.status
+            status.messages += len(messages)
+            status.deliveries += 1
+            status.last_message_at = time.time()
+            await self._pause(started + self._commit_interval - time.monotonic())
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds <= 0 or self._stopping:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return

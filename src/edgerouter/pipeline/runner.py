@@ -1,0 +1,156 @@
+"""The runner: one per configured sink; opens it, gathers batches, delivers them, and starts over when the sink fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import structlog
+
+from edgerouter.config.model import BatchPolicy, ConfiguredSink
+from edgerouter.errors import SinkUnavailable
+from edgerouter.pipeline.backoff import full_jitter
+from edgerouter.pipeline.batch import Batch, Gatherer
+from edgerouter.pipeline.delivery import Delivery, DeliveryStatus, ReopenSink
+from edgerouter.sink import Sink, SinkConfig, SinkContext
+from edgerouter.spool.contract import Reader
+
+log = structlog.get_logger("edgerouter.runner")
+
+
+class Runner:
+    """Delivers what one sink wants, independently of every other sink.
+
+    Args:
+        configured: the sink.
+        reader: its place in the spool.
+        context: what the sink is told when it opens.
+        resolve: the plugin's configuration with secrets read now.
+    """
+
+    def __init__(
+        self,
+        configured: ConfiguredSink,
+        reader: Reader,
+        context: SinkContext,
+        resolve: Callable[[], Awaitable[SinkConfig]],
+    ) -> None:
+        self.configured = configured
+        self.reader = reader
+        self.status = DeliveryStatus()
+        self._context = context
+        self._resolve = resolve
+        self._delivery = Delivery(configured, reader, self.status)
+        self._lanes = configured.policies.concurrency
+        self._in_flight: list[Batch | None] = [None] * self._lanes
+        self._kept: list[Batch] = []
+        self._gatherer: Gatherer | None = None
+        self._draining = False
+
+    @property
+    def drained(self) -> bool:
+        """Nothing is left to do, or nothing can be done now because the sink does not take it."""
+        return self.reader.ledger.pending == 0 or self.status.state not in ("starting", "ok")
+
+    def drain(self) -> None:
+        """The router is stopping: do not linger for fuller batches."""
+        self._draining = True
+        if self._gatherer is not None:
+            self._gatherer.hurry()
+
+    async def run(self) -> None:
+        """Deliver until cancelled. What is not settled then stays in the spool."""
+        self._kept = [Batch(messages, 0, kept=True) for messages in await self.reader.kept_batches()]
+        failures = 0
+        try:
+            while True:
+                delivered_at = self.status.last_delivery_at
+                try:
+                    await self._serve_opened()
+                except ReopenSink:
+                    continue
+                except SinkUnavailable as error:
+                    cause = error
+                except Exception as error:
+                    log.exception("sink failed with an error that it should not raise", sink=self.configured.name)
+                    cause = SinkUnavailable(f"bug in the sink plugin: {type(error).__name__}: {error}")
+                failures = 1 if self.status.last_delivery_at != delivered_at else failures + 1
+                retry = self.configured.policies.retry
+                delay = full_jitter(failures, retry.first_delay, retry.max_delay, cause.retry_after)
+                self._delivery.failed(cause, delay)
+                await asyncio.sleep(delay)
+        finally:
+            self.status.state = "stopped"
+
+    async def _serve_opened(self) -> None:
+        async with AsyncExitStack() as stack:
+            sink = await self._open(stack)
+            while self._kept:
+                await self._deliver_kept(sink)
+            gatherer = self._gatherer = Gatherer(self.reader, sink, self._batch_policy(), self._lanes)
+            if self._draining:
+                gatherer.hurry()
+            if self.status.state == "starting":
+                self.status.state = "ok"
+            tasks = [asyncio.create_task(gatherer.watch(), name=f"watch {self.configured.name}")]
+            tasks += [
+                asyncio.create_task(self._lane(lane, gatherer, sink), name=f"deliver {self.configured.name} {lane}")
+                for lane in range(self._lanes)
+            ]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                await self._end(tasks, gatherer)
+
+    async def _open(self, stack: AsyncExitStack) -> Sink[Any]:
+        seconds = self.configured.policies.timeout
+        try:
+            async with asyncio.timeout(seconds):
+                config = await self._resolve()
+                return await stack.enter_async_context(self.configured.plugin.open(config, self._context))
+        except TimeoutError as error:
+            raise SinkUnavailable(f"could not be opened within {seconds:g} s") from error
+
+    async def _lane(self, lane: int, gatherer: Gatherer, sink: Sink[Any]) -> None:
+        while True:
+            batch = await gatherer.next(lane)
+            self._in_flight[lane] = batch
+            await self._delivery.deliver(sink, batch)
+            self._in_flight[lane] = None
+
+    async def _deliver_kept(self, sink: Sink[Any]) -> None:
+        batch = self._kept[0]
+        batch.messages = [message for message in batch.messages if self.reader.is_pending(message)]
+        if batch.messages:
+            await self._delivery.deliver(sink, batch)
+        self._kept.pop(0)
+
+    async def _end(self, tasks: list[asyncio.Task[None]], gatherer: Gatherer) -> None:
+        """Stop all lanes; what they had not settled goes back to the reader, or stays one batch where that matters."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._gatherer = None
+        for lane, batch in enumerate(self._in_flight):
+            self._in_flight[lane] = None
+            if batch is None:
+                continue
+            if batch.kept:
+                self._kept.append(batch)
+            else:
+                self.reader.give_back([message for message in batch.messages if self.reader.is_pending(message)])
+        gatherer.give_back()
+
+    def _batch_policy(self) -> BatchPolicy:
+        """The user's `batch`, clipped so that one write is at most about a second's worth of `rate`."""
+        policies = self.configured.policies
+        batch = policies.batch
+        if policies.rate.messages is not None:
+            batch = batch.model_copy(update={"max_messages": max(1, min(batch.max_messages, int(policies.rate.messages)))})
+        if policies.rate.bytes is not None:
+            batch = batch.model_copy(update={"max_bytes": max(1, min(batch.max_bytes, policies.rate.bytes))})
+        return batch
