@@ -1,0 +1,18 @@
+"""Object keys, framing and compression: what sinks that write objects or files call, and nothing they inherit from."""
+
+from edgerouter.objects.compression import Compression, compress, content_encoding, infer_compression
+from edgerouter.objects.framing import Framing, content_type, encode, size_of
+from edgerouter.objects.keys import KeyTemplate, ObjectKey
+
+__all__ = [
+    "Compression",
+    "Framing",
+    "KeyTemplate",
+    "ObjectKey",
+    "compress",
+    "content_encoding",
+    "content_type",
+    "encode",
+    "infer_compression",
+    "size_of",
+]

@@ -1,0 +1,40 @@
+"""Compression of whole objects, the same bytes at every retry."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Literal
+
+import zstandard
+
+Compression = Literal["none", "gzip", "zstd"]
+"""How an object is compressed."""
+
+_SUFFIXES: dict[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+_ENCODINGS: dict[Compression, str | None] = {"none": None, "gzip": "gzip", "zstd": "zstd"}
+_GZIP_LEVEL = 6
+_ZSTD_LEVEL = 3
+_GZIP_FORMAT = 31  # zlib's window bits for a gzip header; it carries no time and no name, so equal input gives equal bytes
+
+
+def infer_compression(key: str) -> Compression:
+    """What the end of a key or file name says: `.gz` is gzip, `.zst` is zstd, anything else is not compressed."""
+    for suffix, compression in _SUFFIXES.items():
+        if key.endswith(suffix):
+            return compression
+    return "none"
+
+
+def compress(data: bytes, compression: Compression) -> bytes:
+    """`data` compressed into one gzip member or one zstd frame; equal data gives equal bytes."""
+    if compression == "gzip":
+        compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
+        return compressor.compress(data) + compressor.flush()
+    if compression == "zstd":
+        return zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compress(data)
+    return data
+
+
+def content_encoding(compression: Compression) -> str | None:
+    """The HTTP `Content-Encoding` of a compressed object; `None` when it is not compressed."""
+    return _ENCODINGS[compression]

@@ -1,0 +1,155 @@
+"""Framing: the bytes of a batch, as JSON Lines, raw lines, length-prefixed records, or one bare payload."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from edgerouter.message import Message, Properties
+from edgerouter.objects.compression import Compression, compress
+
+Framing = Literal["jsonl", "raw-lines", "length-prefixed", "payload"]
+"""`jsonl`: one JSON object a line, with topic, time and id. `raw-lines`: each payload and a newline.
+`length-prefixed`: each payload after its length as 4 bytes, big-endian. `payload`: one message, its payload and nothing else."""
+
+_CONTENT_TYPES: dict[Framing, str] = {
+    "jsonl": "application/x-ndjson",
+    "raw-lines": "text/plain",
+    "length-prefixed": "application/octet-stream",
+    "payload": "application/octet-stream",
+}
+_LENGTH = struct.Struct(">I")
+_MAX_LENGTH = 0xFFFFFFFF
+_NO_PROPERTIES = Properties()
+_json = msgspec.json.encode
+_checked = msgspec.json.Decoder(msgspec.Raw).decode  # walks the text by the strict grammar and builds nothing
+
+
+def encode(batch: Sequence[Message], framing: Framing, compression: Compression = "none") -> bytes:
+    """The bytes of one object; the same for the same batch.
+
+    Raises:
+        ValueError: `payload` framing of a batch that is not exactly one message.
+    """
+    return compress(_FRAMERS[framing](batch), compression)
+
+
+def content_type(framing: Framing) -> str:
+    """The media type of an object before compression."""
+    return _CONTENT_TYPES[framing]
+
+
+def size_of(message: Message, framing: Framing) -> int:
+    """Bytes that a message adds to an object before compression; exact."""
+    if framing == "jsonl":
+        return len(_jsonl((message,)))
+    return len(message.payload) + _OVERHEADS[framing]
+
+
+_OVERHEADS: dict[Framing, int] = {"jsonl": 0, "raw-lines": 1, "length-prefixed": _LENGTH.size, "payload": 0}
+
+
+def json_of(payload: bytes) -> bytes:
+    """One line of JSON that stands for a payload.
+
+    Strict JSON stays as it was written, to the digit of every number; white space goes only where it would break the line.
+    Any other UTF-8 text becomes a JSON string, any other bytes `{"base64": "..."}`.
+    """
+    try:
+        embedded = bytes(_checked(payload))
+        if not payload.isascii():
+            payload.decode()
+    except UnicodeDecodeError:
+        return _text_or_base64(payload)
+    except (msgspec.DecodeError, RecursionError):
+        return _text_or_base64(payload)
+    if b"\n" in embedded or b"\r" in embedded:
+        # a bare line break can only stand between tokens, so the tokens keep their text
+        return bytes(msgspec.json.format(embedded, indent=-1))
+    return embedded
+
+
+def _text_or_base64(payload: bytes) -> bytes:
+    try:
+        return _json(payload.decode())
+    except UnicodeDecodeError:
+        return b'{"base64":"%b"}' % base64.b64encode(payload)
+
+
+def _properties(properties: Properties) -> bytes:
+    """The properties that are set, with user properties as pairs because a name may appear more than once."""
+    present: dict[str, Any] = {name: value for name in Properties.__struct_fields__ if (value := getattr(properties, name))}
+    if properties.expiry is not None:
+        present["expiry"] = properties.expiry
+    return _json(present)
+
+
+def _jsonl(batch: Iterable[Message]) -> bytes:
+    lines = []
+    second, stamp = None, b""
+    topic, topic_json = "", b'""'
+    spool, spool_json = "", b""
+    for message in batch:
+        now, nanoseconds = divmod(message.received_at, 1_000_000_000)
+        if now != second:
+            second, stamp = now, datetime.fromtimestamp(now, UTC).isoformat()[:19].encode()
+        if message.topic != topic:
+            topic = message.topic
+            topic_json = _text(topic)
+        if message.spool != spool:
+            spool = message.spool
+            spool_json = _text(spool)[1:-1]
+        properties = message.properties
+        lines.append(
+            b'{"id":"%b-%d","topic":%b,"time":"%b.%06dZ","qos":%d,"retained":%b,"payload":%b%b}\n'
+            % (
+                spool_json,
+                message.sequence,
+                topic_json,
+                stamp,
+                nanoseconds // 1000,
+                message.qos,
+                b"true" if message.retained else b"false",
+                json_of(message.payload),
+                b"" if properties is None or properties == _NO_PROPERTIES else b',"properties":' + _properties(properties),
+            )
+        )
+    return b"".join(lines)
+
+
+def _text(text: str) -> bytes:
+    try:
+        return _json(text)
+    except UnicodeEncodeError:
+        return _json(text.encode(errors="replace").decode())  # half a surrogate pair is not text in any encoding
+
+
+def _raw_lines(batch: Iterable[Message]) -> bytes:
+    return b"".join([message.payload + b"\n" for message in batch])
+
+
+def _length_prefixed(batch: Iterable[Message]) -> bytes:
+    parts = []
+    for message in batch:
+        parts.append(_LENGTH.pack(len(message.payload)))
+        parts.append(message.payload)
+    return b"".join(parts)
+
+
+def _payload(batch: Sequence[Message]) -> bytes:
+    if len(batch) != 1:
+        raise ValueError(f"payload framing takes one message an object, not {len(batch)}")
+    return batch[0].payload
+
+
+_FRAMERS: dict[Framing, Callable[[Sequence[Message]], bytes]] = {
+    "jsonl": _jsonl,
+    "raw-lines": _raw_lines,
+    "length-prefixed": _length_prefixed,
+    "payload": _payload,
+}
