@@ -1,0 +1,80 @@
+"""What the conformance suite checks of a sink's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+
+from edgerouter.sink import SinkConfig
+from edgerouter.testing.promises import SinkPromises
+
+POLICY_FIELDS = frozenset({"type", "topics", "batch", "concurrency", "timeout", "retry", "drain", "backlog_share", "start", "rate"})
+"""Names that every configured sink has beside its own fields."""
+
+
+def models_within(annotation: Any) -> Iterator[type[BaseModel]]:
+    """All models that a field's type mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from models_within(argument)
+
+
+def undocumented(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Dotted names of all fields without a docstring, nested models included."""
+    for name, field in model.model_fields.items():
+        if not field.description:
+            yield f"{path}{name}"
+        for inner in models_within(field.annotation):
+            yield from undocumented(inner, f"{path}{name}.")
+
+
+def secrets_of(model: BaseModel) -> Iterator[str]:
+    """The values of all secret fields that are set, nested models included."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, SecretStr) and value.get_secret_value():
+            yield value.get_secret_value()
+        elif isinstance(value, SecretBytes) and value.get_secret_value():
+            yield value.get_secret_value().decode(errors="replace")
+        elif isinstance(value, BaseModel):
+            yield from secrets_of(value)
+
+
+class ConfigPromises(SinkPromises):
+    """A sink's configuration is documented, strict, and keeps its secrets."""
+
+    async def test_the_configuration_is_a_frozen_sink_config(self) -> None:
+        """`Config` is a `SinkConfig` whose values do not change."""
+        model_class = self.sink_class.Config
+        assert issubclass(model_class, SinkConfig)
+        assert model_class.model_config.get("frozen") is True
+        assert model_class.model_config.get("extra") == "forbid"
+
+    async def test_an_unknown_key_is_an_error(self, config: Mapping[str, Any]) -> None:
+        """A misspelt key is found, never ignored."""
+        with pytest.raises(ValidationError, match="no_such_key"):
+            self.sink_class.Config.model_validate({**config, "no_such_key": 1})
+
+    async def test_every_field_is_documented(self) -> None:
+        """The docstrings of the fields are the user manual, those of nested sections too."""
+        assert list(undocumented(self.sink_class.Config)) == []
+
+    async def test_no_field_has_the_name_of_a_policy(self) -> None:
+        """The sink's own fields stand beside the policies that every sink has."""
+        assert POLICY_FIELDS.isdisjoint(self.sink_class.Config.model_fields)
+
+    async def test_the_configuration_has_a_json_schema(self) -> None:
+        """Editors and `edgerouter schema` can describe it."""
+        schema = self.sink_class.Config.model_json_schema()
+        assert schema["additionalProperties"] is False
+
+    async def test_the_configuration_never_shows_a_secret(self, config: Mapping[str, Any]) -> None:
+        """Neither its repr, nor its text, nor its dump holds the value of a secret."""
+        model = self.sink_class.Config.model_validate(dict(config))
+        shown = f"{model!r} {model!s} {model.model_dump()!r} {model.model_dump_json()}"
+        for secret in secrets_of(model):
+            assert secret not in shown

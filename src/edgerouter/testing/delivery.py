@@ -1,0 +1,68 @@
+"""The router in miniature: hands messages to a sink the way the engine does, for tests of sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+from edgerouter.errors import MessageRejected
+from edgerouter.message import Message
+from edgerouter.sink import Failure, Sink
+
+Place = int
+
+
+def batches(sink: Sink[Any], messages: Sequence[Message]) -> Iterator[list[Place]]:
+    """Batches that the sink's `limits` and `partition_of` allow, as places in `messages`, in order."""
+    limits = sink.limits
+    partitions: dict[Hashable, list[Place]] = {}
+    for place, message in enumerate(messages):
+        partitions.setdefault(sink.partition_of(message), []).append(place)
+    for places in partitions.values():
+        batch: list[Place] = []
+        size = 0
+        for place in places:
+            adds = sink.size_of(messages[place])
+            too_many = limits.max_messages is not None and len(batch) >= limits.max_messages
+            too_big = limits.max_bytes is not None and size + adds > limits.max_bytes
+            if batch and (too_many or too_big):
+                yield batch
+                batch, size = [], 0
+            batch.append(place)
+            size += adds
+        if batch:
+            yield batch
+
+
+async def deliver(sink: Sink[Any], messages: Sequence[Message]) -> list[Failure]:
+    """Write all messages once, in batches within the sink's limits, and bisect a rejected batch; no retries.
+
+    Returns:
+        what was not taken; `index` counts in `messages`.
+
+    Raises:
+        SinkUnavailable: as the sink raised it.
+    """
+    largest = sink.limits.max_message_bytes
+    failures: list[Failure] = []
+    fit: list[Place] = []
+    for place, message in enumerate(messages):
+        if largest is not None and sink.size_of(message) > largest:
+            failures.append(Failure(place, MessageRejected(f"larger than {largest} bytes")))
+        else:
+            fit.append(place)
+    for batch in batches(sink, [messages[place] for place in fit]):
+        failures += await _write(sink, messages, [fit[place] for place in batch])
+    return sorted(failures, key=lambda failure: failure.index)
+
+
+async def _write(sink: Sink[Any], messages: Sequence[Message], places: Sequence[Place]) -> list[Failure]:
+    try:
+        failures = await sink.write([messages[place] for place in places])
+    except MessageRejected as error:
+        if len(places) == 1:
+            return [Failure(places[0], error)]
+        middle = len(places) // 2
+        first = await _write(sink, messages, places[:middle])
+        return first + await _write(sink, messages, places[middle:])
+    return [Failure(places[failure.index], failure.error) for failure in failures]

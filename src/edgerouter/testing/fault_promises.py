@@ -1,0 +1,185 @@
+"""What the conformance suite checks of a sink whose service or network does not work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from edgerouter.errors import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.testing.config_promises import secrets_of
+from edgerouter.testing.delivery import deliver
+from edgerouter.testing.server import SinkServer
+from edgerouter.testing.write_promises import WritePromises
+
+BAD = b"~bad~"
+
+
+def whole_text(error: BaseException) -> str:
+    """What an error and all its causes say."""
+    texts = []
+    cause: BaseException | None = error
+    while cause is not None:
+        texts.append(f"{cause!r} {cause}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "\n".join(texts)
+
+
+class FaultPromises(WritePromises):
+    """A sink tells the truth about every failure, once, and keeps nothing: the router decides what happens next."""
+
+    async def test_a_service_that_is_away_is_unavailable(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """Nobody listens: `open`, or the first `write` of a sink that opens lazily, raises `SinkUnavailable`."""
+        await self.disturb(server, "stop")
+        assert isinstance(await self.failing_from_open(config), SinkUnavailable)
+
+    async def test_a_service_that_refuses_us_says_unauthorized(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """401, 403 and 404 are `SinkUnauthorized`: somebody must act, and no message is rejected for it."""
+        await self.disturb(server, "refuse")
+        assert isinstance(await self.failing_from_open(config), SinkUnauthorized)
+
+    async def test_a_permission_that_comes_back_is_enough(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """A refused message is delivered by a later write, without opening the sink again."""
+        batch = self.messages(2)
+        async with self.opened(config) as sink:
+            await self.disturb(server, "refuse")
+            assert all(isinstance(error, SinkUnauthorized) for error in await self.failing_write(sink, batch))
+            await self.disturb(server, "heal")
+            assert list(await self.write(sink, batch)) == []
+        await self.assert_received(server, batch)
+
+    async def test_a_broken_service_is_unavailable(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """HTTP 500 and its like: `SinkUnavailable`, and the same write works later."""
+        batch = self.messages(2)
+        async with self.opened(config) as sink:
+            await self.disturb(server, "fail")
+            assert all(isinstance(error, SinkUnavailable) for error in await self.failing_write(sink, batch))
+            await self.disturb(server, "heal")
+            assert list(await self.write(sink, batch)) == []
+        await self.assert_received(server, batch)
+
+    async def test_the_sink_does_not_retry_by_itself(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """One write, one request: the router is the only owner of retries."""
+        async with self.opened(config) as sink:
+            await self.disturb(server, "fail")
+            before = await self.disturb(server, "requests")
+            await self.failing_write(sink, self.messages(1))
+            made = await self.disturb(server, "requests") - before
+        assert 1 <= made <= self.requests_per_write
+
+    async def test_a_throttled_sink_says_so_and_for_how_long(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """429 and its like are `SinkThrottled`, with the wait that the service asked for; the write works afterwards."""
+        batch = self.messages(2)
+        async with self.opened(config) as sink:
+            await self.disturb(server, "throttle", 7)
+            errors = await self.failing_write(sink, batch)
+            for error in errors:
+                assert isinstance(error, SinkThrottled)
+                assert not self.throttle_tells_wait or (error.retry_after is not None and 7 <= error.retry_after < 8)
+            await self.disturb(server, "heal")
+            assert list(await self.write(sink, batch)) == []
+        await self.assert_received(server, batch)
+
+    async def test_a_message_that_is_never_taken_is_rejected_alone(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """One poisonous message is told by its place, or found by bisection; its neighbours are delivered."""
+        messages = self.messages(4)
+        messages[2] = self.message(BAD, 3)
+        await self.disturb(server, "reject", BAD)
+        async with self.opened(config) as sink:
+            failures = await deliver(sink, messages)
+        assert [failure.index for failure in failures] == [2]
+        assert isinstance(failures[0].error, MessageRejected)
+        await self.assert_received(server, messages[:2] + messages[3:])
+
+    async def test_a_partial_failure_names_the_messages_not_taken(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """What is not named is delivered, what is named is not; written again, all are there."""
+        messages = self.messages(5)
+        messages[1], messages[4] = self.message(BAD + b"1", 2), self.message(BAD + b"4", 5)
+        async with self.opened(config) as sink:
+            await self.disturb(server, "fail_once", BAD)
+            failures = await self.write(sink, messages)
+            missing = sorted(failure.index for failure in failures)
+            assert set(missing) >= {1, 4}
+            assert all(isinstance(failure.error, SinkUnavailable) for failure in failures)
+            taken = [message for place, message in enumerate(messages) if place not in missing]
+            await self._assert_same_set(server, taken)
+            assert list(await self.write(sink, [messages[place] for place in missing])) == []
+        await self._assert_same_set(server, messages)
+
+    async def test_a_lost_response_is_a_failure(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """The service took the batch and nobody heard: `SinkUnavailable`, and writing it again is safe."""
+        batch = self.messages(3)
+        async with self.opened(config) as sink:
+            await self.disturb(server, "lose_next_response")
+            assert all(isinstance(error, SinkUnavailable) for error in await self.failing_write(sink, batch))
+            assert list(await self.write(sink, batch)) == []
+        await self.assert_received(server, batch, exactly=self.effectively_once)
+
+    async def test_a_connection_cut_in_the_middle_is_a_failure(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """Half a request: `SinkUnavailable`, and the next write finds a connection of its own."""
+        batch = self.messages(3)
+        async with self.opened(config) as sink:
+            assert list(await self.write(sink, self.messages(1))) == []
+            await self.disturb(server, "cut_next")
+            assert all(isinstance(error, SinkUnavailable) for error in await self.failing_write(sink, batch))
+            assert list(await self.write(sink, batch)) == []
+        await self.assert_received(server, [*self.messages(1), *batch], exactly=False)
+
+    async def test_a_time_out_after_the_service_accepted_is_survived(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """The router gives up waiting, the sink stays usable, and writing again is safe."""
+        batch = self.messages(3)
+        async with self.opened(config) as sink:
+            await self._cancel_a_write(server, sink, batch)
+            await self.disturb(server, "heal")
+            assert list(await self.write(sink, batch)) == []
+        await self.assert_received(server, batch, exactly=self.effectively_once)
+
+    async def test_a_cancelled_write_leaves_nothing_behind(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """No task, no connection, and no message sent later by a hidden buffer."""
+        tasks_before = asyncio.all_tasks()
+        async with self.opened(config) as sink:
+            await self._cancel_a_write(server, sink, self.messages(3))
+            before = await self.disturb(server, "requests")
+        await self.disturb(server, "heal")
+        await self.assert_nothing_left(server, tasks_before)
+        assert await self.disturb(server, "requests") == before
+
+    async def test_nothing_is_kept_between_writes(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """A write that failed is forgotten: the next one sends its own messages only."""
+        later = self.messages(2, start=11, label="later")
+        async with self.opened(config) as sink:
+            await self.disturb(server, "fail")
+            await self.failing_write(sink, self.messages(2, label="failed"))
+            await self.disturb(server, "heal")
+            assert list(await self.write(sink, later)) == []
+        await self.assert_received(server, later)
+
+    async def test_no_error_shows_a_secret(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """Neither the sink's repr nor any error, with all its causes, holds the value of a secret."""
+        secrets = list(secrets_of(self.sink_class.Config.model_validate(dict(config))))
+        if not secrets:
+            pytest.skip("the configuration holds no secret")
+        shown = []
+        async with self.opened(config) as sink:
+            shown.append(repr(sink))
+            for disturbance in ("refuse", "fail", "stop"):
+                if disturbance in self.unsupported:
+                    continue
+                await self.disturb(server, disturbance)
+                shown += [whole_text(error) for error in await self.failing_write(sink, self.messages(1))]
+        for secret in secrets:
+            assert secret not in "\n".join(shown)
+
+    async def _cancel_a_write(self, server: SinkServer, sink: Any, batch: Any) -> None:
+        before = await self.disturb(server, "requests")
+        await self.disturb(server, "stall")
+        write = asyncio.create_task(sink.write(batch), name="write under test")
+        async with asyncio.timeout(self.patience):
+            while await self.disturb(server, "requests") == before:
+                assert not write.done(), "the write ended although the service did not answer"
+                await asyncio.sleep(0.01)
+            write.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await write

@@ -1,0 +1,160 @@
+"""A service over HTTP that can be disturbed in every way the suite knows; an author adds the service's own answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+from aiohttp import web
+
+from edgerouter.testing.server import Received, SinkServer
+
+
+class HttpSinkServer(SinkServer):
+    """A fake of a service that is reached over HTTP.
+
+    An author's subclass writes `answer`, which takes the messages of one request, appends them to `taken`, and answers; it heeds
+    `rejected(payload)` and `fails_now(payload)` if the service tells about single messages. It may replace
+    `broken`, `throttled` and `refused` by what the real service says, and `carries_messages` if not every request does.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        """`http://127.0.0.1:<port>`, once it runs."""
+        self.taken: list[Received] = []
+        self.rejected_marker: bytes | None = None
+        self.failing_marker: bytes | None = None
+        self._requests = 0
+        self._lasting = ""
+        self._throttle_seconds = 0.0
+        self._next = ""
+        self._healed = asyncio.Event()
+        self._runner: web.ServerRunner | None = None
+
+    # What an author writes
+
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """Do what the service does with a healthy request."""
+        raise NotImplementedError
+
+    def carries_messages(self, request: web.BaseRequest) -> bool:
+        """Whether this request carries messages; others, such as those of opening, are only disturbed by `refuse`."""
+        return request.method in {"POST", "PUT"}
+
+    def broken(self) -> web.Response:
+        """The service's answer when it is broken."""
+        return web.Response(status=500, text="internal error")
+
+    def throttled(self, seconds: float) -> web.Response:
+        """The service's answer when it wants less."""
+        return web.Response(status=429, text="slow down", headers={"Retry-After": str(int(seconds))})
+
+    def refused(self) -> web.Response:
+        """The service's answer to somebody who may not."""
+        return web.Response(status=403, text="forbidden")
+
+    def rejected(self, payload: bytes) -> bool:
+        """Whether the service never takes this payload."""
+        return self.rejected_marker is not None and self.rejected_marker in payload
+
+    def fails_now(self, payload: bytes) -> bool:
+        """Whether the service does not take this payload now; call it for each message of a request."""
+        return self.failing_marker is not None and self.failing_marker in payload
+
+    # Running it
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Listen on a free port of 127.0.0.1 until the context is left."""
+        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        try:
+            yield self
+        finally:
+            await self.stop()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        carries = self.carries_messages(request)
+        self._requests += carries
+        disturbance = ""
+        if carries:
+            disturbance, self._next = self._next or self._lasting, ""
+        if self._lasting == "refuse":
+            disturbance = "refuse"
+        if disturbance == "cut":
+            return self._cut(request)
+        body = await request.read()
+        if disturbance == "refuse":
+            return self.refused()
+        if disturbance == "fail":
+            return self.broken()
+        if disturbance == "throttle":
+            return self.throttled(self._throttle_seconds)
+        response = await self.answer(request, body)
+        if carries:
+            self.failing_marker = None
+        if disturbance == "lose":
+            return self._cut(request)
+        if disturbance == "stall":
+            await self._healed.wait()
+        return response
+
+    def _cut(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=500)
+
+    # What the suite calls
+
+    async def received(self) -> Sequence[Received]:
+        return list(self.taken)
+
+    async def requests(self) -> int:
+        return self._requests
+
+    async def connections(self) -> int:
+        if self._runner is None or self._runner.server is None:
+            return 0
+        return len(self._runner.server.connections)
+
+    async def fail(self) -> None:
+        self._lasting = "fail"
+
+    async def throttle(self, seconds: float) -> None:
+        self._lasting, self._throttle_seconds = "throttle", seconds
+
+    async def refuse(self) -> None:
+        self._lasting = "refuse"
+
+    async def reject(self, marker: bytes) -> None:
+        self.rejected_marker = marker
+
+    async def fail_once(self, marker: bytes) -> None:
+        self.failing_marker = marker
+
+    async def stall(self) -> None:
+        self._lasting = "stall"
+        self._healed.clear()
+
+    async def lose_next_response(self) -> None:
+        self._next = "lose"
+
+    async def cut_next(self) -> None:
+        self._next = "cut"
+
+    async def heal(self) -> None:
+        self._lasting = self._next = ""
+        self.rejected_marker = self.failing_marker = None
+        self._healed.set()
+
+    async def stop(self) -> None:
+        self._healed.set()
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()

@@ -1,0 +1,132 @@
+"""What an author tells the conformance suite about a sink, and how the suite drives that sink."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+import pytest
+
+from edgerouter.errors import MessageRejected, SinkUnavailable
+from edgerouter.message import Message
+from edgerouter.sink import Failure, Sink
+from edgerouter.testing.messages import make_context, make_message
+from edgerouter.testing.server import DISTURBANCES, Received, SinkServer
+
+SinkFailure = SinkUnavailable | MessageRejected
+
+
+class SinkPromises:
+    """The declarations of a subclass, its two fixtures, and the few verbs that the tests are written in."""
+
+    sink_class: ClassVar[type[Sink[Any]]]
+    """The sink under test."""
+    unsupported: ClassVar[Mapping[str, str]] = {}
+    """What the server cannot do, and why: the tests that need it are skipped with that reason. Names of `SinkServer` methods."""
+    effectively_once: ClassVar[bool] = False
+    """A message that is written again leaves one message: an object store, a FIFO queue."""
+    keeps_order: ClassVar[bool] = True
+    """Messages of one partition come out in the order written."""
+    accepts_binary: ClassVar[bool] = True
+    """Payloads that are not text are taken; otherwise they must be rejected."""
+    accepts_empty: ClassVar[bool] = True
+    """Empty payloads are taken; otherwise they must be rejected."""
+    throttle_tells_wait: ClassVar[bool] = True
+    """The service says how long to wait, and the sink passes it on in `retry_after`."""
+    requests_per_write: ClassVar[int] = 1
+    """Requests that one failing write of one message may make; more looks like a retry of the sink's own."""
+    largest_test_bytes: ClassVar[int] = 8 * 1024 * 1024
+    """Size limits above this are not tried out."""
+    patience: ClassVar[float] = 20.0
+    """Seconds that any single write may take here."""
+
+    @pytest.fixture
+    def server(self) -> SinkServer:
+        """The service or its fake; a subclass replaces this, usually with an async generator that yields a running one."""
+        raise NotImplementedError("a subclass of SinkConformance has a fixture `server` that gives a SinkServer")
+
+    @pytest.fixture
+    def config(self, server: SinkServer) -> Mapping[str, Any]:
+        """The sink's own fields as in the YAML file, pointing to `server`; a subclass replaces this."""
+        raise NotImplementedError("a subclass of SinkConformance has a fixture `config` that gives the sink's own fields")
+
+    def message(self, payload: bytes, sequence: int = 1, topic: str = "plant/line-1/temperature") -> Message:
+        """A message for this sink; replace it where the sink takes only payloads of some form."""
+        return make_message(payload, topic=topic, sequence=sequence)
+
+    def expected(self, message: Message) -> bytes:
+        """What a consumer gets for this message; replace it where the service may change a payload by its nature."""
+        return message.payload
+
+    # The verbs of the tests
+
+    def messages(self, count: int, *, start: int = 1, label: str = "m") -> list[Message]:
+        """`count` small distinct messages with consecutive sequences from `start`."""
+        return [self.message(f'{{"{label}": {sequence}}}'.encode(), sequence) for sequence in range(start, start + count)]
+
+    @asynccontextmanager
+    async def opened(self, config: Mapping[str, Any]) -> AsyncIterator[Sink[Any]]:
+        """The sink, open, as the router opens it."""
+        model = self.sink_class.Config.model_validate(dict(config))
+        async with self.sink_class.open(model, make_context()) as sink:
+            yield sink
+
+    async def write(self, sink: Sink[Any], batch: Sequence[Message]) -> Sequence[Failure]:
+        """One write, bounded in time, whose failures are well formed."""
+        async with asyncio.timeout(self.patience):
+            failures = await sink.write(batch)
+        places = [failure.index for failure in failures]
+        assert len(set(places)) == len(places), "a message failed twice in one write"
+        assert all(0 <= place < len(batch) for place in places), "a failure is about a message that was not in the batch"
+        assert all(isinstance(failure.error, SinkUnavailable | MessageRejected) for failure in failures)
+        return failures
+
+    async def failing_write(self, sink: Sink[Any], batch: Sequence[Message]) -> Sequence[SinkFailure]:
+        """A write of which nothing is taken: the error for all, or one for each message."""
+        try:
+            failures = await self.write(sink, batch)
+        except (SinkUnavailable, MessageRejected) as error:
+            return [error]
+        assert len(failures) == len(batch), "the sink claims to have delivered what the service did not take"
+        return [failure.error for failure in failures]
+
+    async def failing_from_open(self, config: Mapping[str, Any]) -> SinkFailure:
+        """The first error of a sink whose service does not work, in opening or, for a sink that opens lazily, in writing."""
+        try:
+            async with asyncio.timeout(self.patience), self.opened(config) as sink:
+                errors = await self.failing_write(sink, self.messages(1))
+        except SinkUnavailable as error:
+            return error
+        return errors[0]
+
+    async def disturb(self, server: SinkServer, disturbance: str, *arguments: Any) -> Any:
+        """Ask the server to do something, or skip the test with the declared reason."""
+        assert disturbance in DISTURBANCES, disturbance
+        if (reason := self.unsupported.get(disturbance)) is not None:
+            pytest.skip(f"{disturbance}: {reason}")
+        try:
+            return await getattr(server, disturbance)(*arguments)
+        except NotImplementedError:
+            pytest.fail(f"{type(server).__name__} neither does {disturbance!r}, nor does `unsupported` say why not")
+
+    async def assert_received(self, server: SinkServer, messages: Sequence[Message], *, exactly: bool = True) -> None:
+        """The consumers have these messages, and no others; with `exactly`, each once and, if the sink keeps order, in order."""
+        received = await server.received()
+        wanted = [self.expected(message) for message in messages]
+        got = [item.payload for item in received]
+        if not exactly:
+            assert set(got) == set(wanted)
+        elif self.keeps_order:
+            assert got == wanted
+        else:
+            assert sorted(got) == sorted(wanted)
+        self._assert_labels(received, messages)
+
+    def _assert_labels(self, received: Sequence[Received], messages: Sequence[Message]) -> None:
+        known = {(self.expected(message), message.topic) for message in messages}
+        ids = {(self.expected(message), message.id) for message in messages}
+        for item in received:
+            assert item.topic is None or (item.payload, item.topic) in known, f"arrived under the wrong topic {item.topic!r}"
+            assert item.id is None or (item.payload, item.id) in ids, f"arrived under the wrong id {item.id!r}"

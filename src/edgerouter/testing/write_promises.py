@@ -1,0 +1,228 @@
+"""What the conformance suite checks of opening, writing and closing a sink whose service works."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from edgerouter.errors import MessageRejected
+from edgerouter.message import Message
+from edgerouter.sink import Sink
+from edgerouter.testing.delivery import batches, deliver
+from edgerouter.testing.promises import SinkPromises
+from edgerouter.testing.server import SinkServer
+
+HOSTILE_TOPICS = (
+    "plant/größe/温度/😀",
+    "../../../etc/passwd",
+    "/leading//double/trailing/",
+    "a/./b/../c",
+    "$SYS/broker/clients",
+    "spaces and\ttabs/new\nline",
+    "quotes'\"/<angle>&amp;/{braces}/%2F%00",
+    "back\\slash/C:\\con/aux.",
+    "control\x01\x7f/bidi\u202e",
+    "surrogate-free/\ufffd/\U0010ffff",
+    "long/" + "x" * 3000,
+)
+
+
+class WritePromises(SinkPromises):
+    """A sink delivers every payload and topic byte for byte, within the limits it states, and leaves nothing behind."""
+
+    async def test_opening_and_closing_sends_nothing(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """A sink can be opened and closed again and again; messages go out only in `write`."""
+        for _ in range(2):
+            async with self.opened(config):
+                pass
+        assert list(await server.received()) == []
+
+    async def test_closing_leaves_no_task_and_no_connection(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """What the sink started ends with it."""
+        tasks_before = asyncio.all_tasks()
+        async with self.opened(config) as sink:
+            await self.write(sink, self.messages(1))
+        await self.assert_nothing_left(server, tasks_before)
+
+    async def test_a_failure_in_the_router_closes_the_sink_too(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """The context is left properly by an exception of somebody else, and passes that exception on."""
+        tasks_before = asyncio.all_tasks()
+        failure = ZeroDivisionError("somebody else's")
+        try:
+            async with self.opened(config) as sink:
+                await self.write(sink, self.messages(1))
+                raise failure
+        except ZeroDivisionError as error:
+            assert error is failure  # noqa: PT017  (that it comes out is checked below, that it is the same one here)
+        else:
+            pytest.fail("the sink swallowed an exception that was not its own")
+        await self.assert_nothing_left(server, tasks_before)
+
+    async def test_the_limits_make_sense(self, config: Mapping[str, Any]) -> None:
+        """Limits are positive, do not change while the sink is open, and a bigger payload is never counted as smaller."""
+        async with self.opened(config) as sink:
+            limits = sink.limits
+            for limit in (limits.max_messages, limits.max_bytes, limits.max_message_bytes):
+                assert limit is None or limit > 0
+            if limits.max_bytes is not None and limits.max_message_bytes is not None:
+                assert limits.max_message_bytes <= limits.max_bytes
+            sizes = [sink.size_of(self.message(b"x" * length)) for length in (1, 10, 100, 1000)]
+            assert sizes == sorted(sizes)
+            assert sink.limits == limits
+
+    async def test_one_message_is_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """A batch of one."""
+        batch = self.messages(1)
+        async with self.opened(config) as sink:
+            assert list(await self.write(sink, batch)) == []
+        await self.assert_received(server, batch)
+
+    async def test_as_many_messages_as_the_limit_allows_are_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """One batch of `max_messages` (1000 where there is no such limit) in one write."""
+        async with self.opened(config) as sink:
+            messages = self.messages(min(sink.limits.max_messages or 1000, 1000))
+            first = next(batches(sink, messages))
+            batch = [messages[place] for place in first]
+            assert len(first) > 1 or sink.limits.max_messages == 1
+            assert list(await self.write(sink, batch)) == []
+        await self.assert_received(server, batch)
+
+    async def test_as_many_bytes_as_the_limit_allows_are_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """A batch whose sizes add up to `max_bytes`, as the sink counts them."""
+        async with self.opened(config) as sink:
+            limit = self.limit_to_try(sink.limits.max_bytes)
+            largest = min(sink.limits.max_message_bytes or limit, max(limit // 3, 1))
+            batch: list[Message] = []
+            size = 0
+            while len(batch) < (sink.limits.max_messages or 50):
+                message = self.filling(sink, min(largest, limit - size), len(batch) + 1)
+                if message is None:
+                    break
+                batch.append(message)
+                size += sink.size_of(message)
+            assert size <= limit
+            assert list(await self.write(sink, batch)) == []
+        await self.assert_received(server, batch)
+
+    async def test_a_message_of_the_largest_size_is_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """A message whose `size_of` is `max_message_bytes`."""
+        async with self.opened(config) as sink:
+            message = self.filling(sink, self.limit_to_try(sink.limits.max_message_bytes))
+            assert message is not None
+            assert list(await self.write(sink, [message])) == []
+        await self.assert_received(server, [message])
+
+    async def test_a_message_over_the_largest_size_is_known_to_be(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """The router can tell by `size_of` that the service would refuse it, and the others of the batch are delivered."""
+        good = self.messages(2)
+        async with self.opened(config) as sink:
+            limit = self.limit_to_try(sink.limits.max_message_bytes)
+            big = self.message(b"x" * (limit + 1), 3)
+            assert sink.size_of(big) > limit
+            failures = await deliver(sink, [good[0], big, good[1]])
+        assert [failure.index for failure in failures] == [1]
+        assert isinstance(failures[0].error, MessageRejected)
+        await self.assert_received(server, good)
+
+    async def test_an_empty_payload_is_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """Nothing is a value too (MQTT clears a retained topic with it); or else it is rejected, never lost."""
+        await self._delivered_or_rejected(server, config, [b"", b"after"], accepted=self.accepts_empty)
+
+    async def test_binary_payloads_are_delivered_byte_for_byte(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """All byte values, broken UTF-8, zeros, and what looks like framing."""
+        payloads = [bytes(range(256)), b"\xff\xfe\xfd", b"\x00", b"half a character \xe6\xb8", b"\x1f\x8b\x08 not gzip"]
+        await self._delivered_or_rejected(server, config, payloads, accepted=self.accepts_binary)
+
+    async def test_awkward_text_is_delivered_byte_for_byte(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """Line ends, quotes, characters that XML or JSON forbid or change, astral planes, leading byte order marks."""
+        texts = (
+            "line\nend\r\n",
+            " \t ",
+            '"quoted\\"',
+            "<&>]]>",
+            "温度 😀 \U0010ffff",
+            "\ufeff{}",
+            '{"a":  1.0}',
+            "null",
+            "aGVsbG8=",
+        )
+        await self._delivered_or_rejected(server, config, [text.encode() for text in texts], accepted=True)
+
+    async def test_hostile_topics_are_delivered_or_rejected(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """A topic cannot break a request, hide a message, or climb out of a folder; a service may refuse some."""
+        messages = [self.message(f"topic {place}".encode(), place, topic) for place, topic in enumerate(HOSTILE_TOPICS, 1)]
+        async with self.opened(config) as sink:
+            failures = await deliver(sink, messages)
+        assert all(isinstance(failure.error, MessageRejected) for failure in failures), failures
+        rejected = {failure.index for failure in failures}
+        delivered = [message for place, message in enumerate(messages) if place not in rejected]
+        assert len(delivered) >= len(messages) // 2, "most topics that MQTT allows must be taken"
+        await self._assert_same_set(server, delivered)
+
+    async def test_the_same_batch_may_be_written_again(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """After a crash the router writes again what was delivered; that is no error."""
+        batch = self.messages(3)
+        async with self.opened(config) as sink:
+            assert list(await self.write(sink, batch)) == []
+            assert list(await self.write(sink, tuple(batch))) == []
+        await self.assert_received(server, batch, exactly=self.effectively_once)
+
+    async def test_many_writes_at_once_all_settle(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """With `concurrency`, writes do not disturb each other."""
+        async with self.opened(config) as sink:
+            size = min(sink.limits.max_messages or 5, 5)
+            all_messages = self.messages(8 * size)
+            groups = [all_messages[start : start + size] for start in range(0, len(all_messages), size)]
+            results = await asyncio.gather(*(self.write(sink, group) for group in groups))
+        assert [list(failures) for failures in results] == [[]] * len(groups)
+        await self._assert_same_set(server, all_messages)
+
+    async def assert_nothing_left(self, server: SinkServer, tasks_before: set[asyncio.Task[Any]]) -> None:
+        """Soon no task runs that did not run before, and the server sees no connection."""
+        async with asyncio.timeout(self.patience):
+            if "connections" not in self.unsupported:
+                while await self.disturb(server, "connections"):  # noqa: ASYNC110  (the server is not ours to add an event to)
+                    await asyncio.sleep(0.01)
+            while left := asyncio.all_tasks() - tasks_before:
+                await asyncio.wait(left, timeout=0.05)
+        gc.collect()
+
+    def limit_to_try(self, limit: int | None) -> int:
+        """The limit, or a skipped test where there is none or it is too large to try."""
+        if limit is None:
+            pytest.skip("the sink states no such limit")
+        if limit > self.largest_test_bytes:
+            pytest.skip(f"the limit of {limit} bytes is too large to try out here")
+        return limit
+
+    def filling(self, sink: Sink[Any], size: int, sequence: int = 1) -> Message | None:
+        """A message with the largest text payload whose `size_of` is at most `size`; `None` if not even an empty one is."""
+        low, high = -1, size + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if sink.size_of(self.message(b"x" * middle, sequence)) <= size:
+                low = middle
+            else:
+                high = middle
+        return self.message(b"x" * low, sequence) if low >= 0 else None
+
+    async def _delivered_or_rejected(
+        self, server: SinkServer, config: Mapping[str, Any], payloads: Sequence[bytes], *, accepted: bool
+    ) -> None:
+        messages = [self.message(payload, sequence) for sequence, payload in enumerate(payloads, 1)]
+        async with self.opened(config) as sink:
+            failures = await deliver(sink, messages)
+        assert all(isinstance(failure.error, MessageRejected) for failure in failures), failures
+        if accepted:
+            assert failures == []
+        rejected = {failure.index for failure in failures}
+        await self._assert_same_set(server, [message for place, message in enumerate(messages) if place not in rejected])
+
+    async def _assert_same_set(self, server: SinkServer, messages: Sequence[Message]) -> None:
+        received = await server.received()
+        assert sorted(item.payload for item in received) == sorted(self.expected(message) for message in messages)
+        self._assert_labels(received, messages)

@@ -1,0 +1,269 @@
+"""The conformance suite passes an honest sink and catches each way in which a sink can lie."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Self
+
+import aiohttp
+import pytest
+from aiohttp import web
+from pydantic import Field, SecretStr
+
+from edgerouter import Failure, Limits, Message, MessageRejected, Sink, SinkConfig, SinkContext, SinkThrottled, SinkUnauthorized
+from edgerouter import SinkUnavailable as Unavailable
+from edgerouter.config.model import SinkPolicies
+from edgerouter.testing import HttpSinkServer, Received, SinkConformance
+from edgerouter.testing.config_promises import POLICY_FIELDS
+
+
+class EchoServer(HttpSinkServer):
+    """Takes JSON arrays of messages and answers for each whether it took it."""
+
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.Response:  # noqa: ARG002  (a contract)
+        results = []
+        for item in json.loads(body):
+            payload = base64.b64decode(item["payload"])
+            if self.rejected(payload):
+                results.append("rejected")
+            elif self.fails_now(payload):
+                results.append("busy")
+            else:
+                self.taken.append(Received(payload, item["topic"], item["id"]))
+                results.append("ok")
+        return web.json_response(results)
+
+
+class EchoConfig(SinkConfig):
+    """The honest sink's fields."""
+
+    url: str
+    """Where the service is."""
+    token: SecretStr = SecretStr("")
+    """What lets us in."""
+
+
+class EchoSink(Sink[EchoConfig]):
+    """An honest sink."""
+
+    Config = EchoConfig
+
+    def __init__(self, session: aiohttp.ClientSession, config: EchoConfig) -> None:
+        self.session = session
+        self.config = config
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: EchoConfig, context: SinkContext) -> AsyncIterator[Self]:  # noqa: ARG003  (a contract)
+        async with aiohttp.ClientSession() as session:
+            yield cls(session, config)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(max_messages=10, max_bytes=4000, max_message_bytes=2000)
+
+    def size_of(self, message: Message) -> int:
+        return len(message.payload) + len(message.topic.encode())
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        items = [{"id": m.id, "topic": m.topic, "payload": base64.b64encode(m.payload).decode()} for m in batch]
+        try:
+            async with self.session.post(self.config.url, json=items) as response:
+                if response.status == 429:
+                    raise SinkThrottled("too much", retry_after=float(response.headers["Retry-After"]))
+                if response.status == 403:
+                    raise SinkUnauthorized("may not")
+                if response.status != 200:
+                    raise Unavailable(f"status {response.status}")
+                results = await response.json()
+        except aiohttp.ClientError as error:
+            raise Unavailable(str(error)) from error
+        failed: dict[str, MessageRejected | Unavailable] = {"rejected": MessageRejected("never"), "busy": Unavailable("busy")}
+        return [Failure(place, failed[result]) for place, result in enumerate(results) if result != "ok"]
+
+
+class EchoSuite(SinkConformance):
+    sink_class: ClassVar[type[Sink[Any]]] = EchoSink
+
+    @pytest.fixture
+    async def server(self) -> AsyncIterator[EchoServer]:
+        async with EchoServer().running() as server:
+            yield server
+
+    @pytest.fixture
+    def config(self, server: EchoServer) -> Mapping[str, Any]:
+        return {"url": server.url, "token": "hush-hush"}
+
+
+class TestAnHonestSink(EchoSuite):
+    """Passes every test, with nothing skipped."""
+
+
+class Retrying(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        try:
+            return await super().write(batch)
+        except Unavailable:
+            return await super().write(batch)
+
+
+class Buffering(EchoSink):
+    kept: ClassVar[list[Message]] = []
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        everything, self.kept[:] = [*self.kept, *batch], []
+        try:
+            return await super().write(everything)
+        except Unavailable:
+            self.kept[:] = everything
+            raise
+
+
+class Optimistic(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        try:
+            return await super().write(batch)
+        except Unavailable:
+            return []
+
+
+class Pessimistic(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        failures = await super().write(batch)
+        if failures:
+            raise failures[0].error
+        return failures
+
+
+class Rejecting(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        try:
+            return await super().write(batch)
+        except SinkUnauthorized as error:
+            raise MessageRejected("may not") from error
+
+
+class Textual(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        return await super().write([Message(m.topic, m.payload.decode(errors="replace").encode(), m.received_at) for m in batch])
+
+
+class Background(EchoSink):
+    later: ClassVar[list[asyncio.Task[None]]] = []
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        try:
+            return await super().write(batch)
+        except asyncio.CancelledError:
+            self.later.append(asyncio.create_task(asyncio.sleep(60)))
+            raise
+
+
+class Leaking(EchoSink):
+    sessions: ClassVar[list[aiohttp.ClientSession]] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: EchoConfig, context: SinkContext) -> AsyncIterator[Self]:  # noqa: ARG003  (a contract)
+        cls.sessions.append(aiohttp.ClientSession())
+        yield cls(cls.sessions[-1], config)
+
+
+class Talkative(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        try:
+            return await super().write(batch)
+        except Unavailable as error:
+            raise Unavailable(f"{error} with {self.config.token.get_secret_value()}") from error
+
+
+class Undercounting(EchoSink):
+    def size_of(self, message: Message) -> int:
+        return min(len(message.payload), 2000)
+
+
+class Vague(EchoConfig):
+    retries: int = 3
+    extra: list[EchoConfig] = Field(default=[], description="documented")
+    timeout: float = 1
+
+
+class Misconfigured(EchoSink):
+    Config = Vague
+
+
+LIES = [
+    (Retrying, "test_the_sink_does_not_retry_by_itself"),
+    (Buffering, "test_nothing_is_kept_between_writes"),
+    (Optimistic, "test_a_broken_service_is_unavailable"),
+    (Optimistic, "test_a_lost_response_is_a_failure"),
+    (Pessimistic, "test_a_partial_failure_names_the_messages_not_taken"),
+    (Rejecting, "test_a_service_that_refuses_us_says_unauthorized"),
+    (Textual, "test_binary_payloads_are_delivered_byte_for_byte"),
+    (Talkative, "test_no_error_shows_a_secret"),
+    (Undercounting, "test_a_message_over_the_largest_size_is_known_to_be"),
+    (Misconfigured, "test_every_field_is_documented"),
+    (Misconfigured, "test_no_field_has_the_name_of_a_policy"),
+]
+
+
+@pytest.mark.parametrize(("liar", "promise"), LIES, ids=lambda value: getattr(value, "__name__", value))
+async def test_a_lie_is_caught_by_the_test_of_that_promise(liar: type[EchoSink], promise: str) -> None:
+    await assert_caught(liar, promise)
+
+
+async def assert_caught(liar: type[EchoSink], promise: str, patience: float = 20) -> None:
+    suite = EchoSuite()
+    suite.sink_class = liar  # type: ignore[misc]  # this one suite object is about the liar
+    suite.patience = patience  # type: ignore[misc]  # a leak is waited for that long
+    test = getattr(suite, promise)
+    async with EchoServer().running() as server:
+        fixtures = {"server": server, "config": {"url": server.url, "token": "hush-hush"}}
+        wanted = test.__code__.co_varnames[1 : test.__code__.co_argcount]
+        with pytest.raises((AssertionError, MessageRejected, Unavailable, TimeoutError, pytest.fail.Exception)):
+            await test(**{name: fixtures[name] for name in wanted})
+
+
+async def test_work_that_goes_on_after_a_cancelled_write_is_caught() -> None:
+    await assert_caught(Background, "test_a_cancelled_write_leaves_nothing_behind", patience=0.5)
+    for task in Background.later:
+        task.cancel()
+
+
+async def test_a_session_that_is_never_closed_is_caught() -> None:
+    await assert_caught(Leaking, "test_closing_leaves_no_task_and_no_connection", patience=0.5)
+    for session in Leaking.sessions:
+        await session.close()
+
+
+async def test_a_gap_that_is_not_declared_fails_its_tests() -> None:
+    class Lazy(EchoServer):
+        async def throttle(self, seconds: float) -> None:
+            raise NotImplementedError
+
+    suite = EchoSuite()
+    async with Lazy().running() as server:
+        with pytest.raises(pytest.fail.Exception, match="Lazy neither does 'throttle'"):
+            await suite.disturb(server, "throttle", 1)
+        suite.unsupported = {"throttle": "never busy"}  # type: ignore[misc]  # this one suite object has a gap
+        with pytest.raises(pytest.skip.Exception, match="throttle: never busy"):
+            await suite.disturb(server, "throttle", 1)
+    suite.unsupported = {"throtle": "misspelt"}  # type: ignore[misc]  # this one suite object is misspelt
+    with pytest.raises(AssertionError):
+        await suite.test_what_is_declared_unsupported_has_a_name_and_a_reason()
+
+
+def test_the_suite_knows_the_names_of_all_policies() -> None:
+    assert set(SinkPolicies.model_fields) | {"type"} == POLICY_FIELDS
+
+
+def test_the_fakes_come_without_pytest() -> None:
+    import subprocess
+    import sys
+
+    program = "import sys, edgerouter.testing as t; t.make_message(); assert not {'pytest', 'edgerouter.spool'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
