@@ -1,0 +1,1 @@
+"""The router's own interface: status, health, metrics and control."""

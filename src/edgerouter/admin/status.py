@@ -1,0 +1,124 @@
+"""The status of a running router: what `edgerouter status`, `/api/status`, metrics and health are made from."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from edgerouter.pipeline.delivery import DeliveryStatus
+from edgerouter.pipeline.intake import IntakeStatus
+from edgerouter.spool.contract import Reader, Spool, SpoolStatus
+
+
+class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One source."""
+
+    type: str
+    connected: bool
+    reason: str
+    """Why it is not connected; empty when it is."""
+    messages: int
+    """Stored since the start of the process."""
+    deliveries: int
+    last_message_at: float | None
+    """Seconds since 1970-01-01 UTC."""
+    reopened: int
+
+
+class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One sink. `matched = delivered + dead_lettered + dropped + pending`, at every moment."""
+
+    type: str
+    state: str
+    """`starting`, `ok`, `retrying`, `throttled`, `unauthorized` or `stopped`."""
+    matched: int
+    delivered: int
+    dead_lettered: int
+    dropped: int
+    pending: int
+    oldest_pending_seconds: float | None
+    last_error: str
+    last_error_at: float | None
+    last_delivery_at: float | None
+    writes: int
+    failed_writes: int
+    written_messages: int
+    written_bytes: int
+    throttled_seconds: float
+    latency_seconds: float
+    """From the receipt of the oldest message of the last batch to its delivery."""
+
+
+class Drop(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages dropped for one reason."""
+
+    sink: str
+    """Empty when they were dropped before routing."""
+    topic: str
+    """First level of the topic."""
+    reason: str
+    messages: int
+
+
+class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole router."""
+
+    version: str
+    host: str
+    started_at: float
+    uptime_seconds: float
+    configuration: str
+    """The file, or `environment`."""
+    configuration_error: str
+    """Why the last reload was refused; empty when it was not."""
+    sources: dict[str, SourceStatus]
+    spool: SpoolStatus
+    sinks: dict[str, SinkStatus]
+    drops: list[Drop]
+
+
+def source_status(kind: str, status: IntakeStatus) -> SourceStatus:
+    """The status of a source."""
+    return SourceStatus(
+        type=kind,
+        connected=status.connected,
+        reason=status.reason,
+        messages=status.messages,
+        deliveries=status.deliveries,
+        last_message_at=status.last_message_at,
+        reopened=status.reopened,
+    )
+
+
+def sink_status(kind: str, reader: Reader, status: DeliveryStatus) -> SinkStatus:
+    """The status of a sink."""
+    ledger = reader.ledger
+    oldest = reader.oldest_pending_at
+    return SinkStatus(
+        type=kind,
+        state=status.state,
+        matched=ledger.matched,
+        delivered=ledger.delivered,
+        dead_lettered=ledger.dead_lettered,
+        dropped=ledger.dropped,
+        pending=ledger.pending,
+        oldest_pending_seconds=None if oldest is None else max(0.0, time.time() - oldest / 1e9),
+        last_error=status.last_error,
+        last_error_at=status.last_error_at,
+        last_delivery_at=status.last_delivery_at,
+        writes=status.writes,
+        failed_writes=status.failed_writes,
+        written_messages=status.written_messages,
+        written_bytes=status.written_bytes,
+        throttled_seconds=status.throttled_seconds,
+        latency_seconds=status.latency,
+    )
+
+
+def drops(spool: Spool) -> list[Drop]:
+    """What was dropped, by sink, topic and reason."""
+    return [
+        Drop(sink=sink, topic=topic, reason=reason, messages=messages)
+        for (sink, topic, reason), messages in sorted(spool.drops.items())
+    ]

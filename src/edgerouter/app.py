@@ -1,0 +1,190 @@
+"""The composition root: builds the walk from a configuration, runs it, drains it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from edgerouter import __version__
+from edgerouter.admin.status import RouterStatus, drops, sink_status, source_status
+from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
+from edgerouter.pipeline.intake import Intake
+from edgerouter.pipeline.routing import Routing
+from edgerouter.pipeline.runner import Runner
+from edgerouter.sink import SinkConfig, SinkContext
+from edgerouter.source import Source, SourceContext
+from edgerouter.spool import open_spool
+from edgerouter.spool.contract import Route, Spool
+from edgerouter.topics import Matcher
+
+log = structlog.get_logger("edgerouter.app")
+
+CLOSING_SECONDS = 5.0
+"""Time for sinks to close their clients after the drain; then they are left behind."""
+
+
+@dataclass(slots=True)
+class _RunningSink:
+    configured: ConfiguredSink
+    runner: Runner
+    matcher: Matcher
+    task: asyncio.Task[None]
+
+
+@dataclass(slots=True)
+class _RunningSource:
+    configured: ConfiguredSource
+    intake: Intake
+    task: asyncio.Task[None]
+
+
+class Router:
+    """One router: sources, spool and sinks of one configuration.
+
+    Args:
+        config: a valid configuration.
+    """
+
+    def __init__(self, config: RouterConfig) -> None:
+        self._config = config
+        self._started_at = time.time()
+        self._started = time.monotonic()
+        self._spool: Spool | None = None
+        self._sinks: dict[str, _RunningSink] = {}
+        self._sources: dict[str, _RunningSource] = {}
+        self._routing = Routing({})
+        self._configuration_error = ""
+
+    async def run(self, stop: asyncio.Event, running: Callable[[], None] = lambda: None) -> None:
+        """Run until `stop` is set, then drain within `shutdown.grace`.
+
+        Args:
+            stop: set it to end the run.
+            running: called once everything is started.
+
+        Raises:
+            SpoolUnusable: the spool's folder cannot be used.
+        """
+        async with open_spool(self._config.spool) as spool:
+            self._spool = spool
+            async with asyncio.TaskGroup() as tasks:
+                for sink in self._config.sinks:
+                    await self._start_sink(sink, spool, tasks)
+                self._route()
+                for source in self._config.sources:
+                    self._start_source(source, spool, tasks)
+                log.info(
+                    "edgerouter runs",
+                    version=__version__,
+                    spool=spool.id,
+                    sources=list(self._sources),
+                    sinks=list(self._sinks),
+                )
+                running()
+                await stop.wait()
+                await self._stop(spool)
+        log.info("edgerouter stopped")
+
+    def status(self) -> RouterStatus:
+        """The router's numbers at this moment."""
+        spool = self._spool
+        assert spool is not None, "the router runs"
+        return RouterStatus(
+            version=__version__,
+            host=self._config.host,
+            started_at=self._started_at,
+            uptime_seconds=time.monotonic() - self._started,
+            configuration=str(self._config.file or "environment"),
+            configuration_error=self._configuration_error,
+            sources={name: source_status(s.configured.type, s.intake.status) for name, s in self._sources.items()},
+            spool=spool.status,
+            sinks={name: sink_status(s.configured.type, s.runner.reader, s.runner.status) for name, s in self._sinks.items()},
+            drops=drops(spool),
+        )
+
+    async def _start_sink(self, configured: ConfiguredSink, spool: Spool, tasks: asyncio.TaskGroup) -> None:
+        policies = configured.policies
+        matcher = Matcher(policies.topics)
+        route = Route(
+            sink=configured.name,
+            filters=policies.topics,
+            matches=matcher,
+            start=policies.start,
+            drain=policies.drain,
+            backlog_share=policies.backlog_share,
+        )
+        context = SinkContext(name=configured.name, host=self._config.host, spool=spool.id)
+
+        async def resolve() -> SinkConfig:
+            return configured.config
+
+        runner = Runner(configured, await spool.attach(route), context, resolve)
+        task = tasks.create_task(runner.run(), name=f"sink {configured.name}")
+        self._sinks[configured.name] = _RunningSink(configured, runner, matcher, task)
+
+    def _start_source(self, configured: ConfiguredSource, spool: Spool, tasks: asyncio.TaskGroup) -> None:
+        intake = Intake(configured.name, spool, lambda: self._routing, self._config.spool.commit_interval)
+        context = SourceContext(
+            name=configured.name,
+            host=self._config.host,
+            spool=spool.id,
+            hurry=intake.hurry,
+            dropped=spool.count_dropped,
+            connected=intake.connected,
+            unacknowledged=spool.unacknowledged(configured.name),
+            state=self._source_folder(configured.name),
+        )
+
+        def open_source() -> AbstractAsyncContextManager[Source[Any]]:
+            opened: AbstractAsyncContextManager[Source[Any]] = configured.plugin.open(configured.config, context)
+            return opened
+
+        task = tasks.create_task(intake.run(open_source), name=f"source {configured.name}")
+        self._sources[configured.name] = _RunningSource(configured, intake, task)
+
+    def _source_folder(self, name: str) -> Path | None:
+        """A folder for the source's own small files; none where nothing is kept over a restart."""
+        spool = self._config.spool
+        return spool.path / "sources" / name if spool.type == "sqlite" else None
+
+    def _route(self) -> None:
+        self._routing = Routing({name: sink.matcher for name, sink in self._sinks.items()})
+
+    async def _stop(self, spool: Spool) -> None:
+        """Take in nothing more, deliver what is in the spool as far as time allows, close."""
+        grace = self._config.shutdown.grace
+        deadline = time.monotonic() + grace
+        pending = sum(sink.runner.reader.ledger.pending for sink in self._sinks.values())
+        log.info("edgerouter stops", pending=pending, grace_seconds=grace)
+        for source in self._sources.values():
+            source.intake.stop()
+        for sink in self._sinks.values():
+            sink.runner.drain()
+        intakes = [source.task for source in self._sources.values()]
+        await _ended(intakes, timeout=max(0.1, grace / 2))
+        # the end of the drain is no hot path: looking is simpler than an event from every place that settles
+        while time.monotonic() < deadline and not all(sink.runner.drained for sink in self._sinks.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        left = {name: sink.runner.reader.ledger.pending for name, sink in self._sinks.items()}
+        runners = [sink.task for sink in self._sinks.values()]
+        for task in runners:
+            task.cancel()
+        await _ended(runners, timeout=CLOSING_SECONDS)
+        await spool.flush()
+        if any(left.values()):
+            log.info("messages stay in the spool for the next start", pending=left)
+
+
+async def _ended(tasks: list[asyncio.Task[None]], timeout: float) -> None:  # noqa: ASYNC109  (a bound, not a failure)
+    """Wait for tasks to end, cancel those that do not in time."""
+    if tasks:
+        _, running = await asyncio.wait(tasks, timeout=timeout)
+        for task in running:
+            task.cancel()

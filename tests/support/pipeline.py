@@ -1,0 +1,139 @@
+"""Fakes for tests of the pipeline: a reader over a list, a sink that does as it is told, and a configured sink around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Self
+
+from edgerouter import Failure, Limits, Message, Sink, SinkConfig, SinkContext
+from edgerouter.config.model import ConfiguredSink, SinkPolicies
+from edgerouter.spool.contract import Ledger, Rejection
+
+SPOOL = "spool"
+
+
+def messages(count: int, *, start: int = 1, topic: str = "t", payload: bytes = b"x") -> list[Message]:
+    """Messages of a spool, numbered from `start`."""
+    return [Message(topic, payload, 1_700_000_000_000_000_000, 1, False, None, SPOOL, start + n) for n in range(count)]
+
+
+class ListReader:
+    """A reader over a list; keeps everything that was done to it."""
+
+    def __init__(self, *added: Message) -> None:
+        self.waiting: list[Message] = []
+        self.pending: dict[int, Message] = {}
+        self.delivered_messages: list[Message] = []
+        self.rejections: list[Rejection] = []
+        self.kept: list[list[Message]] = []
+        self.to_keep: list[list[Message]] = []
+        self._matched = 0
+        self._arrived = asyncio.Event()
+        self.add(*added)
+
+    def add(self, *added: Message) -> None:
+        """More messages come in."""
+        self.waiting += added
+        self.pending |= {message.sequence: message for message in added}
+        self._matched += len(added)
+        self._arrived.set()
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self._matched, len(self.delivered_messages), len(self.rejections), 0)
+
+    @property
+    def oldest_pending_at(self) -> int | None:
+        return None
+
+    async def wait(self) -> None:
+        while not self.waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def take(self, max_messages: int) -> list[Message]:
+        taken, self.waiting = self.waiting[:max_messages], self.waiting[max_messages:]
+        return taken
+
+    def is_pending(self, message: Message) -> bool:
+        return message.sequence in self.pending
+
+    def give_back(self, messages: Sequence[Message]) -> None:
+        self.waiting = sorted([*messages, *self.waiting], key=lambda message: message.sequence)
+        self._arrived.set()
+
+    def delivered(self, messages: Sequence[Message]) -> None:
+        self._settle(messages)
+        self.delivered_messages += messages
+
+    def dropped(self, messages: Sequence[Message], reason: str) -> None:
+        self._settle(messages)
+
+    async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
+        self._settle([rejection.message for rejection in rejections])
+        self.rejections += rejections
+
+    async def keep_batch(self, messages: Sequence[Message]) -> None:
+        self.kept.append(list(messages))
+
+    async def kept_batches(self) -> list[list[Message]]:
+        return self.to_keep
+
+    def _settle(self, settled: Sequence[Message]) -> None:
+        for message in settled:
+            del self.pending[message.sequence]
+
+
+Answer = Callable[[list[Message]], "Awaitable[Sequence[Failure]] | Sequence[Failure]"]
+
+
+class ScriptedSink(Sink[SinkConfig]):
+    """A sink whose every write is kept in `writes` and answered by `answer`; tests subclass it by `scripted`."""
+
+    Config: ClassVar[type[Any]] = SinkConfig
+    writes: ClassVar[list[list[Message]]]
+    opened: ClassVar[int]
+    answer: ClassVar[Answer]
+    the_limits: ClassVar[Limits]
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: SinkConfig, context: SinkContext) -> AsyncIterator[Self]:
+        cls.opened += 1
+        yield cls()
+
+    @property
+    def limits(self) -> Limits:
+        return self.the_limits
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        batch = list(batch)
+        self.writes.append(batch)
+        answer = type(self).__dict__["answer"](batch) if "answer" in type(self).__dict__ else ()
+        if isinstance(answer, Awaitable):
+            answer = await answer
+        return answer
+
+
+def scripted(answer: Answer = lambda _: (), limits: Limits = Limits(), **attributes: Any) -> type[ScriptedSink]:  # noqa: B008  (frozen)
+    """A sink class of its own, answering every write with `answer(batch)`."""
+    return type("Scripted", (ScriptedSink,), {"writes": [], "opened": 0, "answer": answer, "the_limits": limits, **attributes})
+
+
+def configured(plugin: type[Sink[Any]], **policies: Any) -> ConfiguredSink:
+    """A configured sink named `sink` with fast retries unless told otherwise."""
+    policies.setdefault("retry", {"first_delay": 0.001, "max_delay": 0.002})
+    return ConfiguredSink(
+        name="sink",
+        plugin=plugin,
+        policies=SinkPolicies.model_validate(policies),
+        config=SinkConfig(),
+        raw={},
+        digest="digest",
+        type="scripted",
+    )
+
+
+CONTEXT = SinkContext(name="sink", host="host", spool=SPOOL)

@@ -1,0 +1,19 @@
+"""Routing counts, once a message, which sinks want it."""
+
+from edgerouter.pipeline.routing import Routing, _SinksOfTopic
+from edgerouter.topics import Matcher
+from support.pipeline import messages
+
+
+def test_each_sink_is_told_how_many_messages_it_wants():
+    routing = Routing({"all": Matcher(("#",)), "alerts": Matcher(("+/alert",)), "none": Matcher(("other",))})
+    delivery = messages(3, topic="a/alert") + messages(2, topic="a/temperature")
+    assert routing.wanted(delivery) == {"all": 5, "alerts": 3}
+
+
+def test_topics_without_bound_do_not_grow_the_cache_without_bound(monkeypatch):
+    monkeypatch.setattr(_SinksOfTopic, "MOST_TOPICS", 10)
+    routing = Routing({"all": Matcher(("#",))})
+    delivery = [message for n in range(35) for message in messages(1, topic=f"t/{n}")]
+    assert routing.wanted(delivery) == {"all": 35}
+    assert len(routing._sinks_of_topic) <= 10

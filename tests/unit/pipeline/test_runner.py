@@ -1,0 +1,348 @@
+"""A runner settles every message of its sink, whatever the sink answers."""
+
+import asyncio
+import math
+from contextlib import asynccontextmanager
+
+import pytest
+
+from edgerouter import Failure, Limits, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.pipeline.runner import Runner
+from support.pipeline import CONTEXT, ListReader, configured, messages, scripted
+
+
+@asynccontextmanager
+async def running(sink, reader):
+    """The runner of a configured sink, running."""
+
+    async def resolve():
+        return sink.config
+
+    runner = Runner(sink, reader, CONTEXT, resolve)
+    task = asyncio.create_task(runner.run())
+    try:
+        yield runner
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition, seconds=10.0):
+    """Wait for a condition, for a bounded time."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def sequences(batch):
+    return [message.sequence for message in batch]
+
+
+async def test_messages_are_written_in_order_and_settled():
+    reader, plugin = ListReader(*messages(10)), scripted()
+    async with running(configured(plugin, batch={"max_messages": 4}), reader):
+        await until(lambda: not reader.pending)
+    assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+
+
+async def test_a_batch_is_cut_at_the_services_limit_of_bytes_and_messages():
+    reader = ListReader(*messages(7, payload=b"x" * 10))
+    plugin = scripted(limits=Limits(max_messages=5, max_bytes=30))
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert [len(batch) for batch in plugin.writes] == [3, 3, 1]
+
+
+async def test_a_message_over_the_services_limit_is_dead_lettered_unwritten_and_the_others_go_on():
+    reader = ListReader(*messages(2), *messages(1, start=3, payload=b"x" * 11), *messages(2, start=4))
+    plugin = scripted(limits=Limits(max_message_bytes=10))
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert [rejection.message.sequence for rejection in reader.rejections] == [3]
+    assert "11 bytes are over this sink's limit of 10 bytes" in reader.rejections[0].reason
+    assert sequences(reader.delivered_messages) == [1, 2, 4, 5]
+
+
+async def test_only_what_failed_is_written_again():
+    fail_once = {3, 5}
+
+    def answer(batch):
+        failures = [Failure(i, SinkUnavailable("busy")) for i, m in enumerate(batch) if m.sequence in fail_once]
+        fail_once.clear()
+        return failures
+
+    reader, plugin = ListReader(*messages(6)), scripted(answer)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 3, 4, 5, 6], [3, 5]]
+
+
+async def test_a_rejected_entry_is_dead_lettered_with_its_reason_and_the_rest_is_not_resent():
+    reader = ListReader(*messages(4))
+    plugin = scripted(lambda batch: [Failure(1, MessageRejected("not JSON"))] if len(batch) == 4 else ())
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert [(r.message.sequence, r.reason, r.error, r.attempts) for r in reader.rejections] == [
+        (2, "not JSON", "MessageRejected", 1)
+    ]
+    assert len(plugin.writes) == 1
+
+
+@pytest.mark.parametrize("bad", [{1}, {500}, {1000}, {17, 18}, {3, 700}])
+async def test_a_batch_rejected_as_a_whole_is_bisected_to_the_bad_messages_in_few_writes(bad):
+    def answer(batch):
+        if bad & set(sequences(batch)):
+            raise MessageRejected("malformed")
+        return ()
+
+    reader, plugin = ListReader(*messages(1000)), scripted(answer)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert {r.message.sequence for r in reader.rejections} == bad
+    assert sequences(reader.delivered_messages) == [n for n in range(1, 1001) if n not in bad]
+    assert len(plugin.writes) <= 1 + 2 * math.ceil(math.log2(1000)) * len(bad)
+
+
+async def test_a_sink_that_is_unavailable_is_tried_again_with_everything_in_order():
+    left = 3
+
+    def answer(batch):
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise SinkUnavailable("connection refused")
+        return ()
+
+    reader, plugin = ListReader(*messages(5)), scripted(answer)
+    async with running(configured(plugin), reader) as runner:
+        await until(lambda: not reader.pending)
+        assert runner.status.state == "ok"
+    assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 3, 4, 5]] * 4
+    assert not reader.rejections
+
+
+async def test_a_write_without_an_answer_is_tried_again_after_the_timeout():
+    async def answer(batch):
+        if len(plugin.writes) == 1:
+            await asyncio.Event().wait()
+        return ()
+
+    reader = ListReader(*messages(2))
+    plugin = scripted(answer)
+    async with running(configured(plugin, timeout=0.05), reader) as runner:
+        await until(lambda: not reader.pending)
+        assert "no answer within 0.05 s" in runner.status.last_error
+    assert len(plugin.writes) == 2
+
+
+async def test_missing_permission_opens_the_sink_anew_and_never_dead_letters():
+    def answer(batch):
+        if plugin.opened < 3:
+            raise SinkUnauthorized("403")
+        return ()
+
+    reader = ListReader(*messages(3))
+    plugin = scripted(answer)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert not reader.rejections
+    assert sequences(reader.delivered_messages) == [1, 2, 3]
+
+
+async def test_a_throttled_sink_waits_as_long_as_the_service_asked():
+    times = []
+
+    def answer(batch):
+        times.append(asyncio.get_running_loop().time())
+        if len(times) == 1:
+            raise SinkThrottled("slow down", retry_after=0.2)
+        return ()
+
+    reader, plugin = ListReader(*messages(1)), scripted(answer)
+    async with running(configured(plugin), reader) as runner:
+        await until(lambda: runner.status.state == "throttled")
+        await until(lambda: not reader.pending)
+    assert times[1] - times[0] >= 0.2
+    assert runner.status.throttled_seconds >= 0.2
+
+
+async def test_a_bug_in_the_plugin_is_tried_a_bounded_number_of_times_then_isolated():
+    def answer(batch):
+        if 3 in sequences(batch):
+            raise ZeroDivisionError("oops")
+        return ()
+
+    reader, plugin = ListReader(*messages(4)), scripted(answer)
+    policy = {"first_delay": 0.001, "max_delay": 0.002, "plugin_bug_attempts": 2}
+    async with running(configured(plugin, retry=policy), reader):
+        await until(lambda: not reader.pending)
+    assert [(r.message.sequence, r.error) for r in reader.rejections] == [(3, "PluginBug")]
+    assert "ZeroDivisionError: oops" in reader.rejections[0].reason
+    assert sequences(reader.delivered_messages) == [1, 2, 4]
+
+
+async def test_an_answer_that_names_no_message_of_the_batch_is_a_bug_of_the_plugin():
+    reader = ListReader(*messages(1))
+    plugin = scripted(lambda batch: [Failure(7, SinkUnavailable("?"))])
+    policy = {"first_delay": 0.001, "max_delay": 0.002, "plugin_bug_attempts": 1}
+    async with running(configured(plugin, retry=policy), reader):
+        await until(lambda: not reader.pending)
+    assert "index 7" in reader.rejections[0].reason
+
+
+async def test_what_is_given_up_on_is_dead_lettered_with_the_last_cause():
+    def answer(batch):
+        raise SinkUnavailable("still down")
+
+    reader, plugin = ListReader(*messages(2)), scripted(answer)
+    policy = {"first_delay": 0.001, "max_delay": 0.002, "give_up_after": 0.05}
+    async with running(configured(plugin, retry=policy), reader):
+        await until(lambda: not reader.pending)
+    assert [r.reason for r in reader.rejections] == ["still down", "still down"]
+    assert reader.rejections[0].attempts > 1
+
+
+async def test_a_batch_lingers_to_fill_and_a_full_one_does_not_wait():
+    reader, plugin = ListReader(*messages(3)), scripted()
+    async with running(configured(plugin, batch={"max_messages": 4, "linger": 30}), reader):
+        await until(lambda: not reader.waiting)
+        assert not plugin.writes
+        reader.add(*messages(1, start=4))
+        await until(lambda: not reader.pending)
+    assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 3, 4]]
+
+
+async def test_a_drain_does_not_linger():
+    reader, plugin = ListReader(*messages(3)), scripted()
+    async with running(configured(plugin, batch={"linger": 3600}), reader) as runner:
+        await until(lambda: not reader.waiting)
+        runner.drain()
+        await until(lambda: runner.drained)
+    assert len(plugin.writes) == 1
+
+
+async def test_messages_of_different_partitions_are_never_in_one_write():
+    reader = ListReader(*[m for n in range(20) for m in messages(1, start=n + 1, topic=f"t{n % 3}")])
+    plugin = scripted(partition_of=lambda self, message: message.topic)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert all(len({m.topic for m in batch}) == 1 for batch in plugin.writes)
+    assert len(plugin.writes) == 3
+
+
+async def test_lanes_write_at_the_same_time_and_keep_the_order_of_each_key():
+    busy, most = set(), 0
+
+    async def answer(batch):
+        nonlocal most
+        keys = {m.topic for m in batch}
+        assert not keys & busy
+        busy.update(keys)
+        most = max(most, len(busy))
+        await asyncio.sleep(0.002)
+        busy.difference_update(keys)
+        return ()
+
+    reader = ListReader(*[m for n in range(400) for m in messages(1, start=n + 1, topic=f"t{n % 16}")])
+    plugin = scripted(answer, order_of=lambda self, message: message.topic)
+    async with running(configured(plugin, concurrency=4, batch={"max_messages": 5}), reader):
+        await until(lambda: not reader.pending)
+    assert most > 1
+    assert not reader.rejections
+    for topic in {m.topic for m in reader.delivered_messages}:
+        of_topic = [m.sequence for m in reader.delivered_messages if m.topic == topic]
+        assert of_topic == sorted(of_topic)
+
+
+async def test_unordered_lanes_share_the_work():
+    gate = asyncio.Event()
+
+    async def answer(batch):
+        await gate.wait()
+        return ()
+
+    reader = ListReader(*messages(40))
+    plugin = scripted(answer)
+    async with running(configured(plugin, concurrency=4, batch={"max_messages": 10}), reader):
+        await until(lambda: len(plugin.writes) == 4)
+        gate.set()
+        await until(lambda: not reader.pending)
+
+
+async def test_a_throttled_sink_narrows_its_lanes():
+    def answer(batch):
+        if len(plugin.writes) == 1:
+            raise SinkThrottled("slow down")
+        return ()
+
+    reader = ListReader(*messages(100))
+    plugin = scripted(answer)
+    async with running(configured(plugin, concurrency=8, batch={"max_messages": 5}), reader) as runner:
+        await until(lambda: not reader.pending)
+        assert runner._delivery._gate.width < 8
+
+
+async def test_a_rate_limit_bounds_messages_a_second():
+    reader, plugin = ListReader(*messages(60)), scripted()
+    started = asyncio.get_running_loop().time()
+    async with running(configured(plugin, rate={"messages": 200}, batch={"max_messages": 10}), reader):
+        await until(lambda: not reader.pending)
+    assert asyncio.get_running_loop().time() - started >= 60 / 200 * 0.95
+
+
+async def test_stable_batches_are_remembered_before_their_first_write():
+    kept_at_write = []
+    reader = ListReader(*messages(3))
+
+    def answer(batch):
+        kept_at_write.append([sequences(batch) for batch in reader.kept])
+        if len(kept_at_write) == 1:
+            raise SinkUnavailable("lost")
+        return ()
+
+    plugin = scripted(answer, stable_batches=True)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert kept_at_write == [[[1, 2, 3]], [[1, 2, 3]]]
+
+
+async def test_batches_of_an_earlier_run_are_written_first_and_unchanged():
+    reader = ListReader(*messages(6))
+    reader.to_keep = [reader.take(2), reader.take(1)]
+    plugin = scripted(stable_batches=True)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert [sequences(batch) for batch in plugin.writes] == [[1, 2], [3], [4, 5, 6]]
+
+
+async def test_what_was_not_settled_when_the_run_ends_goes_back_in_order():
+    async def answer(batch):
+        await asyncio.Event().wait()
+        return ()
+
+    reader = ListReader(*messages(30))
+    plugin = scripted(answer)
+    async with running(configured(plugin, concurrency=2, batch={"max_messages": 10}), reader):
+        await until(lambda: len(plugin.writes) == 2)
+    assert sequences(reader.waiting) == list(range(1, 31))
+
+
+async def test_a_sink_that_cannot_open_is_opened_again():
+    attempts = 0
+
+    class Stubborn(scripted()):
+        writes = []
+
+        @classmethod
+        @asynccontextmanager
+        async def open(cls, config, context):
+            nonlocal attempts
+            attempts += 1
+            if attempts < 4:
+                raise SinkUnavailable("no route to host")
+            yield cls()
+
+    reader = ListReader(*messages(1))
+    async with running(configured(Stubborn), reader):
+        await until(lambda: not reader.pending)
+    assert attempts == 4
