@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -65,6 +66,8 @@ class SourceContext:
     """Tell the router whether the source is connected, and why not; for status and readiness."""
     unacknowledged: Sequence[Delivery] = ()
     """Deliveries that the spool holds and whose acknowledgement may not have reached the sender, oldest first."""
+    state: Path | None = None
+    """A folder for the source's own small files, kept over restarts; the source makes it. `None`: nothing is kept."""
 
 
 class Source(ABC, Generic[ConfigT]):
