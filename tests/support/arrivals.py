@@ -1,0 +1,76 @@
+"""What has arrived in the file sink's folder, compared with what the load generator sent."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+
+class Payload(msgspec.Struct):
+    """The load generator's payload."""
+
+    n: int
+    t: int
+
+
+class Line(msgspec.Struct):
+    """One line of the file sink, of a message of the load generator."""
+
+    id: str
+    topic: str
+    payload: Payload
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """The messages of the load generator that a file sink has written."""
+
+    numbers: dict[str, Counter[int]] = field(default_factory=dict)
+    """By topic: how often each running number has arrived."""
+    ids: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def count(self) -> int:
+        """Lines, duplicates included."""
+        return self.ids.total()
+
+    @property
+    def duplicates(self) -> int:
+        """Lines more than there are different messages."""
+        return sum(counter.total() - len(counter) for counter in self.numbers.values())
+
+    def missing_from(self, expected: dict[str, set[int]]) -> dict[str, list[int]]:
+        """By topic, the expected numbers that have not arrived; empty when all have."""
+        missing = {topic: sorted(numbers - self.numbers.get(topic, Counter()).keys()) for topic, numbers in expected.items()}
+        return {topic: numbers for topic, numbers in missing.items() if numbers}
+
+
+def lines(folder: Path) -> Iterator[bytes]:
+    """Every complete line of every file below a folder, rotated and compressed ones too, oldest name first."""
+    for path in sorted(folder.rglob("*.jsonl*")):
+        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+        with opened as file:
+            for line in file:
+                # the last line of a file may still be being written
+                if line.endswith(b"\n"):
+                    yield line
+
+
+def arrivals(folder: Path) -> Arrivals:
+    """Read a file sink's folder.
+
+    Raises:
+        msgspec.DecodeError: a line is not JSON, or not a message of the load generator.
+    """
+    found = Arrivals()
+    decode = msgspec.json.Decoder(Line).decode
+    for raw in lines(folder):
+        line = decode(raw)
+        found.numbers.setdefault(line.topic, Counter())[line.payload.n] += 1
+        found.ids[line.id] += 1
+    return found

@@ -1,0 +1,263 @@
+"""The load generator's own process: MQTT 3.1.1 publishes over a raw socket, made from prepared packets; standard library only.
+
+Started by `support.load`, with the plan as JSON in the first argument. Message `i` (0, 1, 2 ...) goes to topic `i % topics` with
+the running number `i // topics + 1`. Standard output: JSON lines, progress and at last the report. It ends by itself when the plan
+is done, or in order when its standard input closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import sys
+import time
+from typing import Any
+
+BURST = 256
+"""Most packets built before the socket is read again."""
+PROGRESS_EVERY = 0.05
+RECONNECT_AFTER = 0.05
+PACKET_IDS = 65535
+
+
+def packet(kind: int, body: bytes) -> bytes:
+    """An MQTT control packet."""
+    length, remaining = bytearray(), len(body)
+    while True:
+        remaining, digit = divmod(remaining, 128)
+        length.append(digit | (128 if remaining else 0))
+        if not remaining:
+            return bytes((kind,)) + bytes(length) + body
+
+
+def text(value: str) -> bytes:
+    """An MQTT string: two bytes of length, then UTF-8."""
+    encoded = value.encode()
+    return len(encoded).to_bytes(2, "big") + encoded
+
+
+class Ranges:
+    """A set of message indexes, kept as `[first, last]` ranges."""
+
+    def __init__(self) -> None:
+        self.ranges: list[list[int]] = []
+        self.count = 0
+
+    def add(self, index: int) -> None:
+        """Almost always the index after the last one; else a new range, joined with others when the report is made."""
+        self.count += 1
+        if self.ranges and self.ranges[-1][1] + 1 == index:
+            self.ranges[-1][1] = index
+        else:
+            self.ranges.append([index, index])
+
+    def joined(self) -> list[list[int]]:
+        """The ranges, sorted, neighbours made one."""
+        result: list[list[int]] = []
+        for first, last in sorted(self.ranges):
+            if result and result[-1][1] + 1 == first:
+                result[-1][1] = last
+            else:
+                result.append([first, last])
+        return result
+
+
+class Publisher:
+    """Publishes a plan and knows which messages the broker has acknowledged."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.plan = plan
+        self.qos: int = plan["qos"]
+        self.topics: list[str] = plan["topics"]
+        self.limit: int = plan["messages"] or sys.maxsize
+        self.sent = 0
+        self.acknowledged = Ranges()
+        self.unknown = Ranges()
+        self.in_flight: dict[int, int] = {}
+        """Message index by packet id."""
+        self.received = b""
+        self.connections = 0
+        self.finished_ping = False
+        # {"n":<number>,"t":<nanoseconds>,"x":"..."}: numbers of fixed width, so that every packet of a topic has one length
+        filler = plan["payload_bytes"] - len(b'{"n":,"t":,"x":""}') - 10 - 19
+        if filler < 0:
+            sys.exit("a payload of the load generator has at least 47 bytes")
+        self.tail = b',"x":"' + b"x" * filler + b'"}'
+        size = plan["payload_bytes"] + (2 if self.qos else 0)
+        self.heads = [packet(0x32 if self.qos else 0x30, text(topic) + bytes(size))[: -size or None] for topic in self.topics]
+
+    def connect(self) -> socket.socket:
+        """A connection that the broker has accepted.
+
+        Raises:
+            OSError: no broker there, or it does not let us in.
+        """
+        connection = socket.create_connection((self.plan["host"], self.plan["port"]), timeout=5)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(packet(0x10, text("MQTT") + b"\x04\x02\x00\x00" + text(f"{self.plan['client_id']}-{self.connections}")))
+        answer = b""
+        while len(answer) < 4:
+            piece = connection.recv(4 - len(answer))
+            if not piece:
+                raise ConnectionError("closed before CONNACK")
+            answer += piece
+        if answer[3] != 0:
+            raise ConnectionError(f"refused with CONNACK {answer[3]}")
+        connection.setblocking(False)
+        self.connections += 1
+        self.received = b""
+        return connection
+
+    def burst(self, count: int) -> bytes:
+        """The next `count` packets; fewer when a packet id is still taken."""
+        pieces: list[bytes] = []
+        topics, heads, tail, in_flight = len(self.topics), self.heads, self.tail, self.in_flight
+        now = time.time_ns()
+        for index in range(self.sent, self.sent + count):
+            if self.qos:
+                identifier = index % PACKET_IDS + 1
+                if identifier in in_flight:
+                    break
+                in_flight[identifier] = index
+                pieces.append(heads[index % topics] + identifier.to_bytes(2, "big"))
+            else:
+                pieces.append(heads[index % topics])
+            pieces.append(b'{"n":%10d,"t":%19d' % (index // topics + 1, now) + tail)
+            self.sent = index + 1
+        return b"".join(pieces)
+
+    def take(self, data: bytes) -> None:
+        """Read what the broker sent: PUBACK and PINGRESP, both of known length."""
+        data = self.received + data
+        at = 0
+        while len(data) - at >= 2:
+            size = 2 + data[at + 1]
+            if len(data) - at < size:
+                break
+            if data[at] == 0x40:
+                index = self.in_flight.pop(int.from_bytes(data[at + 2 : at + 4], "big"), None)
+                if index is not None:
+                    self.acknowledged.add(index)
+            elif data[at] == 0xD0:
+                self.finished_ping = True
+            at += size
+        self.received = data[at:]
+
+    def lost(self) -> None:
+        """The connection is gone: nobody knows whether the broker has what is in flight; it is not sent again."""
+        for index in self.in_flight.values():
+            self.unknown.add(index)
+        self.in_flight.clear()
+
+    def report(self, seconds: float) -> dict[str, Any]:
+        """What was sent and what became of it."""
+        return {
+            "sent": self.sent,
+            "acknowledged": self.acknowledged.joined(),
+            "unknown": self.unknown.joined(),
+            "connections": self.connections,
+            "seconds": seconds,
+        }
+
+
+class Pace:
+    """How many messages may go out now."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.rate: float | None = plan["rate"]
+        self.started = time.perf_counter()
+        self.ends = self.started + plan["seconds"] if plan["seconds"] else None
+        self.stopped = False
+        self.shown = 0.0
+
+    def over(self) -> bool:
+        """Whether the plan's time is up, or the starter has closed our input."""
+        if not self.stopped and select.select([0], [], [], 0)[0] and not os.read(0, 4096):
+            self.stopped = True
+        return self.stopped or (self.ends is not None and time.perf_counter() >= self.ends)
+
+    def due(self, sent: int) -> int:
+        """Messages that the rate allows now."""
+        if self.rate is None:
+            return BURST
+        return min(BURST, int((time.perf_counter() - self.started) * self.rate) - sent)
+
+    def show(self, publisher: Publisher, connected: bool) -> None:
+        """Progress for the starter, a few times a second."""
+        now = time.perf_counter()
+        if now - self.shown >= PROGRESS_EVERY:
+            self.shown = now
+            progress = {"sent": publisher.sent, "acknowledged": publisher.acknowledged.count, "connected": connected}
+            print(json.dumps(progress), flush=True)
+
+
+def next_burst(publisher: Publisher, pace: Pace) -> bytes:
+    """What the rate, the window and the plan allow to send now."""
+    room = min(pace.due(publisher.sent), publisher.limit - publisher.sent)
+    if publisher.qos:
+        room = min(room, publisher.plan["window"] - len(publisher.in_flight))
+    return publisher.burst(room) if room > 0 else b""
+
+
+def exchange(publisher: Publisher, connection: socket.socket, out: memoryview, wait: float) -> memoryview:
+    """Write and read what is possible now, or wait a little; return what is still to be written.
+
+    Raises:
+        OSError: the connection is gone.
+    """
+    readable, writable, _ = select.select([connection], [connection] if out else [], [], wait)
+    if writable:
+        out = out[connection.send(out) :]
+    if readable:
+        data = connection.recv(1 << 18)
+        if not data:
+            raise ConnectionError("closed by the broker")
+        publisher.take(data)
+    return out
+
+
+def publish(publisher: Publisher, pace: Pace, connection: socket.socket) -> None:
+    """Publish until the plan is done.
+
+    Raises:
+        OSError: the connection is gone.
+    """
+    out = memoryview(b"")
+    wait = 0.0005 if pace.rate else 0.05
+    while publisher.sent < publisher.limit and not pace.over():
+        pace.show(publisher, connected=True)
+        out = exchange(publisher, connection, out or memoryview(next_burst(publisher, pace)), wait)
+    if not publisher.qos:
+        # the broker reads in order: the answer to a ping says that it has read everything before
+        out = memoryview(bytes(out) + b"\xc0\x00")
+    ends = time.perf_counter() + publisher.plan["drain_seconds"]
+    while time.perf_counter() < ends and (publisher.in_flight if publisher.qos else not publisher.finished_ping):
+        pace.show(publisher, connected=True)
+        out = exchange(publisher, connection, out, 0.05)
+
+
+def main() -> None:
+    """Run the plan through every loss of the connection, then report."""
+    plan = json.loads(sys.argv[1])
+    publisher, pace = Publisher(plan), Pace(plan)
+    while not pace.over() and publisher.sent < publisher.limit:
+        try:
+            connection = publisher.connect()
+        except OSError:
+            pace.show(publisher, connected=False)
+            time.sleep(RECONNECT_AFTER)
+            continue
+        try:
+            with connection:
+                publish(publisher, pace, connection)
+                connection.sendall(b"\xe0\x00")
+        except OSError:
+            pace.show(publisher, connected=False)
+        publisher.lost()
+    print(json.dumps({"report": publisher.report(time.perf_counter() - pace.started)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
