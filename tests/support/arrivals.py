@@ -53,12 +53,9 @@ class Arrivals:
 def lines(folder: Path) -> Iterator[bytes]:
     """Every complete line of every file below a folder, rotated and compressed ones too, oldest name first."""
     for path in sorted(folder.rglob("*.jsonl*")):
-        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-        with opened as file:
-            for line in file:
-                # the last line of a file may still be being written
-                if line.endswith(b"\n"):
-                    yield line
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            # the last line of a file may still be being written
+            yield from (line for line in file if line.endswith(b"\n"))
 
 
 def arrivals(folder: Path) -> Arrivals:
