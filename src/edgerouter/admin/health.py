@@ -1,0 +1,36 @@
+"""Health in three questions, each with reasons: is the process alive, can it take messages in, do messages flow out."""
+
+from __future__ import annotations
+
+from edgerouter.admin.status import RouterStatus, SinkStatus
+
+STUCK_SECONDS = 60.0
+"""A sink with messages to deliver that has delivered nothing for this long does not flow."""
+
+
+def not_ready(status: RouterStatus) -> list[str]:
+    """Why the router cannot take messages in just now; empty when it can."""
+    reasons = [
+        f"source {name} is not connected: {source.reason}" for name, source in status.sources.items() if not source.connected
+    ]
+    if status.spool.state != "ok":
+        reasons.append(f"the spool is {status.spool.state.replace('_', '-')}: {status.spool.reason}")
+    return reasons
+
+
+def not_flowing(status: RouterStatus) -> list[str]:
+    """Why messages do not flow out everywhere; empty when they do, or when there are none."""
+    return [
+        f"sink {name} is {sink.state}, {sink.pending} messages wait: {sink.last_error or 'no delivery for a while'}"
+        for name, sink in status.sinks.items()
+        if sink.pending and not _flows(sink, status)
+    ]
+
+
+def _flows(sink: SinkStatus, status: RouterStatus) -> bool:
+    if sink.state in ("retrying", "throttled", "unauthorized", "stopped"):
+        return False
+    if (sink.oldest_pending_seconds or 0.0) < STUCK_SECONDS:
+        return True
+    now = status.started_at + status.uptime_seconds
+    return sink.last_delivery_at is not None and now - sink.last_delivery_at < STUCK_SECONDS

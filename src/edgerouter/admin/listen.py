@@ -1,0 +1,93 @@
+"""Where the control interface is: a Unix socket in the spool's folder, and TCP where the user says so."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from edgerouter.errors import ConfigurationError
+
+SOCKET_NAME = "control.sock"
+
+_LONGEST_PATH = 100
+"""The kernel takes 107 bytes; longer folders are reached through a descriptor of the folder."""
+
+
+def unix_listener(folder: Path) -> socket.socket:
+    """A listening socket in the folder, for its owner only. Replaces what a dead router left behind.
+
+    The spool's lock makes sure that no living router listens there.
+    """
+    path = folder / SOCKET_NAME
+    with suppress(FileNotFoundError):
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)
+    try:
+        with _short(path) as address:
+            listener.bind(address)
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.umask(old)
+    listener.listen(64)
+    return listener
+
+
+def unix_connection(folder: Path) -> socket.socket:
+    """A socket connected to the router that runs on this folder.
+
+    Raises:
+        OSError: no router listens there.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _short(folder / SOCKET_NAME) as address:
+            connection.connect(address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def tcp_listener(address: str) -> socket.socket:
+    """A listening socket on `host:port`.
+
+    Raises:
+        ConfigurationError: not an address, not one of this machine, or in use.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        family, kind, protocol, _, resolved = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(f"admin.listen: {address!r} is not an address such as 127.0.0.1:8080 ({error})") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(resolved)
+        listener.listen(64)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"admin.listen: cannot listen on {address}: {error.strerror}") from error
+    return listener
+
+
+class _short:  # noqa: N801  (used as a function)
+    """A path that fits a Unix socket's address, for the duration of a `with`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._folder: int | None = None
+
+    def __enter__(self) -> str:
+        if len(os.fsencode(self._path)) <= _LONGEST_PATH:
+            return str(self._path)
+        self._folder = os.open(self._path.parent, os.O_RDONLY)
+        return f"/proc/self/fd/{self._folder}/{self._path.name}"
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            os.close(self._folder)

@@ -1,0 +1,86 @@
+"""The control interface over HTTP: health, metrics and status for everybody who reaches it, control on the Unix socket only."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from edgerouter.admin.health import not_flowing, not_ready
+from edgerouter.admin.listen import tcp_listener, unix_listener
+from edgerouter.admin.metrics import CONTENT_TYPE, Metrics
+from edgerouter.admin.status import RouterStatus
+
+
+def json_response(value: object, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def observation_routes(status: Callable[[], RouterStatus], metrics: Metrics) -> list[web.RouteDef]:
+    """Routes that only look: `/livez`, `/readyz`, `/flowz`, `/metrics`, `/api/status`."""
+
+    async def live(_: web.Request) -> web.Response:
+        return json_response({"live": True})
+
+    async def ready(_: web.Request) -> web.Response:
+        reasons = not_ready(status())
+        return json_response({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def flowing(_: web.Request) -> web.Response:
+        reasons = not_flowing(status())
+        return json_response({"flowing": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def numbers(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def whole(_: web.Request) -> web.Response:
+        return json_response(status())
+
+    return [
+        web.get("/livez", live),
+        web.get("/readyz", ready),
+        web.get("/flowz", flowing),
+        web.get("/metrics", numbers),
+        web.get("/api/status", whole),
+    ]
+
+
+@asynccontextmanager
+async def serve(
+    observation: list[web.RouteDef], control: list[web.RouteDef], folder: Path | None, listen: str | None
+) -> AsyncIterator[None]:
+    """Serve until left.
+
+    Args:
+        observation: routes that only look; on every listener.
+        control: routes that change something; on the Unix socket only, which its owner alone can open.
+        folder: where the Unix socket goes; `None` = there is none.
+        listen: `host:port`, or `None`.
+
+    Raises:
+        ConfigurationError: `listen` cannot be used.
+    """
+    runners: list[web.AppRunner] = []
+    try:
+        if listen is not None:
+            await _start(runners, observation, tcp_listener(listen))
+        if folder is not None:
+            await _start(runners, [*observation, *control], unix_listener(folder))
+        yield
+    finally:
+        for runner in runners:
+            await runner.cleanup()
+
+
+async def _start(runners: list[web.AppRunner], routes: list[web.RouteDef], listener: socket.socket) -> None:
+    app = web.Application(client_max_size=1024**2)
+    app.add_routes(routes)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    runners.append(runner)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
