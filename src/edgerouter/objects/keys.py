@@ -63,11 +63,11 @@ class KeyTemplate:
     def parse(cls, text: str) -> KeyTemplate:
         """Read a template.
 
-        Placeholders: `{topic}` (its levels as path), `{topic[0]}`, `{topic[-1]}`, `{topic[1:]}`, `{time:%Y/%m/%d/%H}` (strftime, UTC,
-        when the message was received; of a batch the first one; `unknown-time` when that was before 2020, because the clock was not
-        set), `{id}` (the message's id; `<spool>-<first>-<last>` of several), `{first}`, `{last}`, `{sequence}` (the same as first;
-        `{first:12}` fills up with zeros to 12 digits), `{spool}`, `{sink}`, `{host}`, `{property[name]}` (a user property of MQTT 5,
-        empty when missing), `{qos}`, `{retained}`. `{{` and `}}` are braces. An empty part becomes `%FF`.
+        Placeholders: `{topic}` (its levels as path), `{topic[0]}`, `{topic[-1]}`, `{topic[1:]}`, `{time:%Y/%m/%d/%H}` (strftime,
+        UTC, when the message was received; of a batch the first one; `unknown-time` when that was before 2020, the clock being
+        unset), `{id}` (the message's id; `<spool>-<first>-<last>` of several), `{first}`, `{last}`, `{sequence}` (the same as
+        first; `{first:12}` fills up with zeros to 12 digits), `{spool}`, `{sink}`, `{host}`, `{property[name]}` (a user property of
+        MQTT 5, empty when missing), `{qos}`, `{retained}`. `{{` and `}}` are braces. An empty part becomes `%FF`.
 
         A time in a folder splits batches: all messages of an object fall into that folder. A time in the file name is that of the
         first message and splits nothing.

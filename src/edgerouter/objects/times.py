@@ -35,7 +35,7 @@ class TimeFormat:
             units.append(_UNITS[match[1]])
         self._format = text
         self._unit = min(units, default=3600 * 10**9)
-        self._bucket = -1
+        self._bucket: int | None = None
         self._rendered = ""
 
     def render(self, received_at: int) -> str:
