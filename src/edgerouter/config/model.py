@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
 from edgerouter.source import Source, SourceConfig
+from edgerouter.topics import TopicFilter
 from edgerouter.units import ByteSize, Duration
+
+PluginKind: TypeAlias = Literal["source", "sink", "secret_store"]
 
 
 class Section(BaseModel):
@@ -60,7 +64,7 @@ class RatePolicy(Section):
 class SinkPolicies(Section):
     """What every sink has, whatever its type."""
 
-    topics: tuple[str, ...] = ("#",)
+    topics: tuple[TopicFilter, ...] = Field(default=("#",), min_length=1)
     """MQTT topic filters, with `+` and `#`; a message that matches any of them goes to this sink."""
     batch: BatchPolicy = BatchPolicy()
     """How messages are gathered for one write."""
@@ -104,7 +108,8 @@ class SpoolConfig(Section):
     min_free_bytes: ByteSize = 64 * 1024**2
     """The spool counts as full when the file system has less free than this."""
     on_full: Literal["block", "drop_oldest", "drop_newest"] = "block"
-    """What gives way when the spool is full. `block` stops acknowledging, so the broker keeps what it can; the others count each loss."""
+    """What gives way when the spool is full. `block` stops acknowledging, so the broker keeps what it can; the others drop and
+    count each loss."""
     retain: RetainPolicy = RetainPolicy()
     """Keep delivered messages for replay."""
     commit_interval: Duration = Field(default=0.02, le=10)
@@ -117,10 +122,24 @@ class SpoolConfig(Section):
     """Most bytes of dead letters; beyond it the oldest are dropped and counted."""
 
 
+def check_listen(text: str) -> str:
+    """Return the address unchanged.
+
+    Raises:
+        ValueError: not `HOST:PORT`.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError("should be HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("an IPv6 address stands in brackets, for example [::1]:8080")
+    return text
+
+
 class AdminConfig(Section):
     """The control interface; it is always on a Unix socket in the spool folder."""
 
-    listen: str | None = None
+    listen: Annotated[str, AfterValidator(check_listen)] | None = None
     """Also listen on this TCP address, for example `127.0.0.1:8080`."""
 
 
@@ -147,14 +166,16 @@ class ConfiguredSink:
     name: str
     plugin: type[Sink[Any]]
     policies: SinkPolicies
-    config: SinkConfig
-    """The plugin's own fields, with references to secret stores still unresolved."""
-    raw: Mapping[str, Any]
+    config: SinkConfig = field(repr=False)
+    """The plugin's own fields; while `pending` is not empty it is a stand-in that only `references.resolve` makes whole."""
+    raw: Mapping[str, Any] = field(repr=False)
     """The plugin's own fields as written, `${env:}` and `${file:}` resolved; what `config` is made from."""
     digest: str
     """Changes when, and only when, anything of this sink's configuration changes; holds no secret."""
     type: str
     """The name of the plugin, as written in the file."""
+    pending: Sequence[tuple[str, str]] = ()
+    """References to secret stores in `raw`, as store and name of the secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +184,21 @@ class ConfiguredSource:
 
     name: str
     plugin: type[Source[Any]]
-    config: SourceConfig
-    raw: Mapping[str, Any]
+    config: SourceConfig = field(repr=False)
+    raw: Mapping[str, Any] = field(repr=False)
+    digest: str
+    type: str
+    pending: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredSecretStore:
+    """One secret store that the configuration lists, or refers to by its type."""
+
+    name: str
+    plugin: type[SecretStore[Any]]
+    config: SecretStoreConfig = field(repr=False)
+    raw: Mapping[str, Any] = field(repr=False)
     digest: str
     type: str
 
@@ -183,3 +217,6 @@ class RouterConfig:
     """The device's name; the host name unless the file says `host:`."""
     file: Path | None
     """Where it was read from; `None` = environment only."""
+    secret_stores: tuple[ConfiguredSecretStore, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Where each value was written: `spool.path` -> `edgerouter.yaml:3:9` or a variable's name; defaults are not listed."""

@@ -1,0 +1,38 @@
+"""A short text that changes when, and only when, a configured sink, source or store changes; no secret can be read from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+_ROUNDS: Final = 20_000
+"""Makes guessing a weak secret from the digest slow, at a few milliseconds for each sink."""
+
+
+def digest(kind: str, *models: BaseModel) -> str:
+    """16 hexadecimal digits, the same in every run.
+
+    Args:
+        kind: the plugin's name.
+        models: what the user chose; defaults count as chosen.
+    """
+    # a model that waits for secrets is not validated, which is no reason to warn
+    text = json.dumps([kind, *(_plain(model.model_dump(warnings=False)) for model in models)], sort_keys=True)
+    return hashlib.pbkdf2_hmac("sha256", text.encode(), b"edgerouter", _ROUNDS, dklen=8).hex()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SecretStr | SecretBytes):
+        return repr(value.get_secret_value())
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, AbstractSet):
+        return sorted(repr(inner) for inner in value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(inner) for inner in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -1,0 +1,275 @@
+"""Reads a YAML file into a tree whose every value knows its line and column."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from edgerouter.errors import ConfigurationError
+
+Place: TypeAlias = tuple[str | int, ...]
+"""Keys and indexes from the top of the configuration: `("sinks", "alerts", "topics", 0)`."""
+
+
+class PendingText(str):
+    """A text with references to secret stores, told apart from one that only looks so, such as a secret out of a file."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value was written."""
+
+    label: str
+    """What the user reads: `edgerouter.yaml:7:22` or `EDGEROUTER__SPOOL__MAX_BYTES`."""
+    line: int = 0
+    column: int = 0
+
+    @property
+    def order(self) -> tuple[bool, int, int, str]:
+        """Sorts the file from top to bottom, then the variables by name."""
+        return (self.line == 0, self.line, self.column, self.label)
+
+
+Fault: TypeAlias = tuple[Origin, str]
+"""Where something is wrong, and what."""
+
+
+@dataclass(slots=True)
+class Node:
+    """One value of the configuration, where it stands, and how it was written."""
+
+    value: str | int | float | bool | dict[str, Node] | list[Node] | None = field(repr=False)
+    origin: Origin
+    key: Origin | None = None
+    """Where its key stands, when it has one."""
+    text: str | None = field(default=None, repr=False)
+    """As it was written, when `value` was made of a text that could also be meant as it stands: `12345`, `true`."""
+    reference: str | None = None
+    """The reference that it was made from, such as `${env:PASSWORD}`; then `value` is a secret."""
+    pending: Sequence[tuple[str, str]] = ()
+    """References to secret stores in it, as store and name, which are resolved when a sink opens."""
+
+    def plain(self) -> Any:
+        """The value as Python's own dicts, lists and scalars."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return PendingText(self.value) if self.pending else self.value
+
+    def child(self, step: str | int) -> Node | None:
+        """The value under a key or an index."""
+        if isinstance(self.value, dict) and isinstance(step, str):
+            return self.value.get(step)
+        if isinstance(self.value, list) and isinstance(step, int) and 0 <= step < len(self.value):
+            return self.value[step]
+        return None
+
+    def walk(self, place: Place = ()) -> Iterator[tuple[Place, Node]]:
+        """Itself and everything below, with places relative to it."""
+        yield place, self
+        if isinstance(self.value, dict):
+            for key, node in self.value.items():
+                yield from node.walk((*place, key))
+        elif isinstance(self.value, list):
+            for index, node in enumerate(self.value):
+                yield from node.walk((*place, index))
+
+
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_TAG = "tag:yaml.org,2002:"
+
+
+def scalar(text: str) -> str | int | float | bool | None:
+    """What a plain scalar means.
+
+    YAML 1.2 without its oddities: `on`, `yes`, `010`, `12:30`, `1_000`, `0x10` and dates are strings, because that is what users
+    who write them for a queue name or a password mean. Where a number or a boolean is wanted, pydantic reads it from the string.
+    """
+    if text in _NULLS:
+        return None
+    if text in _BOOLS:
+        return _BOOLS[text]
+    if _INT.fullmatch(text):
+        # Python refuses to read numbers of more than 4300 digits; nobody means one
+        return int(text) if len(text) < 100 else text
+    if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
+    return text
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes only; what plain scalars mean is decided by `scalar`, not by YAML 1.1."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (PyYAML declares it without ClassVar)
+
+
+def read(path: Path) -> tuple[Node, list[Fault]]:
+    """The whole file and what is wrong with its keys and tags.
+
+    Raises:
+        ConfigurationError: it cannot be read, is empty, or is not YAML; one line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+        raise ConfigurationError(f"{path}:{line}:{column}: not UTF-8; save the file as UTF-8") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, label: str) -> tuple[Node, list[Fault]]:
+    """A whole document as a tree whose top is a mapping, and what is wrong with its keys and tags.
+
+    Args:
+        text: YAML.
+        label: what stands before line and column in errors.
+
+    Raises:
+        ConfigurationError: the first error of syntax; nothing can be said beyond it.
+    """
+    node, faults = _parse(text, label, None)
+    if not isinstance(node.value, dict):
+        raise ConfigurationError(f"{node.origin.label}: the file should be a mapping such as `sinks: ...`")
+    return node, faults
+
+
+def parse_value(text: str, variable: str) -> Node:
+    """The value of an environment variable: a JSON or YAML list or mapping, a quoted string, or a plain scalar."""
+    origin = Origin(variable)
+    stripped = text.strip()
+    if stripped[:1] + stripped[-1:] in ("[]", "{}") or (stripped[:1] + stripped[-1:] in ('""', "''") and len(stripped) > 1):
+        # what is not YAML may be meant as it stands; if a list is wanted there, validation says so
+        with suppress(ConfigurationError):
+            node, faults = _parse(stripped, variable, origin)
+            if not faults:
+                node.key, node.text = origin, text
+                return node
+        return Node(text, origin, origin)
+    value = scalar(stripped)
+    if isinstance(value, str):
+        return Node(text, origin, origin)
+    return Node(value, origin, origin, text)
+
+
+def _parse(text: str, label: str, origin: Origin | None) -> tuple[Node, list[Fault]]:
+    try:
+        loader = _Loader(text)
+        try:
+            top = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        raise ConfigurationError(_syntax(error, label)) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - (text.rfind("\n", 0, error.position) + 1) + 1
+        raise ConfigurationError(
+            f"{label}:{line}:{column}: a character that YAML does not allow: #x{ord(text[error.position]):04x}"
+        ) from None
+    except RecursionError:
+        raise ConfigurationError(f"{label}: nested too deeply") from None
+    if top is None:
+        raise ConfigurationError(f"{label}: is empty; at least one source and one sink are needed")
+    builder = _Builder(label, origin)
+    return builder.build(top, None, ()), builder.faults
+
+
+def _syntax(error: yaml.MarkedYAMLError, label: str) -> str:
+    mark = error.problem_mark or error.context_mark
+    at = f"{label}:{mark.line + 1}:{mark.column + 1}" if mark else label
+    problem = error.problem or error.context or "not readable"
+    if "'\\t'" in problem:
+        problem = "a tab; indent with spaces"
+    elif error.context and error.problem:
+        problem = f"{problem} ({error.context})"
+    return f"{at}: not YAML: {problem}"
+
+
+class _Builder:
+    """Makes our tree of YAML's nodes and gathers what is wrong with them."""
+
+    _MOST_NODES = 100_000
+
+    def __init__(self, label: str, origin: Origin | None) -> None:
+        self._label = label
+        self._origin = origin
+        self._built = 0
+        self.faults: list[Fault] = []
+
+    def fault(self, mark: Any, reason: str) -> None:
+        self.faults.append((self._at(mark), reason))
+
+    def build(self, node: yaml.Node, key: Origin | None, open_nodes: tuple[yaml.Node, ...]) -> Node:
+        origin = self._at(node.start_mark)
+        self._built += 1
+        if node in open_nodes or self._built > self._MOST_NODES:
+            self.fault(node.start_mark, "aliases that lead back to themselves, or too many of them")
+            return Node(None, origin, key)
+        inside = (*open_nodes, node)
+        if isinstance(node, yaml.MappingNode):
+            return Node(self._mapping(node, inside), origin, key)
+        if isinstance(node, yaml.SequenceNode):
+            return Node([self.build(item, None, inside) for item in node.value], origin, key)
+        assert isinstance(node, yaml.ScalarNode)
+        return self._scalar(node, origin, key)
+
+    def _at(self, mark: Any) -> Origin:
+        return self._origin or Origin(f"{self._label}:{mark.line + 1}:{mark.column + 1}", mark.line + 1, mark.column + 1)
+
+    def _scalar(self, node: yaml.ScalarNode, origin: Origin, key: Origin | None) -> Node:
+        text: str = node.value
+        tag = node.tag.removeprefix(_TAG)
+        # a plain scalar has no style; quotes and blocks mean text
+        if node.style is None and tag == "str":
+            value = scalar(text)
+            return Node(value, origin, key, None if isinstance(value, str) else text)
+        if tag in ("int", "float", "bool", "null"):
+            return Node(scalar(text), origin, key, text)
+        if tag != "str":
+            self.fault(node.start_mark, f"the tag {node.tag} is not known here")
+        return Node(text, origin, key)
+
+    def _mapping(self, node: yaml.MappingNode, inside: tuple[yaml.Node, ...]) -> dict[str, Node]:
+        entries: dict[str, Node] = {}
+        merged: dict[str, Node] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.fault(key_node.start_mark, "a key should be a text")
+                continue
+            key = key_node.value
+            if key == "<<" and key_node.style is None:
+                self._merge(value_node, merged, inside)
+                continue
+            if key in entries:
+                first = entries[key].key
+                self.fault(key_node.start_mark, f"{key}: is here a second time; the first is at {first.label if first else '?'}")
+                continue
+            entries[key] = self.build(value_node, self._at(key_node.start_mark), inside)
+        return merged | entries
+
+    def _merge(self, node: yaml.Node, merged: dict[str, Node], inside: tuple[yaml.Node, ...]) -> None:
+        for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if not isinstance(source, yaml.MappingNode):
+                self.fault(source.start_mark, "`<<` takes a mapping or a list of mappings")
+                continue
+            values = self.build(source, None, inside).value
+            for key, value in values.items() if isinstance(values, Mapping) else ():
+                merged.setdefault(key, value)

@@ -1,0 +1,172 @@
+"""References such as `${env:NAME}`, `${file:/run/secrets/x}` and `${vault:name}`: finding them, and resolving them.
+
+`env` and `file` are resolved while loading; a reference to a secret store is resolved each time its source or sink opens.
+`$${` stands for a literal `${`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, overload
+
+from pydantic import ValidationError
+
+from edgerouter.config.document import Node, Origin, PendingText
+from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, ConfiguredSource
+from edgerouter.errors import SinkUnavailable, SourceUnavailable
+from edgerouter.secrets import SecretStore
+from edgerouter.sink import SinkConfig
+from edgerouter.source import SourceConfig
+
+_PARTS: Final = re.compile(r"\$\$\{|\$\{(?:(?P<kind>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<name>[^}]*)\})?")
+_DEFAULT: Final = ":-"
+_MOST_BYTES: Final = 1024 * 1024
+
+
+def substitute(tree: Node, environ: Mapping[str, str], folder: Path) -> list[tuple[Origin, str]]:
+    """Resolve `env` and `file` in every text of the tree, in place, and note the references to stores.
+
+    Texts that refer to a store keep their references and their `$${`, until `fill`.
+
+    Args:
+        tree: the whole configuration.
+        environ: the environment.
+        folder: what a relative path of `file` starts from.
+
+    Returns:
+        Where a reference cannot be resolved, and why; never with a value.
+    """
+    problems: list[tuple[Origin, str]] = []
+    for place, node in tree.walk():
+        if not isinstance(node.value, str) or "${" not in node.value:
+            continue
+        try:
+            _substitute(node, environ, folder)
+        except ValueError as error:
+            path = ".".join(map(str, place))
+            problems.append((node.origin, f"{path}: {error}"))
+    return problems
+
+
+def _substitute(node: Node, environ: Mapping[str, str], folder: Path) -> None:
+    text = str(node.value)
+    pending = tuple((kind, name) for kind, name in _references(text) if kind not in ("env", "file"))
+    resolved: list[str] = []
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "$${":
+            return "$${" if pending else "${"
+        kind, name = match["kind"], match["name"]
+        if kind not in ("env", "file"):
+            return match[0]
+        resolved.append(match[0].partition(_DEFAULT)[0].rstrip("}") + "}")
+        found = _env(name, environ) if kind == "env" else _file(name, folder)
+        # what stands in a secret is not read as references again
+        return found.replace("${", "$${") if pending else found
+
+    node.value = _PARTS.sub(value, text)
+    node.pending = pending
+    if resolved:
+        node.reference = " and ".join(resolved)
+
+
+def _references(text: str) -> Iterator[tuple[str, str]]:
+    for match in _PARTS.finditer(text):
+        if match[0] == "$${":
+            continue
+        if match["kind"] is None or not match["name"]:
+            raise ValueError(
+                "`${` starts a reference such as ${env:NAME} or ${file:/path}; write $${ for the two characters themselves"
+            )
+        yield match["kind"], match["name"]
+
+
+def _env(name: str, environ: Mapping[str, str]) -> str:
+    name, separator, default = name.partition(_DEFAULT)
+    if found := environ.get(name):
+        return found
+    if separator:
+        return default
+    if name in environ:
+        return ""
+    raise ValueError(f"${{env:{name}}}: the variable is not set")
+
+
+def _file(name: str, folder: Path) -> str:
+    path = folder / name
+    try:
+        if path.is_dir():
+            raise ValueError(f"${{file:{name}}}: is a directory")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"${{file:{name}}}: {error.strerror or type(error).__name__}") from None
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"${{file:{name}}}: has more than {_MOST_BYTES} bytes")
+    try:
+        # tools that write secrets to files often end them with a newline that is no part of the secret
+        return data.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"${{file:{name}}}: is not UTF-8 text") from None
+
+
+def fill(raw: Any, secrets: Mapping[tuple[str, str], str]) -> Any:
+    """The value with each reference to a store replaced by its secret; every other text is left as it is."""
+    if isinstance(raw, PendingText):
+        return _PARTS.sub(lambda match: "${" if match[0] == "$${" else secrets[match["kind"], match["name"]], raw)
+    if isinstance(raw, Mapping):
+        return {key: fill(value, secrets) for key, value in raw.items()}
+    if isinstance(raw, list | tuple):
+        return [fill(value, secrets) for value in raw]
+    return raw
+
+
+@overload
+async def resolve(configured: ConfiguredSink, stores: Sequence[ConfiguredSecretStore]) -> SinkConfig: ...
+@overload
+async def resolve(configured: ConfiguredSource, stores: Sequence[ConfiguredSecretStore]) -> SourceConfig: ...
+async def resolve(
+    configured: ConfiguredSink | ConfiguredSource, stores: Sequence[ConfiguredSecretStore]
+) -> SinkConfig | SourceConfig:
+    """The plugin's configuration with the newest value of every secret; called each time a sink or source opens.
+
+    Args:
+        configured: a sink or a source.
+        stores: `RouterConfig.secret_stores`.
+
+    Raises:
+        SinkUnavailable: a store does not give a secret, or the secret does not fit its field; of a sink.
+        SourceUnavailable: the same of a source.
+    """
+    if not configured.pending:
+        return configured.config
+    unavailable = SinkUnavailable if isinstance(configured, ConfiguredSink) else SourceUnavailable
+    try:
+        secrets = await _fetch(configured.pending, stores)
+    except SinkUnavailable as error:
+        if unavailable is SinkUnavailable:
+            raise
+        raise SourceUnavailable(str(error)) from error
+    try:
+        config: SinkConfig | SourceConfig = configured.plugin.Config.model_validate(fill(configured.raw, secrets))
+    except ValidationError as error:
+        fields = sorted({".".join(map(str, found["loc"])) or "its fields together" for found in error.errors(include_input=False)})
+        # neither the reason nor the cause is shown: both may hold the secret
+        names = ", ".join(f"${{{store}:{name}}}" for store, name in configured.pending)
+        raise unavailable(f"not valid with what {names} holds now: {', '.join(fields)}") from None
+    return config
+
+
+async def _fetch(pending: Sequence[tuple[str, str]], stores: Sequence[ConfiguredSecretStore]) -> dict[tuple[str, str], str]:
+    by_name = {store.name: store for store in stores}
+    secrets: dict[tuple[str, str], str] = {}
+    async with AsyncExitStack() as stack:
+        opened: dict[str, SecretStore[Any]] = {}
+        for store, name in dict.fromkeys(pending):
+            if store not in opened:
+                opened[store] = await stack.enter_async_context(by_name[store].plugin.open(by_name[store].config))
+            secrets[store, name] = await opened[store].get(name)
+    return secrets

@@ -1,0 +1,234 @@
+"""Validates parts of the configuration with pydantic and says what is wrong in the user's words, at its place."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from edgerouter.config.document import Node, Origin, Place
+from edgerouter.errors import ConfigurationError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_WORDS: Final = {
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+    "set_type": "should be a list",
+    "dict_type": "should be a mapping",
+    "model_type": "should be a mapping",
+    "model_attributes_type": "should be a mapping",
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+    "int_parsing": "should be a whole number",
+    "int_type": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_parsing": "should be a number",
+    "float_type": "should be a number",
+    "string_type": "should be a text",
+    "path_type": "should be a path",
+}
+# texts of these come from validators, ours or a plugin's, and may quote the value; pydantic's own never do
+_QUOTING: Final = frozenset({"value_error", "assertion_error"})
+
+
+@dataclass(slots=True)
+class Problems:
+    """Everything that is wrong, gathered so that all of it is reported at once."""
+
+    label: str
+    """What stands in front of problems that have no place: the file, or `environment`."""
+    _found: list[tuple[tuple[bool, int, int, str], str]] = field(default_factory=list)
+
+    def add(self, origin: Origin | None, text: str) -> None:
+        """One problem; `text` begins with the path of its value, if it has one."""
+        if origin is None:
+            self._found.append(((False, 0, 0, ""), f"{self.label}: {text}"))
+        else:
+            self._found.append((origin.order, f"{origin.label}: {text}"))
+
+    def at(self, tree: Node, place: Place, reason: str, *, key: bool = False) -> None:
+        """A problem of the value at a place, or of the nearest thing around it that was written.
+
+        Args:
+            tree: the whole configuration.
+            place: from the top of it.
+            reason: what is wrong.
+            key: the key is what is wrong, not its value.
+        """
+        node, origin = tree, None
+        for number, step in enumerate(place, start=1):
+            child = node.child(step)
+            if child is None:
+                break
+            node = child
+            whole = number == len(place)
+            origin = node.origin if whole and not key else node.key or node.origin
+        self.add(origin, f"{dotted(place)}: {reason}" if place else reason)
+
+    def raise_if_any(self) -> None:
+        """Raise.
+
+        Raises:
+            ConfigurationError: there are problems; all of them, sorted by place, each once.
+        """
+        if self._found:
+            raise ConfigurationError(*dict.fromkeys(text for _, text in sorted(self._found)))
+
+
+def dotted(place: Place) -> str:
+    """The path as users read it: `sinks.alerts.topics[0]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?`, or what there is if nothing is near and it is not much."""
+    choices = sorted(known)
+    if near := difflib.get_close_matches(word.lower().replace("-", "_"), choices, n=1):
+        return f"; did you mean {near[0]!r}?"
+    if near := difflib.get_close_matches(word, choices, n=1):
+        return f"; did you mean {near[0]!r}?"
+    return f"; known are {', '.join(choices)}" if choices else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the tree that one model describes."""
+
+    tree: Node
+    """The whole configuration."""
+    place: Place
+    """Where the part is in it."""
+    node: Node
+    """The part itself, possibly with only some of its keys."""
+    also: frozenset[str] = frozenset()
+    """Keys that belong there too but to another model, for telling the nearest valid name."""
+
+    def validate(self, model: type[ModelT], problems: Problems) -> ModelT | None:
+        """The model, or `None` after telling what is wrong.
+
+        A value whose only faults lie in references to secret stores gives a model made without validation.
+        """
+        raw = self.node.plain()
+        errors = _errors(model, raw)
+        if isinstance(errors, BaseModel):
+            return errors
+        errors = self._as_written(model, errors)
+        if isinstance(errors, BaseModel):
+            return errors
+        real = [error for error in errors if not self._is_pending(error)]
+        if not real:
+            return model.model_construct(**raw)
+        for place, reasons in self._by_place(model, real).items():
+            unknown = any(reason.startswith("unknown key") for reason in reasons)
+            problems.at(self.tree, (*self.place, *place), " or ".join(dict.fromkeys(reasons)), key=unknown)
+        return None
+
+    def _as_written(self, model: type[ModelT], errors: list[dict[str, Any]]) -> ModelT | list[dict[str, Any]]:
+        """Take what was refused as a number or a boolean as the text it was written as: `password: 12345`."""
+        changed: list[tuple[Place, Node, Any]] = []
+        for place in {self._place(error) for error in errors}:
+            node = self._node(place)
+            if node is not None and node.text is not None and node.value is not None and "${" not in node.text:
+                changed.append((place, node, node.value))
+                node.value = node.text
+        if not changed:
+            return errors
+        again = _errors(model, self.node.plain())
+        if isinstance(again, BaseModel):
+            return again
+        bad = {self._place(error) for error in again}
+        reverted = False
+        text_wanted = {self._place(error) for error in errors if error["type"] in ("string_type", "path_type")}
+        for place, node, value in changed:
+            if place not in text_wanted and any(other[: len(place)] == place for other in bad):
+                node.value = value
+                reverted = True
+        return _errors(model, self.node.plain()) if reverted else again
+
+    def _node(self, place: Place) -> Node | None:
+        node: Node | None = self.node
+        for step in place:
+            node = node.child(step) if node is not None else None
+        return node
+
+    def _place(self, error: dict[str, Any]) -> Place:
+        """Pydantic's location without what is not in the document: names of union members and the like."""
+        node, place = self.node, ()  # type: tuple[Node, Place]
+        for number, step in enumerate(error["loc"], start=1):
+            child = node.child(step)
+            if child is not None:
+                node, place = child, (*place, step)
+            elif number == len(error["loc"]) and error["type"] == "missing":
+                place = (*place, step)
+        return place
+
+    def _is_pending(self, error: dict[str, Any]) -> bool:
+        """Whether it lies in, or could come from, a text that is not known before a secret store is asked."""
+        node = self._node(self._place(error))
+        if node is None or error["type"] in ("missing", "extra_forbidden"):
+            return False
+        return any(inner.pending for _, inner in node.walk())
+
+    def _by_place(self, model: type[BaseModel], errors: list[dict[str, Any]]) -> dict[Place, list[str]]:
+        reasons: dict[Place, list[str]] = {}
+        for error in errors:
+            place = self._place(error)
+            reasons.setdefault(place, []).append(self._reason(model, error, place))
+        return reasons
+
+    def _reason(self, model: type[BaseModel], error: dict[str, Any], place: Place) -> str:
+        kind: str = error["type"]
+        if kind == "missing":
+            return "is missing"
+        if kind == "extra_forbidden":
+            at_top = len(place) == 1
+            return "unknown key" + nearest(str(place[-1]), known_keys(model, error["loc"][:-1]) | (self.also if at_top else set()))
+        node = self._node(place)
+        if kind in _QUOTING:
+            return self._without_secrets(error["msg"].partition(", ")[2] or error["msg"], node)
+        text = _WORDS.get(kind) or error["msg"].replace("Input should", "should", 1)
+        if kind in ("literal_error", "enum") and node is not None and isinstance(node.value, str) and node.reference is None:
+            choices = re.findall(r"'([^']*)'", error["msg"])
+            if near := difflib.get_close_matches(node.value, choices, n=1):
+                text += f"; did you mean {near[0]!r}?"
+        return text
+
+    def _without_secrets(self, text: str, node: Node | None) -> str:
+        for _, inner in node.walk() if node is not None else ():
+            if inner.reference is not None and (inner is node or _leaks(text, str(inner.value))):
+                return f"not valid with the value of {inner.reference}, which is not shown"
+        return text
+
+
+def _leaks(text: str, secret: str) -> bool:
+    """Whether a text holds a secret, or a part of it such as the password in an address."""
+    parts = [part for part in re.split(r"[^A-Za-z0-9]+", secret) if len(part) > 3]
+    return bool(secret) and any(part in text for part in (secret, *parts))
+
+
+def _errors(model: type[ModelT], raw: Any) -> ModelT | list[dict[str, Any]]:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        return [dict(found) for found in error.errors(include_url=False, include_context=False, include_input=False)]
+
+
+def known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
+    """The keys that a model, or the models inside it at a location, have."""
+    models = {model}
+    for step in loc:
+        inside = [info.annotation for one in models for name, info in one.model_fields.items() if step in (name, info.alias)]
+        if inside:
+            models = {found for annotation in inside for found in _models(annotation)}
+    return {info.alias or name for one in models for name, info in one.model_fields.items()}
+
+
+def _models(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {model for argument in get_args(annotation) for model in _models(argument)}

@@ -1,0 +1,181 @@
+"""Finds a source, sink or secret store by name; only the plugin that is named is imported."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+from stevedore.driver import DriverManager
+
+from edgerouter.config.loading import load as load_with
+from edgerouter.config.model import PluginKind, RouterConfig, SinkPolicies
+from edgerouter.errors import PluginError
+from edgerouter.secrets import SecretStore, SecretStoreConfig
+from edgerouter.sink import Sink, SinkConfig
+from edgerouter.source import Source, SourceConfig
+
+_OURS: Final = "edgerouter"
+
+_GROUPS: Final[Mapping[PluginKind, str]] = {
+    "source": "edgerouter.sources",
+    "sink": "edgerouter.sinks",
+    "secret_store": "edgerouter.secret_stores",
+}
+_CONTRACTS: Final[Mapping[PluginKind, tuple[type[Any], type[BaseModel]]]] = {
+    "source": (Source, SourceConfig),
+    "sink": (Sink, SinkConfig),
+    "secret_store": (SecretStore, SecretStoreConfig),
+}
+_RESERVED: Final[Mapping[PluginKind, frozenset[str]]] = {
+    "source": frozenset({"type"}),
+    "sink": frozenset({"type", *SinkPolicies.model_fields}),
+    "secret_store": frozenset({"type"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One plugin that is installed; telling so imports nothing of it."""
+
+    name: str
+    kind: PluginKind
+    distribution: str
+    version: str
+    target: str
+    """Where it is: `module:Class`."""
+
+
+class _Driver(DriverManager[Any]):
+    """stevedore's driver without its cache of entry points.
+
+    The cache is a file under `~/.cache` (a folder named `~` where there is no home), and its key takes modification times at a
+    resolution of two minutes, so a plugin that was just installed again could be missed. Scanning costs no more than a miss of it.
+    """
+
+    def list_entry_points(self) -> list[metadata.EntryPoint]:
+        return list(metadata.entry_points(group=self.namespace))
+
+
+def listing() -> Sequence[Installed]:
+    """Every installed plugin, by kind and name; nothing is imported."""
+    return sorted(
+        (
+            Installed(point.name, kind, *_distribution(point), point.value)
+            for kind, group in _GROUPS.items()
+            for point in metadata.entry_points(group=group)
+        ),
+        key=lambda installed: (list(_GROUPS).index(installed.kind), installed.name, installed.distribution),
+    )
+
+
+def names(kind: PluginKind) -> Sequence[str]:
+    """Names of the installed plugins of a kind."""
+    return sorted({point.name for point in metadata.entry_points(group=_GROUPS[kind])})
+
+
+def find(kind: PluginKind, name: str) -> type[Any]:
+    """The plugin class of that name.
+
+    Raises:
+        PluginError: it is missing, broken, installed twice, or not a plugin of that kind.
+    """
+    points = [point for point in metadata.entry_points(group=_GROUPS[kind]) if point.name == name]
+    if not points:
+        raise PluginError(_missing(kind, name))
+    if len(points) > 1:
+        owners = " and ".join(sorted({_owner(point) for point in points}))
+        raise PluginError(f"the {_word(kind)} {name!r} is installed by {owners}; uninstall one of them")
+    try:
+        plugin: Any = _Driver(_GROUPS[kind], name).driver
+    except Exception as error:
+        # whatever the import of somebody else's module raises, the user needs to know whose it is
+        raise PluginError(f"the {_word(kind)} {name!r} of {_owner(points[0])} cannot be loaded: {_one_line(error)}") from error
+    if fault := _fault(kind, plugin):
+        raise PluginError(f"the {_word(kind)} {name!r} of {_owner(points[0])} is not usable: {points[0].value} {fault}")
+    found: type[Any] = plugin
+    return found
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> RouterConfig:
+    """Load the configuration with the installed plugins; see `edgerouter.config.loading.load`."""
+    return load_with(path, environ, _Here())
+
+
+class _Here:
+    """This module's functions, as `edgerouter.config` wants them handed in."""
+
+    def find(self, kind: PluginKind, name: str) -> type[Any]:
+        return find(kind, name)
+
+    def names(self, kind: PluginKind) -> Sequence[str]:
+        return names(kind)
+
+
+def _fault(kind: PluginKind, plugin: object) -> str | None:
+    contract, config = _CONTRACTS[kind]
+    if not isinstance(plugin, type) or not issubclass(plugin, contract):
+        return f"is not a subclass of edgerouter.{contract.__name__}"
+    if inspect.isabstract(plugin):
+        return f"does not implement {', '.join(sorted(getattr(plugin, '__abstractmethods__', ())))}"
+    own = getattr(plugin, "Config", None)
+    if not isinstance(own, type) or not issubclass(own, config):
+        return f"has a Config that is not a subclass of edgerouter.{config.__name__}"
+    taken = {
+        name
+        for field, info in own.model_fields.items()
+        for name in (field, info.alias, info.validation_alias)
+        if isinstance(name, str)
+    }
+    if collisions := sorted(taken & _RESERVED[kind]):
+        return f"has a Config whose field {', '.join(collisions)} collides with what every {_word(kind)} has"
+    return None
+
+
+def _missing(kind: PluginKind, name: str) -> str:
+    text = f"no {_word(kind)} {name!r} is installed"
+    if near := difflib.get_close_matches(name, names(kind), n=1):
+        text += f"; did you mean {near[0]!r}?"
+    if extra := _extra(name):
+        text += f'; pip install "{_OURS}[{extra}]" brings the {extra}-* plugins'
+    elif not near:
+        text += f"; installed: {', '.join(names(kind)) or 'none'}"
+    return text
+
+
+def _extra(name: str) -> str | None:
+    """The extra of our distribution that brings plugins with this name's prefix, if it is not installed yet."""
+    prefix = name.replace("_", "-").partition("-")[0].lower()
+    distribution = f"{_OURS}-{prefix}"
+    try:
+        required = metadata.requires(_OURS) or []
+    except metadata.PackageNotFoundError:
+        return None
+    if not any(line.partition(";")[0].strip() == distribution for line in required):
+        return None
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return prefix
+    return None
+
+
+def _distribution(point: metadata.EntryPoint) -> tuple[str, str]:
+    return (point.dist.name, point.dist.version) if point.dist else ("unknown", "unknown")
+
+
+def _owner(point: metadata.EntryPoint) -> str:
+    return " ".join(_distribution(point))
+
+
+def _word(kind: PluginKind) -> str:
+    return kind.replace("_", " ")
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
