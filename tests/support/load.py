@@ -51,6 +51,8 @@ class Report:
     unknown_ranges: tuple[tuple[int, int], ...]
     """In flight when a connection was lost: the broker may have them or not; they were not sent again."""
     connections: int
+    started_at: float
+    """Seconds since 1970 when publishing began."""
     seconds: float
 
     @property
@@ -118,6 +120,7 @@ class Load:
             acknowledged_ranges=tuple((first, last) for first, last in said["acknowledged"]),
             unknown_ranges=tuple((first, last) for first, last in said["unknown"]),
             connections=said["connections"],
+            started_at=said["started_at"],
             seconds=said["seconds"],
         )
         self.sent, self.acknowledged = self.report.sent, self.report.acknowledged

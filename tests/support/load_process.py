@@ -151,14 +151,15 @@ class Publisher:
             self.unknown.add(index)
         self.in_flight.clear()
 
-    def report(self, seconds: float) -> dict[str, Any]:
+    def report(self, pace: Pace) -> dict[str, Any]:
         """What was sent and what became of it."""
         return {
             "sent": self.sent,
             "acknowledged": self.acknowledged.joined(),
             "unknown": self.unknown.joined(),
             "connections": self.connections,
-            "seconds": seconds,
+            "started_at": pace.started_at,
+            "seconds": time.perf_counter() - pace.started,
         }
 
 
@@ -168,6 +169,7 @@ class Pace:
     def __init__(self, plan: dict[str, Any]) -> None:
         self.rate: float | None = plan["rate"]
         self.started = time.perf_counter()
+        self.started_at = time.time()
         self.ends = self.started + plan["seconds"] if plan["seconds"] else None
         self.stopped = False
         self.shown = 0.0
@@ -256,7 +258,7 @@ def main() -> None:
         except OSError:
             pace.show(publisher, connected=False)
         publisher.lost()
-    print(json.dumps({"report": publisher.report(time.perf_counter() - pace.started)}), flush=True)
+    print(json.dumps({"report": publisher.report(pace)}), flush=True)
 
 
 if __name__ == "__main__":

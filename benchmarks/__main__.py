@@ -1,0 +1,61 @@
+"""`python -m benchmarks`: edgerouter and a plain aiomqtt baseline on the same load, in the same run, on a real mosquitto."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from benchmarks.measure import Latency, Throughput, latency, throughput
+from benchmarks.report import Results, environment
+from benchmarks.subjects import Name
+
+SUBJECTS: tuple[Name, Name] = ("baseline", "edgerouter")
+
+
+async def measure(*, messages: int, rounds: int, rate: float, seconds: float, qos_levels: list[int], folder: Path) -> Results:
+    """Run both subjects in turns, so that what else the machine does meets both alike."""
+    throughputs: list[Throughput] = []
+    latencies: list[Latency] = []
+    for qos in qos_levels:
+        for number in range(rounds):
+            for name in SUBJECTS:
+                print(f"QoS {qos}, round {number + 1} of {rounds}: {name}", file=sys.stderr)
+                throughputs.append(await throughput(name, qos, messages, folder))
+        for name in SUBJECTS:
+            print(f"QoS {qos}, {rate:g} messages/s: {name}", file=sys.stderr)
+            latencies.append(await latency(name, qos, rate, seconds, folder))
+    return Results(throughputs, latencies)
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON where asked."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute, less exact")
+    parser.add_argument("--messages", type=int, help="messages of a throughput run (100000, quick 20000)")
+    parser.add_argument("--rounds", type=int, help="throughput runs of each subject, of which the median counts (3, quick 1)")
+    parser.add_argument("--rate", type=float, default=2000, help="messages a second while latency is measured (2000)")
+    parser.add_argument("--seconds", type=float, help="how long latency is measured (15, quick 4)")
+    parser.add_argument("--qos", type=int, choices=(0, 1), action="append", help="only this quality of service (both)")
+    parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where everything is written (/var/tmp)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to this file")
+    options = parser.parse_args()
+    results = asyncio.run(
+        measure(
+            messages=options.messages or (20_000 if options.quick else 100_000),
+            rounds=options.rounds or (1 if options.quick else 3),
+            rate=options.rate,
+            seconds=options.seconds or (4 if options.quick else 15),
+            qos_levels=sorted(set(options.qos or (1, 0)), reverse=True),
+            folder=options.folder,
+        )
+    )
+    print(results.as_markdown())
+    print(", ".join(f"{name} {value}" for name, value in environment().items()))
+    if options.json:
+        options.json.write_text(results.as_json())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The two measurements: as fast as it goes, and latency at a moderate rate."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.subjects import Name, subject
+
+from support.load import Plan, load
+from support.process_meter import usage
+
+PATIENCE = 30.0
+"""Seconds without a new message after which a measurement has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """One run as fast as it goes."""
+
+    subject: Name
+    qos: int
+    messages: int
+    messages_a_second: float
+    """From the first publish to the last message in the file."""
+    cpu_us_a_message: float
+    peak_rss_bytes: int
+    disk_bytes_a_message: float
+    """All that the process made the system write to storage."""
+    file_bytes_a_message: float
+    """The part of it that is the output file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One run at a moderate rate."""
+
+    subject: Name
+    qos: int
+    messages: int
+    rate: float
+    p50_ms: float
+    """Publish to file: from the load generator's time in the payload to the message being seen in the file."""
+    p99_ms: float
+    cpu_us_a_message: float
+
+
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="edgerouter-bench-", dir=folder))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+async def throughput(name: Name, qos: int, messages: int, folder: Path) -> Throughput:
+    """Publish as fast as the broker takes it and wait until everything is in the file.
+
+    Raises:
+        TimeoutError: messages are missing.
+    """
+    with _workspace(folder) as workspace:
+        async with subject(name, qos, workspace) as running:
+            lines, size, before = running.output.lines, running.output.bytes, usage(running.pid)
+            async with load(Plan(running.port, messages=messages, qos=qos)) as publishing:
+                ended = await running.output.until(lines + messages, PATIENCE)
+                report = await publishing.finish()
+            used = usage(running.pid) - before
+    return Throughput(
+        subject=name,
+        qos=qos,
+        messages=messages,
+        messages_a_second=messages / (ended - report.started_at),
+        cpu_us_a_message=used.cpu_seconds / messages * 1e6,
+        peak_rss_bytes=used.peak_rss_bytes,
+        disk_bytes_a_message=used.disk_bytes / messages,
+        file_bytes_a_message=(running.output.bytes - size) / messages,
+    )
+
+
+async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Path) -> Latency:
+    """Publish at a rate and see how old each message is when it is in the file.
+
+    Raises:
+        TimeoutError: messages are missing.
+    """
+    messages = int(rate * seconds)
+    with _workspace(folder) as workspace:
+        async with subject(name, qos, workspace) as running:
+            lines, before = running.output.lines, usage(running.pid)
+            async with load(Plan(running.port, messages=messages, qos=qos, rate=rate)) as publishing:
+                ages = await running.output.ages(lines + messages, PATIENCE)
+                await publishing.finish()
+            used = usage(running.pid) - before
+    hundredths = statistics.quantiles(ages, n=100)
+    return Latency(
+        subject=name,
+        qos=qos,
+        messages=messages,
+        rate=rate,
+        p50_ms=hundredths[49] * 1e3,
+        p99_ms=hundredths[98] * 1e3,
+        cpu_us_a_message=used.cpu_seconds / messages * 1e6,
+    )

@@ -1,0 +1,79 @@
+"""Follows a growing file of messages: how many lines it has, and how old each message was when its line appeared."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+SENT_AT = re.compile(rb'"t": *(\d+)')
+"""The load generator's time in its payload, however the line wraps the payload."""
+
+
+class Output:
+    """The `*.jsonl` file in a folder, read on from where it was read last.
+
+    Args:
+        folder: what the subject writes to; the file may come later.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path: Path | None = None
+        self._at = 0
+        self._rest = b""
+        self.lines = 0
+        self.bytes = 0
+
+    def _read(self) -> bytes:
+        """What is new, up to the end of a line."""
+        if self._path is None:
+            self._path = next(iter(sorted(self._folder.glob("*.jsonl"))), None)
+            if self._path is None:
+                return b""
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        self._at += len(data)
+        complete, newline, rest = (self._rest + data).rpartition(b"\n")
+        self._rest = rest
+        self.lines += complete.count(b"\n") + len(newline)
+        self.bytes += len(complete) + len(newline)
+        return complete
+
+    async def until(self, lines: int, timeout: float) -> float:  # noqa: ASYNC109  (the caller's bound of a measurement)
+        """Wait until there are so many lines in all; return when that was seen, in seconds since 1970.
+
+        Raises:
+            TimeoutError: nothing new for so long.
+        """
+        give_up, before = time.perf_counter() + timeout, self.lines
+        while self.lines < lines:
+            self._read()
+            now = time.perf_counter()
+            if self.lines != before:
+                give_up, before = now + timeout, self.lines
+            elif now > give_up:
+                raise TimeoutError(f"{self.lines} of {lines} messages arrived, and none for {timeout:g} s")
+            await asyncio.sleep(0.01)
+        return time.time()
+
+    async def ages(self, lines: int, timeout: float) -> list[float]:  # noqa: ASYNC109  (the caller's bound of a measurement)
+        """Wait until there are so many lines in all; return the age of each new message when its line was seen, in seconds.
+
+        Raises:
+            TimeoutError: nothing new for so long.
+        """
+        ages: list[float] = []
+        give_up = time.perf_counter() + timeout
+        while self.lines < lines:
+            data = self._read()
+            now = time.time_ns()
+            if data:
+                ages.extend((now - int(sent)) / 1e9 for sent in SENT_AT.findall(data))
+                give_up = time.perf_counter() + timeout
+            elif time.perf_counter() > give_up:
+                raise TimeoutError(f"{self.lines} of {lines} messages arrived, and none for {timeout:g} s")
+            await asyncio.sleep(0.001)
+        return ages
