@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,11 @@ from typing import Any
 import structlog
 
 from edgerouter import __version__
+from edgerouter.admin.metrics import Metrics
+from edgerouter.admin.server import observation_routes, serve
 from edgerouter.admin.status import RouterStatus, drops, sink_status, source_status
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
+from edgerouter.errors import ConfigurationError
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
@@ -53,6 +55,8 @@ class Router:
     """
 
     def __init__(self, config: RouterConfig) -> None:
+        self.running = asyncio.Event()
+        """Set once everything is started."""
         self._config = config
         self._started_at = time.time()
         self._started = time.monotonic()
@@ -60,21 +64,24 @@ class Router:
         self._sinks: dict[str, _RunningSink] = {}
         self._sources: dict[str, _RunningSource] = {}
         self._routing = Routing({})
+        self._routing_settled = asyncio.Event()
+        self._routing_settled.set()
+        self._tasks: asyncio.TaskGroup | None = None
         self._configuration_error = ""
 
-    async def run(self, stop: asyncio.Event, running: Callable[[], None] = lambda: None) -> None:
+    async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then drain within `shutdown.grace`.
 
         Args:
             stop: set it to end the run.
-            running: called once everything is started.
 
         Raises:
             SpoolUnusable: the spool's folder cannot be used.
         """
-        async with open_spool(self._config.spool) as spool:
+        async with open_spool(self._config.spool) as spool, self._served():
             self._spool = spool
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 for sink in self._config.sinks:
                     await self._start_sink(sink, spool, tasks)
                 self._route()
@@ -87,10 +94,69 @@ class Router:
                     sources=list(self._sources),
                     sinks=list(self._sinks),
                 )
-                running()
+                self.running.set()
                 await stop.wait()
                 await self._stop(spool)
         log.info("edgerouter stopped")
+
+    async def reload(self, config: RouterConfig) -> None:
+        """Change to another configuration while running: only what differs is stopped and started.
+
+        Sinks and sources that are the same keep their position, connection and batch. The spool, the control interface and the log
+        are as they were at the start; a change of theirs takes effect at the next one.
+        """
+        spool, tasks = self._spool, self._tasks
+        assert spool is not None, "the router runs"
+        assert tasks is not None, "the router runs"
+        old = self._config
+        if (old.spool, old.admin, old.log) != (config.spool, config.admin, config.log):
+            log.warning("changes of spool, admin and log take effect at the next start")
+        sinks = {sink.name: sink for sink in config.sinks}
+        sources = {source.name: source for source in config.sources}
+        gone = [
+            name for name, s in self._sources.items() if sources.get(name) is None or sources[name].digest != s.configured.digest
+        ]
+        stopped = [name for name, s in self._sinks.items() if sinks.get(name) is None or sinks[name].digest != s.configured.digest]
+        await self._stop_sources(gone)
+        self._routing_settled.clear()
+        try:
+            for name in stopped:
+                await self._stop_sink(name, spool, removed=name not in sinks)
+            new_sinks = [sink for sink in config.sinks if sink.name not in self._sinks]
+            for sink in new_sinks:
+                await self._start_sink(sink, spool, tasks)
+            self._config = config
+            self._route()
+        finally:
+            self._routing_settled.set()
+        new_sources = [source for source in config.sources if source.name not in self._sources]
+        for source in new_sources:
+            self._start_source(source, spool, tasks)
+        self._configuration_error = ""
+        log.info(
+            "configuration reloaded",
+            stopped=[*gone, *stopped],
+            started=[*(sink.name for sink in new_sinks), *(source.name for source in new_sources)],
+        )
+
+    def refuse(self, error: ConfigurationError) -> None:
+        """A new configuration cannot be used; the present one stays, and the status tells why."""
+        self._configuration_error = str(error)
+        for problem in error.problems:
+            log.error("configuration refused, the present one stays", problem=problem)
+
+    async def _stop_sources(self, names: list[str]) -> None:
+        stopping = [self._sources.pop(name) for name in names]
+        for source in stopping:
+            source.intake.stop()
+        await _ended([source.task for source in stopping], timeout=CLOSING_SECONDS)
+
+    async def _stop_sink(self, name: str, spool: Spool, *, removed: bool) -> None:
+        sink = self._sinks.pop(name)
+        sink.task.cancel()
+        await _ended([sink.task], timeout=CLOSING_SECONDS)
+        if removed:
+            await spool.detach(name)
 
     def status(self) -> RouterStatus:
         """The router's numbers at this moment."""
@@ -108,6 +174,13 @@ class Router:
             sinks={name: sink_status(s.configured.type, s.runner.reader, s.runner.status) for name, s in self._sinks.items()},
             drops=drops(spool),
         )
+
+    def _served(self) -> AbstractAsyncContextManager[None]:
+        """The control interface."""
+        config = self._config
+        metrics = Metrics(self.status, lambda: ((name, sink.runner.status) for name, sink in self._sinks.items()))
+        folder = config.spool.path if config.spool.type == "sqlite" else None
+        return serve(observation_routes(self.status, metrics), [], folder, config.admin.listen)
 
     async def _start_sink(self, configured: ConfiguredSink, spool: Spool, tasks: asyncio.TaskGroup) -> None:
         policies = configured.policies
@@ -130,7 +203,7 @@ class Router:
         self._sinks[configured.name] = _RunningSink(configured, runner, matcher, task)
 
     def _start_source(self, configured: ConfiguredSource, spool: Spool, tasks: asyncio.TaskGroup) -> None:
-        intake = Intake(configured.name, spool, lambda: self._routing, self._config.spool.commit_interval)
+        intake = Intake(configured.name, spool, lambda: self._routing, self._config.spool.commit_interval, self._routing_settled)
         context = SourceContext(
             name=configured.name,
             host=self._config.host,

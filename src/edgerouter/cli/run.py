@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
 
 from edgerouter.app import Router
+from edgerouter.cli.watch import watch
 from edgerouter.config.model import RouterConfig
+from edgerouter.errors import ConfigurationError
 from edgerouter.telemetry.logs import configure
 
 log = structlog.get_logger("edgerouter.run")
 
 
-def run(config: RouterConfig) -> None:
+Load = Callable[[], RouterConfig]
+
+
+def run(load: Load) -> None:
     """Run the router until a signal asks it to stop; a second signal stops it without draining.
 
+    Args:
+        load: reads and validates the configuration; called at the start, and again when the file has changed or SIGHUP came.
+
     Raises:
+        ConfigurationError: the configuration cannot be used.
         SpoolUnusable: the spool's folder cannot be used.
     """
+    config = load()
     configure(config.log)
-    run_loop(_run(config))
+    run_loop(_run(config, load))
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -36,7 +46,7 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
-async def _run(config: RouterConfig) -> None:
+async def _run(config: RouterConfig, load: Load) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     task = asyncio.current_task()
@@ -52,8 +62,25 @@ async def _run(config: RouterConfig) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    router = Router(config)
+    reloading = asyncio.create_task(_reload(router, config, load), name="watch configuration")
     try:
-        await Router(config).run(stop)
+        await router.run(stop)
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
+    finally:
+        reloading.cancel()
+
+
+async def _reload(router: Router, config: RouterConfig, load: Load) -> None:
+    async def changed() -> None:
+        try:
+            new = await asyncio.to_thread(load)
+        except ConfigurationError as error:
+            router.refuse(error)
+        else:
+            await router.reload(new)
+
+    await router.running.wait()
+    await watch(config.file, changed)

@@ -43,15 +43,33 @@ class Intake:
     While one commit runs the source gathers the next group, and after a commit it gathers for the rest of `commit_interval`, unless
     its sender waits for acknowledgements (`hurry`). So a message after a quiet time is stored at once, and under load one commit
     takes many.
+
+    Args:
+        name: of the source.
+        spool: where the messages go.
+        routing: the present routing.
+        commit_interval: seconds.
+        routing_settled: clear while the routing changes; then nothing is stored.
     """
 
-    def __init__(self, name: str, spool: Spool, routing: Callable[[], Routing], commit_interval: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        spool: Spool,
+        routing: Callable[[], Routing],
+        commit_interval: float,
+        routing_settled: asyncio.Event | None = None,
+    ) -> None:
         self.status = IntakeStatus()
         self._name = name
         self._spool = spool
         self._routing = routing
         self._commit_interval = commit_interval
         self._hurry = asyncio.Event()
+        if routing_settled is None:
+            routing_settled = asyncio.Event()
+            routing_settled.set()
+        self._routing_settled = routing_settled
         self._stopping = False
         self._source: AnySource | None = None
 
@@ -107,6 +125,7 @@ class Intake:
             started = time.monotonic()
             self._hurry.clear()
             messages = delivery.messages
+            await self._routing_settled.wait()
             await self._spool.append(self._name, delivery, self._routing().wanted(messages))
             status = self.status
             status.messages += len(messages)

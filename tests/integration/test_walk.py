@@ -1,0 +1,175 @@
+"""The whole walk on a real broker: what the broker acknowledged to the publisher is in the files, come what may."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from support.arrivals import arrivals
+from support.load import Plan, load, topics
+from support.mosquitto import mosquitto
+from support.router import router
+
+BROKER = {"max_queued_messages": 0, "max_inflight_messages": 1000, "persistence": True}
+
+
+def configuration(broker, folder, **sinks):
+    """A router with file sinks; `sinks` gives their further fields."""
+    return {
+        "sources": {"local": {"type": "mqtt", "url": f"mqtt://127.0.0.1:{broker.port}", "topics": ["sensors/#"]}},
+        "sinks": {name: {"type": "file", "path": str(folder / name), **fields} for name, fields in sinks.items()},
+        "shutdown": {"grace": "20s"},
+    }
+
+
+@pytest.mark.timeout(180)
+async def test_every_message_is_in_the_right_files_exactly_once_in_an_undisturbed_run(tmp_path):
+    """100,000 QoS 1 messages from 50 topics, two file sinks with different filters; message ids without gaps."""
+    some = {"sensors/003/value", "sensors/017/value"}
+    async with mosquitto(tmp_path / "broker", **BROKER) as broker:
+        config = configuration(broker, tmp_path, everything={}, some={"topics": sorted(some)})
+        async with router(tmp_path, config) as process:
+            await process.start()
+            async with load(Plan(port=broker.port, messages=100_000)) as publisher:
+                report = await publisher.finish()
+            assert report.acknowledged == 100_000
+            status = await process.until(lambda status: status["sinks"]["everything"]["delivered"] == 100_000)
+            await process.until_delivered()
+            assert await process.stop() == 0
+    everything, few = arrivals(tmp_path / "everything"), arrivals(tmp_path / "some")
+    sent = report.acknowledged_numbers()
+    assert (everything.missing_from(sent), everything.count) == ({}, 100_000)
+    assert few.missing_from({topic: sent[topic] for topic in some}) == {}
+    assert (few.count, set(few.numbers)) == (4_000, some)
+    spool = status["spool"]["id"]
+    assert set(everything.ids) == {f"{spool}-{n}" for n in range(1, 100_001)}
+
+
+@pytest.mark.timeout(300)
+async def test_kill_9_at_random_moments_loses_nothing_that_the_broker_acknowledged(tmp_path):
+    kills, in_flight = 20, 2 * 2000 + 2 * 1000  # the receive window and a batch, each read and written again
+    chance = random.Random(20261120)
+    async with mosquitto(tmp_path / "broker", **BROKER) as broker:
+        config = configuration(broker, tmp_path, everything={})
+        async with router(tmp_path, config) as process:
+            await process.start()
+            async with load(Plan(port=broker.port, rate=4000)) as publisher:
+                for _ in range(kills):
+                    acknowledged = publisher.acknowledged
+                    await publisher.at_least(acknowledged + chance.randrange(100, 2500))
+                    await process.kill()
+                    await process.start()
+                report = await publisher.stop()
+            await process.until(lambda status: status["sinks"]["everything"]["delivered"] >= report.acknowledged, 120)
+            await process.until_delivered()
+            status = await process.status()
+            assert await process.stop() == 0
+    found = arrivals(tmp_path / "everything")
+    assert found.missing_from(report.acknowledged_numbers()) == {}
+    assert found.duplicates <= kills * in_flight
+    sink = status["sinks"]["everything"]
+    assert sink["matched"] == sink["delivered"] + sink["dead_lettered"] + sink["dropped"] + sink["pending"]
+    assert (sink["dead_lettered"], sink["dropped"]) == (0, 0)
+
+
+@pytest.mark.timeout(180)
+async def test_a_broker_restart_under_load_loses_nothing_and_needs_no_hand(tmp_path):
+    async with mosquitto(tmp_path / "broker", **BROKER) as broker:
+        config = configuration(broker, tmp_path, everything={})
+        config["sources"]["local"]["reconnect"] = {"first_delay": "100ms", "max_delay": "1s"}
+        async with router(tmp_path, config) as process:
+            await process.start()
+            async with load(Plan(port=broker.port, rate=3000)) as publisher:
+                for _ in range(3):
+                    await publisher.at_least(publisher.acknowledged + 3000)
+                    await broker.restart()
+                await publisher.at_least(publisher.acknowledged + 3000)
+                report = await publisher.stop()
+            assert report.connections >= 4
+            await process.until(lambda status: status["sinks"]["everything"]["delivered"] >= report.acknowledged, 60)
+            await process.until_delivered()
+            assert await process.stop() == 0
+    assert arrivals(tmp_path / "everything").missing_from(report.acknowledged_numbers()) == {}
+
+
+@pytest.mark.timeout(120)
+async def test_a_stop_drains_and_what_is_left_is_delivered_by_the_next_run(tmp_path):
+    async with mosquitto(tmp_path / "broker", **BROKER) as broker:
+        config = configuration(broker, tmp_path, slow={"rate": {"messages": 500}, "batch": {"max_messages": 100}})
+        config["shutdown"] = {"grace": "200ms"}
+        async with router(tmp_path, config) as process:
+            await process.start()
+            async with load(Plan(port=broker.port, messages=5_000)) as publisher:
+                report = await publisher.finish()
+            await process.until(lambda status: status["spool"]["last_sequence"] == 5_000)
+            assert await process.stop() == 0
+            config["sinks"]["slow"].pop("rate")
+            process.write(config)
+            await process.start()
+            await process.until(lambda status: status["sinks"]["slow"]["delivered"] == 5_000)
+            assert await process.stop() == 0
+    found = arrivals(tmp_path / "slow")
+    assert found.missing_from(report.acknowledged_numbers()) == {}
+
+
+async def test_the_router_starts_with_the_broker_down_and_begins_when_it_answers(tmp_path):
+    async with mosquitto(tmp_path / "broker", **BROKER) as broker:
+        config = configuration(broker, tmp_path, everything={})
+        config["sources"]["local"]["reconnect"] = {"first_delay": "50ms", "max_delay": "200ms"}
+        await broker.stop()
+        async with router(tmp_path, config) as process:
+            await process.start(connected=False)
+            status = await process.until(lambda status: status["sources"]["local"]["reason"] not in ("", "starting"))
+            assert not status["sources"]["local"]["connected"]
+            await broker.start()
+            await process.until(lambda status: status["sources"]["local"]["connected"])
+            async with load(Plan(port=broker.port, messages=100, topics=topics(5))) as publisher:
+                await publisher.finish()
+            await process.until(lambda status: status["sinks"]["everything"]["delivered"] == 100)
+
+
+@pytest.mark.timeout(180)
+async def test_a_hanging_sink_changes_nothing_for_the_others_and_catches_up(tmp_path):
+    """The service takes the connection and never answers; then it does."""
+    answering = asyncio.Event()
+    taken = 0
+
+    async def take(request: web.Request) -> web.Response:
+        nonlocal taken
+        body = await request.read()
+        await answering.wait()
+        taken += body.count(b"\n")
+        return web.Response()
+
+    async with mosquitto(tmp_path / "broker", **BROKER) as broker, http_server(take) as url:
+        config = configuration(broker, tmp_path, everything={})
+        config["sinks"]["hung"] = {"type": "http", "url": url, "timeout": "2s", "retry": {"max_delay": "200ms"}}
+        async with router(tmp_path, config) as process:
+            await process.start()
+            async with load(Plan(port=broker.port, messages=30_000)) as publisher:
+                report = await publisher.finish()
+            status = await process.until(lambda status: status["sinks"]["everything"]["delivered"] == 30_000)
+            assert status["sinks"]["hung"]["delivered"] == 0
+            assert status["sinks"]["hung"]["pending"] == 30_000
+            answering.set()
+            await process.until(lambda status: status["sinks"]["hung"]["delivered"] == 30_000)
+            assert await process.stop() == 0
+    assert arrivals(tmp_path / "everything").missing_from(report.acknowledged_numbers()) == {}
+    assert taken >= 30_000
+
+
+@asynccontextmanager
+async def http_server(handler: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """An HTTP service on a free port; yields its address."""
+    app = web.Application(client_max_size=64 * 1024**2)
+    app.router.add_post("/", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()

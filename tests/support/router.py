@@ -1,0 +1,149 @@
+"""A router in its own process, as a user starts it: `edgerouter run -c FILE`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from edgerouter.admin.listen import unix_connection
+
+
+class RouterProcess:
+    """A router that can be started, asked, stopped and killed; made by `router`.
+
+    Args:
+        folder: for the configuration, the spool and the log.
+        config: the configuration; `spool.path` is `<folder>/spool` unless it says otherwise.
+        environment: variables for the process, beside the present ones.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.file = folder / "edgerouter.yaml"
+        self.log = folder / "router.log"
+        self.spool = Path(config.setdefault("spool", {}).setdefault("path", str(folder / "spool")))
+        self.config = config
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: asyncio.subprocess.Process | None = None
+        self.write(config)
+
+    def write(self, config: dict[str, Any]) -> None:
+        """Replace the configuration file."""
+        self.config = config
+        self.file.write_text(yaml.safe_dump(config, sort_keys=False))
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self, *, connected: bool = True) -> None:
+        """Start, and wait until the router answers, and until its sources are connected unless told otherwise."""
+        await self.spawn()
+        await self.until(lambda status: not connected or all(source["connected"] for source in status["sources"].values()))
+
+    async def spawn(self) -> None:
+        """Start without waiting."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "edgerouter.cli.main", "run", "-c", self.file, stderr=log, stdout=log, env=self._environment
+            )
+
+    async def status(self) -> dict[str, Any]:
+        """`/api/status`, over the Unix socket.
+
+        Raises:
+            OSError, aiohttp.ClientError: the router does not answer.
+        """
+        status: dict[str, Any] = json.loads(await self.get("/api/status"))
+        return status
+
+    async def get(self, path: str) -> bytes:
+        """Any path of the control interface."""
+        connection = unix_connection(self.spool)
+        connection.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=connection)
+        try:
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: router\r\nConnection: close\r\n\r\n".encode())
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        finally:
+            writer.close()
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise aiohttp.ClientError(head.decode())
+        return body
+
+    async def until(self, condition: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
+        """Wait until the status fulfils a condition; returns that status.
+
+        Raises:
+            TimeoutError: it took longer; the message has the last status and the end of the log.
+            RuntimeError: the process ended.
+        """
+        status: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    if self._process is not None and self._process.returncode is not None:
+                        raise RuntimeError(f"the router ended with {self._process.returncode}: {self.tail()}")
+                    try:
+                        status = await self.status()
+                    except (OSError, aiohttp.ClientError, ValueError):
+                        pass
+                    else:
+                        if condition(status):
+                            return status
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise TimeoutError(f"not within {seconds} s; status {json.dumps(status)}; log: {self.tail()}") from None
+
+    async def until_delivered(self, *sinks: str, seconds: float = 60) -> dict[str, Any]:
+        """Wait until nothing is pending for these sinks (all without a name)."""
+        return await self.until(
+            lambda status: all(sink["pending"] == 0 for name, sink in status["sinks"].items() if not sinks or name in sinks),
+            seconds,
+        )
+
+    async def kill(self) -> None:
+        """`kill -9`."""
+        await self.signal(signal.SIGKILL)
+
+    async def stop(self, seconds: float = 30) -> int:
+        """SIGTERM; returns the exit code."""
+        return await self.signal(signal.SIGTERM, seconds)
+
+    async def signal(self, number: signal.Signals, seconds: float = 30) -> int:
+        """Send a signal that ends the process, and wait for its end; returns the exit code."""
+        process = self._process
+        if process is None:
+            return 0
+        if process.returncode is None:
+            process.send_signal(number)
+        async with asyncio.timeout(seconds):
+            code = await process.wait()
+        self._process = None
+        return code
+
+    def tail(self, size: int = 3000) -> str:
+        """The end of the log."""
+        return self.log.read_text(errors="replace")[-size:] if self.log.exists() else ""
+
+
+@asynccontextmanager
+async def router(folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None) -> AsyncIterator[RouterProcess]:
+    """A router process that is not started yet, killed in the end."""
+    process = RouterProcess(folder, config, environment)
+    try:
+        yield process
+    finally:
+        await process.kill()
