@@ -60,7 +60,7 @@ class KeyTemplate:
         return f"KeyTemplate({self.text!r})"
 
     @classmethod
-    def parse(cls, text: str) -> KeyTemplate:
+    def parse(cls, text: str, *, unique: bool = True) -> KeyTemplate:
         """Read a template.
 
         Placeholders: `{topic}` (its levels as path), `{topic[0]}`, `{topic[-1]}`, `{topic[1:]}`, `{time:%Y/%m/%d/%H}` (strftime,
@@ -72,10 +72,14 @@ class KeyTemplate:
         A time in a folder splits batches: all messages of an object fall into that folder. A time in the file name is that of the
         first message and splits nothing.
 
+        Args:
+            text: the template.
+            unique: two batches must never get one key; False where they may, as for an object that grows, or a partition key.
+
         Raises:
             ValueError: what is wrong with the template, with the nearest known name.
         """
-        return cls(text, *_parse(text))
+        return cls(text, *_parse(text, unique=unique))
 
     def partition_of(self, message: Message, names: SinkContext) -> str:  # noqa: ARG002  (same shape as key_of; names do not differ by message)
         """What all messages of one object have in common; equal for two messages when they may share an object."""
@@ -110,7 +114,7 @@ ObjectKey = Annotated[str, AfterValidator(_checked)]
 """A configuration field that holds a key template."""
 
 
-def _parse(text: str) -> tuple[list[_Part], str]:
+def _parse(text: str, *, unique: bool) -> tuple[list[_Part], str]:
     parts: list[_Part] = []
     shape = ""  # the template with `x` for each placeholder: what its folders look like
     names: set[str] = set()
@@ -138,18 +142,23 @@ def _parse(text: str) -> tuple[list[_Part], str]:
         parts.append(_constant(text[end:]))
         shape += text[end:]
         suffix += text[end:]
-    _check(text, shape, names)
+    _check(text, shape)
+    if unique:
+        _check_unique(text, names)
     suffix = suffix.rpartition("/")[2]
     return parts, suffix[suffix.find(".") :][-32:] if "." in suffix else ""
 
 
-def _check(text: str, shape: str, names: set[str]) -> None:
+def _check(text: str, shape: str) -> None:
     if _CONTROL.search(shape):
         raise ValueError(f"{text!r} holds a control character or a backslash")
     if any(part in ("", ".", "..") for part in shape.split("/")):
         raise ValueError(f"{text!r} is not a relative path: a part between slashes is empty, '.' or '..'")
     if len(shape.encode()) > MAX_KEY_BYTES // 2:
         raise ValueError(f"the key template is longer than {MAX_KEY_BYTES // 2} bytes")
+
+
+def _check_unique(text: str, names: set[str]) -> None:
     if "id" not in names and not ("spool" in names and names & set(_NUMBERS)):
         raise ValueError(
             f"{text!r} would give two batches the same key, and the second would replace the first; "

@@ -213,3 +213,9 @@ def test_more_topics_than_the_cache_holds_are_rendered_right() -> None:
 @pytest.mark.parametrize(("end", "compression"), [(".jsonl", "none"), (".jsonl.gz", "gzip"), (".zst", "zstd")])
 def test_compression_is_read_from_the_end_of_the_template(end: str, compression: str) -> None:
     assert KeyTemplate.parse("{id}" + end).compression == compression
+
+
+def test_a_name_that_batches_share_is_taken_only_where_that_is_asked_for() -> None:
+    with pytest.raises(ValueError, match="same key"):
+        KeyTemplate.parse("{host}/{time:%Y/%m/%d}/log.jsonl")
+    KeyTemplate.parse("{host}/{time:%Y/%m/%d}/log.jsonl", unique=False)
