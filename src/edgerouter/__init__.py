@@ -1,20 +1,26 @@
 """edgerouter: a message router for edge devices. These are the names for plugin authors; everything else is the engine."""
 
-from edgerouter.errors import (
-    ConfigurationError,
-    EdgerouterError,
-    MessageRejected,
-    PluginError,
-    SinkThrottled,
-    SinkUnauthorized,
-    SinkUnavailable,
-    SourceUnavailable,
-)
-from edgerouter.message import Message, Properties
-from edgerouter.secrets import SecretStore, SecretStoreConfig
-from edgerouter.sink import Failure, Limits, Sink, SinkConfig, SinkContext
-from edgerouter.source import Delivery, Source, SourceConfig, SourceContext
-from edgerouter.units import ByteSize, Duration
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgerouter.errors import (
+        ConfigurationError,
+        EdgerouterError,
+        MessageRejected,
+        PluginError,
+        SinkThrottled,
+        SinkUnauthorized,
+        SinkUnavailable,
+        SourceUnavailable,
+    )
+    from edgerouter.message import Message, Properties
+    from edgerouter.secrets import SecretStore, SecretStoreConfig
+    from edgerouter.sink import Failure, Limits, Sink, SinkConfig, SinkContext
+    from edgerouter.source import Delivery, Source, SourceConfig, SourceContext
+    from edgerouter.units import ByteSize, Duration
 
 __version__ = "0.1.0"
 
@@ -44,3 +50,34 @@ __all__ = [
     "SourceUnavailable",
     "__version__",
 ]
+
+_MODULES = {
+    "edgerouter.errors": (
+        "ConfigurationError",
+        "EdgerouterError",
+        "MessageRejected",
+        "PluginError",
+        "SinkThrottled",
+        "SinkUnauthorized",
+        "SinkUnavailable",
+        "SourceUnavailable",
+    ),
+    "edgerouter.message": ("Message", "Properties"),
+    "edgerouter.secrets": ("SecretStore", "SecretStoreConfig"),
+    "edgerouter.sink": ("Failure", "Limits", "Sink", "SinkConfig", "SinkContext"),
+    "edgerouter.source": ("Delivery", "Source", "SourceConfig", "SourceContext"),
+    "edgerouter.units": ("ByteSize", "Duration"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `edgerouter --version` need not load pydantic."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -68,6 +68,9 @@ class SourceContext:
     """Deliveries that the spool holds and whose acknowledgement may not have reached the sender, oldest first."""
     state: Path | None = None
     """A folder for the source's own small files, kept over restarts; the source makes it. `None`: nothing is kept."""
+    probe: bool = False
+    """True for `edgerouter check --connect`, possibly while the router runs: only find out whether the other side lets us in, and
+    say so with `connected`. Take no messages, keep no session, disturb none: another client id, nothing subscribed, no status."""
 
 
 class Source(ABC, Generic[ConfigT]):

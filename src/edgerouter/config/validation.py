@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from edgerouter.config.document import Node, Origin, Place
+from edgerouter.config.document import Node, Origin, Place, scalar
 from edgerouter.errors import ConfigurationError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -129,13 +129,13 @@ class Part:
         return None
 
     def _as_written(self, model: type[ModelT], errors: list[dict[str, Any]]) -> ModelT | list[dict[str, Any]]:
-        """Take what was refused as a number or a boolean as the text it was written as: `password: 12345`."""
+        """Read what was refused the other way: `password: 12345` as a text, `qos: ${env:QOS}` as a number."""
         changed: list[tuple[Place, Node, Any]] = []
         for place in {self._place(error) for error in errors}:
             node = self._node(place)
-            if node is not None and node.text is not None and node.value is not None and "${" not in node.text:
+            if node is not None and (other := _other_reading(node)) is not None:
                 changed.append((place, node, node.value))
-                node.value = node.text
+                node.value = other
         if not changed:
             return errors
         again = _errors(model, self.node.plain())
@@ -203,6 +203,14 @@ class Part:
             if inner.reference is not None and (inner is node or _leaks(text, str(inner.value))):
                 return f"not valid with the value of {inner.reference}, which is not shown"
         return text
+
+
+def _other_reading(node: Node) -> str | float | bool | None:
+    if node.text is not None and node.value is not None and "${" not in node.text:
+        return node.text
+    if node.reference is not None and isinstance(node.value, str) and not isinstance(found := scalar(node.value), str):
+        return found
+    return None
 
 
 def _leaks(text: str, secret: str) -> bool:

@@ -1,0 +1,73 @@
+"""`edgerouter check`: whether the configuration is valid, the spool's folder usable, and everything reachable."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import typer
+
+from edgerouter.cli.probe import Outcome, probe_sink, probe_source
+from edgerouter.config.model import RouterConfig, SpoolConfig
+
+TIMEOUT = 15.0
+"""Seconds that one source or sink may take to open."""
+
+
+def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT) -> int:
+    """Print what was found; the configuration itself is valid.
+
+    Returns:
+        The exit code: 0, or 2 when anything failed.
+    """
+    good = True
+    if fault := spool_fault(config.spool):
+        typer.echo(f"{config.origins.get('spool.path', 'spool.path')}: {fault}", err=True)
+        good = False
+    _summary(config)
+    if connect:
+        for outcome in asyncio.run(_probe(config, timeout)):
+            typer.echo(outcome.line, err=not outcome.good)
+            good = good and outcome.good
+    return 0 if good else 2
+
+
+def _summary(config: RouterConfig) -> None:
+    typer.echo(f"{config.file or 'environment'}: the configuration is valid")
+    for word, members in (("sources", config.sources), ("sinks", config.sinks), ("secret stores", config.secret_stores)):
+        if members:
+            typer.echo(f"  {word}: " + ", ".join(f"{member.name} ({member.type})" for member in members))
+    where = f" in {config.spool.path}" if config.spool.type == "sqlite" else ""
+    typer.echo(f"  spool: {config.spool.type}{where}")
+
+
+async def _probe(config: RouterConfig, timeout: float) -> list[Outcome]:  # noqa: ASYNC109  (the bound is the caller's to choose)
+    probes = [probe_source(source, config, timeout) for source in config.sources]
+    probes += [probe_sink(sink, config, timeout) for sink in config.sinks]
+    return await asyncio.gather(*probes)
+
+
+def spool_fault(spool: SpoolConfig) -> str | None:
+    """Why the spool's folder cannot be made or written, if so. Nothing is left behind."""
+    if spool.type == "memory":
+        return None
+    folder = spool.path.absolute()
+    existing = next(path for path in (folder, *folder.parents) if _exists(path))
+    if not existing.is_dir():
+        return f"spool.path: {existing} is not a folder"
+    try:
+        # permission bits do not tell of read-only file systems or of root, so try; made and removed again
+        with tempfile.TemporaryDirectory(prefix=".edgerouter-check-", dir=existing):
+            return None
+    except OSError as error:
+        verb = "written" if existing == folder else "made"
+        return f"spool.path: {spool.path} cannot be {verb}: {existing}: {error.strerror or error}"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # not even looking is allowed there; its parent tells more
+        return False

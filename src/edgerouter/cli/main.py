@@ -1,0 +1,158 @@
+"""The command line: what there is to run, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import edgerouter
+
+# A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from edgerouter.config.model import RouterConfig
+
+# \b keeps click from filling the lines of a paragraph
+_EPILOG = """
+\b
+Examples:
+  edgerouter demo                       broker, devices, router and files
+  edgerouter check -c edgerouter.yaml   what is wrong with it, line by line
+  edgerouter check --connect            ... and whether all can be reached
+  edgerouter run -c edgerouter.yaml     the router, until SIGTERM or Ctrl-C
+
+Without -c the configuration is the file that EDGEROUTER_CONFIG names, else ./edgerouter.yaml, else
+/etc/edgerouter/edgerouter.yaml, else the environment alone. EDGEROUTER__SPOOL__MAX_BYTES=2GiB sets spool.max_bytes.
+
+A wrong configuration ends every command with exit code 2 and one line for each problem.
+"""
+
+app = typer.Typer(
+    name="edgerouter",
+    help="A message router for edge devices: MQTT in, a durable spool, cloud services out. Nothing acknowledged is lost.",
+    epilog=_EPILOG,
+    add_completion=False,
+    no_args_is_help=True,
+    # the configuration may hold secrets, so no traceback shows local variables
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edgerouter {edgerouter.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command."""
+
+
+def load(file: Path | None) -> RouterConfig:
+    """The configuration that the user means.
+
+    Raises:
+        ConfigurationError: it is not valid.
+    """
+    from edgerouter import plugins
+    from edgerouter.config.loading import find_file
+
+    return plugins.load(find_file(file, os.environ), os.environ)
+
+
+@app.command()
+def run(config: ConfigFile = None) -> None:
+    """Route messages until SIGTERM or Ctrl-C.
+
+    Then the router takes in nothing more and delivers what it can within shutdown.grace; the rest waits in the spool.
+    """
+    from edgerouter.cli.run import run as run_router
+
+    run_router(lambda: load(config))
+
+
+@app.command()
+def check(
+    config: ConfigFile = None,
+    connect: Annotated[bool, typer.Option("--connect", help="Also open every source and sink once.")] = False,
+) -> None:
+    """Say what is wrong with the configuration.
+
+    Exit code 0: all is well. 2: something is wrong, or with --connect something cannot be reached.
+    """
+    from edgerouter.cli.check import check as check_all
+
+    raise typer.Exit(check_all(load(config), connect=connect))
+
+
+@app.command()
+def schema() -> None:
+    """Print a JSON Schema of the configuration.
+
+    It covers every installed plugin. Editors complete and check edgerouter.yaml with it.
+    """
+    from edgerouter.cli.schema import print_schema
+
+    print_schema()
+
+
+@app.command()
+def plugins(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
+    """List the installed plugins and who brings them.
+
+    None of them is imported.
+    """
+    from edgerouter.cli.listing import print_plugins
+
+    print_plugins(as_json=as_json)
+
+
+def main() -> None:
+    """Run one command; a wrong configuration is told without a traceback."""
+    with _told_in_lines():
+        app()
+
+
+@contextmanager
+def _told_in_lines() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        lines = _lines(error)
+        if lines is None:
+            raise
+        for line in lines:
+            typer.echo(line, err=True)
+        sys.exit(2)
+
+
+def _lines(error: BaseException) -> list[str] | None:
+    """What the user did wrong, one line each; `None` when the fault is ours."""
+    from edgerouter.errors import ConfigurationError, SpoolUnusable
+
+    if isinstance(error, BaseExceptionGroup):
+        parts = [_lines(part) for part in error.exceptions]
+        return None if None in parts else [line for part in parts if part for line in part]
+    if isinstance(error, ConfigurationError):
+        return list(error.problems)
+    return [str(error)] if isinstance(error, SpoolUnusable) else None
+
+
+if __name__ == "__main__":
+    main()

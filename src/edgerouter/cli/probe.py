@@ -1,0 +1,121 @@
+"""Opens a source or sink once to see whether the other side lets us in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
+from edgerouter.config.references import resolve
+from edgerouter.errors import EdgerouterError, SourceUnavailable
+from edgerouter.sink import SinkContext
+from edgerouter.source import Source, SourceContext
+
+_SPOOL = "check"
+"""Stands for the spool's id, which only a spool that is open has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one source or sink was found."""
+
+    good: bool
+    line: str
+
+
+async def probe_sink(configured: ConfiguredSink, config: RouterConfig, timeout: float) -> Outcome:  # noqa: ASYNC109  (told in the outcome)
+    """Enter and leave the sink's `open`."""
+
+    async def opened() -> None:
+        resolved = await resolve(configured, config.secret_stores)
+        context = SinkContext(name=configured.name, host=config.host, spool=_SPOOL)
+        async with configured.plugin.open(resolved, context):
+            pass
+
+    return await _told("sink", configured, opened, timeout, lambda: "")
+
+
+async def probe_source(configured: ConfiguredSource, config: RouterConfig, timeout: float) -> Outcome:  # noqa: ASYNC109  (told in the outcome)
+    """Open the source until it says that it is connected; nothing that comes in is acknowledged."""
+    connected = asyncio.Event()
+    reason = ""
+
+    def on_connected(yes: bool, why: str) -> None:
+        nonlocal reason
+        reason = why
+        if yes:
+            connected.set()
+
+    async def opened() -> None:
+        resolved = await resolve(configured, config.secret_stores)
+        context = SourceContext(
+            name=configured.name,
+            host=config.host,
+            spool=_SPOOL,
+            hurry=lambda: None,
+            dropped=lambda topic, messages, reason: None,  # noqa: ARG005  (the contract names them)
+            connected=on_connected,
+            probe=True,
+        )
+        async with configured.plugin.open(resolved, context) as source, asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(read(source), name=f"check {configured.name}")
+            await connected.wait()
+            reading.cancel()
+
+    async def read(source: Source[Any]) -> None:
+        async for _ in source.deliveries():
+            # what brings something in is connected, whether or not it says so
+            on_connected(True, "")
+            return
+        raise SourceUnavailable(f"ended before it was connected: {reason}".removesuffix(": "))
+
+    return await _told("source", configured, opened, timeout, lambda: reason)
+
+
+async def _told(
+    word: str,
+    configured: ConfiguredSink | ConfiguredSource,
+    opened: Callable[[], Awaitable[None]],
+    timeout: float,  # noqa: ASYNC109  (told in the outcome)
+    reason: Callable[[], str],
+) -> Outcome:
+    who = f"{word} {configured.name} ({configured.type})"
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(timeout) as bound:
+            await opened()
+    except Exception as error:  # noqa: BLE001  (whatever a plugin raises is what this command is there to show)
+        if bound.expired():
+            return Outcome(False, f"{who}: failed: not open after {timeout:g} s: {reason()}".removesuffix(": "))
+        return Outcome(False, f"{who}: failed: {_text(error, configured)}")
+    return Outcome(True, f"{who}: ok, open after {time.monotonic() - began:.2f} s")
+
+
+def _text(error: BaseException, configured: ConfiguredSink | ConfiguredSource) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = " ".join(str(error).split())
+    if isinstance(error, EdgerouterError):
+        return text
+    # a plugin's own fault, whose text nobody promises to be free of secrets
+    if any(secret in text for secret in _secrets(configured.config) if secret):
+        text = "its text is not shown because it holds a secret"
+    return f"{type(error).__name__}: {text}"
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    if isinstance(value, SecretStr | SecretBytes):
+        yield str(value.get_secret_value())
+    elif isinstance(value, BaseModel):
+        yield from _secrets(value.model_dump(warnings=False))
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _secrets(inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        for inner in value:
+            yield from _secrets(inner)

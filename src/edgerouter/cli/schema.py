@@ -1,0 +1,36 @@
+"""`edgerouter schema`: the JSON Schema of the configuration file, with every plugin that is installed."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from pydantic import BaseModel
+
+from edgerouter import plugins
+from edgerouter.config.model import PluginKind
+from edgerouter.config.schema import build
+from edgerouter.errors import PluginError
+
+KINDS: tuple[PluginKind, ...] = ("source", "sink", "secret_store")
+
+
+def print_schema() -> None:
+    """The schema on standard output; on standard error, what had to be left out."""
+    typer.echo(json.dumps(build(installed_configs()), indent=2))
+
+
+def installed_configs(distribution: str | None = None) -> dict[PluginKind, dict[str, type[BaseModel]]]:
+    """The configuration of every installed plugin, by kind and type; one that cannot be used is told of and left out.
+
+    Args:
+        distribution: only the plugins of this one.
+    """
+    configs: dict[PluginKind, dict[str, type[BaseModel]]] = {kind: {} for kind in KINDS}
+    wanted = {(plugin.kind, plugin.name): None for plugin in plugins.listing() if distribution in (None, plugin.distribution)}
+    for kind, name in wanted:
+        try:
+            configs[kind][name] = plugins.find(kind, name).Config
+        except PluginError as error:
+            typer.echo(f"left out: {error}", err=True)
+    return configs

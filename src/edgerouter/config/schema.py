@@ -1,0 +1,111 @@
+"""Makes one JSON Schema (draft 2020-12) of the whole configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from edgerouter.config.model import AdminConfig, LogConfig, PluginKind, ShutdownConfig, SinkPolicies, SpoolConfig
+
+DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+_SECTIONS: Final[Mapping[str, tuple[type[BaseModel], str]]] = {
+    "spool": (SpoolConfig, "The store between the sources and the sinks."),
+    "admin": (AdminConfig, "The control interface."),
+    "log": (LogConfig, "What the router logs."),
+    "shutdown": (ShutdownConfig, "What happens at SIGTERM and SIGINT."),
+}
+_PLUGINS: Final[Mapping[str, tuple[PluginKind, str]]] = {
+    "sources": ("source", "Where messages come from, by name; at least one."),
+    "sinks": ("sink", "Where messages go, by name; at least one."),
+    "secret_stores": ("secret_store", "Where references such as ${vault:name} are looked up, by name."),
+}
+_NAME: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_REFERENCE: Final = {
+    "type": "string",
+    "pattern": r"\$\{[A-Za-z0-9][A-Za-z0-9._-]*:[^}]+\}",
+    "description": "A reference: ${env:NAME}, ${env:NAME:-default}, ${file:/path} or ${store:name}.",
+}
+_MODE: Final[JsonSchemaMode] = "validation"
+
+
+def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[str, Any]:
+    """The schema.
+
+    Args:
+        configs: the `Config` of each plugin, by kind and type.
+    """
+    models: list[type[BaseModel]] = [SinkPolicies, *(model for model, _ in _SECTIONS.values())]
+    models += [model for by_type in configs.values() for model in by_type.values()]
+    of_model, shared = models_json_schema([(model, _MODE) for model in dict.fromkeys(models)], ref_template="#/$defs/{model}")
+    defs: dict[str, Any] = shared.get("$defs", {})
+
+    def body(model: type[BaseModel]) -> dict[str, Any]:
+        found: dict[str, Any] = defs[of_model[model, _MODE]["$ref"].rpartition("/")[2]]
+        return found
+
+    entries: dict[str, Any] = {}
+    for kind, by_type in configs.items():
+        for name, model in by_type.items():
+            policies = body(SinkPolicies) if kind == "sink" else {}
+            entries[f"{kind}:{name}"] = _entry(name, body(model), policies)
+    properties: dict[str, Any] = {}
+    for key, (kind, description) in _PLUGINS.items():
+        properties[key] = _by_name(
+            description, [f"{kind}:{name}" for name in sorted(configs.get(kind, {}))], needed=kind != "secret_store"
+        )
+    for key, (model, description) in _SECTIONS.items():
+        properties[key] = {"$ref": of_model[model, _MODE]["$ref"], "description": description}
+    properties["host"] = {
+        "type": "string",
+        "description": "The device's name, for object keys and client ids; the host name by default.",
+    }
+    defs |= entries
+    for each in defs.values():
+        _allow_references(each)
+    defs["reference"] = dict(_REFERENCE)
+    return {
+        "$schema": DRAFT,
+        "title": "edgerouter configuration",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        "$defs": defs,
+    }
+
+
+def _entry(name: str, own: Mapping[str, Any], policies: Mapping[str, Any]) -> dict[str, Any]:
+    """One plugin's own fields, joined with what every sink has."""
+    kind = {"const": name, "description": "The plugin."}
+    return {
+        **own,
+        "properties": {"type": kind, **own.get("properties", {}), **policies.get("properties", {})},
+        "required": ["type", *own.get("required", [])],
+        "additionalProperties": own.get("additionalProperties", False),
+    }
+
+
+def _by_name(description: str, entries: list[str], *, needed: bool) -> dict[str, Any]:
+    one: dict[str, Any] = {"oneOf": [{"$ref": f"#/$defs/{entry}"} for entry in entries]} if entries else {"not": {}}
+    return {
+        "type": "object",
+        "description": description,
+        "propertyNames": {"pattern": _NAME},
+        "additionalProperties": one,
+        **({"minProperties": 1} if needed else {}),
+    }
+
+
+def _allow_references(model: dict[str, Any]) -> None:
+    """A reference may also stand where a number, a boolean or one of some words is wanted."""
+    for field, schema in model.get("properties", {}).items():
+        if field == "type" and "const" in schema:
+            continue
+        if schema.get("type") in ("integer", "number", "boolean") or "enum" in schema or "pattern" in schema:
+            told = {key: schema.pop(key) for key in ("description", "default", "title") if key in schema}
+            model["properties"][field] = {"anyOf": [schema, {"$ref": "#/$defs/reference"}], **told}
+        elif "anyOf" in schema and {"$ref": "#/$defs/reference"} not in schema["anyOf"]:
+            schema["anyOf"].append({"$ref": "#/$defs/reference"})
