@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from support.mosquitto import mosquitto
+
 from support.arrivals import arrivals
 from support.load import Plan, load, topics
-from support.mosquitto import mosquitto
 from support.router import router
 
 BROKER = {"max_queued_messages": 0, "max_inflight_messages": 1000, "persistence": True}

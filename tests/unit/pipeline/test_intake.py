@@ -1,0 +1,157 @@
+"""Intake stores what a source has gathered, and acknowledges nothing that is not stored."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from edgerouter import Delivery, SourceUnavailable
+from edgerouter.pipeline.intake import Intake
+from edgerouter.pipeline.routing import Routing
+from support.pipeline import messages
+
+
+class ListSpool:
+    """Keeps what is appended; waits while `full` is set."""
+
+    def __init__(self):
+        self.appended = []
+        self.room = asyncio.Event()
+        self.room.set()
+
+    async def append(self, source, delivery, wanted):
+        await self.room.wait()
+        self.appended.append((source, list(delivery.messages), dict(wanted)))
+        delivery.acknowledge()
+
+
+class GatheringSource:
+    """Yields everything put in since the last pull as one delivery, as the contract says."""
+
+    def __init__(self):
+        self.gathered = []
+        self.acknowledged = []
+        self.arrived = asyncio.Event()
+        self.stopping = False
+
+    def put(self, *new):
+        self.gathered += new
+        self.arrived.set()
+
+    def stop(self):
+        self.stopping = True
+        self.arrived.set()
+
+    async def deliveries(self):
+        while True:
+            await self.arrived.wait()
+            self.arrived.clear()
+            batch, self.gathered = self.gathered, []
+            if batch:
+                yield Delivery(batch, lambda batch=batch: self.acknowledged.extend(batch))
+            if self.stopping and not self.gathered:
+                return
+
+
+@asynccontextmanager
+async def taking(source, spool, interval=0.0):
+    """An intake over a source, running."""
+
+    @asynccontextmanager
+    async def open_source():
+        yield source
+
+    intake = Intake("source", spool, lambda: Routing({"sink": lambda _: True}), interval)
+    task = asyncio.create_task(intake.run(open_source))
+    try:
+        yield intake, task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_message_after_a_quiet_time_is_stored_at_once():
+    source, spool = GatheringSource(), ListSpool()
+    async with taking(source, spool, interval=3600):
+        source.put(*messages(1))
+        await until(lambda: spool.appended)
+    assert spool.appended == [("source", messages(1), {"sink": 1})]
+
+
+async def test_under_load_one_commit_takes_everything_that_came_in_meanwhile():
+    source, spool = GatheringSource(), ListSpool()
+    async with taking(source, spool, interval=0.05):
+        for n in range(100):
+            source.put(*messages(1, start=n + 1))
+            await asyncio.sleep(0)
+        await until(lambda: len(source.acknowledged) == 100)
+    assert [message.sequence for message in source.acknowledged] == list(range(1, 101))
+    assert len(spool.appended) < 10
+
+
+async def test_a_sender_that_waits_for_acknowledgements_does_not_wait_for_the_interval():
+    source, spool = GatheringSource(), ListSpool()
+    async with taking(source, spool, interval=3600) as (intake, _):
+        source.put(*messages(1))
+        await until(lambda: spool.appended)
+        source.put(*messages(1, start=2))
+        intake.hurry()
+        await until(lambda: len(spool.appended) == 2)
+
+
+async def test_while_the_spool_takes_nothing_nothing_is_acknowledged_and_nothing_is_lost():
+    source, spool = GatheringSource(), ListSpool()
+    spool.room.clear()
+    async with taking(source, spool):
+        source.put(*messages(5))
+        await asyncio.sleep(0.02)
+        source.put(*messages(5, start=6))
+        assert source.acknowledged == []
+        spool.room.set()
+        await until(lambda: len(source.acknowledged) == 10)
+
+
+async def test_a_stop_stores_what_has_come_in_and_ends():
+    source, spool = GatheringSource(), ListSpool()
+    async with taking(source, spool, interval=3600) as (intake, task):
+        source.put(*messages(1))
+        await until(lambda: spool.appended)
+        source.put(*messages(3, start=2))
+        intake.stop()
+        async with asyncio.timeout(5):
+            await task
+    assert len(source.acknowledged) == 4
+
+
+@pytest.mark.parametrize("error", [SourceUnavailable("gone"), ZeroDivisionError("bug")])
+async def test_a_source_that_fails_is_opened_again(error, monkeypatch):
+    monkeypatch.setattr("edgerouter.pipeline.intake.full_jitter", lambda *_, **__: 0.001)
+    opened = 0
+
+    class Failing(GatheringSource):
+        async def deliveries(self):
+            if opened < 3:
+                raise error
+            yield Delivery(messages(1), lambda: None)
+            await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def open_source():
+        nonlocal opened
+        opened += 1
+        yield Failing()
+
+    spool = ListSpool()
+    intake = Intake("source", spool, lambda: Routing({}), 0.0)
+    task = asyncio.create_task(intake.run(open_source))
+    await until(lambda: spool.appended)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert opened == 3
+    assert intake.status.reopened == 2
