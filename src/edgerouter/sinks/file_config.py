@@ -1,0 +1,104 @@
+"""The file sink's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from edgerouter.objects import Compression, Framing, ObjectKey
+from edgerouter.sink import SinkConfig
+from edgerouter.units import ByteSize, Duration
+
+
+def _mode(value: Any) -> int:
+    """File permissions from octal text; YAML 1.1 has turned an unquoted 0640 into a number already."""
+    if isinstance(value, str):
+        try:
+            value = int(value, 8)
+        except ValueError:
+            value = -1
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 0o777:
+        raise ValueError('not file permissions; write them in octal and in quotes, for example "0640"')
+    return value
+
+
+Mode = Annotated[int, BeforeValidator(_mode), WithJsonSchema({"type": ["string", "integer"], "examples": ["0640"]})]
+
+
+class RotateConfig(SinkConfig):
+    """When the growing file is closed and a new one begun."""
+
+    size: ByteSize | None = Field(default=64 * 1024**2, ge=1)
+    """Before it would grow beyond this size."""
+    age: Duration | None = Field(default=None, gt=0)
+    """When it has been growing for this long."""
+
+
+class KeepConfig(SinkConfig):
+    """How many rotated files stay; all of them by default. The newest rotated file always stays."""
+
+    files: int | None = Field(default=None, ge=1)
+    """Most rotated files; the oldest are deleted."""
+    bytes: ByteSize | None = Field(default=None, ge=1)
+    """Most bytes of rotated files; the oldest are deleted."""
+
+
+class FileConfig(SinkConfig):
+    """Writes messages to files: one growing file that rotates, or with `key` one object per batch."""
+
+    path: Path
+    """Folder; made if it is missing. Nothing is ever written outside it."""
+    key: ObjectKey | None = None
+    """Template of an object's path below the folder, such as `{topic}/{time:%Y/%m/%d}/{id}.jsonl.gz`: one object per batch, written
+    whole or not at all. Without it one file grows."""
+    file: str = "messages.jsonl"
+    """Name of the growing file."""
+    framing: Framing = "jsonl"
+    """`jsonl`: a JSON object a line with topic, time and payload. `raw-lines`: each payload and a newline. `length-prefixed`: each
+    payload after its length as 4 bytes, big-endian. `payload`: one object per message, its payload and nothing else; needs `key`."""
+    compression: Compression | None = None
+    """`none`, `gzip` or `zstd`. By default what the end of `key` says. The growing file is compressed when it is rotated."""
+    rotate: RotateConfig = RotateConfig()
+    """When the growing file is closed and a new one begun."""
+    keep: KeepConfig = KeepConfig()
+    """How many rotated files stay."""
+    fsync: Literal["batch", "interval", "never"] = "batch"
+    """When the disk must have the data: before a batch counts as delivered, every `fsync_interval`, or whenever the system likes.
+    Only `batch` loses nothing at a power cut."""
+    fsync_interval: Duration = Field(default=1.0, gt=0)
+    """Longest time between two syncs with `fsync: interval`."""
+    mode: Mode = 0o640
+    """Permissions of new files in octal, such as "0640"; folders may also be entered by those who may read."""
+    once: bool = False
+    """The growing file holds every message exactly once, after any crash. Costs a second sync a batch. Objects always are."""
+
+    @field_validator("file")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if (
+            not value
+            or value.startswith(".")
+            or "/" in value
+            or "\\" in value
+            or not value.isprintable()
+            or len(value.encode()) > 200
+        ):
+            raise ValueError(f"not a file name: {value!r}; the folder goes into `path`, and the name does not start with a dot")
+        return value
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if self.key is None:
+            if self.framing == "payload":
+                raise ValueError("framing: payload writes one object per message and needs `key`")
+            if self.framing == "length-prefixed" and not self.once:
+                raise ValueError(
+                    "framing: length-prefixed in a growing file needs `once: true`, because a torn record would hide what follows"
+                )
+            if self.once and self.fsync != "batch":
+                raise ValueError("once: true needs `fsync: batch`")
+        elif self.fsync == "interval":
+            raise ValueError("fsync: interval is for the growing file; with `key` choose batch or never")
+        return self

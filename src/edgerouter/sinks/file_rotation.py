@@ -1,0 +1,137 @@
+"""Rotated files: numbered names, compression that no crash can hurt, and how many of them stay."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import zstandard
+
+from edgerouter.objects import Compression
+from edgerouter.sinks.file_config import KeepConfig
+from edgerouter.sinks.file_errors import sync_folder
+
+_SUFFIXES: dict[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+_BLOCK = 256 * 1024
+_NICE = 10  # compression may wait; messages may not
+
+
+class RotatedFiles:
+    """The files that `messages.jsonl` became: `messages-000001.jsonl`, `messages-000002.jsonl.gz`, ... by age.
+
+    Numbers and not times: they stay in order when the clock does not.
+    """
+
+    def __init__(self, folder: Path, file: str, compression: Compression, keep: KeepConfig, mode: int) -> None:
+        self._folder = folder
+        self._stem, self._suffix = Path(file).stem, Path(file).suffix
+        self._compression: Compression = compression
+        self._keep = keep
+        self._mode = mode
+        self._pattern = re.compile(re.escape(self._stem) + r"-(\d{6,})" + re.escape(self._suffix) + r"(?:\.gz|\.zst)?")
+        self._stop = threading.Event()
+
+    def next_name(self) -> str:
+        """The name of the file that is rotated next; no file has it."""
+        number = max(self._numbers(), default=0) + 1
+        return f"{self._stem}-{number:06d}{self._suffix}"
+
+    def has(self, name: str) -> bool:
+        """Whether a file was given this name, compressed since or not."""
+        return any((self._folder / (name + suffix)).exists() for suffix in _SUFFIXES.values())
+
+    def tidy(self) -> None:
+        """Compress and delete what is due. What fails, as on a full disk, is done the next time."""
+        with suppress(OSError, AttributeError):  # not every platform has threads with a priority of their own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        with suppress(OSError):
+            if self._compression != "none":
+                for name in self._names().values():
+                    if all(not path.endswith((".gz", ".zst")) for path in name):
+                        self._compress(name[0])
+                    elif len(name) > 1:
+                        self._drop_plain(name)
+        with suppress(OSError):
+            self._prune()
+
+    def stop(self) -> None:
+        """Give up compressing at the next block; it begins anew after the next start."""
+        self._stop.set()
+
+    def _drop_plain(self, names: list[str]) -> None:
+        """A crash came between the compressed file's appearance, which is complete, and the plain one's removal."""
+        for name in names:
+            if not name.endswith((".gz", ".zst")):
+                (self._folder / name).unlink()
+
+    def _compress(self, name: str) -> None:
+        source = self._folder / name
+        temporary = self._folder / f".{name}.compressing"
+        try:
+            with source.open("rb") as plain, temporary.open("wb") as packed:
+                os.fchmod(packed.fileno(), self._mode)
+                if not self._copy(plain, packed):
+                    return
+                packed.flush()
+                os.fsync(packed.fileno())
+            temporary.rename(self._folder / (name + _SUFFIXES[self._compression]))
+            self._sync_folder()
+            source.unlink()
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _copy(self, plain: BinaryIO, packed: BinaryIO) -> bool:
+        compressor = _compressor(self._compression)
+        while block := plain.read(_BLOCK):
+            if self._stop.is_set():
+                return False
+            packed.write(compressor.compress(block))
+        packed.write(compressor.flush())
+        return True
+
+    def _prune(self) -> None:
+        if self._keep.files is None and self._keep.bytes is None:
+            return
+        size, full = 0, False
+        for files, names in enumerate(reversed(self._names().values()), 1):
+            size += sum((self._folder / name).stat().st_size for name in names)
+            full = full or (self._keep.files is not None and files > self._keep.files)
+            full = full or (self._keep.bytes is not None and size > self._keep.bytes)
+            if full and files > 1:  # the newest stays: its name tells a start after a crash that the rotation was done
+                for name in names:
+                    (self._folder / name).unlink()
+
+    def _names(self) -> dict[int, list[str]]:
+        """Rotated files by number, oldest first; more than one of a number when a crash came while one was compressed."""
+        names: dict[int, list[str]] = {}
+        for name in sorted(path.name for path in self._folder.iterdir()):
+            if match := self._pattern.fullmatch(name):
+                names.setdefault(int(match[1]), []).append(name)
+        return dict(sorted(names.items()))
+
+    def _numbers(self) -> list[int]:
+        return list(self._names())
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            sync_folder(folder)
+        finally:
+            os.close(folder)
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+def _compressor(compression: Compression) -> _Compressor:
+    if compression == "zstd":
+        return zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
+    return zlib.compressobj(6, wbits=31)
