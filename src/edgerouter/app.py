@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.server import observation_routes, serve
 from edgerouter.admin.status import RouterStatus, drops, sink_status, source_status
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
+from edgerouter.config.references import resolve
 from edgerouter.errors import ConfigurationError
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
@@ -195,10 +197,10 @@ class Router:
         )
         context = SinkContext(name=configured.name, host=self._config.host, spool=spool.id)
 
-        async def resolve() -> SinkConfig:
-            return configured.config
+        async def resolved() -> SinkConfig:
+            return await resolve(configured, self._config.secret_stores)
 
-        runner = Runner(configured, await spool.attach(route), context, resolve)
+        runner = Runner(configured, await spool.attach(route), context, resolved)
         task = tasks.create_task(runner.run(), name=f"sink {configured.name}")
         self._sinks[configured.name] = _RunningSink(configured, runner, matcher, task)
 
@@ -215,9 +217,11 @@ class Router:
             state=self._source_folder(configured.name),
         )
 
-        def open_source() -> AbstractAsyncContextManager[Source[Any]]:
-            opened: AbstractAsyncContextManager[Source[Any]] = configured.plugin.open(configured.config, context)
-            return opened
+        @asynccontextmanager
+        async def open_source() -> AsyncIterator[Source[Any]]:
+            config = await resolve(configured, self._config.secret_stores)
+            async with configured.plugin.open(config, context) as source:
+                yield source
 
         task = tasks.create_task(intake.run(open_source), name=f"source {configured.name}")
         self._sources[configured.name] = _RunningSource(configured, intake, task)
