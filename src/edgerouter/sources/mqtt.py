@@ -1,0 +1,255 @@
+"""The MQTT source: one session at a broker, for ever, acknowledged once the messages are safe."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import ClassVar, Final, Self
+
+import structlog
+
+from edgerouter.errors import SourceUnavailable
+from edgerouter.source import Delivery, Source, SourceContext
+from edgerouter.sources.mqtt_admission import Gate, RetainedPolicy
+from edgerouter.sources.mqtt_config import MqttSourceConfig
+from edgerouter.sources.mqtt_connection import TAKEN_OVER, ConnectFailed, Connection, Protocol
+from edgerouter.sources.mqtt_intake import Batch, Intake
+from edgerouter.sources.mqtt_redelivery import Redelivery
+from edgerouter.sources.mqtt_state import SessionState, read_retained, read_session, write_retained, write_session
+
+log = structlog.get_logger("edgerouter.mqtt")
+
+_STEADY: Final = 10.0
+"""Seconds after which a connection counts as good, and the next back-off starts small again."""
+_SAVE_RETAINED: Final = 30.0
+"""Least seconds between two writes of the retained messages' digests."""
+_UNANSWERED: Final = 2
+"""Connects that a broker closes without an answer, after which `protocol: auto` tries the older version once."""
+
+
+class MqttSource(Source[MqttSourceConfig]):
+    """Messages of an MQTT broker.
+
+    A task keeps the session alive and fills the intake; `deliveries` empties it. So a router that does not ask for messages never
+    keeps the connection from being served.
+    """
+
+    Config: ClassVar[type[MqttSourceConfig]] = MqttSourceConfig
+
+    def __init__(self, config: MqttSourceConfig, context: SourceContext, state: SessionState, digests: dict[str, str]) -> None:
+        self._config = config
+        self._context = context
+        self._state = state
+        self._log = log.bind(source=context.name, broker=str(config.address))
+        self._stopping = asyncio.Event()
+        self._state_changed = False
+        self._saving = asyncio.Lock()
+        self._protocol: Protocol = "3.1.1" if config.protocol == "3.1.1" else "5"
+        self._unanswered = 0
+        self._spoke_version5 = False
+        self._intake = Intake(
+            max_messages=config.max_unacknowledged,
+            max_bytes=config.max_unacknowledged_bytes,
+            max_qos0_bytes=config.max_pending_bytes,
+            dropped=context.dropped,
+        )
+        self._redelivery = Redelivery(state, self._intake, context.unacknowledged, self._keep_state)
+        self._retained = RetainedPolicy(config.retained, digests)
+        self._gate = Gate(self._intake, self._redelivery, self._retained)
+        self._intake.receipt = self._redelivery.receipt
+        self._intake.settled = self._settled
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: MqttSourceConfig, context: SourceContext) -> AsyncIterator[Self]:
+        """Start to connect; leaving disconnects, and the broker keeps the session."""
+        client_id = config.client_id or f"edgerouter-{context.spool[:12]}-{context.name}"
+        broker = str(config.address)
+        known = await asyncio.to_thread(read_session, context.state)
+        if known is not None and (known.broker, known.client_id) != (broker, client_id):
+            log.warning(
+                "the broker or the client id changed; the former session stays at the former broker until it expires",
+                source=context.name, former_broker=known.broker, former_client_id=known.client_id,
+            )  # fmt: skip
+            known = None
+        digests = await asyncio.to_thread(read_retained, context.state) if config.retained == "once" else {}
+        source = cls(config, context, known or SessionState(broker, client_id), digests)
+        task = asyncio.create_task(source._serve(), name=f"mqtt source {context.name}")
+        task.add_done_callback(lambda _: source._intake.arrived.set())
+        source._task = task
+        try:
+            yield source
+        finally:
+            source.stop()
+            source._stopping.set()
+            await _finish(task)
+            await source._save()
+
+    _task: asyncio.Task[None]
+
+    async def deliveries(self) -> AsyncIterator[Delivery]:
+        """Everything that came in since the last delivery, as one, as often as there is something.
+
+        Raises:
+            SourceUnavailable: the task that serves the connection ended, which is a bug.
+        """
+        intake = self._intake
+        while True:
+            while (delivery := intake.take()) is not None:
+                yield delivery
+            if intake.stopped:
+                return
+            if self._task.done():
+                error = None if self._task.cancelled() else self._task.exception()
+                raise SourceUnavailable(f"the MQTT connection's task ended: {type(error).__name__}") from error
+            await intake.arrived.wait()
+
+    def stop(self) -> None:
+        """Take in nothing more; the connection stays for the acknowledgements, and the broker keeps the rest."""
+        self._intake.stop()
+
+    async def _serve(self) -> None:
+        """Connect, serve the connection until it is lost, and so on."""
+        failures = 0
+        while not self._stopping.is_set() and not self._intake.stopped:
+            began = time.monotonic()
+            patience = 0.0
+            try:
+                reason, code = await self._serve_one_connection()
+            except ConnectFailed as error:
+                reason, code = str(error), None
+            else:
+                if time.monotonic() - began > _STEADY:
+                    failures = 0
+            if self._stopping.is_set():
+                break
+            if code == TAKEN_OVER:
+                patience = self._config.reconnect.max_delay
+                reason += f": another client uses the client id {self._state.client_id!r}; give each its own"
+            delay = max(self._delay(failures), patience * random.uniform(0.5, 1))  # noqa: S311  (jitter is no secret)
+            failures += 1
+            self._context.connected(False, reason)
+            self._log.warning("not connected, will try again", reason=reason, seconds=round(delay, 2))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
+
+    async def _serve_one_connection(self) -> tuple[str, int | None]:
+        connection = Connection(
+            self._config, self._state.client_id, self._protocol,
+            intake=self._intake, redelivery=self._redelivery, gate=self._gate, hurry=self._context.hurry,
+        )  # fmt: skip
+        try:
+            await connection.connect()
+        except ConnectFailed as error:
+            self._choose_protocol(error)
+            raise
+        self._unanswered = 0
+        self._spoke_version5 |= connection.version5
+        try:
+            return await self._use(connection)
+        finally:
+            await connection.close()
+
+    async def _use(self, connection: Connection) -> tuple[str, int | None]:
+        refused = await self._subscribe(connection, self._config.subscriptions)
+        await connection.publish_status("online")
+        self._report(connection, refused)
+        retry_at = time.monotonic() + self._config.reconnect.max_delay
+        save_at = time.monotonic() + _SAVE_RETAINED
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while True:
+                await asyncio.wait(
+                    (connection.lost, stopping), timeout=min(1.0, self._config.keepalive / 8), return_when="FIRST_COMPLETED"
+                )
+                if connection.lost.done():
+                    return connection.lost.result()
+                if stopping.done():
+                    return "stopped", None
+                connection.tick()
+                self._intake.report_dropped()
+                now = time.monotonic()
+                if self._state_changed or (self._retained.changed and now >= save_at):
+                    save_at = now + _SAVE_RETAINED
+                    await self._save()
+                if refused and now >= retry_at:
+                    retry_at = now + self._config.reconnect.max_delay
+                    refused = await connection.subscribe({each: self._config.subscriptions[each] for each in refused})
+                    self._report(connection, refused)
+        finally:
+            stopping.cancel()
+
+    async def _subscribe(self, connection: Connection, wanted: dict[str, int]) -> dict[str, str]:
+        """Make the session's subscriptions those of the configuration."""
+        former = [each for each in self._state.subscriptions if each not in wanted]
+        known = [*wanted, *former]
+        # before the broker knows: a filter that is subscribed and forgotten would send for ever
+        if self._state.subscriptions != known or self._state_changed:
+            self._state.subscriptions = known
+            self._keep_state()
+            await self._save()
+        refused = await connection.subscribe(wanted)
+        if former:
+            await connection.unsubscribe(former)
+            self._log.info("unsubscribed what the configuration no longer holds", topics=former)
+            self._state.subscriptions = list(wanted)
+            self._keep_state()
+        return refused
+
+    def _report(self, connection: Connection, refused: dict[str, str]) -> None:
+        if refused:
+            reason = "; ".join(f"the broker refuses the subscription {each!r}: {why}" for each, why in refused.items())
+            self._context.connected(False, reason)
+            self._log.error("subscription refused, will try again", topics=refused)
+        else:
+            self._context.connected(True, "")
+            self._log.info(
+                "connected", protocol="5" if connection.version5 else "3.1.1", session_present=connection.session_present
+            )
+
+    def _choose_protocol(self, error: ConnectFailed) -> None:
+        """For `protocol: auto`: the older version when the broker says so, and once when it will not answer to the newer one."""
+        if self._config.protocol != "auto":
+            return
+        if self._protocol == "3.1.1":
+            if self._unanswered:
+                self._protocol = "5"
+                self._unanswered = 0
+        elif error.version_refused:
+            self._protocol = "3.1.1"
+        elif error.unanswered and not self._spoke_version5:
+            self._unanswered += 1
+            if self._unanswered >= _UNANSWERED:
+                self._protocol = "3.1.1"
+
+    def _delay(self, failures: int) -> float:
+        reconnect = self._config.reconnect
+        upper: float = min(reconnect.max_delay, reconnect.first_delay * 2.0 ** min(failures, 32))
+        return upper * random.uniform(0.5, 1)  # noqa: S311  (jitter is no secret)
+
+    def _settled(self, batch: Batch, acks: bytes) -> None:
+        self._redelivery.answered(acks)
+        self._retained.stored(batch)
+
+    def _keep_state(self) -> None:
+        self._state_changed = True
+
+    async def _save(self) -> None:
+        async with self._saving:
+            if self._state_changed:
+                self._state_changed = False
+                await asyncio.to_thread(write_session, self._context.state, self._state)
+            if self._retained.changed:
+                self._retained.changed = False
+                await asyncio.to_thread(write_retained, self._context.state, dict(self._retained.digests))
+
+
+async def _finish(task: asyncio.Task[None]) -> None:
+    """Wait for the task, which ends by itself: a connect that is cancelled goes on in its thread."""
+    await asyncio.wait((task,))
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the task that serves a connection failed", exc_info=error)

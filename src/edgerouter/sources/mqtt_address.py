@@ -1,0 +1,85 @@
+"""Where a broker is: the URL of a source's configuration, taken apart."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import unquote
+
+_SCHEMES: Final[dict[str, tuple[Literal["tcp", "websockets"], bool, int]]] = {
+    "mqtt": ("tcp", False, 1883),
+    "tcp": ("tcp", False, 1883),
+    "mqtts": ("tcp", True, 8883),
+    "ssl": ("tcp", True, 8883),
+    "tls": ("tcp", True, 8883),
+    "ws": ("websockets", False, 80),
+    "wss": ("websockets", True, 443),
+}
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/?#@\s]+)(?::(.*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """How to reach a broker."""
+
+    transport: Literal["tcp", "websockets"]
+    tls: bool
+    host: str
+    port: int
+    path: str
+    """Path of a WebSocket; empty for TCP."""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def split_credentials(url: str) -> tuple[str, str | None, str | None]:
+    """The URL without `user:password@`, and these two, so that nothing that shows the URL shows them."""
+    scheme, separator, rest = url.rpartition("://")
+    authority, slash, path = rest.partition("/")
+    credentials, at, host = authority.rpartition("@")
+    if not at:
+        return url, None, None
+    user, colon, password = credentials.partition(":")
+    return scheme + separator + host + slash + path, unquote(user), unquote(password) if colon else None
+
+
+def parse_address(url: str) -> BrokerAddress:
+    """Take a URL apart; `mqtt://` is meant where no scheme is written.
+
+    Raises:
+        ValueError: not the URL of a broker, with the reason.
+    """
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator:
+        scheme, rest = "mqtt", url.strip()
+    known = _SCHEMES.get(scheme.lower())
+    if known is None:
+        raise ValueError(f"unknown scheme {scheme!r}; use mqtt, mqtts, ws or wss, for example mqtt://localhost:1883")
+    transport, tls, default_port = known
+    authority, slash, path = rest.partition("/")
+    if not authority:
+        raise ValueError("a broker's URL holds a host, for example mqtt://localhost:1883")
+    match = _HOST_AND_PORT.fullmatch(authority)
+    if match is None:
+        raise ValueError(f"not a host and port: {authority!r}; write for example localhost:1883 or [::1]:1883")
+    port = _port(match[2], default_port)
+    if transport == "tcp" and path:
+        raise ValueError("only ws:// and wss:// URLs have a path; topics stand in `topics`")
+    return BrokerAddress(
+        transport=transport,
+        tls=tls,
+        host=match[1].strip("[]"),
+        port=port,
+        path=(slash + path if path else "/mqtt") if transport == "websockets" else "",
+    )
+
+
+def _port(text: str | None, default: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 65_535:
+        raise ValueError(f"a port is a number from 1 to 65535, not {text!r}")
+    return int(text)

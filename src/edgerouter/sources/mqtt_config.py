@@ -1,0 +1,169 @@
+"""The configuration of the MQTT source."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from edgerouter.source import SourceConfig
+from edgerouter.sources.mqtt_address import BrokerAddress, parse_address, split_credentials
+from edgerouter.sources.mqtt_tls import ReadableFile, TlsConfig
+from edgerouter.topics import TopicFilter, split_share
+from edgerouter.units import ByteSize, Duration, parse_duration
+
+NEVER_EXPIRES: Final = 0xFFFF_FFFF
+"""Session expiry interval of a session that stays for ever (MQTT 5.0, 3.1.2.11.2)."""
+
+Qos = Literal[0, 1, 2]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Subscription(_Section):
+    """One topic filter, with a quality of service of its own."""
+
+    topic: TopicFilter
+    """The topic filter."""
+    qos: Qos | None = None
+    """At most this quality of service; the source's `qos` by default."""
+
+
+class LastWill(_Section):
+    """A message that the broker publishes when the connection is lost."""
+
+    topic: str = Field(min_length=1, pattern=r"^[^+#\x00]+$")
+    """Where it is published; no wildcards."""
+    payload: str = ""
+    """What is published."""
+    qos: Qos = 1
+    """Its quality of service."""
+    retain: bool = False
+    """Whether the broker keeps it for later subscribers."""
+
+
+class Reconnect(_Section):
+    """How long to wait before connecting again: exponential back-off with jitter, for ever."""
+
+    first_delay: Duration = Field(default=1.0, gt=0)
+    """Upper bound of the first delay; it doubles with each attempt."""
+    max_delay: Duration = Field(default=30.0, gt=0)
+    """Upper bound of every delay."""
+
+
+def _expiry(value: Any) -> Any:
+    return NEVER_EXPIRES if value == "never" else parse_duration(value)
+
+
+def _subscription(value: Any) -> Any:
+    return {"topic": value} if isinstance(value, str) else value
+
+
+class MqttSourceConfig(SourceConfig):
+    """Messages from an MQTT broker, 3.1.1 or 5."""
+
+    # the URL may hold a password
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    url: str
+    """The broker: `mqtt://host:1883`, `mqtts://host:8883` (TLS), `ws://host:80/mqtt` or `wss://host:443/mqtt`. A bare host is
+    `mqtt://`. May hold `user:password@`."""
+    topics: tuple[Annotated[Subscription, BeforeValidator(_subscription)], ...] = Field(min_length=1)
+    """Topic filters to subscribe to, each as text or as `{topic: ..., qos: ...}`."""
+    qos: Qos = 1
+    """Highest quality of service to receive with; 1 and 2 are acknowledged once the message is safe in the spool."""
+    client_id: str | None = Field(default=None, min_length=1, max_length=65_535)
+    """Client id; by default made from the spool's id and the source's name, so stable and unique."""
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    """MQTT version; `auto` tries 5 and falls back to 3.1.1 when the broker refuses it."""
+    username: str | None = None
+    """User name."""
+    password: SecretStr | None = None
+    """Password."""
+    password_file: ReadableFile | None = None
+    """File that holds the password; read at every connect, so a rotated password is picked up."""
+    tls: TlsConfig | None = None
+    """Certificates, for `mqtts://` and `wss://`."""
+    websocket_headers: dict[str, str] = Field(default_factory=dict)
+    """HTTP headers to add to a WebSocket's request."""
+    keepalive: int = Field(default=60, ge=1, le=65_535)
+    """Seconds of silence after which the link is tested; a dead one is noticed within three times this."""
+    connect_timeout: Duration = Field(default=10.0, gt=0, le=300)
+    """Time for a connection, and for each answer of the broker."""
+    reconnect: Reconnect = Reconnect()
+    """How long to wait before connecting again."""
+    clean_session: bool = False
+    """Start without a session each time. The broker then keeps nothing for us while we are away: messages are lost."""
+    session_expiry: Annotated[Duration, BeforeValidator(_expiry)] = Field(default=7 * 86_400.0, le=NEVER_EXPIRES)
+    """How long the broker keeps the session while we are away, or `never` for a session that does not expire (MQTT 5; with
+    3.1.1 the broker decides)."""
+    receive_maximum: int = Field(default=2000, ge=1, le=65_535)
+    """Most unacknowledged messages of QoS 1 and 2 that the broker may send (MQTT 5)."""
+    broker_window: int = Field(default=20, ge=1)
+    """Unacknowledged messages after which a 3.1.1 broker is taken to wait for us; mosquitto's `max_inflight_messages`."""
+    max_unacknowledged: int = Field(default=10_000, ge=1)
+    """Our own bound of unacknowledged messages of QoS 1 and 2, for brokers that send more than they should."""
+    max_unacknowledged_bytes: ByteSize = Field(default=32 * 1024**2, ge=1024)
+    """Our own bound of their bytes."""
+    max_pending_bytes: ByteSize = Field(default=16 * 1024**2, ge=1024)
+    """Most bytes of QoS 0 messages that wait to be stored; what exceeds it is dropped and counted, as nobody can hold it."""
+    share: str | None = Field(default=None, min_length=1, pattern=r"^[^/+#\x00]+$")
+    """Group of a shared subscription: the broker spreads the messages over all clients of the group (`$share/GROUP/...`)."""
+    retained: Literal["keep", "drop", "once"] = "keep"
+    """Messages that the broker replays because they are retained: store each time, never, or not again while the last content
+    stored for the topic is the same."""
+    last_will: LastWill | None = None
+    """Published by the broker when the connection is lost."""
+    status_topic: str | None = Field(default=None, min_length=1, pattern=r"^[^+#\x00]+$")
+    """Publish `online` here, retained, after connecting, and `offline` when stopping or, by last will, when the connection is
+    lost."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_credentials_out_of_the_url(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("url"), str):
+            return data
+        url, username, password = split_credentials(data["url"])
+        if username is None:
+            return data
+        if data.get("username") is not None or (password is not None and data.get("password") is not None):
+            raise ValueError("credentials stand both in `url` and in `username`, `password`; write them once")
+        found = {"url": url, "username": username} | ({"password": password} if password is not None else {})
+        return data | found
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        parse_address(value)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.tls is not None and not self.address.tls:
+            raise ValueError("`tls` is given but the url says no TLS; write mqtts:// or wss://")
+        if self.websocket_headers and self.address.transport != "websockets":
+            raise ValueError("`websocket_headers` needs a ws:// or wss:// url")
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("`password` and `password_file` exclude each other")
+        if (self.password is not None or self.password_file is not None) and self.username is None:
+            raise ValueError("a password needs `username`")
+        if self.last_will is not None and self.status_topic is not None:
+            raise ValueError("a connection has one last will: `last_will` and `status_topic` exclude each other")
+        if self.share is not None and any(split_share(each.topic)[0] is not None for each in self.topics):
+            raise ValueError("`share` is given, so `topics` hold no $share")
+        if self.reconnect.max_delay < self.reconnect.first_delay:
+            raise ValueError("`reconnect.max_delay` is less than `reconnect.first_delay`")
+        return self
+
+    @property
+    def address(self) -> BrokerAddress:
+        """The URL, taken apart."""
+        return parse_address(self.url)
+
+    @property
+    def subscriptions(self) -> dict[str, int]:
+        """What to subscribe to, as the broker is told it: filter to quality of service."""
+        prefix = f"$share/{self.share}/" if self.share is not None else ""
+        return {prefix + each.topic: self.qos if each.qos is None else each.qos for each in self.topics}

@@ -1,0 +1,295 @@
+"""One connection to a broker, from CONNECT to its end; a new object for every connection."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal
+
+import aiomqtt
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edgerouter.sources.mqtt_admission import Gate
+from edgerouter.sources.mqtt_config import NEVER_EXPIRES, MqttSourceConfig
+from edgerouter.sources.mqtt_intake import PUBCOMP, Batch, Intake
+from edgerouter.sources.mqtt_paho import ReachedClient
+from edgerouter.sources.mqtt_redelivery import Redelivery
+from edgerouter.sources.mqtt_stream import PublishStream
+from edgerouter.sources.mqtt_tls import TlsConfig, make_context
+
+Protocol = Literal["5", "3.1.1"]
+
+TAKEN_OVER: Final = 142
+"""Reason code of a DISCONNECT: another client connected with the same client id (MQTT 5.0, 3.14.2.1)."""
+_UNSUPPORTED_VERSION: Final = 132
+_REFUSED_FILTER: Final = 128
+_FILTERS_A_PACKET: Final = 8
+"""AWS IoT Core refuses a SUBSCRIBE with more."""
+_PUBREL: Final = 0x62
+_HARD_LIMIT: Final = 2
+"""Where reading goes on beyond the bounds only to keep the connection alive, it takes in at most this many times the bounds."""
+
+
+class ConnectFailed(Exception):
+    """There is no connection.
+
+    Args:
+        reason: for the operator; holds no secret.
+        version_refused: the broker said that it does not speak this version of MQTT.
+        unanswered: the broker closed the connection instead of answering, as some do that do not know the version.
+    """
+
+    def __init__(self, reason: str, *, version_refused: bool = False, unanswered: bool = False) -> None:
+        super().__init__(reason)
+        self.version_refused = version_refused
+        self.unanswered = unanswered
+
+
+class Connection:
+    """A connection that `connect` has made.
+
+    Args:
+        config: the source's configuration.
+        client_id: the client id.
+        protocol: the version of MQTT.
+        intake: where messages go.
+        redelivery: told about the session.
+        gate: asked about publishes that may have been here before.
+        hurry: called when the broker waits for acknowledgements.
+    """
+
+    def __init__(
+        self,
+        config: MqttSourceConfig,
+        client_id: str,
+        protocol: Protocol,
+        *,
+        intake: Intake,
+        redelivery: Redelivery,
+        gate: Gate,
+        hurry: Callable[[], None],
+    ) -> None:
+        self.lost: asyncio.Future[tuple[str, int | None]] = asyncio.get_running_loop().create_future()
+        """Done when the connection has ended: the reason, and the broker's reason code where it gave one."""
+        self.session_present = False
+        self.version5 = protocol == "5"
+        self._config = config
+        self._client_id = client_id
+        self._intake = intake
+        self._redelivery = redelivery
+        self._gate = gate
+        self._hurry = hurry
+        self._hurried: Batch | None = None
+        self._window = min(config.receive_maximum, config.max_unacknowledged) if self.version5 else config.broker_window
+        self._answered = False
+        self._paused = False
+        self._client: aiomqtt.Client | None = None
+
+    async def connect(self) -> None:
+        """Connect and keep receiving into the intake.
+
+        Never cancelled: a connect that is cancelled half-way goes on in its thread and stays up as a ghost with our client id.
+
+        Raises:
+            ConnectFailed: the broker is not there, or refuses us.
+        """
+        config = self._config
+        address = config.address
+        try:
+            password = await asyncio.to_thread(_password, config)
+            context = await asyncio.to_thread(make_context, config.tls or TlsConfig()) if address.tls else None
+        except (OSError, ValueError) as error:
+            raise ConnectFailed(str(error)) from None
+        client = self._client = aiomqtt.Client(
+            address.host,
+            address.port,
+            username=config.username,
+            password=password,
+            identifier=self._client_id,
+            protocol=aiomqtt.ProtocolVersion.V5 if self.version5 else aiomqtt.ProtocolVersion.V311,
+            will=self._will(),
+            clean_session=None if self.version5 else config.clean_session,
+            clean_start=config.clean_session if self.version5 else MQTT_CLEAN_START_FIRST_ONLY,
+            transport=address.transport,
+            timeout=config.connect_timeout,
+            keepalive=config.keepalive,
+            properties=self._connect_properties() if self.version5 else None,
+            tls_context=context,
+            tls_insecure=True if context is not None and not context.check_hostname else None,
+            websocket_path=address.path or None,
+            websocket_headers=dict(config.websocket_headers) or None,
+        )
+        self._reached = ReachedClient(
+            client, on_bytes=self._received, on_connack=self._connack, on_lost=self._ended, timeout=config.connect_timeout
+        )
+        self._stream = PublishStream(self._intake, version5=self.version5, admission=self._gate, other_packet=self._other_packet)
+        self._intake.begin_connection(self._reached.send, self._has_room)
+        try:
+            await client.__aenter__()
+        except (aiomqtt.MqttError, ValueError) as error:
+            failure = self._failure(error)
+            self._reached.close("no connection")
+            raise failure from None
+        except BaseException:
+            self._reached.close("no connection")
+            raise
+
+    async def subscribe(self, filters: Mapping[str, int]) -> dict[str, str]:
+        """Subscribe, and return the filters that the broker refused with its reason.
+
+        Raises:
+            ConnectFailed: the connection is gone, or the broker does not answer.
+        """
+        refused: dict[str, str] = {}
+        for part in _parts(filters):
+            try:
+                if self.version5:
+                    codes = await self._opened.subscribe([(each, self._options(filters[each])) for each in part])
+                else:
+                    codes = await self._opened.subscribe([(each, filters[each]) for each in part])
+            except (aiomqtt.MqttError, ValueError) as error:
+                raise ConnectFailed(f"subscribing failed: {error}") from None
+            for each, code in zip(part, codes, strict=False):
+                if _number(code) >= _REFUSED_FILTER:
+                    refused[each] = str(code)
+        return refused
+
+    async def unsubscribe(self, filters: Iterable[str]) -> None:
+        """Take filters out of the session.
+
+        Raises:
+            ConnectFailed: the connection is gone, or the broker does not answer.
+        """
+        for part in _parts(filters):
+            try:
+                await self._opened.unsubscribe(part)
+            except (aiomqtt.MqttError, ValueError) as error:
+                raise ConnectFailed(f"unsubscribing failed: {error}") from None
+
+    async def publish_status(self, status: Literal["online", "offline"]) -> None:
+        """Say on the status topic whether the router is there.
+
+        Raises:
+            ConnectFailed: the connection is gone, or the broker does not answer.
+        """
+        if self._config.status_topic is not None:
+            try:
+                await self._opened.publish(self._config.status_topic, status, qos=1, retain=True)
+            except (aiomqtt.MqttError, ValueError) as error:
+                raise ConnectFailed(f"publishing the status failed: {error}") from None
+
+    def tick(self) -> None:
+        """What has to be done every now and then: keep a connection alive that reads nothing for want of room."""
+        waiting_since = self._reached.awaits_answer_since
+        if self._paused and waiting_since and time.monotonic() - waiting_since > self._config.keepalive / 4:
+            self._reached.read_a_dose()
+
+    async def close(self) -> None:
+        """Disconnect as the specification wants it: the broker keeps the session and does not publish the last will."""
+        if not self.lost.done():
+            try:
+                await self.publish_status("offline")
+                await self._opened.__aexit__(None, None, None)
+            except (ConnectFailed, aiomqtt.MqttError):
+                # the broker is gone: so is the connection
+                self._ended("closed", None)
+        self._reached.close("closed")
+
+    def cut(self, reason: str) -> None:
+        """Give the connection up at once."""
+        self._reached.close(reason)
+
+    @property
+    def _opened(self) -> aiomqtt.Client:
+        assert self._client is not None, "connect comes first"
+        return self._client
+
+    def _received(self, data: bytes) -> None:
+        intake = self._intake
+        self._stream.feed(data, beyond=_HARD_LIMIT if self._paused else 1)
+        if intake.unacknowledged >= self._window and intake.current is not self._hurried:
+            self._hurried = intake.current
+            self._hurry()
+        if intake.is_full and not self._paused and not self.lost.done():
+            self._paused = True
+            self._reached.pause()
+
+    def _has_room(self) -> None:
+        if self._paused and self._intake.has_half_of_its_room:
+            self._paused = False
+            if self._stream.skipped:
+                # what was passed over comes again only on a new connection
+                self.cut("the broker sent more than it should; connecting again for what was left out")
+                return
+            self._reached.resume()
+            if self._stream.holds_packets:
+                asyncio.get_running_loop().call_soon(self._reached.go_on)
+
+    def _other_packet(self, command: int, body: bytes) -> bool:
+        if command == _PUBREL:
+            # the message is safe since its PUBREC was sent
+            self._redelivery.released(body[:2])
+            self._reached.send(PUBCOMP + body[:2])
+            return True
+        return self._reached.handle(command, body)
+
+    def _connack(self, session_present: bool, code: ReasonCode, _: Properties | None) -> None:
+        self._answered = True
+        if not code.is_failure:
+            self.session_present = session_present
+            self._redelivery.connected(session_present=session_present)
+
+    def _ended(self, reason: str, code: int | None) -> None:
+        self._intake.end_connection()
+        if not self.lost.done():
+            self.lost.set_result((reason, code))
+
+    def _failure(self, error: aiomqtt.MqttError | ValueError) -> ConnectFailed:
+        code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
+        if isinstance(code, ReasonCode):
+            return ConnectFailed(f"the broker refuses the connection: {code}", version_refused=code.value == _UNSUPPORTED_VERSION)
+        reason = self.lost.result()[0] if self.lost.done() else str(error)
+        return ConnectFailed(reason, unanswered=self.lost.done() and not self._answered)
+
+    def _options(self, qos: int) -> SubscribeOptions:
+        # 1: replay retained messages only for a subscription that is new to the session; 2: never
+        return SubscribeOptions(qos=qos, retainHandling=2 if self._config.retained == "drop" else 1)
+
+    def _connect_properties(self) -> Properties:
+        config = self._config
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types here
+        properties.SessionExpiryInterval = 0 if config.clean_session else min(int(config.session_expiry), NEVER_EXPIRES)
+        properties.ReceiveMaximum = min(config.receive_maximum, config.max_unacknowledged)
+        return properties
+
+    def _will(self) -> aiomqtt.Will | None:
+        config = self._config
+        if config.status_topic is not None:
+            return aiomqtt.Will(config.status_topic, "offline", qos=1, retain=True)
+        if config.last_will is not None:
+            will = config.last_will
+            return aiomqtt.Will(will.topic, will.payload, qos=will.qos, retain=will.retain)
+        return None
+
+
+def _number(code: Any) -> int:
+    return int(code.value if isinstance(code, ReasonCode) else code)
+
+
+def _password(config: MqttSourceConfig) -> str | None:
+    if config.password_file is not None:
+        try:
+            return config.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise ValueError(f"{config.password_file}: {error.strerror}") from None
+    return config.password.get_secret_value() if config.password is not None else None
+
+
+def _parts(filters: Iterable[str]) -> Iterable[list[str]]:
+    every = list(filters)
+    return (every[at : at + _FILTERS_A_PACKET] for at in range(0, len(every), _FILTERS_A_PACKET))

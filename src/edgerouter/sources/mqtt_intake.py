@@ -1,0 +1,195 @@
+"""What an MQTT source has received and not yet seen acknowledged: the batches, their bounds, and their acknowledgements."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+from edgerouter.message import Message
+from edgerouter.source import Delivery, Dropped
+
+PUBACK: Final = b"\x40\x02"
+PUBREC: Final = b"\x50\x02"
+PUBCOMP: Final = b"\x70\x02"
+"""First two bytes of an answer to a publish: packet type, and length of the packet id after it; success needs no reason code."""
+
+OVERHEAD: Final = 256
+"""Bytes that a message takes in memory beside those of its packet."""
+
+_TOPICS_COUNTED: Final = 1000
+"""Topics whose drops are counted apart before the counts are handed on."""
+
+
+class Batch:
+    """Messages received together on one connection."""
+
+    __slots__ = ("acks", "again", "connection", "done", "messages", "qos0_bytes", "received", "size", "unstored")
+
+    def __init__(self, connection: int) -> None:
+        self.connection = connection
+        self.messages: list[Message] = []
+        self.acks = bytearray()
+        """The answers to send once the messages are safe: 4 bytes for each message of QoS 1 and 2, in the order received."""
+        self.unstored: list[int] = []
+        """Places in `acks` whose message is not stored: a replay seen before."""
+        self.again: tuple[int, bytearray] = (0, bytearray())
+        """Connection that some of the messages came in on once more, and the answers for it."""
+        self.size = 0
+        """Bytes of the messages of QoS 1 and 2, which the broker waits for."""
+        self.qos0_bytes = 0
+        self.received = 0
+        """Messages of QoS 1 and 2."""
+        self.done = False
+
+
+class Intake:
+    """Holds what came in until it is safe, within bounds.
+
+    A batch fills until it is taken. After a reconnect, acknowledgements of earlier connections are void, except for messages that
+    the broker has sent again on the new one.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_messages: int,
+        max_bytes: int,
+        max_qos0_bytes: int,
+        dropped: Dropped,
+    ) -> None:
+        self.max_messages = max_messages
+        self.max_bytes = max_bytes
+        self.max_qos0_bytes = max_qos0_bytes
+        self.connection = 0
+        """Counts connections; an acknowledgement is good for one of them."""
+        self.current = Batch(0)
+        self.open: deque[Batch] = deque()
+        """Batches with messages to acknowledge, oldest first, without the current one."""
+        self.unacknowledged = 0
+        """Messages of QoS 1 and 2 that the broker waits for, in all batches."""
+        self.unacknowledged_bytes = 0
+        self.arrived = asyncio.Event()
+        self.stopped = False
+        self.send: Callable[[bytes], None] = _nowhere
+        """Sends acknowledgements on the present connection."""
+        self.has_room: Callable[[], None] = _nothing
+        """Called after an acknowledgement that leaves room for more."""
+        self.dropped_by_topic: Counter[str] = Counter()
+        self._dropped = dropped
+        self.receipt: Callable[[Batch], bytes] = _no_receipt
+        """Makes what the spool keeps beside a delivery."""
+        self.settled: Callable[[Batch, bytes], None] = _unheard
+        """Called for each batch that is safe, with the answers that are sent for it."""
+        self._ready: deque[Batch] = deque()
+
+    @property
+    def is_full(self) -> bool:
+        """The bounds are reached: the connection reads no more."""
+        return self.unacknowledged >= self.max_messages or self.unacknowledged_bytes >= self.max_bytes
+
+    @property
+    def has_half_of_its_room(self) -> bool:
+        """There is room enough to go on reading; half, so that reading does not stop and go with each message."""
+        return self.unacknowledged * 2 <= self.max_messages and self.unacknowledged_bytes * 2 <= self.max_bytes
+
+    def begin_connection(self, send: Callable[[bytes], None], has_room: Callable[[], None]) -> None:
+        """From now on messages come in on, and are acknowledged on, a new connection."""
+        self._close_current()
+        self.connection += 1
+        self.current = Batch(self.connection)
+        self.send = send
+        self.has_room = has_room
+
+    def end_connection(self) -> None:
+        """The connection is gone; acknowledgements go nowhere."""
+        self._close_current()
+        self.connection += 1
+        self.current = Batch(self.connection)
+        self.send = _nowhere
+        self.has_room = _nothing
+
+    def stop(self) -> None:
+        """Take in nothing more."""
+        self.stopped = True
+        self.arrived.set()
+
+    def take(self) -> Delivery | None:
+        """Everything of one connection that came in since the last call; `None` when nothing did."""
+        if not self._ready:
+            self._close_current()
+            if not self._ready:
+                self.arrived.clear()
+                return None
+        batch = self._ready.popleft()
+        return Delivery(batch.messages, partial(self._acknowledge, batch), self.receipt(batch) if batch.received else b"")
+
+    def waiting(self) -> Iterator[Batch]:
+        """Batches that the broker waits for, oldest first."""
+        yield from self.open
+        if self.current.received:
+            yield self.current
+
+    def drop(self, topic: str) -> None:
+        """Count a message of QoS 0 for which there is no room."""
+        self.dropped_by_topic[topic] += 1
+        if len(self.dropped_by_topic) >= _TOPICS_COUNTED:
+            self.report_dropped()
+
+    def report_dropped(self) -> None:
+        """Hand on what was counted."""
+        if self.dropped_by_topic:
+            counted, self.dropped_by_topic = self.dropped_by_topic, Counter()
+            for topic, messages in counted.items():
+                self._dropped(topic, messages, "intake_full")
+
+    def _close_current(self) -> None:
+        batch = self.current
+        if not batch.messages and not batch.acks:
+            return
+        self.current = Batch(self.connection)
+        if batch.received:
+            self.open.append(batch)
+        if batch.messages:
+            self._ready.append(batch)
+        else:
+            self._acknowledge(batch)
+
+    def _acknowledge(self, batch: Batch) -> None:
+        if batch.done:
+            return
+        batch.done = True
+        if batch.received:
+            if self.open and self.open[0] is batch:
+                self.open.popleft()
+            else:
+                self.open.remove(batch)
+            self.unacknowledged -= batch.received
+            self.unacknowledged_bytes -= batch.size
+        acks = b""
+        if batch.connection == self.connection:
+            acks = bytes(batch.acks)
+        elif batch.again[0] == self.connection:
+            acks = bytes(batch.again[1])
+        self.settled(batch, acks)
+        if acks:
+            self.send(acks)
+        self.has_room()
+
+
+def _nowhere(_: bytes) -> None:
+    """There is no connection."""
+
+
+def _no_receipt(_: Batch) -> bytes:
+    return b""
+
+
+def _unheard(_: Batch, __: bytes) -> None:
+    """Nobody wants to know."""
+
+
+def _nothing() -> None:
+    """There is no connection."""

@@ -1,0 +1,86 @@
+"""What an MQTT source remembers over restarts: its session, in a small file replaced as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+log = structlog.get_logger("edgerouter.mqtt")
+
+TOKEN_BYTES: Final = 8
+
+
+@dataclass(slots=True)
+class SessionState:
+    """A session at a broker, as far as we know it."""
+
+    broker: str
+    client_id: str
+    token: str = field(default_factory=lambda: secrets.token_hex(TOKEN_BYTES))
+    """Names the session, and what of it was still to be acknowledged: receipts with another token are of no use."""
+    ids_reused: bool = False
+    """The broker was seen to use an acknowledged packet id again at once, instead of counting on."""
+    subscriptions: list[str] = field(default_factory=list)
+    """Filters that the session may hold at the broker."""
+
+
+def read_session(folder: Path | None) -> SessionState | None:
+    """The session of the last run; `None` when there is none, or its file is of no use."""
+    found = _read(folder, "session.json")
+    try:
+        return SessionState(**found) if found is not None else None
+    except TypeError:
+        return None
+
+
+def write_session(folder: Path | None, state: SessionState) -> None:
+    """Keep the session over a restart. Reads and writes files: not for the event loop."""
+    _write(folder, "session.json", asdict(state))
+
+
+def read_retained(folder: Path | None) -> dict[str, str]:
+    """Digest by topic of the last content stored."""
+    return {topic: digest for topic, digest in (_read(folder, "retained.json") or {}).items() if isinstance(digest, str)}
+
+
+def write_retained(folder: Path | None, digests: dict[str, str]) -> None:
+    """Keep the digests over a restart. Writes files: not for the event loop."""
+    _write(folder, "retained.json", digests)
+
+
+def _read(folder: Path | None, name: str) -> dict[str, Any] | None:
+    if folder is None:
+        return None
+    try:
+        found = json.loads((folder / name).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("a state file is of no use and is ignored", file=str(folder / name), reason=str(error))
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _write(folder: Path | None, name: str, content: dict[str, Any]) -> None:
+    if folder is None:
+        return
+    new = folder / f"{name}.new"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with new.open("w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(folder / name)
+    except OSError as error:
+        # a full disk must not stop the source: what is forgotten costs duplicates, never a message
+        log.warning("a state file could not be written", file=str(folder / name), reason=str(error))
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)

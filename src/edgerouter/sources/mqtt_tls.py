@@ -1,0 +1,106 @@
+"""TLS of the MQTT source: its configuration, and a context made from the files as they are now."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, model_validator
+
+
+def _readable(path: Path) -> Path:
+    """A file that cannot be read is found when the configuration is loaded, not at three in the morning.
+
+    Raises:
+        ValueError: missing, or not readable by this user.
+    """
+    if not path.is_file():
+        raise ValueError(f"no such file: {path}")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"not readable by this user: {path}")
+    return path
+
+
+ReadableFile = Annotated[Path, AfterValidator(_readable)]
+"""A field that names a file which is there."""
+
+
+class TlsConfig(BaseModel):
+    """How to trust the broker, and how to prove who we are. The files are read again at every connect."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    ca: ReadableFile | None = None
+    """PEM file of the authorities that may sign the broker's certificate; the system's by default."""
+    cert: ReadableFile | None = None
+    """PEM file of the client's certificate, with its chain, for mutual TLS."""
+    key: ReadableFile | None = None
+    """PEM file of the certificate's private key, where `cert` does not hold it."""
+    key_password: SecretStr | None = None
+    """Password of the private key."""
+    server_name: str | None = None
+    """Name that the broker's certificate has to hold, where it is not the host of the URL."""
+    insecure: bool = False
+    """Accept any certificate. Anybody on the way can then read and change everything."""
+    alpn: tuple[str, ...] = ()
+    """Protocol names to offer, for example `x-amzn-mqtt-ca` for AWS IoT on port 443."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.key is not None and self.cert is None:
+            raise ValueError("`key` needs `cert`")
+        make_context(self)
+        return self
+
+
+class _NamedContext(ssl.SSLContext):
+    """A context that asks for another name than the host connected to; the MQTT client offers no way to say it."""
+
+    server_name: str
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
+        options["server_hostname"] = self.server_name
+        return super().wrap_socket(sock, *args, **options)
+
+
+def make_context(config: TlsConfig) -> ssl.SSLContext:
+    """A client's context from the files as they are now. Reads files: not for the event loop.
+
+    Raises:
+        ValueError: a file is not what it should be, with its name.
+    """
+    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    if config.server_name is not None:
+        context.server_name = config.server_name
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # type: ignore[assignment]  # the name is the host's
+    if config.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif config.ca is None:
+        context.load_default_certs()
+    else:
+        try:
+            context.load_verify_locations(config.ca)
+        except (ssl.SSLError, OSError) as error:
+            raise ValueError(f"{config.ca} holds no usable certificates: {_reason(error)}") from None
+    if config.cert is not None:
+        # without a password OpenSSL would ask for one on the terminal and wait
+        password = config.key_password.get_secret_value() if config.key_password is not None else ""
+        try:
+            context.load_cert_chain(config.cert, config.key, password)
+        except (ssl.SSLError, OSError) as error:
+            files = f"{config.cert} and {config.key}" if config.key is not None else str(config.cert)
+            raise ValueError(f"{files}: no usable certificate with its private key: {_reason(error)}") from None
+    if config.alpn:
+        context.set_alpn_protocols(list(config.alpn))
+    return context
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "not PEM").lower().replace("_", " ")
+    return error.strerror or type(error).__name__

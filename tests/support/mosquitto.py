@@ -1,0 +1,164 @@
+"""A real mosquitto for tests: started on a free port, stopped, killed and started again on the same port with its sessions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Mosquitto:
+    """A broker with a folder of its own.
+
+    Args:
+        folder: for configuration, log and persistence.
+        settings: lines of configuration beside those of the listener.
+        listener: lines of configuration of the listener; `protocol websockets` or certificates for example.
+        anonymous: whether anybody may connect.
+        port: where to listen; a free port by default.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Sequence[str] = (),
+        listener: Sequence[str] = (),
+        *,
+        anonymous: bool = True,
+        port: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.log_file = folder / "mosquitto.log"
+        self.settings = list(settings)
+        self.listener = list(listener)
+        self.anonymous = anonymous
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the broker is, without TLS."""
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """Everything that the broker has logged."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    @property
+    def process_id(self) -> int:
+        """Of the running broker."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start, and return when the broker answers."""
+        assert self._process is None, "already started"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        configuration = self.folder / "mosquitto.conf"
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            *self.listener,
+            f"allow_anonymous {str(self.anonymous).lower()}",
+            "persistence true",
+            f"persistence_location {self.folder}/",
+            "log_dest stderr",
+            "log_type all",
+            *([] if any(line.startswith("user ") for line in self.settings) else [f"user {_user()}"]),
+            *self.settings,
+        ]
+        configuration.write_text("\n".join(lines) + "\n")
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen([MOSQUITTO, "-c", str(configuration)], stderr=log, stdout=log)
+        self._wait_until_it_answers()
+        return self
+
+    def stop(self) -> None:
+        """End it as a service manager does: sessions are saved."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a power cut does: what was not saved is gone."""
+        self._end(signal.SIGKILL)
+
+    def save(self) -> None:
+        """Make it save its sessions now."""
+        os.kill(self.process_id, signal.SIGUSR1)
+
+    def reload(self) -> None:
+        """Make it read its configuration, passwords and access lists again."""
+        os.kill(self.process_id, signal.SIGHUP)
+
+    def freeze(self) -> None:
+        """Let it hold still without closing anything."""
+        os.kill(self.process_id, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.process_id, signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.thaw()
+            self.stop()
+
+    def _end(self, how: signal.Signals) -> None:
+        assert self._process is not None, "not started"
+        self._process.send_signal(how)
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(5)
+        self._process = None
+
+    def _wait_until_it_answers(self) -> None:
+        assert self._process is not None, "not started"
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.01)
+            else:
+                return
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(5)
+        self._process = None
+        raise RuntimeError(f"mosquitto does not start:\n{self.log}")
+
+
+def _user() -> str:
+    """Mosquitto gives up being root for a user that may not write in the test's folder, unless told not to."""
+    return "root" if os.geteuid() == 0 else "mosquitto"
+
+
+@contextlib.contextmanager
+def running(folder: Path, *settings: str) -> Iterator[Mosquitto]:
+    """A broker that runs for the length of a `with`."""
+    with Mosquitto(folder, settings) as broker:
+        yield broker
