@@ -20,15 +20,10 @@ def print_schema() -> None:
     typer.echo(json.dumps(build(installed_configs()), indent=2))
 
 
-def installed_configs(distribution: str | None = None) -> dict[PluginKind, dict[str, type[BaseModel]]]:
-    """The configuration of every installed plugin, by kind and type; one that cannot be used is told of and left out.
-
-    Args:
-        distribution: only the plugins of this one.
-    """
+def installed_configs() -> dict[PluginKind, dict[str, type[BaseModel]]]:
+    """The configuration of every installed plugin, by kind and type; one that cannot be used is told of and left out."""
     configs: dict[PluginKind, dict[str, type[BaseModel]]] = {kind: {} for kind in KINDS}
-    wanted = {(plugin.kind, plugin.name): None for plugin in plugins.listing() if distribution in (None, plugin.distribution)}
-    for kind, name in wanted:
+    for kind, name in dict.fromkeys((plugin.kind, plugin.name) for plugin in plugins.listing()):
         try:
             configs[kind][name] = plugins.find(kind, name).Config
         except PluginError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaWarningKind, models_json_schema
 
 from edgerouter.config.model import AdminConfig, LogConfig, PluginKind, ShutdownConfig, SinkPolicies, SpoolConfig
 
@@ -32,6 +32,12 @@ _REFERENCE: Final = {
 _MODE: Final[JsonSchemaMode] = "validation"
 
 
+class Quietly(GenerateJsonSchema):
+    """Leaves out a default that JSON cannot tell, without a warning: the user can do nothing about it."""
+
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012  (as pydantic has it)
+
+
 def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[str, Any]:
     """The schema.
 
@@ -40,7 +46,8 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
     """
     models: list[type[BaseModel]] = [SinkPolicies, *(model for model, _ in _SECTIONS.values())]
     models += [model for by_type in configs.values() for model in by_type.values()]
-    of_model, shared = models_json_schema([(model, _MODE) for model in dict.fromkeys(models)], ref_template="#/$defs/{model}")
+    inputs = [(model, _MODE) for model in dict.fromkeys(models)]
+    of_model, shared = models_json_schema(inputs, ref_template="#/$defs/{model}", schema_generator=Quietly)
     defs: dict[str, Any] = shared.get("$defs", {})
 
     def body(model: type[BaseModel]) -> dict[str, Any]:
