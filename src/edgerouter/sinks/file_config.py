@@ -57,7 +57,7 @@ class FileConfig(SinkConfig):
     """Name of the growing file."""
     framing: Framing = "jsonl"
     """`jsonl`: a JSON object a line with topic, time and payload. `raw-lines`: each payload and a newline. `length-prefixed`: each
-    payload after its length as 4 bytes, big-endian. `payload`: one object per message, its payload and nothing else; needs `key`."""
+    payload after its length as 4 bytes, big-endian. `payload`: one object per message, only its payload; needs `key`."""
     compression: Compression | None = None
     """`none`, `gzip` or `zstd`. By default what the end of `key` says. The growing file is compressed when it is rotated."""
     rotate: RotateConfig = RotateConfig()
