@@ -1,0 +1,84 @@
+"""Ask a running router over the Unix socket in its spool's folder."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from edgerouter.admin.listen import unix_connection
+from edgerouter.errors import EdgerouterError
+
+TIMEOUT_SECONDS = 60.0
+
+
+class NoRouter(EdgerouterError):
+    """No router runs on this spool folder."""
+
+
+class Refused(EdgerouterError):
+    """The router does not do what was asked."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, folder: Path) -> None:
+        super().__init__("edgerouter", timeout=TIMEOUT_SECONDS)
+        self._folder = folder
+
+    def connect(self) -> None:
+        self.sock: socket.socket = unix_connection(self._folder)
+        self.sock.settimeout(TIMEOUT_SECONDS)
+
+
+class Client:
+    """Talks to the router that runs on a spool folder.
+
+    Args:
+        folder: `spool.path` of its configuration.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, path: str, **query: Any) -> Any:
+        """A JSON answer.
+
+        Raises:
+            NoRouter: none runs there.
+            Refused: the router says no; the text says why.
+        """
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._ask("GET", f"{path}?{urlencode(given)}" if given else path)
+
+    def post(self, path: str, body: Any) -> Any:
+        """A JSON answer to a JSON question.
+
+        Raises:
+            NoRouter: none runs there.
+            Refused: the router says no; the text says why.
+        """
+        return self._ask("POST", path, json.dumps(body))
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> Any:
+        connection = _UnixConnection(self._folder)
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            answer = connection.getresponse()
+            data = answer.read()
+        except PermissionError as error:
+            raise Refused(f"{self._folder}: the control socket belongs to another user; run this as the router's user") from error
+        except OSError as error:
+            raise NoRouter(f"no router runs on {self._folder} ({error.strerror or error})") from error
+        finally:
+            connection.close()
+        said = (
+            json.loads(data)
+            if answer.headers.get_content_type() == "application/json"
+            else {"error": data.decode(errors="replace")}
+        )
+        if answer.status >= 400 and path not in ("/readyz", "/flowz"):
+            raise Refused(said.get("error", f"HTTP {answer.status}") if isinstance(said, dict) else f"HTTP {answer.status}")
+        return said

@@ -1,0 +1,130 @@
+"""`edgerouter status` and `top`: what a running router does, once or live."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from edgerouter.admin.client import Client
+
+_GOOD = ("ok",)
+
+
+def show(client: Client, *, ready: bool) -> int:
+    """Print the status once; with `ready`, the exit code says whether messages can be taken in."""
+    status = client.get("/api/status")
+    Console().print(render(status, None))
+    if ready:
+        answer = client.get("/readyz")
+        for reason in answer["reasons"]:
+            typer.echo(reason, err=True)
+        return 0 if answer["ready"] else 1
+    return 0
+
+
+def watch(client: Client, interval: float, seconds: float | None) -> None:
+    """Show the status live, until Ctrl-C or for so many seconds."""
+    started = time.monotonic()
+    before: tuple[float, dict[str, Any]] | None = None
+    with Live(console=Console(), auto_refresh=False) as live:
+        try:
+            while seconds is None or time.monotonic() - started < seconds:
+                status = client.get("/api/status")
+                now = time.monotonic()
+                live.update(render(status, None if before is None else (now - before[0], before[1])), refresh=True)
+                before = (now, status)
+                time.sleep(interval)
+        except KeyboardInterrupt:
+            return
+
+
+def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:
+    """The status for people.
+
+    Args:
+        status: of `/api/status`.
+        before: seconds ago, and the status then, for rates.
+    """
+    spool = status["spool"]
+    head = Text(
+        f"edgerouter {status['version']} on {status['host']}, up {duration(status['uptime_seconds'])}, {status['configuration']}"
+    )
+    if status["configuration_error"]:
+        head.append(f"\nthe last change of the configuration was refused:\n{status['configuration_error']}", "red")
+    line = Text(
+        f"spool {spool['state']}  {spool['messages']} messages, {size(spool['bytes'])} of {size(spool['max_bytes'])},"
+        f" {spool['dead_letters']} dead letters",
+        "" if spool["state"] == "ok" else "red",
+    )
+    if spool["reason"]:
+        line.append(f"  {spool['reason']}")
+    parts: list[Any] = [head, line, _sources(status, before), _sinks(status, before)]
+    for drop in status["drops"]:
+        where = drop["sink"] or "intake"
+        parts.append(Text(f"dropped {drop['messages']} at {where}, topic {drop['topic']}: {drop['reason']}", "yellow"))
+    if spool["orphans"]:
+        parts.append(Text(f"not configured any more, position kept: {', '.join(spool['orphans'])} (edgerouter forget)", "yellow"))
+    return Group(*parts)
+
+
+def _sources(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Table:
+    table = Table("source", "type", "state", "messages", "a second", box=None, header_style="bold")
+    for name, source in status["sources"].items():
+        state = Text("connected", "green") if source["connected"] else Text(source["reason"], "red")
+        table.add_row(name, source["type"], state, str(source["messages"]), _rate(before, "sources", name, "messages", source))
+    return table
+
+
+def _sinks(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Table:
+    columns = ("sink", "type", "state", "delivered", "a second", "pending", "oldest", "dead", "dropped", "latency", "last error")
+    table = Table(*columns, box=None, header_style="bold")
+    for name, sink in status["sinks"].items():
+        oldest = sink["oldest_pending_seconds"]
+        table.add_row(
+            name,
+            sink["type"],
+            Text(sink["state"], "green" if sink["state"] in _GOOD else "red"),
+            str(sink["delivered"]),
+            _rate(before, "sinks", name, "delivered", sink),
+            str(sink["pending"]),
+            "" if oldest is None else duration(oldest),
+            str(sink["dead_lettered"]),
+            str(sink["dropped"]),
+            duration(sink["latency_seconds"]) if sink["last_delivery_at"] else "",
+            sink["last_error"] if sink["state"] not in _GOOD else "",
+        )
+    return table
+
+
+def _rate(before: tuple[float, dict[str, Any]] | None, kind: str, name: str, field: str, now: dict[str, Any]) -> str:
+    if before is None or name not in before[1][kind]:
+        return ""
+    seconds, old = before
+    return f"{(now[field] - old[kind][name][field]) / seconds:.0f}"
+
+
+def size(count: float) -> str:
+    """Bytes for people: `1.5 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: `12 ms`, `3.4 s`, `5 min`, `2 h`, `3 d`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} d"
