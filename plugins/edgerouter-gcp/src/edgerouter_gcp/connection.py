@@ -1,0 +1,111 @@
+"""What a sink or store holds while it is open: one HTTP session, one access token, and the project."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.request import getproxies
+
+import aiohttp
+
+from edgerouter import MessageRejected, SinkUnauthorized, SinkUnavailable
+from edgerouter_gcp.access_token import AccessToken, metadata_root
+from edgerouter_gcp.credentials import Credentials, GoogleFields, load_credentials
+from edgerouter_gcp.errors import translate
+
+UNBOUNDED = aiohttp.ClientTimeout(total=None, sock_connect=10)
+"""For a write: the router's own time-out ends it, whatever gcloud-aio's default is."""
+SECONDS_TO_OPEN = 20.0
+"""Bound of the look at the service while opening."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open HTTP session and whom it speaks for."""
+
+    session: Any
+    """An aiohttp.ClientSession; gcloud-aio declares its own as those of requests."""
+    token: AccessToken
+    anonymous: bool
+    endpoint: str
+    """Root of the service, without a slash at its end."""
+    fields: GoogleFields
+
+    def explain(self, error: Exception, doing: str, *, role: str = "") -> SinkUnavailable | MessageRejected:
+        """The edgerouter error for what a call raised; a token that was refused is not used again."""
+        hint = f"grant {role} to {self.token.identity}" if role else ""
+        if isinstance(error, aiohttp.ClientResponseError) and error.status == 401:
+            hint = f"the service refuses the access token of {self.token.identity}"
+            if self.token.refused(error.request_info.headers.get("Authorization", "").removeprefix("Bearer ")):
+                return SinkUnavailable(f"{doing}: the access token has become invalid; a new one is taken")
+        elif isinstance(error, aiohttp.ClientResponseError) and error.status == 404:
+            hint = "look at the name, and at the project"
+        return translate(error, doing, hint=hint)
+
+    async def project(self) -> str:
+        """The project of short names.
+
+        Raises:
+            SinkUnauthorized: it is told nowhere.
+            SinkUnavailable: the metadata server cannot be asked.
+        """
+        told = self.fields.project or self.token.credentials.project or os.environ.get("GOOGLE_CLOUD_PROJECT")
+        if told:
+            return told
+        if self.token.credentials.data or self.anonymous:
+            raise SinkUnauthorized("which project? set `project`")
+        url = f"{metadata_root()}/project/project-id"
+        try:
+            async with self.session.get(
+                url, headers={"Metadata-Flavor": "Google"}, timeout=aiohttp.ClientTimeout(total=10), raise_for_status=True
+            ) as response:
+                return str(await response.text()).strip()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise SinkUnavailable(
+                f"which project? the metadata server cannot tell ({type(error).__name__}); set `project`"
+            ) from error
+
+
+@asynccontextmanager
+async def connect(
+    fields: GoogleFields, *, scopes: Sequence[str], endpoint: str, emulator_variable: str | None = None
+) -> AsyncIterator[Connection]:
+    """Have credentials and an HTTP session. Sends nothing.
+
+    Args:
+        fields: the configuration.
+        scopes: what the access token is for.
+        endpoint: root of the service where the configuration names none.
+        emulator_variable: environment variable that names an emulator, as Google's own libraries read it.
+
+    Raises:
+        SinkUnauthorized: the credentials cannot be used.
+    """
+    emulator = os.environ.get(emulator_variable, "") if emulator_variable and not fields.endpoint else ""
+    anonymous = fields.anonymous or bool(emulator)
+    if emulator:
+        endpoint = emulator if emulator.startswith(("http://", "https://")) else f"http://{emulator}"
+    credentials = Credentials({}, "nobody") if anonymous else await asyncio.to_thread(load_credentials, fields)
+    # Proxy variables are honoured, but only where there are any: aiohttp then also reads ~/.netrc, in a thread, for each request.
+    async with aiohttp.ClientSession(
+        trust_env=bool(getproxies()), connector=aiohttp.TCPConnector(limit=0), middlewares=(_one_attempt,)
+    ) as session:
+        token = AccessToken(credentials, session, scopes, impersonate=fields.impersonate, delegates=fields.delegates)
+        try:
+            yield Connection(session, token, anonymous, (fields.endpoint or endpoint).rstrip("/"), fields)
+        finally:
+            await token.close()
+
+
+async def _one_attempt(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Hide from aiohttp the two errors after which it would send a PUT a second time by itself."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(f"the connection was lost ({error})") from error

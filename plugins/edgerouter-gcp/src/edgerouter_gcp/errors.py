@@ -1,0 +1,128 @@
+"""The one table that turns what Google's services and aiohttp raise into edgerouter's errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from edgerouter import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+
+_BY_STATUS: dict[int, type[EdgerouterError]] = {
+    400: MessageRejected,
+    401: SinkUnauthorized,
+    403: SinkUnauthorized,
+    404: SinkUnauthorized,
+    413: MessageRejected,
+    429: SinkThrottled,
+}
+"""By HTTP status; any other one, 408, 409, 410, 499 and 5xx among them, is `SinkUnavailable`."""
+
+_BY_CODE: dict[str, type[EdgerouterError]] = {
+    # https://cloud.google.com/pubsub/docs/reference/error-codes
+    "ABORTED": SinkUnavailable,
+    "CANCELLED": SinkUnavailable,
+    "DEADLINE_EXCEEDED": SinkUnavailable,
+    "INTERNAL": SinkUnavailable,
+    "UNAVAILABLE": SinkUnavailable,
+    "UNKNOWN": SinkUnavailable,
+    "RESOURCE_EXHAUSTED": SinkThrottled,
+    "FAILED_PRECONDITION": SinkUnauthorized,  # a disabled KMS key, a topic whose policy forbids the region
+    # https://cloud.google.com/storage/docs/json_api/v1/status-codes: these come with 403
+    "rateLimitExceeded": SinkThrottled,
+    "userRateLimitExceeded": SinkThrottled,
+    "quotaExceeded": SinkThrottled,
+}
+"""By the `status` or `reason` in the body, which knows more than the HTTP status."""
+
+_TEXT_LIMIT = 300
+_KMS = re.compile(r"kms", re.IGNORECASE)
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an error's body says."""
+
+    code: str = ""
+    """`RESOURCE_EXHAUSTED`, `rateLimitExceeded`, `invalid_grant`; empty if the body is not one of Google's."""
+    text: str = ""
+    retry_after: float | None = None
+    """Seconds."""
+
+
+def read_answer(error: aiohttp.ClientResponseError) -> Answer:
+    """Read the error body that gcloud-aio put into the message as `<reason>: <body>`."""
+    _, brace, rest = error.message.partition("{")
+    try:
+        body: Any = json.loads(brace + rest)
+    except ValueError:
+        return Answer(retry_after=_header_seconds(error))
+    told = body.get("error") if isinstance(body, dict) else None
+    if isinstance(told, str):  # OAuth 2.0, RFC 6749 5.2
+        return Answer(told, _clip(body.get("error_description", "")), _header_seconds(error))
+    if not isinstance(told, dict):
+        return Answer(retry_after=_header_seconds(error))
+    reasons = [item.get("reason", "") for item in told.get("errors", ()) if isinstance(item, dict)]
+    code = told.get("status") or next(iter(reasons), "")
+    return Answer(str(code), _clip(told.get("message", "")), _told_seconds(told) or _header_seconds(error))
+
+
+def translate(error: Exception, doing: str, *, hint: str = "") -> SinkUnavailable | MessageRejected:
+    """The edgerouter error for what a call raised.
+
+    Args:
+        error: what came out of gcloud-aio or aiohttp.
+        doing: what was tried, such as `publish to projects/p/topics/t`.
+        hint: what the operator can do about a refusal, such as the role to grant.
+    """
+    if isinstance(error, SinkUnavailable | MessageRejected):
+        return error
+    if isinstance(error, aiohttp.ClientResponseError) and error.status >= 400:
+        return _translate_response(error, doing, hint)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return SinkUnauthorized(f"{doing}: no secure connection to {error.host}: {error.os_error}; is the device's clock right?")
+    if isinstance(error, aiohttp.InvalidURL):
+        return SinkUnauthorized(f"{doing}: not a URL: {error.url}")
+    if isinstance(error, TimeoutError):
+        return SinkUnavailable(f"{doing}: no answer in time; it may have been taken")
+    if isinstance(error, aiohttp.ClientError | OSError):
+        return SinkUnavailable(f"{doing}: {_clip(error) or type(error).__name__}")
+    return SinkUnavailable(f"{doing}: the answer is not one of Google's ({type(error).__name__})")
+
+
+def _translate_response(error: aiohttp.ClientResponseError, doing: str, hint: str) -> SinkUnavailable | MessageRejected:
+    answer = read_answer(error)
+    kind = _BY_CODE.get(answer.code) or _BY_STATUS.get(error.status, SinkUnavailable)
+    if kind is MessageRejected and _KMS.search(answer.text):
+        kind = SinkUnauthorized  # the key of the configuration, not the message
+    text = f"{doing}: {error.status} {answer.code} {answer.text}".rstrip()
+    if kind is MessageRejected:
+        return MessageRejected(text)
+    if kind is SinkUnauthorized:
+        return SinkUnauthorized(f"{text}; {hint}" if hint else text, retry_after=answer.retry_after)
+    if kind is SinkThrottled:
+        return SinkThrottled(text, retry_after=answer.retry_after)
+    return SinkUnavailable(text, retry_after=answer.retry_after)
+
+
+def _told_seconds(told: dict[str, Any]) -> float | None:
+    """The wait of google.rpc.RetryInfo, such as `"retryDelay": "3.5s"`."""
+    for detail in told.get("details", ()):
+        if isinstance(detail, dict) and str(detail.get("@type", "")).endswith("google.rpc.RetryInfo"):
+            match = _SECONDS.fullmatch(str(detail.get("retryDelay", "")))
+            return float(match[1]) if match else None
+    return None
+
+
+def _header_seconds(error: aiohttp.ClientResponseError) -> float | None:
+    value = error.headers.get("Retry-After", "") if error.headers is not None else ""
+    return float(value) if value.isdecimal() else None
+
+
+def _clip(text: object) -> str:
+    flat = " ".join(str(text).split())
+    return flat if len(flat) <= _TEXT_LIMIT else flat[:_TEXT_LIMIT] + "..."

@@ -1,0 +1,196 @@
+"""Who is who: the OAuth token endpoint, workload identity, impersonation, and a machine's metadata server, in one HTTP server."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import jwt
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+PROJECT = "plant"
+ACCOUNT = "router@plant.iam.gserviceaccount.com"
+MACHINE = "machine@plant.iam.gserviceaccount.com"
+_JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_SKEW = 300
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    """A private key; making one takes a tenth of a second."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+def pem(key: rsa.RSAPrivateKey) -> str:
+    """The key as in a service account's file."""
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+
+
+class Identity:
+    """Issues access tokens that end, and knows what each account may do."""
+
+    def __init__(self, key: rsa.RSAPrivateKey) -> None:
+        self.key = key
+        self.keys = {ACCOUNT: key.public_key()}
+        self.grants: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.impersonators: set[tuple[str, str]] = set()
+        self.lifetime = 3600.0
+        """Seconds that a new token is good for."""
+        self.told_lifetime: float | None = None
+        """What the answers say instead, if not the truth."""
+        self.issued: list[str] = []
+        """Whom tokens were issued for."""
+        self.scopes: list[str] = []
+        self.outage: web.Response | None = None
+        self.refresh_token = "refresh-1"
+        self.subject_token = "subject-1"
+        self.is_a_machine = True
+        self.url = ""
+        self._tokens: dict[str, tuple[str, float]] = {}
+
+    def grant(self, resource: str, *permissions: str, to: str = ACCOUNT) -> None:
+        """Give an account permissions on a resource."""
+        self.grants[to, resource].update(permissions)
+
+    def revoke(self, resource: str, to: str = ACCOUNT) -> None:
+        """Take all of them away."""
+        self.grants[to, resource].clear()
+
+    def permissions_of(self, account: str, resource: str) -> set[str]:
+        """What an account may do."""
+        return self.grants[account, resource]
+
+    def owner_of(self, token: str) -> str | None:
+        """Whose token it is; nobody's, once it has ended."""
+        who, ends = self._tokens.get(token, ("", 0.0))
+        return who if who and time.monotonic() < ends else None
+
+    def end_all_tokens(self) -> None:
+        """As if all had been revoked."""
+        self._tokens.clear()
+
+    def service_account(self, **changes: Any) -> dict[str, Any]:
+        """What the account's key file holds."""
+        return {
+            "type": "service_account",
+            "project_id": PROJECT,
+            "private_key_id": "1",
+            "private_key": pem(self.key),
+            "client_email": ACCOUNT,
+            "token_uri": f"{self.url}/token",
+            **changes,
+        }
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Listen on a free port of 127.0.0.1."""
+        app = web.Application()
+        app.router.add_post("/token", self._token)
+        app.router.add_post("/v1/token", self._exchange)
+        app.router.add_post("/v1/projects/-/serviceAccounts/{account}:generateAccessToken", self._impersonate)
+        app.router.add_get("/computeMetadata/v1/instance/service-accounts/default/token", self._metadata_token)
+        app.router.add_get("/computeMetadata/v1/project/project-id", self._metadata_project)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    @property
+    def host(self) -> str:
+        """For `GCE_METADATA_HOST`."""
+        return self.url.removeprefix("http://")
+
+    def issue(self, account: str) -> dict[str, Any]:
+        """A new token, as the endpoints answer."""
+        token = f"ya29.{secrets.token_urlsafe(16)}"
+        self._tokens[token] = (account, time.monotonic() + self.lifetime)
+        self.issued.append(account)
+        told = self.lifetime if self.told_lifetime is None else self.told_lifetime
+        return {"access_token": token, "expires_in": int(told), "token_type": "Bearer"}
+
+    async def _token(self, request: web.Request) -> web.Response:
+        if self.outage is not None:
+            return _again(self.outage)
+        form = await request.post()
+        if form.get("grant_type") == "refresh_token":
+            if form.get("refresh_token") != self.refresh_token or form.get("client_secret") != "client-secret":
+                return _oauth_error("invalid_grant", "Bad Request")
+            return web.json_response(self.issue(ACCOUNT))
+        if form.get("grant_type") != _JWT_BEARER:
+            return _oauth_error("unsupported_grant_type", "Invalid grant_type")
+        return self._jwt(str(form.get("assertion")))
+
+    def _jwt(self, assertion: str) -> web.Response:
+        try:
+            claimed = jwt.decode(assertion, options={"verify_signature": False})
+            key = self.keys.get(claimed.get("iss", ""))
+            if key is None:
+                return _oauth_error("invalid_grant", "Invalid grant: account not found")
+            claims = jwt.decode(assertion, key, algorithms=["RS256"], audience=f"{self.url}/token", leeway=_SKEW)
+        except jwt.InvalidSignatureError:
+            return _oauth_error("invalid_grant", "Invalid JWT Signature.")
+        except jwt.PyJWTError:
+            return _oauth_error(
+                "invalid_grant",
+                "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
+                "Check your iat and exp values in the JWT claim.",
+            )
+        now = time.time()
+        if claims["exp"] - claims["iat"] > 3600 or abs(claims["iat"] - now) > _SKEW:
+            return _oauth_error("invalid_grant", "Invalid JWT: Token must be a short-lived token (60 minutes)")
+        if not claims.get("scope"):
+            return _oauth_error("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+        self.scopes.append(claims["scope"])
+        return web.json_response(self.issue(claims["iss"]))
+
+    async def _exchange(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        if form.get("grant_type") != _EXCHANGE or form.get("subject_token") != self.subject_token:
+            return _oauth_error("invalid_grant", "The given subject token is not valid.")
+        return web.json_response(self.issue("principal://pool/device"))
+
+    async def _impersonate(self, request: web.Request) -> web.Response:
+        target = request.match_info["account"]
+        who = self.owner_of(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        if who is None:
+            return web.json_response({"error": {"code": 401, "status": "UNAUTHENTICATED", "message": "no token"}}, status=401)
+        if (who, target) not in self.impersonators:
+            text = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
+            return web.json_response({"error": {"code": 403, "status": "PERMISSION_DENIED", "message": text}}, status=403)
+        asked = json.loads(await request.read())
+        self.scopes += asked["scope"]
+        return web.json_response({"accessToken": self.issue(target)["access_token"], "expireTime": "2100-01-01T00:00:00Z"})
+
+    async def _metadata_token(self, request: web.Request) -> web.Response:
+        if request.headers.get("Metadata-Flavor") != "Google":
+            return web.Response(status=403)
+        if not self.is_a_machine:
+            return web.Response(status=404, text="no service account")
+        return web.json_response(self.issue(MACHINE))
+
+    async def _metadata_project(self, request: web.Request) -> web.Response:
+        if request.headers.get("Metadata-Flavor") != "Google":
+            return web.Response(status=403)
+        return web.Response(text=PROJECT)
+
+
+def _oauth_error(code: str, text: str) -> web.Response:
+    return web.json_response({"error": code, "error_description": text}, status=400)
+
+
+def _again(response: web.Response) -> web.Response:
+    """A response can be sent only once."""
+    return web.Response(status=response.status, body=response.body, content_type=response.content_type)
