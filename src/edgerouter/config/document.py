@@ -217,7 +217,7 @@ class _Builder:
     def fault(self, mark: Any, reason: str) -> None:
         self.faults.append((self._at(mark), reason))
 
-    def build(self, node: yaml.Node, key: Origin | None, open_nodes: tuple[yaml.Node, ...]) -> Node:
+    def build(self, node: yaml.Node, key: Origin | None, open_nodes: tuple[yaml.Node, ...], path: str = "") -> Node:
         origin = self._at(node.start_mark)
         self._built += 1
         if node in open_nodes or self._built > self._MOST_NODES:
@@ -225,9 +225,10 @@ class _Builder:
             return Node(None, origin, key)
         inside = (*open_nodes, node)
         if isinstance(node, yaml.MappingNode):
-            return Node(self._mapping(node, inside), origin, key)
+            return Node(self._mapping(node, inside, path), origin, key)
         if isinstance(node, yaml.SequenceNode):
-            return Node([self.build(item, None, inside) for item in node.value], origin, key)
+            items = [self.build(item, None, inside, f"{path}[{index}]") for index, item in enumerate(node.value)]
+            return Node(items, origin, key)
         assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node, origin, key)
 
@@ -247,7 +248,7 @@ class _Builder:
             self.fault(node.start_mark, f"the tag {node.tag} is not known here")
         return Node(text, origin, key)
 
-    def _mapping(self, node: yaml.MappingNode, inside: tuple[yaml.Node, ...]) -> dict[str, Node]:
+    def _mapping(self, node: yaml.MappingNode, inside: tuple[yaml.Node, ...], path: str) -> dict[str, Node]:
         entries: dict[str, Node] = {}
         merged: dict[str, Node] = {}
         for key_node, value_node in node.value:
@@ -256,20 +257,21 @@ class _Builder:
                 continue
             key = key_node.value
             if key == "<<" and key_node.style is None:
-                self._merge(value_node, merged, inside)
+                self._merge(value_node, merged, inside, path)
                 continue
+            inner = f"{path}.{key}".removeprefix(".")
             if key in entries:
                 first = entries[key].key
-                self.fault(key_node.start_mark, f"{key}: is here a second time; the first is at {first.label if first else '?'}")
+                self.fault(key_node.start_mark, f"{inner}: is here a second time; the first is at {first.label if first else '?'}")
                 continue
-            entries[key] = self.build(value_node, self._at(key_node.start_mark), inside)
+            entries[key] = self.build(value_node, self._at(key_node.start_mark), inside, inner)
         return merged | entries
 
-    def _merge(self, node: yaml.Node, merged: dict[str, Node], inside: tuple[yaml.Node, ...]) -> None:
+    def _merge(self, node: yaml.Node, merged: dict[str, Node], inside: tuple[yaml.Node, ...], path: str) -> None:
         for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(source, yaml.MappingNode):
                 self.fault(source.start_mark, "`<<` takes a mapping or a list of mappings")
                 continue
-            values = self.build(source, None, inside).value
+            values = self.build(source, None, inside, path).value
             for key, value in values.items() if isinstance(values, Mapping) else ():
                 merged.setdefault(key, value)

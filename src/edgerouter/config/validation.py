@@ -32,6 +32,7 @@ _WORDS: Final = {
     "string_type": "should be a text",
     "path_type": "should be a path",
 }
+_SUBJECT: Final = re.compile(r"^\w+ should")
 # texts of these come from validators, ours or a plugin's, and may quote the value; pydantic's own never do
 _QUOTING: Final = frozenset({"value_error", "assertion_error"})
 
@@ -176,8 +177,11 @@ class Part:
 
     def _by_place(self, model: type[BaseModel], errors: list[dict[str, Any]]) -> dict[Place, list[str]]:
         reasons: dict[Place, list[str]] = {}
-        for error in errors:
-            place = self._place(error)
+        places = [self._place(error) for error in errors]
+        for error, place in zip(errors, places, strict=True):
+            if error["type"] == "too_short" and any(len(other) > len(place) and other[: len(place)] == place for other in places):
+                # only because the items that are wrong do not count
+                continue
             reasons.setdefault(place, []).append(self._reason(model, error, place))
         return reasons
 
@@ -191,7 +195,7 @@ class Part:
         node = self._node(place)
         if kind in _QUOTING:
             return self._without_secrets(error["msg"].partition(", ")[2] or error["msg"], node)
-        text = _WORDS.get(kind) or error["msg"].replace("Input should", "should", 1)
+        text = _WORDS.get(kind) or _SUBJECT.sub("should", error["msg"].partition(" after validation")[0])
         if kind in ("literal_error", "enum") and node is not None and isinstance(node.value, str) and node.reference is None:
             choices = re.findall(r"'([^']*)'", error["msg"])
             if near := difflib.get_close_matches(node.value, choices, n=1):

@@ -1,0 +1,356 @@
+"""The configuration is loaded whole or refused with every reason at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgerouter import ConfigurationError, SinkUnavailable, SourceUnavailable, plugins
+from edgerouter.config.loading import find_file
+from edgerouter.config.model import ConfiguredSink, RouterConfig
+from edgerouter.config.references import resolve
+from support.distributions import installed_plugins
+
+GOOD = "sources: {s: {type: feed}}\nsinks: {k: {type: queue, queue: q}}\n"
+
+
+@pytest.fixture(autouse=True)
+def _plugins(tmp_path: Path) -> Iterator[None]:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    with installed_plugins(folder):
+        yield
+
+
+class Here:
+    """A folder with a configuration file."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(folder)
+        self.folder = folder
+        self.text = ""
+
+    def load(self, text: str, environ: Mapping[str, str] | None = None) -> RouterConfig:
+        self.text = text
+        Path("edgerouter.yaml").write_text(text)
+        return plugins.load(Path("edgerouter.yaml"), environ or {})
+
+    def problems(self, text: str, environ: Mapping[str, str] | None = None) -> list[str]:
+        with pytest.raises(ConfigurationError) as caught:
+            self.load(text, environ)
+        assert all("\n" not in problem for problem in caught.value.problems)
+        return list(caught.value.problems)
+
+    def sink(self, fields: str, environ: Mapping[str, str] | None = None) -> Any:
+        return self.load(f"sources: {{s: {{type: feed}}}}\nsinks:\n  k: {{type: queue, {fields}}}\n", environ).sinks[0]
+
+    def sink_problems(self, fields: str, environ: Mapping[str, str] | None = None) -> list[str]:
+        return self.problems(f"sources: {{s: {{type: feed}}}}\nsinks:\n  k: {{type: queue, {fields}}}\n", environ)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    return Here(tmp_path, monkeypatch)
+
+
+def test_a_small_file_is_a_whole_configuration(here: Here) -> None:
+    config = here.load(GOOD)
+    assert [(source.name, source.type) for source in config.sources] == [("s", "feed")]
+    assert config.sinks[0].policies.topics == ("#",)
+    assert config.sinks[0].config.model_dump()["queue"] == "q"
+    assert config.host
+    assert config.file == Path("edgerouter.yaml")
+
+
+def test_all_errors_are_told_at_once_sorted_by_place_with_line_column_and_path(here: Here) -> None:
+    text = """\
+sources:
+  local: {type: feed, ulr: x}
+spol: {}
+spool:
+  max_bytes: 2GiBB
+  on_full: drop_oldst
+sinks:
+  alerts:
+    type: queu
+  b:
+    type: queue
+    port: x
+    batch: {linger: abc, max_mesages: 3}
+    topics: ["a/#/b"]
+    timout: 4
+log: {level: debug, level: info}
+"""
+    assert here.problems(text, {"EDGEROUTER__SPOOL__MAX_MESAGES": "3", "EDGEROUTER__ADMIN__LISTEN": "nowhere"}) == [
+        "edgerouter.yaml:2:23: sources.local.ulr: unknown key; did you mean 'url'?",
+        "edgerouter.yaml:3:1: spol: unknown key; did you mean 'spool'?",
+        "edgerouter.yaml:5:14: spool.max_bytes: not a byte size: '2GiBB'; write a number of bytes or for example 512KiB, 2GiB",
+        "edgerouter.yaml:6:12: spool.on_full: should be 'block', 'drop_oldest' or 'drop_newest'; did you mean 'drop_oldest'?",
+        "edgerouter.yaml:9:11: sinks.alerts.type: no sink 'queu' is installed; did you mean 'queue'?",
+        "edgerouter.yaml:10:3: sinks.b.queue: is missing",
+        "edgerouter.yaml:12:11: sinks.b.port: should be a whole number",
+        (
+            "edgerouter.yaml:13:21: sinks.b.batch.linger: not a duration: 'abc'; "
+            "write a number of seconds or for example 200ms, 5m, 1h30m"
+        ),
+        "edgerouter.yaml:13:26: sinks.b.batch.max_mesages: unknown key; did you mean 'max_messages'?",
+        "edgerouter.yaml:14:14: sinks.b.topics[0]: '#' is the last level, in 'a/#/b'",
+        "edgerouter.yaml:15:5: sinks.b.timout: unknown key; did you mean 'timeout'?",
+        "edgerouter.yaml:16:21: log.level: is here a second time; the first is at edgerouter.yaml:16:7",
+        "EDGEROUTER__ADMIN__LISTEN: admin.listen: should be HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080",
+        "EDGEROUTER__SPOOL__MAX_MESAGES: spool.max_mesages: unknown key; did you mean 'max_messages'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "spool: {}",
+            ["edgerouter.yaml: sinks: at least one sink is needed", "edgerouter.yaml: sources: at least one source is needed"],
+        ),
+        (
+            "sources:\nsinks: {}\n",
+            [
+                "edgerouter.yaml:1:1: sources: at least one source is needed",
+                "edgerouter.yaml:2:1: sinks: at least one sink is needed",
+            ],
+        ),
+        (GOOD + "log: 5", ["edgerouter.yaml:3:6: log: should be a mapping"]),
+        (GOOD + "host: [a]", ["edgerouter.yaml:3:7: host: should be a text"]),
+        (GOOD.replace("{s:", "{s:x:"), ["edgerouter.yaml:1:11: sources.s:x: a name has at most 64"]),
+        (
+            GOOD + "secret_stores: {env: {type: vault}}",
+            ["edgerouter.yaml:3:17: secret_stores.env: ${env:...} is built in; choose another name"],
+        ),
+        ("sources: {s: {type: feed}}\nsinks: {k: {queue: q}}", ["edgerouter.yaml:2:9: sinks.k.type: is missing; installed: "]),
+        ("sources: {s: }\nsinks: {k: {type: queue, queue: q}}", ["edgerouter.yaml:1:11: sources.s.type: is missing; installed: "]),
+    ],
+)
+def test_what_the_whole_needs_is_told_in_a_clear_line(here: Here, text: str, expected: list[str]) -> None:
+    found = here.problems(text)
+    assert len(found) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(found, expected, strict=True)), found
+
+
+def test_sections_that_are_left_empty_have_their_defaults(here: Here) -> None:
+    assert here.load(GOOD + "spool:\nlog:\n").spool.max_bytes == 1024**3
+
+
+@pytest.mark.parametrize("text", ["12345", "on", "010", "12:30", "1.10", "true", "1e3"])
+def test_a_text_is_kept_as_it_was_written_where_a_text_is_wanted(here: Here, text: str) -> None:
+    sink = here.sink(f"queue: {text}, password: {text}, port: 7")
+    assert sink.config.queue == text
+    assert sink.config.password.get_secret_value() == text
+    assert sink.raw["queue"] == text
+    assert sink.config.port == 7
+
+
+def test_a_number_that_is_no_number_is_told_even_beside_texts_that_look_like_numbers(here: Here) -> None:
+    assert here.sink_problems("queue: 12345, port: 1.5") == ["edgerouter.yaml:3:40: sinks.k.port: should be a whole number"]
+
+
+def test_words_for_yes_are_booleans_where_a_boolean_is_wanted(here: Here) -> None:
+    assert here.sink("queue: q, secure: on").config.secure is True
+
+
+class TestEnvironment:
+    """`EDGEROUTER__A__B=value`."""
+
+    def test_a_whole_configuration_can_come_from_the_environment(self, here: Here) -> None:
+        environ = {
+            "EDGEROUTER__SOURCES__S__TYPE": "feed",
+            "EDGEROUTER__SINKS__K__TYPE": "queue",
+            "EDGEROUTER__SINKS__K__QUEUE": "12345",
+            "EDGEROUTER__SINKS__K__TOPICS": '["a/#"]',
+            "EDGEROUTER__SINKS__K__BATCH__LINGER": "200ms",
+            "EDGEROUTER__SPOOL__MAX_BYTES": "2GiB",
+            "edgerouter__log__LEVEL": "debug",
+        }
+        config = plugins.load(None, environ)
+        assert config.file is None
+        assert config.sinks[0].config.model_dump()["queue"] == "12345"
+        assert config.sinks[0].policies.topics == ("a/#",)
+        assert config.sinks[0].policies.batch.linger == 0.2
+        assert config.spool.max_bytes == 2 * 1024**3
+        assert config.log.level == "debug"
+        assert config.origins["spool.max_bytes"] == "EDGEROUTER__SPOOL__MAX_BYTES"
+
+    def test_nothing_at_all_says_where_a_configuration_is_looked_for(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"no edgerouter\.yaml here and no /etc/edgerouter/edgerouter\.yaml"):
+            plugins.load(None, {})
+
+    @pytest.mark.parametrize("name", ["plant-b", "plant_b", "Plant-B"])
+    def test_a_variable_reaches_a_name_with_dashes_underscores_and_capitals(self, here: Here, name: str) -> None:
+        config = here.load(GOOD.replace("k:", f"{name}:"), {"EDGEROUTER__SINKS__PLANT_B__REGION": "north"})
+        assert [sink.name for sink in config.sinks] == [name]
+        assert config.sinks[0].config.model_dump()["region"] == "north"
+
+    def test_of_two_names_that_differ_in_dashes_only_the_exact_one_is_meant(self, here: Here) -> None:
+        text = "sources: {s: {type: feed}}\nsinks: {a-b: {type: queue, queue: q}, a_b: {type: queue, queue: q}}\n"
+        regions = {sink.name: sink.raw.get("region") for sink in here.load(text, {"EDGEROUTER__SINKS__A_B__REGION": "x"}).sinks}
+        assert regions == {"a-b": None, "a_b": "x"}
+
+    def test_a_mapping_is_merged_and_a_nested_variable_wins_over_it(self, here: Here) -> None:
+        environ = {"EDGEROUTER__SINKS__K": '{"region": "r", "port": 5}', "EDGEROUTER__SINKS__K__PORT": "6"}
+        sink = here.load(GOOD, environ).sinks[0]
+        assert dict(sink.raw) == {"queue": "q", "region": "r", "port": 6}
+
+    def test_an_empty_variable_counts_as_not_set(self, here: Here) -> None:
+        assert here.load(GOOD, {"EDGEROUTER__SINKS__K__REGION": ""}).sinks[0].raw == {"queue": "q"}
+
+    def test_a_text_with_brackets_is_a_text_where_one_is_wanted(self, here: Here) -> None:
+        sink: Any = here.load(GOOD, {"EDGEROUTER__SINKS__K__PASSWORD": "{abc}"}).sinks[0].config
+        assert sink.password.get_secret_value() == "{abc}"
+
+    @pytest.mark.parametrize(
+        ("environ", "expected"),
+        [
+            ({"EDGEROUTER__SPOOL____PATH": "x"}, "EDGEROUTER__SPOOL____PATH: an empty name between two `__`"),
+            (
+                {"EDGEROUTER__LOG__LEVEL": "info", "edgerouter__log__level": "info"},
+                "edgerouter__log__level: is the same as EDGEROUTER__LOG__LEVEL",
+            ),
+            ({"EDGEROUTER__SPOOL__MAX_BYTES": "many"}, "EDGEROUTER__SPOOL__MAX_BYTES: spool.max_bytes: not a byte size: 'many'"),
+            ({"EDGEROUTER__SPOL__PATH": "x"}, "EDGEROUTER__SPOL__PATH: spol: unknown key; did you mean 'spool'?"),
+        ],
+    )
+    def test_a_wrong_variable_is_named(self, here: Here, environ: dict[str, str], expected: str) -> None:
+        found = here.problems(GOOD, environ)
+        assert len(found) == 1
+        assert found[0].startswith(expected)
+
+
+class TestReferences:
+    """`${env:NAME}`, `${file:/path}` and `${store:name}`."""
+
+    def test_references_stand_for_a_whole_value_or_inside_a_text(self, here: Here) -> None:
+        (here.folder / "secret").write_text("from-file\n")
+        fields = (
+            'queue: "${env:Q}", region: "${env:NONE:-home}/${file:secret}/$${x}", '
+            'port: "${env:PORT}", qos: "${env:QOS}", secure: "${env:YES}"'
+        )
+        sink = here.sink(fields, {"Q": "12345", "PORT": "7", "QOS": "2", "YES": "true"})
+        assert sink.config.queue == "12345"
+        assert sink.config.region == "home/from-file/${x}"
+        assert (sink.config.port, sink.config.qos, sink.config.secure) == (7, 2, True)
+
+    def test_what_a_reference_brings_is_not_read_as_references_again(self, here: Here) -> None:
+        assert here.sink('queue: "${env:Q}"', {"Q": "${env:X} ${vault:y}"}).config.queue == "${env:X} ${vault:y}"
+
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            ("${env:NOPE}", "${env:NOPE}: the variable is not set"),
+            ("${file:/no/such}", "${file:/no/such}: No such file or directory"),
+            ("${file:/}", "${file:/}: is a directory"),
+            ("${file:binary}", "${file:binary}: is not UTF-8 text"),
+            ("${nope}", "`${` starts a reference"),
+            ("${env:", "`${` starts a reference"),
+            ("${env:}", "`${` starts a reference"),
+            ("${valt:x}", "no secret store 'valt' is listed in secret_stores; did you mean 'vault'?"),
+            ("${safe:x}", "the secret store 'safe' needs more than its name; list it under secret_stores"),
+        ],
+    )
+    def test_a_reference_that_leads_nowhere_is_told_at_its_place(self, here: Here, value: str, reason: str) -> None:
+        (here.folder / "binary").write_bytes(b"\xff\xfe")
+        found = here.sink_problems(f'queue: "{value}"')
+        assert len(found) == 1
+        assert found[0].startswith(f"edgerouter.yaml:3:27: sinks.k.queue: {reason}")
+
+    @pytest.mark.parametrize(
+        "field",
+        ["port", "size", "wait", "token", "qos", "secure", "timeout", "concurrency", "start", "topics", "batch"],
+    )
+    def test_a_value_out_of_a_reference_is_in_no_error(self, here: Here, field: str) -> None:
+        secret = "bad-#Hunter2/+x"
+        found = here.sink_problems(f'queue: q, {field}: "${{env:SECRET}}"', {"SECRET": secret})
+        assert found
+        assert not re.search("hunter2|bad-", "\n".join(found), re.IGNORECASE), found
+
+    @pytest.mark.parametrize("place", ["timeout: ", "topics: [", "type: "])
+    def test_a_store_is_asked_only_for_a_plugins_own_fields(self, here: Here, place: str) -> None:
+        text = GOOD.replace("type: queue", place + '"${vault:x}"' + ("]" if "[" in place else "")).replace(
+            "{k: {", "{k: {" if "type" in place else "{k: {type: queue, "
+        )
+        assert here.problems(text)
+
+    async def test_a_secret_of_a_store_is_read_at_each_opening(self, here: Here) -> None:
+        sink = here.sink('queue: "a-${vault:q}", port: "${vault:p}", region: "$${x}"')
+        vault: Any = plugins.find("secret_store", "vault")
+        assert set(sink.pending) == {("vault", "q"), ("vault", "p")}
+        stores = here.load(here.text).secret_stores
+        assert [store.name for store in stores] == ["vault"]
+
+        vault.secrets = {"q": "one", "p": "1"}
+        first: Any = await resolve(sink, stores)
+        vault.secrets = {"q": "two", "p": "2"}
+        second: Any = await resolve(sink, stores)
+
+        assert (first.queue, first.port, first.region) == ("a-one", 1, "${x}")
+        assert (second.queue, second.port) == ("a-two", 2)
+
+    async def test_a_listed_store_is_found_by_its_name_and_configured(self, here: Here) -> None:
+        text = GOOD.replace("queue: q", 'queue: "${mine:q}"') + "secret_stores: {mine: {type: vault, prefix: p-}}\n"
+        config = here.load(text)
+        vault: Any = plugins.find("secret_store", "vault")
+        vault.secrets = {"q": "x"}
+        resolved: Any = await resolve(config.sinks[0], config.secret_stores)
+        assert resolved.queue == "p-x"
+
+    async def test_a_secret_that_is_missing_or_does_not_fit_makes_the_sink_unavailable_and_is_not_shown(self, here: Here) -> None:
+        sink: ConfiguredSink = here.sink('queue: q, token: "${vault:t}"')
+        stores = here.load(here.text).secret_stores
+        vault: Any = plugins.find("secret_store", "vault")
+        vault.secrets = {}
+        with pytest.raises(SinkUnavailable, match="no secret 't'"):
+            await resolve(sink, stores)
+        vault.secrets = {"t": "bad-hunter2"}
+        with pytest.raises(SinkUnavailable, match=r"not valid with what \$\{vault:t\} holds now: token") as caught:
+            await resolve(sink, stores)
+        assert "hunter2" not in str(caught.value)
+
+    async def test_a_source_is_unavailable_as_a_source(self, here: Here) -> None:
+        config = here.load(GOOD.replace("type: feed", 'type: feed, password: "${vault:p}"'))
+        vault: Any = plugins.find("secret_store", "vault")
+        vault.secrets = {}
+        with pytest.raises(SourceUnavailable):
+            await resolve(config.sources[0], config.secret_stores)
+
+
+class TestDigest:
+    """The digest of a sink tells whether it changed."""
+
+    def test_it_is_the_same_for_the_same_meaning(self, here: Here) -> None:
+        assert here.sink("queue: q, size: 1KiB").digest == here.sink("size: 1024, queue: 'q'").digest
+
+    @pytest.mark.parametrize(
+        "fields", ["queue: r", "queue: q, timeout: 5", "queue: q, password: y", "queue: q, topics: [a]", "queue: q, port: 2"]
+    )
+    def test_it_changes_with_anything(self, here: Here, fields: str) -> None:
+        assert here.sink(fields).digest != here.sink("queue: q, password: x").digest
+
+    def test_it_changes_when_the_secret_behind_a_reference_does(self, here: Here) -> None:
+        fields = 'queue: q, password: "${env:P}"'
+        assert here.sink(fields, {"P": "1"}).digest != here.sink(fields, {"P": "2"}).digest
+
+
+def test_no_repr_shows_a_secret(here: Here) -> None:
+    config = here.load(GOOD.replace("queue: q", 'queue: "${env:S}", password: hunter2-too'), {"S": "hunter2"})
+    assert "hunter2" not in repr(config)
+
+
+def test_the_file_is_the_option_then_the_variable_then_the_one_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("edgerouter.config.loading.SYSTEM", tmp_path / "system.yaml")
+    assert find_file(None, {}) is None
+    (tmp_path / "system.yaml").touch()
+    assert find_file(None, {}) == tmp_path / "system.yaml"
+    (tmp_path / "edgerouter.yaml").touch()
+    assert find_file(None, {}) == Path("edgerouter.yaml")
+    assert find_file(None, {"EDGEROUTER_CONFIG": "/other"}) == Path("/other")
+    assert find_file(Path("/mine"), {"EDGEROUTER_CONFIG": "/other"}) == Path("/mine")
