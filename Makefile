@@ -11,6 +11,7 @@ PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/edgerouter-*/pyproje
 PLUGIN_TESTS := $(patsubst %,--group %:test,$(if $(PLUGINS),$(shell grep -l '^test = \[' $(PLUGINS:%=%/pyproject.toml))))
 PROGRAMS := mosquitto openssl
 
+SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench faults docs constraints clean
 
@@ -42,6 +43,9 @@ bench: .venv/.dev  ## Measure throughput, CPU, latency, memory and disk against 
 faults: .venv/.dev  ## Run only the fault tests: kill, cut, fill, corrupt
 	@.ci/require $(PROGRAMS)
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
+
+docs: .venv/.dev  ## Write docs/configuration.md from the models
+	@set -o pipefail; $(BIN)/edgerouter schema | $(BIN)/python docs/generate.py
 
 constraints: .venv/.dev  ## Take the newest versions of everything and pin them in constraints.txt
 	@$(PIP) install --upgrade --upgrade-strategy eager --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)

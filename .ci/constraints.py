@@ -1,4 +1,4 @@
-"""Write the third-party packages of this environment as pins that hold on every Python that edgerouter supports."""
+"""Write the third-party packages of this environment as pins that hold on every Python that edgerouter supports."""  # noqa: INP001  (a script)
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pin(distribution: Distribution) -> str | None:
     name = distribution.name.lower().replace("_", "-").replace(".", "-")
     if name in NEVER or name.startswith("edgerouter"):
         return None
-    wanted = distribution.metadata.get("Requires-Python") or ""
+    wanted = distribution.metadata["Requires-Python"] or ""
     return f"{name}=={distribution.version}" if OLDEST in SpecifierSet(wanted) else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +13,7 @@ from typing import Literal
 from benchmarks.output import Output
 
 from support.load import Plan, load
+from support.mosquitto import Mosquitto
 
 Name = Literal["edgerouter", "baseline"]
 
@@ -22,17 +22,11 @@ sources:
   bench: {{type: mqtt, url: "mqtt://127.0.0.1:{port}", topics: ["sensors/#"], qos: {qos}}}
 spool: {{path: "{folder}/spool"}}
 sinks:
-  file: {{type: file, path: "{folder}/out", topics: ["sensors/#"]}}
+  file: {{type: file, path: "{folder}/out", topics: ["sensors/#"], rotate: {{size: 100GiB}}}}
 log: {{level: warning}}
 """
-BROKER = """\
-listener {port} 127.0.0.1
-allow_anonymous true
-max_queued_messages 0
-max_inflight_messages 65535
-persistence false
-log_type none
-"""
+# holds nothing back, so that what is measured is the subject
+BROKER = ("max_queued_messages 0", "max_inflight_messages 65535", "log_type error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +36,6 @@ class Subject:
     pid: int
     port: int
     output: Output
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
@@ -65,30 +51,12 @@ async def process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 
 @asynccontextmanager
-async def broker(folder: Path) -> AsyncIterator[int]:
-    """A mosquitto that holds back nothing; yields its port."""
-    port = free_port()
-    file = folder / "mosquitto.conf"
-    file.write_text(BROKER.format(port=port))
-    async with process("mosquitto", "-c", str(file)):
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.02)
-                else:
-                    writer.close()
-                    break
-        yield port
-
-
-@asynccontextmanager
 async def subject(name: Name, qos: int, folder: Path) -> AsyncIterator[Subject]:
     """Start a broker and a subject; yield once a message has come through."""
     out = folder / "out"
     out.mkdir(parents=True)
-    async with broker(folder) as port:
+    with Mosquitto(folder / "broker", BROKER) as broker:
+        port = broker.port
         if name == "edgerouter":
             config = folder / "edgerouter.yaml"
             config.write_text(ROUTER.format(port=port, qos=qos, folder=folder))
