@@ -26,6 +26,7 @@ class HttpSinkServer(SinkServer):
         self.taken: list[Received] = []
         self.rejected_marker: bytes | None = None
         self.failing_marker: bytes | None = None
+        self._failed_once: set[bytes] = set()
         self._requests = 0
         self._lasting = ""
         self._throttle_seconds = 0.0
@@ -60,8 +61,11 @@ class HttpSinkServer(SinkServer):
         return self.rejected_marker is not None and self.rejected_marker in payload
 
     def fails_now(self, payload: bytes) -> bool:
-        """Whether the service does not take this payload now; call it for each message of a request."""
-        return self.failing_marker is not None and self.failing_marker in payload
+        """Whether the service does not take this payload the first time; call it once for each message of a request."""
+        if self.failing_marker is None or self.failing_marker not in payload or payload in self._failed_once:
+            return False
+        self._failed_once.add(payload)
+        return True
 
     # Running it
 
@@ -97,8 +101,6 @@ class HttpSinkServer(SinkServer):
         if disturbance == "throttle":
             return self.throttled(self._throttle_seconds)
         response = await self.answer(request, body)
-        if carries:
-            self.failing_marker = None
         if disturbance == "lose":
             return self._cut(request)
         if disturbance == "stall":

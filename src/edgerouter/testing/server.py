@@ -58,7 +58,7 @@ class SinkServer:
         raise NotImplementedError
 
     async def fail_once(self, marker: bytes) -> None:
-        """The next request takes its messages except those whose payload contains `marker`, which may be sent again."""
+        """Do not take a message whose payload contains `marker` when it comes for the first time; take the others of its request."""
         raise NotImplementedError
 
     async def stall(self) -> None:
