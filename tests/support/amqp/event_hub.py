@@ -37,6 +37,7 @@ class EventHubs:
         """What clients did against the specification; a test asserts that there is nothing."""
         self.connections: list[Connection] = []
         self.connected = self.deliveries = self.tokens = 0
+        """How many connections, deliveries to hubs and good tokens there were."""
         self.clock_offset = 0.0
         """The service's clock is ahead of the machine's by these seconds."""
         self._readers: dict[Link, int] = {}
@@ -74,7 +75,7 @@ class EventHubs:
         else:
             self.deliveries += 1
             self._authorize(delivery.link, self._find(path)[0])
-            fault = self.faults.on_delivery(self.deliveries)
+            fault = self.faults.on_delivery(self.deliveries, delivery.payload)
             if fault is not None:
                 self.faults.seen.append(fault)
             self._deliver(delivery, path, fault)

@@ -59,8 +59,8 @@ BUSY_TEXT = "The request was terminated because the entity is being throttled. E
 class FaultPlan:
     """The faults of one server; nothing by default."""
 
-    on_delivery: Callable[[int], Fault | None] = lambda _number: None
-    """Called with 1, 2, 3 ... for each delivery to a hub."""
+    on_delivery: Callable[[int, bytes], Fault | None] = lambda _number, _payload: None
+    """Called with 1, 2, 3 ... and the bytes of each delivery to a hub."""
     on_attach: Reject | None = None
     """Links to a hub are refused with this error."""
     on_token: tuple[int, str] | None = None
@@ -71,8 +71,13 @@ class FaultPlan:
     def deliveries(self, *faults: Fault | None) -> None:
         """The next deliveries meet these, then all is well again."""
         rest = list(faults)
-        self.on_delivery = lambda _number: rest.pop(0) if rest else None
+        self.on_delivery = lambda _number, _payload: rest.pop(0) if rest else None
 
     def every(self, interval: int, *faults: Fault) -> None:
         """Each `interval`-th delivery meets the next of these, round and round."""
-        self.on_delivery = lambda number: faults[number // interval % len(faults)] if number % interval == 0 else None
+        self.on_delivery = lambda number, _payload: faults[number // interval % len(faults)] if number % interval == 0 else None
+
+    def heal(self) -> None:
+        """No more faults."""
+        self.on_delivery = lambda _number, _payload: None
+        self.on_attach = self.on_token = None

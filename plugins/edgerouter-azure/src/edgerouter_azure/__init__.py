@@ -1,0 +1,1 @@
+"""Azure for edgerouter: Event Hubs, Blob Storage and Key Vault. Import the modules; nothing is imported from here."""

@@ -1,0 +1,193 @@
+"""The one table that turns what Azure's SDKs raise into edgerouter's errors."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+
+from edgerouter import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+
+_BY_CONDITION: Mapping[str, type[EdgerouterError]] = {
+    # https://learn.microsoft.com/azure/event-hubs/exceptions-dotnet and AMQP 1.0, 2.8.15; anything else is SinkUnavailable
+    "com.microsoft:server-busy": SinkThrottled,
+    "com.microsoft:container-close": SinkThrottled,
+    "amqp:resource-limit-exceeded": SinkThrottled,
+    "amqp:unauthorized-access": SinkUnauthorized,
+    "com.microsoft:auth-failed": SinkUnauthorized,
+    "amqp:not-found": SinkUnauthorized,
+    "amqp:not-allowed": SinkUnauthorized,
+    "com.microsoft:entity-disabled": SinkUnauthorized,
+    "com.microsoft:argument-error": SinkUnauthorized,
+    "com.microsoft:argument-out-of-range": SinkUnauthorized,
+    "amqp:link:message-size-exceeded": MessageRejected,
+    "amqp:decode-error": MessageRejected,
+}
+_BY_CODE: Mapping[str, type[EdgerouterError]] = {
+    # https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes: what the status alone does not tell
+    "InvalidResourceName": MessageRejected,
+    "InvalidUri": MessageRejected,
+    "OutOfRangeInput": MessageRejected,
+    "InvalidBlobOrBlock": MessageRejected,
+    "LeaseIdMissing": SinkUnavailable,
+    "LeaseAlreadyPresent": SinkUnavailable,
+    "ContainerBeingDeleted": SinkUnavailable,
+    "ContainerDisabled": SinkUnauthorized,
+}
+_BY_STATUS: Mapping[int, type[EdgerouterError]] = {
+    400: SinkUnauthorized, 401: SinkUnauthorized, 403: SinkUnauthorized, 404: SinkUnauthorized, 407: SinkUnauthorized,
+    413: MessageRejected, 429: SinkThrottled, 503: SinkThrottled,
+}  # fmt: skip
+"""By HTTP status; any other is `SinkUnavailable`. A 400 without a code from above speaks of the request, that is of the
+configuration (a bad api_version, a malformed tag), not of a message."""
+
+_BUSY_SECONDS = 4.0
+"""What the service advises on ServerBusy: https://learn.microsoft.com/azure/event-hubs/event-hubs-messaging-exceptions"""
+_BUSY_CODE = re.compile(r"\b5000[29]\b")
+_WAIT = re.compile(r"wait (\d+(?:\.\d+)?) seconds?", re.IGNORECASE)
+_TOKEN_TIME = re.compile(r"ExpiredToken|AADSTS700024|not within its valid time range|Request date header too old", re.IGNORECASE)
+_WRONG_KEY = re.compile(r"InvalidSignature|MAC signature found in the HTTP request|invalid signature", re.IGNORECASE)
+_MOST_SKEW = 600.0
+"""Seconds; the services take requests that are 15 minutes off."""
+_TEXT_LIMIT = 400
+
+CLOCK_HINT = "is the device's clock right?"
+
+
+def translate(error: BaseException, doing: str, *, hint: str = "") -> SinkUnavailable | MessageRejected:
+    """The edgerouter error for what a call raised.
+
+    Args:
+        error: what came out of the SDK.
+        doing: what was tried, such as `send to hub plant`.
+        hint: what the operator can do about a refusal, such as the role to grant.
+    """
+    if isinstance(error, SinkUnavailable | MessageRejected):
+        return error
+    if (bad := next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)) is not None:
+        return SinkUnauthorized(f"{doing}: the service's certificate is not trusted: {bad.verify_message}; {CLOCK_HINT}")
+    if isinstance(error, ClientAuthenticationError) and error.status_code is None:
+        return SinkUnauthorized(_explain(doing, _text(error), hint))
+    if isinstance(error, HttpResponseError):
+        return _translate_response(error, doing, hint)
+    if isinstance(error, TimeoutError):
+        return SinkUnavailable(f"{doing}: no answer in time; it may have been taken")
+    if isinstance(error, AzureError | OSError):
+        return SinkUnavailable(f"{doing}: {_text(error)}")
+    if (condition := _condition(error)) is not None:
+        return translate_condition(condition, _text(error), doing, hint=hint, status=getattr(error, "status_code", None))
+    return SinkUnavailable(f"{doing}: the service did not answer as Azure does ({type(error).__name__})")
+
+
+def translate_at_opening(error: BaseException, doing: str, *, hint: str = "") -> SinkUnavailable:
+    """As `translate`, where there is no message that could be to blame."""
+    translated = translate(error, doing, hint=hint)
+    return SinkUnauthorized(str(translated)) if isinstance(translated, MessageRejected) else translated
+
+
+def translate_condition(
+    condition: str, text: str, doing: str, *, hint: str = "", status: Any = None
+) -> SinkUnavailable | MessageRejected:
+    """The edgerouter error for an AMQP error condition, or for the status of a put-token answer."""
+    kind = _BY_CONDITION.get(condition, SinkUnavailable)
+    if isinstance(status, int) and status >= 400:
+        kind = SinkUnauthorized if status < 500 else SinkUnavailable
+    if kind is SinkUnavailable and _BUSY_CODE.search(text):
+        kind = SinkThrottled
+    text = _clip(text) or condition
+    if kind is MessageRejected:
+        return MessageRejected(f"{doing}: {text}")
+    if kind is SinkThrottled:
+        asked = _WAIT.search(text)
+        return SinkThrottled(f"{doing}: {text}", retry_after=float(asked[1]) if asked else _BUSY_SECONDS)
+    if kind is SinkUnauthorized:
+        if condition == "amqp:not-found" or status == 404:
+            hint = "there is no such hub; is its name right?"
+        elif condition == "com.microsoft:argument-out-of-range":
+            hint = "is the partition id right?"
+        return SinkUnauthorized(_explain(doing, text, hint))
+    return SinkUnavailable(f"{doing}: {text}")
+
+
+def _translate_response(error: HttpResponseError, doing: str, hint: str) -> SinkUnavailable | MessageRejected:
+    status = error.status_code or 0
+    code = str(getattr(error, "error_code", None) or "")
+    code = code.rpartition(".")[2]  # an enumeration of the SDK
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status, SinkUnavailable)
+    if isinstance(error, ClientAuthenticationError):
+        kind = SinkUnauthorized
+    text = f"{doing}: {status} {code or _clip(error.reason or '')}"
+    wait = _retry_after(error)
+    if kind is MessageRejected:
+        return MessageRejected(f"{text}: {_text(error)}")
+    if kind is SinkThrottled:
+        return SinkThrottled(text, retry_after=wait)
+    if kind is SinkUnauthorized:
+        return SinkUnauthorized(_explain(text, _text(error), hint, skew=_skew(error)), retry_after=wait)
+    return SinkUnavailable(f"{text}: {_text(error)}", retry_after=wait)
+
+
+def _explain(doing: str, text: str, hint: str, skew: float = 0.0) -> str:
+    """Tell a clock that is off, a wrong key and a missing permission apart."""
+    if abs(skew) > _MOST_SKEW:
+        direction = "behind" if skew > 0 else "ahead of"
+        hint = f"the device's clock is {abs(skew) / 60:.0f} minutes {direction} the service's"
+    elif _TOKEN_TIME.search(text):
+        hint = f"the token counts as expired: {CLOCK_HINT}"
+    elif _WRONG_KEY.search(text):
+        hint = "the key is wrong, or was regenerated, or belongs to another policy"
+    return f"{doing}: {text}; {hint}" if hint else f"{doing}: {text}"
+
+
+def _skew(error: HttpResponseError) -> float:
+    """Seconds that the service's clock is ahead of ours, by the `Date` of its answer."""
+    try:
+        told = parsedate_to_datetime(error.response.headers["Date"])  # type: ignore[union-attr]
+        return (told - datetime.now(UTC)).total_seconds()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return 0.0
+
+
+def _retry_after(error: HttpResponseError) -> float | None:
+    headers = getattr(error.response, "headers", None) or {}
+    value = str(headers.get("Retry-After", ""))
+    return float(value) if value.isdecimal() else None
+
+
+def _condition(error: BaseException) -> str | None:
+    """The condition of an error of the SDK's AMQP client; taken by shape, so that a blob sink need not import that client."""
+    condition = getattr(error, "condition", None)
+    if condition is None:
+        return None
+    raw = getattr(condition, "value", condition)
+    return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what the SDK wrapped in it, and what that came from."""
+    seen: set[int] = set()
+    todo = [error]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            todo += [each.__cause__, each.__context__, getattr(each, "inner_error", None), getattr(each, "inner_exception", None)]
+            todo += [getattr(each, "certificate_error", None), getattr(each, "os_error", None)]
+
+
+def _text(error: BaseException) -> str:
+    described = getattr(error, "status_description", None) or getattr(error, "description", None)
+    if isinstance(described, bytes):
+        described = described.decode(errors="replace")
+    return _clip(str(described or getattr(error, "message", None) or error)) or type(error).__name__
+
+
+def _clip(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _TEXT_LIMIT else flat[:_TEXT_LIMIT] + "..."
