@@ -88,6 +88,7 @@ class Connection:
         self._window = min(config.receive_maximum, config.max_unacknowledged) if self.version5 else config.broker_window
         self._answered = False
         self._paused = False
+        self._dosing = False
         self._client: aiomqtt.Client | None = None
 
     async def connect(self) -> None:
@@ -187,7 +188,11 @@ class Connection:
         """What has to be done every now and then: keep a connection alive that reads nothing for want of room."""
         waiting_since = self._reached.awaits_answer_since
         if self._paused and waiting_since and time.monotonic() - waiting_since > self._config.keepalive / 4:
-            self._reached.read_a_dose()
+            self._dosing = True
+            try:
+                self._reached.read_a_dose()
+            finally:
+                self._dosing = False
 
     async def close(self) -> None:
         """Disconnect as the specification wants it: the broker keeps the session and does not publish the last will."""
@@ -211,7 +216,7 @@ class Connection:
 
     def _received(self, data: bytes) -> None:
         intake = self._intake
-        self._stream.feed(data, beyond=_HARD_LIMIT if self._paused else 1)
+        self._stream.feed(data, beyond=_HARD_LIMIT if self._dosing else 1)
         if intake.unacknowledged >= self._window and intake.current is not self._hurried:
             self._hurried = intake.current
             self._hurry()

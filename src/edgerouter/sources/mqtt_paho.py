@@ -115,7 +115,7 @@ class ReachedClient:
 
     def go_on(self) -> None:
         """Let what was read, and held back for want of room, be taken in."""
-        if self.is_open:
+        if self._reading and self.is_open:
             self._hand_on(b"")
 
     def handle(self, command: int, body: bytes) -> bool:

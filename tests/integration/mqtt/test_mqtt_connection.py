@@ -1,0 +1,149 @@
+"""What the MQTT source promises about its connection, against a real mosquitto."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiomqtt
+import pytest
+
+from support.chaos import chaos
+from support.mosquitto import Mosquitto, free_port
+from support.mqtt_source import eventually, opened, publish
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "broker", ["max_queued_messages 100000"]) as started:
+        yield started
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_a_restarted_broker_is_found_again_with_the_session_and_nothing_lost(broker: Mosquitto, protocol: str) -> None:
+    async with opened(broker, protocol=protocol) as source:
+        await source.connected()
+        for round_number in range(3):
+            # what the broker queued and saved before it went is part of the session
+            source.source.stop() if False else None
+            await publish(broker, "t", *(b"%d-%d" % (round_number, number) for number in range(20)))
+            broker.stop()
+            assert await source.disconnected()
+            broker.start()
+            await source.connected()
+            await publish(broker, "t", b"%d-20" % round_number)
+            seen: set[bytes] = set()
+            while len(seen) < 21:
+                seen.update(message.payload for message in await source.messages(1))
+            assert seen == {b"%d-%d" % (round_number, number) for number in range(21)}
+            await source.nothing_comes(0.05)
+
+
+async def test_it_starts_with_the_broker_down_and_begins_as_soon_as_it_answers(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path / "broker")
+    async with opened(broker) as source:
+        assert "refused" in (await source.disconnected()).lower()
+        await eventually(lambda: len(source.told) >= 3)
+        with broker:
+            await source.connected()
+            await publish(broker, "t", b"x")
+            assert [message.payload for message in await source.messages(1)] == [b"x"]
+
+
+async def test_a_name_that_does_not_resolve_is_tried_for_ever() -> None:
+    async with opened("mqtt://no-such-broker.invalid") as source:
+        assert await source.disconnected()
+        await eventually(lambda: len(source.told) >= 3)
+
+
+async def test_leaving_while_the_broker_does_not_answer_does_not_hang(broker: Mosquitto) -> None:
+    async with chaos(broker.port) as proxy:
+        proxy.black_hole()
+        began = time.monotonic()
+        async with opened(f"mqtt://127.0.0.1:{proxy.port}", connect_timeout=1):
+            await eventually(lambda: proxy.connections == 1)
+        assert time.monotonic() - began < 5
+
+
+async def test_a_half_open_connection_is_noticed_and_replaced(broker: Mosquitto) -> None:
+    async with chaos(broker.port) as proxy, opened(f"mqtt://127.0.0.1:{proxy.port}", keepalive=1, connect_timeout=1) as source:
+        await source.connected()
+        proxy.black_hole()
+        assert await source.disconnected()
+        await publish(broker, "t", b"meanwhile")
+        proxy.heal()
+        await source.connected()
+        assert [message.payload for message in await source.messages(1)] == [b"meanwhile"]
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_the_connection_stays_up_when_nobody_asks_for_messages(broker: Mosquitto, protocol: str) -> None:
+    async with opened(broker, protocol=protocol, keepalive=1, max_unacknowledged=15) as source:
+        await source.connected()
+        await publish(broker, "t", *(b"%d" % number for number in range(500)))
+        await eventually(lambda: source.source._intake.unacknowledged >= 15)
+        pings = broker.log.count("Received PINGREQ from edgerouter")
+        await eventually(lambda: broker.log.count("Received PINGREQ from edgerouter") >= pings + 4)
+        assert [connected for connected, _ in source.told] == [True]
+        assert source.source._intake.unacknowledged <= 30
+        seen: set[bytes] = set()
+        while len(seen) < 500:
+            seen.update(message.payload for message in await source.messages(1))
+        assert seen == {b"%d" % number for number in range(500)}
+
+
+async def test_a_flood_that_nobody_asks_for_neither_ends_the_connection_nor_fills_the_memory(broker: Mosquitto) -> None:
+    async with opened(broker, keepalive=1, max_unacknowledged=10, max_pending_bytes=100_000) as source:
+        await source.connected()
+        await publish(broker, "t", *([b"x"] * 20))
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            deadline = time.monotonic() + 3
+            while time.monotonic() < deadline:
+                for _ in range(100):
+                    await client.publish("flood", bytes(1000), qos=0)
+                await asyncio.sleep(0.01)
+        assert [connected for connected, _ in source.told] == [True]
+        assert source.source._intake.current.qos0_bytes <= 100_000
+        messages = await source.messages(20)
+        while sum(message.topic == "t" for message in messages) < 20:
+            messages += await source.messages(1)
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_two_clients_with_one_id_do_not_fight_and_it_is_said(broker: Mosquitto, protocol: str) -> None:
+    async with opened(broker, protocol=protocol, client_id="shared", reconnect={"first_delay": 0.05, "max_delay": 3}) as source:
+        await source.connected()
+        async with aiomqtt.Client("127.0.0.1", broker.port, identifier="shared"):
+            reason = await source.disconnected()
+            if protocol == "5":
+                assert "another client uses the client id 'shared'" in reason
+                await asyncio.sleep(0.5)
+                assert not source.told[-1][0]
+        await source.connected()
+
+
+async def test_a_server_that_is_no_broker_is_reported_as_such() -> None:
+    async def web_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(web_server, "127.0.0.1", 0)
+    async with server, opened(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}") as source:
+        assert "does not speak MQTT" in await source.disconnected()
+
+
+async def test_nothing_is_left_behind_when_it_closes(broker: Mosquitto) -> None:
+    async with opened(broker) as source:
+        await source.connected()
+    await eventually(lambda: len(asyncio.all_tasks()) == 1)
+    await eventually(lambda: "Client edgerouter-0123456789ab-local disconnected." in broker.log)
+
+
+async def test_a_port_where_nobody_listens_is_named_in_the_reason() -> None:
+    async with opened(f"mqtt://127.0.0.1:{free_port()}") as source:
+        assert "refused" in (await source.disconnected()).lower()

@@ -1,0 +1,313 @@
+"""What the MQTT source promises about messages, against a real mosquitto."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiomqtt
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties as PahoProperties
+
+from edgerouter import Properties
+from support.chaos import chaos
+from support.mosquitto import Mosquitto
+from support.mqtt_source import eventually, opened, publish
+
+both_protocols = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "broker", ["max_queued_messages 100000"]) as started:
+        yield started
+
+
+@both_protocols
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_every_message_comes_once_and_in_order(broker: Mosquitto, protocol: str, qos: int) -> None:
+    payloads = [b"%d" % number for number in range(300)]
+    async with opened(broker, "a/#", protocol=protocol, qos=2) as source:
+        await source.connected()
+        await publish(broker, "a/b", *payloads, qos=qos)
+        messages = await source.messages(300)
+        await source.nothing_comes()
+    assert [message.payload for message in messages] == payloads
+    assert {(message.topic, message.qos, message.retained, message.properties) for message in messages} == {
+        ("a/b", qos, False, None)
+    }
+    assert all(message.received_at > 1_700_000_000_000_000_000 for message in messages)
+
+
+async def test_the_properties_of_mqtt_5_travel_with_the_message(broker: Mosquitto) -> None:
+    properties = PahoProperties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.UserProperty = [("unit", "°C"), ("unit", "K")]
+    properties.ContentType = "application/json"
+    properties.ResponseTopic = "answers"
+    properties.CorrelationData = b"\x00\xff"
+    properties.MessageExpiryInterval = 3600
+    properties.PayloadFormatIndicator = 1
+    async with opened(broker) as source, aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+        await source.connected()
+        await client.publish("t", "x", qos=1, properties=properties)
+        (message,) = await source.messages(1)
+    assert message.properties == Properties(
+        user=(("unit", "°C"), ("unit", "K")),
+        content_type="application/json",
+        response_topic="answers",
+        correlation_data=b"\x00\xff",
+        expiry=3600,
+        payload_is_text=True,
+    )
+
+
+async def test_a_payload_of_many_megabytes_and_an_empty_one_come_unchanged(broker: Mosquitto) -> None:
+    large = bytes(range(256)) * 40_000
+    async with opened(broker) as source:
+        await source.connected()
+        await publish(broker, "large", large, b"", large)
+        messages = await source.messages(3)
+    assert [message.payload for message in messages] == [large, b"", large]
+
+
+@both_protocols
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_what_was_not_acknowledged_comes_again_in_the_next_run(broker: Mosquitto, protocol: str, qos: int) -> None:
+    async with opened(broker, protocol=protocol, qos=2) as source:
+        await source.connected()
+        await publish(broker, "t", b"safe", b"unsafe", qos=qos)
+        first = await source.messages(2, acknowledge=False)
+    async with opened(broker, protocol=protocol, qos=2) as source:
+        again = await source.messages(2)
+        await source.nothing_comes()
+    assert first == [
+        type(message)(message.topic, message.payload, old.received_at, message.qos)
+        for message, old in zip(again, first, strict=True)
+    ]
+    async with opened(broker, protocol=protocol, qos=2) as source:
+        await source.connected()
+        await source.nothing_comes()
+
+
+@both_protocols
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_an_acknowledgement_that_found_no_connection_costs_at_most_one_duplicate(
+    broker: Mosquitto, protocol: str, qos: int
+) -> None:
+    async with chaos(broker.port) as proxy, opened(f"mqtt://127.0.0.1:{proxy.port}", protocol=protocol, qos=2) as source:
+        await source.connected()
+        await publish(broker, "t", b"1", qos=qos)
+        held = await source.delivery()
+        proxy.refuse()
+        await source.disconnected()
+        held.acknowledge()
+        await publish(broker, "t", b"2", qos=qos)
+        proxy.heal()
+        payloads = [message.payload for message in held.messages]
+        while payloads[-1] != b"2":
+            payloads += [message.payload for message in await source.messages(1)]
+        await source.nothing_comes()
+    assert payloads in ([b"1", b"2"], [b"1", b"1", b"2"])
+    async with opened(broker, protocol=protocol, qos=2) as source:
+        await source.connected()
+        await source.nothing_comes()
+
+
+@both_protocols
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_a_message_held_over_a_reconnect_is_delivered_once_and_acknowledged_on_the_new_connection(
+    broker: Mosquitto, protocol: str, qos: int
+) -> None:
+    async with chaos(broker.port) as proxy, opened(f"mqtt://127.0.0.1:{proxy.port}", protocol=protocol, qos=2) as source:
+        await source.connected()
+        await publish(broker, "t", b"1", b"2", b"3", qos=qos)
+        held = await source.delivery()
+        await eventually(lambda: source.source._intake.unacknowledged == 3)
+        proxy.cut()
+        await source.disconnected()
+        await source.connected()
+        await eventually(lambda: source.source._redelivery.recognised == 3)
+        held.acknowledge()
+        payloads = [message.payload for message in held.messages]
+        if len(payloads) < 3:
+            payloads += [message.payload for message in await source.messages(3 - len(payloads))]
+        await source.nothing_comes()
+    assert payloads == [b"1", b"2", b"3"]
+    async with opened(broker, protocol=protocol, qos=2) as source:
+        await source.connected()
+        await source.nothing_comes()
+
+
+async def test_an_acknowledgement_of_a_connection_that_is_gone_does_nothing(broker: Mosquitto) -> None:
+    async with chaos(broker.port) as proxy, opened(f"mqtt://127.0.0.1:{proxy.port}", clean_session=True) as source:
+        await source.connected()
+        await publish(broker, "t", b"old")
+        held = await source.delivery()
+        proxy.cut()
+        await source.disconnected()
+        await source.connected()
+        # a new session starts its packet ids anew: this message has the packet id of the old one
+        await publish(broker, "t", b"new")
+        (fresh,) = (await source.delivery(),)
+        before = broker.log.count("Received PUBACK from edgerouter")
+        held.acknowledge()
+        held.acknowledge()
+        await publish(broker, "t", b"newer")
+        await source.delivery()
+        assert broker.log.count("Received PUBACK from edgerouter") == before
+        fresh.acknowledge()
+        await eventually(lambda: broker.log.count("Received PUBACK from edgerouter") == before + 1)
+
+
+@both_protocols
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_after_a_crash_what_the_spool_holds_is_acknowledged_and_not_stored_again(
+    broker: Mosquitto, tmp_path: Path, protocol: str, qos: int
+) -> None:
+    state = tmp_path / "state"
+    async with chaos(broker.port) as proxy:
+        url = f"mqtt://127.0.0.1:{proxy.port}"
+        async with opened(url, state=state, protocol=protocol, qos=2) as source:
+            await source.connected()
+            await publish(broker, "t", b"0", qos=qos)
+            await source.messages(1)
+            await publish(broker, "t", b"1", b"2", b"3", qos=qos)
+            stored = [await source.delivery()]
+            while sum(len(each.messages) for each in stored) < 3:
+                stored.append(await source.delivery())
+            proxy.refuse()
+            await source.disconnected()
+        proxy.heal()
+        await publish(broker, "t", b"4", qos=qos)
+        async with opened(url, state=state, unacknowledged=stored, protocol=protocol, qos=2) as source:
+            (message,) = await source.messages(1)
+            assert message.payload == b"4"
+            assert source.source._redelivery.recognised == 3
+            await source.nothing_comes()
+            await eventually(lambda: source.source._intake.unacknowledged == 0)
+        # the receipts are used up: the same ones mean nothing to a run after this one
+        await publish(broker, "t", b"1", b"2", b"3", qos=qos)
+        async with opened(url, state=state, unacknowledged=stored, protocol=protocol, qos=2) as source:
+            assert [message.payload for message in await source.messages(3)] == [b"1", b"2", b"3"]
+
+
+async def test_receipts_of_a_session_that_the_broker_lost_mean_nothing(broker: Mosquitto, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with opened(broker, state=state) as source:
+        await source.connected()
+        await publish(broker, "t", b"same")
+        stored = await source.delivery()
+    async with aiomqtt.Client("127.0.0.1", broker.port, identifier="edgerouter-0123456789ab-local", clean_session=True):
+        pass
+    async with opened(broker, state=state, unacknowledged=[stored]) as source:
+        await source.connected()
+        await publish(broker, "t", b"same")
+        assert [message.payload for message in await source.messages(1)] == [b"same"]
+
+
+@both_protocols
+async def test_the_bound_of_unacknowledged_messages_holds_against_a_broker_that_sends_too_much(
+    tmp_path: Path, protocol: str
+) -> None:
+    settings = ["max_queued_messages 100000", "max_inflight_messages 0"] if protocol == "3.1.1" else ["max_queued_messages 100000"]
+    with Mosquitto(tmp_path / "broker", settings) as broker:
+        async with opened(broker, protocol=protocol, max_unacknowledged=50, receive_maximum=65_535) as source:
+            await source.connected()
+            await publish(broker, "t", *(b"%d" % number for number in range(1000)), qos=1)
+            payloads: list[bytes] = []
+            while len(payloads) < 1000:
+                delivery = await source.delivery()
+                assert source.source._intake.unacknowledged <= 50
+                payloads += [message.payload for message in delivery.messages]
+                delivery.acknowledge()
+            await source.nothing_comes()
+    assert payloads == [b"%d" % number for number in range(1000)]
+
+
+async def test_bytes_are_bounded_as_messages_are(broker: Mosquitto) -> None:
+    async with opened(broker, max_unacknowledged_bytes=100_000) as source:
+        await source.connected()
+        await publish(broker, "t", *([bytes(20_000)] * 100))
+        count = 0
+        while count < 100:
+            delivery = await source.delivery()
+            assert sum(len(message.payload) for message in delivery.messages) <= 120_000
+            count += len(delivery.messages)
+            delivery.acknowledge()
+
+
+async def test_qos_0_beyond_the_bound_is_dropped_and_counted_by_topic(broker: Mosquitto) -> None:
+    async with opened(broker, max_pending_bytes=50_000) as source:
+        await source.connected()
+        await publish(broker, "flood", *([bytes(1000)] * 200), qos=0)
+        await publish(broker, "kept", b"x", qos=1)
+        messages = await source.messages(1)
+        while messages[-1].topic != "kept":
+            messages += await source.messages(1)
+        await eventually(lambda: source.dropped["flood"] > 0)
+        kept = sum(message.topic == "flood" for message in messages)
+        await eventually(lambda: source.dropped["flood"] + kept == 200)
+        assert 0 < kept < 200
+
+
+@both_protocols
+async def test_the_router_is_asked_to_hurry_when_the_broker_waits_for_acknowledgements(broker: Mosquitto, protocol: str) -> None:
+    async with opened(broker, protocol=protocol, receive_maximum=20) as source:
+        await source.connected()
+        await publish(broker, "t", *([b"x"] * 19))
+        await eventually(lambda: source.source._intake.unacknowledged == 19)
+        assert not source.hurried
+        await publish(broker, "t", b"x")
+        await eventually(lambda: bool(source.hurried))
+        await source.messages(20)
+
+
+async def test_after_stop_what_came_in_is_yielded_and_the_broker_keeps_the_rest(broker: Mosquitto) -> None:
+    async with opened(broker) as source:
+        await source.connected()
+        await publish(broker, "t", b"in time")
+        await eventually(lambda: source.source._intake.unacknowledged == 1)
+        source.source.stop()
+        await publish(broker, "t", b"too late")
+        (delivery,) = [each async for each in source.source.deliveries()]
+        assert [message.payload for message in delivery.messages] == [b"in time"]
+        delivery.acknowledge()
+    async with opened(broker) as source:
+        assert [message.payload for message in await source.messages(1)] == [b"too late"]
+
+
+@pytest.mark.parametrize(("answer", "versions_tried"), [(b"\x20\x02\x00\x01", [5, 4]), (b"", [5, 5, 4])])
+async def test_a_broker_of_the_older_version_is_served_with_it(broker: Mosquitto, answer: bytes, versions_tried: list[int]) -> None:
+    """A small server that refuses MQTT 5, politely or by hanging up, and passes 3.1.1 on to the broker."""
+    versions: list[int] = []
+
+    async def refuse_version_5(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connect = await reader.readuntil(b"MQTT")
+        version = await reader.readexactly(1)
+        versions.append(version[0])
+        if version == b"\x05":
+            writer.write(answer)
+            await writer.drain()
+            writer.close()
+            return
+        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        back_writer.write(connect + version)
+
+        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                target.write(data)
+            target.close()
+
+        await asyncio.gather(pump(reader, back_writer), pump(back_reader, writer))
+
+    server = await asyncio.start_server(refuse_version_5, "127.0.0.1", 0)
+    async with server:
+        async with opened(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}") as source:
+            await source.connected()
+            await publish(broker, "t", b"x")
+            assert [message.payload for message in await source.messages(1)] == [b"x"]
+        # the connection that was passed on ends by itself
+        await eventually(lambda: len(asyncio.all_tasks()) == 1)
+    assert versions == versions_tried
