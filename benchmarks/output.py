@@ -29,7 +29,7 @@ class Output:
     def _read(self) -> bytes:
         """What is new, up to the end of a line."""
         if self._path is None:
-            self._path = next(iter(sorted(self._folder.glob("*.jsonl"))), None)
+            self._path = next(iter(sorted(self._folder.glob("[!.]*.jsonl"))), None)
             if self._path is None:
                 return b""
         with self._path.open("rb") as file:

@@ -52,7 +52,8 @@ class Arrivals:
 
 def lines(folder: Path) -> Iterator[bytes]:
     """Every complete line of every file below a folder, rotated and compressed ones too, oldest name first."""
-    for path in sorted(folder.rglob("*.jsonl*")):
+    # the sink's own files begin with a dot
+    for path in sorted(folder.rglob("[!.]*.jsonl*")):
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             # the last line of a file may still be being written
             yield from (line for line in file if line.endswith(b"\n"))

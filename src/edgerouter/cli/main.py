@@ -88,6 +88,21 @@ def run(config: ConfigFile = None) -> None:
 
 
 @app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option(min=1, help="End by itself after this long; else Ctrl-C ends it.")] = None,
+    rate: Annotated[float | None, typer.Option(min=1, max=5000, help="Messages a second of all devices together (100).")] = None,
+) -> None:
+    """See data flow, with nothing to configure.
+
+    Starts a broker, simulated devices and a router with two file sinks, shows their numbers, and in the end compares the files with
+    what was sent; exit code 0 only when nothing is missing.
+    """
+    from edgerouter.cli.demo import demo as run_demo
+
+    raise typer.Exit(run_demo(seconds, rate))
+
+
+@app.command()
 def check(
     config: ConfigFile = None,
     connect: Annotated[bool, typer.Option("--connect", help="Also open every source and sink once.")] = False,
