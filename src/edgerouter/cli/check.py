@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 import typer
 
 from edgerouter.cli.probe import Outcome, probe_sink, probe_source
@@ -27,10 +31,25 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT) -> i
         good = False
     _summary(config)
     if connect:
-        for outcome in asyncio.run(_probe(config, timeout)):
+        with _silence():
+            outcomes = asyncio.run(_probe(config, timeout))
+        for outcome in outcomes:
             typer.echo(outcome.line, err=not outcome.good)
             good = good and outcome.good
     return 0 if good else 2
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No log lines: what a source or sink has to say is in its outcome."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        structlog.configure(**before)
 
 
 def _summary(config: RouterConfig) -> None:

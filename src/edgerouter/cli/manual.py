@@ -1,29 +1,33 @@
-"""Prints docs/configuration.md: `python -m edgerouter.cli.manual` (`make docs`)."""
+"""Prints docs/configuration.md (`make docs`): `python -m edgerouter.cli.manual`, or with a DISTRIBUTION only its plugins."""
 
 from __future__ import annotations
+
+import sys
 
 from pydantic import BaseModel
 
 from edgerouter import plugins
 from edgerouter.cli.schema import KINDS
-from edgerouter.config.manual import write
+from edgerouter.config import manual
 from edgerouter.config.model import PluginKind
 
-_OURS = "edgerouter"
+CORE = "edgerouter"
 
 
-def page() -> str:
-    """The page, with the plugins of this repository that are installed and no others, so that it is the same everywhere.
+def page(distribution: str = CORE) -> str:
+    """Everything about the core with its built-in plugins, or only the plugins of another distribution.
+
+    What else happens to be installed is not in it, so that it is the same everywhere.
 
     Raises:
-        PluginError: one of them cannot be used.
+        PluginError: one of the plugins cannot be used.
     """
     configs: dict[PluginKind, dict[str, type[BaseModel]]] = {kind: {} for kind in KINDS}
     for plugin in plugins.listing():
-        if plugin.distribution == _OURS or plugin.distribution.startswith(f"{_OURS}-"):
+        if plugin.distribution == distribution:
             configs[plugin.kind][plugin.name] = plugins.find(plugin.kind, plugin.name).Config
-    return write(configs)
+    return manual.write(configs) if distribution == CORE else manual.write_plugins(configs)
 
 
 if __name__ == "__main__":
-    print(page(), end="")  # noqa: T201  (printing it is its purpose)
+    print(page(*sys.argv[1:]), end="")  # noqa: T201  (printing it is its purpose)

@@ -45,6 +45,13 @@ digits, `-`, `_` and `.`. Unknown keys are errors.
   sink opens. `$${` stands for the two characters `${`. What came from a reference is never printed.
 """
 
+_MORE: Final = """\
+## Other plugins
+
+`edgerouter plugins` lists what is installed, and `python -m edgerouter.cli.manual edgerouter-aws` prints the fields of what one
+distribution brings. Secret stores come with the distributions of the clouds.
+"""
+
 _SECTIONS: Final[Sequence[tuple[str, type[BaseModel]]]] = (
     ("spool", SpoolConfig),
     ("admin", AdminConfig),
@@ -73,7 +80,18 @@ def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
             parts.append(f"## {title}\n")
         for name, model in sorted(by_type.items()):
             parts.append(f"### `{section}`: `type: {name}`\n\n{_about(model)}{_table(model)}")
+    parts.append(_MORE)
     parts += [f"## `{name}`\n\n{_about(model)}{_table(model)}" for name, model in _SECTIONS]
+    return "\n".join(parts)
+
+
+def write_plugins(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
+    """Only the plugins' own fields, for the README of a distribution of plugins."""
+    parts = []
+    for kind, by_type in configs.items():
+        parts += [
+            f"### `{_KINDS[kind][0]}`: `type: {name}`\n\n{_about(model)}{_table(model)}" for name, model in sorted(by_type.items())
+        ]
     return "\n".join(parts)
 
 

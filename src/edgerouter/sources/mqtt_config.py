@@ -70,7 +70,9 @@ class MqttSourceConfig(SourceConfig):
     url: str
     """The broker: `mqtt://host:1883`, `mqtts://host:8883` (TLS), `ws://host:80/mqtt` or `wss://host:443/mqtt`. A bare host is
     `mqtt://`. May hold `user:password@`."""
-    topics: tuple[Annotated[Subscription, BeforeValidator(_subscription, json_schema_input_type=str | Subscription)], ...] = Field(min_length=1)
+    topics: tuple[Annotated[Subscription, BeforeValidator(_subscription, json_schema_input_type=str | Subscription)], ...] = Field(
+        min_length=1
+    )
     """Topic filters to subscribe to, each as text or as `{topic: ..., qos: ...}`."""
     qos: Qos = 1
     """Highest quality of service to receive with; 1 and 2 are acknowledged once the message is safe in the spool."""
