@@ -1,0 +1,22 @@
+"""The store between the sources and the sinks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from edgerouter.config.model import SpoolConfig
+from edgerouter.spool.contract import Spool
+
+
+@asynccontextmanager
+async def open_spool(config: SpoolConfig) -> AsyncIterator[Spool]:
+    """Open the configured spool, and close it at the end.
+
+    Raises:
+        SpoolUnusable: the folder cannot be made or written, holds something else, is used by another router, or is newer.
+    """
+    from edgerouter.spool.sqlite_open import open_sqlite  # noqa: PLC0415  (a memory spool needs no SQLite)
+
+    async with open_sqlite(config) as spool:
+        yield spool

@@ -1,0 +1,149 @@
+"""The accounts of all sinks of a spool: who is attached, what new chunks mean for each, and what nobody needs any more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from edgerouter.spool.account import Account
+from edgerouter.spool.chunk import Chunk
+from edgerouter.spool.contract import Route
+from edgerouter.spool.grouping import Append, Matchers
+from edgerouter.spool.position import OPEN, Position
+from edgerouter.spool.reader import LogReader, Shelf
+
+
+class Accounts:
+    """All sinks that hold a position, attached or not."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, Account] = {}
+        self._readers: dict[str, LogReader] = {}
+        self.routing = 0
+        """Changes with every sink that comes or goes: counts made before that do not hold."""
+        self.settled = Position()
+        """Sequences that some sink has settled since somebody looked whether anybody needs them."""
+        self.drops: Counter[tuple[str, str, str]] = Counter()
+        """Dropped messages by (sink, first topic level, reason)."""
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(list(self._accounts.values()))
+
+    def __contains__(self, sink: object) -> bool:
+        return sink in self._accounts
+
+    def __getitem__(self, sink: str) -> Account:
+        return self._accounts[sink]
+
+    def reader(self, sink: str) -> LogReader | None:
+        """The reader of an attached sink."""
+        return self._readers.get(sink)
+
+    @property
+    def orphans(self) -> tuple[str, ...]:
+        """Sinks that hold a position and are not attached."""
+        return tuple(sorted(self._accounts.keys() - self._readers.keys()))
+
+    def restore(self, account: Account, end: int) -> None:
+        """An account of an earlier run. Until its sink is attached, it wants nothing that is new."""
+        self._accounts[account.name] = account
+        if account.position.end > end:
+            account.position.remove(end, OPEN)
+            account.changed = True
+
+    def attach(self, route: Route, shelf: Shelf, *, first: int, new_key: Callable[[], int], oldest_at: int | None) -> LogReader:
+        """Open a sink's account, or make one.
+
+        Args:
+            route: how the sink reads.
+            shelf: the spool.
+            first: lowest sequence stored.
+            new_key: makes a key for a new sink.
+            oldest_at: when the oldest message that it has pending was received, if it is known.
+        """
+        end = shelf.end
+        account = self._accounts.get(route.sink)
+        if account is None:
+            account = self._accounts[route.sink] = Account(route.sink, new_key(), route.filters, since=end)
+            if route.start == "oldest":
+                account.position.add(first, end)
+                account.uncounted.add(first, end)
+        elif set(account.filters) != set(route.filters):
+            # what was counted by the old filters is taken back, and counted by the new ones as it is read
+            account.matched -= account.pending
+            account.uncounted = account.position.copy()
+            account.uncounted.remove(end, OPEN)
+            account.filters = route.filters
+            account.since = end
+        account.position.add(end, OPEN)
+        account.changed = True
+        before = self._readers.get(route.sink)
+        if before is not None:
+            before.close()
+        reader = self._readers[route.sink] = LogReader(account, route, shelf, oldest_at=oldest_at)
+        self.routing += 1
+        return reader
+
+    def detach(self, sink: str, end: int) -> None:
+        """The sink wants nothing that is new; what it has pending stays."""
+        reader = self._readers.pop(sink, None)
+        if reader is None:
+            return
+        reader.close()
+        reader.account.position.remove(end, OPEN)
+        reader.account.changed = True
+        self.routing += 1
+
+    def forget(self, sink: str) -> Account:
+        """Give up the account of a sink that is not attached.
+
+        Raises:
+            KeyError: there is no such account.
+            ValueError: the sink is attached.
+        """
+        if sink in self._readers:
+            raise ValueError(f"the sink {sink!r} is in the configuration")
+        account = self._accounts.pop(sink)
+        for start, end in account.position:
+            self.settled.add(start, end)
+        return account
+
+    @property
+    def matchers(self) -> Matchers:
+        """How each attached sink matches topics."""
+        return {reader.account.key: reader.route.matches for reader in self._readers.values()}
+
+    def keys(self, wanted: Mapping[str, int]) -> dict[int, int]:
+        """The counts by name as counts by key, of attached sinks that want something."""
+        readers = self._readers
+        return {readers[sink].account.key: count for sink, count in wanted.items() if count and sink in readers}
+
+    def recount(self, append: Append) -> None:
+        """Sinks have come or gone since the delivery was routed: route it again."""
+        if append.only:
+            return
+        topics = [message.topic for message in append.delivery.messages]
+        counts = {key: sum(map(matches, topics)) for key, matches in self.matchers.items()}
+        append.wanted = {key: count for key, count in counts.items() if count}
+        append.routing = self.routing
+
+    def stored(self, chunk: Chunk) -> None:
+        """A chunk is safe: count it for every sink that wants it, and tell the readers."""
+        wanted = chunk.wanted
+        if not wanted:
+            self.settled.add(chunk.first, chunk.end)
+        for account in self._accounts.values():
+            count = wanted.get(account.key, 0)
+            if chunk.only and count:
+                account.dead_lettered -= count
+                account.position.add(chunk.first, chunk.end)
+            elif count:
+                account.matched += count
+            reader = self._readers.get(account.name)
+            if reader is not None:
+                reader.appended(chunk, count)
+
+    def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
+        """Count dropped messages by topic; only the first level, so that the numbers stay few."""
+        for topic, count in topics.items():
+            self.drops[sink, topic.partition("/")[0], reason] += count

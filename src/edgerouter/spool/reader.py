@@ -1,0 +1,378 @@
+"""A reader: takes out of the spool what one sink wants, in order, and settles it. Both spools use it."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right, insort
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from operator import attrgetter
+from typing import Final, Protocol
+
+from edgerouter.message import Message
+from edgerouter.spool.account import Account
+from edgerouter.spool.chunk import Chunk
+from edgerouter.spool.contract import Ledger, Rejection, Route
+from edgerouter.spool.lane import Lane, Piece
+from edgerouter.spool.position import OPEN, runs
+
+READ_AHEAD: Final = 2000
+"""Messages below which a lane that reads from the disk fetches more."""
+_MOST_AGES: Final = 1000
+
+_sequence = attrgetter("sequence")
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What was fetched for a reader."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    upto: int = 0
+    """Below this, whatever was asked for and is not in `chunks` is not wanted or is gone."""
+
+
+class Shelf(Protocol):
+    """What a reader needs from its spool."""
+
+    @property
+    def end(self) -> int:
+        """The sequence that the next message will have."""
+
+    def find(self, sequence: int) -> Chunk | None:
+        """The chunk that holds the sequence, if it is in memory."""
+
+    def load(self, account: Account, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:
+        """Fetch the first chunks of these ranges; `done` is called later."""
+
+    def settled(self, account: Account, ranges: list[tuple[int, int]]) -> None:
+        """These are done for this sink: its account has changed, and there may be something to trim."""
+
+    def skipped(self, account: Account, ranges: list[tuple[int, int]]) -> None:
+        """The sink does not want these: no loss if that is forgotten."""
+
+    def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
+        """Count dropped messages by topic."""
+
+    async def dead_letter(self, account: Account, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
+        """Store dead letters; returns when they are safe and their sequences are settled."""
+
+    async def keep_batch(self, account: Account, sequences: Sequence[int]) -> None:
+        """Remember a batch; returns when that is safe."""
+
+    async def kept_batches(self, account: Account) -> list[list[Message]]:
+        """The batches remembered."""
+
+
+class LogReader:
+    """One sink's place in a spool.
+
+    `unread` of its lanes, what waits in them, what was given back and what is taken make up what is pending in its position.
+    """
+
+    def __init__(self, account: Account, route: Route, shelf: Shelf, *, oldest_at: int | None = None) -> None:
+        self.account = account
+        self.route = route
+        self.closed = False
+        self._shelf = shelf
+        self._matches = route.matches
+        self._wake = asyncio.Event()
+        self._taken: dict[int, int] = {}
+        self._returned: list[Message] = []  # sorted, the lowest last
+        self._returned_gaps: dict[int, int] = {}
+        self._live = Lane(account.position.copy())
+        self._backlog: Lane | None = None
+        self._credit = 0.0
+        self._ages: list[tuple[int, int]] = []
+        first = account.position.first
+        if oldest_at is not None and first is not None:
+            self._ages.append((first, oldest_at))
+        if route.drain == "live_first":
+            self._backlog = Lane(account.position.copy())
+            self._live.unread = self._backlog.unread.split(shelf.end)
+
+    # -- what the contract names ------------------------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.account.ledger
+
+    @property
+    def oldest_pending_at(self) -> int | None:
+        first = self.account.position.first
+        if first is None or first >= self._shelf.end or (not self.account.pending and not self.account.uncounted):
+            return None
+        place = bisect_right(self._ages, (first, OPEN)) - 1
+        if place >= 0:
+            return self._ages[place][1]
+        chunk = self._shelf.find(first)
+        return chunk.messages[0].received_at if chunk is not None else None
+
+    async def wait(self) -> None:
+        while not self._ready():
+            self._wake.clear()
+            await self._wake.wait()
+
+    def take(self, max_messages: int) -> list[Message]:
+        if max_messages < 1:
+            return []
+        out = self._take_returned(max_messages) if self._returned else []
+        for lane in self._lanes():
+            while len(out) < max_messages and (lane.pieces or self._fill(lane)):
+                messages = lane.take(max_messages - len(out), self._taken)
+                out = out + messages if out else messages
+            if lane.waiting < READ_AHEAD:
+                self._read_ahead(lane)
+            if out:
+                break
+        return out
+
+    def is_pending(self, message: Message) -> bool:
+        return message.sequence in self.account.position
+
+    def give_back(self, messages: Sequence[Message]) -> None:
+        taken, gaps = self._taken, self._returned_gaps
+        back = []
+        for message in messages:
+            gap = taken.pop(message.sequence, None)
+            if gap is not None:
+                gaps[message.sequence] = gap
+                back.append(message)
+        if back:
+            self._returned += back
+            self._returned.sort(key=_sequence, reverse=True)
+            self._wake.set()
+
+    def delivered(self, messages: Sequence[Message]) -> None:
+        sequences, ranges = self._untake(messages)
+        if sequences:
+            self.account.delivered += len(sequences)
+            self._settle(ranges)
+
+    def dropped(self, messages: Sequence[Message], reason: str) -> None:
+        sequences, ranges = self._untake(messages)
+        if sequences:
+            self.account.dropped += len(sequences)
+            known = set(sequences)
+            topics = Counter(message.topic for message in messages if message.sequence in known)
+            self._shelf.count_drops(self.account.name, topics, reason)
+            self._settle(ranges)
+
+    async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
+        # no longer taken: whoever gives them back while they are being stored has lost them already
+        sequences, ranges = self._untake([rejection.message for rejection in rejections])
+        if sequences:
+            known = set(sequences)
+            once = {r.message.sequence: r for r in rejections if r.message.sequence in known}
+            await self._shelf.dead_letter(self.account, ranges, list(once.values()))
+
+    async def keep_batch(self, messages: Sequence[Message]) -> None:
+        await self._shelf.keep_batch(self.account, sorted(map(_sequence, messages)))
+
+    async def kept_batches(self) -> list[list[Message]]:
+        batches = await self._shelf.kept_batches(self.account)
+        for batch in batches:
+            for message in batch:
+                self._remove_unread(message.sequence, message.sequence + 1)
+                self._taken[message.sequence] = message.sequence
+        return batches
+
+    # -- what the spool calls ---------------------------------------------------------------------------------------------------
+
+    def appended(self, chunk: Chunk, wanted: int) -> None:
+        """A chunk has come in, of which the sink wants some messages, or none."""
+        if wanted:
+            self._wake.set()
+        elif self.account.position.first == chunk.first:
+            # nothing is pending before it, so skipping it now costs no further range
+            self._live.unread.remove(chunk.first, chunk.end)
+            self._skip([(chunk.first, chunk.end)])
+
+    def replayed(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """These are pending again; the account knows already."""
+        lane = self._backlog or self._live
+        for start, end in ranges:
+            lane.unread.add(start, end)
+        self._wake.set()
+
+    def forget(self, start: int, end: int) -> None:
+        """These are gone: whatever was read or taken of them must not be settled any more."""
+        self._remove_unread(start, end)
+
+        def gone(sequence: int) -> bool:
+            return start <= sequence < end
+
+        for lane in (self._live, self._backlog):
+            if lane is not None:
+                lane.discard(gone)
+        self._returned = [message for message in self._returned if not gone(message.sequence)]
+        self._returned_gaps = {s: gap for s, gap in self._returned_gaps.items() if not gone(s)}
+        self._taken = {s: gap for s, gap in self._taken.items() if not gone(s)}
+
+    def close(self) -> None:
+        """Another reader takes over; what is settled here from now on does not count."""
+        self.closed = True
+        self._taken.clear()
+        self._returned.clear()
+        self._live = Lane(type(self.account.position)())
+        self._backlog = None
+
+    @property
+    def idle(self) -> bool:
+        """Everything there was has been looked at and settled."""
+        position = self.account.position
+        return not self._taken and not self._returned and (not position or (position.first or 0) >= self._shelf.end)
+
+    # -- reading ----------------------------------------------------------------------------------------------------------------
+
+    def _lanes(self) -> tuple[Lane, ...]:
+        backlog = self._backlog
+        if backlog is None:
+            return (self._live,)
+        live_waits = bool(self._live.pieces) or self._fill(self._live)
+        if not (backlog.pieces or self._fill(backlog)):
+            return (self._live, backlog)
+        if not live_waits:
+            return (backlog, self._live)
+        self._credit += self.route.backlog_share
+        if self._credit < 1:
+            return (self._live, backlog)
+        self._credit -= 1
+        return (backlog, self._live)
+
+    def _ready(self) -> bool:
+        ready = bool(self._returned)
+        for lane in (self._live, self._backlog):
+            if lane is None or self.closed:
+                continue
+            if lane.pieces or self._fill(lane):
+                ready = True
+            else:
+                self._read_ahead(lane)
+        return ready
+
+    def _fill(self, lane: Lane) -> bool:
+        """Read on from memory; False when there is nothing more in memory."""
+        end = self._shelf.end
+        while (first := lane.unread.first) is not None and first < end:
+            chunk = self._shelf.find(first)
+            if chunk is None:
+                if lane is self._live and self._backlog is not None:
+                    # fallen behind: what is left is backlog, and live goes on at the newest
+                    rest = lane.unread.split(end)
+                    for start, stop in lane.unread:
+                        self._backlog.unread.add(start, stop)
+                    lane.unread = rest
+                return False
+            self._scan(lane, chunk)
+            if lane.pieces:
+                return True
+        return False
+
+    def _read_ahead(self, lane: Lane) -> None:
+        first = lane.unread.first
+        if lane.loading or first is None or first >= self._shelf.end or self._shelf.find(first) is not None:
+            return
+        lane.loading = True
+        ranges = lane.unread.intersect(first, self._shelf.end)[:64]
+
+        def done(loaded: Loaded) -> None:
+            lane.loading = False
+            if self.closed:
+                return
+            for chunk in loaded.chunks:
+                self._scan(lane, chunk)
+            # only what was asked for: a range that was added meanwhile has not been looked at
+            gone = [part for start, end in ranges for part in lane.unread.intersect(start, min(end, loaded.upto))]
+            for start, end in gone:
+                lane.unread.remove(start, end)
+            if gone:
+                self._skip(gone)
+            self._wake.set()
+
+        self._shelf.load(self.account, ranges, done)
+
+    def _scan(self, lane: Lane, chunk: Chunk) -> None:
+        """Pick out of a chunk what the sink wants of it; settle at once what it does not want."""
+        account = self.account
+        ranges = lane.unread.intersect(chunk.first, chunk.end)
+        lane.unread.remove(chunk.first, chunk.end)
+        wanted = chunk.wanted_by(account.key, account.since)
+        if wanted == 0:
+            self._skip(ranges)
+            return
+        if ranges:
+            self._note_age(ranges[0][0], chunk.messages[ranges[0][0] - chunk.first].received_at)
+        for start, end in ranges:
+            messages = chunk.messages[start - chunk.first : end - chunk.first]
+            if wanted == len(chunk.messages):
+                piece = Piece(messages, range(start, end), range(start, end))
+            else:
+                matches = self._matches
+                messages = [message for message in messages if matches(message.topic)]
+                sequences = [message.sequence for message in messages]
+                gaps = [start, *[sequence + 1 for sequence in sequences]]
+                if gaps[-1] < end:
+                    self._skip([(gaps[-1], end)])
+                piece = Piece(messages, sequences, gaps[:-1])
+            if account.uncounted:
+                self._count(piece.sequences, start, end)
+            if messages:
+                lane.put(piece)
+
+    def _count(self, sequences: Sequence[int], start: int, end: int) -> None:
+        """Messages of which nobody knew whether the sink wants them: now that is known."""
+        account = self.account
+        uncounted = account.uncounted
+        account.matched += sum(1 for sequence in sequences if sequence in uncounted)
+        uncounted.remove(start, end)
+        account.changed = True
+
+    def _take_returned(self, most: int) -> list[Message]:
+        returned = self._returned
+        out = returned[-most:][::-1]
+        del returned[-most:]
+        for message in out:
+            self._taken[message.sequence] = self._returned_gaps.pop(message.sequence)
+        return out
+
+    # -- settling ---------------------------------------------------------------------------------------------------------------
+
+    def _untake(self, messages: Sequence[Message]) -> tuple[list[int], list[tuple[int, int]]]:
+        """Those of the messages that are taken are so no longer: their sequences, and the ranges that they settle."""
+        sequences = [message.sequence for message in messages]
+        gaps = list(map(self._taken.pop, sequences, repeat(-1)))
+        if -1 in gaps:
+            known = [(sequence, gap) for sequence, gap in zip(sequences, gaps, strict=True) if gap >= 0]
+            sequences = [sequence for sequence, _ in known]
+            gaps = [gap for _, gap in known]
+        if not sequences:
+            return [], []
+        low, high = min(gaps), max(sequences) + 1
+        # the ranges do not overlap, so if together they are as long as from end to end they are one
+        if sum(sequences) + len(sequences) - sum(gaps) == high - low:
+            return sequences, [(low, high)]
+        return sequences, runs(sorted((gap, sequence + 1) for gap, sequence in zip(gaps, sequences, strict=True)))
+
+    def _settle(self, ranges: list[tuple[int, int]]) -> None:
+        self.account.settle(ranges)
+        self._shelf.settled(self.account, ranges)
+
+    def _skip(self, ranges: list[tuple[int, int]]) -> None:
+        self.account.settle(ranges)
+        self._shelf.skipped(self.account, ranges)
+
+    def _remove_unread(self, start: int, end: int) -> None:
+        self._live.unread.remove(start, end)
+        if self._backlog is not None:
+            self._backlog.unread.remove(start, end)
+
+    def _note_age(self, first: int, received_at: int) -> None:
+        ages = self._ages
+        oldest = self.account.position.first or 0
+        while len(ages) > 1 and ages[1][0] <= oldest:
+            del ages[0]
+        if len(ages) < _MOST_AGES:
+            insort(ages, (first, received_at))

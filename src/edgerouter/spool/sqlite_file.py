@@ -1,0 +1,160 @@
+"""The spool's folder and database file: lock, identity, schema, migration."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+import apsw
+
+from edgerouter.errors import SpoolUnusable
+
+FILE: Final = "spool.db"
+LOCK: Final = "spool.lock"
+APPLICATION_ID: Final = 0x65647274  # "edrt"
+PAGE: Final = 4096
+
+# The payload stands last, so that reading what comes before it does not touch its overflow pages.
+_CHUNKS = """
+CREATE TABLE {name} (
+    first INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL,
+    raw INTEGER NOT NULL,
+    received INTEGER NOT NULL,
+    span INTEGER NOT NULL,
+    wanted BLOB NOT NULL,
+    only INTEGER NOT NULL,
+    receipts BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    payload BLOB NOT NULL
+)
+"""
+
+SCHEMA: Final = (
+    _CHUNKS.format(name="chunks"),
+    # chunks whose checksum is wrong, as they were found
+    _CHUNKS.format(name="quarantine"),
+    # a few small values that change with each commit: together on one page
+    "CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    # chunks that every sink has settled, kept for replay
+    "CREATE TABLE retained (first INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, settled INTEGER NOT NULL)",
+    """
+    CREATE TABLE letters (
+        id INTEGER PRIMARY KEY,
+        sink TEXT NOT NULL,
+        topic TEXT NOT NULL,
+        received INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        error TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        first_attempt INTEGER NOT NULL,
+        last_attempt INTEGER NOT NULL,
+        config_digest TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        message BLOB NOT NULL
+    )
+    """,
+)
+
+MIGRATIONS: Final[Sequence[Callable[[apsw.Connection], None]]] = ()
+"""Step n makes version n+2 out of version n+1; `user_version` is the number of steps plus one."""
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Make the folder and lock it for this process; the lock is held until the file is closed.
+
+    Raises:
+        SpoolUnusable: the folder cannot be made or written, or another router uses it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        file = (folder / LOCK).open("a+", encoding="ascii", errors="replace")
+    except OSError as error:
+        raise SpoolUnusable(f"spool.path: {folder}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read(20).strip()
+        file.close()
+        if not isinstance(error, BlockingIOError):
+            raise SpoolUnusable(f"spool.path: {folder}: cannot be locked: {error.strerror or error}") from error
+        raise SpoolUnusable(f"spool.path: {folder}: in use by another router, process {owner or 'unknown'}") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def connect(path: Path, *, synchronous: str, wal_pages: int) -> apsw.Connection:
+    """Open the database, or make it.
+
+    Raises:
+        SpoolUnusable: it is not ours, or of a newer version, or the folder cannot be written.
+        apsw.Error: it is damaged, or the disk fails.
+    """
+    _refuse_foreign(path)
+    try:
+        connection = apsw.Connection(str(path))
+    except apsw.CantOpenError as error:
+        raise SpoolUnusable(f"spool.path: {path}: cannot be opened: {error}") from error
+    try:
+        # one process, one connection: no shared memory file, and fewer system calls
+        connection.pragma("locking_mode", "exclusive")
+        _identify(connection, path)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", synchronous)
+        connection.pragma("wal_autocheckpoint", wal_pages)
+        connection.pragma("journal_size_limit", 2 * wal_pages * PAGE)
+        connection.pragma("temp_store", "memory")
+        _migrate(connection, path, MIGRATIONS)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_foreign(path: Path) -> None:
+    """A file that neither is a database nor was one of ours before it was damaged is somebody else's."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SpoolUnusable(f"spool.path: {path}: cannot be read: {error.strerror or error}") from error
+    if not head or head.startswith(b"SQLite format 3\0"):
+        return
+    ours = head[68:72] == APPLICATION_ID.to_bytes(4, "big")
+    never_written = not any(head) and path.stat().st_size % PAGE == 0
+    if not ours and not never_written:
+        raise SpoolUnusable(f"spool.path: {path}: not a spool: this file belongs to another program")
+
+
+def _identify(connection: apsw.Connection, path: Path) -> None:
+    identity = connection.pragma("application_id")
+    if identity == APPLICATION_ID:
+        return
+    if identity != 0 or connection.execute("SELECT count(*) FROM sqlite_schema").get:
+        raise SpoolUnusable(f"spool.path: {path}: not a spool: this database belongs to another program")
+
+
+def _migrate(connection: apsw.Connection, path: Path, migrations: Sequence[Callable[[apsw.Connection], None]]) -> None:
+    newest = len(migrations) + 1
+    version = connection.pragma("user_version")
+    if version > newest:
+        raise SpoolUnusable(f"spool.path: {path}: made by a newer edgerouter (format {version}, this one knows {newest})")
+    if version == newest:
+        return
+    with connection:
+        if version == 0:
+            for statement in SCHEMA:
+                connection.execute(statement)
+        else:
+            for step in migrations[version - 1 :]:
+                step(connection)
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", newest)

@@ -1,0 +1,75 @@
+"""Small things that every test of a spool needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgerouter.config.model import SpoolConfig
+from edgerouter.message import Message
+from edgerouter.source import Delivery
+from edgerouter.spool.contract import Reader, Route, Spool
+from edgerouter.topics import Matcher
+
+RECEIVED = 1_790_000_000_000_000_000
+
+
+def fresh(count: int, *, topic: str = "a/b", payload: Callable[[int], bytes] = lambda n: b"%d" % n) -> list[Message]:
+    """Messages as a source makes them, without a sequence."""
+    return [Message(topic, payload(n), RECEIVED + n, 1) for n in range(count)]
+
+
+def delivery(messages: Sequence[Message], acknowledged: list[Any] | None = None, receipt: bytes = b"") -> Delivery:
+    """A delivery that notes its acknowledgement."""
+    acknowledged = [] if acknowledged is None else acknowledged
+    return Delivery(messages, lambda: acknowledged.append(messages), receipt)
+
+
+def route(sink: str, *filters: str, **more: Any) -> Route:
+    """A route by topic filters; `#` unless told otherwise."""
+    filters = filters or ("#",)
+    return Route(sink, filters, Matcher(filters), **more)
+
+
+def sqlite(path: Path, **more: Any) -> SpoolConfig:
+    """A spool in this folder, that commits at once and does not mind how full the disk of the test machine is."""
+    return SpoolConfig.model_validate({"path": path, "commit_interval": 0, "min_free_bytes": 0, "synchronous": "normal", **more})
+
+
+class Pipe:
+    """Appends to a spool as the intake does: counts for each route what it wants."""
+
+    def __init__(self, spool: Spool, *routes: Route) -> None:
+        self.spool = spool
+        self.routes = {route.sink: route for route in routes}
+        self.acknowledged: list[Any] = []
+
+    async def attach(self, *routes: Route) -> list[Reader]:
+        """Attach sinks."""
+        self.routes |= {route.sink: route for route in routes}
+        return [await self.spool.attach(route) for route in routes]
+
+    async def append(self, messages: Sequence[Message], receipt: bytes = b"", source: str = "source") -> None:
+        """Append one delivery."""
+        wanted = {name: sum(route.matches(m.topic) for m in messages) for name, route in self.routes.items()}
+        await self.spool.append(source, delivery(messages, self.acknowledged, receipt), wanted)
+
+
+async def take(reader: Reader, count: int, most: int = 1000) -> list[Message]:
+    """Wait for and take exactly so many messages."""
+    messages: list[Message] = []
+    while len(messages) < count:
+        await reader.wait()
+        messages += reader.take(min(most, count - len(messages)))
+    return messages
+
+
+def payloads(messages: Iterable[Message]) -> list[bytes]:
+    """What the messages carry."""
+    return [message.payload for message in messages]
+
+
+def sequences(messages: Iterable[Message]) -> list[int]:
+    """The numbers of the messages."""
+    return [message.sequence for message in messages]

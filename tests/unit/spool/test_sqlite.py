@@ -1,0 +1,331 @@
+"""The durable spool in an undisturbed life: append, read, settle, restart, trim."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgerouter.errors import SpoolUnusable
+from edgerouter.spool import open_spool
+from edgerouter.spool.contract import Ledger
+from support.spools import Pipe, fresh, payloads, route, sequences, sqlite, take
+
+
+async def test_what_is_appended_is_read_in_order_with_unique_ids(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+
+        await pipe.append(fresh(3))
+        await pipe.append(fresh(2500))
+        messages = await take(reader, 2503)
+
+        assert sequences(messages) == list(range(1, 2504))
+        assert payloads(messages) == payloads(fresh(3) + fresh(2500))
+        assert messages[0].id == f"{spool.id}-1"
+        assert reader.take(10) == []
+        assert reader.ledger == Ledger(matched=2503)
+        assert len(pipe.acknowledged) == 2
+
+
+async def test_a_message_of_each_kind_comes_back_equal(tmp_path: Path) -> None:
+    from edgerouter.message import Message, Properties
+
+    properties = Properties((("k", "v"), ("k", "w")), "text/plain", "r/t", b"\0\1", 60, True)
+    sent = [
+        Message("t", b"", 0),
+        Message("a/ü/✓", bytes(range(256)) * 10, 2**62, 2, True, properties),
+        Message("big", b"x" * 3_000_000, -5, 1),
+    ]
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        await pipe.attach(route("sink"))
+        await pipe.append(sent)
+    async with open_spool(sqlite(tmp_path)) as spool:
+        (reader,) = await Pipe(spool).attach(route("sink"))
+        back = await take(reader, 3)
+
+    for before, after in zip(sent, back, strict=True):
+        assert (before.topic, before.payload, before.received_at, before.qos, before.retained, before.properties) == (
+            after.topic,
+            after.payload,
+            after.received_at,
+            after.qos,
+            after.retained,
+            after.properties,
+        )
+
+
+async def test_each_sink_reads_what_its_filters_match_and_settles_by_itself(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        every, some, none = await pipe.attach(route("every"), route("some", "a/#"), route("none", "zzz"))
+        mixed = [m for pair in zip(fresh(100, topic="a/1"), fresh(100, topic="b/1"), strict=True) for m in pair]
+
+        await pipe.append(mixed)
+        every.delivered(await take(every, 200))
+        half = await take(some, 100)
+        some.delivered(half[:30])
+
+        assert {m.topic for m in half} == {"a/1"}
+        assert every.ledger == Ledger(matched=200, delivered=200)
+        assert some.ledger == Ledger(matched=100, delivered=30)
+        assert none.ledger == Ledger()
+        assert none.take(10) == []
+        assert every.oldest_pending_at is None
+        assert some.oldest_pending_at is not None
+
+
+async def test_after_a_restart_only_what_is_not_settled_comes_again(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(50))
+        messages = await take(reader, 50)
+        reader.delivered(messages[:10] + messages[20:30])
+        reader.dropped(messages[10:15], "policy")
+        identity = spool.id
+
+    async with open_spool(sqlite(tmp_path)) as spool:
+        (reader,) = await Pipe(spool).attach(route("sink"))
+        assert spool.id == identity
+        assert reader.ledger == Ledger(matched=50, delivered=20, dropped=5)
+        assert sequences(await take(reader, 25)) == [*range(16, 21), *range(31, 51)]
+        assert reader.take(1) == []
+
+
+async def test_numbers_go_on_without_gaps_after_everything_was_trimmed(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(5))
+        reader.delivered(await take(reader, 5))
+        await spool.flush()
+        assert spool.status.messages == 0
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(1))
+        assert sequences(await take(reader, 1)) == [6]
+
+
+async def test_settling_twice_counts_once(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(10))
+        messages = await take(reader, 10)
+
+        reader.delivered(messages[:6])
+        reader.delivered(messages[3:8])
+        reader.dropped(messages[:8], "policy")
+
+        assert reader.ledger == Ledger(matched=10, delivered=8)
+        assert [reader.is_pending(m) for m in messages] == [False] * 8 + [True] * 2
+        assert spool.drops == {}
+
+
+async def test_what_is_given_back_comes_again_in_order_before_newer_ones(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(20))
+        messages = await take(reader, 10)
+
+        reader.give_back(messages[6:8])
+        reader.give_back(messages[2:4])
+        reader.give_back(messages[2:4])
+
+        assert sequences(await take(reader, 14, most=3)) == [3, 4, 7, 8, *range(11, 21)]
+        assert reader.take(10) == []
+
+
+async def test_a_sink_that_is_new_starts_now_or_at_the_oldest(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        await pipe.attach(route("holder"))
+        await pipe.append(fresh(10, topic="a"))
+        await pipe.append(fresh(10, topic="b"))
+
+        now, oldest = await pipe.attach(route("now"), route("oldest", "b", start="oldest"))
+        await pipe.append(fresh(5, topic="b"))
+
+        assert oldest.ledger == Ledger(matched=5), "only what is known is counted"
+        assert sequences(await take(oldest, 15)) == list(range(11, 26))
+        assert oldest.ledger == Ledger(matched=15)
+        assert sequences(await take(now, 5)) == list(range(21, 26))
+
+
+async def test_changed_filters_recount_what_is_pending(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink", "a", "b"))
+        for topic in ("a", "b", "c"):
+            await pipe.append(fresh(10, topic=topic))
+        reader.delivered((await take(reader, 10))[:4])
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink", "a", "c"))
+        assert reader.ledger == Ledger(matched=4, delivered=4)
+        await pipe.append(fresh(3, topic="c"))
+        assert sequences(await take(reader, 9)) == [*range(5, 11), *range(31, 34)]
+        assert reader.ledger == Ledger(matched=13, delivered=4)
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink", "c", "a"))
+        assert sequences(await take(reader, 9)) == [*range(5, 11), *range(31, 34)]
+        assert reader.ledger == Ledger(matched=13, delivered=4), "counted once"
+
+
+async def test_a_detached_sink_keeps_what_it_has_and_wants_nothing_new(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        await pipe.attach(route("sink"))
+        await pipe.append(fresh(3))
+        await spool.detach("sink")
+        await pipe.append(fresh(3))
+        assert spool.status.orphans == ("sink",)
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool, route("sink"))
+        await pipe.append(fresh(3))
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(1))
+        assert sequences(await take(reader, 4)) == [1, 2, 3, 10]
+        assert reader.ledger == Ledger(matched=4)
+        await spool.detach("sink")
+        await spool.forget("sink")
+        await pipe.append([])
+        await spool.flush()
+        assert spool.status.orphans == ()
+        assert spool.status.messages == 0
+
+
+async def test_chunks_that_nobody_needs_are_deleted_though_a_slow_sink_holds_others(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        fast, _slow = await pipe.attach(route("fast"), route("slow", "rare"))
+        for n in range(40):
+            await pipe.append(fresh(10, topic="rare" if n % 20 == 5 else "often"))
+        fast.delivered(await take(fast, 400))
+        while spool.status.messages > 20:
+            await spool.flush()
+            await asyncio.sleep(0)
+        assert spool.status.messages == 20, "the two chunks that the slow sink wants"
+        assert spool.status.first_sequence == 51
+
+
+async def test_the_file_does_not_grow_when_everything_is_delivered(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        sizes = []
+        for n in range(60):
+            await pipe.append(fresh(100, payload=lambda n: bytes(hash((n, i)) % 256 for i in range(200))))
+            reader.delivered(await take(reader, 100))
+            sizes.append(spool.status.bytes)
+        assert max(sizes[30:]) <= max(sizes[:30])
+
+
+async def test_a_backlog_larger_than_the_cache_is_read_from_the_disk(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path, cache_bytes=10_000)) as spool:
+        pipe = Pipe(spool)
+        every, some = await pipe.attach(route("every"), route("some", "x/3"))
+        for n in range(300):
+            await pipe.append(fresh(20, topic=f"x/{n % 100}"))
+        assert sequences(await take(every, 6000)) == list(range(1, 6001))
+        assert sequences(await take(some, 60)) == [*range(61, 81), *range(2061, 2081), *range(4061, 4081)]
+
+
+async def test_concurrent_appends_are_committed_together_and_acknowledged_in_order(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        groups = [fresh(3, topic=f"t/{n}") for n in range(100)]
+
+        await asyncio.gather(*(pipe.append(group) for group in groups))
+
+        assert pipe.acknowledged == groups
+        assert [m.topic for m in await take(reader, 300)] == [f"t/{n}" for n in range(100) for _ in range(3)]
+        assert spool.status.commits < 10
+
+
+async def test_a_second_router_is_refused_with_the_process_of_the_first(tmp_path: Path) -> None:
+    import os
+
+    async with open_spool(sqlite(tmp_path)):
+        with pytest.raises(SpoolUnusable, match=f"in use by another router, process {os.getpid()}"):
+            async with open_spool(sqlite(tmp_path)):
+                pass
+    async with open_spool(sqlite(tmp_path)):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"hello, I am a text file\n" * 300, b"x"])
+async def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "spool.db").write_bytes(content)
+    with pytest.raises(SpoolUnusable, match="not a spool"):
+        async with open_spool(sqlite(tmp_path)):
+            pass
+    assert (tmp_path / "spool.db").read_bytes() == content
+
+
+async def test_the_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    import apsw
+
+    with apsw.Connection(str(tmp_path / "spool.db")) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(SpoolUnusable, match="another program"):
+        async with open_spool(sqlite(tmp_path)):
+            pass
+
+
+async def test_a_newer_format_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    import apsw
+
+    async with open_spool(sqlite(tmp_path)):
+        pass
+    connection = apsw.Connection(str(tmp_path / "spool.db"))
+    connection.pragma("user_version", 99)
+    connection.close()
+    with pytest.raises(SpoolUnusable, match="format 99, this one knows 1"):
+        async with open_spool(sqlite(tmp_path)):
+            pass
+
+
+@pytest.mark.parametrize("kind", ["file", "below a file"])
+async def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "f").write_text("")
+    path = tmp_path / "f" if kind == "file" else tmp_path / "f" / "spool"
+    with pytest.raises(SpoolUnusable) as caught:
+        async with open_spool(sqlite(path)):
+            pass
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+async def test_live_first_serves_new_messages_before_the_backlog(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        await pipe.attach(route("sink"))
+        for _ in range(10):
+            await pipe.append(fresh(1000))
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink", drain="live_first", backlog_share=0.25))
+        await pipe.append(fresh(400))
+        taken: list[int] = []
+        batches: list[Any] = []
+        while len(taken) < 10_400:
+            await reader.wait()
+            batch = reader.take(100)
+            batches.append("live" if batch[0].sequence > 10_000 else "backlog")
+            taken += sequences(batch)
+            await asyncio.sleep(0.001) if len(batches) < 3 else None
+        assert batches.index("live") <= 1
+        assert sorted(taken) == list(range(1, 10_401))
+        assert [s for s in taken if s > 10_000] == list(range(10_001, 10_401))
+        assert [s for s in taken if s <= 10_000] == list(range(1, 10_001))
