@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from edgerouter.sinks.file import FileSink
 from edgerouter.testing import Received, SinkConformance, SinkServer
+from support.json_lines import received
 
 
 class Folder(SinkServer):
@@ -30,7 +29,7 @@ class Folder(SinkServer):
 
     def read(self, path: Path) -> list[Received]:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return [_received(line) for line in content.split(b"\n")[:-1]]
+        return [received(line) for line in content.split(b"\n")[:-1]]
 
     async def stop(self) -> None:
         """In place of the folder stands a file."""
@@ -40,19 +39,6 @@ class Folder(SinkServer):
     async def connections(self) -> int:
         """Open descriptors below the folder."""
         return sum(str(link.resolve()).startswith(str(self.path)) for link in Path("/proc/self/fd").iterdir())  # noqa: ASYNC240  (/proc does not block)
-
-
-def _received(line: bytes) -> Received:
-    text = json.loads(line)
-    start = line.index(b'"payload":') + len(b'"payload":')
-    raw, value = line[start:-1], text["payload"]
-    if isinstance(value, dict) and set(value) == {"base64"}:
-        payload = base64.b64decode(value["base64"])
-    elif isinstance(value, str):
-        payload = value.encode()
-    else:
-        payload = raw
-    return Received(payload, text["topic"], text["id"])
 
 
 class FileConformance(SinkConformance):

@@ -1,0 +1,82 @@
+"""What an HTTP answer, or the lack of one, means for the messages: RFC 9110 in one table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+
+from edgerouter.errors import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+
+_SOMEBODY_MUST_ACT = {
+    401: "not authenticated",
+    402: "payment required",
+    403: "not permitted",
+    404: "no such resource",
+    405: "method not allowed there",
+    406: "not acceptable there",
+    407: "the proxy wants authentication",
+    410: "the resource is gone",
+    415: "content type not supported there",
+    421: "misdirected request",
+    426: "another protocol version is required",
+}
+"""Answers about the destination and not about the message: no message is rejected for them."""
+_LATER = {408, 425}
+_EXCERPT = 200
+
+
+def error_of(status: int, retry_after: str | None, text: str, where: str) -> SinkUnavailable | MessageRejected:
+    """The error for an answer that is no success.
+
+    Args:
+        status: outside 200 to 299.
+        retry_after: the header of that name.
+        text: the beginning of the answer's body, without secrets.
+        where: the address, without secrets.
+    """
+    said = f": {text}" if text else ""
+    wait = _seconds(retry_after)
+    if status == 429 or (status == 503 and wait is not None):
+        return SinkThrottled(f"{where} answers {status}, asks for less{said}", retry_after=wait)
+    if status in _LATER or status >= 500:
+        return SinkUnavailable(f"{where} answers {status}{said}", retry_after=wait)
+    if status < 400:
+        return SinkUnauthorized(f"{where} answers {status}: it has moved; change the url{said}")
+    if status in _SOMEBODY_MUST_ACT:
+        return SinkUnauthorized(f"{where} answers {status}, {_SOMEBODY_MUST_ACT[status]}{said}")
+    return MessageRejected(f"{where} answers {status}{said}")
+
+
+def unreachable(error: Exception, where: str) -> SinkUnavailable:
+    """The error for a connection that failed before the answer came."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return SinkUnauthorized(f"{where}: TLS: {error.os_error if hasattr(error, 'os_error') else error}")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return SinkUnavailable(f"{where} cannot be reached: {error.os_error.strerror or type(error.os_error).__name__}")
+    if isinstance(error, TimeoutError):
+        return SinkUnavailable(f"{where} cannot be reached: no connection in time")
+    return SinkUnavailable(f"{where}: the connection broke: {type(error).__name__}")
+
+
+def excerpt(body: bytes, secrets: Iterable[str]) -> str:
+    """The beginning of an answer's body on one line, with nothing in it that we sent as a secret."""
+    text = body.decode(errors="replace")
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    text = " ".join("".join([character if character.isprintable() else " " for character in text]).split())
+    return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "..."
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Seconds to wait, from a number or a date."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None

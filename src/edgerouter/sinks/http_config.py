@@ -1,0 +1,132 @@
+"""The HTTP sink's configuration."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from edgerouter.objects import Compression
+from edgerouter.sink import SinkConfig
+from edgerouter.units import ByteSize, Duration
+
+HttpFraming = Literal["jsonl", "json-array", "raw-lines", "payload"]
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_OURS = {"content-length", "transfer-encoding", "content-encoding", "host", "connection"}
+
+
+class HttpConfig(SinkConfig):
+    """Sends messages to a web service, one request per batch."""
+
+    # headers may hold secrets
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    url: str
+    """Where to, `http://` or `https://`. Secrets belong into `secret_headers` or `password`, not here."""
+    method: Literal["POST", "PUT", "PATCH"] = "POST"
+    """Method of the request."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Headers to send."""
+    secret_headers: dict[str, SecretStr] = Field(default_factory=dict)
+    """Headers to send whose values are never shown, such as `Authorization: Bearer ...`."""
+    username: str | None = None
+    """User name for basic authentication."""
+    password: SecretStr | None = None
+    """Password for basic authentication."""
+    framing: HttpFraming = "jsonl"
+    """The body. `jsonl`: a JSON object a line with topic, time and payload. `json-array`: the same objects in one array.
+    `raw-lines`: each payload and a newline. `payload`: one request per message; the headers `Edgerouter-Topic`
+    (percent-encoded), `-Time`, `-Qos` and `-Retained` tell the rest."""
+    content_type: str | None = None
+    """`Content-Type` of the body; by default what the framing says, and with `payload` what the publisher said."""
+    compression: Compression = "none"
+    """`none`, `gzip` or `zstd` of the body."""
+    max_request_messages: int | None = Field(default=None, ge=1)
+    """Most messages that the service takes in one request."""
+    max_request_bytes: ByteSize | None = Field(default=None, ge=1)
+    """Largest body that the service takes, before compression. A message that is larger by itself is dead-lettered."""
+    connect_timeout: Duration = Field(default=10.0, gt=0)
+    """Time for a connection. The time of a whole request is the sink's `timeout`."""
+    proxy: str | None = None
+    """HTTP proxy, `http://host:port`."""
+    ca: Path | None = None
+    """PEM file of the authorities that may sign the service's certificate; the system's by default."""
+    cert: Path | None = None
+    """PEM file of the client's certificate, with its chain, for mutual TLS."""
+    key: Path | None = None
+    """PEM file of the certificate's private key, where `cert` does not hold it."""
+    insecure: bool = False
+    """Accept any certificate. Anybody on the way can then read and change everything."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("not the URL of a web service; write for example https://example.com/ingest")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("the url holds credentials; write them as `username` and `password`")
+        if parts.fragment:
+            raise ValueError("the url holds a fragment (#...), which is never sent")
+        _ = parts.port  # raises when it is not a number of a port
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        values = [*self.headers.items(), *((name, value.get_secret_value()) for name, value in self.secret_headers.items())]
+        names = [name.lower() for name, _ in values]
+        for name, value in values:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"not the name of a header: {name!r}")
+            if not _VALUE.fullmatch(value):
+                raise ValueError(f"the value of header {name} holds a line break or another character that headers do not take")
+            if name.lower() in _OURS or name.lower().startswith("edgerouter-"):
+                raise ValueError(f"header {name} is set by the sink itself")
+            if names.count(name.lower()) > 1:
+                raise ValueError(f"header {name} is given twice")
+        if "content-type" in names:
+            raise ValueError("header Content-Type: write it as `content_type`")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("`username` and `password` go together")
+        if self.username is not None and "authorization" in names:
+            raise ValueError("`username` and a header Authorization exclude each other")
+        if self.key is not None and self.cert is None:
+            raise ValueError("`key` needs `cert`")
+        if self.framing == "payload" and self.max_request_messages not in (None, 1):
+            raise ValueError("framing: payload sends one message per request, so `max_request_messages` is 1")
+        return self
+
+    @property
+    def where(self) -> str:
+        """The address as errors show it: without the query, which may hold anything."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+    def tls(self) -> ssl.SSLContext:
+        """A client's context from the files as they are now. Reads files: not for the event loop.
+
+        Raises:
+            ValueError: a file is not what it should be, with its name.
+        """
+        context = ssl.create_default_context()
+        if self.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.ca is not None:
+            try:
+                context.load_verify_locations(self.ca)
+            except OSError as error:
+                raise ValueError(f"{self.ca} holds no usable certificates: {error.strerror or type(error).__name__}") from None
+        if self.cert is not None:
+            try:
+                context.load_cert_chain(self.cert, self.key, "")
+            except OSError as error:
+                raise ValueError(
+                    f"{self.cert}: no usable certificate with its private key: {error.strerror or type(error).__name__}"
+                ) from None
+        return context

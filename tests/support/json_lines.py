@@ -1,0 +1,21 @@
+"""Reading back what the sinks write as JSON Lines."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from edgerouter.testing import Received
+
+
+def received(line: bytes) -> Received:
+    """The message of one line, its payload byte for byte; a payload that is a JSON string by itself cannot be told from text."""
+    text = json.loads(line)
+    value = text["payload"]
+    if isinstance(value, dict) and set(value) == {"base64"}:
+        payload = base64.b64decode(value["base64"])
+    elif isinstance(value, str):
+        payload = value.encode()
+    else:
+        payload = line[line.index(b'"payload":') + len(b'"payload":') : -1]
+    return Received(payload, text["topic"], text["id"])
