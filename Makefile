@@ -45,7 +45,8 @@ faults: .venv/.dev  ## Run only the fault tests: kill, cut, fill, corrupt
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
 docs: .venv/.dev  ## Write docs/configuration.md from the models
-	@set -o pipefail; $(BIN)/edgerouter schema | $(BIN)/python docs/generate.py
+	@$(BIN)/python -m edgerouter.cli.manual > .venv/configuration.md
+	@mv .venv/configuration.md docs/configuration.md
 
 constraints: .venv/.dev  ## Take the newest versions of everything and pin them in constraints.txt
 	@$(PIP) install --upgrade --upgrade-strategy eager --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import select
 import socket
 import sys
@@ -81,10 +82,12 @@ class Publisher:
         self.connections = 0
         self.finished_ping = False
         # {"n":<number>,"t":<nanoseconds>,"x":"..."}: numbers of fixed width, so that every packet of a topic has one length
-        filler = plan["payload_bytes"] - len(b'{"n":,"t":,"x":""}') - 10 - 19
+        filler: int = plan["payload_bytes"] - len(b'{"n":,"t":,"x":""}') - 10 - 19
         if filler < 0:
             sys.exit("a payload of the load generator has at least 47 bytes")
-        self.tail = b',"x":"' + b"x" * filler + b'"}'
+        # random digits compress as badly as readings of sensors do, and do not repeat within what is compressed together
+        self.filler = random.Random(1).randbytes(1 << 20).translate(bytes(48 + value % 10 for value in range(256)))
+        self.filler_bytes = filler
         size = plan["payload_bytes"] + (2 if self.qos else 0)
         self.heads = [packet(0x32 if self.qos else 0x30, text(topic) + bytes(size))[: -size or None] for topic in self.topics]
 
@@ -113,7 +116,9 @@ class Publisher:
     def burst(self, count: int) -> bytes:
         """The next `count` packets; fewer when a packet id is still taken."""
         pieces: list[bytes] = []
-        topics, heads, tail, in_flight = len(self.topics), self.heads, self.tail, self.in_flight
+        topics, heads, in_flight = len(self.topics), self.heads, self.in_flight
+        size = self.filler_bytes
+        last = len(self.filler) - size
         now = time.time_ns()
         for index in range(self.sent, self.sent + count):
             if self.qos:
@@ -124,7 +129,8 @@ class Publisher:
                 pieces.append(heads[index % topics] + identifier.to_bytes(2, "big"))
             else:
                 pieces.append(heads[index % topics])
-            pieces.append(b'{"n":%10d,"t":%19d' % (index // topics + 1, now) + tail)
+            at = index * size % last
+            pieces.append(b'{"n":%10d,"t":%19d,"x":"%b"}' % (index // topics + 1, now, self.filler[at : at + size]))
             self.sent = index + 1
         return b"".join(pieces)
 
