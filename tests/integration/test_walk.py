@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from support.mosquitto import mosquitto
+from support.mosquitto import running
 
 from support.arrivals import arrivals
 from support.load import Plan, load, topics
 from support.router import router
 
-BROKER = {"max_queued_messages": 0, "max_inflight_messages": 1000, "persistence": True}
+BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "autosave_interval 1", "log_type error")
 
 
 def configuration(broker, folder, **sinks):
@@ -29,7 +29,7 @@ def configuration(broker, folder, **sinks):
 async def test_every_message_is_in_the_right_files_exactly_once_in_an_undisturbed_run(tmp_path):
     """100,000 QoS 1 messages from 50 topics, two file sinks with different filters; message ids without gaps."""
     some = {"sensors/003/value", "sensors/017/value"}
-    async with mosquitto(tmp_path / "broker", **BROKER) as broker:
+    with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, everything={}, some={"topics": sorted(some)})
         async with router(tmp_path, config) as process:
             await process.start()
@@ -52,7 +52,7 @@ async def test_every_message_is_in_the_right_files_exactly_once_in_an_undisturbe
 async def test_kill_9_at_random_moments_loses_nothing_that_the_broker_acknowledged(tmp_path):
     kills, in_flight = 20, 2 * 2000 + 2 * 1000  # the receive window and a batch, each read and written again
     chance = random.Random(20261120)
-    async with mosquitto(tmp_path / "broker", **BROKER) as broker:
+    with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, everything={})
         async with router(tmp_path, config) as process:
             await process.start()
@@ -77,7 +77,7 @@ async def test_kill_9_at_random_moments_loses_nothing_that_the_broker_acknowledg
 
 @pytest.mark.timeout(180)
 async def test_a_broker_restart_under_load_loses_nothing_and_needs_no_hand(tmp_path):
-    async with mosquitto(tmp_path / "broker", **BROKER) as broker:
+    with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, everything={})
         config["sources"]["local"]["reconnect"] = {"first_delay": "100ms", "max_delay": "1s"}
         async with router(tmp_path, config) as process:
@@ -85,7 +85,8 @@ async def test_a_broker_restart_under_load_loses_nothing_and_needs_no_hand(tmp_p
             async with load(Plan(port=broker.port, rate=3000)) as publisher:
                 for _ in range(3):
                     await publisher.at_least(publisher.acknowledged + 3000)
-                    await broker.restart()
+                    await asyncio.to_thread(broker.stop)
+                    await asyncio.to_thread(broker.start)
                 await publisher.at_least(publisher.acknowledged + 3000)
                 report = await publisher.stop()
             assert report.connections >= 4
@@ -97,7 +98,7 @@ async def test_a_broker_restart_under_load_loses_nothing_and_needs_no_hand(tmp_p
 
 @pytest.mark.timeout(120)
 async def test_a_stop_drains_and_what_is_left_is_delivered_by_the_next_run(tmp_path):
-    async with mosquitto(tmp_path / "broker", **BROKER) as broker:
+    with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, slow={"rate": {"messages": 500}, "batch": {"max_messages": 100}})
         config["shutdown"] = {"grace": "200ms"}
         async with router(tmp_path, config) as process:
@@ -116,15 +117,15 @@ async def test_a_stop_drains_and_what_is_left_is_delivered_by_the_next_run(tmp_p
 
 
 async def test_the_router_starts_with_the_broker_down_and_begins_when_it_answers(tmp_path):
-    async with mosquitto(tmp_path / "broker", **BROKER) as broker:
+    with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, everything={})
         config["sources"]["local"]["reconnect"] = {"first_delay": "50ms", "max_delay": "200ms"}
-        await broker.stop()
+        broker.stop()
         async with router(tmp_path, config) as process:
             await process.start(connected=False)
             status = await process.until(lambda status: status["sources"]["local"]["reason"] not in ("", "starting"))
             assert not status["sources"]["local"]["connected"]
-            await broker.start()
+            broker.start()
             await process.until(lambda status: status["sources"]["local"]["connected"])
             async with load(Plan(port=broker.port, messages=100, topics=topics(5))) as publisher:
                 await publisher.finish()
@@ -144,19 +145,20 @@ async def test_a_hanging_sink_changes_nothing_for_the_others_and_catches_up(tmp_
         taken += body.count(b"\n")
         return web.Response()
 
-    async with mosquitto(tmp_path / "broker", **BROKER) as broker, http_server(take) as url:
-        config = configuration(broker, tmp_path, everything={})
-        config["sinks"]["hung"] = {"type": "http", "url": url, "timeout": "2s", "retry": {"max_delay": "200ms"}}
-        async with router(tmp_path, config) as process:
-            await process.start()
-            async with load(Plan(port=broker.port, messages=30_000)) as publisher:
-                report = await publisher.finish()
-            status = await process.until(lambda status: status["sinks"]["everything"]["delivered"] == 30_000)
-            assert status["sinks"]["hung"]["delivered"] == 0
-            assert status["sinks"]["hung"]["pending"] == 30_000
-            answering.set()
-            await process.until(lambda status: status["sinks"]["hung"]["delivered"] == 30_000)
-            assert await process.stop() == 0
+    with running(tmp_path / "broker", *BROKER) as broker:
+        async with http_server(take) as url:
+            config = configuration(broker, tmp_path, everything={})
+            config["sinks"]["hung"] = {"type": "http", "url": url, "timeout": "2s", "retry": {"max_delay": "200ms"}}
+            async with router(tmp_path, config) as process:
+                await process.start()
+                async with load(Plan(port=broker.port, messages=30_000)) as publisher:
+                    report = await publisher.finish()
+                status = await process.until(lambda status: status["sinks"]["everything"]["delivered"] == 30_000)
+                assert status["sinks"]["hung"]["delivered"] == 0
+                assert status["sinks"]["hung"]["pending"] == 30_000
+                answering.set()
+                await process.until(lambda status: status["sinks"]["hung"]["delivered"] == 30_000)
+                assert await process.stop() == 0
     assert arrivals(tmp_path / "everything").missing_from(report.acknowledged_numbers()) == {}
     assert taken >= 30_000
 

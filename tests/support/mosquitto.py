@@ -80,7 +80,7 @@ class Mosquitto:
             "persistence true",
             f"persistence_location {self.folder}/",
             "log_dest stderr",
-            "log_type all",
+            *([] if any(line.startswith("log_type ") for line in self.settings) else ["log_type all"]),
             *([] if any(line.startswith("user ") for line in self.settings) else [f"user {_user()}"]),
             *self.settings,
         ]
