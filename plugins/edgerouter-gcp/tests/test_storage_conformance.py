@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -42,9 +42,14 @@ class TestStorageWithResumableUploads(TestStorage):
 class Emulator(SinkServer):
     """gcp-storage-emulator, in a thread of its own; read back by its own HTTP interface."""
 
+    _server: ClassVar[Any] = None
+    """Shared by all tests, because stopping it takes half a second."""
+
     def __init__(self) -> None:
-        self._server = create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)
-        self._server.start()
+        if Emulator._server is None:
+            Emulator._server = create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)
+            self._server.start()
+        self._server.wipe(keep_buckets=True)
         host, port = self._server._api._httpd.server_address
         self.url = f"http://{host}:{port}"
 
@@ -60,9 +65,19 @@ class Emulator(SinkServer):
         return received
 
     async def stop(self) -> None:
-        if self._server is not None:
-            server, self._server = self._server, None
-            await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(self.shut_down)
+
+    @classmethod
+    def shut_down(cls) -> None:
+        server, cls._server = cls._server, None
+        if server is not None:
+            server.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _emulator_ends() -> Iterator[None]:
+    yield
+    Emulator.shut_down()
 
 
 _NO_FAULTS = "this emulator always works"
@@ -80,10 +95,8 @@ class TestStorageOnAnotherEmulator(SinkConformance):
     }
 
     @pytest.fixture
-    async def server(self) -> AsyncIterator[Emulator]:
-        emulator = Emulator()
-        yield emulator
-        await emulator.stop()
+    async def server(self) -> Emulator:
+        return Emulator()
 
     @pytest.fixture
     def config(self, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:

@@ -21,6 +21,10 @@ MACHINE = "machine@plant.iam.gserviceaccount.com"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _SKEW = 300
+_TIMEFRAME = (
+    "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
+    "Check your iat and exp values in the JWT claim."
+)
 
 
 def new_key() -> rsa.RSAPrivateKey:
@@ -52,6 +56,8 @@ class Identity:
         self.refresh_token = "refresh-1"
         self.subject_token = "subject-1"
         self.is_a_machine = True
+        self.seconds_ahead = 0.0
+        """How far Google's clock is ahead of the device's."""
         self.url = ""
         self._tokens: dict[str, tuple[str, float]] = {}
 
@@ -94,6 +100,7 @@ class Identity:
         app = web.Application()
         app.router.add_post("/token", self._token)
         app.router.add_post("/v1/token", self._exchange)
+        app.router.add_get("/subject", self._subject)
         app.router.add_post("/v1/projects/-/serviceAccounts/{account}:generateAccessToken", self._impersonate)
         app.router.add_get("/computeMetadata/v1/instance/service-accounts/default/token", self._metadata_token)
         app.router.add_get("/computeMetadata/v1/project/project-id", self._metadata_project)
@@ -143,14 +150,10 @@ class Identity:
         except jwt.InvalidSignatureError:
             return _oauth_error("invalid_grant", "Invalid JWT Signature.")
         except jwt.PyJWTError:
-            return _oauth_error(
-                "invalid_grant",
-                "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
-                "Check your iat and exp values in the JWT claim.",
-            )
-        now = time.time()
+            return _oauth_error("invalid_grant", _TIMEFRAME)
+        now = time.time() + self.seconds_ahead
         if claims["exp"] - claims["iat"] > 3600 or abs(claims["iat"] - now) > _SKEW:
-            return _oauth_error("invalid_grant", "Invalid JWT: Token must be a short-lived token (60 minutes)")
+            return _oauth_error("invalid_grant", _TIMEFRAME)
         if not claims.get("scope"):
             return _oauth_error("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
         self.scopes.append(claims["scope"])
@@ -161,6 +164,9 @@ class Identity:
         if form.get("grant_type") != _EXCHANGE or form.get("subject_token") != self.subject_token:
             return _oauth_error("invalid_grant", "The given subject token is not valid.")
         return web.json_response(self.issue("principal://pool/device"))
+
+    async def _subject(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self.subject_token)
 
     async def _impersonate(self, request: web.Request) -> web.Response:
         target = request.match_info["account"]

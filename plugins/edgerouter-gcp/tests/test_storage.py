@@ -1,0 +1,204 @@
+"""What is special to `gcp-storage`: one object a batch however often it is tried, and what an object says about itself."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from edgerouter import Message, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.testing import make_context, make_message, make_messages
+from edgerouter_gcp.storage import StorageConfig, StorageSink
+from support.google.identity import Identity
+from support.google.service import GoogleError
+from support.google.storage import GET, StorageServer, StoredObject
+
+BUCKET = "plant-archive"
+KMS = "projects/p/locations/europe-west3/keyRings/r/cryptoKeys/k"
+KEY = "{topic}/{id}.jsonl.gz"
+
+
+def configured(server: StorageServer, account: Mapping[str, Any], **more: Any) -> StorageConfig:
+    return StorageConfig.model_validate({"bucket": BUCKET, "endpoint": server.url, "key": KEY, **account, **more})
+
+
+async def stored(server: StorageServer, config: StorageConfig, batch: list[Message]) -> StoredObject:
+    async with StorageSink.open(config, make_context("archive")) as sink:
+        assert list(await sink.write(batch)) == []
+    (item,) = server.buckets[BUCKET].objects.values()
+    return item
+
+
+async def test_a_batch_is_one_object_of_json_lines(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    item = await stored(storage, configured(storage, account), make_messages([b"1", b"text", b"\xff"]))
+    lines = [json.loads(line) for line in gzip.decompress(item.data).splitlines()]
+    assert [line["payload"] for line in lines] == [1, "text", {"base64": "/w=="}]
+    assert [line["id"] for line in lines] == ["5p00l-1", "5p00l-2", "5p00l-3"]
+    assert item.name == "plant/line-1/temperature/5p00l-1-3.jsonl.gz"
+    assert item.upload_type == "multipart"
+    assert item.resource == {"contentType": "application/gzip", "metadata": {"edgerouter": "archive 5p00l-1 3 3"}}
+
+
+async def test_an_object_says_what_the_configuration_says(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    config = configured(
+        storage,
+        account,
+        storage_class="NEARLINE",
+        metadata={"site": "plant-7"},
+        kms_key=KMS,
+        custom_time=True,
+        content_type="application/x-plant",
+        decompress_on_download=True,
+    )
+    item = await stored(storage, config, make_messages([b"1", b"2"]))
+    assert item.resource == {
+        "contentType": "application/x-plant",
+        "contentEncoding": "gzip",
+        "storageClass": "NEARLINE",
+        "kmsKeyName": KMS,
+        "customTime": "2026-11-20T10:00:00.124456Z",
+        "metadata": {"site": "plant-7", "edgerouter": "archive 5p00l-1 2 2"},
+    }
+
+
+async def test_compression_may_be_said_instead_of_inferred(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    item = await stored(storage, configured(storage, account, key="{id}.jsonl", compression="zstd"), make_messages([b"1"]))
+    assert item.resource["contentType"] == "application/zstd"
+    assert item.unpacked().startswith(b'{"id":"5p00l-1"')
+
+
+async def test_large_objects_go_in_a_resumable_session(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    config = configured(storage, account, key="{id}.bin", framing="payload", resumable_above="1MiB", custom_time=True)
+    item = await stored(storage, config, [make_message(bytes(3 * 1024 * 1024))])
+    assert item.upload_type == "resumable"
+    assert len(item.data) == 3 * 1024 * 1024
+    assert item.resource["metadata"] == {"edgerouter": "archive 5p00l-1 1 1"}
+    assert item.resource["contentType"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("resumable_above", [0, "8MiB"])
+@pytest.mark.parametrize("may_look", [True, False])
+async def test_a_retry_after_a_lost_answer_leaves_one_object_written_once(
+    storage: StorageServer, identity: Identity, account: Mapping[str, Any], resumable_above: Any, may_look: bool
+) -> None:
+    if may_look:
+        identity.grant(BUCKET, GET)
+    batch = make_messages([b"1", b"2"])
+    async with StorageSink.open(configured(storage, account, resumable_above=resumable_above), make_context()) as sink:
+        await storage.lose_next_response()
+        with pytest.raises(SinkUnavailable):
+            await sink.write(batch)
+        assert list(await sink.write(batch)) == []
+        assert list(await sink.write(batch)) == []
+    assert storage.buckets[BUCKET].writes == ["plant/line-1/temperature/5p00l-1-2.jsonl.gz"]
+
+
+async def test_each_fault_leaves_one_object_and_every_message(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    batch = make_messages([b"1", b"2"])
+    faults: list[Any] = [storage.cut_next, storage.lose_next_response]
+    answers = [GoogleError(503, "try again"), GoogleError(429, "slow"), GoogleError(500, "oops"), GoogleError(408, "late")]
+    async with StorageSink.open(configured(storage, account), make_context()) as sink:
+        for answer in answers:
+            storage.script = [answer]
+            with pytest.raises(SinkUnavailable):
+                await sink.write(batch)
+        for fault in faults:
+            await fault()
+            with pytest.raises(SinkUnavailable):
+                await sink.write(batch)
+        assert list(await sink.write(batch)) == []
+    (item,) = storage.buckets[BUCKET].objects.values()
+    assert len(storage.buckets[BUCKET].writes) == 1
+    assert [json.loads(line)["payload"] for line in item.unpacked().splitlines()] == [1, 2]
+
+
+async def test_the_same_batch_gives_the_same_bytes(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    batch = make_messages([b"x" * 50_000] * 3)
+    first = await stored(storage, configured(storage, account), batch)
+    storage.buckets[BUCKET].objects.clear()
+    assert (await stored(storage, configured(storage, account), batch)).data == first.data
+
+
+async def test_an_object_of_somebody_else_under_our_name_is_not_taken_for_ours(
+    storage: StorageServer, identity: Identity, account: Mapping[str, Any]
+) -> None:
+    identity.grant(BUCKET, GET)
+    batch = make_messages([b"1"])
+    async with StorageSink.open(configured(storage, account), make_context("one")) as sink:
+        await sink.write(batch)
+    async with StorageSink.open(configured(storage, account, framing="raw-lines"), make_context("two")) as sink:
+        with pytest.raises(SinkUnauthorized, match=r"holds something else; put \{sink\} into `key`"):
+            await sink.write(batch)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (GoogleError(429, "slow", details=[{"retryDelay": "7s"}]), SinkThrottled),
+        (GoogleError(403, "too fast", code="userRateLimitExceeded"), SinkThrottled),
+        (GoogleError(503, "try again"), SinkUnavailable),
+        (GoogleError(410, "the session is gone"), SinkUnavailable),
+        (GoogleError(401, "who?"), SinkUnavailable),
+        (GoogleError(403, "may not"), SinkUnauthorized),
+        (GoogleError(404, "no bucket"), SinkUnauthorized),
+        (GoogleError(400, "Cloud KMS key is in another location"), SinkUnauthorized),
+        (GoogleError(400, "bad name"), MessageRejected),
+        (GoogleError(413, "too large"), MessageRejected),
+    ],
+    ids=lambda value: f"{value.status}-{value.code}" if isinstance(value, GoogleError) else value.__name__,
+)
+async def test_each_of_googles_errors_says_what_happens_next(
+    storage: StorageServer, account: Mapping[str, Any], answer: GoogleError, expected: type[Exception]
+) -> None:
+    async with StorageSink.open(configured(storage, account), make_context()) as sink:
+        storage.script = [answer]
+        with pytest.raises(expected) as caught:
+            await sink.write(make_messages([b"1"]))
+        assert type(caught.value) is expected
+        if answer.details:
+            assert getattr(caught.value, "retry_after", None) == 7
+
+
+async def test_a_kms_key_that_cannot_be_used_keeps_the_data(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    storage.disabled_kms_keys.add(KMS)
+    async with StorageSink.open(configured(storage, account, kms_key=KMS), make_context()) as sink:
+        with pytest.raises(SinkUnauthorized, match="KMS"):
+            await sink.write(make_messages([b"1"]))
+
+
+async def test_a_resumable_upload_that_fails_is_one_attempt(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    """gcloud-aio would try five times, with pauses of 1, 2, 4 and 8 seconds."""
+    async with StorageSink.open(configured(storage, account, resumable_above=0), make_context()) as sink:
+        await storage.fail()
+        async with asyncio.timeout(10):
+            with pytest.raises(SinkUnavailable):
+                await sink.write(make_messages([b"1"]))
+    assert await storage.requests() == 1
+
+
+async def test_messages_of_different_folders_go_to_different_objects(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    async with StorageSink.open(configured(storage, account, key="{topic[1]}/{id}"), make_context()) as sink:
+        parts = [sink.partition_of(make_message(topic=f"plant/{line}/t")) for line in ("a", "a", "b")]
+        assert parts[0] == parts[1] != parts[2]
+        assert sink.stable_batches
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"key": "{topic}.jsonl"}, "same key"),
+        ({"key": "{id}.jsonl", "decompress_on_download": True}, "needs gzip"),
+        ({"metadata": {"edgerouter": "x"}}, "taken"),
+        ({"metadata": {"a": "x" * 5000}}, "more than"),
+        ({"kms_key": "my-key"}, "kms_key"),
+        ({"storage_class": "FAST"}, "storage_class"),
+    ],
+)
+def test_mistakes_are_found_when_the_configuration_is_read(fields: Mapping[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        StorageConfig.model_validate({"bucket": BUCKET, **fields})
