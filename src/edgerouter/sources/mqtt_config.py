@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from edgerouter.mqtt_address import BrokerAddress, parse_address, split_credentials
 from edgerouter.source import SourceConfig
-from edgerouter.sources.mqtt_address import BrokerAddress, parse_address, split_credentials
-from edgerouter.sources.mqtt_tls import ReadableFile, TlsConfig
+from edgerouter.tls import ReadableFile, TlsConfig
 from edgerouter.topics import TopicFilter, split_share
 from edgerouter.units import ByteSize, Duration, parse_duration
 

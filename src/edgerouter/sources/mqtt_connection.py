@@ -20,7 +20,7 @@ from edgerouter.sources.mqtt_intake import PUBCOMP, Batch, Intake
 from edgerouter.sources.mqtt_paho import ReachedClient
 from edgerouter.sources.mqtt_redelivery import Redelivery
 from edgerouter.sources.mqtt_stream import PublishStream
-from edgerouter.sources.mqtt_tls import TlsConfig, make_context
+from edgerouter.tls import TlsConfig, make_context
 
 Protocol = Literal["5", "3.1.1"]
 

@@ -1,4 +1,4 @@
-"""TLS of the MQTT source: its configuration, and a context made from the files as they are now."""
+"""TLS of a client: its configuration, and a context made from the files as they are now."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ ReadableFile = Annotated[Path, AfterValidator(_readable)]
 
 
 class TlsConfig(BaseModel):
-    """How to trust the broker, and how to prove who we are. The files are read again at every connect."""
+    """How to trust the other side, and how to prove who we are. The files are read again at every connect."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     ca: ReadableFile | None = None
-    """PEM file of the authorities that may sign the broker's certificate; the system's by default."""
+    """PEM file of the authorities that may sign the other side's certificate; the system's by default."""
     cert: ReadableFile | None = None
     """PEM file of the client's certificate, with its chain, for mutual TLS."""
     key: ReadableFile | None = None
@@ -42,7 +42,7 @@ class TlsConfig(BaseModel):
     key_password: SecretStr | None = None
     """Password of the private key."""
     server_name: str | None = None
-    """Name that the broker's certificate has to hold, where it is not the host of the URL."""
+    """Name that the certificate of the other side has to hold, where it is not the host of the URL."""
     insecure: bool = False
     """Accept any certificate. Anybody on the way can then read and change everything."""
     alpn: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Where a broker is: the URL of a source's configuration, taken apart."""
+"""Where a broker is: a URL, taken apart."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def parse_address(url: str) -> BrokerAddress:
         raise ValueError(f"not a host and port: {authority!r}; write for example localhost:1883 or [::1]:1883")
     port = _port(match[2], default_port)
     if transport == "tcp" and path:
-        raise ValueError("only ws:// and wss:// URLs have a path; topics stand in `topics`")
+        raise ValueError("only ws:// and wss:// URLs have a path; topics stand elsewhere")
     return BrokerAddress(
         transport=transport,
         tls=tls,
