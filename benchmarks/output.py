@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 SENT_AT = re.compile(rb'"t": *(\d+)')
@@ -65,15 +66,26 @@ class Output:
         Raises:
             TimeoutError: nothing new for so long.
         """
+        return await self._ages(lambda ages: self.lines >= lines, timeout)  # noqa: ARG005  (lines without a time count too)
+
+    async def first_ages(self, count: int, timeout: float) -> list[float]:  # noqa: ASYNC109  (the caller's bound of a measurement)
+        """Wait for so many messages that carry the load generator's time, among others; return their ages in seconds.
+
+        Raises:
+            TimeoutError: nothing new for so long.
+        """
+        return await self._ages(lambda ages: len(ages) >= count, timeout)
+
+    async def _ages(self, enough: Callable[[list[float]], bool], timeout: float) -> list[float]:  # noqa: ASYNC109  (as above)
         ages: list[float] = []
         give_up = time.perf_counter() + timeout
-        while self.lines < lines:
+        while not enough(ages):
             data = self._read()
             now = time.time_ns()
             if data:
                 ages.extend((now - int(sent)) / 1e9 for sent in SENT_AT.findall(data))
                 give_up = time.perf_counter() + timeout
             elif time.perf_counter() > give_up:
-                raise TimeoutError(f"{self.lines} of {lines} messages arrived, and none for {timeout:g} s")
+                raise TimeoutError(f"{self.lines} messages arrived, and none for {timeout:g} s")
             await asyncio.sleep(0.001)
         return ages
