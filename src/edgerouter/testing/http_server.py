@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -72,7 +72,7 @@ class HttpSinkServer(SinkServer):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """Listen on a free port of 127.0.0.1 until the context is left."""
-        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
+        self._runner = web.ServerRunner(web.Server(self._handle, request_factory=_unbounded), shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -160,3 +160,8 @@ class HttpSinkServer(SinkServer):
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
+
+
+def _unbounded(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    """A request of any size: the service's own limits are for `answer` to check."""
+    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=0)

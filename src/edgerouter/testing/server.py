@@ -58,7 +58,7 @@ class SinkServer:
         raise NotImplementedError
 
     async def fail_once(self, marker: bytes) -> None:
-        """Do not take a message whose payload contains `marker` when it comes for the first time; take the others of its request."""
+        """Do not take a message whose payload contains `marker` when it first comes; take the others of its request."""
         raise NotImplementedError
 
     async def stall(self) -> None:

@@ -1,0 +1,243 @@
+"""What every error of AWS and of its SDK means for the router: the one table of this distribution.
+
+Sources: the service models in botocore, "Common error types" of the SQS API reference, "Error responses" of the S3 API reference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+from botocore import exceptions as botocore_errors
+from botocore.parsers import ResponseParserError
+
+from edgerouter import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is being asked of AWS, for errors that tell the operator what to do."""
+
+    what: str
+    """Such as `queue plant-alerts in eu-west-1`."""
+    needs: str
+    """What a policy must allow, such as `sqs:SendMessage on arn:aws:sqs:eu-west-1:123456789012:plant-alerts`."""
+
+
+class UnexpectedAnswer(Exception):
+    """An answer that is not in the table: the router tries a bounded number of times, then finds the message that causes it."""
+
+
+THROTTLED = frozenset(
+    {
+        "BandwidthLimitExceeded", "KmsThrottled", "LimitExceededException", "OverLimit", "PriorRequestNotComplete",
+        "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown", "ThrottledException", "Throttling",
+        "ThrottlingException", "TooManyRequests", "TooManyRequestsException",
+    }
+)  # fmt: skip
+
+BAD_KEY = {
+    "InvalidAccessKeyId": "the access key id is not known to AWS",
+    "InvalidClientTokenId": "the access key id is not known to AWS",
+    "UnrecognizedClientException": "the access key id or the session token is not known to AWS",
+    "SignatureDoesNotMatch": "the secret access key does not belong to the access key id, or the device's clock is wrong",
+    "InvalidSignatureException": "the secret access key does not belong to the access key id, or the device's clock is wrong",
+    "IncompleteSignature": "the credentials cannot be used to sign a request",
+    "ExpiredToken": "the session token has expired",
+    "ExpiredTokenException": "the session token has expired",
+    "TokenRefreshRequired": "the session token must be refreshed",
+    "InvalidToken": "the session token is not valid",
+    "InvalidIdentityToken": "the web identity token is not valid",
+    "MissingAuthenticationToken": "the request was not signed: no credentials were found",
+    "MissingAuthenticationTokenException": "the request was not signed: no credentials were found",
+    "RequestTimeTooSkewed": "the device's clock is wrong",
+    "RequestExpired": "the device's clock is wrong",
+    "InvalidSecurity": "the request was not made over HTTPS, or not signed",
+}
+"""Credentials; AWS's own text is not repeated, because that of a wrong signature holds parts of the request."""
+
+NOT_ALLOWED = frozenset(
+    {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError", "Forbidden", "KmsAccessDenied", "UnauthorizedOperation"}
+)
+
+NOT_THERE = {
+    "NonExistentQueue": "the queue does not exist; check its name, region and account",
+    "QueueDoesNotExist": "the queue does not exist; check its name, region and account",
+    "QueueDeletedRecently": "the queue was deleted less than a minute ago",
+    "InvalidAddress": "the queue's URL is not valid in this region",
+    "NoSuchBucket": "the bucket does not exist; check its name",
+    "InvalidBucketName": "the bucket's name is not valid",
+    "404": "the bucket does not exist; check its name",
+    "ResourceNotFoundException": "the secret does not exist; check its name and region",
+    "NoSuchUpload": "the upload does not exist any more",
+}
+
+SET_UP = frozenset(
+    {
+        "AccountProblem", "AllAccessDisabled", "DecryptionFailure", "EncryptionFailure", "InvalidEncryptionAlgorithmError",
+        "InvalidObjectState", "InvalidParameterException", "InvalidPayer", "InvalidRequestException", "InvalidStorageClass",
+        "InvalidTag", "KMS.DisabledException", "KMS.InvalidKeyUsageException", "KMS.KMSInvalidStateException",
+        "KMS.NotFoundException", "KmsDisabled", "KmsInvalidKeyUsage", "KmsInvalidState", "KmsNotFound", "KmsOptInRequired",
+        "MethodNotAllowed", "NotImplemented", "NotSignedUp", "OptInRequired", "UnsupportedArgument",
+    }
+)  # fmt: skip
+"""Something is set up wrongly, here or in AWS, and AWS's own text says what."""
+
+WRONG_REGION = frozenset(
+    {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301", "TemporaryRedirect"}
+)
+
+REJECTED = frozenset(
+    {
+        "BatchEntryIdsNotDistinct", "BatchRequestTooLong", "EmptyBatchRequest", "EntityTooLarge", "InvalidArgument",
+        "InvalidAttributeValue", "InvalidBatchEntryId", "InvalidMessageContents", "InvalidParameterValue", "InvalidURI",
+        "KeyTooLong", "KeyTooLongError", "MessageTooLong", "MetadataTooLarge", "MissingParameter", "TooManyEntriesInBatchRequest",
+        "UnsupportedOperation", "ValidationError",
+    }
+)  # fmt: skip
+"""A message of the request can never be taken; the router finds it by halving."""
+
+RETRY = frozenset(
+    {"BadDigest", "ConditionalRequestConflict", "IncompleteBody", "OperationAborted", "RequestTimeout", "XAmzContentSHA256Mismatch"}
+)
+"""Answered with a 4xx, and nevertheless gone when tried again."""
+
+_PREFIXES = ("AWS.SimpleQueueService.",)
+_SKEW_WORTH_TELLING = 300  # AWS takes signatures that are up to five minutes off
+
+_CREDENTIALS = (
+    botocore_errors.NoCredentialsError,
+    botocore_errors.PartialCredentialsError,
+    botocore_errors.CredentialRetrievalError,
+    botocore_errors.NoAuthTokenError,
+    botocore_errors.TokenRetrievalError,
+    botocore_errors.UnknownCredentialError,
+    botocore_errors.SSOError,
+    botocore_errors.InvalidConfigError,
+    botocore_errors.RefreshWithMFAUnsupportedError,
+)
+_SETTINGS = (
+    botocore_errors.NoRegionError,
+    botocore_errors.InvalidRegionError,
+    botocore_errors.ProfileNotFound,
+    botocore_errors.ConfigNotFound,
+    botocore_errors.ConfigParseError,
+    botocore_errors.SSLError,
+    botocore_errors.InvalidProxiesConfigError,
+    botocore_errors.ParamValidationError,
+    botocore_errors.BaseEndpointResolverError,
+    botocore_errors.EndpointProviderError,
+)
+_MAYBE_TAKEN = (botocore_errors.ReadTimeoutError, botocore_errors.ConnectionClosedError, botocore_errors.ResponseStreamingError)
+
+
+@contextmanager
+def translated(call: Call) -> Iterator[None]:
+    """Raise what happens inside as an error of edgerouter, without the SDK's own, whose text may hold parts of the request."""
+    try:
+        yield
+    except (botocore_errors.ClientError, botocore_errors.BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError) as error:
+        raise translate(error, call) from None
+
+
+def translate(error: Exception, call: Call) -> SinkUnavailable | MessageRejected | UnexpectedAnswer:
+    """The error of edgerouter that stands for one of the SDK, with what the operator can do about it."""
+    if isinstance(error, botocore_errors.ClientError):
+        return _of_answer(error.response, call)
+    if isinstance(error, _CREDENTIALS):
+        return SinkUnauthorized(f"{call.what}: no usable credentials: {error}")
+    if isinstance(error, _SETTINGS):
+        return SinkUnauthorized(f"{call.what}: {error}")
+    if isinstance(error, _MAYBE_TAKEN):
+        return SinkUnavailable(f"{call.what}: no answer, it may have been taken: {error}")
+    if isinstance(error, ResponseParserError):
+        return SinkUnavailable(f"{call.what}: the answer is not one of AWS; is there a captive portal or a proxy in between?")
+    return SinkUnavailable(f"{call.what}: {error or type(error).__name__}")
+
+
+def of_code(code: str, text: str, call: Call, *, sender_fault: bool) -> SinkUnavailable | MessageRejected:
+    """The error for one entry of a batch that SQS did not take.
+
+    `SenderFault` says whether the entry itself is to blame; a code of the table that is about credentials, set-up or load
+    counts more, because the message is good then.
+    """
+    known = _of_code(_plain(code), text, call, retry_after=None, clock="")
+    if isinstance(known, SinkUnavailable):
+        return known
+    if sender_fault:
+        return MessageRejected(f"{call.what}: {code}: {text}")
+    return SinkUnavailable(f"{call.what}: {code}: {text}")
+
+
+def _of_answer(answer: Mapping[str, Any], call: Call) -> SinkUnavailable | MessageRejected | UnexpectedAnswer:
+    details = answer.get("Error", {})
+    metadata = answer.get("ResponseMetadata", {})
+    headers: Mapping[str, str] = metadata.get("HTTPHeaders") or {}
+    status = metadata.get("HTTPStatusCode", 0)
+    code, text = _plain(str(details.get("Code", ""))), str(details.get("Message", ""))
+    retry_after = _retry_after(headers)
+    if code in WRONG_REGION:
+        region = headers.get("x-amz-bucket-region") or details.get("Region")
+        return SinkUnauthorized(f"{call.what}: it is in another region" + (f"; set region: {region}" if region else f": {text}"))
+    if known := _of_code(code, text, call, retry_after, _clock(headers)):
+        return known
+    told = f"{call.what}: {code or 'no code'} ({status}): {text}"
+    if status == 429:
+        return SinkThrottled(told, retry_after=retry_after)
+    if status >= 500 or status in (0, 200, 408):
+        return SinkUnavailable(told, retry_after=retry_after)
+    if status in (401, 403, 404, 407) or 300 <= status < 400:
+        return SinkUnauthorized(f"{told}; needed is {call.needs}")
+    return UnexpectedAnswer(told)
+
+
+def _of_code(code: str, text: str, call: Call, retry_after: float | None, clock: str) -> SinkUnavailable | MessageRejected | None:
+    if code in THROTTLED:
+        return SinkThrottled(f"{call.what}: {code}: {text}", retry_after=retry_after)
+    if code in BAD_KEY:
+        return SinkUnauthorized(f"{call.what}: {BAD_KEY[code]} ({code}){clock}")
+    if code in NOT_ALLOWED:
+        return SinkUnauthorized(f"{call.what}: permission is missing; grant {call.needs}" + (f" ({text})" if text else ""))
+    if code in NOT_THERE:
+        return SinkUnauthorized(f"{call.what}: {NOT_THERE[code]} ({code})")
+    if code in SET_UP:
+        return SinkUnauthorized(f"{call.what}: {code}: {text}")
+    if code in RETRY:
+        return SinkUnavailable(f"{call.what}: {code}: {text}", retry_after=retry_after)
+    if code in REJECTED:
+        return MessageRejected(f"{call.what}: {code}: {text}")
+    return None
+
+
+def _plain(code: str) -> str:
+    for prefix in _PREFIXES:
+        code = code.removeprefix(prefix)
+    return code
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _clock(headers: Mapping[str, str]) -> str:
+    """How wrong the device's clock is, when that is what made a signature invalid."""
+    try:
+        skew = time.time() - parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except ValueError:
+        return ""
+    if abs(skew) < _SKEW_WORTH_TELLING:
+        return ""
+    return f"; the device's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} that of AWS"

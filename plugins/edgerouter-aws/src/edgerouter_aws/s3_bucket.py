@@ -1,0 +1,136 @@
+"""One S3 bucket as the sinks see it: store an object whole, in one request or in parts, and find out whether that is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from edgerouter import SinkUnavailable
+from edgerouter_aws.errors import Call, translated
+from edgerouter_aws.session import AwsSettings, open_client
+
+MOST_PUT_BYTES = 5 * 1024**3
+"""Largest object of one PutObject (S3 user guide, "Uploading objects")."""
+MOST_OBJECT_BYTES = 5 * 1024**4
+_MOST_PARTS = 10_000
+_ABORT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket that was reached."""
+
+    client: Any
+    name: str
+    call: Call
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What every object is stored with: encryption, storage class, tags ..."""
+    create_only: bool = False
+    """Store an object only where there is none; one that is there already counts as stored."""
+    multipart_bytes: int = 64 * 1024**2
+    """Objects over this size are stored in parts of this size."""
+
+    async def put(self, key: str, body: bytes, more: Mapping[str, Any]) -> None:
+        """Store one object; storing the same one again changes nothing.
+
+        Raises:
+            SinkUnavailable, MessageRejected: it is not known to be stored.
+        """
+        parameters = {"Bucket": self.name, "Key": key, **self.parameters, **more}
+        with translated(self.call):
+            try:
+                if len(body) > self.multipart_bytes:
+                    answer = await self._put_in_parts(parameters, body)
+                else:
+                    answer = await self.client.put_object(Body=body, **self._condition, **parameters)
+            except ClientError as error:
+                if self.create_only and error.response.get("Error", {}).get("Code") == "PreconditionFailed":
+                    return
+                raise
+        if not answer.get("ETag"):
+            raise SinkUnavailable(
+                f"{self.call.what}: the answer is not one of S3; is there a captive portal or a proxy in between?"
+            )
+
+    async def probe(self, prefix: str) -> None:
+        """Find out whether objects may be stored, by beginning a multipart upload and giving it up: nothing appears in the bucket.
+
+        Raises:
+            SinkUnavailable: with what is missing.
+        """
+        place = {"Bucket": self.name, "Key": f"{prefix}.edgerouter-check"}
+        with translated(self.call):
+            upload = await self.client.create_multipart_upload(**place, **self.parameters)
+        await self._abort(place, upload.get("UploadId", ""))
+
+    @property
+    def _condition(self) -> dict[str, str]:
+        return {"IfNoneMatch": "*"} if self.create_only else {}
+
+    async def _put_in_parts(self, parameters: dict[str, Any], body: bytes) -> Any:
+        place = {"Bucket": parameters["Bucket"], "Key": parameters["Key"]}
+        owner = {name: parameters[name] for name in ("ExpectedBucketOwner",) if name in parameters}
+        size = max(self.multipart_bytes, -(-len(body) // _MOST_PARTS))
+        upload = (await self.client.create_multipart_upload(**parameters)).get("UploadId", "")
+        try:
+            parts = []
+            for number, start in enumerate(range(0, len(body), size), 1):
+                part = body[start : start + size]
+                answer = await self.client.upload_part(Body=part, PartNumber=number, UploadId=upload, **place, **owner)
+                parts.append(
+                    {"PartNumber": number, **{name: answer[name] for name in answer if name == "ETag" or _is_checksum(name)}}
+                )
+            return await self.client.complete_multipart_upload(
+                UploadId=upload, MultipartUpload={"Parts": parts}, **self._condition, **place, **owner
+            )
+        except BaseException:
+            await self._abort(place, upload)
+            raise
+
+    async def _abort(self, place: Mapping[str, str], upload: str) -> None:
+        """Give up an upload; where that is not allowed or fails, a lifecycle rule of the bucket removes it."""
+        try:
+            async with asyncio.timeout(_ABORT_SECONDS):
+                await self.client.abort_multipart_upload(UploadId=upload, **place)
+        except (ClientError, BotoCoreError, OSError):
+            return
+
+
+def _is_checksum(name: str) -> bool:
+    return name.startswith("Checksum") and name != "ChecksumType"
+
+
+def bucket_call(name: str, region: str | None) -> Call:
+    """What errors say about a bucket."""
+    return Call(
+        f"bucket {name}" + (f" in {region}" if region else ""),
+        f"s3:PutObject and s3:AbortMultipartUpload on arn:aws:s3:::{name}/* (and kms:GenerateDataKey on the key, with SSE-KMS)",
+    )
+
+
+@asynccontextmanager
+async def open_s3(
+    settings: AwsSettings, call: Call, *, region: str | None = None, addressing: str = "auto", checksums: bool | None = None
+) -> AsyncIterator[Any]:
+    """An S3 client that is told when the bucket is in another region, instead of going there."""
+    if checksums is None:
+        checksums = settings.endpoint_url is None
+    wanted = "when_supported" if checksums else "when_required"
+    options = {
+        "s3": {"addressing_style": addressing},
+        "request_checksum_calculation": wanted,
+        "response_checksum_validation": wanted,
+    }
+    async with open_client("s3", settings, call, region=region, options=options) as client:
+        client.meta.events.register_last("before-parameter-build.s3", _never_redirect)
+        yield client
+
+
+def _never_redirect(context: dict[str, Any], **_: Any) -> None:
+    """A redirect would be a second request at each write; say it was done, so that the SDK reports it instead."""
+    context.setdefault("s3_redirect", {})["redirected"] = True

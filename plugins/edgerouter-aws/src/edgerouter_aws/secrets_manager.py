@@ -1,0 +1,91 @@
+"""The secret store aws-secrets-manager: `${aws-secrets-manager:name}` and `${aws-secrets-manager:name#json-key}`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import msgspec
+from pydantic import Field
+
+from edgerouter import Duration, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
+from edgerouter_aws.errors import Call, translated
+from edgerouter_aws.session import AwsSettings, open_client
+
+
+class SecretsManagerConfig(AwsSettings, SecretStoreConfig):
+    """AWS Secrets Manager."""
+
+    version_stage: str = Field(default="AWSCURRENT", min_length=1)
+    """Which version of a secret to read."""
+    cache: Duration = Field(default=5.0, ge=0)
+    """How long a value counts as read just now, so that sinks that open together read a secret once. A sink that is refused opens
+    again after a longer time than that, and so gets the new value of a rotated secret."""
+
+
+class SecretsManagerStore(SecretStore[SecretsManagerConfig]):
+    """Reads secrets, each at most once in the time of `cache`."""
+
+    Config = SecretsManagerConfig
+
+    def __init__(self, client: Any, config: SecretsManagerConfig) -> None:
+        self._client = client
+        self._stage = config.version_stage
+        self._keep = config.cache
+        self._read: dict[str, tuple[float, Mapping[str, Any]]] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: SecretsManagerConfig) -> AsyncIterator[Self]:
+        """Make a client; AWS is asked when a secret is."""
+        async with open_client("secretsmanager", config, Call("Secrets Manager", "secretsmanager:GetSecretValue")) as client:
+            yield cls(client, config)
+
+    async def get(self, name: str) -> str:
+        """The value of a secret: its name or ARN; with `#key`, the value of that key of a JSON object.
+
+        Raises:
+            SinkUnavailable: Secrets Manager cannot be reached, does not let us in, or has no such secret or key.
+        """
+        secret, _, key = name.partition("#")
+        answer = await self._value(secret)
+        text = answer.get("SecretString")
+        if text is None:
+            try:
+                text = bytes(answer.get("SecretBinary") or b"").decode()
+            except UnicodeDecodeError:
+                raise SinkUnauthorized(f"secret {secret} is not text") from None
+        return _member(text, secret, key) if key else str(text)
+
+    async def _value(self, secret: str) -> Mapping[str, Any]:
+        now = time.monotonic()
+        known = self._read.get(secret)
+        if known is not None and now - known[0] < self._keep:
+            return known[1]
+        region = self._client.meta.region_name
+        call = Call(f"secret {secret} in {region}", f"secretsmanager:GetSecretValue on {_resource(secret, region)}")
+        with translated(call):
+            answer: Mapping[str, Any] = await self._client.get_secret_value(SecretId=secret, VersionStage=self._stage)
+        if "SecretString" not in answer and "SecretBinary" not in answer:
+            raise SinkUnavailable(f"{call.what}: the answer is not one of Secrets Manager; is there a captive portal in between?")
+        self._read[secret] = (now, answer)
+        return answer
+
+
+def _member(text: str, secret: str, key: str) -> str:
+    """One value of a JSON object; what is not text is given as JSON. No error shows the secret."""
+    try:
+        members = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        raise SinkUnauthorized(f"secret {secret} is not JSON, so it has no key {key!r}") from None
+    if not isinstance(members, dict) or key not in members:
+        raise SinkUnauthorized(f"secret {secret} has no key {key!r}")
+    value = members[key]
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _resource(secret: str, region: str | None) -> str:
+    """What a policy names; AWS appends six characters to a secret's name."""
+    return secret if secret.startswith("arn:") else f"arn:aws:secretsmanager:{region or '*'}:*:secret:{secret}-*"

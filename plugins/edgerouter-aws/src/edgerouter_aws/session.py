@@ -1,0 +1,199 @@
+"""How to reach AWS: credentials, region, endpoint, proxy, and clients whose own retries are off."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Self
+
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import (
+    AioAssumeRoleCredentialFetcher,
+    AioAssumeRoleWithWebIdentityCredentialFetcher,
+    AioDeferredRefreshableCredentials,
+)
+from aiobotocore.session import AioSession
+from botocore.exceptions import NoCredentialsError
+from botocore.loaders import create_loader
+from botocore.utils import FileWebIdentityTokenLoader
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from edgerouter import Duration
+from edgerouter_aws.errors import Call, translated
+
+_READ_TIMEOUT = 900
+"""Seconds without a byte of an answer; the router's own `timeout` ends a write long before."""
+_PIECES_OVER_BYTES = 256 * 1024
+_CONNECTIONS = 1000
+"""As many as the router allows writes at once."""
+
+
+class AwsSettings(BaseModel):
+    """Who we are for AWS and how to reach it.
+
+    With nothing set, the SDK's own chain finds credentials: environment, profile, web identity, SSO, container and instance roles.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    region: str | None = None
+    """Region, such as `eu-west-1`. By default that of the environment or the profile, or of the queue's URL or ARN."""
+    access_key_id: str | None = None
+    """Access key id of fixed credentials; with `secret_access_key`."""
+    secret_access_key: SecretStr | None = None
+    """Secret access key of fixed credentials."""
+    session_token: SecretStr | None = None
+    """Session token of temporary credentials; with both keys."""
+    profile: str | None = None
+    """Profile of the shared configuration files (`~/.aws/config`), which may also name a role, SSO, or a credential process."""
+    role_arn: str | None = None
+    """Assume this role with the credentials found; it is renewed before it expires."""
+    role_external_id: str | None = None
+    """External id that the role's trust policy asks for."""
+    role_session_name: str = Field(default="edgerouter", pattern=r"^[\w+=,.@-]{2,64}$")
+    """Session name of the assumed role, as CloudTrail shows it."""
+    role_duration: Duration = Field(default=3600.0, ge=900, le=43200)
+    """How long one session of the assumed role lasts."""
+    web_identity_token_file: Path | None = None
+    """File with a web identity token (OIDC) to assume `role_arn` with; read anew at each renewal."""
+    endpoint_url: str | None = None
+    """Address of the service instead of the region's own: a VPC endpoint, or a compatible service such as MinIO."""
+    sts_endpoint_url: str | None = None
+    """Address of STS, for `role_arn`, instead of the region's own."""
+    use_fips_endpoint: bool = False
+    """Use the endpoints that are validated for FIPS 140."""
+    use_dualstack_endpoint: bool = False
+    """Use the endpoints that also answer over IPv6."""
+    proxy: SecretStr | None = None
+    """Proxy for all requests, such as `http://user:password@proxy:3128`. By default that of the environment."""
+    ca_bundle: Path | None = None
+    """File of the certificate authorities to trust instead of the built-in ones, for a proxy or service of your own."""
+    connect_timeout: Duration = Field(default=10.0, gt=0)
+    """How long connecting may take."""
+
+    @model_validator(mode="after")
+    def _credentials_are_whole(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key belong together; one of them is missing")
+        if self.session_token is not None and self.access_key_id is None:
+            raise ValueError("session_token needs access_key_id and secret_access_key")
+        if self.profile is not None and self.access_key_id is not None:
+            raise ValueError("profile and access_key_id are two ways to say who we are; choose one")
+        if self.web_identity_token_file is not None and self.role_arn is None:
+            raise ValueError("web_identity_token_file needs role_arn, the role to assume with it")
+        return self
+
+
+@asynccontextmanager
+async def open_client(
+    service: str, settings: AwsSettings, call: Call, *, region: str | None = None, options: Mapping[str, Any] | None = None
+) -> AsyncIterator[Any]:
+    """A client of one service; keep it for as long as the sink is open.
+
+    Args:
+        service: botocore's name of it, such as `sqs`.
+        settings: of the user.
+        call: what errors of opening are about.
+        region: where the user's destination says so; `settings.region` counts more.
+        options: further arguments of botocore's `Config`.
+
+    Raises:
+        SinkUnavailable: the settings cannot be used, such as an unknown profile.
+    """
+    async with AsyncExitStack() as stack:
+        with translated(call):
+            session = _session(settings)
+            arguments = _arguments(settings, options or {})
+            arguments["region_name"] = settings.region or region
+            if settings.role_arn is not None:
+                await _assume_role(session, settings, arguments)
+            else:
+                arguments |= _keys(settings)
+            client = await stack.enter_async_context(
+                session.create_client(service, endpoint_url=settings.endpoint_url, **arguments)
+            )
+            client.meta.events.register("before-send", _in_pieces)
+        yield client
+
+
+@cache
+def _service_models() -> Any:
+    """Service descriptions of botocore of services, parsed once for all clients: 100 ms and 8 MB each time otherwise."""
+    return create_loader()
+
+
+def _session(settings: AwsSettings) -> AioSession:
+    session = AioSession(profile=settings.profile)
+    session.register_component("data_loader", _service_models())
+    return session
+
+
+def _in_pieces(request: Any, **_: Any) -> None:
+    """A large body is written piece by piece, as the connection takes it, instead of being copied into its buffer at once."""
+    if isinstance(request.body, bytes | bytearray) and len(request.body) > _PIECES_OVER_BYTES:
+        request.body = io.BytesIO(request.body)
+
+
+def _arguments(settings: AwsSettings, options: Mapping[str, Any]) -> dict[str, Any]:
+    proxies = None
+    if settings.proxy is not None:
+        address = settings.proxy.get_secret_value()
+        proxies = {"http": address, "https": address}
+    config = AioConfig(
+        connect_timeout=settings.connect_timeout,
+        read_timeout=_READ_TIMEOUT,
+        max_pool_connections=_CONNECTIONS,
+        parameter_validation=False,  # it costs as much as all else together, and we make the parameters
+        retries={"total_max_attempts": 1, "mode": "standard"},  # the router owns retries
+        proxies=proxies,
+        use_fips_endpoint=settings.use_fips_endpoint or None,
+        use_dualstack_endpoint=settings.use_dualstack_endpoint or None,
+        user_agent_extra="edgerouter",
+        **options,
+    )
+    return {"config": config, "verify": str(settings.ca_bundle) if settings.ca_bundle is not None else None}
+
+
+def _keys(settings: AwsSettings) -> dict[str, Any]:
+    if settings.access_key_id is None or settings.secret_access_key is None:
+        return {}
+    return {
+        "aws_access_key_id": settings.access_key_id,
+        "aws_secret_access_key": settings.secret_access_key.get_secret_value(),
+        "aws_session_token": settings.session_token.get_secret_value() if settings.session_token is not None else None,
+    }
+
+
+async def _assume_role(session: AioSession, settings: AwsSettings, of_service: Mapping[str, Any]) -> None:
+    """Let the session sign with a role that it assumes when first needed, and again before it expires."""
+    extra: dict[str, Any] = {"RoleSessionName": settings.role_session_name, "DurationSeconds": int(settings.role_duration)}
+    arguments = {**of_service, "config": _arguments(settings, {})["config"]}
+    base = _session(settings)
+    creator = partial(_sts_client, base, settings.sts_endpoint_url, arguments)
+    fetcher: Any
+    if settings.web_identity_token_file is not None:
+        loader = FileWebIdentityTokenLoader(str(settings.web_identity_token_file))
+        fetcher = AioAssumeRoleWithWebIdentityCredentialFetcher(creator, loader, settings.role_arn, extra_args=extra)
+        method = "assume-role-with-web-identity"
+    else:
+        if settings.role_external_id is not None:
+            extra["ExternalId"] = settings.role_external_id
+        keys = _keys(settings)
+        if keys:
+            base.set_credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"], keys["aws_session_token"])
+        source = await base.get_credentials()
+        if source is None:
+            raise NoCredentialsError
+        fetcher = AioAssumeRoleCredentialFetcher(creator, source, settings.role_arn, extra_args=extra)
+        method = "assume-role"
+    session._credentials = AioDeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=method)  # noqa: SLF001  (botocore has no public way to give a session refreshable credentials)
+
+
+def _sts_client(session: AioSession, endpoint_url: str | None, arguments: dict[str, Any], service: str, **more: Any) -> Any:
+    config = arguments["config"]
+    if "config" in more:
+        config = config.merge(more.pop("config"))
+    return session.create_client(service, endpoint_url=endpoint_url, **{**arguments, **more, "config": config})

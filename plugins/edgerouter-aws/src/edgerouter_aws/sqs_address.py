@@ -1,0 +1,52 @@
+"""Where a queue is: from its name, URL or ARN."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+_URL = re.compile(r"https?://(?P<host>[^/]+)/(?P<account>[^/]+)/(?P<name>[^/]+)/?")
+_ARN = re.compile(r"arn:[^:]+:sqs:(?P<region>[^:]+):(?P<account>\d{12}):(?P<name>[^:]+)")
+_HOST = re.compile(r"(?:sqs[^.]*\.(?P<new>[a-z0-9-]+)|(?P<old>[a-z0-9-]+)\.queue)\.(?:amazonaws|api)\.")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo|[A-Za-z0-9_-]{1,80}")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What is known of a queue before AWS is asked."""
+
+    name: str
+    account: str | None = None
+    region: str | None = None
+    url: str | None = None
+
+    @property
+    def fifo(self) -> bool:
+        """Only the names of FIFO queues end so."""
+        return self.name.endswith(".fifo")
+
+    @classmethod
+    def parse(cls, text: str, account: str | None) -> Self:
+        """Read a name, URL or ARN.
+
+        Raises:
+            ValueError: it is none of them.
+        """
+        if match := _URL.fullmatch(text):
+            host = _HOST.match(match["host"])
+            region = (host["new"] or host["old"]) if host else None
+            return cls(match["name"], match["account"], None if region == "queue" else region, text)
+        if match := _ARN.fullmatch(text):
+            return cls(match["name"], match["account"], match["region"])
+        if _NAME.fullmatch(text) is None:
+            raise ValueError(f"{text!r} is not a queue: write its name, its URL (https://sqs...) or its ARN (arn:aws:sqs:...)")
+        return cls(text, account)
+
+    def described(self, region: str | None) -> str:
+        """For error texts."""
+        return f"queue {self.name}" + (f" in {region}" if region else "")
+
+    def arn(self, region: str | None) -> str:
+        """What a policy names."""
+        return f"arn:aws:sqs:{region or '*'}:{self.account or '*'}:{self.name}"
