@@ -56,27 +56,29 @@ class TlsConfig(BaseModel):
         return self
 
 
-class _NamedContext(ssl.SSLContext):
-    """A context that asks for another name than the host connected to; the MQTT client offers no way to say it."""
+class ClientContext(ssl.SSLContext):
+    """A context with two things that the MQTT client offers no way to say."""
 
-    server_name: str
+    server_name: str | None = None
+    """Ask for this name instead of the host connected to."""
+    wrapped: ssl.SSLSocket | None = None
+    """The socket made last; the MQTT client loses it without closing it when the handshake fails."""
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
-        options["server_hostname"] = self.server_name
-        return super().wrap_socket(sock, *args, **options)
+        if self.server_name is not None:
+            options["server_hostname"] = self.server_name
+        self.wrapped = super().wrap_socket(sock, *args, **options)
+        return self.wrapped
 
 
-def make_context(config: TlsConfig) -> ssl.SSLContext:
+def make_context(config: TlsConfig) -> ClientContext:
     """A client's context from the files as they are now. Reads files: not for the event loop.
 
     Raises:
         ValueError: a file is not what it should be, with its name.
     """
-    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
-    if config.server_name is not None:
-        context.server_name = config.server_name
-    else:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # type: ignore[assignment]  # the name is the host's
+    context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.server_name = config.server_name
     if config.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

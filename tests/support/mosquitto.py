@@ -135,12 +135,15 @@ class Mosquitto:
 
     def _wait_until_it_answers(self) -> None:
         assert self._process is not None, "not started"
+        # a WebSocket's listener opens later than the others
+        ports = [self.port, *(int(line.split()[1]) for line in self.settings if line.startswith("listener "))]
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                for port in ports:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
             except OSError:
                 time.sleep(0.01)
             else:

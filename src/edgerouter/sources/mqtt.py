@@ -24,6 +24,8 @@ log = structlog.get_logger("edgerouter.mqtt")
 
 _STEADY: Final = 10.0
 """Seconds after which a connection counts as good, and the next back-off starts small again."""
+_SHORT_LIVES: Final = 3
+"""Connections that end that soon, one after another, after which another client with our id is suspected."""
 _SAVE_RETAINED: Final = 30.0
 """Least seconds between two writes of the retained messages' digests."""
 _UNANSWERED: Final = 2
@@ -114,6 +116,7 @@ class MqttSource(Source[MqttSourceConfig]):
     async def _serve(self) -> None:
         """Connect, serve the connection until it is lost, and so on."""
         failures = 0
+        short_lives = 0
         while not self._stopping.is_set() and not self._intake.stopped:
             began = time.monotonic()
             patience = 0.0
@@ -122,13 +125,18 @@ class MqttSource(Source[MqttSourceConfig]):
             except ConnectFailed as error:
                 reason, code = str(error), None
             else:
-                if time.monotonic() - began > _STEADY:
-                    failures = 0
+                steady = time.monotonic() - began > _STEADY
+                short_lives = 0 if steady else short_lives + 1
+                failures = 0 if steady else failures
             if self._stopping.is_set():
                 break
             if code == TAKEN_OVER:
                 patience = self._config.reconnect.max_delay
                 reason += f": another client uses the client id {self._state.client_id!r}; give each its own"
+            elif short_lives >= _SHORT_LIVES:
+                reason += (
+                    f", as soon as it was made, {short_lives} times: does another client use the id {self._state.client_id!r}?"
+                )
             delay = max(self._delay(failures), patience * random.uniform(0.5, 1))  # noqa: S311  (jitter is no secret)
             failures += 1
             self._context.connected(False, reason)

@@ -20,7 +20,7 @@ from edgerouter.sources.mqtt_intake import PUBCOMP, Batch, Intake
 from edgerouter.sources.mqtt_paho import ReachedClient
 from edgerouter.sources.mqtt_redelivery import Redelivery
 from edgerouter.sources.mqtt_stream import PublishStream
-from edgerouter.tls import TlsConfig, make_context
+from edgerouter.tls import ClientContext, TlsConfig, make_context
 
 Protocol = Literal["5", "3.1.1"]
 
@@ -134,10 +134,10 @@ class Connection:
             await client.__aenter__()
         except (aiomqtt.MqttError, ValueError) as error:
             failure = self._failure(error)
-            self._reached.close("no connection")
+            self._abandon(context)
             raise failure from None
         except BaseException:
-            self._reached.close("no connection")
+            self._abandon(context)
             raise
 
     async def subscribe(self, filters: Mapping[str, int]) -> dict[str, str]:
@@ -209,6 +209,11 @@ class Connection:
         """Give the connection up at once."""
         self._reached.close(reason)
 
+    def _abandon(self, context: ClientContext | None) -> None:
+        self._reached.close("no connection")
+        if context is not None and context.wrapped is not None:
+            context.wrapped.close()
+
     @property
     def _opened(self) -> aiomqtt.Client:
         assert self._client is not None, "connect comes first"
@@ -258,8 +263,12 @@ class Connection:
         code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
         if isinstance(code, ReasonCode):
             return ConnectFailed(f"the broker refuses the connection: {code}", version_refused=code.value == _UNSUPPORTED_VERSION)
-        reason = self.lost.result()[0] if self.lost.done() else str(error)
-        return ConnectFailed(reason, unanswered=self.lost.done() and not self._answered)
+        if not self.lost.done():
+            return ConnectFailed("the broker does not answer" if str(error) == "Operation timed out" else str(error))
+        reason, code = self.lost.result()
+        if code is None and reason == "the connection was lost":
+            reason = "the broker closed the connection instead of answering; is it one, and does it expect TLS or another port?"
+        return ConnectFailed(reason, unanswered=not self._answered)
 
     def _options(self, qos: int) -> SubscribeOptions:
         # 1: replay retained messages only for a subscription that is new to the session; 2: never

@@ -8,7 +8,7 @@ docs/decisions/002 says why. paho keeps what it is good at: connecting, subscrib
 from __future__ import annotations
 
 import asyncio
-import ssl
+import socket
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edgerouter.sources.mqtt_properties import MalformedPacket
 
 PRIVATE_NAMES: Final = (
+    "_create_socket_connection",
     "_in_packet",
     "_keepalive",
     "_last_bytes_received",
@@ -75,6 +76,9 @@ class ReachedClient:
         self._whole_reads = False
         self._lost = False
         self._malformed: str | None = None
+        self._tcp: socket.socket | None = None
+        self._create_tcp = self._paho._create_socket_connection
+        self._paho._create_socket_connection = self._connect_tcp  # type: ignore[method-assign]  # this is the reach
         self._open_socket = self._paho.on_socket_open
         self._connected = self._paho.on_connect
         self._disconnected = self._paho.on_disconnect
@@ -148,14 +152,21 @@ class ReachedClient:
     def close(self, reason: str) -> None:
         """Close the socket at once, as if the connection were lost. The broker publishes the last will."""
         self._paho._sock_close()
+        if self._tcp is not None:
+            # paho forgets it when a handshake above it fails
+            self._tcp.close()
         self._ended(reason, None)
+
+    def _connect_tcp(self) -> socket.socket:
+        self._tcp = self._create_tcp()
+        return self._tcp
 
     def _socket_opened(self, client: Any, userdata: Any, sock: Any) -> None:
         # runs in the thread that connects; what aiomqtt schedules first is replaced by ours before the loop turns
         if self._open_socket is not None:
             self._open_socket(client, userdata, sock)
         self._fileno = sock.fileno()
-        self._whole_reads = not isinstance(sock, ssl.SSLSocket) and not hasattr(sock, "pending")
+        self._whole_reads = not hasattr(sock, "pending")
         self._loop.call_soon_threadsafe(self._loop.add_reader, self._fileno, self._readable)
 
     def _connack(self, client: Any, userdata: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:

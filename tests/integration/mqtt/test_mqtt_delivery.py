@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from edgerouter import Properties
 from support.chaos import chaos
 from support.mosquitto import Mosquitto
 from support.mqtt_source import eventually, opened, publish
+from support.rewriting import rewriting
 
 both_protocols = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 
@@ -280,34 +280,17 @@ async def test_after_stop_what_came_in_is_yielded_and_the_broker_keeps_the_rest(
 
 @pytest.mark.parametrize(("answer", "versions_tried"), [(b"\x20\x02\x00\x01", [5, 4]), (b"", [5, 5, 4])])
 async def test_a_broker_of_the_older_version_is_served_with_it(broker: Mosquitto, answer: bytes, versions_tried: list[int]) -> None:
-    """A small server that refuses MQTT 5, politely or by hanging up, and passes 3.1.1 on to the broker."""
+    """Some brokers refuse MQTT 5 politely, others hang up."""
     versions: list[int] = []
 
-    async def refuse_version_5(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connect = await reader.readuntil(b"MQTT")
-        version = await reader.readexactly(1)
-        versions.append(version[0])
-        if version == b"\x05":
-            writer.write(answer)
-            await writer.drain()
-            writer.close()
-            return
-        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", broker.port)
-        back_writer.write(connect + version)
+    def refuse_version_5(connect: bytes) -> bytes | None:
+        versions.append(connect[connect.index(b"MQTT") + 4])
+        return answer if versions[-1] == 5 else None
 
-        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-            while data := await source.read(65536):
-                target.write(data)
-            target.close()
-
-        await asyncio.gather(pump(reader, back_writer), pump(back_reader, writer))
-
-    server = await asyncio.start_server(refuse_version_5, "127.0.0.1", 0)
-    async with server:
-        async with opened(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}") as source:
+    async with rewriting(broker.port) as proxy:
+        proxy.answer = refuse_version_5
+        async with opened(f"mqtt://127.0.0.1:{proxy.port}") as source:
             await source.connected()
             await publish(broker, "t", b"x")
             assert [message.payload for message in await source.messages(1)] == [b"x"]
-        # the connection that was passed on ends by itself
-        await eventually(lambda: len(asyncio.all_tasks()) == 1)
     assert versions == versions_tried
