@@ -52,6 +52,7 @@ _BUSY_CODE = re.compile(r"\b5000[29]\b")
 _WAIT = re.compile(r"wait (\d+(?:\.\d+)?) seconds?", re.IGNORECASE)
 _TOKEN_TIME = re.compile(r"ExpiredToken|AADSTS700024|not within its valid time range|Request date header too old", re.IGNORECASE)
 _WRONG_KEY = re.compile(r"InvalidSignature|MAC signature found in the HTTP request|invalid signature", re.IGNORECASE)
+_REQUEST_ID = re.compile(r"\s*(?:RequestId:|TrackingId:|Trace ID:)")
 _MOST_SKEW = 600.0
 """Seconds; the services take requests that are 15 minutes off."""
 _TEXT_LIMIT = 400
@@ -116,8 +117,8 @@ def translate_condition(
 
 def _translate_response(error: HttpResponseError, doing: str, hint: str) -> SinkUnavailable | MessageRejected:
     status = error.status_code or 0
-    code = str(getattr(error, "error_code", None) or "")
-    code = code.rpartition(".")[2]  # an enumeration of the SDK
+    code = getattr(error, "error_code", None) or ""
+    code = str(getattr(code, "value", code))  # an enumeration of the SDK
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, SinkUnavailable)
     if isinstance(error, ClientAuthenticationError):
         kind = SinkUnauthorized
@@ -185,7 +186,8 @@ def _text(error: BaseException) -> str:
     described = getattr(error, "status_description", None) or getattr(error, "description", None)
     if isinstance(described, bytes):
         described = described.decode(errors="replace")
-    return _clip(str(described or getattr(error, "message", None) or error)) or type(error).__name__
+    text = str(described or getattr(error, "message", None) or error)
+    return _clip(_REQUEST_ID.split(text)[0]) or type(error).__name__
 
 
 def _clip(text: str) -> str:

@@ -1,0 +1,183 @@
+"""Blobs that grow: each batch is appended once, whatever becomes of the answer.
+
+An append says at which position it must land. If the answer is lost, the next attempt of the same batch reads what stands there:
+its own bytes mean that the first attempt was taken. After a restart the position is not known; then the end of the blob is
+compared, which is exact where the bytes hold message ids (JSON Lines) and is left out where they do not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob.aio import ContainerClient
+
+from edgerouter import SinkUnavailable
+
+MOST_BLOCKS = 50_000
+"""https://learn.microsoft.com/azure/storage/blobs/scalability-targets: blocks in an append blob"""
+_MOST_KNOWN = 10_000
+
+
+@dataclass(slots=True)
+class _Tail:
+    """Where a growing blob ends."""
+
+    known: bool = False
+    """What follows is true of the blob as we left it."""
+    part: int = 0
+    """How often it was rolled over."""
+    size: int = 0
+    blocks: int = 0
+    doubtful: bool = False
+    """An append at `size` was sent and its outcome is not known."""
+    last: bytes = b""
+    """Digest of what was appended last."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Appends to one blob come one after the other."""
+
+
+class AppendBlobs:
+    """Appends to blobs of one container.
+
+    Args:
+        container: where.
+        roll_bytes: no blob grows beyond this.
+        identifiable: equal bytes are the same batch, because they hold message ids.
+        properties: what `create_append_blob` gets.
+    """
+
+    def __init__(self, container: ContainerClient, roll_bytes: int, *, identifiable: bool, properties: Mapping[str, Any]) -> None:
+        self._container, self._roll_bytes = container, roll_bytes
+        self._identifiable, self._properties = identifiable, properties
+        self._tails: OrderedDict[str, _Tail] = OrderedDict()
+
+    async def store(self, name: str, data: bytes) -> None:
+        """Append, unless an earlier attempt was taken.
+
+        Raises:
+            SinkUnavailable: somebody else appends to the blob.
+            AzureError: whatever the SDK raises; the same call may be made again.
+        """
+        tail = self._tail(name)
+        async with tail.lock:
+            if not await self._is_there(name, tail, data):
+                while tail.blocks >= MOST_BLOCKS or (tail.size and tail.size + len(data) > self._roll_bytes):
+                    await self._roll(name, tail)
+                await self._append_at(name, tail, data)
+            tail.last = _digest(data)
+
+    def _tail(self, name: str) -> _Tail:
+        tail = self._tails.setdefault(name, _Tail())
+        self._tails.move_to_end(name)
+        if len(self._tails) > _MOST_KNOWN:
+            oldest = next(iter(self._tails))
+            if not self._tails[oldest].lock.locked():
+                del self._tails[oldest]
+        return tail
+
+    async def _is_there(self, name: str, tail: _Tail, data: bytes) -> bool:
+        """Whether an earlier attempt of the same batch was taken; afterwards the tail is known."""
+        if not tail.known:
+            there = await self._look(name, tail, data)
+            tail.known = True
+            return there
+        if tail.doubtful:
+            return await self._settle(name, tail, data)
+        return self._identifiable and tail.last == _digest(data)
+
+    async def _append_at(self, name: str, tail: _Tail, data: bytes) -> None:
+        while True:
+            blob = self._container.get_blob_client(part_name(name, tail.part))
+            try:
+                answer = await blob.append_block(data, length=len(data), appendpos_condition=tail.size)
+            except HttpResponseError as error:
+                code = error.error_code  # type: ignore[attr-defined]  # the storage SDK adds it
+                if code == "BlockCountExceedsLimit":
+                    await self._roll(name, tail)
+                    continue
+                if code == "AppendPositionConditionNotMet":
+                    if await self._settle(name, tail, data):
+                        return
+                    raise SinkUnavailable(f"another writer appends to blob {name}; give each router a name of its own") from error
+                if error.status_code == 404:
+                    tail.known = False
+                tail.doubtful = (error.status_code or 500) >= 500
+                raise
+            except BaseException:
+                tail.doubtful = True
+                raise
+            tail.size += len(data)
+            tail.blocks = int(str(answer["blob_committed_block_count"]))
+            return
+
+    async def _settle(self, name: str, tail: _Tail, data: bytes) -> bool:
+        """After an unknown outcome: whether these bytes stand where they were sent."""
+        at, tail.doubtful = tail.size, True
+        await self._measure(name, tail)
+        taken = tail.size >= at + len(data) and await self._read(name, tail.part, at, len(data)) == data
+        tail.doubtful = False
+        return taken
+
+    async def _look(self, name: str, tail: _Tail, data: bytes) -> bool:
+        """After a start: find the blob's last part, and whether these bytes are its end."""
+        tail.part, tail.doubtful = 0, False
+        while True:
+            await self._measure(name, tail)
+            at = tail.size - len(data)
+            if self._identifiable and at >= 0 and await self._read(name, tail.part, at, len(data)) == data:
+                return True
+            if tail.blocks < MOST_BLOCKS and not (tail.size and tail.size + len(data) > self._roll_bytes):
+                return False
+            tail.part += 1
+
+    async def _measure(self, name: str, tail: _Tail) -> None:
+        """How long the blob is; made if it is not there."""
+        blob = self._container.get_blob_client(part_name(name, tail.part))
+        try:
+            found = await blob.get_blob_properties()
+        except ResourceNotFoundError as error:
+            if error.error_code == "ContainerNotFound":  # type: ignore[attr-defined]  # the storage SDK adds it
+                raise
+            await self._create(name, tail)
+            return
+        tail.size, tail.blocks = found.size, found.append_blob_committed_block_count or 0
+
+    async def _create(self, name: str, tail: _Tail) -> None:
+        blob = self._container.get_blob_client(part_name(name, tail.part))
+        try:
+            await blob.create_append_blob(match_condition=MatchConditions.IfMissing, **self._properties)
+        except ResourceExistsError:
+            await self._measure(name, tail)
+            return
+        tail.size = tail.blocks = 0
+
+    async def _roll(self, name: str, tail: _Tail) -> None:
+        tail.part += 1
+        await self._measure(name, tail)
+
+    async def _read(self, name: str, part: int, at: int, size: int) -> bytes:
+        blob = self._container.get_blob_client(part_name(name, part))
+        return bytes(await (await blob.download_blob(offset=at, length=size)).readall())
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def part_name(name: str, part: int) -> str:
+    """`a/b.jsonl` is continued in `a/b.1.jsonl`, `a/b.2.jsonl` ..."""
+    return name if part == 0 else marked_name(name, str(part))
+
+
+def marked_name(name: str, mark: str) -> str:
+    """The name with a mark before its endings: `a/b.jsonl.gz` becomes `a/b.MARK.jsonl.gz`."""
+    folder, slash, file = name.rpartition("/")
+    stem, dot, ending = file.partition(".")
+    return f"{folder}{slash}{stem}.{mark}{dot}{ending}"

@@ -1,0 +1,138 @@
+"""Sink `azure-blob`: batches as block blobs, or appended to blobs that grow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+
+from edgerouter import Failure, Limits, Message, Sink, SinkContext, SinkUnauthorized
+from edgerouter.objects import content_encoding, content_type, encode, size_of
+from edgerouter_azure.blob_config import BlobConfig, open_service
+from edgerouter_azure.errors import translate, translate_at_opening
+
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import ContainerClient
+
+_HINT = "writing needs the role Storage Blob Data Contributor, or a key or a shared access signature of this account"
+_THREAD_ABOVE = 64 * 1024
+"""Framing and compressing more than this would hold up the event loop."""
+
+
+class Blobs(Protocol):
+    """A way to store batches."""
+
+    async def store(self, name: str, data: bytes) -> None: ...
+
+
+class BlobSink(Sink[BlobConfig]):
+    """Name and bytes of a blob follow from the batch, so that a retry finds or writes the same."""
+
+    Config = BlobConfig
+    stable_batches = True
+
+    def __init__(self, config: BlobConfig, context: SinkContext, blobs: Blobs) -> None:
+        self._blobs, self._context = blobs, context
+        self._container, self._framing, self._grows = config.container, config.framing, config.blob_type == "append"
+        self._template = config.template()
+        self._compression = config.chosen_compression()
+        largest = config.largest_request()
+        self._limits = Limits(1 if config.framing == "payload" else None, largest, largest)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: BlobConfig, context: SinkContext) -> AsyncIterator[Self]:
+        doing = f"open container {config.container}"
+        async with open_service(config) as service:
+            container = service.get_container_client(config.container)
+            try:
+                await _look(config, container)
+            except (AzureError, OSError) as error:
+                raise translate_at_opening(error, doing, hint=_HINT) from error
+            yield cls(config, context, _blobs(config, container))
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    def size_of(self, message: Message) -> int:
+        return size_of(message, self._framing)
+
+    def partition_of(self, message: Message) -> Hashable:
+        return self._template.partition_of(message, self._context)
+
+    def order_of(self, message: Message) -> Hashable:
+        return self.partition_of(message) if self._grows else None
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        name = self._template.key_of(batch, self._context)
+        if sum(len(message.payload) for message in batch) > _THREAD_ABOVE:
+            data = await asyncio.to_thread(encode, batch, self._framing, self._compression)
+        else:
+            data = encode(batch, self._framing, self._compression)
+        try:
+            await self._blobs.store(name, data)
+        except (AzureError, OSError) as error:
+            raise translate(error, f"write blob {self._container}/{name}", hint=_HINT) from error
+        return ()
+
+
+def _blobs(config: BlobConfig, container: ContainerClient) -> Blobs:
+    from azure.storage.blob import ContentSettings, StandardBlobTier  # noqa: PLC0415  (255 ms that only an open sink needs)
+
+    from edgerouter_azure.append_blob import AppendBlobs  # noqa: PLC0415  (brings the SDK)
+    from edgerouter_azure.block_blob import BlockBlobs  # noqa: PLC0415  (brings the SDK)
+
+    encoding = content_encoding(config.chosen_compression()) if config.content_encoding == "auto" else None
+    settings: dict[str, Any] = {"content_type": config.content_type or content_type(config.framing), "content_encoding": encoding}
+    properties: dict[str, Any] = {}
+    if config.metadata:
+        properties["metadata"] = dict(config.metadata)
+    if config.tags:
+        properties["tags"] = dict(config.tags)
+    if config.blob_type == "append":
+        properties["content_settings"] = ContentSettings(**settings)
+        return AppendBlobs(container, config.roll_bytes, identifiable=config.framing == "jsonl", properties=properties)
+    if config.tier is not None:
+        properties["standard_blob_tier"] = StandardBlobTier(config.tier.capitalize())
+    return BlockBlobs(container, overwrite=config.overwrite, settings=settings, properties=properties)
+
+
+async def _look(config: BlobConfig, container: ContainerClient) -> None:
+    """See that the container is there, and make it if that is wanted and permitted.
+
+    Raises:
+        AzureError: it is not, or we may not write.
+        SinkUnauthorized: it is not.
+    """
+    try:
+        await container.get_container_properties()
+    except ResourceNotFoundError as error:
+        if not config.create_container:
+            raise SinkUnauthorized(f"there is no container {config.container}") from error
+    except HttpResponseError as error:
+        if error.status_code != 403 or not _may_only_write(config, error):
+            raise
+        return
+    else:
+        return
+    try:
+        await container.create_container()
+    except ResourceExistsError:
+        return
+    except HttpResponseError as error:
+        if error.status_code == 403:
+            raise SinkUnauthorized(f"there is no container {config.container}, and we may not make it; {_HINT}") from error
+        raise
+
+
+def _may_only_write(config: BlobConfig, error: HttpResponseError) -> bool:
+    """A shared access signature may allow nothing but writing; then the first write tells whether it does."""
+    signature = config.sas_token is not None or (
+        config.connection_string is not None and "sharedaccesssignature=" in config.connection_string.get_secret_value().lower()
+    )
+    code = str(error.error_code)  # type: ignore[attr-defined]  # the storage SDK adds it
+    return signature and code != "AuthenticationFailed"

@@ -1,0 +1,177 @@
+"""What a Blob Storage sink is told, and which client follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import aiohttp
+from pydantic import Field, SecretStr, model_validator
+
+from edgerouter import ByteSize, Duration, SinkConfig, SinkUnauthorized
+from edgerouter.objects import Compression, Framing, KeyTemplate
+from edgerouter_azure.credentials import SUFFIXES, AzureFields, http_options, open_credential
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.pipeline.transport import AioHttpTransport
+    from azure.storage.blob.aio import BlobServiceClient
+
+_ENDINGS: dict[Framing, str] = {"jsonl": ".jsonl", "raw-lines": ".txt", "length-prefixed": ".bin", "payload": ""}
+_LARGEST_PUT = 5000 * 1024**2
+"""https://learn.microsoft.com/rest/api/storageservices/put-blob: one request, since version 2019-12-12"""
+_LARGEST_BLOCK = 100 * 1024**2
+"""https://learn.microsoft.com/rest/api/storageservices/append-block: since version 2022-11-02"""
+_LARGEST_BLOCK_BEFORE = 4 * 1024**2
+
+
+class BlobConfig(AzureFields, SinkConfig):
+    """Configuration of `azure-blob`. The identity needs the role Storage Blob Data Contributor on the container."""
+
+    connection_string: SecretStr | None = None
+    """Connection string of the storage account, with a key or a shared access signature."""
+    account: str | None = Field(default=None, pattern=r"^[a-z0-9]{3,24}$")
+    """Instead of a connection string: the storage account, together with `account_key`, `sas_token` or `credential`."""
+    account_key: SecretStr | None = None
+    """A key of the account."""
+    sas_token: SecretStr | None = None
+    """A shared access signature that may create and write blobs, and for append blobs add to them and read them."""
+    endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    """URL of the account's Blob service, where it is not that of the cloud: a private link, an emulator."""
+    container: str = Field(pattern=r"^(\$root|[a-z0-9](-?[a-z0-9]){2,62})$")
+    """The container."""
+    create_container: bool = True
+    """Create the container if it is missing and we may."""
+    blob_type: Literal["block", "append"] = "block"
+    """`block`: each batch is a blob of its own. `append`: batches are appended to a blob that grows, such as one for each hour."""
+    key: str | None = None
+    """Template of the blob's name: `{topic}`, `{topic[1]}`, `{time:%Y/%m/%d}`, `{id}`, `{first}`, `{last}`, `{property[name]}`,
+    `{sink}`, `{spool}`, `{host}`. Messages whose names differ in a folder go to different blobs. By default
+    `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` for `block` and `{host}/{time:%Y/%m/%d/%H}/{sink}-{spool}` for `append`, with an
+    ending for the framing, such as `.jsonl.gz`."""
+    framing: Framing = "jsonl"
+    """`jsonl`: one JSON object a line with topic, time, id and payload. `raw-lines`: each payload and a newline.
+    `length-prefixed`: each payload after its length in 4 bytes. `payload`: one message a blob, its payload and nothing else."""
+    compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
+    """How blobs are compressed; `auto` goes by the end of `key`: `.gz` or `.zst`."""
+    overwrite: bool = False
+    """Replace a blob that is already there, instead of taking the same bytes under the same name as written."""
+    roll_bytes: ByteSize = Field(default=1024**3, ge=1)
+    """An append blob that would grow beyond this is continued in another, with `.1`, `.2` ... in its name; also after the 50,000
+    appends that the service allows."""
+    content_type: str | None = None
+    """Media type of the blobs; by default what `framing` is."""
+    content_encoding: Literal["auto", "none"] = "auto"
+    """Whether the Content-Encoding property says how the blob is compressed, so that browsers and HTTP clients undo it."""
+    tier: Literal["hot", "cool", "cold", "archive"] | None = None
+    """Access tier of block blobs; by default the account's."""
+    metadata: dict[str, str] = Field(default={})
+    """Metadata of every blob; the names are identifiers."""
+    tags: dict[str, str] = Field(default={}, max_length=10)
+    """Index tags of every blob; a shared access signature then needs the permission `t`."""
+    api_version: str | None = Field(default=None, pattern=r"^20\d\d-\d\d-\d\d$")
+    """Version of the service's REST interface, for an emulator or an Azure Stack that does not know the newest."""
+    connect_timeout: Duration = Field(default=20.0, gt=0)
+    """How long connecting may take."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if (self.connection_string is None) == (self.account is None):
+            raise ValueError("either connection_string or account is needed")
+        if (self.connection_string or self.sas_token) and self.account_key:
+            raise ValueError("account_key stands beside account alone: not with a connection_string or a sas_token")
+        if self.connection_string and self.sas_token:
+            raise ValueError("put the shared access signature into the connection_string, or use account and sas_token")
+        if self.blob_type == "append" and self.framing == "payload":
+            raise ValueError("framing: payload writes a blob for each message, which blob_type: append does not")
+        if self.blob_type == "append" and self.tier is not None:
+            raise ValueError("append blobs have no tier")
+        if bad := [name for name in self.metadata if not name.isidentifier() or not name.isascii()]:
+            raise ValueError(f"metadata names are identifiers, such as `site_name`: {', '.join(bad)}")
+        self.template()
+        return self
+
+    def template(self) -> KeyTemplate:
+        """The parsed `key`.
+
+        Raises:
+            ValueError: what is wrong with it.
+        """
+        return KeyTemplate.parse(self._key(), unique=self.blob_type == "block")
+
+    def chosen_compression(self) -> Compression:
+        """`compression`, or what the key says."""
+        return self.template().compression if self.compression == "auto" else self.compression
+
+    def largest_request(self) -> int:
+        """Bytes that one write may carry."""
+        if self.blob_type == "block":
+            return _LARGEST_PUT
+        return (
+            _LARGEST_BLOCK_BEFORE if self.api_version and self.api_version < "2022-11-02" else min(_LARGEST_BLOCK, self.roll_bytes)
+        )
+
+    def _key(self) -> str:
+        if self.key is not None:
+            return self.key
+        ending = _ENDINGS[self.framing]
+        if ending and self.compression != "none":
+            ending += ".zst" if self.compression == "zstd" else ".gz"
+        if self.blob_type == "block":
+            return "{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}" + ending
+        return "{host}/{time:%Y/%m/%d/%H}/{sink}-{spool}" + ending
+
+
+@asynccontextmanager
+async def open_service(config: BlobConfig) -> AsyncIterator[BlobServiceClient]:
+    """A client of the account, without retries of its own.
+
+    Raises:
+        SinkUnauthorized: the connection string or the credential cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        keyless = config.connection_string is None and config.account_key is None and config.sas_token is None
+        credential = await stack.enter_async_context(open_credential(config)) if keyless else None
+        transport = await stack.enter_async_context(_open_transport())
+        try:
+            service = _make(config, credential, transport)
+        except ValueError as error:
+            # the SDK's texts about what is no connection string do not quote it
+            raise SinkUnauthorized(f"the storage account cannot be used: {error}") from None
+        yield await stack.enter_async_context(service)
+
+
+@asynccontextmanager
+async def _open_transport() -> AsyncIterator[AioHttpTransport]:
+    """As the SDK makes it, but without aiohttp's own retry of a PUT whose connection was cut: the router owns retries."""
+    from azure.core.pipeline.transport import AioHttpTransport  # noqa: PLC0415  (only an open sink needs it)
+
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(auto_decompress=False, cookie_jar=jar, trust_env=True) as session:
+        if hasattr(session, "_retry_connection"):  # aiohttp has no public switch
+            session._retry_connection = False  # noqa: SLF001  (see above)
+        yield AioHttpTransport(session=session, session_owner=False)
+
+
+def _make(config: BlobConfig, credential: AsyncTokenCredential | None, transport: AioHttpTransport) -> BlobServiceClient:
+    from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415  (255 ms and 40 MB that only an open sink needs)
+
+    options: dict[str, Any] = {
+        **http_options(config),
+        "connection_timeout": config.connect_timeout,
+        "max_single_put_size": _LARGEST_PUT,
+        "user_agent": "edgerouter",
+        "transport": transport,
+    }
+    if config.api_version is not None:
+        options["api_version"] = config.api_version
+    if config.connection_string is not None:
+        return BlobServiceClient.from_connection_string(config.connection_string.get_secret_value(), **options)
+    url = config.endpoint or f"https://{config.account}.blob.{SUFFIXES[config.cloud]['storage']}"
+    if config.account_key is not None:
+        key = {"account_name": config.account or "", "account_key": config.account_key.get_secret_value()}
+        return BlobServiceClient(url, credential=key, **options)
+    if config.sas_token is not None:
+        return BlobServiceClient(url, credential=config.sas_token.get_secret_value().lstrip("?"), **options)
+    return BlobServiceClient(url, credential=credential, **options)
