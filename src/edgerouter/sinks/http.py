@@ -17,6 +17,7 @@ from edgerouter.objects import compress, content_encoding, content_type, encode,
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
 from edgerouter.sinks.http_answers import error_of, excerpt, unreachable
 from edgerouter.sinks.http_config import HttpConfig
+from edgerouter.tls import TlsConfig, make_context
 
 _LONGEST_ANSWER = 64 * 1024  # an answer that is read to its end leaves the connection open for the next request
 
@@ -42,7 +43,7 @@ class HttpSink(Sink[HttpConfig]):
     @asynccontextmanager
     async def open(cls, config: HttpConfig, context: SinkContext) -> AsyncIterator[Self]:  # noqa: ARG003  (a web service needs no name of ours)
         try:
-            tls = await asyncio.to_thread(config.tls) if config.url.startswith("https:") else False
+            tls = await asyncio.to_thread(make_context, config.tls or TlsConfig()) if config.url.startswith("https:") else False
         except ValueError as error:
             raise SinkUnauthorized(str(error)) from None
         async with aiohttp.ClientSession(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
-from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -12,6 +10,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from edgerouter.objects import Compression
 from edgerouter.sink import SinkConfig
+from edgerouter.tls import TlsConfig
 from edgerouter.units import ByteSize, Duration
 
 HttpFraming = Literal["jsonl", "json-array", "raw-lines", "payload"]
@@ -54,14 +53,8 @@ class HttpConfig(SinkConfig):
     """Time for a connection. The time of a whole request is the sink's `timeout`."""
     proxy: str | None = None
     """HTTP proxy, `http://host:port`."""
-    ca: Path | None = None
-    """PEM file of the authorities that may sign the service's certificate; the system's by default."""
-    cert: Path | None = None
-    """PEM file of the client's certificate, with its chain, for mutual TLS."""
-    key: Path | None = None
-    """PEM file of the certificate's private key, where `cert` does not hold it."""
-    insecure: bool = False
-    """Accept any certificate. Anybody on the way can then read and change everything."""
+    tls: TlsConfig | None = None
+    """Certificates, for `https://`."""
 
     @field_validator("url")
     @classmethod
@@ -95,8 +88,8 @@ class HttpConfig(SinkConfig):
             raise ValueError("`username` and `password` go together")
         if self.username is not None and "authorization" in names:
             raise ValueError("`username` and a header Authorization exclude each other")
-        if self.key is not None and self.cert is None:
-            raise ValueError("`key` needs `cert`")
+        if self.tls is not None and not self.url.startswith("https:"):
+            raise ValueError("`tls` is given but the url says no TLS; write https://")
         if self.framing == "payload" and self.max_request_messages not in (None, 1):
             raise ValueError("framing: payload sends one message per request, so `max_request_messages` is 1")
         return self
@@ -106,27 +99,3 @@ class HttpConfig(SinkConfig):
         """The address as errors show it: without the query, which may hold anything."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}{parts.path}"
-
-    def tls(self) -> ssl.SSLContext:
-        """A client's context from the files as they are now. Reads files: not for the event loop.
-
-        Raises:
-            ValueError: a file is not what it should be, with its name.
-        """
-        context = ssl.create_default_context()
-        if self.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if self.ca is not None:
-            try:
-                context.load_verify_locations(self.ca)
-            except OSError as error:
-                raise ValueError(f"{self.ca} holds no usable certificates: {error.strerror or type(error).__name__}") from None
-        if self.cert is not None:
-            try:
-                context.load_cert_chain(self.cert, self.key, "")
-            except OSError as error:
-                raise ValueError(
-                    f"{self.cert}: no usable certificate with its private key: {error.strerror or type(error).__name__}"
-                ) from None
-        return context

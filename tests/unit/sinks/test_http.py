@@ -31,6 +31,8 @@ class Service(HttpSinkServer):
         self.reply: web.Response | None = None
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        if request.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
         self.seen.append((request, body))
         if self.reply is not None:
             return self.reply
@@ -217,7 +219,8 @@ async def test_nobody_there_is_said_with_the_address() -> None:
         ({"headers": {"X": "a"}, "secret_headers": {"x": "b"}}, "given twice"),
         ({"username": "a"}, "go together"),
         ({"username": "a", "password": "b", "headers": {"Authorization": "c"}}, "exclude each other"),
-        ({"key": "/k"}, "needs `cert`"),
+        ({"url": "http://x/", "tls": {}}, "says no TLS"),
+        ({"tls": {"ca": "/nowhere.pem"}}, "no such file"),
         ({"framing": "payload", "max_request_messages": 2}, "one message per request"),
     ],
 )

@@ -1,0 +1,61 @@
+"""What a broker's answers mean for the messages: the reason codes of MQTT 5.0 (2.4) and 3.1.1 (3.2.2.3) in one table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edgerouter.errors import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+
+NOT_AUTHORIZED: Final = 135
+PACKET_TOO_LARGE: Final = 149
+UNSUPPORTED_VERSIONS: Final = {132, 1}
+"""The broker does not speak the version of MQTT; as paho gives it for 5 and for 3.1.1."""
+
+_CONNECT_UNAUTHORIZED = {
+    128 + 4,  # unsupported protocol version
+    133,  # client identifier not valid
+    134,  # bad user name or password
+    NOT_AUTHORIZED,
+    138,  # banned
+    140,  # bad authentication method
+}
+_THROTTLED = {147, 150, 151, 159}  # receive maximum, message rate, quota, connection rate
+_TAKEN_OVER = 142
+_TAKEN = {0, 16}  # success; no matching subscribers
+_REJECTED = {144, PACKET_TOO_LARGE, 153, 154, 155}  # topic, size, payload format, retain, quality of service
+
+
+def connect_refused(code: int, text: str, where: str) -> SinkUnavailable:
+    """The error for a CONNACK that is no success."""
+    if code in _CONNECT_UNAUTHORIZED:
+        return SinkUnauthorized(f"{where} refuses the connection: {text}")
+    if code in _THROTTLED:
+        return SinkThrottled(f"{where} refuses the connection: {text}")
+    return SinkUnavailable(f"{where} refuses the connection: {text}")
+
+
+def disconnected(code: int | None, text: str, where: str) -> SinkUnavailable | MessageRejected:
+    """The error for messages that were under way when the connection ended; `None` = without a word of the broker."""
+    if code == PACKET_TOO_LARGE:
+        return MessageRejected(f"{where} disconnected: {text}")
+    if code == _TAKEN_OVER:
+        return SinkUnauthorized(f"{where} disconnected: {text}: another client uses the same client id; give each its own")
+    if code in _CONNECT_UNAUTHORIZED:
+        return SinkUnauthorized(f"{where} disconnected: {text}")
+    if code in _THROTTLED:
+        return SinkThrottled(f"{where} disconnected: {text}")
+    return SinkUnavailable(f"{where}: {text}")
+
+
+def not_taken(code: int, text: str, topic: str, where: str) -> SinkUnavailable | MessageRejected | None:
+    """The error for a message that was answered with this PUBACK; `None` when it was taken."""
+    if code in _TAKEN:
+        return None
+    what = f"{where} does not take messages for {topic!r}: {text}"
+    if code in _REJECTED:
+        return MessageRejected(what)
+    if code == NOT_AUTHORIZED:
+        return SinkUnauthorized(what)
+    if code in _THROTTLED:
+        return SinkThrottled(what)
+    return SinkUnavailable(what)
