@@ -31,7 +31,9 @@ def line(status: RouterStatus, sent: int, rate: float, elapsed: float) -> str:
     taken = sum(source.messages for source in status.sources.values())
     sinks = [f"{name} {sink.delivered} ({sink.pending} pending, {_latency(sink) or 'idle'})" for name, sink in status.sinks.items()]
     stages = [f"sent {sent}", f"in {taken}", f"spooled {status.spool.last_sequence}", f"out: {', '.join(sinks)}"]
-    return "  ".join([f"{elapsed:4.0f} s", *stages, f"{rate:.0f} messages/s"])
+    troubles = [f"{name}: {source.reason}" for name, source in status.sources.items() if not source.connected]
+    troubles += [f"{name}: {sink.last_error}" for name, sink in status.sinks.items() if sink.state != "ok" and sink.last_error]
+    return "  ".join([f"{elapsed:4.0f} s", *stages, f"{rate:.0f} messages/s", *troubles])
 
 
 def _latency(sink: SinkStatus) -> str:
