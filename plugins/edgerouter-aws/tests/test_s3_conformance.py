@@ -40,6 +40,7 @@ def unpack(key: str, stored: Stored) -> Sequence[Received]:
 class S3Conformance(SinkConformance):
     sink_class = S3Sink
     effectively_once = True
+    resends_on_a_cut_connection = True
     unsupported = {"fail_once": "an object is stored whole or not at all"}
     more: Mapping[str, Any] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from aiohttp import web
 
@@ -19,6 +19,9 @@ class HttpSinkServer(SinkServer):
     `rejected(payload)` and `fails_now(payload)` if the service tells about single messages. It may replace
     `broken`, `throttled` and `refused` by what the real service says, and `carries_messages` if not every request does.
     """
+
+    decompresses: ClassVar[bool] = True
+    """Whether the service undoes the Content-Encoding of a request; an object store keeps the bytes as they are."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -72,7 +75,8 @@ class HttpSinkServer(SinkServer):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """Listen on a free port of 127.0.0.1 until the context is left."""
-        self._runner = web.ServerRunner(web.Server(self._handle, request_factory=_unbounded), shutdown_timeout=0.1)
+        server = web.Server(self._handle, request_factory=_unbounded, auto_decompress=self.decompresses)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -93,6 +97,9 @@ class HttpSinkServer(SinkServer):
             disturbance = "refuse"
         if disturbance == "cut":
             return self._cut(request)
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # the answer is still to come
         body = await request.read()
         if disturbance == "refuse":
             return self.refused()

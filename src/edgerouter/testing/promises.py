@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
@@ -39,6 +39,9 @@ class SinkPromises:
     """Requests that one failing write of one message may make; more looks like a retry of the sink's own."""
     largest_test_bytes: ClassVar[int] = 8 * 1024 * 1024
     """Size limits above this are not tried out."""
+    resends_on_a_cut_connection: ClassVar[bool] = False
+    """The HTTP client sends an idempotent request (PUT) once more by itself when a kept connection turns out to be cut, as
+    RFC 9110, 9.2.2 allows; so a cut connection or a lost response need not be seen as a failure."""
     patience: ClassVar[float] = 20.0
     """Seconds that any single write may take here."""
 
@@ -66,6 +69,10 @@ class SinkPromises:
         """`count` small distinct messages with consecutive sequences from `start`."""
         return [self.message(f'{{"{label}": {sequence}}}'.encode(), sequence) for sequence in range(start, start + count)]
 
+    def batch(self, sink: Sink[Any], count: int, *, start: int = 1, label: str = "m") -> list[Message]:
+        """A batch of `count` messages, or of as many as one write may have."""
+        return self.messages(min(count, sink.limits.max_messages or count), start=start, label=label)
+
     @asynccontextmanager
     async def opened(self, config: Mapping[str, Any]) -> AsyncIterator[Sink[Any]]:
         """The sink, open, as the router opens it."""
@@ -91,6 +98,14 @@ class SinkPromises:
             return [error]
         assert len(failures) == len(batch), "the sink claims to have delivered what the service did not take"
         return [failure.error for failure in failures]
+
+    async def cut_write(self, sink: Sink[Any], batch: Sequence[Message]) -> None:
+        """A write that loses its connection: it fails, or the client's transport sent it once more."""
+        if self.resends_on_a_cut_connection:
+            with suppress(SinkUnavailable):
+                await self.write(sink, batch)
+            return
+        assert all(isinstance(error, SinkUnavailable) for error in await self.failing_write(sink, batch))
 
     async def failing_from_open(self, config: Mapping[str, Any]) -> SinkFailure:
         """The first error of a sink whose service does not work, in opening or, for a sink that opens lazily, in writing."""

@@ -165,8 +165,8 @@ class WritePromises(SinkPromises):
 
     async def test_the_same_batch_may_be_written_again(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """After a crash the router writes again what was delivered; that is no error."""
-        batch = self.messages(3)
         async with self.opened(config) as sink:
+            batch = self.batch(sink, 3)
             assert list(await self.write(sink, batch)) == []
             assert list(await self.write(sink, tuple(batch))) == []
         await self.assert_received(server, batch, exactly=self.effectively_once)

@@ -40,6 +40,8 @@ Unpack = Callable[[str, Stored], Sequence[Received]]
 class S3Server(HttpSinkServer):
     """S3 with one bucket. `unpack` says which messages an object holds."""
 
+    decompresses = False
+
     def __init__(self, unpack: Unpack, bucket: str = "plant-archive") -> None:
         super().__init__()
         self.bucket = bucket

@@ -115,7 +115,7 @@ async def open_client(
             client = await stack.enter_async_context(
                 session.create_client(service, endpoint_url=settings.endpoint_url, **arguments)
             )
-            client.meta.events.register("before-send", _in_pieces)
+            client.meta.events.register("before-send", _at_once_and_in_pieces)
         yield client
 
 
@@ -131,8 +131,13 @@ def _session(settings: AwsSettings) -> AioSession:
     return session
 
 
-def _in_pieces(request: Any, **_: Any) -> None:
-    """A large body is written piece by piece, as the connection takes it, instead of being copied into its buffer at once."""
+def _at_once_and_in_pieces(request: Any, **_: Any) -> None:
+    """Send the body without asking first, which costs a round trip and hangs where a proxy does not answer.
+
+    A large body is written piece by piece, as the connection takes it, instead of being copied into its buffer at once.
+    """
+    if "Expect" in request.headers:
+        del request.headers["Expect"]
     if isinstance(request.body, bytes | bytearray) and len(request.body) > _PIECES_OVER_BYTES:
         request.body = io.BytesIO(request.body)
 
