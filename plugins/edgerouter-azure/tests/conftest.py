@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from support.azure.azurite import Azurite, running_azurite
+from support.azure.entra import Entra
 from support.certificates import Authority
 
 
@@ -28,4 +29,10 @@ def server_tls(authority: Authority) -> ssl.SSLContext:
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Azurite]:
     with running_azurite() as running:
+        yield running
+
+
+@pytest.fixture
+async def entra(server_tls: ssl.SSLContext) -> AsyncIterator[Entra]:
+    async with Entra().running(server_tls) as running:
         yield running

@@ -112,6 +112,11 @@ Credential = Annotated[
 """A credential of Microsoft Entra ID; a bare word such as `managed-identity` is short for its `type`."""
 
 
+def awaits_secret(value: SecretStr) -> bool:
+    """Whether a reference to a secret store stands in the value: it is checked when the sink opens, with the secret in its place."""
+    return "${" in value.get_secret_value()
+
+
 class AzureFields(BaseModel):
     """Fields that all sinks and stores of this distribution have."""
 
@@ -132,7 +137,7 @@ class AzureFields(BaseModel):
     @field_validator("proxy")
     @classmethod
     def _check_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
-        if proxy is not None:
+        if proxy is not None and not awaits_secret(proxy):
             parts = urlsplit(proxy.get_secret_value())
             if parts.scheme not in {"http", "https"} or not parts.hostname:
                 raise ValueError("a proxy is written as http://host:port or http://user:password@host:port")

@@ -70,8 +70,9 @@ def translate(error: BaseException, doing: str, *, hint: str = "") -> SinkUnavai
     """
     if isinstance(error, SinkUnavailable | MessageRejected):
         return error
-    if (bad := next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)) is not None:
-        return SinkUnauthorized(f"{doing}: the service's certificate is not trusted: {bad.verify_message}; {CLOCK_HINT}")
+    if (bad := [cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)]) != []:
+        why = next((cause.verify_message for cause in bad if hasattr(cause, "verify_message")), "unknown authority")
+        return SinkUnauthorized(f"{doing}: the service's certificate is not trusted: {why}; {CLOCK_HINT}")
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
         return SinkUnauthorized(_explain(doing, _text(error), hint))
     if isinstance(error, HttpResponseError):

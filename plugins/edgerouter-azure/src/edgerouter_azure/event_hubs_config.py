@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from edgerouter import Duration, SinkConfig
 from edgerouter.objects import KeyTemplate
-from edgerouter_azure.credentials import SUFFIXES, AzureFields
+from edgerouter_azure.credentials import SUFFIXES, AzureFields, awaits_secret
 
 
 def _checked(text: str) -> str:
@@ -56,7 +56,8 @@ class EventHubsConfig(AzureFields, SinkConfig):
             raise ValueError("either connection_string or namespace is needed")
         if self.partition_key is not None and self.partition_id is not None:
             raise ValueError("partition_key and partition_id exclude each other")
-        self.place()
+        if self.connection_string is None or not awaits_secret(self.connection_string):
+            self.place()
         return self
 
     def place(self) -> Place:

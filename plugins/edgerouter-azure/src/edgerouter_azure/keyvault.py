@@ -1,0 +1,104 @@
+"""Secret store `azure-keyvault`: `${azure-keyvault:name}` in the configuration."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from azure.core.exceptions import AzureError, HttpResponseError
+from pydantic import Field
+
+from edgerouter import Duration, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
+from edgerouter_azure.credentials import SUFFIXES, AzureFields, http_options, open_credential
+from edgerouter_azure.errors import translate_at_opening
+
+if TYPE_CHECKING:
+    from azure.keyvault.secrets.aio import SecretClient
+
+_HINT = "reading needs the role Key Vault Secrets User, or an access policy with Get for secrets"
+_NAME = re.compile(r"([0-9A-Za-z-]{1,127})(?:[/@]([0-9A-Za-z]{1,64}))?")
+
+
+class KeyVaultConfig(AzureFields, SecretStoreConfig):
+    """Configuration of `azure-keyvault`. The identity needs the role Key Vault Secrets User."""
+
+    vault: str = Field(min_length=3)
+    """The vault: its name, such as `plant-secrets`, or its URL."""
+    cache: Duration = Field(default=5.0, ge=0)
+    """How long a value counts as read just now, so that sinks that open together read a secret once. A sink that is refused opens
+    again after a longer time than that, and so gets the new value of a rotated secret."""
+    verify_challenge_resource: bool = True
+    """Log in only for a service whose domain is the vault's; turn it off for a vault behind another name, such as a gateway."""
+    connect_timeout: Duration = Field(default=20.0, gt=0)
+    """How long connecting may take."""
+
+    def url(self) -> str:
+        """Where the vault is."""
+        return self.vault if "://" in self.vault else f"https://{self.vault}.{SUFFIXES[self.cloud]['vault']}"
+
+
+class KeyVaultStore(SecretStore[KeyVaultConfig]):
+    """Reads `name`, its newest version, or `name/version`."""
+
+    Config = KeyVaultConfig
+
+    _read: ClassVar[dict[tuple[str, str], tuple[float, str]]] = {}
+    """When each secret was read last, and its value. A store is opened each time that a sink opens, so this outlives it: a sink
+    that has to open again while the vault is away gets the value that it had."""
+
+    def __init__(self, config: KeyVaultConfig, client: SecretClient) -> None:
+        self._client, self._url, self._cache = client, config.url(), config.cache
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: KeyVaultConfig) -> AsyncIterator[Self]:
+        from azure.keyvault.secrets.aio import SecretClient  # noqa: PLC0415  (70 ms that only an open store needs)
+
+        if not config.url().startswith("https://"):
+            raise SinkUnauthorized(f"open vault {config.vault}: a vault is reached by https:// alone")
+        async with (
+            open_credential(config) as credential,
+            SecretClient(
+                config.url(),
+                credential,
+                verify_challenge_resource=config.verify_challenge_resource,
+                connection_timeout=config.connect_timeout,
+                **http_options(config),
+            ) as client,
+        ):
+            yield cls(config, client)
+
+    async def get(self, name: str) -> str:
+        """The value of a secret; of `name/version`, that version's.
+
+        Raises:
+            SinkUnavailable: the vault cannot be reached, does not let us in, or has no such secret.
+        """
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise SinkUnauthorized(f"{name!r} is not the name of a secret; write name or name/version")
+        key = (self._url, name)
+        read = self._read.get(key)
+        if read is not None and time.monotonic() - read[0] < self._cache:
+            return read[1]
+        try:
+            secret = await self._client.get_secret(match[1], match[2])
+        except (AzureError, OSError, ValueError) as error:
+            unavailable = _explain(error, name, self._url)
+            if read is not None and not isinstance(unavailable, SinkUnauthorized):
+                return read[1]
+            raise unavailable from error
+        if secret.value is None:
+            raise SinkUnavailable(f"read secret {name} of {self._url}: the answer is not Key Vault's")
+        self._read[key] = (time.monotonic(), secret.value)
+        return secret.value
+
+
+def _explain(error: Exception, name: str, url: str) -> SinkUnavailable:
+    doing = f"read secret {name} of {url}"
+    if isinstance(error, HttpResponseError) and error.status_code == 404:
+        return SinkUnauthorized(f"{doing}: the vault has no such secret or version")
+    return translate_at_opening(error, doing, hint=_HINT)
