@@ -73,7 +73,7 @@ clean:  ## Remove the virtual environment and everything generated
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml) | .venv/bin/python
-	@echo "installing edgerouter$(PLUGINS:plugins/%=, %) and the development tools"
+	@echo "installing edgerouter, its plugins and the development tools"
 	@$(PIP) install --upgrade 'pip>=25.1'
 	@$(PIP) install --constraint constraints.txt --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)
 	@touch $@ .venv/.demo
