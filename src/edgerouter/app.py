@@ -14,7 +14,7 @@ import structlog
 
 from edgerouter import __version__
 from edgerouter.admin.metrics import Metrics
-from edgerouter.admin.server import observation_routes, serve
+from edgerouter.admin.server import control_routes, observation_routes, serve
 from edgerouter.admin.status import RouterStatus, drops, sink_status, source_status
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
 from edgerouter.config.references import resolve
@@ -80,7 +80,7 @@ class Router:
         Raises:
             SpoolUnusable: the spool's folder cannot be used.
         """
-        async with open_spool(self._config.spool) as spool, self._served():
+        async with open_spool(self._config.spool) as spool, self._served(spool):
             self._spool = spool
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -177,12 +177,12 @@ class Router:
             drops=drops(spool),
         )
 
-    def _served(self) -> AbstractAsyncContextManager[None]:
+    def _served(self, spool: Spool) -> AbstractAsyncContextManager[None]:
         """The control interface."""
         config = self._config
         metrics = Metrics(self.status, lambda: ((name, sink.runner.status) for name, sink in self._sinks.items()))
         folder = config.spool.path if config.spool.type == "sqlite" else None
-        return serve(observation_routes(self.status, metrics), [], folder, config.admin.listen)
+        return serve(observation_routes(self.status, metrics), control_routes(spool), folder, config.admin.listen)
 
     async def _start_sink(self, configured: ConfiguredSink, spool: Spool, tasks: asyncio.TaskGroup) -> None:
         policies = configured.policies

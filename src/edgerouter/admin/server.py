@@ -10,10 +10,13 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from edgerouter.admin.control import OPERATIONS, Operation
 from edgerouter.admin.health import not_flowing, not_ready
 from edgerouter.admin.listen import tcp_listener, unix_listener
 from edgerouter.admin.metrics import CONTENT_TYPE, Metrics
 from edgerouter.admin.status import RouterStatus
+from edgerouter.errors import EdgerouterError
+from edgerouter.spool.contract import Spool
 
 
 def json_response(value: object, status: int = 200) -> web.Response:
@@ -48,6 +51,24 @@ def observation_routes(status: Callable[[], RouterStatus], metrics: Metrics) -> 
         web.get("/metrics", numbers),
         web.get("/api/status", whole),
     ]
+
+
+def control_routes(spool: Spool) -> list[web.RouteDef]:
+    """Routes that change something: `POST /api/<operation>` with a JSON body."""
+
+    def route(name: str, operation: Operation) -> web.RouteDef:
+        async def handle(request: web.Request) -> web.Response:
+            try:
+                asked = msgspec.json.decode(await request.read() or b"{}", type=operation.request)
+                return json_response(await operation.run(spool, asked))
+            except msgspec.MsgspecError as error:
+                return json_response({"error": f"not a request for {name}: {error}"}, 400)
+            except EdgerouterError as error:
+                return json_response({"error": str(error)}, 409)
+
+        return web.post(f"/api/{name}", handle)
+
+    return [route(name, operation) for name, operation in OPERATIONS.items()]
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import edgerouter
+from edgerouter.cli import commands
 
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
 # ruff: noqa: PLC0415
@@ -138,6 +139,9 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for p
     print_plugins(as_json=as_json)
 
 
+commands.register(app)
+
+
 def main() -> None:
     """Run one command; a wrong configuration is told without a traceback."""
     with _told_in_lines():
@@ -154,19 +158,28 @@ def _told_in_lines() -> Iterator[None]:
             raise
         for line in lines:
             typer.echo(line, err=True)
-        sys.exit(2)
+        sys.exit(_exit_code(error))
 
 
 def _lines(error: BaseException) -> list[str] | None:
     """What the user did wrong, one line each; `None` when the fault is ours."""
-    from edgerouter.errors import ConfigurationError, SpoolUnusable
+    from edgerouter.errors import ConfigurationError, EdgerouterError
 
     if isinstance(error, BaseExceptionGroup):
         parts = [_lines(part) for part in error.exceptions]
         return None if None in parts else [line for part in parts if part for line in part]
     if isinstance(error, ConfigurationError):
         return list(error.problems)
-    return [str(error)] if isinstance(error, SpoolUnusable) else None
+    return [str(error)] if isinstance(error, EdgerouterError) else None
+
+
+def _exit_code(error: BaseException) -> int:
+    """2 for what the user has to set right in the configuration, 1 for what could not be done now."""
+    from edgerouter.errors import ConfigurationError, SpoolUnusable
+
+    if isinstance(error, BaseExceptionGroup):
+        return max(map(_exit_code, error.exceptions))
+    return 2 if isinstance(error, ConfigurationError | SpoolUnusable) else 1
 
 
 if __name__ == "__main__":

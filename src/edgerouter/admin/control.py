@@ -1,0 +1,133 @@
+"""What an operator does with a spool, the same whether its router runs or not: each operation takes and gives plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from edgerouter.errors import EdgerouterError
+from edgerouter.objects.framing import encode
+from edgerouter.spool.contract import DeadLetter, LetterFilter, Spool
+
+
+class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters; what is left out does not matter."""
+
+    sink: str | None = None
+    topic: str | None = None
+    """An MQTT topic filter."""
+    since: int | None = None
+    """Nanoseconds since 1970-01-01 UTC."""
+    until: int | None = None
+    reason: str | None = None
+    """A part of the reason or of the error's name."""
+    numbers: tuple[int, ...] = ()
+
+    def as_filter(self) -> LetterFilter:
+        """For the spool."""
+        return LetterFilter(self.sink, self.topic, self.since, self.until, self.reason, self.numbers)
+
+
+class LettersPage(Letters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters, a page at a time."""
+
+    limit: int = 100
+    after: int = 0
+    """Only numbers above this one."""
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which retained messages a sink shall deliver again."""
+
+    sink: str
+    topic: str = "#"
+    since: int | None = None
+    until: int | None = None
+    dry_run: bool = False
+
+
+class Forget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sink that is no longer configured."""
+
+    sink: str
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation: what it takes and what it does."""
+
+    request: type[Any]
+    run: Callable[[Spool, Any], Awaitable[dict[str, Any]]]
+
+
+async def _list_letters(spool: Spool, request: LettersPage) -> dict[str, Any]:
+    letters = await spool.tools.dead_letters(request.as_filter(), limit=request.limit, after=request.after)
+    total = await spool.tools.count_dead_letters(request.as_filter())
+    return {"dead_letters": [letter_as_json(letter) for letter in letters], "total": total}
+
+
+async def _replay_letters(spool: Spool, request: Letters) -> dict[str, Any]:
+    return {"messages": await spool.tools.replay_dead_letters(request.as_filter())}
+
+
+async def _purge_letters(spool: Spool, request: Letters) -> dict[str, Any]:
+    return {"messages": await spool.tools.purge_dead_letters(request.as_filter())}
+
+
+async def _replay(spool: Spool, request: Replay) -> dict[str, Any]:
+    messages = await spool.tools.replay(
+        request.sink, topic=request.topic, since=request.since, until=request.until, dry_run=request.dry_run
+    )
+    return {"messages": messages}
+
+
+async def _forget(spool: Spool, request: Forget) -> dict[str, Any]:
+    orphans = spool.status.orphans
+    if request.sink not in orphans:
+        known = f"those are: {', '.join(orphans)}" if orphans else "there are none"
+        raise EdgerouterError(f"{request.sink!r} is not a sink that was removed from the configuration; {known}")
+    await spool.forget(request.sink)
+    return {"forgotten": request.sink}
+
+
+async def _verify(spool: Spool, _: Nothing) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(await spool.tools.verify())
+    return found
+
+
+OPERATIONS: dict[str, Operation] = {
+    "dead-letters/list": Operation(LettersPage, _list_letters),
+    "dead-letters/replay": Operation(Letters, _replay_letters),
+    "dead-letters/purge": Operation(Letters, _purge_letters),
+    "replay": Operation(Replay, _replay),
+    "forget": Operation(Forget, _forget),
+    "verify": Operation(Nothing, _verify),
+}
+"""Name, as in the path of the control interface, to operation."""
+
+
+def letter_as_json(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter as plain data; the message as in a JSON Lines file."""
+    return {
+        "number": letter.number,
+        "sink": letter.sink,
+        "reason": letter.reason,
+        "error": letter.error,
+        "attempts": letter.attempts,
+        "first_attempt": _time(letter.first_attempt),
+        "last_attempt": _time(letter.last_attempt),
+        "config_digest": letter.config_digest,
+        "message": msgspec.json.decode(encode([letter.message], "jsonl")),
+    }
+
+
+def _time(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,228 @@
+"""The commands for operators: `status`, `top`, `dead-letters`, `replay`, `forget`, `verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+# A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from edgerouter.config.model import RouterConfig, SpoolConfig
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
+SpoolFolder = Annotated[
+    Path | None, typer.Option("--spool", metavar="FOLDER", help="The spool's folder, instead of what the configuration says.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+SinkName = Annotated[str | None, typer.Option("--sink", help="Only this sink.")]
+TopicFilter = Annotated[str | None, typer.Option("--topic", metavar="FILTER", help="Only topics that match this MQTT filter.")]
+From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="2026-11-20T08:00, or 2h for two hours ago.")]
+To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Before this time.")]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Only reasons that contain this.")]
+Numbers = Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Only these dead letters.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+dead_letters = typer.Typer(
+    name="dead-letters", help="Messages that a service will never take: look, send again, throw away.", no_args_is_help=True
+)
+
+
+def _spool(config: Path | None, folder: Path | None) -> SpoolConfig:
+    from edgerouter.config.model import SpoolConfig
+
+    return SpoolConfig(path=folder) if folder is not None else _load(config).spool
+
+
+def _load(config: Path | None) -> RouterConfig:
+    from edgerouter.cli.main import load
+
+    return load(config)
+
+
+def status(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False, ready: bool = False) -> None:
+    """Show once what the running router does.
+
+    With --ready the exit code is 0 when messages can be taken in and 1 when not: for a container's health check.
+    """
+    from edgerouter.admin.client import Client
+    from edgerouter.cli.status import show
+
+    client = Client(_spool(config, spool).path)
+    if as_json:
+        typer.echo(json.dumps(client.get("/api/status"), indent=2))
+        return
+    raise typer.Exit(show(client, ready=ready))
+
+
+def top(
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 1.0,
+    seconds: Annotated[float | None, typer.Option(help="End after so many seconds instead of at Ctrl-C.")] = None,
+) -> None:
+    """Show live what the running router does."""
+    from edgerouter.admin.client import Client
+    from edgerouter.cli.status import watch
+
+    watch(Client(_spool(config, spool).path), interval, seconds)
+
+
+@dead_letters.command("list")
+def list_letters(
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+    sink: SinkName = None,
+    topic: TopicFilter = None,
+    since: From = None,
+    until: To = None,
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option(min=1)] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, oldest first."""
+    from edgerouter.cli import operate
+
+    operate.list_letters(
+        _spool(config, spool),
+        limit=limit,
+        as_json=as_json,
+        sink=sink,
+        topic=topic,
+        since=operate.moment(since),
+        until=operate.moment(until),
+        reason=reason,
+    )
+
+
+@dead_letters.command()
+def show(number: int, config: ConfigFile = None, spool: SpoolFolder = None) -> None:
+    """Show one dead letter, whole, as JSON."""
+    from edgerouter.cli import operate
+
+    operate.show_letter(_spool(config, spool), number)
+
+
+@dead_letters.command()
+def export(
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+    sink: SinkName = None,
+    topic: TopicFilter = None,
+    since: From = None,
+    until: To = None,
+    reason: Reason = None,
+) -> None:
+    """Print dead letters as JSON Lines; they stay where they are."""
+    from edgerouter.cli import operate
+
+    operate.export_letters(
+        _spool(config, spool), sink=sink, topic=topic, since=operate.moment(since), until=operate.moment(until), reason=reason
+    )
+
+
+@dead_letters.command("replay")
+def replay_letters(
+    numbers: Numbers = None,
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+    sink: SinkName = None,
+    topic: TopicFilter = None,
+    since: From = None,
+    until: To = None,
+    reason: Reason = None,
+) -> None:
+    """Send dead letters to their sinks again."""
+    from edgerouter.cli import operate
+
+    answer = operate.ask(
+        _spool(config, spool),
+        "dead-letters/replay",
+        numbers=numbers or [],
+        sink=sink,
+        topic=topic,
+        since=operate.moment(since),
+        until=operate.moment(until),
+        reason=reason,
+    )
+    typer.echo(f"{answer['messages']} messages will be sent again")
+
+
+@dead_letters.command()
+def purge(
+    numbers: Numbers = None,
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+    sink: SinkName = None,
+    topic: TopicFilter = None,
+    since: From = None,
+    until: To = None,
+    reason: Reason = None,
+    yes: Yes = False,
+) -> None:
+    """Throw dead letters away for ever; they count as dropped."""
+    from edgerouter.cli import operate
+
+    where = _spool(config, spool)
+    which = {
+        "numbers": numbers or [],
+        "sink": sink,
+        "topic": topic,
+        "since": operate.moment(since),
+        "until": operate.moment(until),
+        "reason": reason,
+    }
+    if not yes:
+        typer.confirm(f"throw away {operate.count(where, **which)} dead letters for ever?", abort=True)
+    answer = operate.ask(where, "dead-letters/purge", **which)
+    typer.echo(f"{answer['messages']} dead letters thrown away")
+
+
+def replay(
+    sink: Annotated[str, typer.Option("--sink", help="The sink that shall deliver again.")],
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+    topic: Annotated[str, typer.Option("--topic", metavar="FILTER", help="Only topics that match this MQTT filter.")] = "#",
+    since: From = None,
+    until: To = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many messages it would be.")] = False,
+) -> None:
+    """Let a sink deliver messages again that the spool still holds (spool.retain keeps them)."""
+    from edgerouter.cli import operate
+
+    answer = operate.ask(
+        _spool(config, spool),
+        "replay",
+        sink=sink,
+        topic=topic,
+        since=operate.moment(since),
+        until=operate.moment(until),
+        dry_run=dry_run,
+    )
+    typer.echo(f"{answer['messages']} messages {'would' if dry_run else 'will'} be delivered again to {sink}")
+
+
+def forget(sink: str, config: ConfigFile = None, spool: SpoolFolder = None) -> None:
+    """Give up what waits for a sink that is no longer configured."""
+    from edgerouter.cli import operate
+
+    operate.ask(_spool(config, spool), "forget", sink=sink)
+    typer.echo(f"{sink} is forgotten")
+
+
+def verify(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False) -> None:
+    """Check the spool: gaps, checksums, and that every sink's ledger adds up. Exit code 1 when something is wrong."""
+    from edgerouter.cli import operate
+
+    raise typer.Exit(operate.verify(_spool(config, spool), as_json=as_json))
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (status, top, replay, forget, verify):
+        app.command()(command)
+    app.add_typer(dead_letters)
