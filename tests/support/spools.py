@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.message import Message
 from edgerouter.source import Delivery
+from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Reader, Route, Spool
 from edgerouter.topics import Matcher
 
@@ -73,3 +75,31 @@ def payloads(messages: Iterable[Message]) -> list[bytes]:
 def sequences(messages: Iterable[Message]) -> list[int]:
     """The numbers of the messages."""
     return [message.sequence for message in messages]
+
+
+@asynccontextmanager
+async def crashing(path: Path) -> AsyncIterator[tuple[Spool, Callable[[], None]]]:
+    """A spool whose folder, when it is left, is as it was when the last call of `crashed` was made."""
+    saved: dict[str, bytes] = {}
+
+    def crashed() -> None:
+        saved.clear()
+        saved.update(files(path))
+
+    async with open_spool(sqlite(path)) as spool:
+        yield spool, crashed
+    restore(path, saved)
+
+
+def files(path: Path) -> dict[str, bytes]:
+    """The database files as a crash at this moment would leave them."""
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.name.startswith("spool.db")}
+
+
+def restore(path: Path, saved: Mapping[str, bytes]) -> None:
+    """Put the database files back."""
+    for file in list(path.iterdir()):
+        if file.name.startswith("spool.db"):
+            file.unlink()
+    for name, content in saved.items():
+        (path / name).write_bytes(content)

@@ -27,6 +27,20 @@ class SinkRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 @dataclass(slots=True)
+class Change:
+    """What a transaction changes in an account, beside what is settled already."""
+
+    matched: int = 0
+    """More matched, by the chunks that it appends."""
+    dead_lettered: int = 0
+    """More dead-lettered, or fewer."""
+    settled: list[tuple[int, int]] = field(default_factory=list)
+    """What its dead letters settle."""
+    added: list[tuple[int, int]] = field(default_factory=list)
+    """What its replayed dead letters make pending."""
+
+
+@dataclass(slots=True)
 class Account:
     """What the spool knows about one sink. It changes on the event loop only."""
 
@@ -44,6 +58,8 @@ class Account:
     delivered: int = 0
     dead_lettered: int = 0
     dropped: int = 0
+    leaving: Position = field(default_factory=Position)
+    """What of the position is being dead-lettered: it counts once that is stored."""
     changed: bool = False
     """Differs from what is stored."""
     batches: dict[int, Position] = field(default_factory=dict)
@@ -59,6 +75,32 @@ class Account:
         """Messages known to be wanted and not settled."""
         return self.matched - self.delivered - self.dead_lettered - self.dropped
 
+    def losable(self, start: int, end: int) -> list[tuple[int, int]]:
+        """What is lost when these sequences are gone."""
+        pending = Position(self.position.intersect(start, end))
+        for a, b in self.leaving.intersect(start, end):
+            pending.remove(a, b)
+        return list(pending)
+
+    def drop(self, ranges: list[tuple[int, int]], counted: int) -> None:
+        """These are gone.
+
+        Args:
+            ranges: what is gone.
+            counted: how many of the messages in it the sink had pending.
+        """
+        self.dropped += counted
+        self.settle(ranges)
+
+    def kept(self) -> list[int]:
+        """Forget the batches of which everything is settled; returns their numbers."""
+        done = [
+            number for number, batch in self.batches.items() if not any(self.position.overlaps(start, end) for start, end in batch)
+        ]
+        for number in done:
+            del self.batches[number]
+        return done
+
     def settle(self, ranges: Iterable[tuple[int, int]]) -> None:
         """These are done; the caller has counted them."""
         for start, end in ranges:
@@ -67,27 +109,22 @@ class Account:
                 self.uncounted.remove(start, end)
         self.changed = True
 
-    def record(self, *, matched: int = 0, dead_lettered: int = 0, settled: Iterable[tuple[int, int]] = ()) -> bytes:
-        """The account as it will be once the transaction that stores it has succeeded.
-
-        Args:
-            matched: more matched by the chunks of the transaction.
-            dead_lettered: more dead-lettered by it.
-            settled: what it settles.
-        """
+    def record(self, change: Change) -> bytes:
+        """The account as it will be once the transaction that makes this change has succeeded."""
         position = self.position
-        settled = list(settled)
-        if settled:
+        if change.settled or change.added:
             position = position.copy()
-            for start, end in settled:
+            for start, end in change.settled:
                 position.remove(start, end)
+            for start, end in change.added:
+                position.add(start, end)
         record = SinkRecord(
             self.key,
             self.filters,
             self.since,
-            self.matched + matched,
+            self.matched + change.matched,
             self.delivered,
-            self.dead_lettered + dead_lettered,
+            self.dead_lettered + change.dead_lettered,
             self.dropped,
             position.encode(),
             self.uncounted.encode(),

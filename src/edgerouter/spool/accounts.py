@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+import structlog
+
 from edgerouter.spool.account import Account
 from edgerouter.spool.chunk import Chunk
 from edgerouter.spool.contract import Route
 from edgerouter.spool.grouping import Append, Matchers
 from edgerouter.spool.position import OPEN, Position
 from edgerouter.spool.reader import LogReader, Shelf
+
+log = structlog.get_logger("edgerouter.spool")
 
 
 class Accounts:
@@ -142,6 +146,24 @@ class Accounts:
             reader = self._readers.get(account.name)
             if reader is not None:
                 reader.appended(chunk, count)
+
+    def balance(self, account: Account, end: int) -> None:
+        """With nothing left to do, nothing is pending: correct what had to be guessed of chunks that could not be read.
+
+        Args:
+            account: of a sink that has just settled something.
+            end: the sequence that the next message will have.
+        """
+        wrong = account.pending
+        first = account.position.first
+        if not wrong or (first is not None and first < end):
+            return
+        log.warning("ledger corrected after a loss", sink=account.name, messages=wrong)
+        account.dropped = max(0, account.dropped + wrong)
+        account.matched -= account.pending
+        account.changed = True
+        if wrong > 0:
+            self.count_drops(account.name, Counter({"": wrong}), "damaged")
 
     def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
         """Count dropped messages by topic; only the first level, so that the numbers stay few."""

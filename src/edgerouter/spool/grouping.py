@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edgerouter.message import Message
 from edgerouter.source import Delivery
@@ -28,8 +28,9 @@ class Append:
     """Which set of sinks `wanted` was made for."""
     stored: asyncio.Future[None]
     only: int = 0
-    end: int = field(default=0)
-    """One above the last sequence, once it is stored."""
+    """Key of the one sink that these messages are for; 0 = for all."""
+    letters: Sequence[tuple[int, str, str, int]] = ()
+    """The dead letters that these messages were, and that are deleted in the same transaction."""
 
 
 def payload_bytes(messages: Iterable[Message]) -> int:

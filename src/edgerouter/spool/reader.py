@@ -172,11 +172,14 @@ class LogReader:
         await self._shelf.keep_batch(self.account, sorted(map(_sequence, messages)))
 
     async def kept_batches(self) -> list[list[Message]]:
-        batches = await self._shelf.kept_batches(self.account)
+        account = self.account
+        batches = await self._shelf.kept_batches(account)
         for batch in batches:
-            for message in batch:
-                self._remove_unread(message.sequence, message.sequence + 1)
-                self._taken[message.sequence] = message.sequence
+            for sequence in map(_sequence, batch):
+                self._remove_unread(sequence, sequence + 1)
+                self._taken[sequence] = sequence
+                if sequence in account.uncounted:
+                    self._count((sequence,), sequence, sequence + 1)
         return batches
 
     # -- what the spool calls ---------------------------------------------------------------------------------------------------

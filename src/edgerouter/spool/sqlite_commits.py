@@ -56,6 +56,7 @@ class Commits:
         self._flushes: list[asyncio.Future[None]] = []
         self._covered: list[asyncio.Future[None]] = []
         self._dirty = False
+        self._soon = False
         self._running = False
         self._closed = False
         self._failures = 0
@@ -85,11 +86,12 @@ class Commits:
             raise
 
     def touch(self) -> None:
-        """Something is settled: write it down soon."""
-        if not self._dirty:
-            self._dirty = True
-            if not self._running:
-                self.begin()
+        """There is something to write, with the next deliveries or soon."""
+        self._dirty = True
+        if not self._soon and not self._running:
+            # not at once: whoever says so may have more to say
+            self._soon = True
+            self._loop.call_soon(self._begin_soon)
 
     async def between(self, call: Callable[[], T]) -> T:
         """Do something on the event loop while no transaction runs."""
@@ -207,6 +209,10 @@ class Commits:
                 return
             self._timer.cancel()
         self._timer = self._loop.call_at(when, self._timed)
+
+    def _begin_soon(self) -> None:
+        self._soon = False
+        self.begin()
 
     def _timed(self) -> None:
         self._timer = None

@@ -8,14 +8,10 @@ from contextlib import asynccontextmanager
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.spool.sqlite import SqliteSpool
-from edgerouter.spool.sqlite_file import FILE, PAGE, connect, lock_folder
+from edgerouter.spool.sqlite_file import FILE, connect, lock_folder
+from edgerouter.spool.sqlite_room import wal_pages
 from edgerouter.spool.sqlite_store import Opened, Store
 from edgerouter.spool.sqlite_thread import DatabaseThread
-
-
-def wal_pages(config: SpoolConfig) -> int:
-    """Pages after which the write-ahead log is folded into the database: 4 MiB, less where the spool itself is small."""
-    return max(64, min(1000, config.max_bytes // 16 // PAGE))
 
 
 @asynccontextmanager

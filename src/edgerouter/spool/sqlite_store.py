@@ -12,11 +12,14 @@ import apsw
 import msgspec
 
 from edgerouter.config.model import RetainPolicy
+from edgerouter.message import Message
+from edgerouter.spool import sqlite_letters
 from edgerouter.spool.account import seal, unseal
-from edgerouter.spool.chunk import MAX_MESSAGES, Chunk, Codec, Damaged, Header, NewChunk, count_wanted
+from edgerouter.spool.chunk import MAX_MESSAGES, Chunk, Codec, Damaged, Header, NewChunk, Receipt, count_wanted
 from edgerouter.spool.position import OPEN
 from edgerouter.spool.reader import Loaded
 from edgerouter.spool.sqlite_file import PAGE
+from edgerouter.spool.sqlite_letters import Letters, Place
 
 COLUMNS: Final = "first, count, raw, received, span, wanted, only, receipts, checksum"
 _ROWS_FROM: Final = f"""
@@ -43,6 +46,8 @@ class SpoolRecord(msgspec.Struct, array_like=True):
     """Messages in chunks."""
     letter: int = 1
     """The number of the next dead letter."""
+    acknowledged: int = 1
+    """Below this sequence all deliveries were acknowledged before the transaction that stored this record."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -78,9 +83,16 @@ class Transaction:
     put: dict[str, bytes] = field(default_factory=dict)
     delete: list[str] = field(default_factory=list)
     trims: list[Trim] = field(default_factory=list)
-    also: list[Callable[[apsw.Connection], None]] = field(default_factory=list)
-    remove: list[tuple[int, int]] = field(default_factory=list)
-    """First sequences and counts of chunks to delete."""
+    letters: list[Letters] = field(default_factory=list)
+    replayed: list[Place] = field(default_factory=list)
+    """Dead letters that are deleted because their messages are in `chunks`."""
+    thrown_away: list[Place] = field(default_factory=list)
+    """Other dead letters that are deleted."""
+    also: list[Callable[[Store], None]] = field(default_factory=list)
+    release: int = 0
+    """Bytes of retained chunks to give up."""
+    acknowledged: int = 1
+    """All deliveries below this sequence are acknowledged."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -95,6 +107,15 @@ class Opened:
     """Bytes of the database file that are free for reuse."""
     first: int
     """Lowest sequence stored; the next one when there is none."""
+    next: int
+    messages: int
+    retained: int
+    letters: tuple[int, int]
+    """Number and bytes of dead letters."""
+    quarantined: tuple[int, int]
+    """Number of damaged chunks put aside, and of messages in them."""
+    unacknowledged: list[tuple[str, list[Message], bytes]]
+    """Source, messages and receipt of deliveries of the last transaction."""
 
 
 @dataclass(slots=True)
@@ -114,6 +135,8 @@ class Written:
     """Lowest sequence stored; the next one when there is none."""
     messages: int
     """Messages stored."""
+    retained: int
+    """Bytes of chunks that are kept only for replay."""
 
 
 class Store:
@@ -131,7 +154,17 @@ class Store:
         state = {str(name): bytes(value) for name, value in self.connection.execute("SELECT name, value FROM state")}
         self.record = self._read_record(state.pop("spool", None))
         self._retained_bytes = self.connection.execute("SELECT coalesce(sum(bytes), 0) FROM retained").get
-        return Opened(state, *self.usage(), self.first())
+        return Opened(
+            state,
+            *self.usage(),
+            self.first(),
+            self.record.next,
+            self.record.messages,
+            self._retained_bytes,
+            sqlite_letters.usage(self.connection),
+            self.connection.execute("SELECT count(*), coalesce(sum(count), 0) FROM quarantine").get,
+            self._unacknowledged(),
+        )
 
     def _read_record(self, value: bytes | None) -> SpoolRecord:
         if value is not None:
@@ -142,7 +175,7 @@ class Store:
         messages, end = self.connection.execute("SELECT coalesce(sum(count), 0), coalesce(max(first + count), 1) FROM chunks").get
         letter = self.connection.execute("SELECT coalesce(max(id), 0) + 1 FROM letters").get
         next_key = 1 if value is None else secrets.randbelow(1 << 20) + (1 << 20)
-        return SpoolRecord(new_id(), end, next_key, messages, letter)
+        return SpoolRecord(new_id(), end, next_key, messages, letter, end)
 
     def close(self) -> None:
         """Close the database; its log is folded in and removed."""
@@ -161,12 +194,16 @@ class Store:
             for name in transaction.delete:
                 connection.execute("DELETE FROM state WHERE name = ?", (name,))
             for call in transaction.also:
-                call(connection)
-            for first, count in transaction.remove:
-                self._delete(first, first, count)
+                call(self)
+            for letters in transaction.letters:
+                sqlite_letters.insert(connection, self.record.letter, letters.rows)
+                self.record.letter += len(letters.rows)
+            if transaction.replayed or transaction.thrown_away:
+                sqlite_letters.remove(connection, (place[0] for place in transaction.replayed + transaction.thrown_away))
             leftover = self._trim(transaction.trims)
-            if self._retain.age or self._retain.bytes:
-                self._trim_retained()
+            if self._retained_bytes:
+                self._trim_retained(transaction.release)
+            self.record.acknowledged = transaction.acknowledged
             put = [*transaction.put.items(), ("spool", seal(msgspec.msgpack.encode(self.record)))]
             connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", put)
             connection.execute("COMMIT")
@@ -176,12 +213,12 @@ class Store:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        return Written(chunks, stored, leftover, *self.usage(), self.first(), self.record.messages)
+        return Written(chunks, stored, leftover, *self.usage(), self.first(), self.record.messages, self._retained_bytes)
 
     def usage(self) -> tuple[int, int]:
         """Bytes of the database in use, and free for reuse."""
-        free = self.connection.pragma("freelist_count")
-        return (self.connection.pragma("page_count") - free) * PAGE, free * PAGE
+        free: int = self.connection.execute("PRAGMA freelist_count").get
+        return (self.connection.execute("PRAGMA page_count").get - free) * PAGE, free * PAGE
 
     def first(self) -> int:
         """Lowest sequence stored; the next one when there is none."""
@@ -212,7 +249,7 @@ class Store:
             run: list[tuple[int, int]] = []  # chunks that stand beside each other: first sequence, count
             looked = 0
             end = trim.start
-            for header in self._headers(trim.start, trim.end, left):
+            for header in self.headers(trim.start, trim.end, left):
                 looked += 1
                 end = header.first + header.messages
                 if end <= trim.start:
@@ -249,22 +286,24 @@ class Store:
             )
             self._retained_bytes += sum(size for (size,) in added)
             return
-        self._delete(first, last, sum(count for _, count in run))
+        self.delete("first BETWEEN ? AND ?", (first, last))
 
-    def _delete(self, first: int, last: int, messages: int) -> None:
-        self.connection.execute("DELETE FROM chunks WHERE first BETWEEN ? AND ?", (first, last))
-        self.record.messages -= messages
+    def delete(self, where: str, bindings: tuple[Any, ...]) -> None:
+        """Delete chunks within a transaction."""
+        deleted = self._rows(f"DELETE FROM chunks WHERE {where} RETURNING count", bindings)  # noqa: S608  (written here)
+        self.record.messages -= sum(count for (count,) in deleted)
 
-    def _trim_retained(self) -> None:
-        """Delete what has been retained for long enough, or is too much."""
+    def _trim_retained(self, release: int) -> None:
+        """Delete what has been retained for long enough, or is too much, or has to make room."""
         oldest = time.time() - self._retain.age
-        statement = "SELECT first, count, bytes, settled FROM retained JOIN chunks USING (first) ORDER BY first LIMIT ?"
-        for first, count, size, settled in self._rows(statement, (TRIM_ROWS,)):
+        statement = "SELECT first, bytes, settled FROM retained ORDER BY first LIMIT ?"
+        for first, size, settled in self._rows(statement, (TRIM_ROWS,)):
             too_old = self._retain.age and settled < oldest
             too_much = self._retain.bytes and self._retained_bytes > self._retain.bytes
-            if not too_old and not too_much:
+            if not too_old and not too_much and release <= 0:
                 return
-            self._delete(first, first, count)
+            release -= size
+            self.delete("first = ?", (first,))
             self.connection.execute("DELETE FROM retained WHERE first = ?", (first,))
             self._retained_bytes -= size
 
@@ -280,7 +319,7 @@ class Store:
             while at < end:
                 if messages >= _LOAD_MESSAGES or size >= _LOAD_BYTES or rows >= _SCAN_ROWS:
                     return loaded, damaged
-                headers = self._headers(at, end, _LOAD_ROWS + 1)
+                headers = self.headers(at, end, _LOAD_ROWS + 1)
                 rows += len(headers)
                 ends = self._ends(headers, end)
                 if len(headers) > _LOAD_ROWS:
@@ -317,18 +356,60 @@ class Store:
 
     def _open(self, headers: Sequence[Header], loaded: Loaded, damaged: list[Header]) -> None:
         for header in headers:
-            payload = self.connection.execute("SELECT payload FROM chunks WHERE first = ?", (header.first,)).get
             try:
-                loaded.chunks.append(self.codec.open(header, payload))
+                loaded.chunks.append(self.codec.open(header, self.payload(header)))
             except Damaged:
                 damaged.append(header)
 
+    def _unacknowledged(self) -> list[tuple[str, list[Message], bytes]]:
+        deliveries = []
+        messages: list[Message] = []
+        receipts: list[Receipt] = []
+        for header in self.headers(self.record.acknowledged, self.record.next, -1):
+            try:
+                chunk = self.codec.open(header, self.payload(header))
+            except Damaged:
+                continue  # whoever reads it finds out
+            messages += chunk.messages
+            receipts += self.codec.receipts(header)
+        for receipt in receipts:
+            end = receipt.first + receipt.count
+            mine = [message for message in messages if receipt.first <= message.sequence < end]
+            deliveries.append((receipt.source, mine, receipt.receipt))
+        return deliveries
+
+    def messages(self, ranges: Sequence[tuple[int, int]]) -> list[Message]:
+        """All readable messages with these sequences, in order."""
+        found: list[Message] = []
+        chunk: Chunk | None = None
+        for start, end in ranges:
+            at = start
+            while at < end:
+                if chunk is None or not chunk.first <= at < chunk.end:
+                    headers = [header for header in self.headers(at, end, 2) if header.first + header.messages > at]
+                    if not headers:
+                        break
+                    try:
+                        chunk = self.codec.open(headers[0], self.payload(headers[0]))
+                    except Damaged:
+                        at = headers[0].first + max(1, headers[0].messages)
+                        continue
+                    at = max(at, chunk.first)
+                found += chunk.messages[at - chunk.first : end - chunk.first]
+                at = chunk.end
+        return found
+
+    def payload(self, header: Header) -> bytes:
+        """The stored bytes of a chunk."""
+        payload: bytes = self.connection.execute("SELECT payload FROM chunks WHERE first = ?", (header.first,)).get
+        return payload
+
     def received_at(self, sequence: int) -> int | None:
         """When the messages of the chunk that holds the sequence, or of the next one, were received."""
-        headers = self._headers(sequence, OPEN, 1)
+        headers = self.headers(sequence, OPEN, 1)
         return headers[0].received if headers else None
 
-    def _headers(self, start: int, end: int, most: int) -> list[Header]:
+    def headers(self, start: int, end: int, most: int) -> list[Header]:
         """The headers of the chunks from the one that holds `start`, or stands before it, to `end`."""
         return [Header(*row) for row in self._rows(_ROWS_FROM, (start, end, most))]
 

@@ -1,0 +1,138 @@
+"""Messages that go before their sinks have settled them: the oldest in a full spool, and damaged ones. Each is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+
+from edgerouter.spool.account import Account
+from edgerouter.spool.accounts import Accounts
+from edgerouter.spool.chunk import Chunk, Codec, Damaged, Header
+from edgerouter.spool.sqlite_store import Store
+from edgerouter.spool.sqlite_thread import DatabaseThread
+from edgerouter.spool.sqlite_writing import Writing
+from edgerouter.topics import Matcher
+
+_LEAST: Final = 64 * 1024
+
+log = structlog.get_logger("edgerouter.spool")
+Doomed = tuple[Header, Chunk | None]
+
+
+class Losses:
+    """Takes chunks away from the sinks that still wanted them."""
+
+    def __init__(self, store: Store, thread: DatabaseThread, accounts: Accounts, writing: Writing) -> None:
+        self._store = store
+        self._thread = thread
+        self._accounts = accounts
+        self._writing = writing
+        self._codec = Codec()
+        self._evicting = False
+        self._seen: set[int] = set()
+        self.quarantined_chunks = 0
+        self.quarantined_messages = 0
+
+    def evict(self, need: int) -> None:
+        """Drop the oldest messages, so that about so many bytes become free."""
+        if not self._evicting:
+            self._evicting = True
+            self._thread.submit(partial(oldest, self._store, max(need, _LEAST)), self._evict)
+
+    def damaged(self, headers: Sequence[Header]) -> None:
+        """Put these chunks aside; nobody can read them."""
+        for header in headers:
+            if header.first in self._seen:
+                continue
+            self._seen.add(header.first)
+            self.quarantined_chunks += 1
+            self.quarantined_messages += header.messages
+            log.error("a damaged chunk is put aside", first=header.first, messages=header.messages)
+            self._lose(header, None, "damaged")
+            self._writing.also(partial(quarantine, header))
+
+    def _evict(self, doomed: list[Doomed] | None, error: BaseException | None) -> None:
+        self._evicting = False
+        if doomed is None:
+            log.error("the oldest messages cannot be read", reason=str(error))
+            return
+        for header, chunk in doomed:
+            self._lose(header, chunk, "spool_full")
+            self._writing.also(partial(discard, header))
+
+    def _lose(self, header: Header, chunk: Chunk | None, reason: str) -> None:
+        end = header.first + max(1, header.messages)
+        for account in self._accounts:
+            ranges = account.losable(header.first, end)
+            if not ranges:
+                continue
+            if chunk is None:
+                counted = self._guess(account, header, end)
+                topics = Counter({"": counted} if counted else {})
+            else:
+                topics = self._pending(account, chunk, ranges)
+                counted = topics.total()
+            account.drop(ranges, counted)
+            self._accounts.count_drops(account.name, topics, reason)
+            reader = self._accounts.reader(account.name)
+            if reader is not None:
+                reader.forget(header.first, end)
+        self._accounts.settled.add(header.first, end)
+
+    def _pending(self, account: Account, chunk: Chunk, ranges: Sequence[tuple[int, int]]) -> Counter[str]:
+        """The messages of a chunk that a sink has pending, by topic."""
+        wanted = chunk.wanted_by(account.key, account.since)
+        reader = self._accounts.reader(account.name)
+        matches: Callable[[str], bool] = reader.route.matches if reader is not None else Matcher(account.filters)
+        if wanted == 0:
+            return Counter()
+        pending = [m for start, stop in ranges for m in chunk.messages[start - chunk.first : stop - chunk.first]]
+        if wanted != len(chunk.messages):
+            pending = [message for message in pending if matches(message.topic)]
+        if account.uncounted:
+            account.matched += sum(1 for message in pending if message.sequence in account.uncounted)
+        return Counter(message.topic for message in pending)
+
+    def _guess(self, account: Account, header: Header, end: int) -> int:
+        """How many messages of an unreadable chunk a sink had pending, from what the chunk's header says.
+
+        It is exact when the header is right and the sink wanted all or had settled none. What it is wrong by comes out when the
+        sink has settled everything else: see `Accounts.balance`.
+        """
+        held = sum(b - a for a, b in account.losable(header.first, end)) - account.uncounted.count(header.first, end)
+        try:
+            wanted = Chunk(header.first, [], self._codec.wanted(header), header.only).wanted_by(account.key, account.since)
+        except (Damaged, TypeError):
+            wanted = None
+        return min(held, account.pending, held if wanted is None else wanted)
+
+
+def oldest(store: Store, size: int) -> list[Doomed]:
+    """The oldest chunks that together have at least this many bytes."""
+    doomed: list[Doomed] = []
+    for header in store.headers(0, 1 << 62, 1000):
+        if size <= 0:
+            break
+        payload = store.payload(header)
+        size -= len(payload)
+        try:
+            doomed.append((header, store.codec.open(header, payload)))
+        except Damaged:
+            doomed.append((header, None))
+    return doomed
+
+
+def discard(header: Header, store: Store) -> None:
+    """Delete this very chunk."""
+    store.delete("first = ? AND checksum = ?", (header.first, header.checksum))
+
+
+def quarantine(header: Header, store: Store) -> None:
+    """Move this very chunk to where nobody reads it."""
+    where = (header.first, header.checksum)
+    store.connection.execute("INSERT OR REPLACE INTO quarantine SELECT * FROM chunks WHERE first = ? AND checksum = ?", where)
+    store.delete("first = ? AND checksum = ?", where)

@@ -1,0 +1,243 @@
+"""What an operator does with a durable spool: dead letters, replay, verify."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from edgerouter.errors import SpoolError
+from edgerouter.message import Message
+from edgerouter.source import Delivery
+from edgerouter.spool import sqlite_letters
+from edgerouter.spool.account import Account
+from edgerouter.spool.accounts import Accounts
+from edgerouter.spool.chunk import Chunk, Damaged, Header
+from edgerouter.spool.contract import DeadLetter, LetterFilter, Verification
+from edgerouter.spool.grouping import Append, payload_bytes
+from edgerouter.spool.position import Position
+from edgerouter.spool.sqlite_commits import Commits
+from edgerouter.spool.sqlite_letterbox import Letterbox
+from edgerouter.spool.sqlite_room import Figures
+from edgerouter.spool.sqlite_store import Store
+from edgerouter.spool.sqlite_thread import DatabaseThread
+from edgerouter.topics import Matcher
+
+_STEP: Final = 500
+
+
+@dataclass(slots=True, frozen=True)
+class Parts:
+    """The parts of a spool that the tools work with."""
+
+    store: Store
+    thread: DatabaseThread
+    figures: Figures
+    accounts: Accounts
+    letters: Letterbox
+    commits: Commits
+
+
+@dataclass(slots=True)
+class _Scan:
+    """A part of the spool as it was read."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    damaged: list[Header] = field(default_factory=list)
+    next: int = 0
+    """Where to go on; 0 = at the end."""
+
+
+class SqliteTools:
+    """Works in steps, so that the router can commit in between."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._connection = parts.store.connection
+        self._thread = parts.thread
+        self._figures = parts.figures
+        self._accounts = parts.accounts
+        self._letters = parts.letters
+        self._commits = parts.commits
+
+    async def dead_letters(self, which: LetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
+        return await self._thread.run(partial(sqlite_letters.find, self._connection, which, limit, after))
+
+    async def count_dead_letters(self, which: LetterFilter) -> int:
+        return len(await self._thread.run(partial(sqlite_letters.places, self._connection, which)))
+
+    async def replay_dead_letters(self, which: LetterFilter) -> int:
+        found = await self._thread.run(partial(sqlite_letters.places, self._connection, which))
+        places = self._letters.leave(place for place in found if place[1] in self._accounts)
+        replayed = 0
+        try:
+            for sink in sorted({place[1] for place in places}):
+                mine = [place for place in places if place[1] == sink]
+                for at in range(0, len(mine), _STEP):
+                    step = mine[at : at + _STEP]
+                    numbers = LetterFilter(numbers=tuple(place[0] for place in step))
+                    letters = await self._thread.run(partial(sqlite_letters.find, self._connection, numbers, len(step), 0))
+                    if sink not in self._accounts:
+                        break  # forgotten meanwhile
+                    await self._append(self._accounts[sink], [letter.message for letter in letters], step)
+                    replayed += len(letters)
+        finally:
+            self._letters.stay(places)
+        return replayed
+
+    async def _append(self, account: Account, messages: list[Message], places: Sequence[sqlite_letters.Place]) -> None:
+        stored = asyncio.get_running_loop().create_future()
+        await self._commits.append(
+            Append(
+                source="",
+                delivery=Delivery(messages, lambda: None),
+                wanted={account.key: len(messages)},
+                size=payload_bytes(messages),
+                routing=self._accounts.routing,
+                stored=stored,
+                only=account.key,
+                letters=places,
+            )
+        )
+
+    async def purge_dead_letters(self, which: LetterFilter) -> int:
+        places = self._letters.leave(await self._thread.run(partial(sqlite_letters.places, self._connection, which)))
+        self._letters.throw_away(places, "purged")
+        await self._commits.flush()
+        return len(places)
+
+    async def replay(
+        self, sink: str, *, topic: str = "#", since: int | None = None, until: int | None = None, dry_run: bool = False
+    ) -> int:
+        if sink not in self._accounts:
+            raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
+        account = self._accounts[sink]
+        reader = self._accounts.reader(sink)
+        wants: Callable[[str], bool] = reader.route.matches if reader is not None else Matcher(account.filters)
+        asked = Matcher([topic])
+        found = 0
+        at = 1
+        while at:
+            scan = await self._thread.run(partial(_scan, self._store, at, self._figures.end, since, until))
+            for chunk in scan.chunks:
+                if chunk.only not in (0, account.key):
+                    continue
+
+                def chosen(message: Message) -> bool:
+                    time = message.received_at
+                    return asked(message.topic) and (since is None or time >= since) and (until is None or time < until)
+
+                mine = [m for m in chunk.messages if wants(m.topic) and m.sequence not in account.position]
+                replayed = [message for message in mine if chosen(message)]
+                found += len(replayed)
+                if replayed and not dry_run:
+                    self._add(account, chunk, mine, replayed)
+            at = scan.next
+        if not dry_run:
+            await self._commits.flush()
+        return found
+
+    def _add(self, account: Account, chunk: Chunk, mine: list[Message], replayed: list[Message]) -> None:
+        """Make messages of a chunk pending again, in as few ranges as that takes."""
+        if len(replayed) == len(mine):
+            whole = Position([(chunk.first, chunk.end)])
+            for start, end in account.position.intersect(chunk.first, chunk.end):
+                whole.remove(start, end)
+            ranges = list(whole)
+        else:
+            ranges = list(Position((message.sequence, message.sequence + 1) for message in replayed))
+        for start, end in ranges:
+            account.position.add(start, end)
+        account.matched += len(replayed)
+        account.changed = True
+        reader = self._accounts.reader(account.name)
+        if reader is not None:
+            reader.replayed(ranges)
+        self._commits.touch()
+
+    async def verify(self) -> Verification:
+        chunks = messages = damaged = 0
+        problems: list[str] = []
+        await self._commits.flush()
+        end = self._figures.end
+        before = {account.name: (account.ledger, account.position.copy()) for account in self._accounts}
+        pending = dict.fromkeys(before, 0)
+        matchers = {account.name: Matcher(account.filters) for account in self._accounts}
+        held = at = 1
+        while at:
+            scan = await self._thread.run(partial(_scan, self._store, at, end, None, None))
+            for chunk in scan.chunks:
+                chunks += 1
+                messages += len(chunk.messages)
+                problems += _faults(chunk, held)
+                held = chunk.end
+                for account in self._accounts:
+                    if account.name in pending:
+                        pending[account.name] += _pending(account, chunk, matchers[account.name])
+            for header in scan.damaged:
+                damaged += 1
+                problems.append(f"chunk {header.first}: the checksum is wrong, {header.messages} messages cannot be read")
+            at = scan.next
+        letters = await self._thread.run(partial(sqlite_letters.by_sink, self._connection))
+        for account in self._accounts:
+            # the account of a sink that is at work changes while we read
+            if before.get(account.name) == (account.ledger, account.position):
+                problems += _imbalance(account, pending[account.name], letters.get(account.name, 0))
+        return Verification(chunks, messages, damaged, tuple(problems))
+
+
+def _scan(store: Store, at: int, end: int, since: int | None, until: int | None) -> _Scan:
+    """Read some chunks from a sequence on, those out of the time range by their headers only."""
+    scan = _Scan()
+    size = 0
+    for header in store.headers(at, end, _STEP):
+        above = header.first + max(1, header.messages)
+        scan.next = max(at, above)
+        if above <= at:
+            continue
+        if (since is not None and header.received + header.span < since) or (until is not None and header.received >= until):
+            continue
+        try:
+            scan.chunks.append(store.codec.open(header, store.payload(header)))
+        except Damaged:
+            scan.damaged.append(header)
+        size += header.raw
+        if size > 4 * 1024 * 1024:
+            break
+    if scan.next <= at or scan.next >= end:
+        scan.next = 0
+    return scan
+
+
+def _faults(chunk: Chunk, held: int) -> list[str]:
+    faults = []
+    if chunk.first < held:
+        faults.append(f"chunk {chunk.first}: overlaps the one before it")
+    if any(message.sequence != sequence for sequence, message in enumerate(chunk.messages, chunk.first)):
+        faults.append(f"chunk {chunk.first}: its messages are not numbered in order")
+    return faults
+
+
+def _imbalance(account: Account, pending: int, letters: int) -> list[str]:
+    problems = []
+    if account.pending != pending:
+        problems.append(f"sink {account.name}: {account.pending} messages pending by the ledger, {pending} stored")
+    if account.dead_lettered != letters:
+        problems.append(f"sink {account.name}: {account.dead_lettered} dead letters by the ledger, {letters} stored")
+    return problems
+
+
+def _pending(account: Account, chunk: Chunk, matches: Callable[[str], bool]) -> int:
+    """How many messages of a chunk a sink has pending and counted."""
+    wanted = chunk.wanted_by(account.key, account.since)
+    if wanted == 0:
+        return 0
+    everything = wanted == len(chunk.messages)
+    return sum(
+        1
+        for start, end in account.position.intersect(chunk.first, chunk.end)
+        for message in chunk.messages[start - chunk.first : end - chunk.first]
+        if message.sequence not in account.uncounted and (everything or matches(message.topic))
+    )

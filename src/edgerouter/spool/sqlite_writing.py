@@ -1,0 +1,277 @@
+"""What goes into a transaction, and what it means once it is on disk."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final, Literal
+
+import apsw
+import structlog
+
+from edgerouter.config.model import SpoolConfig
+from edgerouter.errors import SpoolError, SpoolFull, SpoolReadOnly
+from edgerouter.spool.account import Change, seal
+from edgerouter.spool.accounts import Accounts
+from edgerouter.spool.chunk import MAX_MESSAGES
+from edgerouter.spool.grouping import Append, group
+from edgerouter.spool.recent import Recent
+from edgerouter.spool.sqlite_file import PAGE
+from edgerouter.spool.sqlite_letterbox import Letterbox
+from edgerouter.spool.sqlite_room import MESSAGE_OVERHEAD, Figures, Reserve, Room, wal_pages
+from edgerouter.spool.sqlite_store import Need, Store, Transaction, Trim, Written
+
+_TRANSACTION_BYTES: Final = 8 * 1024 * 1024
+_TRIM_RANGES: Final = 16
+_COMPLAIN_EVERY: Final = 60.0
+State = Literal["ok", "full", "read_only", "failing"]
+
+log = structlog.get_logger("edgerouter.spool")
+
+
+class Writing:
+    """Owns what waits to be written; `Commits` says when."""
+
+    def __init__(self, config: SpoolConfig, store: Store, figures: Figures, accounts: Accounts, letters: Letterbox) -> None:
+        self._config = config
+        self._store = store
+        self._figures = figures
+        self._accounts = accounts
+        self._letters = letters
+        self.room = Room(config, figures)
+        self.recent = Recent(config.cache_bytes, figures.end)
+        self._reserve = Reserve(config.path, 2 * wal_pages(config) * PAGE)
+        self._put: dict[str, bytes] = {}
+        self._delete: list[str] = []
+        self._also: list[Callable[[Store], None]] = []
+        self._letters_wait = False
+        self._release = 0
+        self._appends_failed = False
+        self._full = ""
+        self._complained = float("-inf")
+        self._failing: tuple[State, str] | None = None
+        self.evict: Callable[[int], None] | None = None
+        """Called when the oldest messages have to make room for so many bytes."""
+        self.mark: Callable[[], None] = lambda: None
+        """Called when there is something to write."""
+
+    @property
+    def state(self) -> tuple[State, str]:
+        """How the spool is, and why."""
+        if self._failing is not None:
+            return self._failing
+        return ("full", self._full) if self._full else ("ok", "")
+
+    def put(self, name: str, value: bytes | None) -> None:
+        """Store a small value with the next transaction, or delete it."""
+        if value is None:
+            self._put.pop(name, None)
+            self._delete.append(name)
+        else:
+            self._put[name] = seal(value)
+        self.mark()
+
+    def also(self, call: Callable[[Store], None]) -> None:
+        """Do this in the next transaction that succeeds."""
+        self._also.append(call)
+        self.mark()
+
+    # -- what `Commits` asks ----------------------------------------------------------------------------------------------------
+
+    def admit(self, waiting: deque[Append]) -> list[Append]:
+        """Take off the deliveries that there is room for, in order."""
+        appends: list[Append] = []
+        size = 0
+        while waiting and (not appends or size + waiting[0].size <= _TRANSACTION_BYTES):
+            append = waiting[0]
+            if append.stored.done():
+                waiting.popleft()
+                continue
+            need = size + append.size + MESSAGE_OVERHEAD * len(append.delivery.messages)
+            # a delivery that is larger than the whole spool must still get through an empty one
+            full = self.room.why_full(need) if self._figures.messages else ""
+            if full and (appends or not self._make_room(append, need, full)):
+                break
+            waiting.popleft()
+            if full:
+                continue
+            if append.routing != self._accounts.routing:
+                self._accounts.recount(append)
+            appends.append(append)
+            size = need
+        if appends:
+            self._full = ""
+        return appends
+
+    def prepare(self, appends: list[Append]) -> Transaction:
+        """Everything that is to be written just now."""
+        transaction = Transaction(chunks=group(appends, self._accounts.matchers), acknowledged=self._figures.end)
+        changes: dict[int, Change] = {}
+        first = self._figures.end
+        for chunk in transaction.chunks:
+            end = first + len(chunk.messages)
+            for key, count in chunk.wanted.items():
+                change = changes.setdefault(key, Change())
+                if chunk.only:
+                    change.dead_lettered -= count
+                    change.added.append((first, end))
+                else:
+                    change.matched += count
+            first = end
+        if not self._letters_wait:
+            transaction.letters = self._letters.prepare(changes)
+        transaction.put, self._put = self._put, {}
+        transaction.delete, self._delete = self._delete, []
+        transaction.also, self._also = self._also, []
+        transaction.release, self._release = self._release, 0
+        transaction.thrown_away = self._letters.remove()
+        transaction.replayed = [place for append in appends for place in append.letters]
+        for account in self._accounts:
+            for number in account.kept():
+                transaction.delete.append(f"batch/{number}/{account.name}")
+            change_of = changes.get(account.key)
+            if change_of is not None or account.changed:
+                transaction.put[f"sink/{account.name}"] = account.record(change_of or Change())
+                account.changed = False
+        transaction.trims = self._trims()
+        return transaction
+
+    def write(self, transaction: Transaction) -> Written:
+        """Write it; called in the database thread."""
+        return self._store.write(transaction)
+
+    def committed(self, transaction: Transaction, appends: list[Append], written: Written) -> None:
+        """It is on disk: count it, let readers have it, acknowledge."""
+        self._figures.update(written)
+        for chunk in written.chunks:
+            self.recent.add(chunk)
+            self._figures.end = chunk.end
+            self._accounts.stored(chunk)
+        for start, end in written.leftover:
+            self._accounts.settled.add(start, end)
+        if self._failing is not None and (appends or not self._appends_failed):
+            log.info("spool can be written again")
+            self._failing = None
+        self._appends_failed = self._appends_failed and not appends
+        if self._letters.committed(transaction.letters) or written.leftover or self._letters_wait:
+            self._letters_wait = False
+            self.mark()
+        self._letters.removed(transaction.replayed + transaction.thrown_away)
+        for append in appends:
+            _acknowledge(append)
+        self._reserve.hold(self.room.free_bytes)
+
+    def failed(self, transaction: Transaction, appends: list[Append], error: BaseException) -> SpoolError:
+        """Nothing of it is on disk: all of it is to be written again."""
+        for trim in transaction.trims:
+            self._accounts.settled.add(trim.start, trim.end)
+        for account in self._accounts:
+            if f"sink/{account.name}" in transaction.put:
+                account.changed = True
+        self._put = {name: value for name, value in transaction.put.items() if not name.startswith("sink/")} | self._put
+        self._delete = transaction.delete + self._delete
+        self._also = transaction.also + self._also
+        self._letters.failed(transaction.letters)
+        self._letters.not_removed(transaction.thrown_away)
+        self._appends_failed = self._appends_failed or bool(appends)
+        # if even the letters have no room, what is only settled goes first
+        self._letters_wait = bool(transaction.letters) and not appends
+        if not isinstance(error, (apsw.Error, OSError)):
+            # not the disk: these messages cannot be stored, now or later
+            log.error("deliveries cannot be stored", reason=f"{type(error).__name__}: {error}", exc_info=error)
+            for append in appends:
+                if not append.stored.done():
+                    append.stored.set_exception(error)
+            return SpoolError(f"{type(error).__name__}: {error}")
+        explained = explain(error)
+        state: State = "failing"
+        if isinstance(explained, SpoolFull):
+            state = "full"
+            self._reserve.give_up()
+        elif isinstance(explained, SpoolReadOnly):
+            state = "read_only"
+        if self._failing is None or self._failing[0] != state:
+            log.error("spool cannot be written, trying again", state=state, reason=str(explained))
+        self._failing = (state, str(explained))
+        return explained
+
+    # -- making room ------------------------------------------------------------------------------------------------------------
+
+    def _make_room(self, append: Append, need: int, full: str) -> bool:
+        """Do what `on_full` says; True when the delivery is dealt with."""
+        if self._figures.retained:
+            # some more than asked for, so that it is not needed again at once
+            self._release = need + self._config.max_bytes // 32
+            self.mark()
+            return False
+        for sink in self._accounts.orphans:
+            account = self._accounts.forget(sink)
+            log.warning(
+                "spool needs room: a sink that is no longer configured loses its messages", sink=sink, pending=account.pending
+            )
+            self.put(f"sink/{sink}", None)
+        if self._accounts.settled:
+            self.mark()
+            return False
+        policy = self._config.on_full
+        now = time.monotonic()
+        if not self._full and now - self._complained > _COMPLAIN_EVERY:
+            self._complained = now
+            log.warning("spool is full", reason=full, on_full=policy)
+        self._full = full
+        if policy == "drop_newest":
+            self._drop(append)
+            return True
+        if policy == "drop_oldest" and self.evict is not None:
+            self.evict(need)
+        return False
+
+    def _drop(self, append: Append) -> None:
+        if append.routing != self._accounts.routing:
+            self._accounts.recount(append)
+        topics = [message.topic for message in append.delivery.messages]
+        for account in self._accounts:
+            count = append.wanted.get(account.key, 0)
+            if not count:
+                continue
+            matches = self._accounts.matchers[account.key]
+            account.matched += count
+            account.drop([], count)
+            self._accounts.count_drops(account.name, Counter(filter(matches, topics)), "spool_full")
+        self.mark()
+        _acknowledge(append)
+
+    def _trims(self) -> list[Trim]:
+        settled = self._accounts.settled
+        trims = []
+        for start, end in list(settled)[:_TRIM_RANGES]:
+            settled.remove(start, end)
+            # a chunk may begin before and end behind what was settled
+            low, high = start - MAX_MESSAGES, end + MAX_MESSAGES
+            needs = [
+                Need(account.key, account.since, ranges)
+                for account in self._accounts
+                if (ranges := account.position.intersect(low, high))
+            ]
+            trims.append(Trim(start, end, needs))
+        return trims
+
+
+def explain(error: BaseException) -> SpoolError:
+    """What a failed transaction means for the user."""
+    if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno == 28):
+        return SpoolFull("the disk is full")
+    if isinstance(error, (apsw.ReadOnlyError, apsw.CantOpenError)) or (isinstance(error, OSError) and error.errno == 30):
+        return SpoolReadOnly("the file system is read-only")
+    return SpoolError(f"the disk fails: {error}")
+
+
+def _acknowledge(append: Append) -> None:
+    try:
+        append.delivery.acknowledge()
+    except Exception:
+        # the source's mistake must not keep the deliveries behind it from being acknowledged
+        log.exception("a source failed to acknowledge", source=append.source)
+    if not append.stored.done():
+        append.stored.set_result(None)
