@@ -2,15 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from support.mosquitto import running
 
 from support.arrivals import arrivals
+from support.http_service import http_service
 from support.load import Plan, load, topics
+from support.mosquitto import running
 from support.router import router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "autosave_interval 1", "log_type error")
@@ -146,7 +145,7 @@ async def test_a_hanging_sink_changes_nothing_for_the_others_and_catches_up(tmp_
         return web.Response()
 
     with running(tmp_path / "broker", *BROKER) as broker:
-        async with http_server(take) as url:
+        async with http_service(take) as url:
             config = configuration(broker, tmp_path, everything={})
             config["sinks"]["hung"] = {"type": "http", "url": url, "timeout": "2s", "retry": {"max_delay": "200ms"}}
             async with router(tmp_path, config) as process:
@@ -161,18 +160,3 @@ async def test_a_hanging_sink_changes_nothing_for_the_others_and_catches_up(tmp_
                 assert await process.stop() == 0
     assert arrivals(tmp_path / "everything").missing_from(report.acknowledged_numbers()) == {}
     assert taken >= 30_000
-
-
-@asynccontextmanager
-async def http_server(handler: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
-    """An HTTP service on a free port; yields its address."""
-    app = web.Application(client_max_size=64 * 1024**2)
-    app.router.add_post("/", handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    finally:
-        await runner.cleanup()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import aiomqtt
@@ -39,6 +40,26 @@ async def test_every_message_comes_once_and_in_order(broker: Mosquitto, protocol
         ("a/b", qos, False, None)
     }
     assert all(message.received_at > 1_700_000_000_000_000_000 for message in messages)
+
+
+@pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
+def test_it_works_on_uvloop_too(broker: Mosquitto) -> None:
+    import uvloop
+
+    async def walk() -> list[bytes]:
+        async with chaos(broker.port) as proxy, opened(f"mqtt://127.0.0.1:{proxy.port}") as source:
+            await source.connected()
+            await publish(broker, "t", b"1", b"2")
+            messages = await source.messages(2)
+            proxy.refuse()
+            await source.disconnected()
+            await publish(broker, "t", b"3")
+            proxy.heal()
+            while messages[-1].payload != b"3":
+                messages += await source.messages(1)
+            return [message.payload for message in messages]
+
+    assert set(uvloop.run(walk())) == {b"1", b"2", b"3"}
 
 
 async def test_the_properties_of_mqtt_5_travel_with_the_message(broker: Mosquitto) -> None:

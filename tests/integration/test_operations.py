@@ -1,0 +1,172 @@
+"""Dead letters, replay, forget and verify work the same on a running router and on a stopped one."""
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import pytest
+from aiohttp import web
+
+from support.http_service import http_service
+from support.load import Plan, load
+from support.mosquitto import running
+from support.router import router
+
+BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "log_type error")
+
+
+async def edgerouter(*arguments, code=0):
+    """Run the command line; returns what it prints."""
+
+    def run():
+        return subprocess.run(
+            [sys.executable, "-m", "edgerouter.cli.main", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    ended = await asyncio.to_thread(run)
+    assert ended.returncode == code, ended.stderr + ended.stdout
+    return ended.stdout
+
+
+class Picky:
+    """A service that refuses what holds one of `refused`, and keeps the rest."""
+
+    def __init__(self):
+        self.refused = {b'"n":7,', b'"n":11,'}
+        self.taken = []
+
+    async def __call__(self, request):
+        body = await request.read()
+        if any(refused in body for refused in self.refused):
+            return web.Response(status=422, text="not in my schema")
+        self.taken += [json.loads(line)["payload"]["n"] for line in body.splitlines()]
+        return web.Response()
+
+
+def configuration(broker, url, tmp_path):
+    return {
+        "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"]}},
+        "spool": {"path": str(tmp_path / "spool"), "retain": {"age": "1h", "bytes": "100MiB"}},
+        "sinks": {"picky": {"type": "http", "url": url}},
+    }
+
+
+@pytest.fixture
+async def after_a_run(tmp_path):
+    """A router that has dead-lettered two of 100 messages, running."""
+    picky = Picky()
+    with running(tmp_path / "broker", *BROKER) as broker:
+        async with http_service(picky) as url, router(tmp_path, configuration(broker, url, tmp_path)) as process:
+            await process.start()
+            async with load(Plan(broker.port, messages=100, topics=("sensors/a",))) as publisher:
+                await publisher.finish()
+            await process.until(lambda status: status["spool"]["last_sequence"] == 100)
+            await process.until_delivered()
+            yield process, picky
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+async def test_dead_letters_are_listed_shown_exported_and_purged(after_a_run, stopped):
+    process, picky = after_a_run
+    if stopped:
+        assert await process.stop() == 0
+    config = ("-c", process.file)
+    listed = json.loads(await edgerouter("dead-letters", "list", *config, "--json"))
+    assert listed["total"] == 2
+    letters = listed["dead_letters"]
+    assert sorted(letter["message"]["payload"]["n"] for letter in letters) == [7, 11]
+    assert all(letter["error"] == "MessageRejected" and "422" in letter["reason"] for letter in letters)
+    assert all(letter["sink"] == "picky" and letter["attempts"] >= 1 and letter["config_digest"] for letter in letters)
+    number = letters[0]["number"]
+    assert json.loads(await edgerouter("dead-letters", "show", number, *config)) == letters[0]
+    assert [json.loads(line) for line in (await edgerouter("dead-letters", "export", *config)).splitlines()] == letters
+    assert "0 of 0" in await edgerouter("dead-letters", "list", *config, "--topic", "other/#")
+    assert "0 of 0" in await edgerouter("dead-letters", "list", *config, "--to", "1h")
+    await edgerouter("dead-letters", "show", 999, *config, code=1)
+    assert "1 dead letters thrown away" in await edgerouter("dead-letters", "purge", "--yes", number, *config)
+    assert "1 of 1" in await edgerouter("dead-letters", "list", *config)
+    assert "0 damaged" in await edgerouter("verify", *config)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+async def test_dead_letters_are_sent_again_once_the_service_takes_them(after_a_run, stopped):
+    process, picky = after_a_run
+    picky.refused = set()
+    if stopped:
+        assert await process.stop() == 0
+    assert "2 messages will be sent again" in await edgerouter("dead-letters", "replay", "-c", process.file)
+    if stopped:
+        await process.start()
+    status = await process.until(lambda status: status["sinks"]["picky"]["delivered"] == 100)
+    assert sorted(picky.taken) == list(range(1, 101))
+    assert (status["sinks"]["picky"]["dead_lettered"], status["sinks"]["picky"]["pending"]) == (0, 0)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+async def test_retained_messages_are_delivered_again_on_request(after_a_run, stopped):
+    process, picky = after_a_run
+    if stopped:
+        assert await process.stop() == 0
+    config = ("-c", process.file, "--sink", "picky")
+    before = len(picky.taken)
+    assert "98 messages would be delivered again" in await edgerouter("replay", *config, "--dry-run", "--topic", "sensors/a")
+    assert "0 messages would" in await edgerouter("replay", *config, "--dry-run", "--to", "1h")
+    assert len(picky.taken) == before
+    await edgerouter("replay", *config, "--from", "1h")
+    if stopped:
+        await process.start()
+    await process.until(lambda status: status["sinks"]["picky"]["delivered"] >= 98 + 98)
+    assert len(picky.taken) == before + 98
+
+
+async def test_a_sink_that_left_the_configuration_is_reported_and_can_be_forgotten(after_a_run):
+    process, _ = after_a_run
+    await edgerouter("forget", "picky", "-c", process.file, code=1)
+    process.config["sinks"] = {"other": {"type": "file", "path": str(process.folder / "other")}}
+    process.write(process.config)
+    status = await process.until(lambda status: "other" in status["sinks"])
+    assert status["spool"]["orphans"] == ["picky"]
+    assert "picky" in await edgerouter("status", "-c", process.file)
+    assert "picky is forgotten" in await edgerouter("forget", "picky", "-c", process.file)
+    assert (await process.status())["spool"]["orphans"] == []
+
+
+async def test_health_metrics_and_status_are_served_and_control_is_not_on_tcp(tmp_path):
+    import aiohttp
+
+    from support.mosquitto import free_port
+
+    port = free_port()
+    with running(tmp_path / "broker", *BROKER) as broker:
+        config = configuration(broker, "http://127.0.0.1:9/", tmp_path)
+        config["admin"] = {"listen": f"127.0.0.1:{port}"}
+        async with router(tmp_path, config) as process, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            await process.start()
+            async with http.get("/livez") as answer:
+                assert answer.status == 200
+            async with http.get("/readyz") as answer:
+                assert (answer.status, (await answer.json())["reasons"]) == (200, [])
+            async with load(Plan(broker.port, messages=10, topics=("sensors/a",))) as publisher:
+                await publisher.finish()
+            await process.until(lambda status: status["sinks"]["picky"]["state"] == "retrying")
+            async with http.get("/flowz") as answer:
+                assert answer.status == 503
+                assert "sink picky is retrying, 10 messages wait" in (await answer.json())["reasons"][0]
+            async with http.get("/metrics") as answer:
+                text = await answer.text()
+                assert 'edgerouter_sink_pending{sink="picky"} 10.0' in text
+                assert "edgerouter_ready 1.0" in text
+            async with http.get("/api/status") as answer:
+                assert (await answer.json())["sinks"]["picky"]["matched"] == 10
+            async with http.post("/api/forget", json={"sink": "picky"}) as answer:
+                assert answer.status in (404, 405)
+            broker.stop()
+            await process.until(lambda status: not status["sources"]["local"]["connected"])
+            async with http.get("/readyz") as answer:
+                assert answer.status == 503
+                assert "source local is not connected" in (await answer.json())["reasons"][0]
