@@ -114,14 +114,15 @@ async def test_retained_messages_are_delivered_again_on_request(after_a_run, sto
         assert await process.stop() == 0
     config = ("-c", process.file, "--sink", "picky")
     before = len(picky.taken)
-    assert "98 messages would be delivered again" in await edgerouter("replay", *config, "--dry-run", "--topic", "sensors/a")
+    picky.refused = set()
+    assert "100 messages would be delivered again" in await edgerouter("replay", *config, "--dry-run", "--topic", "sensors/a")
     assert "0 messages would" in await edgerouter("replay", *config, "--dry-run", "--to", "1h")
     assert len(picky.taken) == before
     await edgerouter("replay", *config, "--from", "1h")
     if stopped:
         await process.start()
-    await process.until(lambda status: status["sinks"]["picky"]["delivered"] >= 98 + 98)
-    assert len(picky.taken) == before + 98
+    await process.until(lambda status: status["sinks"]["picky"]["delivered"] == 98 + 100)
+    assert len(picky.taken) == before + 100
 
 
 async def test_a_sink_that_left_the_configuration_is_reported_and_can_be_forgotten(after_a_run):
