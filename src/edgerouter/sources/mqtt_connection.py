@@ -129,7 +129,7 @@ class Connection:
             client, on_bytes=self._received, on_connack=self._connack, on_lost=self._ended, timeout=config.connect_timeout
         )
         self._stream = PublishStream(self._intake, version5=self.version5, admission=self._gate, other_packet=self._other_packet)
-        self._intake.begin_connection(self._reached.send, self._has_room)
+        self._intake.begin_connection(send=self._reached.send, queue=self._reached.queue, has_room=self._has_room)
         try:
             await client.__aenter__()
         except (aiomqtt.MqttError, ValueError) as error:
@@ -244,7 +244,7 @@ class Connection:
         if command == _PUBREL:
             # the message is safe since its PUBREC was sent
             self._redelivery.released(body[:2])
-            self._reached.send(PUBCOMP + body[:2])
+            self._reached.queue(PUBCOMP + body[:2])
             return True
         return self._reached.handle(command, body)
 

@@ -74,7 +74,9 @@ class Intake:
         self.arrived = asyncio.Event()
         self.stopped = False
         self.send: Callable[[bytes], None] = _nowhere
-        """Sends acknowledgements on the present connection."""
+        """Sends acknowledgements on the present connection at once."""
+        self.queue: Callable[[bytes], None] = _nowhere
+        """Sends them when the event loop turns; for use while what was read is taken in."""
         self.has_room: Callable[[], None] = _nothing
         """Called after an acknowledgement that leaves room for more."""
         self.dropped_by_topic: Counter[str] = Counter()
@@ -95,12 +97,15 @@ class Intake:
         """There is room enough to go on reading; half, so that reading does not stop and go with each message."""
         return self.unacknowledged * 2 <= self.max_messages and self.unacknowledged_bytes * 2 <= self.max_bytes
 
-    def begin_connection(self, send: Callable[[bytes], None], has_room: Callable[[], None]) -> None:
+    def begin_connection(
+        self, *, send: Callable[[bytes], None], queue: Callable[[bytes], None], has_room: Callable[[], None]
+    ) -> None:
         """From now on messages come in on, and are acknowledged on, a new connection."""
         self._close_current()
         self.connection += 1
         self.current = Batch(self.connection)
         self.send = send
+        self.queue = queue
         self.has_room = has_room
 
     def end_connection(self) -> None:
@@ -108,7 +113,7 @@ class Intake:
         self._close_current()
         self.connection += 1
         self.current = Batch(self.connection)
-        self.send = _nowhere
+        self.send = self.queue = _nowhere
         self.has_room = _nothing
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -71,7 +72,9 @@ class ReachedClient:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._paho.connect_timeout = timeout
+        self._thread = threading.get_ident()
         self._reading = True
+        self._writing = False
         self._fileno = -1
         self._whole_reads = False
         self._lost = False
@@ -83,6 +86,9 @@ class ReachedClient:
         self._connected = self._paho.on_connect
         self._disconnected = self._paho.on_disconnect
         self._paho.on_socket_open = self._socket_opened
+        # aiomqtt's own register the number of a file that may be closed, and another's, when their turn comes
+        self._paho.on_socket_register_write = self._wants_to_write
+        self._paho.on_socket_unregister_write = self._has_written
         self._paho.on_connect = self._connack
         self._paho.on_disconnect = self._disconnect
 
@@ -144,10 +150,22 @@ class ReachedClient:
             paho._loop_rc_handle(code)
         return paho._sock is not None and not self._lost
 
-    def send(self, packets: bytes) -> None:
-        """Queue packets that need no answer, all in one piece."""
+    def queue(self, packets: bytes) -> None:
+        """Send packets that need no answer, all in one piece, when the event loop turns; safe while a packet is handled."""
         if self.is_open:
             self._paho._packet_queue(packets[0], packets, 0, 0)
+
+    def send(self, packets: bytes) -> None:
+        """Send packets that need no answer, all in one piece, at once as far as the socket takes them."""
+        if self.is_open:
+            self._writing = True
+            try:
+                self._paho._packet_queue(packets[0], packets, 0, 0)
+                self._paho.loop_write()
+            finally:
+                self._writing = False
+            if self.is_open and self._paho.want_write():
+                self._add_writer(self._paho._sock)
 
     def close(self, reason: str) -> None:
         """Close the socket at once, as if the connection were lost. The broker publishes the last will."""
@@ -168,6 +186,22 @@ class ReachedClient:
         self._fileno = sock.fileno()
         self._whole_reads = not hasattr(sock, "pending")
         self._loop.call_soon_threadsafe(self._loop.add_reader, self._fileno, self._readable)
+
+    def _wants_to_write(self, _: Any, __: Any, sock: Any) -> None:
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self._add_writer, sock)
+        elif not self._writing:
+            self._add_writer(sock)
+
+    def _add_writer(self, sock: Any) -> None:
+        if self._lost or sock is not self._paho._sock:
+            return
+        fileno: int = sock.fileno()
+        self._loop.add_writer(fileno, self._paho.loop_write)
+
+    def _has_written(self, _: Any, __: Any, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.remove_writer(sock.fileno())
 
     def _connack(self, client: Any, userdata: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
         self._on_connack(flags.session_present, code, properties)

@@ -81,7 +81,7 @@ class Redelivery:
         known = ack in self._unreleased or self._is_of_an_earlier_run(message, ack)
         if known:
             self.answered(ack)
-            self._intake.send(ack)
+            self._intake.queue(ack)
         else:
             known = self._is_held(message, ack)
         self.recognised += known
@@ -139,7 +139,7 @@ class Redelivery:
             return False
         if batch.done:
             self.answered(ack)
-            self._intake.send(ack)
+            self._intake.queue(ack)
         elif batch.again[0] == self._intake.connection:
             batch.again[1].extend(ack)
         else:

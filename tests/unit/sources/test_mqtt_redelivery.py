@@ -30,7 +30,7 @@ class Run:
         self.redelivery.answered(acks)
 
     def connect(self, *, session_present: bool = True) -> None:
-        self.intake.begin_connection(self.sent.extend, lambda: None)
+        self.intake.begin_connection(send=self.sent.extend, queue=self.sent.extend, has_room=lambda: None)
         self._stream = PublishStream(self.intake, version5=False, admission=self._gate, other_packet=lambda *_: True)
         self.redelivery.connected(session_present=session_present)
 

@@ -104,7 +104,7 @@ async def test_however_the_bytes_are_cut_the_same_messages_come_out(
 async def test_each_message_of_qos_1_and_2_has_its_answer_in_the_order_received() -> None:
     intake = make_intake()
     sent: list[bytes] = []
-    intake.begin_connection(sent.append, lambda: None)
+    intake.begin_connection(send=sent.append, queue=sent.append, has_room=lambda: None)
     stream, _ = make_stream(intake)
     stream.feed(publish_packet("t", b"", 1, 513) + publish_packet("t", b"", 0) + publish_packet("t", b"", 2, 7))
     delivery = intake.take()
