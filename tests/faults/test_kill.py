@@ -1,0 +1,49 @@
+"""`kill -9` at random moments: nothing that the broker acknowledged is missing, and repeats are what was in flight."""
+
+import os
+import random
+
+import pytest
+from support.load import Plan, load
+from support.mosquitto import running
+from support.promise import ledgers_hold, nothing_is_missing, spool_is_sound
+from support.router import forked_router
+
+BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error")
+KILLS = int(os.environ.get("EDGEROUTER_TEST_KILLS", "200"))
+IN_FLIGHT = 500 + 500
+"""One receive window and one batch may be in flight at each kill."""
+
+
+@pytest.mark.timeout(120 + KILLS * 2)
+async def test_hundreds_of_kills_lose_nothing_that_the_broker_acknowledged(tmp_path):
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    with running(tmp_path / "broker", *BROKER) as broker:
+        config = {
+            "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"], "receive_maximum": 500}},
+            "sinks": {
+                "files": {"type": "file", "path": str(tmp_path / "files"), "batch": {"max_messages": 500}},
+                "once": {"type": "file", "path": str(tmp_path / "once"), "once": True, "batch": {"max_messages": 500}},
+            },
+        }
+        async with forked_router(tmp_path, config) as process:
+            await process.start()
+            async with load(Plan(broker.port, rate=2500)) as publisher:
+                for _ in range(KILLS):
+                    # some kills come while the router starts, most under load
+                    if chance.random() < 0.9:
+                        await publisher.at_least(publisher.acknowledged + chance.randrange(1, 600))
+                    await process.kill()
+                    await process.start(connected=chance.random() < 0.8)
+                report = await publisher.stop()
+            await process.until(
+                lambda status: all(sink["delivered"] >= report.acknowledged for sink in status["sinks"].values()), 120
+            )
+            ledgers_hold(await process.until_delivered())
+            assert await process.stop() == 0
+    nothing_is_missing(tmp_path / "files", report, repeats=KILLS * IN_FLIGHT)
+    once = nothing_is_missing(tmp_path / "once", report, repeats=KILLS * IN_FLIGHT)
+    assert max(once.ids.values()) == 1, "a message stands twice in files that hold every message exactly once"
+    await spool_is_sound(process.spool)
