@@ -4,6 +4,7 @@ import os
 import random
 
 import pytest
+
 from support.load import Plan, load
 from support.mosquitto import running
 from support.promise import ledgers_hold, nothing_is_missing, spool_is_sound

@@ -1,4 +1,4 @@
-"""Forks routers from a process that has imported everything, so that a router starts in milliseconds and can be killed hundreds of times.
+"""Forks routers from a process that has imported everything, so that one starts in milliseconds and can be killed often.
 
 Reads a line `<configuration file> <log file>` for each router to start, answers `started <pid>`, and says `ended <pid> <exit code>`
 when one has ended (negative: the signal).
@@ -66,7 +66,7 @@ def main() -> None:
                     os._exit(0)
                 except SystemExit as error:
                     os._exit(error.code if isinstance(error.code, int) else 1)
-                except BaseException:
+                except BaseException:  # noqa: BLE001  (the child must not go on as a zygote)
                     import traceback
 
                     traceback.print_exc()

@@ -56,7 +56,7 @@ class Azurite:
             client = service.get_container_client(container)
             if not client.exists():
                 return {}
-            return {name: client.download_blob(name).readall() for name in client.list_blob_names()}
+            return {name: client.download_blob(name, decompress=False).readall() for name in client.list_blob_names()}
 
 
 @contextlib.contextmanager
