@@ -1,0 +1,262 @@
+"""A router process from YAML moves messages from mosquitto into SQS and S3, on moto and on servers that fail in every way."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import pytest
+from aiobotocore.session import get_session
+from moto.server import ThreadedMotoServer
+
+from edgerouter.testing import Received
+from support.aws.s3 import S3Server, Stored
+from support.aws.sqs import SqsServer
+from support.mosquitto import Mosquitto
+from support.router import RouterProcess, router
+
+FIFO = "plant-orders.fifo"
+GROUPS = 40
+KEYS = {"region": "eu-west-1", "access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "wJalrXUtnFEMI"}
+
+Payloads = dict[str, list[bytes]]
+"""By MQTT topic, in the order published."""
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    settings = ("max_queued_messages 0", "max_inflight_messages 1000", "log_type error")
+    with Mosquitto(tmp_path / "broker", settings) as broker:
+        yield broker
+
+
+@pytest.fixture
+def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+    assert threading.active_count() < 20
+
+
+def config(broker: Mosquitto, sqs_url: str, s3_url: str, retry: dict[str, Any] | None = None) -> dict[str, Any]:
+    policies: dict[str, Any] = {"concurrency": 4, "retry": retry or {}}
+    return {
+        "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["plant/#"]}},
+        "sinks": {
+            "standard": {"type": "aws-sqs", "queue": "plant-alerts", "endpoint_url": sqs_url, **KEYS, **policies},
+            "fifo": {"type": "aws-sqs", "queue": FIFO, "endpoint_url": sqs_url, **KEYS, **policies},
+            "archive": {
+                "type": "aws-s3",
+                "bucket": "plant-archive",
+                "key": "{topic}/{first:12}-{id}.bin.gz",
+                "framing": "length-prefixed",
+                "addressing": "path",
+                "endpoint_url": s3_url,
+                "batch": {"max_bytes": "256KiB", "linger": "200ms"},
+                **KEYS,
+                **policies,
+            },
+        },
+    }
+
+
+async def publish(port: int, count: int) -> Payloads:
+    """Publish at QoS 1, topic by topic in order; every fourth payload is no text."""
+    dice = random.Random(count)
+    payloads: Payloads = {f"plant/{number}/t": [] for number in range(GROUPS)}
+    for number in range(count):
+        filler = dice.randbytes(dice.randrange(80))
+        payloads[f"plant/{number % GROUPS}/t"].append(b"%d " % number + (filler if number % 4 == 0 else filler.hex().encode()))
+
+    async def publish_topic(client: aiomqtt.Client, topic: str) -> None:
+        for payload in payloads[topic]:
+            await client.publish(topic, payload, qos=1, timeout=60)
+
+    async with aiomqtt.Client("127.0.0.1", port, max_inflight_messages=GROUPS) as client, asyncio.TaskGroup() as tasks:
+        client.pending_calls_threshold = 1000
+        for topic in payloads:
+            tasks.create_task(publish_topic(client, topic))
+    return payloads
+
+
+def records(body: bytes) -> list[bytes]:
+    """The payloads of a length-prefixed object."""
+    found, at = [], 0
+    while at < len(body):
+        length = int.from_bytes(body[at : at + 4], "big")
+        found.append(body[at + 4 : at + 4 + length])
+        at += 4 + length
+    return found
+
+
+async def delivered(process: RouterProcess, count: int, seconds: float = 90) -> dict[str, Any]:
+    return await process.until(lambda status: all(sink["delivered"] == count for sink in status["sinks"].values()), seconds)
+
+
+# On moto
+
+
+def client(service: str, url: str) -> Any:
+    return get_session().create_client(
+        service, region_name="eu-west-1", endpoint_url=url, aws_access_key_id="A", aws_secret_access_key="s"
+    )
+
+
+async def drain(sqs: Any, url: str) -> list[dict[str, Any]]:
+    """Everything in a queue, as a consumer reads it."""
+    messages = []
+    while True:
+        answer = await sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], AttributeNames=["All"]
+        )
+        if not answer.get("Messages"):
+            return messages
+        messages += answer["Messages"]
+        entries = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(answer["Messages"])]
+        await sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+
+
+def payload_of(message: dict[str, Any]) -> bytes:
+    if "encoding" in message["MessageAttributes"]:
+        return base64.b64decode(message["Body"])
+    return message["Body"].encode()
+
+
+async def test_20000_messages_arrive_in_two_queues_and_a_bucket(broker: Mosquitto, moto: str, tmp_path: Path) -> None:
+    """Byte for byte, complete, in order within each group, every id once."""
+    async with client("sqs", moto) as sqs, client("s3", moto) as s3:
+        standard = (await sqs.create_queue(QueueName="plant-alerts"))["QueueUrl"]
+        fifo = (await sqs.create_queue(QueueName=FIFO, Attributes={"FifoQueue": "true"}))["QueueUrl"]
+        await s3.create_bucket(Bucket="plant-archive", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        async with router(tmp_path, config(broker, moto, moto)) as process:
+            await process.start()
+            published = await publish(broker.port, 20_000)
+            status = await delivered(process, 20_000)
+            assert await process.stop() == 0
+        for sink in status["sinks"].values():
+            assert (sink["matched"], sink["dead_lettered"], sink["dropped"]) == (20_000, 0, 0)
+        in_standard, in_fifo = await drain(sqs, standard), await drain(sqs, fifo)
+        in_bucket: Payloads = defaultdict(list)
+        async for page in s3.get_paginator("list_objects_v2").paginate(Bucket="plant-archive"):
+            for item in page["Contents"]:
+                stored = await s3.get_object(Bucket="plant-archive", Key=item["Key"])
+                import gzip
+
+                in_bucket[item["Key"].rpartition("/")[0]] += records(gzip.decompress(await stored["Body"].read()))
+    assert dict(in_bucket) == published
+    for messages in (in_standard, in_fifo):
+        ids = [message["MessageAttributes"]["id"]["StringValue"] for message in messages]
+        assert len(set(ids)) == len(ids) == 20_000
+    by_topic: dict[str, set[bytes]] = defaultdict(set)
+    for message in in_standard:
+        by_topic[message["MessageAttributes"]["topic"]["StringValue"]].add(payload_of(message))
+    assert by_topic == {topic: set(payloads) for topic, payloads in published.items()}
+    in_groups: Payloads = defaultdict(list)
+    for message in in_fifo:
+        in_groups[message["Attributes"]["MessageGroupId"]].append(payload_of(message))
+    assert dict(in_groups) == published
+
+
+# While everything fails in turn
+
+
+def unpack(key: str, stored: Stored) -> list[Received]:
+    import gzip
+
+    return [Received(payload) for payload in records(gzip.decompress(stored.body))]
+
+
+@pytest.fixture
+async def s3() -> AsyncIterator[S3Server]:
+    async with S3Server(unpack).running() as server:
+        yield server
+
+
+TROUBLES = ("fail", "throttle", "partly", "refuse", "cut_next", "lose_next_response", "stall", "lose_next_response")
+
+
+async def make_trouble(sqs: SqsServer, s3: S3Server) -> None:
+    """Each trouble for both services until it has been felt."""
+    for trouble in TROUBLES:
+        before = [await server.requests() for server in (sqs, s3)]
+        if trouble == "partly":
+            sqs.fail_entry = lambda entry: ("InternalError", False) if int(entry["Id"]) % 10 in (2, 5, 8) else None
+        else:
+            for server in (sqs, s3):
+                await getattr(server, trouble)(*([1] if trouble == "throttle" else []))
+        async with asyncio.timeout(30):
+            while await sqs.requests() < before[0] + 3 or (trouble != "partly" and await s3.requests() <= before[1]):
+                if trouble == "refuse":
+                    break  # a sink that is refused may be opening, which carries no messages
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1 if trouble == "refuse" else 0)
+        sqs.fail_entry = lambda entry: None
+        for server in (sqs, s3):
+            await server.heal()
+
+
+async def test_nothing_is_lost_doubled_or_out_of_order_while_everything_fails_in_turn(
+    broker: Mosquitto, sqs: SqsServer, s3: S3Server, tmp_path: Path
+) -> None:
+    """A 403 dead-letters nothing; a retry leaves one object; a FIFO queue has no duplicate and keeps the order of each group."""
+    sqs.create("plant-alerts")
+    sqs.create(FIFO)
+    settings = config(broker, sqs.url, s3.url, retry={"first_delay": "20ms", "max_delay": "200ms"})
+    for sink in settings["sinks"].values():
+        sink["timeout"] = "2s"
+    async with router(tmp_path, settings) as process:
+        await process.start()
+        trouble = asyncio.create_task(make_trouble(sqs, s3))
+        published: Payloads = defaultdict(list)
+        while not trouble.done():
+            for topic, payloads in (await publish(broker.port, 800)).items():
+                published[topic] += payloads
+        await trouble
+        count = sum(map(len, published.values()))
+        status = await delivered(process, count)
+        assert await process.stop() == 0
+    for sink in status["sinks"].values():
+        assert (sink["matched"], sink["dead_lettered"], sink["dropped"]) == (count, 0, 0)
+    in_groups: Payloads = defaultdict(list)
+    for entry in sqs.queues[FIFO].entries:
+        encoded = "encoding" in entry["MessageAttributes"]
+        body = entry["MessageBody"].encode()
+        in_groups[entry["MessageGroupId"]].append(base64.b64decode(body) if encoded else body)
+    assert dict(in_groups) == published
+    standard = sqs.queues["plant-alerts"].entries
+    assert len({entry["MessageAttributes"]["id"]["StringValue"] for entry in standard}) == count
+    in_bucket: Payloads = defaultdict(list)
+    for key in sorted(s3.objects):
+        in_bucket[key.rpartition("/")[0]] += [item.payload for item in unpack(key, s3.objects[key])]
+    assert dict(in_bucket) == published
+
+
+async def test_check_connect_says_which_is_wrong_and_what_to_grant(
+    broker: Mosquitto, sqs: SqsServer, s3: S3Server, tmp_path: Path
+) -> None:
+    sqs.create(FIFO)
+    sqs.denied = {"SendMessageBatch"}
+    s3.region = "eu-central-1"
+    async with router(tmp_path, config(broker, sqs.url, s3.url)) as process:
+        checked = await asyncio.create_subprocess_exec(
+            *(str(Path(sys.executable).with_name("edgerouter")), "check", "-c", str(process.file), "--connect"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await asyncio.wait_for(checked.communicate(), 60)
+    said = " ".join(out.decode().split())
+    assert checked.returncode == 2, said
+    assert "queue plant-alerts in eu-west-1: the queue does not exist" in said
+    assert f"grant sqs:SendMessage on arn:aws:sqs:eu-west-1:123456789012:{FIFO}" in said
+    assert "it is in another region; set region: eu-central-1" in said
+    assert KEYS["secret_access_key"] not in said

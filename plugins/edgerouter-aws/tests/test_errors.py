@@ -1,0 +1,108 @@
+"""The one table of errors: each signal of AWS means what the router does next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore import exceptions as botocore_errors
+
+from edgerouter import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter_aws.errors import Call, UnexpectedAnswer, of_code, translate
+
+CALL = Call("queue plant", "sqs:SendMessage on arn:q")
+
+
+def answer(code: str, status: int, **headers: str) -> botocore_errors.ClientError:
+    metadata = {"HTTPStatusCode": status, "HTTPHeaders": {name.replace("_", "-"): value for name, value in headers.items()}}
+    return botocore_errors.ClientError({"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": metadata}, "SendMessageBatch")  # type: ignore[arg-type]
+
+
+SQS = "AWS.SimpleQueueService."
+MEANINGS: dict[type[Exception], dict[int, str]] = {
+    SinkUnavailable: {
+        500: "InternalError InternalFailure SomethingNew",
+        503: "ServiceUnavailable",
+        504: "504",
+        400: "RequestTimeout BadDigest",
+        409: "OperationAborted ConditionalRequestConflict",
+    },
+    SinkThrottled: {
+        400: "ThrottlingException KmsThrottled",
+        403: f"RequestThrottled {SQS}OverLimit",
+        429: "TooManyRequestsException SomethingNew",
+        503: "SlowDown",
+    },
+    SinkUnauthorized: {
+        301: "PermanentRedirect",
+        400: "AccessDeniedException ExpiredToken ExpiredTokenException QueueDoesNotExist KmsDisabled KmsAccessDenied "
+        f"InvalidBucketName AuthorizationHeaderMalformed {SQS}NonExistentQueue",
+        401: "SomethingNew",
+        403: "AccessDenied 403 InvalidClientTokenId InvalidAccessKeyId SignatureDoesNotMatch RequestTimeTooSkewed InvalidSecurity "
+        "SomethingNew",
+        404: "NoSuchBucket",
+    },
+    MessageRejected: {
+        400: "InvalidMessageContents InvalidParameterValue MissingParameter EntityTooLarge KeyTooLongError "
+        f"{SQS}BatchRequestTooLong {SQS}UnsupportedOperation",
+    },
+    UnexpectedAnswer: {400: "SomethingNew"},
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "meaning"),
+    [(code, status, kind) for kind, told in MEANINGS.items() for status, codes in told.items() for code in codes.split()],
+)
+def test_an_answer_means_what_happens_next(code: str, status: int, meaning: type[Exception]) -> None:
+    assert type(translate(answer(code, status), CALL)) is meaning
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (botocore_errors.EndpointConnectionError(endpoint_url="u"), SinkUnavailable),
+        (botocore_errors.ConnectTimeoutError(endpoint_url="u"), SinkUnavailable),
+        (botocore_errors.ReadTimeoutError(endpoint_url="u"), SinkUnavailable),
+        (botocore_errors.ConnectionClosedError(endpoint_url="u"), SinkUnavailable),
+        (botocore_errors.ProxyConnectionError(proxy_url="u"), SinkUnavailable),
+        (botocore_errors.HTTPClientError(error="e"), SinkUnavailable),
+        (ConnectionResetError("reset"), SinkUnavailable),
+        (botocore_errors.NoCredentialsError(), SinkUnauthorized),
+        (botocore_errors.PartialCredentialsError(provider="p", cred_var="c"), SinkUnauthorized),
+        (botocore_errors.UnauthorizedSSOTokenError(), SinkUnauthorized),
+        (botocore_errors.SSLError(endpoint_url="u", error="e"), SinkUnauthorized),
+        (botocore_errors.NoRegionError(), SinkUnauthorized),
+        (botocore_errors.ProfileNotFound(profile="p"), SinkUnauthorized),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_comes_before_an_answer_means_what_happens_next(error: Exception, meaning: type[Exception]) -> None:
+    assert type(translate(error, CALL)) is meaning
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("7", 7), ("1.5", 1.5), ("Fri, 01 Jan 2010 00:00:00 GMT", 0), ("soon", None), ("", None)]
+)
+def test_the_wait_that_aws_asks_for_is_passed_on(value: str, seconds: float | None) -> None:
+    error = translate(answer("SlowDown", 503, retry_after=value), CALL)
+    assert isinstance(error, SinkThrottled)
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("code", "sender_fault", "meaning"),
+    [
+        ("InvalidMessageContents", True, MessageRejected),
+        ("SomethingNew", True, MessageRejected),
+        ("InternalError", False, SinkUnavailable),
+        ("SomethingNew", False, SinkUnavailable),
+        ("RequestThrottled", True, SinkThrottled),
+        ("KmsThrottled", False, SinkThrottled),
+        ("AccessDenied", True, SinkUnauthorized),
+        ("AWS.SimpleQueueService.NonExistentQueue", True, SinkUnauthorized),
+    ],
+)
+def test_an_entry_is_to_blame_only_where_its_code_is_about_it(code: str, sender_fault: bool, meaning: Any) -> None:
+    """403 never dead-letters, not even when SQS calls it the sender's fault."""
+    assert type(of_code(code, "text", CALL, sender_fault=sender_fault)) is meaning

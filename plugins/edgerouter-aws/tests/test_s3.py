@@ -1,0 +1,224 @@
+"""What the sink aws-s3 promises beside the contract: keys, headers, parts, conditions, and what opening tells."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from edgerouter import SinkUnauthorized, SinkUnavailable
+from edgerouter.testing import Received, deliver, make_context, make_message, make_messages
+from edgerouter_aws.s3 import S3Config, S3Sink
+from support.aws.s3 import S3Error, S3Server, Stored
+
+
+def unpack(key: str, stored: Stored) -> list[Received]:
+    return [Received(stored.body)]
+
+
+@pytest.fixture
+async def s3() -> AsyncIterator[S3Server]:
+    async with S3Server(unpack).running() as server:
+        yield server
+
+
+@asynccontextmanager
+async def opened(s3: S3Server, keys: dict[str, Any], **more: Any) -> AsyncIterator[S3Sink]:
+    config = S3Config(**{"bucket": s3.bucket, "endpoint_url": s3.url, **keys, **more})
+    async with S3Sink.open(config, make_context("archive")) as sink:
+        yield sink
+
+
+async def test_a_batch_is_one_object_of_json_lines_by_default(s3: S3Server, keys: dict[str, Any]) -> None:
+    batch = make_messages([b'{"v": 1}', b"text", b"\xff"])
+    async with opened(s3, keys) as sink:
+        assert not await sink.write(batch)
+    ((key, stored),) = s3.objects.items()
+    assert key == "plant/line-1/temperature/2026/11/20/100000-5p00l-1-3.jsonl.gz"
+    lines = [json.loads(line) for line in gzip.decompress(stored.body).splitlines()]
+    assert [line["payload"] for line in lines] == [{"v": 1}, "text", {"base64": "/w=="}]
+    assert stored.headers["Content-Type"] == "application/x-ndjson"
+    assert stored.headers["Content-Encoding"] == "gzip"
+
+
+async def test_messages_of_different_folders_are_different_objects(s3: S3Server, keys: dict[str, Any]) -> None:
+    batch = [make_message(b"x", topic=f"plant/{n % 3}/t", sequence=n) for n in range(1, 10)]
+    async with opened(s3, keys, key="{topic[1]}/{sink}/{host}/{id}.txt", framing="raw-lines") as sink:
+        assert not await deliver(sink, batch)
+        assert sink.order_of(batch[0]) == sink.partition_of(batch[0])
+    assert {key: stored.body for key, stored in s3.objects.items()} == {
+        f"{n}/archive/edge-1/5p00l-{first}-{first + 6}.txt": b"x\n" * 3 for n, first in ((1, 1), (2, 2), (0, 3))
+    }
+
+
+async def test_everything_that_the_user_wants_an_object_stored_with_is_sent(s3: S3Server, keys: dict[str, Any]) -> None:
+    more = {
+        "storage_class": "STANDARD_IA",
+        "tags": {"site": "plant 1"},
+        "metadata": {"owner": "me"},
+        "encryption": "aws:kms",
+        "kms_key_id": "alias/plant",
+        "bucket_key": True,
+        "acl": "bucket-owner-full-control",
+        "expected_bucket_owner": "123456789012",
+        "content_type": "application/json",
+        "content_encoding": "none",
+    }
+    async with opened(s3, keys, **more) as sink:
+        assert not await sink.write(make_messages([b"1"]))
+    (stored,) = s3.objects.values()
+    assert {name.lower(): value for name, value in stored.headers.items()}.items() >= {
+        "x-amz-storage-class": "STANDARD_IA",
+        "x-amz-tagging": "site=plant+1",
+        "x-amz-meta-owner": "me",
+        "x-amz-server-side-encryption": "aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id": "alias/plant",
+        "x-amz-server-side-encryption-bucket-key-enabled": "true",
+        "x-amz-acl": "bucket-owner-full-control",
+        "x-amz-expected-bucket-owner": "123456789012",
+        "content-type": "application/json",
+    }.items()
+    assert "Content-Encoding" not in stored.headers
+
+
+async def test_no_acl_is_sent_unless_the_user_says_one(s3: S3Server, keys: dict[str, Any]) -> None:
+    async with opened(s3, keys) as sink:
+        assert not await sink.write(make_messages([b"1"]))
+    (stored,) = s3.objects.values()
+    assert not [name for name in stored.headers if name.lower() == "x-amz-acl"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_retry_leaves_exactly_one_object_with_the_same_bytes(s3: S3Server, keys: dict[str, Any], count: int) -> None:
+    """Whether the sink is the same or opened anew after a crash: the key and the bytes follow from the batch."""
+    batch = make_messages([b"%d" % n for n in range(100)])
+    for _ in range(3):
+        async with opened(s3, keys) as sink:
+            for _ in range(count):
+                assert not await sink.write(batch)
+    (stored,) = s3.objects.values()
+    assert stored.writes == 3 * count
+
+
+async def test_an_object_that_is_there_already_counts_as_written(s3: S3Server, keys: dict[str, Any]) -> None:
+    batch = make_messages([b"1"])
+    async with opened(s3, keys, create_only=True) as sink:
+        await s3.lose_next_response()
+        for _ in range(2):
+            assert not await sink.write(batch)
+    (stored,) = s3.objects.values()
+    assert stored.writes == 1
+
+
+async def test_a_conditional_conflict_is_tried_again(s3: S3Server, keys: dict[str, Any]) -> None:
+    s3.script.append(S3Error("ConditionalRequestConflict", "conflict", 409))
+    async with opened(s3, keys, create_only=True) as sink:
+        with pytest.raises(SinkUnavailable, match="ConditionalRequestConflict"):
+            await sink.write(make_messages([b"1"]))
+        assert not await sink.write(make_messages([b"1"]))
+
+
+async def test_a_large_object_goes_up_in_parts_with_checksums(s3: S3Server, keys: dict[str, Any]) -> None:
+    batch = make_messages([bytes([n]) * 1_000_000 for n in range(12)])
+    async with opened(s3, keys, framing="raw-lines", key="{id}.txt", multipart="5MiB", checksums=True) as sink:
+        before = await s3.requests()
+        assert not await sink.write(batch)
+        assert await s3.requests() - before == 3
+    (stored,) = s3.objects.values()
+    assert stored.body == b"".join(message.payload + b"\n" for message in batch)
+
+
+async def test_an_upload_that_fails_is_given_up_and_leaves_nothing_to_pay_for(s3: S3Server, keys: dict[str, Any]) -> None:
+    batch = make_messages([b"x" * 6 * 1024**2])
+    async with opened(s3, keys, framing="payload", key="{id}", multipart="5MiB") as sink:
+        s3.script.append(S3Error("InternalError", "no", 500))
+        with pytest.raises(SinkUnavailable):
+            await sink.write(batch)
+        assert s3.uploads == {}
+        s3.script.append(S3Error("InternalError", "no", 500))
+        s3.denied = {"abort"}
+        with pytest.raises(SinkUnavailable):
+            await sink.write(batch)
+        assert not await sink.write(batch)
+    assert len(s3.objects) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"bucket": "plant-archve"}, "bucket plant-archve in eu-west-1: the bucket does not exist"),
+        ({"region": "us-east-1"}, "it is in another region; set region: eu-west-1"),
+        ({"denied": {"put"}}, "grant s3:PutObject and s3:AbortMultipartUpload on arn:aws:s3:::plant-archive/*"),
+    ],
+)
+async def test_opening_says_what_is_wrong_and_what_to_grant(
+    s3: S3Server, keys: dict[str, Any], change: dict[str, Any], said: str
+) -> None:
+    s3.denied = change.pop("denied", set())
+    with pytest.raises(SinkUnauthorized) as caught:
+        async with opened(s3, keys | change):
+            pass
+    assert said in str(caught.value)
+
+
+async def test_opening_leaves_nothing_in_the_bucket(s3: S3Server, keys: dict[str, Any]) -> None:
+    async with opened(s3, keys, key="raw/site-1/{topic}/{id}"):
+        assert (s3.objects, s3.uploads, s3.aborted) == ({}, {}, 1)
+    async with opened(s3, keys, probe=False):
+        assert s3.aborted == 1
+
+
+async def test_a_wrong_key_is_told_without_repeating_parts_of_the_request(s3: S3Server, keys: dict[str, Any]) -> None:
+    text = "The Canonical String for this request should have been 'PUT x-amz-security-token:token-that-nobody-may-see'"
+    async with opened(s3, keys) as sink:
+        s3.script.append(S3Error("SignatureDoesNotMatch", text, 403))
+        with pytest.raises(SinkUnauthorized) as caught:
+            await sink.write(make_messages([b"1"]))
+    assert "the secret access key does not belong to the access key id" in str(caught.value)
+    assert "nobody-may-see" not in str(caught.value)
+
+
+async def test_a_wrong_clock_is_told_with_how_wrong_it_is(s3: S3Server, keys: dict[str, Any]) -> None:
+    async with opened(s3, keys) as sink:
+        headers = {"Date": "Fri, 01 Jan 2100 00:00:00 GMT"}
+        s3.script.append(S3Error("RequestTimeTooSkewed", "The difference is too large.", 403, headers))
+        with pytest.raises(
+            SinkUnauthorized, match=r"the device's clock is wrong .*; the device's clock is \d+ s behind that of AWS"
+        ):
+            await sink.write(make_messages([b"1"]))
+
+
+async def test_an_answer_of_a_captive_portal_is_not_taken_for_success(keys: dict[str, Any]) -> None:
+    class Portal(S3Server):
+        async def answer(self, request: web.BaseRequest, body: bytes) -> web.Response:
+            return web.Response(text="<html>Please log in</html>", content_type="text/html")
+
+    async with Portal(unpack).running() as portal, opened(portal, keys, probe=False) as sink:
+        with pytest.raises(SinkUnavailable, match="captive portal"):
+            await sink.write(make_messages([b"1"]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kms_key_id": "k"}, "needs encryption"),
+        ({"framing": "parquet", "compression": "gzip"}, "parquet.compression"),
+        ({"key": "{topic}.gz"}, "the same key"),
+        (
+            {"framing": "parquet", "parquet": {"columns": [{"name": "a", "type": "string", "value": "paylod"}]}},
+            "'paylod' is not known",
+        ),
+        (
+            {"framing": "parquet", "parquet": {"columns": [{"name": "a", "type": "string", "value": "id"}] * 2}},
+            "two columns are named a",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_told_before_anything_is_opened(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        S3Config(bucket="b", **fields)

@@ -1,0 +1,120 @@
+"""The secret store aws-secrets-manager, on moto and on a server that counts and fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from edgerouter import SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.testing import HttpSinkServer
+from edgerouter_aws.secrets_manager import SecretsManagerConfig, SecretsManagerStore
+
+
+class Vault(HttpSinkServer):
+    """Secrets Manager over its JSON protocol."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.secrets: dict[str, dict[str, Any]] = {}
+
+    def refused(self) -> web.Response:
+        return web.json_response({"__type": "AccessDeniedException", "Message": "User is not authorized"}, status=400)
+
+    def throttled(self, seconds: float) -> web.Response:
+        return web.json_response({"__type": "ThrottlingException", "Message": "Rate exceeded"}, status=400)
+
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        assert request.headers["X-Amz-Target"] == "secretsmanager.GetSecretValue"
+        secret = self.secrets.get(json.loads(body)["SecretId"])
+        if secret is None:
+            said = {"__type": "ResourceNotFoundException", "Message": "Secrets Manager can't find the specified secret."}
+            return web.json_response(said, status=400)
+        return web.json_response(secret)
+
+
+@pytest.fixture
+async def vault() -> AsyncIterator[Vault]:
+    async with Vault().running() as vault:
+        yield vault
+
+
+@asynccontextmanager
+async def opened(vault: Vault, keys: dict[str, Any], **more: Any) -> AsyncIterator[SecretsManagerStore]:
+    config = SecretsManagerConfig(endpoint_url=vault.url, **keys, **more)
+    async with SecretsManagerStore.open(config) as store:
+        yield store
+
+
+async def test_a_secret_is_text_or_a_key_of_json(vault: Vault, keys: dict[str, Any]) -> None:
+    vault.secrets = {
+        "plain": {"SecretString": "hunter2#%"},
+        "json": {"SecretString": '{"password": "p", "port": 5432, "nested": {"a": 1}}'},
+        "binary": {"SecretBinary": "aHVudGVyMw=="},
+    }
+    async with opened(vault, keys) as store:
+        assert await store.get("plain") == "hunter2#%"
+        assert await store.get("json#password") == "p"
+        assert await store.get("json#port") == "5432"
+        assert await store.get("json#nested") == '{"a":1}'
+        assert await store.get("json") == vault.secrets["json"]["SecretString"]
+        assert await store.get("binary") == "hunter3"
+    assert await vault.requests() == 3, "one secret was read more often than once"
+
+
+async def test_a_rotated_secret_is_read_again_when_it_is_asked_for_again(vault: Vault, keys: dict[str, Any]) -> None:
+    """A sink that is refused opens again, and asks again: by then the value of before does not count any more."""
+    vault.secrets = {"db": {"SecretString": "old"}}
+    async with opened(vault, keys, cache=0) as store:
+        assert await store.get("db") == "old"
+        vault.secrets = {"db": {"SecretString": "new"}}
+        assert await store.get("db") == "new"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nothing", "secret nothing in eu-west-1: the secret does not exist"),
+        ("plain#key", "secret plain is not JSON, so it has no key 'key'"),
+        ("json#key", "secret json has no key 'key'"),
+        ("bytes", "secret bytes is not text"),
+    ],
+)
+async def test_what_is_not_there_is_told_and_no_secret_is_shown(vault: Vault, keys: dict[str, Any], name: str, said: str) -> None:
+    vault.secrets = {
+        "plain": {"SecretString": "hunter2"},
+        "json": {"SecretString": '{"a": "hunter2"}'},
+        "bytes": {"SecretBinary": "/w=="},
+    }
+    async with opened(vault, keys) as store:
+        with pytest.raises(SinkUnauthorized) as caught:
+            await store.get(name)
+    assert said in str(caught.value)
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+async def test_a_store_that_refuses_throttles_or_is_away_says_so(vault: Vault, keys: dict[str, Any]) -> None:
+    vault.secrets = {"db": {"SecretString": "x"}}
+    async with opened(vault, keys) as store:
+        await vault.refuse()
+        with pytest.raises(
+            SinkUnauthorized, match=r"grant secretsmanager:GetSecretValue on arn:aws:secretsmanager:eu-west-1:\*:secret:db-\*"
+        ):
+            await store.get("db")
+        await vault.heal()
+        await vault.throttle(1)
+        with pytest.raises(SinkThrottled):
+            await store.get("db")
+        await vault.stop()
+        with pytest.raises(SinkUnavailable):
+            await store.get("db")
+
+
+def test_the_configuration_is_documented_and_strict() -> None:
+    assert all(field.description for field in SecretsManagerConfig.model_fields.values())
+    with pytest.raises(ValueError, match="regoin"):
+        SecretsManagerConfig(regoin="eu-west-1")  # type: ignore[call-arg]

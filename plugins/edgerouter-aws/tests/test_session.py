@@ -1,0 +1,216 @@
+"""Who we are for AWS: keys, chain, profile, roles that are renewed, proxy, certificates; and that nothing is tried twice."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from aiohttp import web
+
+from edgerouter import SinkUnauthorized, SinkUnavailable
+from edgerouter.testing import make_context, make_messages
+from edgerouter_aws.sqs import SqsSink
+from edgerouter_aws.sqs_config import SqsConfig
+from support.aws.sqs import SqsServer
+from support.certificates import Authority
+
+BATCH = make_messages([b"x"])
+
+
+@asynccontextmanager
+async def opened(**fields: Any) -> AsyncIterator[SqsSink]:
+    async with SqsSink.open(SqsConfig(**{"queue": "plant", "region": "eu-west-1", **fields}), make_context()) as sink:
+        yield sink
+
+
+class Sts:
+    """STS: gives keys AKIAROLE1, AKIAROLE2 ..., each for `lifetime`."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, str]] = []
+        self.signed_by: list[str] = []
+        self.lifetime = timedelta(minutes=5)
+        """Less than the time before the end at which the SDK wants new ones, so each request renews."""
+        self.url = ""
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        said = {name: values[0] for name, values in parse_qs(await request.text()).items()}
+        self.asked.append(said)
+        self.signed_by.append(request.headers.get("Authorization", ""))
+        expires = (datetime.now(UTC) + self.lifetime).isoformat()
+        action = said["Action"]
+        return web.Response(
+            text=f"<{action}Response><{action}Result><Credentials><AccessKeyId>AKIAROLE{len(self.asked)}</AccessKeyId>"
+            f"<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>{expires}</Expiration></Credentials>"
+            f"<AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/r/s</Arn></AssumedRoleUser></{action}Result></{action}Response>",
+            content_type="text/xml",
+        )
+
+
+@asynccontextmanager
+async def serving(handler: Any, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def sts() -> AsyncIterator[Sts]:
+    sts = Sts()
+    async with serving(sts.answer) as sts.url:
+        yield sts
+
+
+async def test_credentials_come_from_the_environment_when_none_are_given(sqs: SqsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sqs.create("plant")
+    sqs.known_key = "AKIAENV"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    async with opened(endpoint_url=sqs.url) as sink:
+        assert not await sink.write(BATCH)
+
+
+async def test_a_profile_names_credentials_and_region(sqs: SqsServer, tmp_path: Path) -> None:
+    sqs.create("plant")
+    sqs.known_key = "AKIAPROFILE"
+    (tmp_path / "credentials").write_text("[plant]\naws_access_key_id=AKIAPROFILE\naws_secret_access_key=s\n")
+    (tmp_path / "config").write_text("[profile plant]\nregion=eu-central-1\n")
+    async with opened(endpoint_url=sqs.url, profile="plant", region=None) as sink:
+        assert not await sink.write(BATCH)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "no usable credentials: Unable to locate credentials"),
+        ({"profile": "nobody"}, r"The config profile \(nobody\) could not be found"),
+        ({"region": None, "access_key_id": "A", "secret_access_key": "s"}, "You must specify a region"),
+        ({"role_arn": "arn:aws:iam::1:role/r"}, "no usable credentials: Unable to locate credentials"),
+    ],
+)
+async def test_missing_credentials_are_told(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(SinkUnauthorized, match=said):
+        async with opened(**fields):
+            pass
+
+
+async def test_the_region_is_that_of_the_queue_where_it_says_one(sqs: SqsServer, keys: dict[str, Any]) -> None:
+    sqs.create("plant")
+    del keys["region"]
+    config = SqsConfig(queue="arn:aws:sqs:ap-south-1:123456789012:plant", endpoint_url=sqs.url, **keys)
+    async with SqsSink.open(config, make_context()) as sink:
+        assert not await sink.write(BATCH)
+
+
+async def test_a_role_is_assumed_and_renewed_while_the_sink_stays_open(sqs: SqsServer, sts: Sts, keys: dict[str, Any]) -> None:
+    """A session that ends while messages flow costs nothing but one request to STS."""
+    sqs.create("plant")
+    role = {"role_arn": "arn:aws:iam::123456789012:role/router", "role_external_id": "x1", "sts_endpoint_url": sts.url}
+    async with opened(endpoint_url=sqs.url, **keys, **role) as sink:
+        for _ in range(3):
+            sqs.known_key = f"AKIAROLE{len(sts.asked) + 1}"
+            assert not await sink.write(BATCH)
+    assert all(keys["access_key_id"] in signed for signed in sts.signed_by)
+    assert (
+        sts.asked[0].items()
+        >= {"Action": "AssumeRole", "RoleArn": role["role_arn"], "ExternalId": "x1", "DurationSeconds": "3600"}.items()
+    )
+
+
+async def test_a_role_that_is_valid_for_long_is_assumed_once(sqs: SqsServer, sts: Sts, keys: dict[str, Any]) -> None:
+    sqs.create("plant")
+    sts.lifetime = timedelta(hours=1)
+    async with opened(endpoint_url=sqs.url, **keys, role_arn="arn:aws:iam::1:role/r", sts_endpoint_url=sts.url) as sink:
+        for _ in range(3):
+            assert not await sink.write(BATCH)
+    assert len(sts.asked) == 1
+
+
+async def test_a_web_identity_token_is_read_anew_at_each_renewal(sqs: SqsServer, sts: Sts, tmp_path: Path) -> None:
+    sqs.create("plant")
+    token = tmp_path / "token"
+    token.write_text("first")
+    fields = {"web_identity_token_file": token, "role_arn": "arn:aws:iam::1:role/r", "sts_endpoint_url": sts.url}
+    async with opened(endpoint_url=sqs.url, **fields) as sink:
+        token.write_text("second")
+        assert not await sink.write(BATCH)
+    assert sts.asked[0]["WebIdentityToken"] == "first"
+    assert sts.asked[-1]["WebIdentityToken"] == "second"
+
+
+async def test_requests_go_through_the_proxy(sqs: SqsServer, keys: dict[str, Any]) -> None:
+    sqs.create("plant")
+    seen = []
+
+    async def proxy(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append((str(request.raw_path), request.headers.get("Proxy-Authorization")))
+        return await sqs.answer(request, await request.read())
+
+    async with serving(proxy) as url:
+        address = url.replace("//", "//user:hush@")
+        async with opened(endpoint_url="http://sqs.internal.example", proxy=address, **keys) as sink:
+            assert not await sink.write(BATCH)
+            assert "hush" not in repr(sink)
+    assert all(path.startswith("http://sqs.internal.example/") and sent for path, sent in seen)
+    assert len(await sqs.received()) == 1
+
+
+async def test_a_proxy_that_is_away_is_unavailable_and_its_password_is_not_shown(keys: dict[str, Any]) -> None:
+    with pytest.raises(SinkUnavailable) as caught:
+        async with opened(endpoint_url="http://sqs.internal.example", proxy="http://user:hush@127.0.0.1:9", **keys):
+            pass
+    assert "hush" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+async def test_only_the_authorities_of_the_user_are_trusted(sqs: SqsServer, keys: dict[str, Any], tmp_path: Path) -> None:
+    sqs.create("plant")
+    authority = Authority(tmp_path / "ca")
+    ours = authority.issue("localhost")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(ours.certificate, ours.key)
+
+    async def service(request: web.BaseRequest) -> web.StreamResponse:
+        return await sqs.answer(request, await request.read())
+
+    async with serving(service, tls) as url:
+        endpoint = url.replace("127.0.0.1", "localhost")
+        async with opened(endpoint_url=endpoint, ca_bundle=authority.certificate, **keys) as sink:
+            assert not await sink.write(BATCH)
+        with pytest.raises(SinkUnauthorized, match="certificate verify failed"):
+            async with opened(endpoint_url=endpoint, **keys):
+                pass
+
+
+async def test_a_service_that_hangs_in_connecting_is_given_up(keys: dict[str, Any]) -> None:
+    """A black hole: packets go out and nothing comes back."""
+    import socket
+
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        clients = []
+        for _ in range(4):
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+            clients.append(client)
+        try:
+            async with asyncio.timeout(10):
+                with pytest.raises(SinkUnavailable):
+                    async with opened(endpoint_url=f"http://127.0.0.1:{port}", connect_timeout="200ms", **keys):
+                        pass
+        finally:
+            for client in clients:
+                client.close()
