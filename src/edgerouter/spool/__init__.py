@@ -16,7 +16,14 @@ async def open_spool(config: SpoolConfig) -> AsyncIterator[Spool]:
     Raises:
         SpoolUnusable: the folder cannot be made or written, holds something else, is used by another router, or is newer.
     """
-    from edgerouter.spool.sqlite_open import open_sqlite  # noqa: PLC0415  (a memory spool needs no SQLite)
+    # each is imported only where it is used: the one does not need SQLite, the other does not need the one
+    if config.type == "memory":
+        from edgerouter.spool.memory import open_memory  # noqa: PLC0415
 
-    async with open_sqlite(config) as spool:
-        yield spool
+        async with open_memory(config) as volatile:
+            yield volatile
+    else:
+        from edgerouter.spool.sqlite_open import open_sqlite  # noqa: PLC0415
+
+        async with open_sqlite(config) as durable:
+            yield durable

@@ -75,6 +75,20 @@ class Account:
         """Messages known to be wanted and not settled."""
         return self.matched - self.delivered - self.dead_lettered - self.dropped
 
+    def imbalance(self, pending: int, letters: int) -> list[str]:
+        """What is wrong with the account.
+
+        Args:
+            pending: messages found that the sink wants and has not settled.
+            letters: dead letters found.
+        """
+        problems = []
+        if self.pending != pending:
+            problems.append(f"sink {self.name}: {self.pending} messages pending by the ledger, {pending} stored")
+        if self.dead_lettered != letters:
+            problems.append(f"sink {self.name}: {self.dead_lettered} dead letters by the ledger, {letters} stored")
+        return problems
+
     def losable(self, start: int, end: int) -> list[tuple[int, int]]:
         """What is lost when these sequences are gone."""
         pending = Position(self.position.intersect(start, end))

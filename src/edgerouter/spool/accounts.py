@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import structlog
 
+from edgerouter.message import Message
 from edgerouter.spool.account import Account
 from edgerouter.spool.chunk import Chunk
 from edgerouter.spool.contract import Route
 from edgerouter.spool.grouping import Append, Matchers
 from edgerouter.spool.position import OPEN, Position
 from edgerouter.spool.reader import LogReader, Shelf
+from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -146,6 +148,83 @@ class Accounts:
             reader = self._readers.get(account.name)
             if reader is not None:
                 reader.appended(chunk, count)
+
+    def pending_in(self, account: Account, chunk: Chunk, ranges: Sequence[tuple[int, int]]) -> list[Message]:
+        """The messages in these ranges of a chunk that a sink wants."""
+        wanted = chunk.wanted_by(account.key, account.since)
+        if wanted == 0:
+            return []
+        messages = [m for start, end in ranges for m in chunk.messages[start - chunk.first : end - chunk.first]]
+        if wanted == len(chunk.messages):
+            return messages
+        reader = self._readers.get(account.name)
+        matches: Callable[[str], bool] = reader.route.matches if reader is not None else Matcher(account.filters)
+        return [message for message in messages if matches(message.topic)]
+
+    def lose(self, chunk: Chunk, reason: str) -> None:
+        """A chunk is going to be deleted: count as dropped what any sink had pending of it."""
+        for account in self._accounts.values():
+            ranges = account.losable(chunk.first, chunk.end)
+            if not ranges:
+                continue
+            messages = self.pending_in(account, chunk, ranges)
+            if account.uncounted:
+                account.matched += sum(1 for message in messages if message.sequence in account.uncounted)
+            account.drop(ranges, len(messages))
+            self.count_drops(account.name, Counter(message.topic for message in messages), reason)
+            self.forget_read(account, chunk.first, chunk.end)
+
+    def forget_read(self, account: Account, start: int, end: int) -> None:
+        """What the sink has read of these must not be settled any more."""
+        reader = self._readers.get(account.name)
+        if reader is not None:
+            reader.forget(start, end)
+
+    def replayable(
+        self, account: Account, chunk: Chunk, asked: Callable[[str], bool], since: int | None, until: int | None
+    ) -> list[Message]:
+        """The messages of a chunk that a sink wanted, has settled, and that are asked for."""
+        return [
+            message
+            for message in self._settled_in(account, chunk)
+            if asked(message.topic)
+            and (since is None or message.received_at >= since)
+            and (until is None or message.received_at < until)
+        ]
+
+    def _settled_in(self, account: Account, chunk: Chunk) -> list[Message]:
+        if chunk.only not in (0, account.key):
+            return []
+        reader = self._readers.get(account.name)
+        matches: Callable[[str], bool] = reader.route.matches if reader is not None else Matcher(account.filters)
+        return [m for m in chunk.messages if m.sequence not in account.position and (chunk.only or matches(m.topic))]
+
+    def replay(self, account: Account, chunk: Chunk, messages: Sequence[Message]) -> None:
+        """Make `replayable` messages pending again, in as few ranges as that takes."""
+        added = Position((message.sequence, message.sequence + 1) for message in messages)
+        if len(messages) == len(self._settled_in(account, chunk)):
+            # what stands between them the sink does not want anyway
+            added = Position([(messages[0].sequence, messages[-1].sequence + 1)])
+            for start, end in account.position.intersect(chunk.first, chunk.end):
+                added.remove(start, end)
+        for start, end in added:
+            account.position.add(start, end)
+        account.matched += len(messages)
+        account.changed = True
+        reader = self._readers.get(account.name)
+        if reader is not None:
+            reader.replayed(list(added))
+
+    def reject(self, append: Append, reason: str) -> None:
+        """A delivery is not taken in: count it as dropped for every sink that wants it."""
+        topics = [message.topic for message in append.delivery.messages]
+        matchers = self.matchers
+        for account in self._accounts.values():
+            count = append.wanted.get(account.key, 0)
+            if count:
+                account.matched += count
+                account.drop([], count)
+                self.count_drops(account.name, Counter(filter(matchers[account.key], topics)), reason)
 
     def balance(self, account: Account, end: int) -> None:
         """With nothing left to do, nothing is pending: correct what had to be guessed of chunks that could not be read.

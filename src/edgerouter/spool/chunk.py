@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError  # noqa: N812  (it is a class)
@@ -103,6 +104,19 @@ def count_wanted(first: int, wanted: Mapping[int, int], only: int, key: int, sin
     return wanted.get(key, 0) if first >= since else None
 
 
+def number(messages: Iterable[Message], spool: str, first: int) -> list[Message]:
+    """The messages as a spool holds them, numbered from `first`."""
+    return [
+        Message(m.topic, m.payload, m.received_at, m.qos, m.retained, m.properties, spool, sequence)
+        for sequence, m in enumerate(messages, first)
+    ]
+
+
+def new_id() -> str:
+    """An id for a spool: 65 random bits, short because it is stored with every message."""
+    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(13))
+
+
 class Codec:
     """Turns chunks into rows and back. Not for use by two threads at once."""
 
@@ -116,10 +130,7 @@ class Codec:
 
     def seal(self, new: NewChunk, spool: str, first: int) -> tuple[Header, bytes, Chunk]:
         """Number the messages from `first` and encode them: header, payload, and the chunk for readers."""
-        messages = [
-            Message(m.topic, m.payload, m.received_at, m.qos, m.retained, m.properties, spool, sequence)
-            for sequence, m in enumerate(new.messages, first)
-        ]
+        messages = number(new.messages, spool, first)
         raw = self._encode(messages)
         payload = self._compress(raw)
         if len(payload) >= len(raw):

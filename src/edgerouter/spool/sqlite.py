@@ -61,7 +61,7 @@ class SqliteSpool:
         self._unacknowledged = opened.unacknowledged
         self._batch = 1
         self._restore(opened)
-        self._tools = SqliteTools(Parts(store, thread, self._figures, self._accounts, self._letters, self._commits))
+        self._tools = SqliteTools(Parts(store, thread, self._figures, self._accounts, self._letters, self._commits, self._writing))
 
     # -- what the contract names ------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -15,7 +15,6 @@ from edgerouter.spool.chunk import Chunk, Codec, Damaged, Header
 from edgerouter.spool.sqlite_store import Store
 from edgerouter.spool.sqlite_thread import DatabaseThread
 from edgerouter.spool.sqlite_writing import Writing
-from edgerouter.topics import Matcher
 
 _LEAST: Final = 64 * 1024
 
@@ -52,7 +51,7 @@ class Losses:
             self.quarantined_chunks += 1
             self.quarantined_messages += header.messages
             log.error("a damaged chunk is put aside", first=header.first, messages=header.messages)
-            self._lose(header, None, "damaged")
+            self._lose(header)
             self._writing.also(partial(quarantine, header))
 
     def _evict(self, doomed: list[Doomed] | None, error: BaseException | None) -> None:
@@ -61,41 +60,22 @@ class Losses:
             log.error("the oldest messages cannot be read", reason=str(error))
             return
         for header, chunk in doomed:
-            self._lose(header, chunk, "spool_full")
+            if chunk is None:
+                self._lose(header)
+            else:
+                self._accounts.lose(chunk, "spool_full")
             self._writing.also(partial(discard, header))
 
-    def _lose(self, header: Header, chunk: Chunk | None, reason: str) -> None:
+    def _lose(self, header: Header) -> None:
+        """Count an unreadable chunk as dropped for every sink that had it pending."""
         end = header.first + max(1, header.messages)
         for account in self._accounts:
             ranges = account.losable(header.first, end)
-            if not ranges:
-                continue
-            if chunk is None:
+            if ranges:
                 counted = self._guess(account, header, end)
-                topics = Counter({"": counted} if counted else {})
-            else:
-                topics = self._pending(account, chunk, ranges)
-                counted = topics.total()
-            account.drop(ranges, counted)
-            self._accounts.count_drops(account.name, topics, reason)
-            reader = self._accounts.reader(account.name)
-            if reader is not None:
-                reader.forget(header.first, end)
-        self._accounts.settled.add(header.first, end)
-
-    def _pending(self, account: Account, chunk: Chunk, ranges: Sequence[tuple[int, int]]) -> Counter[str]:
-        """The messages of a chunk that a sink has pending, by topic."""
-        wanted = chunk.wanted_by(account.key, account.since)
-        reader = self._accounts.reader(account.name)
-        matches: Callable[[str], bool] = reader.route.matches if reader is not None else Matcher(account.filters)
-        if wanted == 0:
-            return Counter()
-        pending = [m for start, stop in ranges for m in chunk.messages[start - chunk.first : stop - chunk.first]]
-        if wanted != len(chunk.messages):
-            pending = [message for message in pending if matches(message.topic)]
-        if account.uncounted:
-            account.matched += sum(1 for message in pending if message.sequence in account.uncounted)
-        return Counter(message.topic for message in pending)
+                account.drop(ranges, counted)
+                self._accounts.count_drops(account.name, Counter({"": counted} if counted else {}), "damaged")
+                self._accounts.forget_read(account, header.first, end)
 
     def _guess(self, account: Account, header: Header, end: int) -> int:
         """How many messages of an unreadable chunk a sink had pending, from what the chunk's header says.

@@ -15,7 +15,7 @@ from edgerouter.config.model import RetainPolicy
 from edgerouter.message import Message
 from edgerouter.spool import sqlite_letters
 from edgerouter.spool.account import seal, unseal
-from edgerouter.spool.chunk import MAX_MESSAGES, Chunk, Codec, Damaged, Header, NewChunk, Receipt, count_wanted
+from edgerouter.spool.chunk import MAX_MESSAGES, Chunk, Codec, Damaged, Header, NewChunk, Receipt, count_wanted, new_id
 from edgerouter.spool.position import OPEN
 from edgerouter.spool.reader import Loaded
 from edgerouter.spool.sqlite_file import PAGE
@@ -137,6 +137,8 @@ class Written:
     """Messages stored."""
     retained: int
     """Bytes of chunks that are kept only for replay."""
+    held: bool
+    """Nothing was trimmed, and shall be another time."""
 
 
 class Store:
@@ -148,6 +150,8 @@ class Store:
         self.record = SpoolRecord("")
         self._retain = retain
         self._retained_bytes = 0
+        self.held = False
+        """Nothing is trimmed for now, because somebody looks for messages to replay."""
 
     def open(self) -> Opened:
         """Read everything but the messages; sets `record`."""
@@ -200,8 +204,8 @@ class Store:
                 self.record.letter += len(letters.rows)
             if transaction.replayed or transaction.thrown_away:
                 sqlite_letters.remove(connection, (place[0] for place in transaction.replayed + transaction.thrown_away))
-            leftover = self._trim(transaction.trims)
-            if self._retained_bytes:
+            leftover = [] if self.held else self._trim(transaction.trims)
+            if self._retained_bytes and not self.held:
                 self._trim_retained(transaction.release)
             self.record.acknowledged = transaction.acknowledged
             put = [*transaction.put.items(), ("spool", seal(msgspec.msgpack.encode(self.record)))]
@@ -213,7 +217,7 @@ class Store:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        return Written(chunks, stored, leftover, *self.usage(), self.first(), self.record.messages, self._retained_bytes)
+        return Written(chunks, stored, leftover, *self.usage(), self.first(), self.record.messages, self._retained_bytes, self.held)
 
     def usage(self) -> tuple[int, int]:
         """Bytes of the database in use, and free for reuse."""
@@ -287,6 +291,15 @@ class Store:
             self._retained_bytes += sum(size for (size,) in added)
             return
         self.delete("first BETWEEN ? AND ?", (first, last))
+
+    def hold(self, held: bool) -> None:
+        """Trim nothing until this is taken back."""
+        self.held = held
+
+    def use_again(self, first: int) -> None:
+        """A chunk is wanted again: it is not kept only for replay any more."""
+        rows = self._rows("DELETE FROM retained WHERE first = ? RETURNING bytes", (first,))
+        self._retained_bytes -= sum(size for (size,) in rows)
 
     def delete(self, where: str, bindings: tuple[Any, ...]) -> None:
         """Delete chunks within a transaction."""
@@ -415,8 +428,3 @@ class Store:
 
     def _rows(self, statement: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return self.connection.execute(statement, bindings).fetchall()
-
-
-def new_id() -> str:
-    """An id for a spool: 65 random bits, short because it is stored with every message."""
-    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(13))

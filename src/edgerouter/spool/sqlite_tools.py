@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -17,12 +17,12 @@ from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.chunk import Chunk, Damaged, Header
 from edgerouter.spool.contract import DeadLetter, LetterFilter, Verification
 from edgerouter.spool.grouping import Append, payload_bytes
-from edgerouter.spool.position import Position
 from edgerouter.spool.sqlite_commits import Commits
 from edgerouter.spool.sqlite_letterbox import Letterbox
 from edgerouter.spool.sqlite_room import Figures
 from edgerouter.spool.sqlite_store import Store
 from edgerouter.spool.sqlite_thread import DatabaseThread
+from edgerouter.spool.sqlite_writing import Writing
 from edgerouter.topics import Matcher
 
 _STEP: Final = 500
@@ -38,6 +38,7 @@ class Parts:
     accounts: Accounts
     letters: Letterbox
     commits: Commits
+    writing: Writing
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class SqliteTools:
         self._accounts = parts.accounts
         self._letters = parts.letters
         self._commits = parts.commits
+        self._writing = parts.writing
 
     async def dead_letters(self, which: LetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
         return await self._thread.run(partial(sqlite_letters.find, self._connection, which, limit, after))
@@ -114,48 +116,27 @@ class SqliteTools:
         if sink not in self._accounts:
             raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
         account = self._accounts[sink]
-        reader = self._accounts.reader(sink)
-        wants: Callable[[str], bool] = reader.route.matches if reader is not None else Matcher(account.filters)
         asked = Matcher([topic])
         found = 0
         at = 1
-        while at:
-            scan = await self._thread.run(partial(_scan, self._store, at, self._figures.end, since, until))
-            for chunk in scan.chunks:
-                if chunk.only not in (0, account.key):
-                    continue
-
-                def chosen(message: Message) -> bool:
-                    time = message.received_at
-                    return asked(message.topic) and (since is None or time >= since) and (until is None or time < until)
-
-                mine = [m for m in chunk.messages if wants(m.topic) and m.sequence not in account.position]
-                replayed = [message for message in mine if chosen(message)]
-                found += len(replayed)
-                if replayed and not dry_run:
-                    self._add(account, chunk, mine, replayed)
-            at = scan.next
-        if not dry_run:
-            await self._commits.flush()
+        # what is found must still be there when it becomes pending
+        await self._thread.run(partial(self._store.hold, True))
+        try:
+            while at:
+                scan = await self._thread.run(partial(_scan, self._store, at, self._figures.end, since, until))
+                for chunk in scan.chunks:
+                    replayed = self._accounts.replayable(account, chunk, asked, since, until)
+                    found += len(replayed)
+                    if replayed and not dry_run:
+                        self._accounts.replay(account, chunk, replayed)
+                        self._writing.also(partial(_use_again, chunk.first))
+                at = scan.next
+            if not dry_run:
+                await self._commits.flush()
+        finally:
+            await self._thread.run(partial(self._store.hold, False))
+            self._commits.touch()
         return found
-
-    def _add(self, account: Account, chunk: Chunk, mine: list[Message], replayed: list[Message]) -> None:
-        """Make messages of a chunk pending again, in as few ranges as that takes."""
-        if len(replayed) == len(mine):
-            whole = Position([(chunk.first, chunk.end)])
-            for start, end in account.position.intersect(chunk.first, chunk.end):
-                whole.remove(start, end)
-            ranges = list(whole)
-        else:
-            ranges = list(Position((message.sequence, message.sequence + 1) for message in replayed))
-        for start, end in ranges:
-            account.position.add(start, end)
-        account.matched += len(replayed)
-        account.changed = True
-        reader = self._accounts.reader(account.name)
-        if reader is not None:
-            reader.replayed(ranges)
-        self._commits.touch()
 
     async def verify(self) -> Verification:
         chunks = messages = damaged = 0
@@ -164,7 +145,6 @@ class SqliteTools:
         end = self._figures.end
         before = {account.name: (account.ledger, account.position.copy()) for account in self._accounts}
         pending = dict.fromkeys(before, 0)
-        matchers = {account.name: Matcher(account.filters) for account in self._accounts}
         held = at = 1
         while at:
             scan = await self._thread.run(partial(_scan, self._store, at, end, None, None))
@@ -175,7 +155,9 @@ class SqliteTools:
                 held = chunk.end
                 for account in self._accounts:
                     if account.name in pending:
-                        pending[account.name] += _pending(account, chunk, matchers[account.name])
+                        ranges = account.position.intersect(chunk.first, chunk.end)
+                        mine = self._accounts.pending_in(account, chunk, ranges)
+                        pending[account.name] += sum(1 for message in mine if message.sequence not in account.uncounted)
             for header in scan.damaged:
                 damaged += 1
                 problems.append(f"chunk {header.first}: the checksum is wrong, {header.messages} messages cannot be read")
@@ -184,8 +166,12 @@ class SqliteTools:
         for account in self._accounts:
             # the account of a sink that is at work changes while we read
             if before.get(account.name) == (account.ledger, account.position):
-                problems += _imbalance(account, pending[account.name], letters.get(account.name, 0))
+                problems += account.imbalance(pending[account.name], letters.get(account.name, 0))
         return Verification(chunks, messages, damaged, tuple(problems))
+
+
+def _use_again(first: int, store: Store) -> None:
+    store.use_again(first)
 
 
 def _scan(store: Store, at: int, end: int, since: int | None, until: int | None) -> _Scan:
@@ -218,26 +204,3 @@ def _faults(chunk: Chunk, held: int) -> list[str]:
     if any(message.sequence != sequence for sequence, message in enumerate(chunk.messages, chunk.first)):
         faults.append(f"chunk {chunk.first}: its messages are not numbered in order")
     return faults
-
-
-def _imbalance(account: Account, pending: int, letters: int) -> list[str]:
-    problems = []
-    if account.pending != pending:
-        problems.append(f"sink {account.name}: {account.pending} messages pending by the ledger, {pending} stored")
-    if account.dead_lettered != letters:
-        problems.append(f"sink {account.name}: {account.dead_lettered} dead letters by the ledger, {letters} stored")
-    return problems
-
-
-def _pending(account: Account, chunk: Chunk, matches: Callable[[str], bool]) -> int:
-    """How many messages of a chunk a sink has pending and counted."""
-    wanted = chunk.wanted_by(account.key, account.since)
-    if wanted == 0:
-        return 0
-    everything = wanted == len(chunk.messages)
-    return sum(
-        1
-        for start, end in account.position.intersect(chunk.first, chunk.end)
-        for message in chunk.messages[start - chunk.first : end - chunk.first]
-        if message.sequence not in account.uncounted and (everything or matches(message.topic))
-    )

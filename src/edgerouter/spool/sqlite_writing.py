@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -150,6 +150,9 @@ class Writing:
             self._accounts.stored(chunk)
         for start, end in written.leftover:
             self._accounts.settled.add(start, end)
+        if written.held:
+            for trim in transaction.trims:
+                self._accounts.settled.add(trim.start, trim.end)
         if self._failing is not None and (appends or not self._appends_failed):
             log.info("spool can be written again")
             self._failing = None
@@ -230,15 +233,7 @@ class Writing:
     def _drop(self, append: Append) -> None:
         if append.routing != self._accounts.routing:
             self._accounts.recount(append)
-        topics = [message.topic for message in append.delivery.messages]
-        for account in self._accounts:
-            count = append.wanted.get(account.key, 0)
-            if not count:
-                continue
-            matches = self._accounts.matchers[account.key]
-            account.matched += count
-            account.drop([], count)
-            self._accounts.count_drops(account.name, Counter(filter(matches, topics)), "spool_full")
+        self._accounts.reject(append, "spool_full")
         self.mark()
         _acknowledge(append)
 
