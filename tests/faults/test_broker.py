@@ -1,0 +1,111 @@
+"""The broker goes away and comes back, in every way: no message is lost and no hand is needed."""
+
+import asyncio
+import os
+
+import pytest
+
+from support.chaos import chaos
+from support.load import Plan, load
+from support.mosquitto import running
+from support.promise import ledgers_hold, nothing_is_missing, spool_is_sound
+from support.router import forked_router, router
+
+BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error")
+RESTARTS = int(os.environ.get("EDGEROUTER_TEST_RESTARTS", "100"))
+
+
+def configuration(url, folder):
+    return {
+        "sources": {
+            "local": {
+                "type": "mqtt",
+                "url": url,
+                "topics": ["sensors/#"],
+                "receive_maximum": 500,
+                "keepalive": "2s",
+                "reconnect": {"first_delay": "20ms", "max_delay": "100ms"},
+            }
+        },
+        "sinks": {"files": {"type": "file", "path": str(folder / "files")}},
+    }
+
+
+@pytest.mark.timeout(120 + 3 * RESTARTS)
+async def test_a_hundred_broker_restarts_lose_nothing(tmp_path):
+    with running(tmp_path / "broker", *BROKER) as broker:
+        async with router(tmp_path, configuration(broker.url, tmp_path)) as process:
+            await process.start()
+            async with load(Plan(broker.port, rate=1000)) as publisher:
+                for _ in range(RESTARTS):
+                    await asyncio.to_thread(broker.stop)
+                    await asyncio.to_thread(broker.start)
+                    await publisher.at_least(publisher.acknowledged + 50)
+                report = await publisher.stop()
+            await process.until(lambda status: status["sources"]["local"]["connected"])
+            await process.until(lambda status: status["sinks"]["files"]["delivered"] >= report.acknowledged)
+            ledgers_hold(await process.until_delivered())
+            assert await process.stop() == 0
+    assert report.connections > RESTARTS / 2
+    nothing_is_missing(tmp_path, report, repeats=(RESTARTS + 1) * 500)
+    await spool_is_sound(process.spool)
+
+
+@pytest.mark.timeout(120)
+async def test_cut_and_half_open_connections_are_noticed_and_lose_nothing(tmp_path):
+    with running(tmp_path / "broker", *BROKER) as broker:
+        async with (
+            chaos(broker.port) as proxy,
+            router(tmp_path, configuration(f"mqtt://127.0.0.1:{proxy.port}", tmp_path)) as process,
+        ):
+            await process.start()
+            async with load(Plan(broker.port, rate=1500)) as publisher:
+                for _ in range(20):
+                    proxy.cut()
+                    await publisher.at_least(publisher.acknowledged + 100)
+                proxy.black_hole()
+                # half-open: within three keep-alives the session is given up, and readiness says so
+                await process.until(lambda status: not status["sources"]["local"]["connected"], 3 * 2 + 2)
+                proxy.heal()
+                await process.until(lambda status: status["sources"]["local"]["connected"], 10)
+                await publisher.at_least(publisher.acknowledged + 1000)
+                report = await publisher.stop()
+            await process.until(lambda status: status["sinks"]["files"]["delivered"] >= report.acknowledged)
+            ledgers_hold(await process.until_delivered())
+            assert await process.stop() == 0
+    nothing_is_missing(tmp_path, report, repeats=22 * 500)
+
+
+@pytest.mark.timeout(120)
+async def test_a_slow_link_to_the_broker_keeps_its_session(tmp_path):
+    with running(tmp_path / "broker", *BROKER) as broker:
+        async with (
+            chaos(broker.port) as proxy,
+            router(tmp_path, configuration(f"mqtt://127.0.0.1:{proxy.port}", tmp_path)) as process,
+        ):
+            await process.start()
+            connections = proxy.connections
+            proxy.delay = 0.3
+            async with load(Plan(broker.port, messages=3000, rate=1000)) as publisher:
+                report = await publisher.finish()
+            await process.until(lambda status: status["sinks"]["files"]["delivered"] >= report.acknowledged)
+            assert proxy.connections == connections
+    nothing_is_missing(tmp_path, report, repeats=0)
+
+
+@pytest.mark.timeout(120)
+async def test_a_kill_while_the_broker_is_away_and_a_later_broker_still_lose_nothing(tmp_path):
+    with running(tmp_path / "broker", *BROKER) as broker:
+        async with forked_router(tmp_path, configuration(broker.url, tmp_path)) as process:
+            await process.start()
+            async with load(Plan(broker.port, messages=5000)) as publisher:
+                report = await publisher.finish()
+            await asyncio.to_thread(broker.stop)
+            for _ in range(10):
+                await process.kill()
+                await process.start(connected=False)
+            await asyncio.to_thread(broker.start)
+            await process.until(lambda status: status["sources"]["local"]["connected"])
+            await process.until(lambda status: status["sinks"]["files"]["delivered"] >= report.acknowledged)
+            ledgers_hold(await process.until_delivered())
+    nothing_is_missing(tmp_path, report, repeats=2 * 1000)
