@@ -120,7 +120,8 @@ class AppendBlobs:
     async def _settle(self, name: str, tail: _Tail, data: bytes) -> bool:
         """After an unknown outcome: whether these bytes stand where they were sent."""
         at, tail.doubtful = tail.size, True
-        await self._measure(name, tail)
+        if not await self._measure(name, tail):
+            await self._create(name, tail)
         taken = tail.size >= at + len(data) and await self._read(name, tail.part, at, len(data)) == data
         tail.doubtful = False
         return taken
@@ -128,26 +129,26 @@ class AppendBlobs:
     async def _look(self, name: str, tail: _Tail, data: bytes) -> bool:
         """After a start: find the blob's last part, and whether these bytes are its end."""
         tail.part, tail.doubtful = 0, False
-        while True:
-            await self._measure(name, tail)
-            at = tail.size - len(data)
-            if self._identifiable and at >= 0 and await self._read(name, tail.part, at, len(data)) == data:
-                return True
-            if tail.blocks < MOST_BLOCKS and not (tail.size and tail.size + len(data) > self._roll_bytes):
-                return False
-            tail.part += 1
+        if not await self._measure(name, tail):
+            await self._create(name, tail)
+            return False
+        last = _Tail(part=1)
+        while await self._measure(name, last):
+            tail.part, tail.size, tail.blocks = last.part, last.size, last.blocks
+            last.part += 1
+        at = tail.size - len(data)
+        return self._identifiable and at >= 0 and await self._read(name, tail.part, at, len(data)) == data
 
-    async def _measure(self, name: str, tail: _Tail) -> None:
-        """How long the blob is; made if it is not there."""
-        blob = self._container.get_blob_client(part_name(name, tail.part))
+    async def _measure(self, name: str, tail: _Tail) -> bool:
+        """How long this part is; False if it is not there."""
         try:
-            found = await blob.get_blob_properties()
+            found = await self._container.get_blob_client(part_name(name, tail.part)).get_blob_properties()
         except ResourceNotFoundError as error:
             if error.error_code == "ContainerNotFound":  # type: ignore[attr-defined]  # the storage SDK adds it
                 raise
-            await self._create(name, tail)
-            return
+            return False
         tail.size, tail.blocks = found.size, found.append_blob_committed_block_count or 0
+        return True
 
     async def _create(self, name: str, tail: _Tail) -> None:
         blob = self._container.get_blob_client(part_name(name, tail.part))
@@ -160,11 +161,12 @@ class AppendBlobs:
 
     async def _roll(self, name: str, tail: _Tail) -> None:
         tail.part += 1
-        await self._measure(name, tail)
+        if not await self._measure(name, tail):
+            await self._create(name, tail)
 
     async def _read(self, name: str, part: int, at: int, size: int) -> bytes:
         blob = self._container.get_blob_client(part_name(name, part))
-        return bytes(await (await blob.download_blob(offset=at, length=size)).readall())
+        return bytes(await (await blob.download_blob(offset=at, length=size, decompress=False)).readall())
 
 
 def _digest(data: bytes) -> bytes:

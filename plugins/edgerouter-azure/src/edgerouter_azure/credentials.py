@@ -113,7 +113,7 @@ Credential = Annotated[
 
 
 def awaits_secret(value: SecretStr) -> bool:
-    """Whether a reference to a secret store stands in the value: it is checked when the sink opens, with the secret in its place."""
+    """Whether a reference to a secret store stands in the value; it is checked when the sink opens, with the secret in place."""
     return "${" in value.get_secret_value()
 
 

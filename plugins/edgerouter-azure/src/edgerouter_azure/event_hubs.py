@@ -15,6 +15,7 @@ from edgerouter_azure.credentials import open_credential
 from edgerouter_azure.errors import translate, translate_at_opening, translate_condition
 from edgerouter_azure.event_encoding import ENVELOPE_BYTES, MAX_KEY_CHARACTERS, EventEncoder
 from edgerouter_azure.event_hubs_config import EventHubsConfig, Place, client_options
+from edgerouter_azure.shared_key import SharedKeyCredential
 
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubProducerClient
@@ -121,7 +122,7 @@ def _fit(key: str) -> str:
 
 @asynccontextmanager
 async def _client(config: EventHubsConfig, place: Place) -> AsyncIterator[EventHubProducerClient]:
-    from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential  # noqa: PLC0415  (see open)
+    from azure.core.credentials import AzureSasCredential  # noqa: PLC0415  (see open)
     from azure.eventhub.aio import EventHubProducerClient  # noqa: PLC0415  (see open)
 
     options: dict[str, Any] = client_options(config, place)
@@ -132,7 +133,7 @@ async def _client(config: EventHubsConfig, place: Place) -> AsyncIterator[EventH
     if place.signature:
         yield make(AzureSasCredential(place.signature))
     elif place.key:
-        yield make(AzureNamedKeyCredential(place.policy, place.key))
+        yield make(SharedKeyCredential(place.policy, place.key, config.token_lifetime))
     else:
         async with open_credential(config) as credential:
             yield make(credential)

@@ -45,6 +45,8 @@ class EventHubsConfig(AzureFields, SinkConfig):
     """`amqp` uses port 5671; `websocket` uses port 443, where only that is open. A `proxy` needs `websocket`, and gets it."""
     endpoint: str | None = None
     """Connect to this `host:port` instead of the namespace itself, for a private link or a gateway."""
+    token_lifetime: Duration = Field(default=3600.0, ge=1)
+    """How long a token is valid that is made from a shared access key; it is renewed in time."""
     keep_alive: Duration = Field(default=30.0, gt=0)
     """How often a link that has nothing to send shows that it is alive; the service ends links that are silent for minutes."""
     connect_timeout: Duration = Field(default=20.0, gt=0)

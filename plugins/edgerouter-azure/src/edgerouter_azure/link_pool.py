@@ -18,7 +18,7 @@ class LinkPool:
 
     Args:
         connect: opens one link.
-        keep_alive: seconds after which a silent link is refreshed: heartbeat, token.
+        keep_alive: seconds after which a silent link is looked at: heartbeat, token.
         name: of the sink, for the names of tasks.
     """
 
@@ -45,7 +45,8 @@ class LinkPool:
         """A link that worked a moment ago, for one send; give it back, or drop it."""
         while self._idle:
             link = self._idle.pop()
-            if asyncio.get_running_loop().time() - link.used < _STALE_SECONDS or await self._refreshed(link):
+            stale = asyncio.get_running_loop().time() - link.used >= _STALE_SECONDS
+            if await self._ready(link, look=stale):
                 return link
         return await self._connect()
 
@@ -59,9 +60,9 @@ class LinkPool:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _refreshed(self, link: ProducerLink) -> bool:
+    async def _ready(self, link: ProducerLink, *, look: bool) -> bool:
         try:
-            await link.refresh()
+            await link.ready(look=look)
         except asyncio.CancelledError:
             self.drop(link)
             raise
@@ -77,6 +78,6 @@ class LinkPool:
             for link in due:
                 if link in self._idle:
                     self._idle.remove(link)
-                    if await self._refreshed(link):
+                    if await self._ready(link, look=True):
                         self._idle.insert(0, link)
             await asyncio.sleep(self._keep_alive / 2)

@@ -60,8 +60,8 @@ class ProducerLink:
             raise
         return cls(producer._handler, producer._max_message_size_on_link)  # noqa: SLF001  (see above)
 
-    async def refresh(self) -> None:
-        """Read what the peer sent meanwhile, answer its heartbeat, renew the token if it is due.
+    async def ready(self, *, look: bool) -> None:
+        """Renew the token if it is due; with `look`, also read what the peer sent meanwhile and answer its heartbeat.
 
         Raises:
             Exception: the link is gone. Nothing was sent.
@@ -69,10 +69,11 @@ class ProducerLink:
         while not await self._handler.client_ready_async():
             self._demand_open()
             await asyncio.sleep(0)
-        connection = self._handler._connection  # noqa: SLF001  (see above)
-        await connection.listen(wait=0.001)  # a frame that waits is read at once; without one this is over in a millisecond
-        self._demand_open()
-        self.used = asyncio.get_running_loop().time()
+        if look:
+            connection = self._handler._connection  # noqa: SLF001  (see above)
+            await connection.listen(wait=0.001)  # a frame that waits is read at once; without one this is over in a millisecond
+            self._demand_open()
+            self.used = asyncio.get_running_loop().time()
 
     async def send(self, payload: bytes) -> None:
         """Send one batch and wait for its outcome. Bounded in time by the caller.
