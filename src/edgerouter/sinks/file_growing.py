@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import msgspec
+
 from edgerouter.errors import SinkUnavailable
 from edgerouter.message import Message
 from edgerouter.objects import encode
@@ -21,6 +23,7 @@ from edgerouter.sinks.file_journal import Appended, Journal, Rotated, identity_o
 from edgerouter.sinks.file_objects import open_folder
 from edgerouter.sinks.file_rotation import RotatedFiles
 
+_BLOCK = 65536
 _FILE = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -162,10 +165,32 @@ class GrowingFile:
         journal.rewrite(self._size)
 
     def _end_line(self) -> None:
-        """A line that a crash has torn must not glue onto the next one."""
-        if self._size and self._config.framing != "length-prefixed" and os.pread(self._fd, 1, self._size - 1) != b"\n":
-            write_all(self._fd, b"\n")
-            self._size += 1
+        """A line that a crash has torn must not glue onto the next one, nor stand among the lines that are whole.
+
+        Its batch was not settled and is written again. What is no JSON Lines is ended and left, because nobody can tell a torn
+        payload from a whole one.
+        """
+        if not self._size or self._config.framing == "length-prefixed" or os.pread(self._fd, 1, self._size - 1) == b"\n":
+            return
+        if self._config.framing == "jsonl":
+            start = self._start_of_last_line()
+            try:
+                msgspec.json.decode(os.pread(self._fd, self._size - start, start))
+            except msgspec.DecodeError:
+                self._cut(start)
+                return
+        write_all(self._fd, b"\n")
+        self._size += 1
+
+    def _start_of_last_line(self) -> int:
+        end = self._size
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            newline = os.pread(self._fd, end - start, start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+        return 0
 
     def _read_birth(self) -> float:
         text = os.pread(self._lock, 20, 0)

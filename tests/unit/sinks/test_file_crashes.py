@@ -117,14 +117,23 @@ def test_an_error_at_any_call_loses_and_doubles_nothing(tmp_path: Path, form: st
     pytest.fail("never ran to its end")
 
 
-def test_a_torn_line_in_plain_mode_does_not_glue_onto_the_next(tmp_path: Path) -> None:
-    (tmp_path / "messages.jsonl").write_bytes(b'{"whole":1}\n{"to')
+def test_a_torn_line_in_plain_mode_does_not_stay_among_the_whole_ones(tmp_path: Path) -> None:
+    """Its batch was not settled when the crash came, so it is written again."""
+    (tmp_path / "messages.jsonl").write_bytes(b'{"whole":1}\n{"to' + b"r" * 200_000)
     with growing(tmp_path) as file:
         file.write(batch_of([1]))
 
     lines = (tmp_path / "messages.jsonl").read_bytes().splitlines()
-    assert lines[:2] == [b'{"whole":1}', b'{"to']
-    assert json.loads(lines[2])["payload"] == {"n": 1}
+    assert (lines[0], len(lines)) == (b'{"whole":1}', 2)
+    assert json.loads(lines[1])["payload"] == {"n": 1}
+
+
+def test_a_last_line_that_only_lacks_its_end_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "messages.jsonl").write_bytes(b'{"whole":1}')
+    with growing(tmp_path) as file:
+        file.write(batch_of([1]))
+
+    assert (tmp_path / "messages.jsonl").read_bytes().splitlines()[0] == b'{"whole":1}'
 
 
 def test_a_file_that_was_there_before_once_mode_is_kept(tmp_path: Path) -> None:
