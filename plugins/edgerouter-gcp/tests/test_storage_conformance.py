@@ -1,4 +1,4 @@
-"""What the router relies on in `gcp-storage`: batches, resumable uploads, and on another author's emulator."""
+"""What the router relies on in `gcp-storage`: batches, single messages, resumable uploads, and on another author's emulator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gcp_storage_emulator.server import create_server
 
 from edgerouter.testing import Received, SinkConformance, SinkServer
 from edgerouter_gcp.storage import StorageSink
-from support.google.storage import StorageServer
+from support.google.storage import StorageServer, one_payload
 
 BUCKET = "plant-archive"
 _WHOLE = "an object is taken whole or not at all"
@@ -33,6 +33,15 @@ class TestStorage(SinkConformance):
     @pytest.fixture
     def config(self, server: StorageServer, account: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"bucket": BUCKET, "endpoint": server.url, **account, **self.more}
+
+
+class TestStorageWithOneObjectAMessage(TestStorage):
+    more: ClassVar[Mapping[str, Any]] = {"framing": "payload", "key": "{topic}/{id}"}
+
+    @pytest.fixture
+    async def server(self, storage: StorageServer) -> StorageServer:
+        storage.unframe = one_payload
+        return storage
 
 
 class TestStorageWithResumableUploads(TestStorage):
