@@ -1,0 +1,85 @@
+"""A damaged spool costs what was damaged: the router starts, says what is lost, and delivers the rest."""
+
+import random
+
+import pytest
+
+from support.arrivals import arrivals
+from support.load import Plan, load
+from support.mosquitto import running
+from support.promise import ledgers_hold
+from support.router import forked_router
+
+BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error")
+MESSAGES = 5000
+
+
+def configuration(broker, tmp_path, *, away):
+    files = {"type": "file", "path": str(tmp_path / "files"), "start": "oldest"}
+    return {
+        "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"], "receive_maximum": 500}},
+        "spool": {"path": str(tmp_path / "spool")},
+        "sinks": {"files": {"type": "http", "url": "http://127.0.0.1:9/"} if away else files},
+        "shutdown": {"grace": "0s"},
+    }
+
+
+def flip(file, chance):
+    """Change a few bytes somewhere."""
+    data = bytearray(file.read_bytes())
+    for _ in range(4):
+        data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
+    file.write_bytes(data)
+
+
+def truncate(file, chance):
+    """Lose the end, as a file system may at a power cut."""
+    with file.open("r+b") as opened:
+        opened.truncate(chance.randrange(file.stat().st_size))
+
+
+def remove(file, _):
+    """Lose it all."""
+    file.unlink()
+
+
+DAMAGES = [
+    *[("spool.db", flip, seed) for seed in range(6)],
+    *[("spool.db-wal", flip, seed) for seed in range(6)],
+    *[("spool.db", truncate, seed) for seed in range(4)],
+    *[("spool.db-wal", truncate, seed) for seed in range(4)],
+    ("spool.db", remove, 0),
+    ("spool.db-wal", remove, 0),
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("name", "damage", "seed"), DAMAGES, ids=[f"{n}-{d.__name__}-{s}" for n, d, s in DAMAGES])
+async def test_a_damaged_spool_starts_within_seconds_and_loses_only_what_is_damaged(tmp_path, name, damage, seed):
+    chance = random.Random(seed)
+    with running(tmp_path / "broker", *BROKER) as broker:
+        async with forked_router(tmp_path, configuration(broker, tmp_path, away=True)) as process:
+            await process.start()
+            async with load(Plan(broker.port, messages=MESSAGES)) as publisher:
+                report = await publisher.finish()
+            await process.until(lambda status: status["spool"]["last_sequence"] == MESSAGES)
+            await process.kill()
+            file = process.spool / name
+            if not file.exists() or not file.stat().st_size:
+                pytest.skip(f"{name} holds nothing here")
+            damage(file, chance)
+            process.write(configuration(broker, tmp_path, away=False))
+            await process.start()
+            async with load(Plan(broker.port, messages=200, topics=("sensors/after",), client_id="after")) as publisher:
+                after = await publisher.finish()
+            status = await process.until_delivered()
+            ledgers_hold(status)
+            log = process.tail(100_000)
+            assert await process.stop() == 0
+    found = arrivals(tmp_path / "files")
+    assert found.missing_from(after.acknowledged_numbers()) == {}, "what came in after the damage is all there"
+    missing = sum(map(len, found.missing_from(report.acknowledged_numbers()).values()))
+    if missing:
+        assert status["spool"]["quarantined_messages"] or "damaged" in log or "salvage" in log, "a loss is reported"
+    assert found.duplicates <= 1000
+    assert max(found.ids.values()) == 1, "no id stands for two messages"
