@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         EdgerouterError,
         MessageRejected,
         PluginError,
+        SecretMissing,
         SinkThrottled,
         SinkUnauthorized,
         SinkUnavailable,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from edgerouter.sink import Failure, Limits, Sink, SinkConfig, SinkContext
     from edgerouter.source import Delivery, Source, SourceConfig, SourceContext
     from edgerouter.units import ByteSize, Duration
+    from edgerouter.variables import Variable, Variables
 
 __version__ = "0.1.0"
 
@@ -36,6 +38,7 @@ __all__ = [
     "MessageRejected",
     "PluginError",
     "Properties",
+    "SecretMissing",
     "SecretStore",
     "SecretStoreConfig",
     "Sink",
@@ -48,6 +51,8 @@ __all__ = [
     "SourceConfig",
     "SourceContext",
     "SourceUnavailable",
+    "Variable",
+    "Variables",
     "__version__",
 ]
 
@@ -57,6 +62,7 @@ _MODULES = {
         "EdgerouterError",
         "MessageRejected",
         "PluginError",
+        "SecretMissing",
         "SinkThrottled",
         "SinkUnauthorized",
         "SinkUnavailable",
@@ -67,6 +73,7 @@ _MODULES = {
     "edgerouter.sink": ("Failure", "Limits", "Sink", "SinkConfig", "SinkContext"),
     "edgerouter.source": ("Delivery", "Source", "SourceConfig", "SourceContext"),
     "edgerouter.units": ("ByteSize", "Duration"),
+    "edgerouter.variables": ("Variable", "Variables"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -16,8 +16,10 @@ from edgerouter import __version__
 from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.server import control_routes, observation_routes, serve
 from edgerouter.admin.status import RouterStatus, drops, sink_status, source_status
+from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
 from edgerouter.config.references import resolve
+from edgerouter.config.undecided import UndecidedSink
 from edgerouter.errors import ConfigurationError
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
@@ -54,12 +56,14 @@ class Router:
 
     Args:
         config: a valid configuration.
+        last_known: the secrets that count while their store is down.
     """
 
-    def __init__(self, config: RouterConfig) -> None:
+    def __init__(self, config: RouterConfig, last_known: LastKnown | None = None) -> None:
         self.running = asyncio.Event()
         """Set once everything is started."""
         self._config = config
+        self._last_known = last_known or LastKnown()
         self._started_at = time.time()
         self._started = time.monotonic()
         self._spool: Spool | None = None
@@ -159,6 +163,9 @@ class Router:
         await _ended([sink.task], timeout=CLOSING_SECONDS)
         if removed:
             await spool.detach(name)
+            if sink.configured.plugin is UndecidedSink:
+                # the secret stores say now that it was never on
+                await spool.forget(name)
 
     def status(self) -> RouterStatus:
         """The router's numbers at this moment."""
@@ -198,7 +205,7 @@ class Router:
         context = SinkContext(name=configured.name, host=self._config.host, spool=spool.id)
 
         async def resolved() -> SinkConfig:
-            return await resolve(configured, self._config.secret_stores)
+            return await resolve(configured, self._config.secret_stores, self._last_known)
 
         runner = Runner(configured, await spool.attach(route), context, resolved)
         task = tasks.create_task(runner.run(), name=f"sink {configured.name}")
@@ -219,7 +226,7 @@ class Router:
 
         @asynccontextmanager
         async def open_source() -> AsyncIterator[Source[Any]]:
-            config = await resolve(configured, self._config.secret_stores)
+            config = await resolve(configured, self._config.secret_stores, self._last_known)
             async with configured.plugin.open(config, context) as source:
                 yield source
 

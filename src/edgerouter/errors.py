@@ -8,6 +8,7 @@ EdgerouterError
 ├── SinkUnavailable             the same messages are written again after a back-off, for ever
 │   ├── SinkThrottled           ... and the service asked for less: wait longer, send less at once
 │   └── SinkUnauthorized        ... and somebody must act: credentials, permission, or a missing destination
+│       └── SecretMissing       ... a secret store was asked, and has no secret of that name
 ├── MessageRejected             this message goes to the dead letters, the others go on
 └── SpoolError                  the spool cannot do what was asked
     ├── SpoolFull               no room: `on_full` decides, or the disk has no space; goes on when there is room
@@ -66,6 +67,10 @@ class SinkThrottled(SinkUnavailable):
 
 class SinkUnauthorized(SinkUnavailable):
     """401, 403, 404: an expired key, a missing permission, a deleted destination. Somebody must act; nothing is lost."""
+
+
+class SecretMissing(SinkUnauthorized):
+    """The secret store answers that it has no such secret; another one may have it."""
 
 
 class MessageRejected(EdgerouterError):

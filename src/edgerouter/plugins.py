@@ -13,12 +13,14 @@ from typing import Any, Final
 from pydantic import BaseModel
 from stevedore.driver import DriverManager
 
+from edgerouter.config.declared import Known
 from edgerouter.config.loading import load as load_with
 from edgerouter.config.model import PluginKind, RouterConfig, SinkPolicies
 from edgerouter.errors import PluginError
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
 from edgerouter.source import Source, SourceConfig
+from edgerouter.variables import Variables
 
 _OURS: Final = "edgerouter"
 
@@ -37,6 +39,7 @@ _RESERVED: Final[Mapping[PluginKind, frozenset[str]]] = {
     "sink": frozenset({"type", *SinkPolicies.model_fields}),
     "secret_store": frozenset({"type"}),
 }
+_VARIABLES: Final = "edgerouter.variables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,29 @@ def find(kind: PluginKind, name: str) -> type[Any]:
     return found
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> RouterConfig:
+def variables() -> Sequence[Variables]:
+    """What every installed distribution declares of environment variables; imports its declarations and nothing else of it.
+
+    Raises:
+        PluginError: a declaration is broken, or not one.
+    """
+    declared: list[Variables] = []
+    for point in sorted(metadata.entry_points(group=_VARIABLES), key=lambda point: (point.name, _owner(point))):
+        try:
+            found: object = point.load()
+        except Exception as error:
+            # whatever the import of somebody else's module raises, the user needs to know whose it is
+            raise PluginError(f"the variables of {_owner(point)} cannot be loaded: {_one_line(error)}") from error
+        if not isinstance(found, tuple) or not all(isinstance(each, Variables) for each in found):
+            fault = f"{point.value} is not a tuple of edgerouter.Variables"
+            raise PluginError(f"the variables of {_owner(point)} are not usable: {fault}")
+        declared += found
+    return declared
+
+
+def load(path: Path | None, environ: Mapping[str, str], known: Known | None = None) -> RouterConfig:
     """Load the configuration with the installed plugins; see `edgerouter.config.loading.load`."""
-    return load_with(path, environ, _Here())
+    return load_with(path, environ, _Here(), known)
 
 
 class _Here:
@@ -115,6 +138,9 @@ class _Here:
 
     def names(self, kind: PluginKind) -> Sequence[str]:
         return names(kind)
+
+    def variables(self) -> Sequence[Variables]:
+        return variables()
 
 
 def _fault(kind: PluginKind, plugin: object) -> str | None:

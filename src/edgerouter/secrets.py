@@ -38,5 +38,6 @@ class SecretStore(ABC, Generic[ConfigT]):
         """The secret's newest value. `name` is what stands after the colon of the reference.
 
         Raises:
-            SinkUnavailable: the store cannot be reached, or does not let us in, or has no such secret; tried again with back-off.
+            SecretMissing: the store answers that it has no such secret.
+            SinkUnavailable: the store cannot be reached, or does not let us in; tried again with back-off.
         """

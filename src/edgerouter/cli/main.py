@@ -18,6 +18,7 @@ from edgerouter.cli import commands
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
+    from edgerouter.config.declared import Known
     from edgerouter.config.model import RouterConfig
 
 # \b keeps click from filling the lines of a paragraph
@@ -65,8 +66,12 @@ def _options(
     """Hold the options that stand before a command."""
 
 
-def load(file: Path | None) -> RouterConfig:
+def load(file: Path | None, known: Known | None = None) -> RouterConfig:
     """The configuration that the user means.
+
+    Args:
+        file: the option `-c`.
+        known: without a file, what the secret stores are known to have.
 
     Raises:
         ConfigurationError: it is not valid.
@@ -74,7 +79,7 @@ def load(file: Path | None) -> RouterConfig:
     from edgerouter import plugins
     from edgerouter.config.loading import find_file
 
-    return plugins.load(find_file(file, os.environ), os.environ)
+    return plugins.load(find_file(file, os.environ), os.environ, known)
 
 
 @app.command()
@@ -85,7 +90,8 @@ def run(config: ConfigFile = None) -> None:
     """
     from edgerouter.cli.run import run as run_router
 
-    run_router(lambda: load(config))
+    known: Known = {}
+    run_router(lambda: load(config, known), known)
 
 
 @app.command()

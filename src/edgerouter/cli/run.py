@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from edgerouter.app import Router
 from edgerouter.cli.watch import watch
+from edgerouter.config.asking import ask
+from edgerouter.config.declared import Known
+from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError
 from edgerouter.telemetry.logs import configure
@@ -20,12 +24,18 @@ log = structlog.get_logger("edgerouter.run")
 
 Load = Callable[[], RouterConfig]
 
+ASKING_SECONDS = 10.0
+"""Time for the secret stores to say which sinks are on, before the router starts without knowing."""
+_FIRST_DELAY, _MAX_DELAY = 1.0, 60.0
+"""Seconds between two rounds of asking secret stores that did not answer."""
 
-def run(load: Load) -> None:
+
+def run(load: Load, known: Known | None = None) -> None:
     """Run the router until a signal asks it to stop; a second signal stops it without draining.
 
     Args:
         load: reads and validates the configuration; called at the start, and again when the file has changed or SIGHUP came.
+        known: what the secret stores are known to have; `load` looks at it.
 
     Raises:
         ConfigurationError: the configuration cannot be used.
@@ -33,7 +43,8 @@ def run(load: Load) -> None:
     """
     config = load()
     configure(config.log)
-    run_loop(_run(config, load))
+    last_known = open_last_known(config.secrets, config.spool.path)
+    run_loop(_run(config, load, {} if known is None else known, last_known))
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -46,7 +57,7 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
-async def _run(config: RouterConfig, load: Load) -> None:
+async def _run(config: RouterConfig, load: Load, known: Known, last_known: LastKnown) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     task = asyncio.current_task()
@@ -62,8 +73,12 @@ async def _run(config: RouterConfig, load: Load) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    router = Router(config)
+    config = await _asked(config, load, known, last_known)
+    for line in config.off:
+        log.error("left out", reason=line)
+    router = Router(config, last_known)
     reloading = asyncio.create_task(_reload(router, config, load), name="watch configuration")
+    asking = asyncio.create_task(_keep_asking(router, config, load, known, last_known), name="ask secret stores")
     try:
         await router.run(stop)
     except asyncio.CancelledError:
@@ -71,6 +86,7 @@ async def _run(config: RouterConfig, load: Load) -> None:
             raise
     finally:
         reloading.cancel()
+        asking.cancel()
 
 
 async def _reload(router: Router, config: RouterConfig, load: Load) -> None:
@@ -84,3 +100,41 @@ async def _reload(router: Router, config: RouterConfig, load: Load) -> None:
 
     await router.running.wait()
     await watch(config.file, changed)
+
+
+async def _asked(config: RouterConfig, load: Load, known: Known, last_known: LastKnown) -> RouterConfig:
+    """The configuration with what the secret stores say at once; the same one where they need not be asked."""
+    if not config.asked:
+        return config
+    reason = f"no answer in {ASKING_SECONDS:g} s"
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ASKING_SECONDS):
+            reason = await ask(config, known, last_known)
+    if reason:
+        log.warning("the secret stores do not say yet which sinks are on; they are asked again", reason=reason)
+    return await asyncio.to_thread(load)
+
+
+async def _keep_asking(router: Router, config: RouterConfig, load: Load, known: Known, last_known: LastKnown) -> None:
+    """Ask until the secret stores have said which sinks are on."""
+    delay = _FIRST_DELAY
+    await router.running.wait()
+    while any(key not in known for key in config.asked):
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, _MAX_DELAY)
+        before = dict(known)
+        try:
+            await ask(config, known, last_known)
+        except Exception:
+            log.exception("a secret store failed with an error that it should not raise")
+        if known == before:
+            continue
+        try:
+            new = await asyncio.to_thread(load)
+        except ConfigurationError as error:
+            router.refuse(error)
+            continue
+        for line in set(new.off) - set(config.off):
+            log.error("left out", reason=line)
+        await router.reload(new)
+        config = new

@@ -1,22 +1,106 @@
-"""Lays `EDGEROUTER__A__B=value` variables over the configuration."""
+"""The environment: reading it as pydantic-settings does, and laying `EDGEROUTER__A__B=value` variables over the configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
-from edgerouter.config.document import Node, Origin, parse_value
+from pydantic_settings import BaseSettings, EnvSettingsSource, NestedSecretsSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings.sources.utils import parse_env_vars
+
+from edgerouter.config.document import Fault, Node, Origin, parse_value
+from edgerouter.errors import ConfigurationError
 
 PREFIX: Final = "EDGEROUTER__"
+SECRETS_DIR: Final = "EDGEROUTER_SECRETS_DIR"
+"""Names a folder whose files stand for variables: a file's name is the variable's, its content the value."""
 _NESTING: Final = "__"
 
 
-def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Those of ours that are set; an empty one counts as not set, as composing tools leave them behind."""
-    return {name: value for name, value in environ.items() if name.upper().startswith(PREFIX) and value.strip()}
+class _Sections(BaseSettings):
+    """Whatever the configuration file may hold."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=_NESTING)
 
 
-def overlay(tree: Node, environ: Mapping[str, str]) -> list[tuple[Origin, str]]:
+class _Variables(EnvSettingsSource):
+    """pydantic-settings' source of variables over an environment that is handed in."""
+
+    def __init__(self, settings: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        super().__init__(settings, case_sensitive=False, env_ignore_empty=True)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        # one of blanks alone counts as empty too, as composing tools leave it behind
+        set_ones = {name: value for name, value in self._environ.items() if value.strip()}
+        return parse_env_vars(set_ones, self.case_sensitive, self.env_ignore_empty, self.env_parse_none_str)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value that the environment gives."""
+
+    name: str
+    """The variable, as it was asked for."""
+    label: str
+    """What the user reads: the variable, or the file that stands for it."""
+    text: str = field(repr=False)
+
+
+class Environment:
+    """The variables of a process, and behind them the files of the folder that `EDGEROUTER_SECRETS_DIR` names.
+
+    Args:
+        environ: the variables.
+
+    Raises:
+        ConfigurationError: the folder cannot be used.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._folder = Path(named).absolute() if (named := environ.get(SECRETS_DIR, "").strip()) else None
+        if self._folder is not None and not self._folder.exists():
+            raise ConfigurationError(f"{SECRETS_DIR}: {self._folder} is not there")
+
+    def read(self, settings: type[BaseSettings]) -> dict[str, Given]:
+        """What is given for each field of a settings model, by the first of the field's aliases that is set."""
+        found: dict[str, Given] = {}
+        for source, place in self._sources(settings):
+            for name, info in settings.model_fields.items():
+                text, alias, _ = source.get_field_value(info, name)
+                if name not in found and isinstance(text, str) and text.strip():
+                    found[name] = Given(alias, place + alias, text)
+        return found
+
+    def ours(self) -> Iterator[Given]:
+        """The variables that set something of the configuration, those of the folder first, because the others win over them."""
+        for source, place in self._sources(_Sections):
+            if place:
+                for key, text in source.env_vars.items():
+                    if key.upper().startswith(PREFIX) and text:
+                        yield Given(key, place + key, text)
+        # not through pydantic-settings, which takes one of two names that differ in letter case alone and does not say so
+        for name, text in self._environ.items():
+            if name.upper().startswith(PREFIX) and text.strip():
+                yield Given(name, name, text)
+
+    def _sources(self, settings: type[BaseSettings]) -> list[tuple[EnvSettingsSource, str]]:
+        """Those that win first, each with what stands before a name in its labels."""
+        sources: list[tuple[EnvSettingsSource, str]] = [(_Variables(settings, self._environ), "")]
+        if self._folder is not None:
+            try:
+                files = NestedSecretsSettingsSource(settings, secrets_dir=self._folder, secrets_case_sensitive=False)  # type: ignore[arg-type]  # takes the class too
+            except (SettingsError, OSError, UnicodeDecodeError) as error:
+                reason = str(error) if isinstance(error, SettingsError) else getattr(error, "strerror", "") or "is not UTF-8 text"
+                raise ConfigurationError(f"{SECRETS_DIR}: {self._folder}: {reason}") from None
+            sources.append((files, f"{self._folder}/"))
+        return sources
+
+
+def overlay(tree: Node, environment: Environment) -> list[Fault]:
     """Change the tree in place.
 
     Letter case does not matter, and `_` in a variable also stands for the `-` of a name that the file has: with a sink
@@ -25,18 +109,23 @@ def overlay(tree: Node, environ: Mapping[str, str]) -> list[tuple[Origin, str]]:
     Returns:
         What is wrong, and with which variable.
     """
-    problems: list[tuple[Origin, str]] = []
-    taken: dict[tuple[str, ...], str] = {}
-    ours = variables(environ)
-    # the shorter first: one that sets a whole section comes before one that changes a value in it
-    for name in sorted(ours, key=lambda name: (name.count(_NESTING), name)):
-        steps = tuple(name[len(PREFIX) :].lower().split(_NESTING))
+    problems: list[Fault] = []
+    taken: dict[tuple[str, ...], Given] = {}
+    chosen: dict[tuple[str, ...], Given] = {}
+    for given in environment.ours():
+        steps = tuple(given.name[len(PREFIX) :].lower().split(_NESTING))
         if not all(steps):
-            problems.append((Origin(name), "an empty name between two `__`"))
-        elif (other := taken.setdefault(steps, name)) != name:
-            problems.append((Origin(name), f"is the same as {other}, in other letters"))
-        else:
-            _set(tree, steps, parse_value(ours[name], name))
+            problems.append((Origin(given.label), "an empty name between two `__`"))
+            continue
+        other = taken.get(steps)
+        if other is not None and other.label == other.name:
+            first, second = sorted((given.label, other.label))
+            problems.append((Origin(second), f"is the same as {first}, in other letters"))
+            continue
+        taken[steps] = chosen[steps] = given
+    # the shorter first: one that sets a whole section comes before one that changes a value in it
+    for steps, given in sorted(chosen.items(), key=lambda item: (len(item[0]), item[1].name)):
+        _set(tree, steps, parse_value(given.text, given.label))
     return problems
 
 
@@ -44,10 +133,10 @@ def _set(tree: Node, steps: tuple[str, ...], new: Node) -> None:
     here = tree
     for step in steps[:-1]:
         entries = _entries(here, new.origin)
-        key = _key(entries, step)
+        key = key_of(entries, step)
         here = entries.setdefault(key, Node({}, new.origin, new.origin))
     entries = _entries(here, new.origin)
-    _put(entries, _key(entries, steps[-1]), new)
+    _put(entries, key_of(entries, steps[-1]), new)
 
 
 def _entries(node: Node, origin: Origin) -> dict[str, Node]:
@@ -61,12 +150,12 @@ def _put(entries: dict[str, Node], key: str, new: Node) -> None:
     old = entries.get(key)
     if old is not None and isinstance(old.value, dict) and isinstance(new.value, dict):
         for inner, node in new.value.items():
-            _put(old.value, _key(old.value, inner), node)
+            _put(old.value, key_of(old.value, inner), node)
     else:
         entries[key] = new
 
 
-def _key(entries: Mapping[str, Node], step: str) -> str:
+def key_of(entries: Mapping[str, Node], step: str) -> str:
     """The key that is meant: as it stands, else in other letters, else with `-` for `_`; else a new one."""
     if step in entries:
         return step
@@ -76,3 +165,8 @@ def _key(entries: Mapping[str, Node], step: str) -> str:
             if same(key) == folded:
                 return key
     return step
+
+
+def folded(name: str) -> str:
+    """A name as a variable writes it: `aws-sqs` -> `aws_sqs`."""
+    return name.lower().replace("-", "_")

@@ -10,9 +10,12 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from pydantic import BaseModel
 
-from edgerouter.config import document, environment, references
+from edgerouter.config import cloud_block, document, environment, references
+from edgerouter.config.cloud_block import Found
+from edgerouter.config.declared import CHAIN, Known
 from edgerouter.config.digest import digest
 from edgerouter.config.document import Node, Origin, Place
+from edgerouter.config.environment import Environment
 from edgerouter.config.model import (
     AdminConfig,
     ConfiguredSecretStore,
@@ -21,22 +24,26 @@ from edgerouter.config.model import (
     LogConfig,
     PluginKind,
     RouterConfig,
+    SecretsConfig,
     Section,
     ShutdownConfig,
     SinkPolicies,
     SpoolConfig,
 )
+from edgerouter.config.store_chain import ChainConfig, StoreChain
+from edgerouter.config.undecided import UndecidedConfig, UndecidedSink
 from edgerouter.config.validation import Part, Problems, dotted, nearest
 from edgerouter.errors import ConfigurationError, PluginError
 from edgerouter.sink import Sink
 from edgerouter.source import Source
+from edgerouter.variables import Variables
 
 HERE: Final = Path("edgerouter.yaml")
 SYSTEM: Final = Path("/etc/edgerouter/edgerouter.yaml")
 FILE_VARIABLE: Final = "EDGEROUTER_CONFIG"
 
 _PLUGIN_SECTIONS: Final[Mapping[str, PluginKind]] = {"sources": "source", "sinks": "sink", "secret_stores": "secret_store"}
-_TOP: Final = ("sources", "sinks", "secret_stores", "spool", "admin", "log", "shutdown", "host")
+_TOP: Final = ("sources", "sinks", "secret_stores", "spool", "secrets", "admin", "log", "shutdown", "host")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -51,6 +58,9 @@ class Plugins(Protocol):
     def names(self, kind: PluginKind) -> Sequence[str]:
         """Names of what is installed."""
 
+    def variables(self) -> Sequence[Variables]:
+        """What the installed distributions declare of environment variables; raises `PluginError`."""
+
 
 def find_file(option: Path | None, environ: Mapping[str, str]) -> Path | None:
     """The file to load: the option, `EDGEROUTER_CONFIG`, ./edgerouter.yaml, /etc/edgerouter/edgerouter.yaml, or none."""
@@ -61,25 +71,34 @@ def find_file(option: Path | None, environ: Mapping[str, str]) -> Path | None:
     return next((path for path in (HERE, SYSTEM) if path.exists()), None)
 
 
-def load(path: Path | None, environ: Mapping[str, str], plugins: Plugins) -> RouterConfig:
+def load(path: Path | None, environ: Mapping[str, str], plugins: Plugins, known: Known | None = None) -> RouterConfig:
     """The whole configuration.
 
     Args:
         path: the file; `None` = from the environment only.
-        environ: the environment, for `EDGEROUTER__A__B` and `${env:NAME}`.
+        environ: the environment, for `EDGEROUTER__A__B` and `${env:NAME}`, and without a file for the variables of plugins.
         plugins: where plugins are found.
+        known: without a file, what the secret stores are known to have.
 
     Raises:
         ConfigurationError: one line for each thing that is wrong, sorted by place.
     """
-    tree, faults = document.read(path) if path is not None else (Node({}, Origin("environment")), [])
+    around = Environment(environ)
+    found = Found()
+    faults: list[document.Fault] = []
+    if path is not None:
+        tree, faults = document.read(path)
+    else:
+        found = cloud_block.read(around, plugins.variables(), known or {})
+        tree = found.tree
     problems = Problems(str(path) if path is not None else "environment")
-    for origin, text in [*faults, *environment.overlay(tree, environ)]:
+    for origin, text in [*faults, *found.faults, *environment.overlay(tree, around)]:
         problems.add(origin, text)
+    found.prune()
     folder = path.parent if path is not None else Path.cwd()
     for origin, text in references.substitute(tree, environ, folder):
         problems.add(origin, text)
-    config = _Loading(tree, plugins, problems).run(path)
+    config = _Loading(tree, plugins, problems, found).run(path)
     problems.raise_if_any()
     return config
 
@@ -87,10 +106,11 @@ def load(path: Path | None, environ: Mapping[str, str], plugins: Plugins) -> Rou
 class _Loading:
     """One walk through the tree."""
 
-    def __init__(self, tree: Node, plugins: Plugins, problems: Problems) -> None:
+    def __init__(self, tree: Node, plugins: Plugins, problems: Problems, found: Found) -> None:
         self._tree = tree
         self._plugins = plugins
         self._problems = problems
+        self._found = found
 
     def run(self, path: Path | None) -> RouterConfig:
         """The configuration; it may only be used when no problem was found."""
@@ -114,6 +134,10 @@ class _Loading:
             origins={
                 dotted(place): node.origin.label for place, node in self._tree.walk() if not isinstance(node.value, dict | list)
             },
+            references={dotted(place): node.reference for place, node in self._tree.walk() if node.reference is not None},
+            secrets=self._section("secrets", SecretsConfig),
+            off=tuple(self._found.off),
+            asked=tuple(self._found.lookups) if self._found.order else (),
         )
 
     def _entries(self, place: Place) -> dict[str, Node]:
@@ -145,6 +169,9 @@ class _Loading:
             reason += (
                 f"; there is no {HERE} here and no {SYSTEM}, and no variable {environment.PREFIX}{section.upper()}__... is set"
             )
+        if section == "sinks":
+            for line in self._found.off:
+                self._problems.add(None, line)
         self._problems.at(self._tree, (section,), reason, key=True)
 
     def _section(self, name: str, model: type[SectionT]) -> SectionT:
@@ -210,6 +237,9 @@ class _Loading:
         policies_part = self._part("sinks", name, fields, set())
         self._no_stores(("sinks", name), policies_part.node)
         policies = policies_part.validate(SinkPolicies, self._problems)
+        if policies is not None and name in self._found.undecided:
+            stand_in = UndecidedConfig()
+            return ConfiguredSink(name, UndecidedSink, policies, stand_in, {}, digest("undecided", policies), name)
         found = self._plugin("sinks", name)
         if found is None:
             return None
@@ -227,12 +257,18 @@ class _Loading:
         listed = self._names("secret_stores")
         stores = [self._store(name) for name in listed]
         used = {store: None for section in ("sources", "sinks") for store, _ in _pending(self._tree.child(section))}
-        stores += [self._unlisted(name) for name in used if name not in listed]
-        return tuple(filter(None, stores))
+        stores += [self._unlisted(name) for name in used if name not in (*listed, CHAIN)]
+        found = tuple(filter(None, stores))
+        if not self._found.lookups:
+            return found
+        by_name = {store.name: store for store in found}
+        in_order = tuple(by_name[name] for name in self._found.order if name in by_name)
+        chain = ChainConfig(stores=in_order, lookups=self._found.lookups)
+        return (*found, ConfiguredSecretStore(CHAIN, StoreChain, chain, {}, "", CHAIN))
 
     def _store(self, name: str) -> ConfiguredSecretStore | None:
         found = self._plugin("secret_stores", name)
-        if name in ("env", "file"):
+        if name in ("env", "file", CHAIN):
             self._problems.at(self._tree, ("secret_stores", name), f"${{{name}:...}} is built in; choose another name", key=True)
         if found is None:
             return None

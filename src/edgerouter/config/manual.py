@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from edgerouter.config.model import AdminConfig, LogConfig, PluginKind, ShutdownConfig, SinkPolicies, SpoolConfig
+from edgerouter.config.model import AdminConfig, LogConfig, PluginKind, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
 from edgerouter.config.schema import Quietly
 
 _HEAD: Final = """\
@@ -28,9 +28,9 @@ sinks:
   archive: {type: file, path: /var/lib/edgerouter-archive, topics: ["sensors/+/alert"], batch: {linger: 200ms}}
 ```
 
-At the top stand `sources`, `sinks` (at least one of each), `secret_stores`, `spool`, `admin`, `log`, `shutdown`, and `host`, the
-device's name for object keys and client ids (the host name by default). A name of a source, sink or store has at most 64 letters,
-digits, `-`, `_` and `.`. Unknown keys are errors.
+At the top stand `sources`, `sinks` (at least one of each), `secret_stores`, `spool`, `secrets`, `admin`, `log`, `shutdown`, and
+`host`, the device's name for object keys and client ids (the host name by default). A name of a source, sink or store has at most
+64 letters, digits, `-`, `_` and `.`. Unknown keys are errors.
 
 ## How values are written
 
@@ -54,6 +54,7 @@ distribution brings. Secret stores come with the distributions of the clouds.
 
 _SECTIONS: Final[Sequence[tuple[str, type[BaseModel]]]] = (
     ("spool", SpoolConfig),
+    ("secrets", SecretsConfig),
     ("admin", AdminConfig),
     ("log", LogConfig),
     ("shutdown", ShutdownConfig),

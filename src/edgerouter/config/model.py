@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
@@ -159,6 +159,26 @@ class ShutdownConfig(Section):
     """Time to deliver what is in the spool; the rest stays there."""
 
 
+class SecretsConfig(Section):
+    """What becomes of secrets that a secret store gave: while a store is down, the last value that it gave counts."""
+
+    last_known: Literal["memory", "disk"] = "memory"
+    """Where the last value of each secret is kept. `disk` keeps them encrypted, so that a device that boots offline starts; it
+    needs `pip install "edgerouter[encryption]"`, which the plugins for Azure and Google Cloud bring too."""
+    key: SecretStr | None = None
+    """With `disk`: the key, 32 bytes in URL-safe base64; `openssl rand -base64 32 | tr +/ -_` makes one."""
+    key_file: Path | None = None
+    """Instead of `key`: a file that holds it."""
+    file: Path | None = None
+    """With `disk`: the file; `last-known-secrets` in the spool's folder by default."""
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> Self:
+        if self.last_known == "disk" and (self.key is None) == (self.key_file is None):
+            raise ValueError("`last_known: disk` needs either `key` or `key_file`")
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class ConfiguredSink:
     """One sink of the configuration."""
@@ -220,3 +240,10 @@ class RouterConfig:
     secret_stores: tuple[ConfiguredSecretStore, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where each value was written: `spool.path` -> `edgerouter.yaml:3:9` or a variable's name; defaults are not listed."""
+    references: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Values that came from somewhere secret: `sinks.alerts.token` -> `${env:TOKEN}`."""
+    secrets: SecretsConfig = field(default_factory=SecretsConfig)
+    off: tuple[str, ...] = ()
+    """A line for each sink or store of which only some environment variables are set; it is left out, the others go on."""
+    asked: tuple[str, ...] = ()
+    """What the secret stores are asked for to know which sinks are on, as `declared.Lookup.key`; without a file only."""

@@ -6,24 +6,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, overload
 
+import structlog
 from pydantic import ValidationError
 
 from edgerouter.config.document import Node, Origin, PendingText
+from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, ConfiguredSource
 from edgerouter.errors import SinkUnavailable, SourceUnavailable
-from edgerouter.secrets import SecretStore
 from edgerouter.sink import SinkConfig
 from edgerouter.source import SourceConfig
 
 _PARTS: Final = re.compile(r"\$\$\{|\$\{(?:(?P<kind>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<name>[^}]*)\})?")
 _DEFAULT: Final = ":-"
 _MOST_BYTES: Final = 1024 * 1024
+_STORE_SECONDS: Final = 10.0
+"""How long a store may take for all that one sink needs, before the last known values count."""
+
+log = structlog.get_logger("edgerouter.secrets")
 
 
 def substitute(tree: Node, environ: Mapping[str, str], folder: Path) -> list[tuple[Origin, str]]:
@@ -125,17 +130,22 @@ def fill(raw: Any, secrets: Mapping[tuple[str, str], str]) -> Any:
 
 
 @overload
-async def resolve(configured: ConfiguredSink, stores: Sequence[ConfiguredSecretStore]) -> SinkConfig: ...
-@overload
-async def resolve(configured: ConfiguredSource, stores: Sequence[ConfiguredSecretStore]) -> SourceConfig: ...
 async def resolve(
-    configured: ConfiguredSink | ConfiguredSource, stores: Sequence[ConfiguredSecretStore]
+    configured: ConfiguredSink, stores: Sequence[ConfiguredSecretStore], last_known: LastKnown | None = None
+) -> SinkConfig: ...
+@overload
+async def resolve(
+    configured: ConfiguredSource, stores: Sequence[ConfiguredSecretStore], last_known: LastKnown | None = None
+) -> SourceConfig: ...
+async def resolve(
+    configured: ConfiguredSink | ConfiguredSource, stores: Sequence[ConfiguredSecretStore], last_known: LastKnown | None = None
 ) -> SinkConfig | SourceConfig:
     """The plugin's configuration with the newest value of every secret; called each time a sink or source opens.
 
     Args:
         configured: a sink or a source.
         stores: `RouterConfig.secret_stores`.
+        last_known: what counts while a store is down; nothing without it.
 
     Raises:
         SinkUnavailable: a store does not give a secret, or the secret does not fit its field; of a sink.
@@ -145,7 +155,7 @@ async def resolve(
         return configured.config
     unavailable = SinkUnavailable if isinstance(configured, ConfiguredSink) else SourceUnavailable
     try:
-        secrets = await _fetch(configured.pending, stores)
+        secrets = await _fetch(configured.pending, stores, last_known or LastKnown())
     except SinkUnavailable as error:
         if unavailable is SinkUnavailable:
             raise
@@ -160,13 +170,36 @@ async def resolve(
     return config
 
 
-async def _fetch(pending: Sequence[tuple[str, str]], stores: Sequence[ConfiguredSecretStore]) -> dict[tuple[str, str], str]:
+async def _fetch(
+    pending: Sequence[tuple[str, str]], stores: Sequence[ConfiguredSecretStore], last_known: LastKnown
+) -> dict[tuple[str, str], str]:
     by_name = {store.name: store for store in stores}
+    wanted: dict[str, list[str]] = {}
+    for store, name in dict.fromkeys(pending):
+        wanted.setdefault(store, []).append(name)
     secrets: dict[tuple[str, str], str] = {}
-    async with AsyncExitStack() as stack:
-        opened: dict[str, SecretStore[Any]] = {}
-        for store, name in dict.fromkeys(pending):
-            if store not in opened:
-                opened[store] = await stack.enter_async_context(by_name[store].plugin.open(by_name[store].config))
-            secrets[store, name] = await opened[store].get(name)
+    for store, names in wanted.items():
+        try:
+            async with asyncio.timeout(_STORE_SECONDS) as bound:
+                await _ask(by_name[store], names, secrets, last_known)
+        except (SinkUnavailable, TimeoutError) as error:
+            if not isinstance(error, SinkUnavailable) and not bound.expired():
+                raise
+            failure = error if isinstance(error, SinkUnavailable) else SinkUnavailable(f"secret store {store}: no answer in time")
+            for name in names:
+                value = last_known.value(store, name)
+                if value is None:
+                    raise failure from error
+                secrets[store, name] = value
+            log.warning("a secret store does not give its secrets, the last known ones are used", store=store, reason=str(failure))
     return secrets
+
+
+async def _ask(
+    configured: ConfiguredSecretStore, names: Sequence[str], secrets: dict[tuple[str, str], str], last_known: LastKnown
+) -> None:
+    async with configured.plugin.open(configured.config) as store:
+        for name in names:
+            value = await store.get(name)
+            secrets[configured.name, name] = value
+            last_known.keep(configured.name, name, value)

@@ -8,12 +8,13 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaWarningKind, models_json_schema
 
-from edgerouter.config.model import AdminConfig, LogConfig, PluginKind, ShutdownConfig, SinkPolicies, SpoolConfig
+from edgerouter.config.model import AdminConfig, LogConfig, PluginKind, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 _SECTIONS: Final[Mapping[str, tuple[type[BaseModel], str]]] = {
     "spool": (SpoolConfig, "The store between the sources and the sinks."),
+    "secrets": (SecretsConfig, "What becomes of secrets that a secret store gave."),
     "admin": (AdminConfig, "The control interface."),
     "log": (LogConfig, "What the router logs."),
     "shutdown": (ShutdownConfig, "What happens at SIGTERM and SIGINT."),

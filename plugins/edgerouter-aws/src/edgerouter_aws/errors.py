@@ -16,7 +16,7 @@ import aiohttp
 from botocore import exceptions as botocore_errors
 from botocore.parsers import ResponseParserError
 
-from edgerouter import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import MessageRejected, SecretMissing, SinkThrottled, SinkUnauthorized, SinkUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,8 @@ def _of_code(code: str, text: str, call: Call, retry_after: float | None, clock:
     if code in NOT_ALLOWED:
         return SinkUnauthorized(f"{call.what}: permission is missing; grant {call.needs}" + (f" ({text})" if text else ""))
     if code in NOT_THERE:
-        return SinkUnauthorized(f"{call.what}: {NOT_THERE[code]} ({code})")
+        kind = SecretMissing if code == "ResourceNotFoundException" else SinkUnauthorized
+        return kind(f"{call.what}: {NOT_THERE[code]} ({code})")
     if code in SET_UP:
         return SinkUnauthorized(f"{call.what}: {code}: {text}")
     if code in RETRY:

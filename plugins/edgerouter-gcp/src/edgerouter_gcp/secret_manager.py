@@ -14,7 +14,7 @@ import msgspec
 from gcloud.aio.auth import AioSession
 from pydantic import Field
 
-from edgerouter import SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
+from edgerouter import SecretMissing, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
 
@@ -71,6 +71,8 @@ class SecretManagerStore(SecretStore[SecretManagerConfig]):
                 response = await self._session.get(url, headers=headers)
                 body = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if isinstance(error, aiohttp.ClientResponseError) and error.status == 404:
+                raise SecretMissing(f"{doing}: there is no such secret or version") from None
             explained = self._connection.explain(error, doing, role=f"{_ROLE} on the secret")
             # 400 and 413 are about the name here
             raise explained if isinstance(explained, SinkUnavailable) else SinkUnauthorized(str(explained)) from None

@@ -1,0 +1,50 @@
+"""Asks the secret stores which sinks are on, where there is no file that says it."""
+
+from __future__ import annotations
+
+from edgerouter.config.declared import CHAIN, Known
+from edgerouter.config.last_known import LastKnown
+from edgerouter.config.model import RouterConfig
+from edgerouter.config.store_chain import ChainConfig, StoreChain
+from edgerouter.errors import SecretMissing, SinkUnauthorized, SinkUnavailable
+
+
+async def ask(config: RouterConfig, known: Known, last_known: LastKnown) -> str:
+    """Find out what the stores have, as far as they answer.
+
+    Args:
+        config: made with what is known so far.
+        known: gets what is found out.
+        last_known: says what they had when they were asked last, for those that do not answer.
+
+    Returns:
+        Why something is not known yet; empty when all is known.
+    """
+    chain = next((store for store in config.secret_stores if store.name == CHAIN), None)
+    unknown = [key for key in config.asked if key not in known]
+    if chain is None or not unknown:
+        return ""
+    refused: list[str] = []
+    reason = ""
+    assert isinstance(chain.config, ChainConfig), "made by loading"
+    async with StoreChain.open(chain.config) as stores:
+        for key in unknown:
+            try:
+                found, value = await stores.find(key)
+            except SecretMissing:
+                known[key] = None
+            except SinkUnauthorized as error:
+                refused.append(key)
+                reason = reason or str(error)
+            except SinkUnavailable as error:
+                reason = reason or str(error)
+            else:
+                known[key] = found
+                last_known.keep(CHAIN, key, value)
+    if any(known.get(key) for key in config.asked):
+        # stores that let us in refuse what we may not read, whether or not it is there
+        known |= dict.fromkeys(refused)
+    before = last_known.known()
+    last_known.keep_known(before | known)
+    known |= {key: before[key] for key in unknown if key not in known and key in before}
+    return reason if any(key not in known for key in config.asked) else ""

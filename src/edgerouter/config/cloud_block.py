@@ -1,0 +1,194 @@
+"""A configuration out of nothing but the variables that users of balena's cloud block have set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings
+
+from edgerouter.config import declared, environment
+from edgerouter.config.declared import BY_DECLARATION, Form, Known, Lookup
+from edgerouter.config.document import Fault, Node, Origin
+from edgerouter.config.environment import Environment, Given
+from edgerouter.variables import Variables
+
+SOURCE: Final = "local"
+"""Name of the source that the topic and broker variables make."""
+_BROKER: Final = "mqtt://localhost:1883"
+_TOPICS: Final = ("cloud-input", "cloud-block-input")
+"""Where its users publish; the second appears in one of its documents only."""
+
+
+class CloudBlock(BaseSettings):
+    """The variables that are not about one cloud's service. A value that is set wins; of several names, the newest."""
+
+    topic: str | None = Field(
+        None,
+        validation_alias=AliasChoices("RELAY_OUT_TOPIC", "LOCAL_MQTT_INPUT_TOPIC", "MQTT_INPUT_TOPIC", "CLOUD_BLOCK_INPUT_TOPIC"),
+    )
+    """Topic to forward."""
+    reverse_topic: str | None = Field(None, validation_alias=AliasChoices("RELAY_IN_TOPIC", "LOCAL_MQTT_OUTPUT_TOPIC"))
+    """Topic for messages from the cloud."""
+    broker: str | None = Field(None, validation_alias=AliasChoices("LOCAL_MQTT_HOST", "MQTT_HOST"))
+    """A URL, possibly with `user:password@`, or a bare host."""
+    debug: str | None = Field(None, validation_alias=AliasChoices("CLOUD_BLOCK_DEBUG", "DAPR_DEBUG"))
+    """Debug logging, whatever the value."""
+    order: str | None = Field(None, validation_alias=AliasChoices("EDGEROUTER_SECRET_STORE_ORDER"))
+    """Secret stores in the order in which they are asked, with commas in between."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What the variables say."""
+
+    tree: Node = field(default_factory=lambda: Node({}, Origin("environment")))
+    """A configuration, without what `EDGEROUTER__` variables say."""
+    faults: list[Fault] = field(default_factory=list)
+    off: list[str] = field(default_factory=list)
+    """A line for each plugin of which only some variables are set, and for what is not there."""
+    off_sinks: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    """Sinks of which no secret store could say yet whether they are wanted."""
+    lookups: dict[str, Lookup] = field(default_factory=dict)
+    """What is looked up in the secret stores, by key."""
+    order: tuple[str, ...] = ()
+    """Secret stores in the order in which they are asked."""
+
+    def section(self, name: str) -> dict[str, Node]:
+        """One of the tree's mappings, made when it is not there."""
+        assert isinstance(self.tree.value, dict)
+        node = self.tree.value.setdefault(name, Node({}, BY_DECLARATION, BY_DECLARATION))
+        assert isinstance(node.value, dict)
+        return node.value
+
+    def prune(self) -> None:
+        """Take out what `EDGEROUTER__` variables say of sinks that are off, after these were laid over the tree."""
+        sinks = self.tree.child("sinks")
+        if sinks is not None and isinstance(sinks.value, dict):
+            for name in self.off_sinks:
+                key = environment.key_of(sinks.value, environment.folded(name))
+                if key in sinks.value and sinks.value[key].child("type") is None:
+                    del sinks.value[key]
+
+
+def read(around: Environment, plugins: Sequence[Variables], known: Known) -> Found:
+    """The configuration that the variables ask for.
+
+    Args:
+        around: the environment.
+        plugins: what the distributions declare.
+        known: what the secret stores are known to have.
+    """
+    found = Found()
+    given = declared.read(plugins, around)
+    block = around.read(CloudBlock)
+    tuned = _tuned(around, plugins)
+    groups = declared.forms(plugins, given, tuned)
+    _add_stores(found, [forms for (kind, _), forms in groups.items() if kind == "secret_store"])
+    _order(found, tuned, block.get("order"))
+    for (kind, _), forms in groups.items():
+        if kind == "sink":
+            _add_sink(found, forms, known)
+    if given or block.keys() - {"order"}:
+        _add_source(found, tuned, block)
+    if "debug" in block:
+        origin = Origin(block["debug"].label)
+        found.section("log")["level"] = Node("debug", origin, origin)
+    if "reverse_topic" in block:
+        found.off.append(f"{block['reverse_topic'].label} is set, but messages from the cloud to the broker are not possible yet")
+    return found
+
+
+def _tuned(around: Environment, plugins: Sequence[Variables]) -> Node:
+    """What `EDGEROUTER__` variables say of the plugins that are declared, and of others."""
+    of_kind = {
+        section: Node({each.type: Node({}, BY_DECLARATION) for each in plugins if each.kind == kind}, BY_DECLARATION)
+        for kind, section in (("sink", "sinks"), ("secret_store", "secret_stores"))
+    }
+    tree = Node(of_kind, Origin(""))
+    environment.overlay(tree, around)
+    return tree
+
+
+def _add_stores(found: Found, groups: Sequence[Sequence[Form]]) -> None:
+    for forms in groups:
+        form = declared.choose(forms)
+        if not any(each.named for each in forms):
+            continue
+        if form.missing or not {name for each in forms for name in each.named} <= form.names:
+            found.off.append(_partial(forms, form, []))
+            continue
+        entries, faults = form.nodes()
+        found.faults += faults
+        found.section("secret_stores")[form.declaration.type] = Node(entries, Origin("environment"))
+
+
+def _order(found: Found, tuned: Node, order: Given | None) -> None:
+    """All stores that are on, those that are stated first."""
+    own = [name for name, node in _entries(tuned, "secret_stores").items() if node.child("type")]
+    there = sorted({*own, *found.section("secret_stores")})
+    stated = [name.strip() for name in order.text.split(",") if name.strip()] if order is not None else []
+    for name in stated:
+        if order is not None and name not in there:
+            found.faults.append(
+                (Origin(order.label), f"{name}: no such secret store is on; there are: {', '.join(there) or 'none'}")
+            )
+    found.order = (*(name for name in dict.fromkeys(stated) if name in there), *(name for name in there if name not in stated))
+
+
+def _add_sink(found: Found, forms: Sequence[Form], known: Known) -> None:
+    name = forms[0].declaration.type
+    if found.order:
+        for each in forms:
+            found.lookups |= {lookup.key: lookup for lookup in each.look(known)}
+    form = declared.choose(forms)
+    wanted = any(each.wanted for each in forms)
+    if form.missing:
+        found.off_sinks.append(name)
+        # as long as something is unknown, something may turn up that shows that it is wanted
+        if wanted:
+            found.off.append(_partial(forms, form, found.order))
+    elif form.unknown:
+        found.undecided.append(name)
+        found.section("sinks")[name] = Node({"type": Node(name, BY_DECLARATION)}, Origin("environment"))
+    elif wanted:
+        entries, faults = form.nodes()
+        found.faults += faults
+        found.section("sinks")[name] = Node(entries, Origin("environment"))
+    else:
+        found.off_sinks.append(name)
+
+
+def _partial(forms: Sequence[Form], form: Form, stores: Sequence[str]) -> str:
+    if form.missing:
+        return declared.told(form, stores)
+    foreign = sorted({name for each in forms for name in each.named} - form.names)
+    return f"{declared.title(form)} is off: {', '.join(foreign)} does not go with the others that are set"
+
+
+def _add_source(found: Found, tuned: Node, block: dict[str, Given]) -> None:
+    """The source, unless `EDGEROUTER__SOURCES__` variables make one and no topic is named."""
+    own = any(node.child("type") for node in _entries(tuned, "sources").values())
+    if own and "topic" not in block:
+        return
+    topic, broker = block.get("topic"), block.get("broker")
+    entries = {"type": Node("mqtt", BY_DECLARATION), "url": Node(_BROKER, BY_DECLARATION)}
+    if broker is not None:
+        origin = Origin(broker.label)
+        # it may hold a password
+        entries["url"] = Node(broker.text.strip().replace("${", "$${"), origin, origin, reference=broker.label)
+    if topic is not None:
+        origin = Origin(topic.label)
+        topics = [Node(topic.text.strip().replace("${", "$${"), origin)]
+        entries["topics"] = Node(topics, origin, origin)
+    else:
+        entries["topics"] = Node([Node(each, BY_DECLARATION) for each in _TOPICS], BY_DECLARATION)
+    found.section("sources")[SOURCE] = Node(entries, Origin("environment"))
+
+
+def _entries(tree: Node, section: str) -> dict[str, Node]:
+    node = tree.child(section)
+    return node.value if node is not None and isinstance(node.value, dict) else {}

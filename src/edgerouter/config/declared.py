@@ -1,0 +1,210 @@
+"""Which plugins the variables that distributions declare switch on, and with what configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from pydantic import AliasChoices, Field, create_model
+from pydantic_settings import BaseSettings
+
+from edgerouter.config.document import Fault, Node, Origin
+from edgerouter.config.environment import Environment, Given
+from edgerouter.variables import Variable, Variables
+
+CHAIN: Final = "secret-stores"
+"""Stands in references for all secret stores that are on, asked one after the other."""
+BY_DECLARATION: Final = Origin("as the cloud block had it")
+
+Known: TypeAlias = dict[str, str | None]
+"""What the secret stores have, by `Lookup.key`: the name under which it was found, `None` for nothing; not in it: not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A variable that is looked up in the secret stores."""
+
+    key: str
+    """What a reference to it says."""
+    names: tuple[str, ...]
+    """Names of the secret, the newest first."""
+    shared: tuple[str, ...]
+    """Further names, shared with other plugins."""
+    variable: Variable
+
+
+def secret_name(variable: str) -> str:
+    """`AWS_SQS_REGION` -> `aws-sqs-region`."""
+    return variable.lower().replace("_", "-")
+
+
+def lookup(variable: Variable) -> Lookup:
+    """How this variable is looked up."""
+    names = tuple(map(secret_name, variable.names))
+    return Lookup(names[0], names, tuple(map(secret_name, variable.shared)), variable)
+
+
+def read(declared: Sequence[Variables], environment: Environment) -> dict[str, Given]:
+    """Every declared variable that is given, by the name that it was given under."""
+    names = dict.fromkeys(name for each in declared for name in _names(each))
+    fields: dict[str, Any] = {
+        f"v{number}": (str | None, Field(None, validation_alias=AliasChoices(name))) for number, name in enumerate(names)
+    }
+    found = environment.read(create_model("_Declared", __base__=BaseSettings, **fields))
+    return {given.name: given for given in found.values()}
+
+
+def _names(declaration: Variables) -> Iterator[str]:
+    for variable in declaration.variables:
+        yield from variable.names
+        yield from variable.shared
+    yield from declaration.unused
+
+
+@dataclass(slots=True)
+class Form:
+    """One declaration, and what there is for it."""
+
+    declaration: Variables
+    given: dict[Variable, Given]
+    """From the environment."""
+    elsewhere: set[Variable]
+    """Whose fields another variable of ours sets."""
+    named: set[str]
+    """Names of it that are set, without those that are shared."""
+    found: dict[Variable, str] = field(default_factory=dict)
+    """In the secret stores, by the name that was found."""
+    unknown: list[Variable] = field(default_factory=list)
+    """Of which no secret store could say yet whether it has it."""
+
+    @property
+    def missing(self) -> list[Variable]:
+        """Required and neither given nor found."""
+        there = {*self.given, *self.elsewhere, *self.found, *self.unknown}
+        return [each for each in self.declaration.variables if each.required and each not in there]
+
+    @property
+    def names(self) -> set[str]:
+        """Every name that belongs to it."""
+        return set(_names(self.declaration))
+
+    @property
+    def wanted(self) -> set[str]:
+        """What shows that somebody wants this plugin: names of variables that are set or of secrets that are there."""
+        own = {name for variable, name in self.found.items() if name in map(secret_name, variable.names)}
+        return self.named | own
+
+    def look(self, known: Known) -> list[Lookup]:
+        """Take what the secret stores are known to have; returns everything that is looked up there."""
+        lookups = []
+        for variable in self.declaration.variables:
+            if not variable.required or variable in self.given or variable in self.elsewhere:
+                continue
+            asked = lookup(variable)
+            lookups.append(asked)
+            if asked.key not in known:
+                self.unknown.append(variable)
+            elif (name := known[asked.key]) is not None:
+                self.found[variable] = name
+        return lookups
+
+    def nodes(self) -> tuple[dict[str, Node], list[Fault]]:
+        """The plugin's part of the configuration."""
+        entries = {"type": Node(self.declaration.type, BY_DECLARATION, BY_DECLARATION), **_fixed(self.declaration.fixed)}
+        faults: list[Fault] = []
+        for variable, given in self.given.items():
+            text, origin = given.text.strip(), Origin(given.label)
+            if variable.convert is not None:
+                try:
+                    text = variable.convert(text)
+                except ValueError as error:
+                    faults.append((origin, str(error)))
+                    continue
+            # what stands in a variable is not read as references
+            node = Node(text.replace("${", "$${"), origin, origin, reference=given.label if variable.secret else None)
+            _place(entries, variable.field, node)
+        for variable in (*self.found, *self.unknown):
+            if variable.field is not None:
+                asked = lookup(variable)
+                origin = Origin(f"secret {self.found.get(variable, asked.key)}")
+                _place(entries, variable.field, Node(f"${{{CHAIN}:{asked.key}}}", origin, origin))
+        return entries, faults
+
+
+def _fixed(values: Mapping[str, Any]) -> dict[str, Node]:
+    return {
+        key: Node(_fixed(value) if isinstance(value, Mapping) else value, BY_DECLARATION, BY_DECLARATION)
+        for key, value in values.items()
+    }
+
+
+def _place(entries: dict[str, Node], dotted: str | None, node: Node) -> None:
+    if dotted is None:
+        return
+    *sections, last = dotted.split(".")
+    for section in sections:
+        inner = entries.setdefault(section, Node({}, node.origin, node.origin)).value
+        assert isinstance(inner, dict), f"{dotted} is in a section"
+        entries = inner
+    entries[last] = node
+
+
+def forms(declared: Sequence[Variables], given: Mapping[str, Given], tuned: Node) -> dict[tuple[str, str], list[Form]]:
+    """Every declaration with what is given for it, by kind and type.
+
+    Args:
+        declared: by the distributions.
+        given: of `read`.
+        tuned: a tree with what `EDGEROUTER__` variables say of the declared plugins.
+    """
+    grouped: dict[tuple[str, str], list[Form]] = {}
+    for each in declared:
+        mine = {
+            variable: found
+            for variable in each.variables
+            if (found := next((given[name] for name in (*variable.names, *variable.shared) if name in given), None)) is not None
+        }
+        named = {name for name in given if name in each.unused or any(name in variable.names for variable in each.variables)}
+        section = tuned.child("sinks" if each.kind == "sink" else "secret_stores")
+        entry = section.child(each.type) if section is not None else None
+        elsewhere = {
+            variable for variable in each.variables if variable.field and entry is not None and _has(entry, variable.field)
+        }
+        grouped.setdefault((each.kind, each.type), []).append(Form(each, mine, elsewhere, named))
+    return grouped
+
+
+def _has(entry: Node, dotted: str | None) -> bool:
+    node: Node | None = entry if dotted else None
+    for step in dotted.split(".") if dotted else ():
+        node = node.child(step) if node is not None else None
+    return node is not None and node.value is not None
+
+
+def choose(candidates: Sequence[Form]) -> Form:
+    """The form that counts: a whole one to which all that is set belongs, else the one that lacks least."""
+    everything = {name for form in candidates for name in form.named}
+    whole = [form for form in candidates if not form.missing and everything <= form.names]
+    return whole[0] if whole else min(candidates, key=lambda form: (len(everything - form.names), len(form.missing)))
+
+
+def title(form: Form) -> str:
+    """How a line names the plugin."""
+    return f"{form.declaration.kind.replace('_', ' ')} {form.declaration.type}"
+
+
+def told(form: Form, stores: Sequence[str]) -> str:
+    """The line about a plugin of which only some variables are set."""
+    there = sorted({given.name for given in form.given.values()} | form.named)
+    there += sorted(f"secret {name}" for name in form.found.values())
+    missing = [each.names[0] for each in form.missing]
+    text = f"{title(form)} is off: {_listed(there, 'set')}, {_listed(missing, 'missing')}"
+    if stores and form.declaration.kind == "sink":
+        text += f" (also as secrets {', '.join(map(secret_name, missing))} in {', '.join(stores)})"
+    return text
+
+
+def _listed(names: Sequence[str], state: str) -> str:
+    joined = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
+    return f"{joined} {'are' if len(names) > 1 else 'is'} {state}"

@@ -1,0 +1,122 @@
+"""The last good value of every secret, for when its store is down: in memory, or encrypted on disk for the next start too."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from edgerouter.config.model import SecretsConfig
+from edgerouter.errors import ConfigurationError
+
+log = structlog.get_logger("edgerouter.secrets")
+
+FILE: Final = "last-known-secrets"
+_NOTHING: Final = ""
+
+
+class _Cipher(Protocol):
+    def encrypt(self, data: bytes) -> bytes: ...
+    def decrypt(self, token: bytes) -> bytes: ...
+
+
+class LastKnown:
+    """What stores gave last.
+
+    Args:
+        file: where it is kept over restarts; `None`: nowhere.
+        cipher: what encrypts the file.
+    """
+
+    def __init__(self, file: Path | None = None, cipher: _Cipher | None = None) -> None:
+        self._file = file
+        self._cipher = cipher
+        self._values: dict[str, str] = {}
+        self._found: dict[str, str] = {}
+        if file is not None and cipher is not None:
+            self._read(file, cipher)
+
+    def value(self, store: str, name: str) -> str | None:
+        """The last value of a secret, if there was one."""
+        return self._values.get(f"{store}:{name}")
+
+    def keep(self, store: str, name: str, value: str) -> None:
+        """Remember a value that a store gave just now."""
+        if self._values.get(f"{store}:{name}") != value:
+            self._values[f"{store}:{name}"] = value
+            self._write()
+
+    def known(self) -> dict[str, str | None]:
+        """What the stores had when they were asked last, as `declared.Known`."""
+        return {key: name or None for key, name in self._found.items()}
+
+    def keep_known(self, known: dict[str, str | None]) -> None:
+        """Remember what the stores have and have not."""
+        found = {key: name or _NOTHING for key, name in known.items()}
+        if found != self._found:
+            self._found = found
+            self._write()
+
+    def _read(self, file: Path, cipher: _Cipher) -> None:
+        try:
+            kept = json.loads(cipher.decrypt(file.read_bytes()))
+            self._values, self._found = dict(kept["values"]), dict(kept["found"])
+        except FileNotFoundError:
+            return
+        except Exception as error:  # noqa: BLE001  (whatever the file holds, the stores are asked anew and it is written again)
+            log.warning("the last known secrets cannot be read; the stores are asked", file=str(file), reason=type(error).__name__)
+
+    def _write(self) -> None:
+        if self._file is None or self._cipher is None:
+            return
+        data = self._cipher.encrypt(json.dumps({"values": self._values, "found": self._found}).encode())
+        new = self._file.with_name(self._file.name + ".new")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            new.replace(self._file)
+        except OSError as error:
+            log.warning("the last known secrets cannot be kept", file=str(self._file), reason=error.strerror)
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+
+
+def open_last_known(config: SecretsConfig, folder: Path) -> LastKnown:
+    """As the user chose.
+
+    Args:
+        config: the section `secrets`.
+        folder: of the spool, where the file is by default.
+
+    Raises:
+        ConfigurationError: the key cannot be used, or the library that encrypts is not installed.
+    """
+    if config.last_known == "memory":
+        return LastKnown()
+    try:
+        from cryptography.fernet import Fernet  # noqa: PLC0415  (an extra; the plugins of clouds bring it too)
+    except ImportError:
+        raise ConfigurationError('secrets.last_known: disk needs encryption; pip install "edgerouter[encryption]"') from None
+    try:
+        key = config.key.get_secret_value() if config.key is not None else _read_key(config.key_file)
+        cipher = Fernet(key.strip())
+    except OSError as error:
+        raise ConfigurationError(f"secrets.key_file: {config.key_file}: {error.strerror}") from None
+    except ValueError:
+        where = "key" if config.key is not None else "key_file"
+        how = "openssl rand -base64 32 | tr +/ -_"
+        raise ConfigurationError(f"secrets.{where}: not 32 bytes in URL-safe base64; make one with: {how}") from None
+    return LastKnown(config.file or folder / FILE, cipher)
+
+
+def _read_key(path: Path | None) -> str:
+    assert path is not None, "checked by the model"
+    return path.read_text()
