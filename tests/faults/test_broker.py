@@ -23,7 +23,7 @@ def configuration(url, folder):
                 "url": url,
                 "topics": ["sensors/#"],
                 "receive_maximum": 500,
-                "keepalive": "2s",
+                "keepalive": 2,
                 "reconnect": {"first_delay": "20ms", "max_delay": "100ms"},
             }
         },
