@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from azure.core.exceptions import AzureError, HttpResponseError
 from pydantic import Field
 
-from edgerouter import Duration, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
+from edgerouter import Duration, SecretMissing, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
 from edgerouter_azure.credentials import SUFFIXES, AzureFields, http_options, open_credential
 from edgerouter_azure.errors import translate_at_opening
 
@@ -100,5 +100,5 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
 def _explain(error: Exception, name: str, url: str) -> SinkUnavailable:
     doing = f"read secret {name} of {url}"
     if isinstance(error, HttpResponseError) and error.status_code == 404:
-        return SinkUnauthorized(f"{doing}: the vault has no such secret or version")
+        return SecretMissing(f"{doing}: the vault has no such secret or version")
     return translate_at_opening(error, doing, hint=_HINT)
