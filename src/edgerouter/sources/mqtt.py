@@ -159,6 +159,10 @@ class MqttSource(Source[MqttSourceConfig]):
         self._spoke_version5 |= connection.version5
         try:
             return await self._use(connection)
+        except ConnectFailed:
+            if not connection.lost.done():
+                raise
+            return connection.lost.result()
         finally:
             await connection.close()
 
@@ -240,7 +244,7 @@ class MqttSource(Source[MqttSourceConfig]):
         return upper * random.uniform(0.5, 1)  # noqa: S311  (jitter is no secret)
 
     def _settled(self, batch: Batch, acks: bytes) -> None:
-        self._redelivery.answered(acks)
+        self._redelivery.settled(batch, acks)
         self._retained.stored(batch)
 
     def _keep_state(self) -> None:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Final, Literal, TypeVar
 
 import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edgerouter.sources.mqtt_admission import Gate
-from edgerouter.sources.mqtt_config import NEVER_EXPIRES, MqttSourceConfig
+from edgerouter.sources.mqtt_config import MqttSourceConfig
 from edgerouter.sources.mqtt_intake import PUBCOMP, Batch, Intake
+from edgerouter.sources.mqtt_options import connect_properties, last_will, read_password, subscribe_options
 from edgerouter.sources.mqtt_paho import ReachedClient
 from edgerouter.sources.mqtt_redelivery import Redelivery
 from edgerouter.sources.mqtt_stream import PublishStream
 from edgerouter.tls import ClientContext, TlsConfig, make_context
 
 Protocol = Literal["5", "3.1.1"]
+Answer = TypeVar("Answer")
 
 TAKEN_OVER: Final = 142
 """Reason code of a DISCONNECT: another client connected with the same client id (MQTT 5.0, 3.14.2.1)."""
@@ -33,6 +34,11 @@ _FILTERS_A_PACKET: Final = 8
 _PUBREL: Final = 0x62
 _HARD_LIMIT: Final = 2
 """Where reading goes on beyond the bounds only to keep the connection alive, it takes in at most this many times the bounds."""
+
+
+_SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
+"""For what paho would log: each end of a connection, which the source says itself, with its reason."""
+_SILENT.setLevel(logging.CRITICAL)
 
 
 class ConnectFailed(Exception):
@@ -102,7 +108,7 @@ class Connection:
         config = self._config
         address = config.address
         try:
-            password = await asyncio.to_thread(_password, config)
+            password = await asyncio.to_thread(read_password, config)
             context = await asyncio.to_thread(make_context, config.tls or TlsConfig()) if address.tls else None
         except (OSError, ValueError) as error:
             raise ConnectFailed(str(error)) from None
@@ -112,14 +118,15 @@ class Connection:
             username=config.username,
             password=password,
             identifier=self._client_id,
+            logger=_SILENT,
             protocol=aiomqtt.ProtocolVersion.V5 if self.version5 else aiomqtt.ProtocolVersion.V311,
-            will=self._will(),
+            will=last_will(config),
             clean_session=None if self.version5 else config.clean_session,
             clean_start=config.clean_session if self.version5 else MQTT_CLEAN_START_FIRST_ONLY,
             transport=address.transport,
             timeout=config.connect_timeout,
             keepalive=config.keepalive,
-            properties=self._connect_properties() if self.version5 else None,
+            properties=connect_properties(config) if self.version5 else None,
             tls_context=context,
             tls_insecure=True if context is not None and not context.check_hostname else None,
             websocket_path=address.path or None,
@@ -146,15 +153,14 @@ class Connection:
         Raises:
             ConnectFailed: the connection is gone, or the broker does not answer.
         """
+        config = self._config
         refused: dict[str, str] = {}
         for part in _parts(filters):
-            try:
-                if self.version5:
-                    codes = await self._opened.subscribe([(each, self._options(filters[each])) for each in part])
-                else:
-                    codes = await self._opened.subscribe([(each, filters[each]) for each in part])
-            except (aiomqtt.MqttError, ValueError) as error:
-                raise ConnectFailed(f"subscribing failed: {error}") from None
+            if self.version5:
+                call = self._opened.subscribe([(each, subscribe_options(config, filters[each])) for each in part])
+            else:
+                call = self._opened.subscribe([(each, filters[each]) for each in part])
+            codes = await self._answered_call("subscribing", call)
             for each, code in zip(part, codes, strict=False):
                 if _number(code) >= _REFUSED_FILTER:
                     refused[each] = str(code)
@@ -167,10 +173,7 @@ class Connection:
             ConnectFailed: the connection is gone, or the broker does not answer.
         """
         for part in _parts(filters):
-            try:
-                await self._opened.unsubscribe(part)
-            except (aiomqtt.MqttError, ValueError) as error:
-                raise ConnectFailed(f"unsubscribing failed: {error}") from None
+            await self._answered_call("unsubscribing", self._opened.unsubscribe(part))
 
     async def publish_status(self, status: Literal["online", "offline"]) -> None:
         """Say on the status topic whether the router is there.
@@ -179,10 +182,9 @@ class Connection:
             ConnectFailed: the connection is gone, or the broker does not answer.
         """
         if self._config.status_topic is not None:
-            try:
-                await self._opened.publish(self._config.status_topic, status, qos=1, retain=True)
-            except (aiomqtt.MqttError, ValueError) as error:
-                raise ConnectFailed(f"publishing the status failed: {error}") from None
+            await self._answered_call(
+                "publishing the status", self._opened.publish(self._config.status_topic, status, qos=1, retain=True)
+            )
 
     def tick(self) -> None:
         """What has to be done every now and then: keep a connection alive that reads nothing for want of room."""
@@ -218,6 +220,19 @@ class Connection:
     def _opened(self) -> aiomqtt.Client:
         assert self._client is not None, "connect comes first"
         return self._client
+
+    async def _answered_call(self, what: str, call: Coroutine[Any, Any, Answer]) -> Answer:
+        """What the broker answers; fails as soon as the connection is lost, where aiomqtt would wait out its time."""
+        task = asyncio.ensure_future(call)
+        await asyncio.wait((task, self.lost), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
+            raise ConnectFailed(f"{what} failed: {self.lost.result()[0]}")
+        try:
+            return task.result()
+        except (aiomqtt.MqttError, ValueError) as error:
+            raise ConnectFailed(f"{what} failed: {error}") from None
 
     def _received(self, data: bytes) -> None:
         intake = self._intake
@@ -270,38 +285,9 @@ class Connection:
             reason = "the broker closed the connection instead of answering; is it one, and does it expect TLS or another port?"
         return ConnectFailed(reason, unanswered=not self._answered)
 
-    def _options(self, qos: int) -> SubscribeOptions:
-        # 1: replay retained messages only for a subscription that is new to the session; 2: never
-        return SubscribeOptions(qos=qos, retainHandling=2 if self._config.retained == "drop" else 1)
-
-    def _connect_properties(self) -> Properties:
-        config = self._config
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types here
-        properties.SessionExpiryInterval = 0 if config.clean_session else min(int(config.session_expiry), NEVER_EXPIRES)
-        properties.ReceiveMaximum = min(config.receive_maximum, config.max_unacknowledged)
-        return properties
-
-    def _will(self) -> aiomqtt.Will | None:
-        config = self._config
-        if config.status_topic is not None:
-            return aiomqtt.Will(config.status_topic, "offline", qos=1, retain=True)
-        if config.last_will is not None:
-            will = config.last_will
-            return aiomqtt.Will(will.topic, will.payload, qos=will.qos, retain=will.retain)
-        return None
-
 
 def _number(code: Any) -> int:
     return int(code.value if isinstance(code, ReasonCode) else code)
-
-
-def _password(config: MqttSourceConfig) -> str | None:
-    if config.password_file is not None:
-        try:
-            return config.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except OSError as error:
-            raise ValueError(f"{config.password_file}: {error.strerror}") from None
-    return config.password.get_secret_value() if config.password is not None else None
 
 
 def _parts(filters: Iterable[str]) -> Iterable[list[str]]:

@@ -194,10 +194,9 @@ class ReachedClient:
             self._add_writer(sock)
 
     def _add_writer(self, sock: Any) -> None:
-        if self._lost or sock is not self._paho._sock:
-            return
         fileno: int = sock.fileno()
-        self._loop.add_writer(fileno, self._paho.loop_write)
+        if sock is self._paho._sock and not self._lost:
+            self._loop.add_writer(fileno, self._paho.loop_write)
 
     def _has_written(self, _: Any, __: Any, sock: Any) -> None:
         if sock.fileno() >= 0:

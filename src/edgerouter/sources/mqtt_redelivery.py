@@ -45,6 +45,8 @@ class Redelivery:
         self._changed = changed
         self._session_began = 0
         self._held: dict[bytes, tuple[Batch, Message]] = {}
+        self._unsent: dict[bytes, Message] = {}
+        """Stored, but the answer was never sent, as the connection it belongs to was gone."""
         self._earlier: deque[tuple[bytes, Message]] = deque()
         self._aligned = False
         self._unreleased: set[bytes] = set()
@@ -65,11 +67,12 @@ class Redelivery:
         else:
             self._session_began = self._intake.connection
             self._earlier.clear()
+            self._unsent.clear()
             self._unreleased.clear()
             self._state.ids_reused = False
             self._state.subscriptions = []
             self._renew_token()
-        self.watching = bool(self._held or self._earlier)
+        self.watching = bool(self._held or self._unsent or self._earlier)
 
     def is_known(self, message: Message, ack: bytes, *, again: bool) -> bool:
         """Whether the message is stored, or will be; then its acknowledgement is taken care of."""
@@ -78,16 +81,23 @@ class Redelivery:
             self._forget()
             self._unreleased.discard(ack)
             return False
-        known = ack in self._unreleased or self._is_of_an_earlier_run(message, ack)
+        known = ack in self._unreleased or self._is_unsent(message, ack) or self._is_of_an_earlier_run(message, ack)
         if known:
             self.answered(ack)
             self._intake.queue(ack)
         else:
             known = self._is_held(message, ack)
         self.recognised += known
-        if not self._held and not self._earlier:
+        if not self._held and not self._unsent and not self._earlier:
             self._forget()
         return known
+
+    def settled(self, batch: Batch, acks: bytes) -> None:
+        """A batch is safe, and these answers are sent for it."""
+        self.answered(acks)
+        if len(acks) < len(batch.acks) and batch.connection >= self._session_began:
+            sent = set(_split(acks))
+            self._unsent.update((ack, message) for ack, message in _entries(batch) if ack not in sent)
 
     def answered(self, acks: bytes | bytearray) -> None:
         """These answers are sent: remember those of QoS 2 until the broker releases their packet ids."""
@@ -133,6 +143,13 @@ class Redelivery:
                 earlier.clear()
         return False
 
+    def _is_unsent(self, message: Message, ack: bytes) -> bool:
+        known = self._unsent.pop(ack, None)
+        if known is None or not _is_same(message, known):
+            return False
+        self._held.pop(ack, None)
+        return True
+
     def _is_held(self, message: Message, ack: bytes) -> bool:
         batch, known = self._held.pop(ack, (None, message))
         if batch is None or not _is_same(message, known):
@@ -149,6 +166,7 @@ class Redelivery:
     def _forget(self) -> None:
         self.watching = False
         self._held.clear()
+        self._unsent.clear()
         if self._aligned or self._earlier:
             # the spool's deliveries of the earlier run are acknowledged, or will never be: their receipts are void from now on
             self._earlier.clear()

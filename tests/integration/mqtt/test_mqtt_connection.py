@@ -42,6 +42,28 @@ async def test_a_restarted_broker_is_found_again_with_the_session_and_nothing_lo
             await source.nothing_comes(0.05)
 
 
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_a_link_that_breaks_again_and_again_under_load_loses_nothing(broker: Mosquitto, protocol: str, qos: int) -> None:
+    payloads = [b"%d" % number for number in range(1500)]
+    seen: set[bytes] = set()
+    async with chaos(broker.port) as proxy:
+        options: dict[str, Any] = {"protocol": protocol, "qos": 2, "reconnect": {"first_delay": 0.001, "max_delay": 0.01}}
+        async with opened(f"mqtt://127.0.0.1:{proxy.port}", **options) as source:
+            await source.connected()
+            publishing = asyncio.create_task(publish(broker, "t", *payloads, qos=qos))
+            while len(seen) < len(payloads):
+                delivery = await source.delivery()
+                seen.update(message.payload for message in delivery.messages)
+                # as a spool does: a little later, in order
+                asyncio.get_running_loop().call_later(0.005, delivery.acknowledge)
+                if len(seen) > 100 * proxy.connections:
+                    proxy.cut()
+            await publishing
+            assert proxy.connections > 5
+    assert seen == set(payloads)
+
+
 async def test_it_starts_with_the_broker_down_and_begins_as_soon_as_it_answers(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path / "broker")
     async with opened(broker) as source:

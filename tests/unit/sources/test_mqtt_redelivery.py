@@ -26,8 +26,8 @@ class Run:
         self.intake.settled = self._settled
         self._gate = Gate(self.intake, self.redelivery, RetainedPolicy("keep", {}))
 
-    def _settled(self, _: Batch, acks: bytes) -> None:
-        self.redelivery.answered(acks)
+    def _settled(self, batch: Batch, acks: bytes) -> None:
+        self.redelivery.settled(batch, acks)
 
     def connect(self, *, session_present: bool = True) -> None:
         self.intake.begin_connection(send=self.sent.extend, queue=self.sent.extend, has_room=lambda: None)
@@ -228,6 +228,25 @@ def test_a_message_that_became_safe_between_two_connections_is_acknowledged_when
     run.receive(1, b"1", again=True)
     assert run.payloads() == []
     assert bytes(run.sent) == PUBACK + b"\x00\x01"
+
+
+def test_a_message_that_became_safe_without_a_connection_is_acknowledged_when_it_comes_again() -> None:
+    run = Run(SessionState("broker", "client"))
+    run.connect(session_present=False)
+    run.receive(1, b"1")
+    run.receive(2, b"2", qos=2)
+    first = run.take()
+    run.disconnect()
+    first.acknowledge()
+    for _ in range(2):
+        run.connect()
+        run.disconnect()
+    run.connect()
+    run.receive(1, b"1", again=True)
+    run.receive(2, b"2", qos=2, again=True)
+    run.receive(3, b"3", again=True)
+    assert run.payloads() == [b"3"]
+    assert bytes(run.sent) == PUBACK + b"\x00\x01" + PUBREC + b"\x00\x02"
 
 
 def test_an_acknowledgement_of_a_connection_that_is_gone_goes_nowhere() -> None:
