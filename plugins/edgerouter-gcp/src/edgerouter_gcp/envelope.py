@@ -1,4 +1,4 @@
-"""The JSON of a Pub/Sub message, made by joining bytes: about a third of the cost of gcloud-aio's dictionaries."""
+"""The JSON of a Pub/Sub message, made by joining bytes: half of the CPU that gcloud-aio's dictionaries take."""
 
 from __future__ import annotations
 
