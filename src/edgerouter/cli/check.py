@@ -13,19 +13,30 @@ import structlog
 import typer
 
 from edgerouter.cli.probe import Outcome, probe_sink, probe_source
+from edgerouter.config import effective
 from edgerouter.config.model import RouterConfig, SpoolConfig
 
 TIMEOUT = 15.0
 """Seconds that one source or sink may take to open."""
 
 
-def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT) -> int:
+def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unanswered: str = "") -> int:
     """Print what was found; the configuration itself is valid.
+
+    Args:
+        config: what the user wrote.
+        connect: also open every source and sink.
+        timeout: seconds for each.
+        unanswered: why it is not known which sinks are on, if so.
 
     Returns:
         The exit code: 0, or 2 when anything failed.
     """
-    good = True
+    good = not config.off and not unanswered
+    for line in config.off:
+        typer.echo(f"{config.file or 'environment'}: {line}", err=True)
+    if unanswered:
+        typer.echo(f"not known yet which sinks are on: {unanswered}", err=True)
     if fault := spool_fault(config.spool):
         typer.echo(f"{config.origins.get('spool.path', 'spool.path')}: {fault}", err=True)
         good = False
@@ -59,6 +70,10 @@ def _summary(config: RouterConfig) -> None:
             typer.echo(f"  {word}: " + ", ".join(f"{member.name} ({member.type})" for member in members))
     where = f" in {config.spool.path}" if config.spool.type == "sqlite" else ""
     typer.echo(f"  spool: {config.spool.type}{where}")
+    typer.echo("where values come from (all others are defaults, see `edgerouter config --effective`):")
+    for value in effective.values(config):
+        if value.origin != effective.DEFAULT:
+            typer.echo(f"  {value.dotted}: {value.text}  ({value.origin})")
 
 
 async def _probe(config: RouterConfig, timeout: float) -> list[Outcome]:  # noqa: ASYNC109  (the bound is the caller's to choose)

@@ -28,6 +28,7 @@ Examples:
   edgerouter demo                       broker, devices, router and files
   edgerouter check -c edgerouter.yaml   what is wrong with it, line by line
   edgerouter check --connect            ... and whether all can be reached
+  edgerouter config --effective         every value and where it comes from
   edgerouter run -c edgerouter.yaml     the router, until SIGTERM or Ctrl-C
 
 Without -c the configuration is the file that EDGEROUTER_CONFIG names, else ./edgerouter.yaml, else
@@ -119,8 +120,24 @@ def check(
     Exit code 0: all is well. 2: something is wrong, or with --connect something cannot be reached.
     """
     from edgerouter.cli.check import check as check_all
+    from edgerouter.cli.config import asked
 
-    raise typer.Exit(check_all(load(config), connect=connect))
+    loaded, unanswered = asked(lambda known: load(config, known))
+    raise typer.Exit(check_all(loaded, connect=connect, unanswered=unanswered))
+
+
+@app.command(name="config")
+def show_config(
+    config: ConfigFile = None,
+    effective: Annotated[bool, typer.Option("--effective", help="Every value, defaults included.")] = False,
+) -> None:
+    """Print the configuration as it takes effect, and where each value comes from.
+
+    Secrets are masked. Without a file, the secret stores are asked which sinks are on.
+    """
+    from edgerouter.cli.config import print_config
+
+    print_config(lambda known: load(config, known), everything=effective)
 
 
 @app.command()

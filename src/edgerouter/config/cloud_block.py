@@ -155,7 +155,7 @@ def _add_sink(found: Found, forms: Sequence[Form], known: Known) -> None:
         found.undecided.append(name)
         found.section("sinks")[name] = Node({"type": Node(name, BY_DECLARATION)}, Origin("environment"))
     elif wanted:
-        entries, faults = form.nodes()
+        entries, faults = form.nodes(found.order)
         found.faults += faults
         found.section("sinks")[name] = Node(entries, Origin("environment"))
     else:
@@ -178,8 +178,8 @@ def _add_source(found: Found, tuned: Node, block: dict[str, Given]) -> None:
     entries = {"type": Node("mqtt", BY_DECLARATION), "url": Node(_BROKER, BY_DECLARATION)}
     if broker is not None:
         origin = Origin(broker.label)
-        # it may hold a password
-        entries["url"] = Node(broker.text.strip().replace("${", "$${"), origin, origin, reference=broker.label)
+        secret = broker.label if "@" in broker.text else None
+        entries["url"] = Node(broker.text.strip().replace("${", "$${"), origin, origin, reference=secret)
     if topic is not None:
         origin = Origin(topic.label)
         topics = [Node(topic.text.strip().replace("${", "$${"), origin)]

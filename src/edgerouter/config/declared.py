@@ -15,7 +15,7 @@ from edgerouter.variables import Variable, Variables
 
 CHAIN: Final = "secret-stores"
 """Stands in references for all secret stores that are on, asked one after the other."""
-BY_DECLARATION: Final = Origin("as the cloud block had it")
+BY_DECLARATION: Final = Origin("chosen because there is no file")
 
 Known: TypeAlias = dict[str, str | None]
 """What the secret stores have, by `Lookup.key`: the name under which it was found, `None` for nothing; not in it: not known yet."""
@@ -109,8 +109,8 @@ class Form:
                 self.found[variable] = name
         return lookups
 
-    def nodes(self) -> tuple[dict[str, Node], list[Fault]]:
-        """The plugin's part of the configuration."""
+    def nodes(self, stores: Sequence[str] = ()) -> tuple[dict[str, Node], list[Fault]]:
+        """The plugin's part of the configuration; `stores` are those that are asked for what is not given."""
         entries = {"type": Node(self.declaration.type, BY_DECLARATION, BY_DECLARATION), **_fixed(self.declaration.fixed)}
         faults: list[Fault] = []
         for variable, given in self.given.items():
@@ -127,7 +127,7 @@ class Form:
         for variable in (*self.found, *self.unknown):
             if variable.field is not None:
                 asked = lookup(variable)
-                origin = Origin(f"secret {self.found.get(variable, asked.key)}")
+                origin = Origin(f"secret {self.found.get(variable, asked.key)} of {', '.join(stores)}")
                 _place(entries, variable.field, Node(f"${{{CHAIN}:{asked.key}}}", origin, origin))
         return entries, faults
 

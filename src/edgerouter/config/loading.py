@@ -134,7 +134,11 @@ class _Loading:
             origins={
                 dotted(place): node.origin.label for place, node in self._tree.walk() if not isinstance(node.value, dict | list)
             },
-            references={dotted(place): node.reference for place, node in self._tree.walk() if node.reference is not None},
+            references={
+                dotted(place): node.reference or str(node.value)
+                for place, node in self._tree.walk()
+                if node.reference is not None or node.pending
+            },
             secrets=self._section("secrets", SecretsConfig),
             off=tuple(self._found.off),
             asked=tuple(self._found.lookups) if self._found.order else (),

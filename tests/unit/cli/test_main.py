@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,12 @@ def test_a_good_configuration_is_summed_up(monkeypatch: pytest.MonkeyPatch, caps
         "  sources: s (feed)",
         "  sinks: k (queue)",
         "  spool: sqlite in spool",
+        "where values come from (all others are defaults, see `edgerouter config --effective`):",
+        "  sources.s.type: feed  (edgerouter.yaml:1:21)",
+        "  sinks.k.type: queue  (edgerouter.yaml:2:19)",
+        "  sinks.k.queue: q  (edgerouter.yaml:2:33)",
+        "  spool.path: spool  (edgerouter.yaml:3:15)",
+        f"  host: {socket.gethostname()}  (this machine's name)",
     ]
     assert err == ""
     assert not Path("spool").exists()
