@@ -179,6 +179,7 @@ async def test_a_router_that_is_killed_before_it_heard_the_answers_leaves_the_sa
         await pubsub.stall()
         await storage.stall()
         published = await publish(broker.port, 1_000)
+        await process.until(lambda status: all(sink["matched"] == 1_000 for sink in status["sinks"].values()))
         async with asyncio.timeout(30):
             while not (pubsub.topics[TOPIC].messages and storage.buckets[BUCKET].objects):
                 await asyncio.sleep(0.01)
@@ -187,7 +188,7 @@ async def test_a_router_that_is_killed_before_it_heard_the_answers_leaves_the_sa
         await pubsub.heal()
         await storage.heal()
         await process.start()
-        await process.until_delivered()
+        await process.until(lambda status: all(sink["pending"] == 0 for sink in status["sinks"].values()))
         assert await process.stop() == 0
     assert in_flight < set(storage.buckets[BUCKET].objects)
     assert await in_pubsub(pubsub) == published
