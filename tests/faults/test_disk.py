@@ -122,8 +122,9 @@ async def test_a_drop_policy_counts_every_loss_by_sink_topic_and_reason(tmp_path
             assert all(drop["topic"] == "sensors" and drop["reason"] for drop in status["drops"])
             away = status["sinks"]["away"]
             lost = sum(drop["messages"] for drop in status["drops"] if drop["sink"] in ("away", ""))
-            # a broker that overruns its window is cut off and sends again what was not acknowledged
-            assert away["pending"] + lost == status["sources"]["local"]["messages"] >= report.acknowledged, status
+            # more than were published, where a broker overruns its window, is cut off, and sends again what was not acknowledged
+            assert away["matched"] >= report.acknowledged
+            assert away["dropped"] == lost > 0
             assert await process.stop() == 0
 
 

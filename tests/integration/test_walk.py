@@ -124,6 +124,8 @@ async def test_the_router_starts_with_the_broker_down_and_begins_when_it_answers
             await process.start(connected=False)
             status = await process.until(lambda status: status["sources"]["local"]["reason"] not in ("", "starting"))
             assert not status["sources"]["local"]["connected"]
+            assert await process.stop(10) == 0, "SIGTERM ends it although the broker is down"
+            await process.start(connected=False)
             broker.start()
             await process.until(lambda status: status["sources"]["local"]["connected"])
             async with load(Plan(port=broker.port, messages=100, topics=topics(5))) as publisher:
