@@ -25,6 +25,8 @@ class Accounts:
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
         self._readers: dict[str, LogReader] = {}
+        self.forgotten = False
+        """Accounts were lost: whoever seems new begins with the oldest message, because twice is better than never."""
         self.routing = 0
         """Changes with every sink that comes or goes: counts made before that do not hold."""
         self.settled = Position()
@@ -55,7 +57,10 @@ class Accounts:
         self._accounts[account.name] = account
         if account.position.end > end:
             account.position.remove(end, OPEN)
+            account.uncounted.remove(end, OPEN)
             account.changed = True
+        # beyond the end only where the spool's own record was lost and numbering begins lower
+        account.since = min(account.since, end)
 
     def attach(self, route: Route, shelf: Shelf, *, first: int, new_key: Callable[[], int], oldest_at: int | None) -> LogReader:
         """Open a sink's account, or make one.
@@ -71,7 +76,7 @@ class Accounts:
         account = self._accounts.get(route.sink)
         if account is None:
             account = self._accounts[route.sink] = Account(route.sink, new_key(), route.filters, since=end)
-            if route.start == "oldest":
+            if route.start == "oldest" or self.forgotten:
                 account.position.add(first, end)
                 account.uncounted.add(first, end)
         elif set(account.filters) != set(route.filters):

@@ -25,9 +25,11 @@ from edgerouter.spool.sqlite_commits import Commits
 from edgerouter.spool.sqlite_letterbox import Letterbox
 from edgerouter.spool.sqlite_losses import Losses
 from edgerouter.spool.sqlite_room import Figures
-from edgerouter.spool.sqlite_store import Opened, Store
+from edgerouter.spool.sqlite_salvaging import Salvaging
+from edgerouter.spool.sqlite_store import DAMAGE, Store
 from edgerouter.spool.sqlite_thread import DatabaseThread
 from edgerouter.spool.sqlite_tools import Parts, SqliteTools
+from edgerouter.spool.sqlite_transaction import Opened
 from edgerouter.spool.sqlite_writing import Writing
 
 _LOAD_RETRY: Final = 1.0
@@ -58,8 +60,13 @@ class SqliteSpool:
         self._commits = Commits(self._loop, thread, self._writing, config.commit_interval)
         self._writing.evict = self._losses.evict
         self._writing.mark = self._letters.mark = self._commits.touch
+        self._salvaging = Salvaging(store, thread, self._writing, self._losses)
+        self._writing.recover = self._salvaging.recover
         self._unacknowledged = opened.unacknowledged
         self._batch = 1
+        self._accounts.forgotten = opened.forgotten
+        # lowest sequence that a sink may start at: what is being salvaged is still to come
+        self._first_salvaged = opened.salvage[0] if opened.salvage is not None else None
         self._restore(opened)
         self._tools = SqliteTools(Parts(store, thread, self._figures, self._accounts, self._letters, self._commits, self._writing))
 
@@ -117,10 +124,10 @@ class SqliteSpool:
         if route.sink in self._accounts:
             first = self._accounts[route.sink].position.first
             if first is not None:
-                oldest_at = await self._thread.run(partial(self._store.received_at, first))
+                oldest_at = await self._thread.run(partial(_received_at, self._store, first))
 
         def attach() -> LogReader:
-            return self._accounts.attach(route, self, first=self._figures.first, new_key=self._new_key, oldest_at=oldest_at)
+            return self._accounts.attach(route, self, first=self._first, new_key=self._new_key, oldest_at=oldest_at)
 
         reader = await self._commits.between(attach)
         self._commits.touch()
@@ -148,6 +155,7 @@ class SqliteSpool:
     async def close(self) -> None:
         # also writes down that everything is acknowledged
         self._commits.touch()
+        self._salvaging.stop()
         try:
             await self._commits.close()
         except SpoolError as error:
@@ -166,16 +174,22 @@ class SqliteSpool:
 
     def load(self, account: Account, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:
         """Fetch the first chunks of these ranges; `done` is called later."""
+        ready = self._salvaging.ready(ranges)
+        if not ready:
+            self._salvaging.when_further(partial(self.load, account, ranges, done))
+            return
 
         def loaded(result: tuple[Loaded, list[Header]] | None, error: BaseException | None) -> None:
             if result is None:
+                if isinstance(error, DAMAGE):
+                    self._salvaging.recover(error)
                 log.error("spool cannot be read, trying again", reason=str(error), sink=account.name)
                 self._loop.call_later(_LOAD_RETRY, done, Loaded())
                 return
             self._losses.damaged(result[1])
             done(result[0])
 
-        self._thread.submit(partial(self._store.load, ranges, account.key, account.since), loaded)
+        self._thread.submit(partial(_load, self._store, ready, account), loaded)
 
     def settled(self, account: Account, ranges: list[tuple[int, int]]) -> None:
         """These are done for this sink: write that down, and look whether there is something to trim."""
@@ -218,10 +232,15 @@ class SqliteSpool:
 
     async def kept_batches(self, account: Account) -> list[list[Message]]:
         """The batches remembered."""
+        while self._salvaging.active:
+            # a batch is given back whole or not at all
+            further: asyncio.Future[None] = self._loop.create_future()
+            self._salvaging.when_further(partial(_wake, further))
+            await further
         kept = []
         for number in sorted(account.batches):
             ranges = [r for a, b in account.batches[number] for r in account.position.intersect(a, b)]
-            messages = await self._thread.run(partial(self._store.messages, ranges))
+            messages = await self._thread.run(partial(_messages, self._store, ranges))
             if messages:
                 kept.append(messages)
         return kept
@@ -240,8 +259,8 @@ class SqliteSpool:
                 except ValueError as error:
                     log.warning("a damaged position begins again at the oldest message", sink=rest, reason=str(error))
                     account = Account(rest, self._new_key(), since=end, changed=True)
-                    account.position.add(self._figures.first, end)
-                    account.uncounted.add(self._figures.first, end)
+                    account.position.add(self._first, end)
+                    account.uncounted.add(self._first, end)
                 self._accounts.restore(account, end)
             elif kind == "batch":
                 number, _, sink = rest.partition("/")
@@ -254,18 +273,37 @@ class SqliteSpool:
             self._batch = max(self._batch, kept + 1)
             if sink in self._accounts:
                 self._accounts[sink].batches[kept] = batch
-        # what was settled and not trimmed when the last run ended: whatever no sink has pending
-        settled = self._accounts.settled
-        settled.add(self._figures.first, end)
-        for account in self._accounts:
-            for start, stop in account.position:
-                settled.remove(start, stop)
+        # what was settled and not trimmed when the last run ended
+        self._writing.look_at_everything(end)
+        self._salvaging.start(opened.salvage)
+
+    @property
+    def _first(self) -> int:
+        """The lowest sequence that is held, or will be once the salvage is done."""
+        return self._figures.first if self._first_salvaged is None else self._first_salvaged
 
     def _new_key(self) -> int:
         # no transaction runs just now, and the next one stores it with the account that has it
         key = self._store.record.next_key
         self._store.record.next_key = key + 1
         return key
+
+
+def _load(store: Store, ranges: list[tuple[int, int]], account: Account) -> tuple[Loaded, list[Header]]:
+    return store.rows.load(ranges, account.key, account.since)
+
+
+def _messages(store: Store, ranges: list[tuple[int, int]]) -> list[Message]:
+    return store.rows.messages(ranges)
+
+
+def _received_at(store: Store, sequence: int) -> int | None:
+    return store.rows.received_at(sequence)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _nothing() -> None:

@@ -10,8 +10,8 @@ from typing import Final, Protocol, TypeVar
 
 from edgerouter.errors import SpoolError
 from edgerouter.spool.grouping import Append
-from edgerouter.spool.sqlite_store import Transaction, Written
 from edgerouter.spool.sqlite_thread import DatabaseThread
+from edgerouter.spool.sqlite_transaction import Transaction, Written
 
 T = TypeVar("T")
 _FIRST_RETRY: Final = 0.1

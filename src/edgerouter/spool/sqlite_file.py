@@ -89,6 +89,37 @@ def lock_folder(folder: Path) -> IO[str]:
     return file
 
 
+def wal_was_lost(path: Path) -> bool:
+    """Whether the write-ahead log is missing. A router that was killed leaves one behind, and one that was stopped does not."""
+    wal = path.with_name(path.name + "-wal")
+    return not wal.exists() or wal.stat().st_size < 32
+
+
+def wal_was_cut(connection: apsw.Connection) -> bool:
+    """Whether the write-ahead log holds transactions behind a damaged place, that SQLite therefore does not see.
+
+    To be called before anything is written.
+    """
+    valid, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    try:
+        with Path(connection.filename_wal).open("rb") as wal:
+            salt = wal.read(32)[16:24]
+            at = 32 + max(0, valid) * (24 + PAGE)
+            while len(frame := _read_at(wal, at, 24)) == 24:
+                # a commit writes the size of the database into its last frame; a transaction that was not finished has none
+                if frame[8:16] == salt and any(frame[4:8]):
+                    return True
+                at += 24 + PAGE
+    except OSError:
+        return False
+    return False
+
+
+def _read_at(file: IO[bytes], offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
 def connect(path: Path, *, synchronous: str, wal_pages: int) -> apsw.Connection:
     """Open the database, or make it.
 

@@ -70,7 +70,7 @@ class Letterbox:
             settled = True
         if self.bytes > self._quota and not self._dropping:
             self._dropping = True
-            self._thread.submit(partial(sqlite_letters.oldest, self._store.connection, self.bytes - self._quota), self._drop_oldest)
+            self._thread.submit(partial(self._store.read, sqlite_letters.oldest, self.bytes - self._quota), self._drop_oldest)
         return settled
 
     def failed(self, waiting: list[Letters]) -> None:

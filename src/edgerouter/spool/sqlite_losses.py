@@ -54,6 +54,16 @@ class Losses:
             self._lose(header)
             self._writing.also(partial(quarantine, header))
 
+    def unreadable(self, headers: Sequence[Header]) -> None:
+        """These chunks were left behind in a damaged database."""
+        for header in headers:
+            if header.first not in self._seen:
+                self._seen.add(header.first)
+                self.quarantined_chunks += 1
+                self.quarantined_messages += header.messages
+                log.error("a damaged chunk is left behind", first=header.first, messages=header.messages)
+                self._lose(header)
+
     def _evict(self, doomed: list[Doomed] | None, error: BaseException | None) -> None:
         self._evicting = False
         if doomed is None:
@@ -94,10 +104,10 @@ class Losses:
 def oldest(store: Store, size: int) -> list[Doomed]:
     """The oldest chunks that together have at least this many bytes."""
     doomed: list[Doomed] = []
-    for header in store.headers(0, 1 << 62, 1000):
+    for header in store.rows.headers(0, 1 << 62, 1000):
         if size <= 0:
             break
-        payload = store.payload(header)
+        payload = store.rows.payload(header)
         size -= len(payload)
         try:
             doomed.append((header, store.codec.open(header, payload)))
@@ -108,11 +118,11 @@ def oldest(store: Store, size: int) -> list[Doomed]:
 
 def discard(header: Header, store: Store) -> None:
     """Delete this very chunk."""
-    store.delete("first = ? AND checksum = ?", (header.first, header.checksum))
+    store.trimmer.delete("first = ? AND checksum = ?", (header.first, header.checksum))
 
 
 def quarantine(header: Header, store: Store) -> None:
     """Move this very chunk to where nobody reads it."""
     where = (header.first, header.checksum)
     store.connection.execute("INSERT OR REPLACE INTO quarantine SELECT * FROM chunks WHERE first = ? AND checksum = ?", where)
-    store.delete("first = ? AND checksum = ?", where)
+    store.trimmer.delete("first = ? AND checksum = ?", where)

@@ -10,7 +10,7 @@ from typing import Final
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.spool.sqlite_file import PAGE
-from edgerouter.spool.sqlite_store import Opened, Written
+from edgerouter.spool.sqlite_transaction import Opened, Written
 
 MESSAGE_OVERHEAD: Final = 80
 """Bytes that a message may need on disk beyond its payload, about."""

@@ -56,7 +56,6 @@ class SqliteTools:
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
-        self._connection = parts.store.connection
         self._thread = parts.thread
         self._figures = parts.figures
         self._accounts = parts.accounts
@@ -65,13 +64,13 @@ class SqliteTools:
         self._writing = parts.writing
 
     async def dead_letters(self, which: LetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
-        return await self._thread.run(partial(sqlite_letters.find, self._connection, which, limit, after))
+        return await self._thread.run(partial(self._store.read, sqlite_letters.find, which, limit, after))
 
     async def count_dead_letters(self, which: LetterFilter) -> int:
-        return len(await self._thread.run(partial(sqlite_letters.places, self._connection, which)))
+        return len(await self._thread.run(partial(self._store.read, sqlite_letters.places, which)))
 
     async def replay_dead_letters(self, which: LetterFilter) -> int:
-        found = await self._thread.run(partial(sqlite_letters.places, self._connection, which))
+        found = await self._thread.run(partial(self._store.read, sqlite_letters.places, which))
         places = self._letters.leave(place for place in found if place[1] in self._accounts)
         replayed = 0
         try:
@@ -80,7 +79,7 @@ class SqliteTools:
                 for at in range(0, len(mine), _STEP):
                     step = mine[at : at + _STEP]
                     numbers = LetterFilter(numbers=tuple(place[0] for place in step))
-                    letters = await self._thread.run(partial(sqlite_letters.find, self._connection, numbers, len(step), 0))
+                    letters = await self._thread.run(partial(self._store.read, sqlite_letters.find, numbers, len(step), 0))
                     if sink not in self._accounts:
                         break  # forgotten meanwhile
                     await self._append(self._accounts[sink], [letter.message for letter in letters], step)
@@ -105,7 +104,7 @@ class SqliteTools:
         )
 
     async def purge_dead_letters(self, which: LetterFilter) -> int:
-        places = self._letters.leave(await self._thread.run(partial(sqlite_letters.places, self._connection, which)))
+        places = self._letters.leave(await self._thread.run(partial(self._store.read, sqlite_letters.places, which)))
         self._letters.throw_away(places, "purged")
         await self._commits.flush()
         return len(places)
@@ -162,7 +161,7 @@ class SqliteTools:
                 damaged += 1
                 problems.append(f"chunk {header.first}: the checksum is wrong, {header.messages} messages cannot be read")
             at = scan.next
-        letters = await self._thread.run(partial(sqlite_letters.by_sink, self._connection))
+        letters = await self._thread.run(partial(self._store.read, sqlite_letters.by_sink))
         for account in self._accounts:
             # the account of a sink that is at work changes while we read
             if before.get(account.name) == (account.ledger, account.position):
@@ -171,14 +170,14 @@ class SqliteTools:
 
 
 def _use_again(first: int, store: Store) -> None:
-    store.use_again(first)
+    store.trimmer.use_again(first)
 
 
 def _scan(store: Store, at: int, end: int, since: int | None, until: int | None) -> _Scan:
     """Read some chunks from a sequence on, those out of the time range by their headers only."""
     scan = _Scan()
     size = 0
-    for header in store.headers(at, end, _STEP):
+    for header in store.rows.headers(at, end, _STEP):
         above = header.first + max(1, header.messages)
         scan.next = max(at, above)
         if above <= at:
@@ -186,7 +185,7 @@ def _scan(store: Store, at: int, end: int, since: int | None, until: int | None)
         if (since is not None and header.received + header.span < since) or (until is not None and header.received >= until):
             continue
         try:
-            scan.chunks.append(store.codec.open(header, store.payload(header)))
+            scan.chunks.append(store.codec.open(header, store.rows.payload(header)))
         except Damaged:
             scan.damaged.append(header)
         size += header.raw

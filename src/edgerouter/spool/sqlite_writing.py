@@ -20,7 +20,8 @@ from edgerouter.spool.recent import Recent
 from edgerouter.spool.sqlite_file import PAGE
 from edgerouter.spool.sqlite_letterbox import Letterbox
 from edgerouter.spool.sqlite_room import MESSAGE_OVERHEAD, Figures, Reserve, Room, wal_pages
-from edgerouter.spool.sqlite_store import Need, Store, Transaction, Trim, Written
+from edgerouter.spool.sqlite_store import DAMAGE, Store
+from edgerouter.spool.sqlite_transaction import Need, Opened, Transaction, Trim, Written
 
 _TRANSACTION_BYTES: Final = 8 * 1024 * 1024
 _TRIM_RANGES: Final = 16
@@ -36,7 +37,7 @@ class Writing:
     def __init__(self, config: SpoolConfig, store: Store, figures: Figures, accounts: Accounts, letters: Letterbox) -> None:
         self._config = config
         self._store = store
-        self._figures = figures
+        self.figures = figures
         self._accounts = accounts
         self._letters = letters
         self.room = Room(config, figures)
@@ -53,6 +54,8 @@ class Writing:
         self._failing: tuple[State, str] | None = None
         self.evict: Callable[[int], None] | None = None
         """Called when the oldest messages have to make room for so many bytes."""
+        self.recover: Callable[[BaseException], None] = lambda _: None
+        """Called when the database turns out to be damaged."""
         self.mark: Callable[[], None] = lambda: None
         """Called when there is something to write."""
 
@@ -70,6 +73,30 @@ class Writing:
             self._delete.append(name)
         else:
             self._put[name] = seal(value)
+        self.mark()
+
+    def put_everything(self) -> None:
+        """The database is going to be replaced: write down all that is known here."""
+        for account in self._accounts:
+            account.changed = True
+            for number, batch in account.batches.items():
+                self.put(f"batch/{number}/{account.name}", batch.encode())
+
+    def reopened(self, opened: Opened) -> None:
+        """The database has been replaced."""
+        figures = self.figures
+        figures.first, figures.messages, figures.retained = opened.first, opened.messages, opened.retained
+        figures.used, figures.free = opened.used, opened.free
+        self._letters.count, self._letters.bytes = opened.letters
+        self.mark()
+
+    def look_at_everything(self, high: int) -> None:
+        """Trim whatever below `high` no sink has pending."""
+        settled = self._accounts.settled
+        settled.add(1, high)
+        for account in self._accounts:
+            for start, end in account.position:
+                settled.remove(start, end)
         self.mark()
 
     def also(self, call: Callable[[Store], None]) -> None:
@@ -90,7 +117,7 @@ class Writing:
                 continue
             need = size + append.size + MESSAGE_OVERHEAD * len(append.delivery.messages)
             # a delivery that is larger than the whole spool must still get through an empty one
-            full = self.room.why_full(need) if self._figures.messages else ""
+            full = self.room.why_full(need) if self.figures.messages else ""
             if full and (appends or not self._make_room(append, need, full)):
                 break
             waiting.popleft()
@@ -106,9 +133,9 @@ class Writing:
 
     def prepare(self, appends: list[Append]) -> Transaction:
         """Everything that is to be written just now."""
-        transaction = Transaction(chunks=group(appends, self._accounts.matchers), acknowledged=self._figures.end)
+        transaction = Transaction(chunks=group(appends, self._accounts.matchers), acknowledged=self.figures.end)
         changes: dict[int, Change] = {}
-        first = self._figures.end
+        first = self.figures.end
         for chunk in transaction.chunks:
             end = first + len(chunk.messages)
             for key, count in chunk.wanted.items():
@@ -143,10 +170,10 @@ class Writing:
 
     def committed(self, transaction: Transaction, appends: list[Append], written: Written) -> None:
         """It is on disk: count it, let readers have it, acknowledge."""
-        self._figures.update(written)
+        self.figures.update(written)
         for chunk in written.chunks:
             self.recent.add(chunk)
-            self._figures.end = chunk.end
+            self.figures.end = chunk.end
             self._accounts.stored(chunk)
         for start, end in written.leftover:
             self._accounts.settled.add(start, end)
@@ -187,6 +214,8 @@ class Writing:
                 if not append.stored.done():
                     append.stored.set_exception(error)
             return SpoolError(f"{type(error).__name__}: {error}")
+        if isinstance(error, DAMAGE):
+            self.recover(error)
         explained = explain(error)
         state: State = "failing"
         if isinstance(explained, SpoolFull):
@@ -203,7 +232,7 @@ class Writing:
 
     def _make_room(self, append: Append, need: int, full: str) -> bool:
         """Do what `on_full` says; True when the delivery is dealt with."""
-        if self._figures.retained:
+        if self.figures.retained:
             # some more than asked for, so that it is not needed again at once
             self._release = need + self._config.max_bytes // 32
             self.mark()

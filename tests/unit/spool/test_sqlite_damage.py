@@ -1,0 +1,279 @@
+"""A damaged spool starts, keeps what is readable, and says what is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from edgerouter.spool import open_spool, sqlite_file
+from edgerouter.spool.contract import Ledger, LetterFilter, Rejection
+from support.spools import Pipe, crashing, files, fresh, restore, route, sequences, sqlite, take
+
+COUNT = 3000
+
+
+async def fill(path: Path, chunk: int = 50, count: int = COUNT) -> None:
+    """A backlog for two sinks, a few dead letters, and nothing else."""
+    async with open_spool(sqlite(path)) as spool:
+        pipe = Pipe(spool)
+        every, _ = await pipe.attach(route("every"), route("some", "a/#"))
+        for n in range(count // chunk):
+            await pipe.append(fresh(chunk, topic=f"{'ab'[n % 2]}/{n}", payload=lambda n: os.urandom(100)))
+        letters = await take(every, 10)
+        await every.dead_letter([Rejection(m, "bad", "MessageRejected", 1, 0) for m in letters])
+
+
+async def drain(reader: Any, spool: Any) -> list[int]:
+    """Everything that can still be had."""
+    got: list[int] = []
+    async with asyncio.timeout(20):
+        while reader.ledger.pending or reader.account.uncounted or spool._salvaging.active:
+            try:
+                async with asyncio.timeout(0.2):
+                    await reader.wait()
+            except TimeoutError:
+                continue
+            messages = reader.take(500)
+            got += sequences(messages)
+            reader.delivered(messages)
+    return got
+
+
+def flip(file: Path, offset: int) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(offset)
+        byte = opened.read(1)[0]
+        opened.seek(offset)
+        opened.write(bytes([byte ^ 0x10]))
+
+
+def payload_offset(file: Path, first: int) -> int:
+    """Where in the file the payload of a chunk is."""
+    with apsw.Connection(str(file)) as connection:
+        payload = connection.execute("SELECT payload FROM chunks WHERE first = ?", (first,)).get
+    connection.close()
+    return file.read_bytes().index(payload[-1000:]) + 500
+
+
+async def test_a_flipped_byte_costs_only_its_chunk(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    flip(tmp_path / "spool.db", payload_offset(tmp_path / "spool.db", 101))
+    async with open_spool(sqlite(tmp_path)) as spool:
+        found = await spool.tools.verify()
+        assert found.damaged_chunks == 1
+        assert "chunk 101: the checksum is wrong, 50 messages cannot be read" in found.problems
+        pipe = Pipe(spool)
+        every, some = await pipe.attach(route("every"), route("some", "a/#"))
+        got = await drain(every, spool)
+        assert got == [*range(11, 101), *range(151, COUNT + 1)]
+        assert every.ledger == Ledger(COUNT, COUNT - 60, 10, 50)
+        assert await drain(some, spool) == [s for s in range(1, COUNT + 1) if (s - 1) // 50 % 2 == 0 and not 101 <= s <= 150]
+        assert some.ledger == Ledger(COUNT // 2, COUNT // 2 - 50, 0, 50)
+        assert (spool.status.quarantined_chunks, spool.status.quarantined_messages) == (1, 50)
+        assert spool.drops["every", "", "damaged"] == 50
+    async with open_spool(sqlite(tmp_path)) as spool:
+        assert (spool.status.quarantined_chunks, spool.status.quarantined_messages) == (1, 50)
+        assert spool.status.messages == 0
+
+
+async def assert_goes_on(path: Path, least: int) -> None:
+    """The spool starts, gives out most of what it had, balances its accounts, and takes new messages."""
+    started = time.monotonic()
+    async with open_spool(sqlite(path)) as spool:
+        assert time.monotonic() - started < 5
+        pipe = Pipe(spool)
+        every, some = await pipe.attach(route("every", start="oldest"), route("some", "a/#", start="oldest"))
+        got = await drain(every, spool)
+        assert len(got) == len(set(got)) >= least
+        await drain(some, spool)
+        for reader in (every, some):
+            assert reader.ledger.pending == 0
+            assert min(reader.ledger.delivered, reader.ledger.dropped, reader.ledger.dead_lettered) >= 0
+        last = spool.status.last_sequence
+        await pipe.append(fresh(3))
+        assert sequences(await take(every, 3)) == [last + 1, last + 2, last + 3]
+        await spool.flush()
+    async with open_spool(sqlite(path)) as spool:
+        (every,) = await Pipe(spool).attach(route("every"))
+        assert sequences(await take(every, 3)) == [last + 1, last + 2, last + 3]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_flipped_bytes_anywhere_cost_little(tmp_path: Path, seed: int) -> None:
+    await fill(tmp_path)
+    rng = random.Random(seed)
+    file = tmp_path / "spool.db"
+    for _ in range(3):
+        flip(file, rng.randrange(4096, file.stat().st_size))
+    await assert_goes_on(tmp_path, 0)
+
+
+@pytest.mark.parametrize("page", ["state", "chunks", "interior", "letters"])
+async def test_a_page_of_garbage_is_salvaged_around(tmp_path: Path, page: str) -> None:
+    await fill(tmp_path, chunk=5)
+    file = tmp_path / "spool.db"
+    connection = apsw.Connection(str(file))
+    roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_schema"))
+    identity = connection.execute("SELECT value FROM state WHERE name = 'spool'").get
+    connection.close()
+    assert identity
+    number = {"state": roots["state"], "interior": roots["chunks"], "letters": roots["letters"]}.get(page)
+    if number is None:
+        number = file.read_bytes().index(b"a/40", 4096 * 12) // 4096 + 1
+    with file.open("r+b") as opened:
+        opened.seek((number - 1) * 4096)
+        opened.write(random.Random(1).randbytes(4096))
+    await assert_goes_on(tmp_path, {"state": COUNT - 10, "chunks": COUNT - 200, "interior": 0, "letters": COUNT - 10}[page])
+    if page != "chunks":
+        assert any(".damaged-" in name for name in files(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["zeros", "garbage"])
+async def test_a_destroyed_first_page_costs_nothing(tmp_path: Path, kind: str) -> None:
+    await fill(tmp_path)
+    identity = await identity_of(tmp_path)
+    with (tmp_path / "spool.db").open("r+b") as opened:
+        if kind == "zeros":
+            opened.write(bytes(4096))
+        else:
+            opened.seek(100)
+            opened.write(random.Random(1).randbytes(3900))
+    async with open_spool(sqlite(tmp_path)) as spool:
+        assert spool.id == identity
+        (every,) = await Pipe(spool).attach(route("every"))
+        assert await drain(every, spool) == list(range(11, COUNT + 1))
+        assert every.ledger == Ledger(COUNT, COUNT - 10, 10)
+        assert await spool.tools.count_dead_letters(LetterFilter()) == 10
+
+
+async def identity_of(path: Path) -> str:
+    async with open_spool(sqlite(path)) as spool:
+        return spool.id
+
+
+@pytest.mark.parametrize("part", [0.2, 0.6, 0.95])
+async def test_a_torn_tail_is_cut_off(tmp_path: Path, part: float) -> None:
+    await fill(tmp_path)
+    file = tmp_path / "spool.db"
+    os.truncate(file, int(file.stat().st_size * part))
+    await assert_goes_on(tmp_path, 0)
+
+
+async def test_a_salvage_that_is_interrupted_goes_on_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgerouter.spool import sqlite_salvage
+
+    monkeypatch.setattr(sqlite_salvage, "_STEP_ROWS", 1)
+    await fill(tmp_path)
+    with (tmp_path / "spool.db").open("r+b") as opened:
+        opened.write(bytes(4096))
+    saved: dict[str, bytes] = {}
+    async with open_spool(sqlite(tmp_path)) as spool:
+        inside: Any = spool
+        (every,) = await Pipe(spool).attach(route("every"))
+        messages = await take(every, 100)
+        every.delivered(messages)
+        assert inside._salvaging.active
+        await spool.flush()
+        saved = await inside._thread.run(lambda: files(tmp_path))
+    restore(tmp_path, saved)
+    async with open_spool(sqlite(tmp_path)) as spool:
+        (every,) = await Pipe(spool).attach(route("every"))
+        assert await drain(every, spool) == list(range(111, COUNT + 1))
+        assert every.ledger == Ledger(COUNT, COUNT - 10, 10)
+
+
+async def test_new_messages_come_in_while_old_ones_are_salvaged(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    with (tmp_path / "spool.db").open("r+b") as opened:
+        opened.write(bytes(4096))
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        every, live = await pipe.attach(route("every"), route("live"))
+        await pipe.append(fresh(10))
+        assert sequences(await take(live, 10)) == list(range(COUNT + 1, COUNT + 11))
+        assert await drain(every, spool) == list(range(11, COUNT + 11))
+
+
+async def test_a_missing_log_gives_the_spool_a_new_id_so_that_no_id_is_used_twice(tmp_path: Path) -> None:
+    async with crashing(tmp_path) as (spool, crashed):
+        pipe = Pipe(spool)
+        await pipe.attach(route("sink"))
+        await pipe.append(fresh(10))
+        before = spool.id
+        crashed()
+    assert await same_id_after_crash(tmp_path, before)
+    (tmp_path / "spool.db-wal").write_bytes(b"")
+    async with crashing(tmp_path) as (spool, crashed):
+        before = spool.id
+        pipe = Pipe(spool)
+        await pipe.attach(route("sink"))
+        await pipe.append(fresh(10))
+        crashed()
+    (tmp_path / "spool.db-wal").unlink()
+    assert not await same_id_after_crash(tmp_path, before)
+
+
+async def same_id_after_crash(path: Path, before: str) -> bool:
+    return await identity_of(path) == before
+
+
+async def test_a_log_with_a_flipped_byte_gives_the_spool_a_new_id_too(tmp_path: Path) -> None:
+    async with crashing(tmp_path) as (spool, crashed):
+        pipe = Pipe(spool)
+        await pipe.attach(route("sink"))
+        for _ in range(10):
+            await pipe.append(fresh(10))
+        before = spool.id
+        crashed()
+    wal = tmp_path / "spool.db-wal"
+    flip(wal, wal.stat().st_size // 2)
+    assert not await same_id_after_crash(tmp_path, before)
+
+
+async def test_damage_found_at_work_is_mended_at_work(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path, cache_bytes=0)) as spool:
+        inside: Any = spool
+        pipe = Pipe(spool)
+        every, _ = await pipe.attach(route("every"), route("some", "a/#"))
+        for _ in range(100):
+            await pipe.append(fresh(20))
+        taken = await take(every, 1000)
+        every.delivered(taken[:500])
+        await spool.flush()
+        inside._store.connection.pragma("cache_size", 0)
+        inside._store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        file = tmp_path / "spool.db"
+        with file.open("r+b") as opened:
+            opened.seek(4096)
+            opened.write(random.Random(1).randbytes(4096))
+        inside._store.connection.execute("PRAGMA shrink_memory")
+        for _ in range(10):
+            async with asyncio.timeout(20):
+                await pipe.append(fresh(20))
+        every.give_back(taken[500:])
+        got = await drain(every, spool)
+        assert got[-200:] == list(range(2001, 2201))
+        assert spool.status.state == "ok"
+    async with open_spool(sqlite(tmp_path)) as spool:
+        assert spool.status.last_sequence == 2200
+
+
+async def test_an_older_format_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is only one format so far; a step to an imagined second one shows that the way there works."""
+    await fill(tmp_path)
+
+    def step(connection: apsw.Connection) -> None:
+        connection.execute("ALTER TABLE state ADD COLUMN note TEXT")
+
+    monkeypatch.setattr(sqlite_file, "MIGRATIONS", (step,))
+    connection = sqlite_file.connect(tmp_path / "spool.db", synchronous="normal", wal_pages=100)
+    assert connection.pragma("user_version") == 2
+    assert connection.execute("SELECT count(*) FROM state WHERE note IS NULL").get > 0
+    connection.close()
