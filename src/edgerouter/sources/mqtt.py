@@ -69,6 +69,12 @@ class MqttSource(Source[MqttSourceConfig]):
     async def open(cls, config: MqttSourceConfig, context: SourceContext) -> AsyncIterator[Self]:
         """Start to connect; leaving disconnects, and the broker keeps the session."""
         client_id = config.client_id or f"edgerouter-{context.spool[:12]}-{context.name}"
+        if context.probe:
+            # a look must not leave a session behind, nor take over that of a running router
+            client_id += "-check"
+            config = config.model_copy(
+                update={"clean_session": True, "topics": (), "share": None, "status_topic": None, "last_will": None}
+            )
         broker = str(config.address)
         known = await asyncio.to_thread(read_session, context.state)
         if known is not None and (known.broker, known.client_id) != (broker, client_id):
