@@ -1,0 +1,19 @@
+"""The environment variables that switch the InfluxDB sink on without a file."""
+
+from __future__ import annotations
+
+from edgerouter.variables import Variable, Variables
+
+VARIABLES = (
+    Variables(
+        kind="sink",
+        type="influxdb",
+        variables=(
+            Variable(("INFLUXDB_URL",), "url"),
+            Variable(("INFLUXDB_TOKEN",), "token", secret=True),
+            Variable(("INFLUXDB_ORG",), "org"),
+            Variable(("INFLUXDB_BUCKET",), "bucket"),
+        ),
+        fixed={"points": "body"},
+    ),
+)
