@@ -1,0 +1,296 @@
+"""What is not in the environment is looked up in secret stores, which may be down, slow, or in disagreement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from edgerouter import ConfigurationError, SecretMissing, SinkUnauthorized, SinkUnavailable, plugins
+from edgerouter.config.asking import ask
+from edgerouter.config.last_known import LastKnown, open_last_known
+from edgerouter.config.model import RouterConfig, SecretsConfig
+from edgerouter.config.references import resolve
+from edgerouter.config.undecided import UndecidedSink
+from support.distributions import install, on_path
+
+CODE = """
+from contextlib import asynccontextmanager
+from edgerouter import SecretMissing, SecretStore, SecretStoreConfig, Sink, SinkConfig, Variable, Variables
+from pydantic import SecretStr
+
+
+class VaultConfig(SecretStoreConfig):
+    name: str = "first"
+    '''Which one.'''
+
+
+class Vault(SecretStore):
+    Config = VaultConfig
+    contents = {}
+    faults = {}
+    asked = []
+
+    def __init__(self, name):
+        self.name = name
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config):
+        yield cls(config.name)
+
+    async def get(self, name):
+        self.asked.append((self.name, name))
+        fault = self.faults.get(self.name)
+        if fault is not None:
+            await fault(name)
+        if name not in self.contents.get(self.name, {}):
+            raise SecretMissing(f"no {name}")
+        return self.contents[self.name][name]
+
+
+class QueueConfig(SinkConfig):
+    queue: str
+    '''Its name.'''
+    token: SecretStr
+    '''A secret.'''
+
+
+class Queue(Sink):
+    Config = QueueConfig
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config, context):
+        yield cls()
+
+    async def write(self, batch):
+        return []
+
+
+class Other(Queue):
+    pass
+
+
+def shout(text):
+    if text == "bad":
+        raise ValueError("should not be bad")
+    return text.upper()
+
+
+VARIABLES = (
+    Variables("sink", "queue", (
+        Variable(("QUEUE_NAME", "OLD_QUEUE"), "queue", convert=shout),
+        Variable(("QUEUE_TOKEN",), "token", secret=True, shared=("ANY_TOKEN",)),
+    )),
+    Variables("sink", "other", (Variable(("OTHER_NAME",), "queue"), Variable(("OTHER_TOKEN",), "token", shared=("ANY_TOKEN",)))),
+    Variables("secret_store", "first", (Variable(("FIRST_STORE",), "name"),)),
+    Variables("secret_store", "second", (Variable(("SECOND_STORE",), "name"),)),
+)
+"""
+POINTS = {
+    "edgerouter.sinks": {"queue": "{module}:Queue", "other": "{module}:Other"},
+    "edgerouter.secret_stores": {"first": "{module}:Vault", "second": "{module}:Vault"},
+    "edgerouter.variables": {"fakes": "{module}:VARIABLES"},
+}
+BOTH = {"FIRST_STORE": "first", "SECOND_STORE": "second"}
+ONE = {"FIRST_STORE": "first"}
+
+
+@pytest.fixture
+def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The fake stores' class, with what they hold and how they fail; only the fakes declare variables."""
+    site = tmp_path / "site"
+    site.mkdir()
+    install(site, "fakes", "fakes_module", CODE, POINTS)
+    declared = plugins.variables
+    with on_path(site):
+        mine = [each for each in declared() if each.type in ("queue", "other", "first", "second")]
+        monkeypatch.setattr(plugins, "variables", lambda: mine)
+        yield plugins.find("secret_store", "first")
+
+
+async def down(name: str) -> None:
+    raise SinkUnavailable("connection refused")
+
+
+async def refuses(name: str) -> None:
+    raise SinkUnauthorized("403")
+
+
+async def silent(name: str) -> None:
+    await asyncio.Event().wait()
+
+
+async def decided(environ: dict[str, str], last_known: LastKnown | None = None) -> tuple[RouterConfig, str]:
+    """The configuration after the stores were asked once."""
+    known: dict[str, str | None] = {}
+    reason = await ask(plugins.load(None, environ, known), known, last_known or LastKnown())
+    return plugins.load(None, environ, known), reason
+
+
+async def opened(config: RouterConfig, last_known: LastKnown | None = None) -> list[tuple[str, str]]:
+    """What each sink is opened with."""
+    found = []
+    for sink in config.sinks:
+        resolved: Any = await resolve(sink, config.secret_stores, last_known)
+        found.append((resolved.queue, resolved.token.get_secret_value()))
+    return found
+
+
+async def test_a_sink_is_on_with_nothing_but_secrets(vault: Any) -> None:
+    vault.contents = {"first": {"queue-name": "readings", "queue-token": "geheim\n"}}
+    config, reason = await decided(ONE)
+    assert ([sink.name for sink in config.sinks], config.off, reason) == (["queue"], (), "")
+    assert await opened(config) == [("READINGS", "geheim")]
+    assert config.origins["sinks.queue.token"] == "secret queue-token of first"
+
+
+async def test_a_variable_wins_over_a_secret(vault: Any) -> None:
+    vault.contents = {"first": {"queue-name": "from-store", "queue-token": "geheim"}}
+    config, _ = await decided({**ONE, "QUEUE_NAME": "from-variable"})
+    assert await opened(config) == [("FROM-VARIABLE", "geheim")]
+    assert ("first", "queue-name") not in vault.asked[-1:]
+
+
+async def test_an_older_name_is_looked_up_too(vault: Any) -> None:
+    vault.contents = {"first": {"old-queue": "readings", "queue-token": "geheim"}}
+    config, _ = await decided(ONE)
+    assert await opened(config) == [("READINGS", "geheim")]
+
+
+async def test_a_secret_shared_by_several_sinks_serves_those_that_are_wanted(vault: Any) -> None:
+    vault.contents = {"first": {"queue-name": "readings", "any-token": "geheim"}}
+    config, _ = await decided(ONE)
+    assert ([sink.name for sink in config.sinks], config.off) == (["queue"], ())
+    assert await opened(config) == [("READINGS", "geheim")]
+
+
+async def test_the_first_store_that_has_a_secret_gives_it(vault: Any) -> None:
+    vault.contents = {"first": {"queue-token": "1"}, "second": {"queue-token": "2", "queue-name": "q"}}
+    config, _ = await decided(BOTH)
+    assert await opened(config) == [("Q", "1")]
+    config, _ = await decided({**BOTH, "EDGEROUTER_SECRET_STORE_ORDER": "second,first"})
+    assert await opened(config) == [("Q", "2")]
+
+
+async def test_a_store_that_is_down_hides_nothing_that_another_has(vault: Any) -> None:
+    vault.contents = {"second": {"queue-token": "2", "queue-name": "q"}}
+    vault.faults = {"first": down}
+    config, reason = await decided(BOTH)
+    assert [(sink.name, sink.plugin is UndecidedSink) for sink in config.sinks] == [("queue", False), ("other", True)]
+    assert reason == "connection refused"
+    resolved: Any = await resolve(config.sinks[0], config.secret_stores)
+    assert (resolved.queue, resolved.token.get_secret_value()) == ("Q", "2")
+
+
+async def test_a_store_that_does_not_answer_is_asked_once_and_not_for_every_variable(
+    vault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgerouter.config.store_chain._SECONDS", 0.05)
+    vault.faults = {"first": silent}
+    vault.asked.clear()
+    config, reason = await decided(ONE)
+    assert reason == "secret store first: no answer in 0.05 s"
+    assert len(vault.asked) == 1
+    assert [sink.plugin for sink in config.sinks] == [UndecidedSink, UndecidedSink]
+
+
+async def test_a_part_of_a_sink_in_the_store_is_told_with_what_is_missing(vault: Any) -> None:
+    vault.contents = {"first": {"queue-token": "geheim", "other-name": "o", "other-token": "t"}}
+    config, _ = await decided(ONE)
+    assert config.off == (
+        "sink queue is off: secret queue-token is set, QUEUE_NAME is missing (also as secrets queue-name in first)",
+    )
+    assert [sink.name for sink in config.sinks] == ["other"]
+
+
+async def test_a_store_that_refuses_names_it_does_not_show_counts_as_not_having_them(vault: Any) -> None:
+    """A policy for some secrets only answers 403 for all others, whether or not they are there."""
+
+    async def only_the_queues(name: str) -> None:
+        if not name.startswith("queue"):
+            raise SinkUnauthorized("403")
+
+    vault.contents, vault.faults = {"first": {"queue-token": "t", "queue-name": "q"}}, {"first": only_the_queues}
+    config, reason = await decided(ONE)
+    assert ([sink.name for sink in config.sinks], config.off, reason) == (["queue"], (), "")
+
+
+async def test_a_store_that_does_not_let_us_in_decides_nothing(vault: Any) -> None:
+    vault.faults = {"first": refuses}
+    config, reason = await decided(ONE)
+    assert ([sink.plugin for sink in config.sinks], reason) == ([UndecidedSink, UndecidedSink], "403")
+
+
+async def test_a_value_that_cannot_be_is_told_without_being_shown(vault: Any) -> None:
+    vault.contents = {"first": {"queue-token": "t", "queue-name": "bad"}}
+    config = plugins.load(None, ONE, {"queue-token": "queue-token", "queue-name": "queue-name", "other-name": None})
+    with pytest.raises(SinkUnauthorized, match="secret queue-name of first: should not be bad"):
+        await opened(config)
+
+
+async def test_a_rotated_secret_is_read_when_the_sink_opens_again(vault: Any) -> None:
+    vault.contents = {"first": {"queue-token": "old", "queue-name": "q"}}
+    config, _ = await decided(ONE)
+    assert await opened(config) == [("Q", "old")]
+    vault.contents["first"]["queue-token"] = "new"
+    assert await opened(config) == [("Q", "new")]
+
+
+class TestLastKnown:
+    """`secrets.last_known`."""
+
+    def kept(self, folder: Path, key: bytes) -> LastKnown:
+        return open_last_known(SecretsConfig.model_validate({"last_known": "disk", "key": key.decode()}), folder)
+
+    async def test_the_last_value_counts_while_the_store_is_down(self, vault: Any) -> None:
+        vault.contents = {"first": {"queue-token": "geheim", "queue-name": "q"}}
+        last_known = LastKnown()
+        config, _ = await decided(ONE, last_known)
+        await opened(config, last_known)
+        vault.faults = {"first": down}
+        assert await opened(config, last_known) == [("Q", "geheim")]
+        with pytest.raises(SinkUnavailable, match="connection refused"):
+            await opened(config, LastKnown())
+
+    async def test_a_box_that_boots_offline_starts_with_what_is_on_disk(self, vault: Any, tmp_path: Path) -> None:
+        key = Fernet.generate_key()
+        vault.contents = {"first": {"queue-token": "geheim", "queue-name": "q"}}
+        config, _ = await decided(ONE, self.kept(tmp_path, key))
+        vault.faults = {"first": down}
+        after_boot = self.kept(tmp_path, key)
+        config, reason = await decided(ONE, after_boot)
+        assert ([sink.name for sink in config.sinks], reason) == (["queue"], "")
+        assert await opened(config, after_boot) == [("Q", "geheim")]
+        file = tmp_path / "last-known-secrets"
+        assert b"geheim" not in file.read_bytes()
+        assert file.stat().st_mode & 0o077 == 0
+
+    async def test_another_key_or_a_damaged_file_costs_only_what_was_kept(self, vault: Any, tmp_path: Path) -> None:
+        vault.contents = {"first": {"queue-token": "geheim", "queue-name": "q"}}
+        await decided(ONE, self.kept(tmp_path, Fernet.generate_key()))
+        other = self.kept(tmp_path, Fernet.generate_key())
+        assert other.known() == {}
+        await decided(ONE, other)
+        assert other.known()["queue-token"] == "queue-token"
+
+    @pytest.mark.parametrize("section", [{"key": "short"}, {"key_file": "/nowhere/key"}])
+    def test_a_key_that_cannot_be_used_is_told(self, section: dict[str, str], tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match=r"secrets\.key"):
+            open_last_known(SecretsConfig.model_validate({"last_known": "disk", **section}), tmp_path)
+
+    async def test_a_disk_that_takes_nothing_stops_nobody(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        last_known = LastKnown(tmp_path / "file" / "x", Fernet(Fernet.generate_key()))
+        last_known.keep("store", "name", "value")
+        assert last_known.value("store", "name") == "value"
+
+
+def test_a_missing_secret_is_a_sink_unauthorized() -> None:
+    """So that stores and the router need not know of each other's age."""
+    assert issubclass(SecretMissing, SinkUnauthorized)
