@@ -13,14 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-TAKEN = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries", "no-index", "find-links", "cert", "client-cert")
 FILES = ("cert", "client-cert")
+TAKEN = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries", "no-index", "find-links", *FILES)
 BUNDLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 def configured() -> dict[str, str]:
     """What pip would use here; a variable wins over a file, as for pip itself."""
-    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True)  # noqa: S603
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True)
     found: dict[str, tuple[int, str]] = {}
     for line in listed.stdout.splitlines():
         key, _, value = line.partition("=")

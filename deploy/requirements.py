@@ -1,4 +1,4 @@
-"""What an image needs for some extras, read from the pyproject files: third-party requirements, or the folders of our own packages."""
+"""What an image needs for some extras, read from the pyproject files: third-party requirements, or our folders."""  # noqa: INP001  (a script)
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def projects() -> dict[str, tuple[Path, dict[str, Any]]]:
 
 
 def walk(name: str, extras: set[str], ours: dict[str, tuple[Path, dict[str, Any]]], seen: set[str]) -> Iterator[str]:
-    """The third-party requirements of one of our distributions, and of those of ours that it requires; `seen` gets the names of ours."""
+    """What a distribution of ours requires of third parties, itself and through others of ours; `seen` gets the names of ours."""
     project = ours[name][1]
     optional = project.get("optional-dependencies", {})
     unknown = extras - set(optional)

@@ -92,7 +92,7 @@ class Sink(ABC, Generic[ConfigT]):
         """Bytes that this message adds to a request, attributes included."""
         return len(message.payload)
 
-    def partition_of(self, message: Message) -> Hashable:
+    def partition_of(self, message: Message) -> Hashable:  # noqa: ARG002  (for sinks that partition)
         """What all messages of one `write` have in common: an object's key prefix, a partition key. Default: nothing."""
         return None
 

@@ -92,5 +92,5 @@ class Source(ABC, Generic[ConfigT]):
             SourceUnavailable: cannot go on; the router opens the source again after a back-off.
         """
 
-    def stop(self) -> None:  # noqa: B027  (a source with nothing to stop needs none)
-        """Take in nothing more: `deliveries` yields what has come in, then ends. Acknowledgements still work until `open` is left."""
+    def stop(self) -> None:
+        """Take in nothing more: `deliveries` yields what has come in, then ends. Acknowledgements work until `open` is left."""

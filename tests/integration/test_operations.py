@@ -72,7 +72,7 @@ async def after_a_run(tmp_path):
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
 async def test_dead_letters_are_listed_shown_exported_and_purged(after_a_run, stopped):
-    process, picky = after_a_run
+    process, _ = after_a_run
     if stopped:
         assert await process.stop() == 0
     config = ("-c", process.file)

@@ -92,14 +92,15 @@ class Reader(Protocol):
 
     @property
     def oldest_pending_at(self) -> int | None:
-        """`received_at` of the oldest pending message as far as it is known without reading the disk, ns; `None` if none is pending."""
+        """`received_at` of the oldest pending message as far as is known without reading the disk, ns; `None`: none is pending."""
 
     async def wait(self) -> None:
         """Return as soon as `take` would give something."""
 
     def take(self, max_messages: int) -> list[Message]:
-        """The next messages that the sink wants and that were not taken yet, in order; empty when none is ready in memory just now
-        (then `wait`). What is taken stays pending until it is settled."""
+        """The next messages that the sink wants and that were not taken yet, in order; empty when none is ready in memory just now.
+
+        Then `wait`. What is taken stays pending until it is settled."""
 
     def is_pending(self, message: Message) -> bool:
         """Whether the message is not settled yet."""

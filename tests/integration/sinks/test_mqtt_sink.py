@@ -273,7 +273,7 @@ async def test_a_message_over_the_broker_s_limit_is_known_by_its_size_or_rejecte
 async def test_wrong_credentials_and_nobody_there_are_told_apart(tmp_path: Path) -> None:
     folder = tmp_path / "broker"
     folder.mkdir()
-    subprocess.run(["mosquitto_passwd", "-b", "-c", folder / "passwords", "edge", "right"], check=True)  # noqa: ASYNC221  (short)
+    subprocess.run(["mosquitto_passwd", "-b", "-c", folder / "passwords", "edge", "right"], check=True)
     with Mosquitto(folder, [f"password_file {folder / 'passwords'}"], anonymous=False) as broker:
         for protocol in ("5", "3.1.1"):
             with pytest.raises(SinkUnauthorized, match=r"(?i)not authori[sz]ed") as caught:

@@ -24,7 +24,7 @@ from edgerouter.testing.config_promises import POLICY_FIELDS
 class EchoServer(HttpSinkServer):
     """Takes JSON arrays of messages and answers for each whether it took it."""
 
-    async def answer(self, request: web.BaseRequest, body: bytes) -> web.Response:  # noqa: ARG002  (a contract)
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.Response:
         results = []
         for item in json.loads(body):
             payload = base64.b64decode(item["payload"])
@@ -58,7 +58,7 @@ class EchoSink(Sink[EchoConfig]):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: EchoConfig, context: SinkContext) -> AsyncIterator[Self]:  # noqa: ARG003  (a contract)
+    async def open(cls, config: EchoConfig, context: SinkContext) -> AsyncIterator[Self]:
         async with aiohttp.ClientSession() as session:
             yield cls(session, config)
 
@@ -168,7 +168,7 @@ class Leaking(EchoSink):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: EchoConfig, context: SinkContext) -> AsyncIterator[Self]:  # noqa: ARG003  (a contract)
+    async def open(cls, config: EchoConfig, context: SinkContext) -> AsyncIterator[Self]:
         cls.sessions.append(aiohttp.ClientSession())
         yield cls(cls.sessions[-1], config)
 
