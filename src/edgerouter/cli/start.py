@@ -1,0 +1,27 @@
+"""The program's first code: ready for a signal before anything that takes time is imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+
+def main() -> None:
+    """Run one command."""
+    if os.getpid() == 1:
+        # The kernel throws away what process 1 of a container does not handle, so a stop during the imports would be lost, and the
+        # engine would wait its full time and kill. Nothing is taken in yet; the router puts its own handler in place of this one.
+        signal.signal(signal.SIGTERM, _end)
+    from edgerouter.cli.main import main as run  # noqa: PLC0415  (that is what takes time)
+
+    run()
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
