@@ -1,0 +1,207 @@
+"""The image keeps its promises where a device runs it. Not part of the test suite: `.ci/image` builds the image and runs this file."""
+
+import base64
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from paho.mqtt import publish
+
+from support.container import Container, Image, container
+from support.mosquitto import running
+
+MESSAGES = 2000
+PLUGINS = {
+    "aws-sqs",
+    "aws-s3",
+    "azure-event-hubs",
+    "azure-blob",
+    "gcp-pubsub",
+    "gcp-storage",
+    "aws-secrets-manager",
+    "azure-keyvault",
+    "gcp-secret-manager",
+}
+BUILD_TOOLS = {"gcc", "cc", "g++", "make", "strip", "ld", "git", "curl", "wget"}
+HASHED_AND_NOT_CHECKED = 0b01
+"""The flags of a compiled file that stands whatever the time of its source says (PEP 552)."""
+measured: dict[str, str] = {}
+
+pytestmark = pytest.mark.skipif("EDGEROUTER_IMAGE" not in os.environ, reason="run by .ci/image, which builds the image")
+
+
+@pytest.fixture(scope="module")
+def image():
+    return Image.read(Path(os.environ["EDGEROUTER_IMAGE"]), Path(os.environ["EDGEROUTER_IMAGE_ROOT"]))
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("broker"), "max_queued_messages 0", "max_inflight_messages 1000") as mosquitto:
+        yield mosquitto
+
+
+@pytest.fixture
+def router(image, broker, tmp_path):
+    """A container whose router takes everything under `plant` into a file on the volume, configured by variables alone."""
+    variables = {
+        "EDGEROUTER__SOURCES__LOCAL__TYPE": "mqtt",
+        "EDGEROUTER__SOURCES__LOCAL__URL": broker.url,
+        "EDGEROUTER__SOURCES__LOCAL__TOPICS": '["plant/#"]',
+        "EDGEROUTER__SINKS__OUT__TYPE": "file",
+        "EDGEROUTER__SINKS__OUT__PATH": "/var/lib/edgerouter/out",
+    }
+    with container(image, tmp_path, variables) as made:
+        yield made
+
+
+def arrived(router: Container) -> Path:
+    return router.volume / "out" / "messages.jsonl"
+
+
+def payload(line: str) -> bytes:
+    value = json.loads(line)["payload"]
+    if isinstance(value, dict) and set(value) == {"base64"}:
+        return base64.b64decode(value["base64"])
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
+
+
+def test_it_says_what_an_engine_must_know(image):
+    config = image.config
+    user, group = config["User"].split(":")
+    assert int(user) > 0
+    assert int(group) > 0
+    assert config["Volumes"] == {"/var/lib/edgerouter": {}}
+    assert (config["Entrypoint"], config["Cmd"], config["StopSignal"]) == (["edgerouter"], ["run"], "SIGTERM")
+    assert config["Healthcheck"]["Test"][0] == "CMD-SHELL"
+    labels = {name.removeprefix("org.opencontainers.image.") for name in config["Labels"]}
+    assert labels >= {"title", "description", "version", "licenses", "revision"}
+
+
+def test_nothing_of_the_machine_that_built_it_is_left_and_no_tools(image):
+    root = image.root
+    assert not any(name.startswith("PIP_") for name in image.environment)
+    assert "PIP_CONFIG_FILE=" not in image.history
+    left = [*root.glob("media/*"), *root.glob("src"), *root.glob("requirements"), *root.glob("tmp/*"), *root.glob("root/.cache")]
+    left += [*root.glob("etc/pip.conf"), *root.glob("var/lib/apt/lists/*"), *root.glob("var/cache/apt/*.bin")]
+    assert left == []
+    programs = {
+        program.name for folder in ("bin", "usr/bin", "usr/local/bin", "opt/edgerouter/bin") for program in root.glob(f"{folder}/*")
+    }
+    assert programs & BUILD_TOOLS == set()
+    for file in ("etc/apt/sources.list", "etc/apt/apt.conf"):
+        assert (root / file).read_text() == ""
+
+
+def test_every_module_is_compiled_and_no_compilation_depends_on_a_time(image):
+    """A read-only root cannot be compiled into later, so each start would pay for what is missing."""
+    python = next(image.root.glob("opt/edgerouter/lib/python3*"))
+    tag = python.name.replace("python3.", "cpython-3")
+    sources = [file for file in python.glob("site-packages/**/*.py") if "-" not in file.parent.name]
+    stale = []
+    for source in sources:
+        compiled = source.parent / "__pycache__" / f"{source.stem}.{tag}.pyc"
+        flags = int.from_bytes(compiled.read_bytes()[4:8], "little") if compiled.exists() else None
+        if flags != HASHED_AND_NOT_CHECKED:
+            stale.append(source)
+    assert len(sources) > 1000
+    # some packages carry templates that are no Python at all
+    assert [source for source in stale if compiles(source)] == []
+
+
+def test_every_plugin_is_there_and_each_can_be_imported(router):
+    names = {entry["name"] for entry in json.loads(router.run("plugins", "--json").stdout)}
+    assert names >= PLUGINS
+    imports = (
+        "from importlib.metadata import entry_points\n"
+        "for group in ('edgerouter.sources', 'edgerouter.sinks', 'edgerouter.secret_stores'):\n"
+        "    for point in entry_points(group=group): print(point.load())\n"
+    )
+    done = router.run("-c", imports, entrypoint=["python"], seconds=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_messages_pass_through_as_a_user_that_is_not_root_on_a_root_that_is_read_only(image, broker, router):
+    """From the start to the health check to the end; what it took is in the report."""
+    publish.single("plant/first", b"first", qos=1, retain=True, hostname="127.0.0.1", port=broker.port)
+    nobody = router.run("status", "--ready", "--spool", "/var/lib/edgerouter")
+    assert nobody.returncode == 1, nobody.stdout + nobody.stderr
+    began = time.monotonic()
+    router.start()
+    router.wait_for(arrived(router), 1)
+    measured["start to first message in the file"] = f"{time.monotonic() - began:.2f} s"
+
+    assert router.status("Uid").split() == [image.config["User"].split(":")[0]] * 4
+    assert router.status("NSpid").split()[-1] == "1"
+    assert (int(router.status("CapEff"), 16), router.status("NoNewPrivs")) == (0, "1")
+    mounts = {
+        fields[4]: fields[5].split(",") for fields in map(str.split, Path(f"/proc/{router.pid}/mountinfo").read_text().splitlines())
+    }
+    assert "ro" in mounts["/"]
+    assert "rw" in mounts["/var/lib/edgerouter"]
+
+    time.sleep(3)  # what idle is
+    measured["idle RSS"] = f"{int(router.status('VmRSS').split()[0]) / 1024:.0f} MiB"
+    healthy = router.healthy()
+    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
+
+    sent = [number.to_bytes(4, "big") + bytes(range(200)) for number in range(MESSAGES)]
+    messages = [{"topic": "plant/binary", "payload": payload, "qos": 1} for payload in sent]
+    began = time.monotonic()
+    publish.multiple(messages, hostname="127.0.0.1", port=broker.port)
+    lines = router.wait_for(arrived(router), 1 + MESSAGES)
+    measured[f"{MESSAGES} QoS 1 messages, one publisher, into the file"] = f"{time.monotonic() - began:.1f} s"
+    assert sorted(map(payload, lines)) == sorted([b"first", *sent])
+
+    began = time.monotonic()
+    router.signal(signal.SIGTERM)
+    assert router.ended(20) == 0, router.tail()
+    measured["SIGTERM to exit code 0"] = f"{time.monotonic() - began:.2f} s"
+
+
+def test_a_volume_is_taken_over_by_the_next_container(broker, router):
+    publish.single("plant/first", b"first", qos=1, retain=True, hostname="127.0.0.1", port=broker.port)
+    router.start()
+    router.wait_for(arrived(router), 1)
+    router.kill()
+    publish.single("plant/while/away", b"while away", qos=1, hostname="127.0.0.1", port=broker.port)
+    router.start()
+    router.wait_for(arrived(router), 2)
+    assert b"while away" in map(payload, arrived(router).read_text().splitlines())
+
+
+def test_a_stop_during_the_start_ends_it(router):
+    """Process 1 gets no signal that it does not handle, so it has to do that before it takes its time to import."""
+    router.start()
+    router.wait_until_it_is("edgerouter")
+    while not int(router.status("SigCgt"), 16) >> (signal.SIGTERM - 1) & 1:
+        time.sleep(0.001)
+    router.signal(signal.SIGTERM)
+    assert router.ended(20) == 0, router.tail()
+    assert "edgerouter runs" not in router.tail()
+
+
+def compiles(source: Path) -> bool:
+    try:
+        compile(source.read_bytes(), source, "exec")
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def test_the_report(image, capsys):
+    """Sizes are of the files as they lie on the disk; a registry holds them compressed, at about two fifths of that."""
+    folders = {"image": image.root, "of it edgerouter, its plugins and packages": image.root / "opt"}
+    sizes = {name: f"{used(folder) / 1e6:.0f} MB" for name, folder in folders.items()}
+    with capsys.disabled():
+        print("\n\nthe image\n")
+        for name, value in {**sizes, **measured}.items():
+            print(f"  {name:<56} {value:>10}")
+        print()
+
+
+def used(folder: Path) -> int:
+    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_symlink() and file.is_file())
