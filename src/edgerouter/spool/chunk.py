@@ -131,6 +131,11 @@ class Codec:
     def seal(self, new: NewChunk, spool: str, first: int) -> tuple[Header, bytes, Chunk]:
         """Number the messages from `first` and encode them: header, payload, and the chunk for readers."""
         messages = number(new.messages, spool, first)
+        header, payload = self.store(first, messages, new)
+        return header, payload, Chunk(first, messages, new.wanted, new.only, header.raw + OVERHEAD * len(messages))
+
+    def store(self, first: int, messages: list[Message], new: NewChunk) -> tuple[Header, bytes]:
+        """Encode messages that have their numbers."""
         raw = self._encode(messages)
         payload = self._compress(raw)
         if len(payload) >= len(raw):
@@ -138,7 +143,7 @@ class Codec:
             payload = raw
         times = [m.received_at for m in messages]
         received = min(times)
-        receipts = [Receipt(receipt.source, first + receipt.first, receipt.count, receipt.receipt) for receipt in new.receipts]
+        receipts = [Receipt(r.source, first + r.first, r.count, r.receipt) for r in new.receipts]
         unsigned = Header(
             first,
             len(messages),
@@ -150,8 +155,7 @@ class Codec:
             self._encode(receipts) if receipts else b"",
             0,
         )
-        header = unsigned._replace(checksum=checksum(unsigned, payload))
-        return header, payload, Chunk(first, messages, new.wanted, new.only, len(raw) + OVERHEAD * len(messages))
+        return unsigned._replace(checksum=checksum(unsigned, payload)), payload
 
     def open(self, header: Header, payload: bytes) -> Chunk:
         """Read a stored chunk.

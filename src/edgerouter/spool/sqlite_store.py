@@ -14,6 +14,7 @@ from edgerouter.spool import sqlite_letters, sqlite_salvage
 from edgerouter.spool.account import seal, unseal
 from edgerouter.spool.chunk import Chunk, Codec, NewChunk, new_id
 from edgerouter.spool.sqlite_file import FILE, PAGE, connect, wal_was_cut, wal_was_lost
+from edgerouter.spool.sqlite_pack import Packer
 from edgerouter.spool.sqlite_room import wal_pages
 from edgerouter.spool.sqlite_rows import Rows
 from edgerouter.spool.sqlite_transaction import Opened, SpoolRecord, Transaction, Written
@@ -32,6 +33,7 @@ class Store:
     connection: apsw.Connection
     rows: Rows
     trimmer: Trimmer
+    packer: Packer
 
     def __init__(self, config: SpoolConfig) -> None:
         self._config = config
@@ -80,6 +82,7 @@ class Store:
     def _read(self, lost: bool) -> Opened:
         connection = self.connection
         self.rows = Rows(connection, self.codec)
+        self.packer = Packer(connection, self.rows, self.codec)
         self.trimmer = Trimmer(connection, self.rows, self.codec, self._config.retain)
         state = {str(name): bytes(value) for name, value in connection.execute("SELECT name, value FROM state")}
         known = state.pop("spool", None)
@@ -154,6 +157,8 @@ class Store:
             if transaction.replayed or transaction.thrown_away:
                 sqlite_letters.remove(connection, (place[0] for place in transaction.replayed + transaction.thrown_away))
             leftover = [] if self.held else trimmer.trim(transaction.trims)
+            if not self.held:
+                self.packer.pack(self.record.acknowledged)
             if trimmer.retained and not self.held:
                 trimmer.trim_retained(transaction.release)
             self.record.acknowledged = transaction.acknowledged
@@ -208,6 +213,7 @@ class Store:
         for each in new:
             header, payload, chunk = self.codec.seal(each, record.id, record.next)
             self.connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*header, payload))
+            self.packer.added(header)
             record.next = chunk.end
             record.messages += header.messages
             stored += len(payload)

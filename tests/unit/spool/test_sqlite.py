@@ -329,3 +329,20 @@ async def test_live_first_serves_new_messages_before_the_backlog(tmp_path: Path)
         assert sorted(taken) == list(range(1, 10_401))
         assert [s for s in taken if s > 10_000] == list(range(10_001, 10_401))
         assert [s for s in taken if s <= 10_000] == list(range(1, 10_001))
+
+
+async def test_small_chunks_that_wait_are_packed_into_large_ones(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        every, some = await pipe.attach(route("every"), route("some", "a/1"))
+        for n in range(1000):
+            await pipe.append(fresh(1, topic=f"a/{n % 3}", payload=lambda _: b'{"sensor": "temperature", "value": 21.5}' * 5))
+        assert spool.status.bytes < 120 * 1000
+        every.delivered(await take(every, 500))
+        await spool.flush()
+    async with open_spool(sqlite(tmp_path)) as spool:
+        every, some = await Pipe(spool).attach(route("every"), route("some", "a/1"))
+        assert sequences(await take(every, 500)) == list(range(501, 1001))
+        assert sequences(await take(some, 333)) == list(range(2, 1000, 3))
+        assert (every.ledger, some.ledger) == (Ledger(1000, 500), Ledger(333))
+        assert (await spool.tools.verify()).problems == ()

@@ -130,7 +130,7 @@ async def test_a_page_of_garbage_is_salvaged_around(tmp_path: Path, page: str) -
     with file.open("r+b") as opened:
         opened.seek((number - 1) * 4096)
         opened.write(random.Random(1).randbytes(4096))
-    await assert_goes_on(tmp_path, {"state": COUNT - 10, "chunks": COUNT - 200, "interior": 0, "letters": COUNT - 10}[page])
+    await assert_goes_on(tmp_path, {"state": COUNT - 10, "chunks": COUNT - 1010, "interior": 0, "letters": COUNT - 10}[page])
     if page != "chunks":
         assert any(".damaged-" in name for name in files(tmp_path))
 
@@ -201,40 +201,41 @@ async def test_new_messages_come_in_while_old_ones_are_salvaged(tmp_path: Path) 
         assert await drain(every, spool) == list(range(11, COUNT + 11))
 
 
-async def test_a_missing_log_gives_the_spool_a_new_id_so_that_no_id_is_used_twice(tmp_path: Path) -> None:
-    async with crashing(tmp_path) as (spool, crashed):
+async def appended_id(path: Path) -> str:
+    """The id of a message that is appended after a start."""
+    async with open_spool(sqlite(path)) as spool:
         pipe = Pipe(spool)
-        await pipe.attach(route("sink"))
-        await pipe.append(fresh(10))
-        before = spool.id
+        (reader,) = await pipe.attach(route("after"))
+        await pipe.append(fresh(1))
+        return (await take(reader, 1))[0].id
+
+
+async def test_after_a_crash_the_numbers_go_on(tmp_path: Path) -> None:
+    async with crashing(tmp_path) as (spool, crashed):
+        await Pipe(spool).append(fresh(10))
+        identity = spool.id
         crashed()
-    assert await same_id_after_crash(tmp_path, before)
-    (tmp_path / "spool.db-wal").write_bytes(b"")
-    async with crashing(tmp_path) as (spool, crashed):
-        before = spool.id
-        pipe = Pipe(spool)
-        await pipe.attach(route("sink"))
-        await pipe.append(fresh(10))
-        crashed()
-    (tmp_path / "spool.db-wal").unlink()
-    assert not await same_id_after_crash(tmp_path, before)
+    assert await appended_id(tmp_path) == f"{identity}-11"
 
 
-async def same_id_after_crash(path: Path, before: str) -> bool:
-    return await identity_of(path) == before
-
-
-async def test_a_log_with_a_flipped_byte_gives_the_spool_a_new_id_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["missing", "flipped", "empty"])
+async def test_no_id_is_used_twice_when_the_log_is_damaged(tmp_path: Path, what: str) -> None:
+    await appended_id(tmp_path)
     async with crashing(tmp_path) as (spool, crashed):
         pipe = Pipe(spool)
-        await pipe.attach(route("sink"))
+        (reader,) = await pipe.attach(route("sink"))
         for _ in range(10):
             await pipe.append(fresh(10))
-        before = spool.id
+        used = {message.id for message in await take(reader, 100)}
         crashed()
     wal = tmp_path / "spool.db-wal"
-    flip(wal, wal.stat().st_size // 2)
-    assert not await same_id_after_crash(tmp_path, before)
+    if what == "missing":
+        wal.unlink()
+    elif what == "empty":
+        wal.write_bytes(b"")
+    else:
+        flip(wal, wal.stat().st_size // 2)
+    assert await appended_id(tmp_path) not in used
 
 
 async def test_damage_found_at_work_is_mended_at_work(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edgerouter.message import Message
-from edgerouter.spool import open_spool
+from edgerouter.spool import open_spool, sqlite_pack
 from edgerouter.spool.contract import LetterFilter, Reader, Rejection
 from support.spools import Pipe, files, fresh, restore, route, sqlite
 
@@ -48,6 +49,10 @@ class SpoolMachine(RuleBasedStateMachine):
         self.models = {sink: Model() for sink in SINKS}
         self.next = 1
         self.stack = AsyncExitStack()
+        # so that packing takes part in short runs
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(sqlite_pack, "AFTER", 6)
+        self.patch.setattr(sqlite_pack, "_LEAST", 2)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(asyncio.wait_for(coroutine, 20))
@@ -56,6 +61,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.run(self.stack.aclose())
         self.loop.close()
         shutil.rmtree(self.folder)
+        self.patch.undo()
 
     @initialize()
     def start(self) -> None:
