@@ -8,11 +8,13 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import apsw
 import msgspec
+import structlog
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.spool import sqlite_letters, sqlite_salvage
 from edgerouter.spool.account import seal, unseal
 from edgerouter.spool.chunk import Chunk, Codec, NewChunk, new_id
+from edgerouter.spool.mark import Mark
 from edgerouter.spool.sqlite_file import FILE, PAGE, connect, wal_was_cut, wal_was_lost
 from edgerouter.spool.sqlite_pack import Packer
 from edgerouter.spool.sqlite_room import wal_pages
@@ -25,6 +27,10 @@ T = TypeVar("T")
 DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
 """What SQLite raises when the file is not what it wrote."""
 _RUNNING: Final = "running"
+_MISSING: Final = "INSERT OR IGNORE INTO quarantine VALUES (?, ?, 0, 0, 0, x'', 0, x'', 0, x'')"
+"""Messages that were stored and are in no chunk any more, as if they were a damaged chunk."""
+
+log = structlog.get_logger("edgerouter.spool")
 
 
 class Store:
@@ -41,6 +47,7 @@ class Store:
         self.codec = Codec()
         self.record = SpoolRecord("")
         self.salvage: sqlite_salvage.Salvage | None = None
+        self._mark = Mark(config.path)
         self._connected = False
         self.held = False
         """Nothing is trimmed for now, because somebody looks for messages to replay."""
@@ -89,9 +96,8 @@ class Store:
         salvage = state.pop(sqlite_salvage.STATE, None)
         self.salvage = sqlite_salvage.resume(salvage, self._path.parent)
         self.record, forgotten = self._read_record(known)
-        if state.pop(_RUNNING, None) is not None and lost:
-            # what was committed last is gone, and with it the numbers that it used: under a new id they are not used twice
-            self.record.id = new_id()
+        was_running = state.pop(_RUNNING, None) is not None
+        self._compare_with_mark(made_up=known is None, lost=was_running and lost)
         connection.execute("INSERT OR REPLACE INTO state VALUES (?, x'')", (_RUNNING,))
         # into the database itself, because it is to tell whether the log is missing
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
@@ -124,8 +130,31 @@ class Store:
         next_key = 1 if end == 1 else secrets.randbelow(1 << 20) + (1 << 20)
         return SpoolRecord(new_id(), end, next_key, messages, letter, end), True
 
+    def _compare_with_mark(self, *, made_up: bool, lost: bool) -> None:
+        """Notice commits that are missing, report them, and never give out their numbers again.
+
+        Args:
+            made_up: the database knew nothing about the spool.
+            lost: its log is missing, so that commits may be missing too.
+        """
+        record = self.record
+        mark = self._mark.read()
+        if mark is not None and (made_up or mark[0] == record.id):
+            record.id = mark[0]
+            missing = mark[1] - record.next
+            if missing > 0:
+                log.error("the last commits are missing from the database", first=record.next, messages=missing)
+                self.connection.execute(_MISSING, (record.next, missing))
+                record.next = mark[1]
+        elif lost:
+            # nobody knows how much is gone, nor which numbers it used: under a new id they are not used twice
+            log.error("the last commits may be missing from the database: its log is gone")
+            record.id = new_id()
+        self._mark.write(record.id, record.next)
+
     def close(self) -> None:
         """Close the database in good order; its log is folded in and removed."""
+        self._mark.close()
         if self.salvage is not None:
             self.salvage.close()
         self.connection.execute("DELETE FROM state WHERE name = ?", (_RUNNING,))
@@ -172,6 +201,8 @@ class Store:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        if self.record.next != before.next:
+            self._mark.write(self.record.id, self.record.next)
         first = self.rows.first(self.record.next)
         return Written(chunks, stored, leftover, *self.usage(), first, self.record.messages, trimmer.retained, self.held)
 
