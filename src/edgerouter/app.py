@@ -93,6 +93,7 @@ class Router:
                 self._route()
                 for source in self._config.sources:
                     self._start_source(source, spool, tasks)
+                _warn_of_batches_that_cannot_fill(self._config)
                 log.info(
                     "edgerouter runs",
                     version=__version__,
@@ -264,6 +265,24 @@ class Router:
         await spool.flush()
         if any(left.values()):
             log.info("messages stay in the spool for the next start", pending=left)
+
+
+def _warn_of_batches_that_cannot_fill(config: RouterConfig) -> None:
+    """With a volatile spool nothing is acknowledged before it is delivered, so a batch never holds more than may wait at once."""
+    if config.spool.type != "memory":
+        return
+    at_once = [
+        window for window in (sum(source.config.window or 0 for source in config.sources), config.spool.max_messages) if window
+    ]
+    for sink in config.sinks:
+        batch = sink.policies.batch
+        if at_once and batch.linger and batch.max_messages > min(at_once):
+            log.warning(
+                "batches cannot fill and always wait for their linger: so many messages are never in a volatile spool at once",
+                sink=sink.name,
+                max_messages=batch.max_messages,
+                at_once=min(at_once),
+            )
 
 
 async def _ended(tasks: list[asyncio.Task[None]], timeout: float) -> None:  # noqa: ASYNC109  (a bound, not a failure)

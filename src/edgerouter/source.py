@@ -27,6 +27,11 @@ class SourceConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    @property
+    def window(self) -> int | None:
+        """Most messages that the sender leaves unacknowledged, where that is known: no batch of a volatile spool is larger."""
+        return None
+
 
 ConfigT = TypeVar("ConfigT", bound=SourceConfig)
 

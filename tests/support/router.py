@@ -32,6 +32,8 @@ class RouterProcess:
         self.file = folder / "edgerouter.yaml"
         self.log = folder / "router.log"
         self.spool = Path(config.setdefault("spool", {}).setdefault("path", str(folder / "spool")))
+        self.tcp: int | None = None
+        """Ask on this TCP port instead of the Unix socket, which a volatile spool does not have."""
         self.config = config
         self._environment = {**os.environ, **(environment or {})}
         self._process: asyncio.subprocess.Process | None = None
@@ -71,9 +73,12 @@ class RouterProcess:
 
     async def get(self, path: str) -> bytes:
         """Any path of the control interface."""
-        connection = unix_connection(self.spool)
-        connection.setblocking(False)
-        reader, writer = await asyncio.open_connection(sock=connection)
+        if self.tcp is not None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.tcp)
+        else:
+            connection = unix_connection(self.spool)
+            connection.setblocking(False)
+            reader, writer = await asyncio.open_connection(sock=connection)
         try:
             writer.write(f"GET {path} HTTP/1.1\r\nHost: router\r\nConnection: close\r\n\r\n".encode())
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")

@@ -165,6 +165,10 @@ class MqttSourceConfig(SourceConfig):
         return parse_address(self.url)
 
     @property
+    def window(self) -> int:
+        return min(self.broker_window if self.protocol == "3.1.1" else self.receive_maximum, self.max_unacknowledged)
+
+    @property
     def subscriptions(self) -> dict[str, int]:
         """What to subscribe to, as the broker is told it: filter to quality of service."""
         prefix = f"$share/{self.share}/" if self.share is not None else ""
