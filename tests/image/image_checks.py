@@ -1,4 +1,4 @@
-"""The image keeps its promises where a device runs it. Not part of the test suite: `.ci/image` builds the image and runs this file."""
+"""The image keeps its promises where a device runs it; `.ci/image` builds the image and runs this file, `make test` does not."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""An image's root file system run as a container engine would: a user that is not root, a root that is read-only, process 1 of its own.
+"""An image run as a container engine would: a user that is not root, a root that is read-only, process 1 of its own.
 
 It needs root and util-linux, and no container engine.
 """
