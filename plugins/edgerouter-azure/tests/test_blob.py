@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -305,3 +307,26 @@ async def test_many_growing_blobs_cost_no_more_memory_than_is_meant(relay: BlobR
             for number in range(4):
                 await sink.write([message(round_, number)])
     assert {name: data.count(b"\n") for name, data in blobs(relay).items()} == {f"t{number}/log.jsonl": 2 for number in range(4)}
+
+
+async def test_appends_that_are_cut_short_at_any_moment_land_once_and_in_order(relay: BlobRelay) -> None:
+    dice = random.Random(5)
+    payloads = [b"%d" % number for number in range(20)]
+
+    async def insist(sink: Sink[Any], message: Message) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(dice.choice([0.003, 0.006, 0.012, 0.025, 5])):
+                    await sink.write([message])
+            except TimeoutError:
+                continue
+            return
+
+    async def append_all(sink: Sink[Any], topic: str) -> None:
+        for sequence, payload in enumerate(payloads, 1):
+            await insist(sink, make_message(payload, topic=topic, sequence=sequence))
+
+    async with opened(relay, **APPEND | {"key": "{topic}/log.txt"}) as sink, asyncio.TaskGroup() as tasks:
+        for number in range(5):
+            tasks.create_task(append_all(sink, f"t{number}"))
+    assert blobs(relay) == {f"t{number}/log.txt": b"".join(payload + b"\n" for payload in payloads) for number in range(5)}

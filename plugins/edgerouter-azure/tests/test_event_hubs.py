@@ -221,10 +221,10 @@ async def test_a_token_is_renewed_before_it_expires(server: EventHubsServer) -> 
 
 async def test_a_token_that_expired_is_not_noticed(server: EventHubsServer) -> None:
     async with opened(server, token_lifetime=1, keep_alive=60) as sink:
-        for number in range(12):
+        for number in range(8):
             await sink.write(make_messages([b"%d" % number]))
             await asyncio.sleep(0.25)
-        assert sorted(int(event.body) for event in server.hub.events) == list(range(12))
+        assert sorted(int(event.body) for event in server.hub.events) == list(range(8))
         assert server.service.connected > 1
 
 
@@ -282,7 +282,9 @@ async def test_an_event_carries_what_the_message_knows(server: EventHubsServer) 
         "message-id": "5p00l-1", "reply-to": "answers/1", "correlation-id": b"\x00\x01", "content-type": "application/cbor",
         "creation-time": 1_795_168_800_124,
     }  # fmt: skip
-    assert rich.application_properties == {"topic": "plant/line-1/temperature", "qos": 2, "retained": True, "unit": "K"}
+    assert rich.application_properties == {
+        "topic": "plant/line-1/temperature", "qos": 2, "retained": True, "unit": "C,K", "user_topic": "other",
+    }  # fmt: skip
     assert plain.properties["content-type"] == "text/plain"
     assert plain.application_properties == {"topic": "plant/line-1/temperature", "qos": 1, "retained": False}
 

@@ -1,4 +1,4 @@
-"""The Event Hubs sink keeps every promise of the sink contract, over both transports and with or without a partition key."""
+"""The Event Hubs sink keeps every promise of the sink contract, over both transports, with and without a partition key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from support.certificates import Authority
 class TestEventHubsSink(SinkConformance):
     sink_class = EventHubsSink
     unsupported = {"fail_once": "a batch is taken whole or not at all"}
-    keeps_order = False  # without a partition key the service spreads the batches
 
     @pytest.fixture
     async def server(self) -> AsyncIterator[EventHubsServer]:
@@ -27,19 +26,13 @@ class TestEventHubsSink(SinkConformance):
 
     @pytest.fixture
     def config(self, server: EventHubsServer) -> Mapping[str, Any]:
-        return {"connection_string": server.connection_string()}
-
-
-class TestEventHubsSinkWithAPartitionKey(TestEventHubsSink):
-    keeps_order = True
-
-    @pytest.fixture
-    def config(self, server: EventHubsServer) -> Mapping[str, Any]:
         return {"connection_string": server.connection_string(), "partition_key": "{topic}"}
 
 
 class TestEventHubsSinkOverWebSocket(TestEventHubsSink):
     """With TLS: plain WebSockets are deprecated in the SDK's use of aiohttp."""
+
+    keeps_order = False  # without a partition key the service spreads the batches
 
     @pytest.fixture
     async def server(self, server_tls: ssl.SSLContext) -> AsyncIterator[EventHubsServer]:

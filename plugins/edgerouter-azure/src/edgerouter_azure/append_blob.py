@@ -35,8 +35,8 @@ class _Tail:
     """How often it was rolled over."""
     size: int = 0
     blocks: int = 0
-    doubtful: bool = False
-    """An append at `size` was sent and its outcome is not known."""
+    doubt: int | None = None
+    """Where an append was sent whose outcome is not known."""
     last: bytes = b""
     """Digest of what was appended last."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -88,8 +88,8 @@ class AppendBlobs:
             there = await self._look(name, tail, data)
             tail.known = True
             return there
-        if tail.doubtful:
-            return await self._settle(name, tail, data)
+        if tail.doubt is not None:
+            return await self._settle(name, tail, tail.doubt, data)
         return self._identifiable and tail.last == _digest(data)
 
     async def _append_at(self, name: str, tail: _Tail, data: bytes) -> None:
@@ -103,32 +103,36 @@ class AppendBlobs:
                     await self._roll(name, tail)
                     continue
                 if code == "AppendPositionConditionNotMet":
-                    if await self._settle(name, tail, data):
+                    if await self._settle(name, tail, tail.size, data):
                         return
                     raise SinkUnavailable(f"another writer appends to blob {name}; give each router a name of its own") from error
                 if error.status_code == 404:
                     tail.known = False
-                tail.doubtful = (error.status_code or 500) >= 500
+                if (error.status_code or 500) >= 500:
+                    tail.doubt = tail.size
                 raise
             except BaseException:
-                tail.doubtful = True
+                tail.doubt = tail.size
                 raise
             tail.size += len(data)
             tail.blocks = int(str(answer["blob_committed_block_count"]))
             return
 
-    async def _settle(self, name: str, tail: _Tail, data: bytes) -> bool:
-        """After an unknown outcome: whether these bytes stand where they were sent."""
-        at, tail.doubtful = tail.size, True
+    async def _settle(self, name: str, tail: _Tail, at: int, data: bytes) -> bool:
+        """After an unknown outcome: whether these bytes stand where they were sent.
+
+        An attempt that is still on its way does no harm: of two appends at one position the service takes one.
+        """
+        tail.doubt = at  # until all of this is done: it may be cut short as well
         if not await self._measure(name, tail):
             await self._create(name, tail)
         taken = tail.size >= at + len(data) and await self._read(name, tail.part, at, len(data)) == data
-        tail.doubtful = False
+        tail.doubt = None
         return taken
 
     async def _look(self, name: str, tail: _Tail, data: bytes) -> bool:
         """After a start: find the blob's last part, and whether these bytes are its end."""
-        tail.part, tail.doubtful = 0, False
+        tail.part, tail.doubt = 0, None
         if not await self._measure(name, tail):
             await self._create(name, tail)
             return False

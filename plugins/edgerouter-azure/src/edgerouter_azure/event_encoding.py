@@ -31,6 +31,7 @@ _CACHED_TOPICS = 4096
 _CACHED_PROPERTIES = 256
 _CACHED_TOPIC_LENGTH = 512  # so that the caches are bounded in bytes as well
 _CACHED_USER_PROPERTIES = 16
+_OWN_NAMES = frozenset({"topic", "qos", "retained"})
 _BY_FLAGS = {
     (qos, retained): b"\xa1\x03qos\x54" + bytes([qos]) + b"\xa1\x08retained" + (b"\x41" if retained else b"\x42")
     for qos in (0, 1, 2)
@@ -137,8 +138,11 @@ def _middle(properties: Properties, content_type: str | None) -> bytes:
 
 def _application_properties(topic: str, qos: int, retained: bool, properties: Properties) -> bytes:
     members = [_string(b"topic") + _string(topic.encode(errors="replace")), _BY_FLAGS[qos, retained]]
-    # a map has each name once: of a repeated name the last value stays, as in a JSON object
-    user = {name: value for name, value in properties.user if name not in {"topic", "qos", "retained"}}
+    user: dict[str, str] = {}
+    for name, value in properties.user:
+        # a map has each name once: values of a repeated name are joined by commas, as HTTP does
+        key = f"user_{name}" if name in _OWN_NAMES else name
+        user[key] = f"{user[key]},{value}" if key in user else value
     members += [_string(name.encode(errors="replace")) + _string(value.encode(errors="replace")) for name, value in user.items()]
     return b"\x00\x53\x74" + _compound(0xD1, members, count=2 * (3 + len(user)))
 

@@ -154,13 +154,15 @@ class ProducerLink:
 
 
 async def _drop(handler: Any) -> None:
-    """End the connection at once; the SDK's own close may wait for a peer that is gone."""
-    connection = handler._connection  # noqa: SLF001  (see above)
-    transport = getattr(connection, "_transport", None)
+    """End the connection at once; the SDK's own close, and a TLS farewell, may wait for a peer that is gone."""
+    transport = getattr(handler._connection, "_transport", None)  # noqa: SLF001  (see above)
     writer, session = getattr(transport, "writer", None), getattr(transport, "session", None)
     if writer is not None:
         writer.transport.abort()
     if session is not None:
+        connection = getattr(getattr(transport.sock, "_response", None), "connection", None)
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await session.close()

@@ -1,0 +1,88 @@
+"""The table that decides what happens after each error of Azure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError, ServiceResponseError
+
+from edgerouter import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter_azure.errors import translate, translate_at_opening, translate_condition
+
+
+def answer(status: int, code: str = "", headers: dict[str, str] | None = None) -> HttpResponseError:
+    """An error as the SDK makes it from a response."""
+
+    class Response:
+        status_code, reason, content_type = status, "reason", "text/plain"
+
+        def text(self, encoding: str | None = None) -> str:
+            return ""
+
+    response: Any = Response()
+    response.headers = headers or {}
+    error: Any = HttpResponseError("text of the service", response)
+    error.error_code = code or None
+    return error
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "InvalidHeaderValue", SinkUnauthorized), (400, "OutOfRangeInput", MessageRejected), (400, "", SinkUnauthorized),
+        (401, "", SinkUnauthorized), (403, "AuthorizationFailure", SinkUnauthorized), (403, "AccountIsDisabled", SinkUnauthorized),
+        (404, "ContainerNotFound", SinkUnauthorized), (408, "", SinkUnavailable), (409, "ContainerBeingDeleted", SinkUnavailable),
+        (412, "LeaseIdMissing", SinkUnavailable), (413, "RequestBodyTooLarge", MessageRejected), (429, "", SinkThrottled),
+        (500, "InternalError", SinkUnavailable), (500, "OperationTimedOut", SinkUnavailable), (502, "", SinkUnavailable),
+        (503, "ServerBusy", SinkThrottled), (504, "", SinkUnavailable),
+    ],
+)  # fmt: skip
+def test_an_answer_over_http_is_told_by_what_happens_next(status: int, code: str, expected: type[Exception]) -> None:
+    assert type(translate(answer(status, code), "write")) is expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "text", "expected"),
+    [
+        ("com.microsoft:server-busy", "", SinkThrottled), ("com.microsoft:container-close", "", SinkThrottled),
+        ("amqp:internal-error", "Error code : 50002.", SinkThrottled), ("amqp:internal-error", "", SinkUnavailable),
+        ("amqp:resource-limit-exceeded", "", SinkThrottled), ("com.microsoft:timeout", "", SinkUnavailable),
+        ("amqp:connection:forced", "", SinkUnavailable), ("amqp:link:detach-forced", "", SinkUnavailable),
+        ("amqp:link:stolen", "", SinkUnavailable), ("amqp:unauthorized-access", "", SinkUnauthorized),
+        ("com.microsoft:entity-disabled", "", SinkUnauthorized), ("amqp:not-found", "", SinkUnauthorized),
+        ("amqp:link:message-size-exceeded", "", MessageRejected), ("something:new", "", SinkUnavailable),
+    ],
+)  # fmt: skip
+def test_an_amqp_condition_is_told_by_what_happens_next(condition: str, text: str, expected: type[Exception]) -> None:
+    assert type(translate_condition(condition, text, "send")) is expected
+
+
+def test_the_wait_that_the_service_asks_for_is_passed_on() -> None:
+    error = translate(answer(503, "ServerBusy", {"Retry-After": "9"}), "write")
+    assert isinstance(error, SinkThrottled)
+    assert error.retry_after == 9
+    busy = translate_condition("com.microsoft:server-busy", "Please wait 11 seconds and try again.", "send")
+    assert isinstance(busy, SinkThrottled)
+    assert busy.retry_after == 11
+
+
+@pytest.mark.parametrize("error", [ServiceRequestError("refused"), ServiceResponseError("reset"), OSError("gone"), TimeoutError()])
+def test_a_network_that_fails_is_unavailable(error: Exception) -> None:
+    assert type(translate(error, "write")) is SinkUnavailable
+
+
+def test_what_the_sdk_stumbles_over_is_unavailable_and_not_shown() -> None:
+    error = translate(TypeError("'NoneType' object is not subscriptable"), "connect")
+    assert type(error) is SinkUnavailable
+    assert "subscriptable" not in str(error)
+
+
+def test_a_login_that_fails_is_for_somebody_to_act() -> None:
+    assert type(translate(ClientAuthenticationError("AADSTS7000215: Invalid client secret"), "log in")) is SinkUnauthorized
+    late = translate(ClientAuthenticationError("AADSTS700024: Client assertion is not within its valid time range."), "log in")
+    assert "is the device's clock right?" in str(late)
+
+
+def test_while_opening_there_is_no_message_to_reject() -> None:
+    assert type(translate_at_opening(answer(400, "InvalidResourceName"), "open")) is SinkUnauthorized
