@@ -1,0 +1,112 @@
+"""What is wrong with a configuration is said in one clear line, and ends the router with exit code 2."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+
+def good(tmp_path):
+    return {
+        "sources": {"local": {"type": "mqtt", "url": "mqtt://127.0.0.1:1", "topics": ["a/#"]}},
+        "spool": {"path": str(tmp_path / "spool")},
+        "sinks": {"files": {"type": "file", "path": str(tmp_path / "files")}},
+    }
+
+
+def run(file, *, command="run"):
+    """Run the router, which is to end by itself; returns exit code and what it says."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgerouter.cli.main", command, "-c", file], capture_output=True, text=True, timeout=30, check=False
+    )
+    return ended.returncode, ended.stderr.strip().splitlines()
+
+
+def put(config, path, value):
+    """Set a value deep in the configuration."""
+    *folders, last = path.split(".")
+    for folder in folders:
+        config = config[folder]
+    config[last] = value
+
+
+WRONG = {
+    "a misspelt key": ("sinks.files.batch", {"max_mesages": 5}, "max_messages"),
+    "a misspelt section": ("spol", {}, "spool"),
+    "a misspelt sink type": ("sinks.files.type", "fil", "file"),
+    "a type of no installed plugin": ("sinks.files.type", "aws-nothing", "aws-nothing"),
+    "a URL with an unknown scheme": ("sources.local.url", "http://broker", "http"),
+    "a port out of range": ("sources.local.url", "mqtt://broker:99999", "99999"),
+    "a filter that is none": ("sources.local.topics", ["a/#/b"], "#"),
+    "a secret that is not there": ("sources.local.client_id", "${env:EDGEROUTER_TEST_NOT_THERE}", "EDGEROUTER_TEST_NOT_THERE"),
+    "a secret file that is not there": ("sources.local.client_id", "${file:/nowhere/secret}", "/nowhere/secret"),
+    "a value that is no size": ("spool.max_bytes", "2 apples", "2 apples"),
+    "a value that is no duration": ("sinks.files.timeout", "soon", "soon"),
+    "a folder that cannot be made": ("spool.path", "/dev/null/spool", "/dev/null/spool"),
+    "an address that is none": ("admin", {"listen": "here"}, "admin.listen"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_mistake_gives_one_clear_line_and_exit_code_2(tmp_path, name):
+    path, value, said = WRONG[name]
+    config = good(tmp_path)
+    put(config, path, value)
+    file = tmp_path / "edgerouter.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    code, lines = run(file)
+    assert code == 2, lines
+    assert len(lines) == 1, lines
+    assert said in lines[0]
+    assert run(file, command="check")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "edgerouter.yaml"), ("a: [", "edgerouter.yaml:"), ("", "empty"), (b"\xff\xfe", "UTF-8")]
+)
+def test_a_file_that_cannot_be_read_gives_one_clear_line(tmp_path, content, said):
+    file = tmp_path / "edgerouter.yaml"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    code, lines = run(file)
+    assert (code, len(lines)) == (2, 1), lines
+    assert said in lines[0]
+
+
+def test_a_port_in_use_gives_one_clear_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = good(tmp_path) | {"admin": {"listen": f"127.0.0.1:{taken.getsockname()[1]}"}}
+        file = tmp_path / "edgerouter.yaml"
+        file.write_text(yaml.safe_dump(config))
+        code, lines = run(file)
+    assert code == 2
+    assert [line for line in lines if "in use" in line] == lines
+
+
+def test_all_mistakes_are_said_at_once(tmp_path):
+    config = good(tmp_path)
+    for path, value, _ in list(WRONG.values())[:3]:
+        put(config, path, value)
+    config["sinks"]["other"] = {"type": "file", "path": str(tmp_path), "timeout": "soon"}
+    file = tmp_path / "edgerouter.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    code, lines = run(file)
+    assert code == 2
+    assert len(lines) >= 3
+    assert all(line.startswith(str(file)) for line in lines)
+
+
+def test_a_second_router_on_one_folder_is_refused_and_told_which_process_has_it(tmp_path):
+    file = tmp_path / "edgerouter.yaml"
+    file.write_text(yaml.safe_dump(good(tmp_path)))
+    command = [sys.executable, "-m", "edgerouter.cli.main", "run", "-c", file]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as first:
+        assert first.stderr is not None
+        while "edgerouter runs" not in first.stderr.readline():
+            assert first.poll() is None
+        code, lines = run(file)
+        first.terminate()
+    assert code == 2
+    assert [line for line in lines if str(first.pid) in line] == lines
