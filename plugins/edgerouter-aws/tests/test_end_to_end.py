@@ -242,6 +242,39 @@ async def test_nothing_is_lost_doubled_or_out_of_order_while_everything_fails_in
     assert dict(in_bucket) == published
 
 
+async def test_keys_from_secrets_manager_are_read_again_when_they_were_rotated(
+    broker: Mosquitto, moto: str, sqs: SqsServer, tmp_path: Path
+) -> None:
+    """The old key is refused, nothing is dead-lettered, and the new one delivers, without anybody touching the router."""
+    sqs.create("plant-alerts")
+    async with client("secretsmanager", moto) as secrets:
+        await secrets.create_secret(Name="plant/aws", SecretString='{"id": "AKIAOLD", "secret": "s1"}')
+        sqs.known_key = "AKIAOLD"
+        store = {"type": "aws-secrets-manager", "endpoint_url": moto, **KEYS}
+        sink = {
+            "type": "aws-sqs",
+            "queue": "plant-alerts",
+            "endpoint_url": sqs.url,
+            "region": "eu-west-1",
+            "access_key_id": "${vault:plant/aws#id}",
+            "secret_access_key": "${vault:plant/aws#secret}",
+            "retry": {"first_delay": "20ms", "max_delay": "100ms"},
+        }
+        sources = {"local": {"type": "mqtt", "url": broker.url, "topics": ["plant/#"]}}
+        async with router(tmp_path, {"sources": sources, "sinks": {"alerts": sink}, "secret_stores": {"vault": store}}) as process:
+            await process.start()
+            await publish(broker.port, 100)
+            await delivered(process, 100)
+            sqs.known_key = "AKIANEW"
+            await publish(broker.port, 100)
+            await process.until(lambda status: status["sinks"]["alerts"]["state"] == "unauthorized")
+            await secrets.put_secret_value(SecretId="plant/aws", SecretString='{"id": "AKIANEW", "secret": "s2"}')
+            status = await delivered(process, 200)
+            assert await process.stop() == 0
+    assert status["sinks"]["alerts"]["dead_lettered"] == 0
+    assert "s1" not in process.tail()
+
+
 async def test_check_connect_says_which_is_wrong_and_what_to_grant(
     broker: Mosquitto, sqs: SqsServer, s3: S3Server, tmp_path: Path
 ) -> None:

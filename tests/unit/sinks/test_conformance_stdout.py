@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from edgerouter import Sink
 from edgerouter.sinks.stdout import StdoutSink
 from edgerouter.testing import Received, SinkConformance, SinkServer
 
@@ -20,6 +22,8 @@ class Stream(SinkServer):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.path.touch()
+        self.stopped = False
 
     async def received(self) -> Sequence[Received]:
         data, found = self.path.read_bytes(), []
@@ -31,10 +35,24 @@ class Stream(SinkServer):
 
     async def stop(self) -> None:
         """Nobody reads the pipe any more."""
-        reading, writing = os.pipe()
-        os.close(reading)
+        self.stopped = True
+
+    @contextmanager
+    def standing_in(self) -> Iterator[None]:
+        """Standard output goes here until the context is left."""
+        kept = os.dup(STDOUT)
+        if self.stopped:
+            reading, writing = os.pipe()
+            os.close(reading)
+        else:
+            writing = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         os.dup2(writing, STDOUT)
         os.close(writing)
+        try:
+            yield
+        finally:
+            os.dup2(kept, STDOUT)
+            os.close(kept)
 
 
 class TestStdout(SinkConformance):
@@ -48,17 +66,17 @@ class TestStdout(SinkConformance):
     )
 
     @pytest.fixture
-    def server(self, tmp_path: Path) -> Iterator[Stream]:
-        kept = os.dup(STDOUT)
-        stream = Stream(tmp_path / "stdout")
-        with stream.path.open("wb") as file:
-            os.dup2(file.fileno(), STDOUT)
-        try:
-            yield stream
-        finally:
-            os.dup2(kept, STDOUT)
-            os.close(kept)
+    def server(self, tmp_path: Path) -> Stream:
+        return Stream(tmp_path / "stdout")
 
     @pytest.fixture
     def config(self, server: Stream) -> Mapping[str, Any]:
+        self.stream = server
         return {"framing": "length-prefixed"}
+
+    @asynccontextmanager
+    async def opened(self, config: Mapping[str, Any]) -> AsyncIterator[Sink[Any]]:
+        """The stream stands in only while the sink is open: pytest has its own way with standard output in between."""
+        with self.stream.standing_in():
+            async with super().opened(config) as sink:
+                yield sink

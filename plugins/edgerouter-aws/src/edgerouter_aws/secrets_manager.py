@@ -10,9 +10,12 @@ from typing import Any, Self
 import msgspec
 from pydantic import Field
 
-from edgerouter import Duration, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
+from edgerouter import SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
 from edgerouter_aws.errors import Call, translated
 from edgerouter_aws.session import AwsSettings, open_client
+
+_JUST_NOW = 5.0
+"""Seconds. A sink that is refused opens again after a longer time, and so gets the new value of a rotated secret."""
 
 
 class SecretsManagerConfig(AwsSettings, SecretStoreConfig):
@@ -20,20 +23,16 @@ class SecretsManagerConfig(AwsSettings, SecretStoreConfig):
 
     version_stage: str = Field(default="AWSCURRENT", min_length=1)
     """Which version of a secret to read."""
-    cache: Duration = Field(default=5.0, ge=0)
-    """How long a value counts as read just now, so that sinks that open together read a secret once. A sink that is refused opens
-    again after a longer time than that, and so gets the new value of a rotated secret."""
 
 
 class SecretsManagerStore(SecretStore[SecretsManagerConfig]):
-    """Reads secrets, each at most once in the time of `cache`."""
+    """Reads secrets; what was read just now, for another key of the same secret or for another sink, is not read again."""
 
     Config = SecretsManagerConfig
 
     def __init__(self, client: Any, config: SecretsManagerConfig) -> None:
         self._client = client
         self._stage = config.version_stage
-        self._keep = config.cache
         self._read: dict[str, tuple[float, Mapping[str, Any]]] = {}
 
     @classmethod
@@ -62,7 +61,7 @@ class SecretsManagerStore(SecretStore[SecretsManagerConfig]):
     async def _value(self, secret: str) -> Mapping[str, Any]:
         now = time.monotonic()
         known = self._read.get(secret)
-        if known is not None and now - known[0] < self._keep:
+        if known is not None and now - known[0] < _JUST_NOW:
             return known[1]
         region = self._client.meta.region_name
         call = Call(f"secret {secret} in {region}", f"secretsmanager:GetSecretValue on {_resource(secret, region)}")

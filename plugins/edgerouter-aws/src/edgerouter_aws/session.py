@@ -21,7 +21,7 @@ from botocore.loaders import create_loader
 from botocore.utils import FileWebIdentityTokenLoader
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from edgerouter import Duration
+from edgerouter import Duration, __version__
 from edgerouter_aws.errors import Call, translated
 
 _READ_TIMEOUT = 900
@@ -156,7 +156,7 @@ def _arguments(settings: AwsSettings, options: Mapping[str, Any]) -> dict[str, A
         proxies=proxies,
         use_fips_endpoint=settings.use_fips_endpoint or None,
         use_dualstack_endpoint=settings.use_dualstack_endpoint or None,
-        user_agent_extra="edgerouter",
+        user_agent=f"edgerouter/{__version__}",  # the SDK's own is put together anew for each request
         **options,
     )
     return {"config": config, "verify": str(settings.ca_bundle) if settings.ca_bundle is not None else None}
