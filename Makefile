@@ -13,10 +13,10 @@ PROGRAMS := mosquitto openssl
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench faults docs constraints clean
+.PHONY: help demo test check format bench bench-backlog bench-isolation bench-week faults docs constraints clean
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: .venv/.demo  ## See data flow: simulated devices, an embedded broker, the router (SECONDS=10 ends it, RATE=100 messages a second)
 	@$(BIN)/edgerouter demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
@@ -36,9 +36,16 @@ format: .venv/.dev  ## Put the formatting right
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
-bench: .venv/.dev  ## Measure throughput, CPU, latency, memory and disk against plain aiomqtt (ARGS=--quick)
+bench: .venv/.dev  ## Measure the walk against plain aiomqtt, and what each cloud sink costs (ARGS="--quick --only sinks")
 	@.ci/require mosquitto
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
+
+bench-backlog: .venv/.dev  ## Measure start and drain of a large backlog, and live messages meanwhile (ARGS="--messages 5000000")
+bench-isolation: .venv/.dev  ## Measure what a black-holed sink changes for the one beside it (ARGS="--rounds 3")
+bench-week: .venv/.dev  ## Measure disk and start after days offline (ARGS="--days 7 --rate 10 --size 200")
+bench-backlog bench-isolation bench-week:
+	@.ci/require mosquitto
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.$(@:bench-%=%) $(ARGS)
 
 faults: .venv/.dev  ## Run only the fault tests: kill, cut, fill, corrupt
 	@.ci/require $(PROGRAMS)

@@ -1,16 +1,27 @@
-"""`python -m benchmarks`: edgerouter and a plain aiomqtt baseline on the same load, in the same run, on a real mosquitto."""
+"""`python -m benchmarks`: edgerouter beside plain aiomqtt on a real mosquitto, and what every cloud sink costs, in one run."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import uvloop
+from benchmarks import sinks
 from benchmarks.measure import Latency, Throughput, latency, throughput
 from benchmarks.report import Results, environment
 from benchmarks.subjects import Name
 
+OTHERS = """\
+other benchmarks, each with --help in ARGS:
+  make bench-backlog     start with a large backlog, drain it, and serve live messages meanwhile
+  make bench-isolation   what a black-holed sink changes for the one beside it
+  make bench-week        days offline at 10 messages/s: bytes on disk a message, start, memory
+"""
 SUBJECTS: tuple[Name, Name] = ("baseline", "edgerouter")
 
 
@@ -30,31 +41,42 @@ async def measure(*, messages: int, rounds: int, rate: float, seconds: float, qo
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON where asked."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute, less exact")
+    """Measure, print tables, and write JSON where asked."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog=OTHERS)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--quick", action="store_true", help="under two minutes, less exact")
+    parser.add_argument("--only", choices=("walk", "sinks"), help="only the walk of a message, or only the cloud sinks")
     parser.add_argument("--messages", type=int, help="messages of a throughput run (100000, quick 20000)")
     parser.add_argument("--rounds", type=int, help="throughput runs of each subject, of which the median counts (3, quick 1)")
     parser.add_argument("--rate", type=float, default=2000, help="messages a second while latency is measured (2000)")
     parser.add_argument("--seconds", type=float, help="how long latency is measured (15, quick 4)")
     parser.add_argument("--qos", type=int, choices=(0, 1), action="append", help="only this quality of service (both)")
+    parser.add_argument("--sink-messages", type=int, help="messages through each cloud sink (20000, quick 5000)")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where everything is written (/var/tmp)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to this file")
     options = parser.parse_args()
-    results = asyncio.run(
-        measure(
-            messages=options.messages or (20_000 if options.quick else 100_000),
-            rounds=options.rounds or (1 if options.quick else 3),
-            rate=options.rate,
-            seconds=options.seconds or (4 if options.quick else 15),
-            qos_levels=sorted(set(options.qos or (1, 0)), reverse=True),
-            folder=options.folder,
+    content: dict[str, Any] = {"environment": environment()}
+    if options.only != "sinks":
+        results = asyncio.run(
+            measure(
+                messages=options.messages or (20_000 if options.quick else 100_000),
+                rounds=options.rounds or (1 if options.quick else 3),
+                rate=options.rate,
+                seconds=options.seconds or (4 if options.quick else 15),
+                qos_levels=sorted(set(options.qos or (1, 0)), reverse=True),
+                folder=options.folder,
+            )
         )
-    )
-    print(results.as_markdown())
+        print(results.as_markdown())
+        content |= results.as_content()
+    if options.only != "walk":
+        # as the router runs them
+        rows = uvloop.run(sinks.measure(options.sink_messages or (5_000 if options.quick else 20_000)))
+        print(sinks.as_markdown(rows))
+        content["sinks"] = [asdict(row) for row in rows]
     print(", ".join(f"{name} {value}" for name, value in environment().items()))
     if options.json:
-        options.json.write_text(results.as_json())
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ async def measure(messages: int, drain: str, live_rate: float, folder: Path) -> 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.backlog", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make bench-backlog", description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--drain", choices=("fifo", "live_first"), default="live_first")
     parser.add_argument("--live-rate", type=float, default=200.0, help="live messages a second meanwhile")

@@ -97,7 +97,7 @@ async def alternate(rounds: int, messages: int, rate: float, seconds: float, fol
 
 def main() -> None:
     """Measure and print medians and their ratio."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.isolation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make bench-isolation", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--messages", type=int, default=50_000, help="of each throughput run")
     parser.add_argument("--rate", type=float, default=1000, help="messages a second while latency is measured")

@@ -1,8 +1,7 @@
-"""What was measured, as a table for people and as JSON for programs."""
+"""What was measured, as a table for people and as plain data for programs."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -57,15 +56,13 @@ class Results:
     def _calm(self, name: Name, qos: int, read: Callable[[Latency], float]) -> float:
         return median(read(run) for run in self.latencies if (run.subject, run.qos) == (name, qos))
 
-    def as_json(self) -> str:
-        """Every run, the medians, the ratios, and where it ran."""
-        content: dict[str, Any] = {
-            "environment": environment(),
+    def as_content(self) -> dict[str, Any]:
+        """Every run, the medians, the ratios; for JSON."""
+        return {
             "rows": [{**asdict(row), "ratio": row.ratio} for row in self.rows()],
             "throughput": [asdict(run) for run in self.throughputs],
             "latency": [asdict(run) for run in self.latencies],
         }
-        return json.dumps(content, indent=2) + "\n"
 
     def as_markdown(self) -> str:
         """A table of the medians."""
