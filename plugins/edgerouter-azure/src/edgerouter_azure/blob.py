@@ -12,6 +12,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsE
 from edgerouter import Failure, Limits, Message, Sink, SinkContext, SinkUnauthorized
 from edgerouter.objects import content_encoding, content_type, encode, size_of
 from edgerouter_azure.blob_config import BlobConfig, open_service
+from edgerouter_azure.credentials import cause
 from edgerouter_azure.errors import translate, translate_at_opening
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class BlobSink(Sink[BlobConfig]):
     stable_batches = True
 
     def __init__(self, config: BlobConfig, context: SinkContext, blobs: Blobs) -> None:
-        self._blobs, self._context = blobs, context
+        self._config, self._blobs, self._context = config, blobs, context
         self._container, self._framing, self._grows = config.container, config.framing, config.blob_type == "append"
         self._template = config.template()
         self._compression = config.chosen_compression()
@@ -51,7 +52,7 @@ class BlobSink(Sink[BlobConfig]):
             try:
                 await _look(config, container)
             except (AzureError, OSError) as error:
-                raise translate_at_opening(error, doing, hint=_HINT) from error
+                raise translate_at_opening(error, doing, hint=_HINT) from cause(config, error)
             yield cls(config, context, _blobs(config, container))
 
     @property
@@ -76,7 +77,7 @@ class BlobSink(Sink[BlobConfig]):
         try:
             await self._blobs.store(name, data)
         except (AzureError, OSError) as error:
-            raise translate(error, f"write blob {self._container}/{name}", hint=_HINT) from error
+            raise translate(error, f"write blob {self._container}/{name}", hint=_HINT) from cause(self._config, error)
         return ()
 
 

@@ -144,6 +144,11 @@ class AzureFields(BaseModel):
         return proxy
 
 
+def cause(fields: AzureFields, error: BaseException) -> BaseException | None:
+    """What an error is raised from: nothing where there is a proxy, because aiohttp's errors hold its password."""
+    return None if fields.proxy is not None else error
+
+
 def http_options(fields: AzureFields) -> dict[str, Any]:
     """Keyword arguments of every client on azure-core: no retries, the proxy, the certificate authorities."""
     options: dict[str, Any] = dict(NO_RETRIES)

@@ -53,6 +53,8 @@ _WAIT = re.compile(r"wait (\d+(?:\.\d+)?) seconds?", re.IGNORECASE)
 _TOKEN_TIME = re.compile(r"ExpiredToken|AADSTS700024|not within its valid time range|Request date header too old", re.IGNORECASE)
 _WRONG_KEY = re.compile(r"InvalidSignature|MAC signature found in the HTTP request|invalid signature", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"\s*(?:RequestId:|TrackingId:|Trace ID:)")
+_USER_OF_URL = re.compile(r"://[^/@\s'\"]+@")
+"""aiohttp quotes a proxy with its password."""
 _MOST_SKEW = 600.0
 """Seconds; the services take requests that are 15 minutes off."""
 _TEXT_LIMIT = 400
@@ -192,5 +194,5 @@ def _text(error: BaseException) -> str:
 
 
 def _clip(text: str) -> str:
-    flat = " ".join(text.split())
+    flat = _USER_OF_URL.sub("://", " ".join(text.split()))
     return flat if len(flat) <= _TEXT_LIMIT else flat[:_TEXT_LIMIT] + "..."

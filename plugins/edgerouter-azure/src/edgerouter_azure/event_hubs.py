@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edgerouter import Failure, Limits, Message, Sink, SinkContext
 from edgerouter.objects import KeyTemplate
-from edgerouter_azure.credentials import open_credential
+from edgerouter_azure.credentials import cause, open_credential
 from edgerouter_azure.errors import translate, translate_at_opening, translate_condition
 from edgerouter_azure.event_encoding import ENVELOPE_BYTES, MAX_KEY_CHARACTERS, EventEncoder
 from edgerouter_azure.event_hubs_config import EventHubsConfig, Place, client_options
@@ -35,6 +35,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
     Config = EventHubsConfig
 
     def __init__(self, config: EventHubsConfig, context: SinkContext, pool: LinkPool, max_message_size: int) -> None:
+        self._config = config
         self._context = context
         self._pool = pool
         self._limits = Limits(max_bytes=max_message_size - ENVELOPE_BYTES, max_message_bytes=max_message_size - ENVELOPE_BYTES)
@@ -59,8 +60,8 @@ class EventHubsSink(Sink[EventHubsConfig]):
                 try:
                     async with asyncio.timeout(config.connect_timeout):
                         return await ProducerLink.open(client, config.partition_id)
-                except Exception as error:  # the SDK raises many types while connecting, of which the table makes ours
-                    raise translate_at_opening(error, doing, hint=_HINT) from error
+                except Exception as error:  # noqa: BLE001  (the SDK raises many types, of which the table makes ours)
+                    raise translate_at_opening(error, doing, hint=_HINT) from cause(config, error)
 
             async with LinkPool(connect, config.keep_alive, context.name) as pool:
                 first = await pool.take()
@@ -90,9 +91,9 @@ class EventHubsSink(Sink[EventHubsConfig]):
         except Rejected as rejection:
             self._pool.give_back(link)
             raise translate_condition(rejection.condition, rejection.text, self._doing, hint=_HINT) from rejection
-        except Exception as error:  # the SDK raises many types on a broken link, of which the table makes ours
+        except Exception as error:  # noqa: BLE001  (the SDK raises many types, of which the table makes ours)
             self._pool.drop(link)
-            raise translate(error, self._doing, hint=_HINT) from error
+            raise translate(error, self._doing, hint=_HINT) from cause(self._config, error)
         except asyncio.CancelledError:
             self._pool.drop(link)  # the outcome is unknown, and may come when nobody waits for it
             raise

@@ -136,9 +136,7 @@ def client_options(config: EventHubsConfig, place: Place) -> dict[str, Any]:
         options["connection_verify"] = str(config.ca_file)
     if config.proxy is not None:
         proxy = urlsplit(config.proxy.get_secret_value())
-        options["http_proxy"] = {
-            # the SDK joins these two to a URL for aiohttp, which wants a scheme
-            "proxy_hostname": f"{proxy.scheme}://{proxy.hostname}", "proxy_port": proxy.port or 8080,
-            "username": proxy.username, "password": proxy.password,
-        }  # fmt: skip
+        # the SDK joins these two to a URL for aiohttp, which reads scheme, user and password from it
+        place_of_proxy = proxy.netloc.removesuffix(f":{proxy.port}")
+        options["http_proxy"] = {"proxy_hostname": f"{proxy.scheme}://{place_of_proxy}", "proxy_port": proxy.port or 8080}
     return options

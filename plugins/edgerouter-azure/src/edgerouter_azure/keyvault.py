@@ -12,7 +12,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from pydantic import Field
 
 from edgerouter import Duration, SecretMissing, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
-from edgerouter_azure.credentials import SUFFIXES, AzureFields, http_options, open_credential
+from edgerouter_azure.credentials import SUFFIXES, AzureFields, cause, http_options, open_credential
 from edgerouter_azure.errors import translate_at_opening
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
     that has to open again while the vault is away gets the value that it had."""
 
     def __init__(self, config: KeyVaultConfig, client: SecretClient) -> None:
-        self._client, self._url, self._cache = client, config.url(), config.cache
+        self._config, self._client, self._url, self._cache = config, client, config.url(), config.cache
 
     @classmethod
     @asynccontextmanager
@@ -90,7 +90,7 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
             unavailable = _explain(error, name, self._url)
             if read is not None and not isinstance(unavailable, SinkUnauthorized):
                 return read[1]
-            raise unavailable from error
+            raise unavailable from cause(self._config, error)
         if secret.value is None:
             raise SinkUnavailable(f"read secret {name} of {self._url}: the answer is not Key Vault's")
         self._read[key] = (time.monotonic(), secret.value)

@@ -160,7 +160,7 @@ async def _drop(handler: Any) -> None:
     if writer is not None:
         writer.transport.abort()
     if session is not None:
-        connection = getattr(getattr(transport.sock, "_response", None), "connection", None)
+        connection = getattr(getattr(getattr(transport, "sock", None), "_response", None), "connection", None)
         if connection is not None and connection.transport is not None:
             connection.transport.abort()
         with contextlib.suppress(TimeoutError):
