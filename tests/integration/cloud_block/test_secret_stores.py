@@ -64,7 +64,6 @@ async def aws() -> AsyncIterator[Store]:
             "AWS_SECRETSMGR_ACCESS_KEY": AWS_KEY,
             "AWS_SECRETSMGR_SECRET_KEY": AWS_SECRET,
             "EDGEROUTER__SECRET_STORES__AWS_SECRETS_MANAGER__ENDPOINT_URL": server.url,
-            "EDGEROUTER__SECRET_STORES__AWS_SECRETS_MANAGER__CACHE": "0",
         }
         yield Store(variables, server.secrets.__setitem__, lambda away: setattr(server, "away", away), AWS_SECRET)
 
@@ -111,7 +110,6 @@ async def azure(authority: Authority, tls: ssl.SSLContext) -> AsyncIterator[Stor
             f"{prefix}AUTHORITY": entra.url,
             f"{prefix}CA_FILE": str(authority.certificate),
             f"{prefix}VERIFY_CHALLENGE_RESOURCE": "false",
-            f"{prefix}CACHE": "0",
         }
         yield Store(variables, put, down, CLIENT_SECRET)
 
