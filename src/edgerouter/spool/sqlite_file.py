@@ -100,8 +100,8 @@ def wal_was_cut(connection: apsw.Connection) -> bool:
 
     To be called before anything is written.
     """
-    valid, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
     try:
+        valid, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         with Path(connection.filename_wal).open("rb") as wal:
             salt = wal.read(32)[16:24]
             at = 32 + max(0, valid) * (24 + PAGE)
@@ -110,7 +110,7 @@ def wal_was_cut(connection: apsw.Connection) -> bool:
                 if frame[8:16] == salt and any(frame[4:8]):
                     return True
                 at += 24 + PAGE
-    except OSError:
+    except (OSError, apsw.FullError):
         return False
     return False
 
@@ -138,7 +138,8 @@ def connect(path: Path, *, synchronous: str, wal_pages: int) -> apsw.Connection:
         _identify(connection, path)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", synchronous)
-        connection.pragma("wal_autocheckpoint", wal_pages)
+        # the store folds the log in by itself, because it wants to know when that fails
+        connection.pragma("wal_autocheckpoint", 0)
         connection.pragma("journal_size_limit", 2 * wal_pages * PAGE)
         connection.pragma("temp_store", "memory")
         _migrate(connection, path, MIGRATIONS)

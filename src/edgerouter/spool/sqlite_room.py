@@ -47,8 +47,9 @@ class Figures:
 
 
 def wal_pages(config: SpoolConfig) -> int:
-    """Pages after which the write-ahead log is folded into the database: 4 MiB, less where the spool itself is small."""
-    return max(32, min(1000, config.max_bytes // 16 // PAGE))
+    """Pages after which the write-ahead log is folded into the database: 4 MiB, less where the spool or the disk is small."""
+    disk = os.statvfs(config.path)
+    return max(32, min(1000, config.max_bytes // 16 // PAGE, disk.f_blocks * disk.f_frsize // 64 // PAGE))
 
 
 class Room:
@@ -60,6 +61,8 @@ class Room:
         self._limit = config.max_bytes - wal_pages(config) * PAGE
         self._min_free_bytes = config.min_free_bytes
         self._figures = figures
+        self.reserve = 2 * wal_pages(config) * PAGE
+        """Bytes that are kept for writing down what is settled on a full disk."""
         self._free: int | None = None
         self._looked = float("-inf")
 
@@ -86,6 +89,12 @@ class Room:
             return f"min_free_bytes: the file system has {free} bytes left"
         return ""
 
+    def after_full(self, need: int) -> bool:
+        """Whether deliveries may be tried again after the disk was full: the reserve is not for them."""
+        self._looked = float("-inf")
+        free = self.free_bytes
+        return free is None or free > need + 2 * self.reserve or self._figures.free > 2 * need
+
 
 class Reserve:
     """A file that is given up when the disk is full, so that what is settled can still be written and make room.
@@ -96,22 +105,23 @@ class Reserve:
     def __init__(self, folder: Path, size: int) -> None:
         self._path = folder / _RESERVE
         self._size = size
-        self._held = self._path.exists()
+        self.held = self._path.exists()
+        """Whether the file is there."""
 
     def hold(self, free: int | None) -> None:
         """Make the file if the disk has plenty."""
-        if self._held or free is None or free < 4 * self._size:
+        if self.held or free is None or free < 4 * self._size:
             return
         try:
             with self._path.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, self._size)
-            self._held = True
+            self.held = True
         except OSError:
             self.give_up()
 
     def give_up(self) -> None:
         """Delete the file."""
-        self._held = False
+        self.held = False
         try:
             self._path.unlink(missing_ok=True)
         except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import apsw
@@ -49,6 +50,9 @@ class Store:
         self.salvage: sqlite_salvage.Salvage | None = None
         self._mark = Mark(config.path)
         self._connected = False
+        self._wal_pages = wal_pages(config)
+        self._log_pages = 0
+        self._stuck = False
         self.held = False
         """Nothing is trimmed for now, because somebody looks for messages to replay."""
 
@@ -83,8 +87,9 @@ class Store:
         return self._read(lost)
 
     def _connect(self) -> None:
-        self.connection = connect(self._path, synchronous=self._config.synchronous, wal_pages=wal_pages(self._config))
+        self.connection = connect(self._path, synchronous=self._config.synchronous, wal_pages=self._wal_pages)
         self._connected = True
+        self.connection.set_wal_hook(self._log_grew)
 
     def _read(self, lost: bool) -> Opened:
         connection = self.connection
@@ -98,9 +103,10 @@ class Store:
         self.record, forgotten = self._read_record(known)
         was_running = state.pop(_RUNNING, None) is not None
         self._compare_with_mark(made_up=known is None, lost=was_running and lost)
-        connection.execute("INSERT OR REPLACE INTO state VALUES (?, x'')", (_RUNNING,))
-        # into the database itself, because it is to tell whether the log is missing
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        with suppress(apsw.FullError):  # a full disk is no reason not to start: sinks make room
+            connection.execute("INSERT OR REPLACE INTO state VALUES (?, x'')", (_RUNNING,))
+            # into the database itself, because it is to tell whether the log is missing
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         return Opened(
             state,
             *self.usage(),
@@ -157,7 +163,11 @@ class Store:
         self._mark.close()
         if self.salvage is not None:
             self.salvage.close()
-        self.connection.execute("DELETE FROM state WHERE name = ?", (_RUNNING,))
+        try:
+            self.connection.execute("DELETE FROM state WHERE name = ?", (_RUNNING,))
+        except apsw.Error as error:
+            # the next start finds it as after a crash
+            log.warning("spool is not closed in good order", reason=str(error))
         self.connection.close()
 
     def read(self, call: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -203,8 +213,24 @@ class Store:
             raise
         if self.record.next != before.next:
             self._mark.write(self.record.id, self.record.next)
-        first = self.rows.first(self.record.next)
-        return Written(chunks, stored, leftover, *self.usage(), first, self.record.messages, trimmer.retained, self.held)
+        self._fold_in()
+        first, messages = self.rows.first(self.record.next), self.record.messages
+        return Written(chunks, stored, leftover, *self.usage(), first, messages, trimmer.retained, self.held, self._stuck)
+
+    def _log_grew(self, connection: apsw.Connection, name: str, pages: int) -> int:  # noqa: ARG002  (SQLite's call)
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _fold_in(self) -> None:
+        """Once the log is long bring it into the database, so that it begins anew."""
+        if self._log_pages < self._wal_pages:
+            return
+        try:
+            self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._stuck = False
+        except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError):
+            # until that succeeds the log grows with each commit: no more messages may come
+            self._stuck = True
 
     def usage(self) -> tuple[int, int]:
         """Bytes of the database in use, and free for reuse."""
@@ -232,6 +258,7 @@ class Store:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._fold_in()
         if progress.done:
             self.salvage.close()
             self.salvage = None

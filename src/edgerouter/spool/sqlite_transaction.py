@@ -125,3 +125,5 @@ class Written:
     """Bytes of chunks that are kept only for replay."""
     held: bool
     """Nothing was trimmed, and shall be another time."""
+    stuck: bool
+    """The write-ahead log grows, because the disk has no room to fold it into the database."""

@@ -17,15 +17,15 @@ from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.chunk import MAX_MESSAGES
 from edgerouter.spool.grouping import Append, group
 from edgerouter.spool.recent import Recent
-from edgerouter.spool.sqlite_file import PAGE
 from edgerouter.spool.sqlite_letterbox import Letterbox
-from edgerouter.spool.sqlite_room import MESSAGE_OVERHEAD, Figures, Reserve, Room, wal_pages
+from edgerouter.spool.sqlite_room import MESSAGE_OVERHEAD, Figures, Reserve, Room
 from edgerouter.spool.sqlite_store import DAMAGE, Store
 from edgerouter.spool.sqlite_transaction import Need, Opened, Transaction, Trim, Written
 
 _TRANSACTION_BYTES: Final = 8 * 1024 * 1024
 _TRIM_RANGES: Final = 16
 _COMPLAIN_EVERY: Final = 60.0
+_FOLD_IN_EVERY: Final = 0.5
 State = Literal["ok", "full", "read_only", "failing"]
 
 log = structlog.get_logger("edgerouter.spool")
@@ -41,14 +41,18 @@ class Writing:
         self._accounts = accounts
         self._letters = letters
         self.room = Room(config, figures)
+        # the reserve must be able to take the log of one transaction
+        self._most = min(_TRANSACTION_BYTES, self.room.reserve // 2)
         self.recent = Recent(config.cache_bytes, figures.end)
-        self._reserve = Reserve(config.path, 2 * wal_pages(config) * PAGE)
+        self._reserve = Reserve(config.path, self.room.reserve)
         self._put: dict[str, bytes] = {}
         self._delete: list[str] = []
         self._also: list[Callable[[Store], None]] = []
         self._letters_wait = False
         self._release = 0
         self._appends_failed = False
+        self._stuck = False
+        self._tried = float("-inf")
         self._full = ""
         self._complained = float("-inf")
         self._failing: tuple[State, str] | None = None
@@ -110,7 +114,7 @@ class Writing:
         """Take off the deliveries that there is room for, in order."""
         appends: list[Append] = []
         size = 0
-        while waiting and (not appends or size + waiting[0].size <= _TRANSACTION_BYTES):
+        while waiting and (not appends or size + waiting[0].size <= self._most):
             append = waiting[0]
             if append.stored.done():
                 waiting.popleft()
@@ -118,7 +122,12 @@ class Writing:
             need = size + append.size + MESSAGE_OVERHEAD * len(append.delivery.messages)
             # a delivery that is larger than the whole spool must still get through an empty one
             full = self.room.why_full(need) if self.figures.messages else ""
-            if full and (appends or not self._make_room(append, need, full)):
+            if self._stuck or not (self._reserve.held or self.room.after_full(need)):
+                full = full or "the disk is full"
+                if not appends:
+                    self._disk_full()
+                    self._try_to_fold_in()
+            if full and (appends or self._stuck or not self._make_room(append, need, full)):
                 break
             waiting.popleft()
             if full:
@@ -180,7 +189,9 @@ class Writing:
         if written.held:
             for trim in transaction.trims:
                 self._accounts.settled.add(trim.start, trim.end)
-        if self._failing is not None and (appends or not self._appends_failed):
+        if written.stuck:
+            self._disk_full()
+        if self._failing is not None and not written.stuck and (appends or not self._appends_failed) and not self._short():
             log.info("spool can be written again")
             self._failing = None
         self._appends_failed = self._appends_failed and not appends
@@ -190,6 +201,7 @@ class Writing:
         self._letters.removed(transaction.replayed + transaction.thrown_away)
         for append in appends:
             _acknowledge(append)
+        self._stuck = written.stuck
         self._reserve.hold(self.room.free_bytes)
 
     def failed(self, transaction: Transaction, appends: list[Append], error: BaseException) -> SpoolError:
@@ -219,14 +231,32 @@ class Writing:
         explained = explain(error)
         state: State = "failing"
         if isinstance(explained, SpoolFull):
-            state = "full"
-            self._reserve.give_up()
-        elif isinstance(explained, SpoolReadOnly):
+            self._disk_full()
+            return explained
+        if isinstance(explained, SpoolReadOnly):
             state = "read_only"
         if self._failing is None or self._failing[0] != state:
             log.error("spool cannot be written, trying again", state=state, reason=str(explained))
         self._failing = (state, str(explained))
         return explained
+
+    def _disk_full(self) -> None:
+        reason = "the disk is full"
+        if self._failing is None or self._failing[0] != "full":
+            log.error("spool cannot be written, trying again", state="full", reason=reason)
+        self._failing = ("full", reason)
+        self._reserve.give_up()
+
+    def _short(self) -> bool:
+        """Whether deliveries could not be tried again just now."""
+        return not self._reserve.held and not self.room.after_full(0)
+
+    def _try_to_fold_in(self) -> None:
+        """Have an empty transaction now and then, so that the log is folded in as soon as the disk has room."""
+        now = time.monotonic()
+        if self._stuck and now - self._tried > _FOLD_IN_EVERY:
+            self._tried = now
+            self.mark()
 
     # -- making room ------------------------------------------------------------------------------------------------------------
 
