@@ -24,6 +24,7 @@ PROCESSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "
 KEPT = 2880
 """Readings kept while the broker is away: a day of them."""
 AGAIN_SECONDS = 5.0
+CLOSING_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,11 @@ async def run(settings: Settings) -> None:
     waiting: deque[str] = deque(maxlen=KEPT)
     news = asyncio.Event()
 
+    def stopping() -> bool:
+        # a client that is cancelled while it loses its connection tells the second alone
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
     async def sample() -> None:
         while True:
             waiting.append(FORMATS[settings.format](read(sensor), settings.device))
@@ -208,6 +214,8 @@ async def run(settings: Settings) -> None:
                                 waiting.popleft()
                         news.clear()
             except aiomqtt.MqttError as error:
+                if stopping():
+                    return
                 print(f"{settings.host}:{settings.port}: {error}; {len(waiting)} readings wait", file=sys.stderr, flush=True)
                 await asyncio.sleep(AGAIN_SECONDS)
 
@@ -218,13 +226,17 @@ async def run(settings: Settings) -> None:
 
 async def until_stopped(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C."""
-    running = asyncio.create_task(run(settings), name="run")
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    try:
-        await running
-    except asyncio.CancelledError:
-        return
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    running = asyncio.create_task(run(settings), name="run")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
+    running.cancel()
+    # a client may wait without end for the broker to close the connection
+    await asyncio.wait({running}, timeout=CLOSING_SECONDS)
 
 
 def main() -> None:
