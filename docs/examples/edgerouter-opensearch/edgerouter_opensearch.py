@@ -1,0 +1,94 @@
+"""Sink `opensearch`: a document for each message in an index of OpenSearch or Elasticsearch, over the bulk interface."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import aiohttp
+from pydantic import SecretStr
+
+from edgerouter import (
+    Failure,
+    Limits,
+    Message,
+    MessageRejected,
+    Sink,
+    SinkConfig,
+    SinkContext,
+    SinkThrottled,
+    SinkUnauthorized,
+    SinkUnavailable,
+)
+from edgerouter.objects import encode, size_of
+
+
+class OpenSearchConfig(SinkConfig):
+    """A document for each message in an index of OpenSearch or Elasticsearch."""
+
+    url: str
+    """Where it is, for example `https://search.plant.example:9200`."""
+    index: str
+    """The index or data stream."""
+    api_key: SecretStr | None = None
+    """Lets us in."""
+
+
+class OpenSearchSink(Sink[OpenSearchConfig]):
+    """One bulk request for each batch."""
+
+    Config = OpenSearchConfig
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session, self._url = session, url
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: OpenSearchConfig, context: SinkContext) -> AsyncIterator[Self]:  # noqa: ARG003  (no name of ours is needed)
+        headers = {"Content-Type": "application/x-ndjson"}
+        if config.api_key is not None:
+            headers["Authorization"] = f"ApiKey {config.api_key.get_secret_value()}"
+        async with aiohttp.ClientSession(headers=headers) as session:
+            yield cls(session, f"{config.url}/{config.index}/_bulk")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(max_bytes=1_000_000, max_message_bytes=1_000_000)
+
+    def size_of(self, message: Message) -> int:
+        return size_of(message, "jsonl") + len(_action(message))
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        body = b"".join(_action(message) + encode([message], "jsonl") for message in batch)
+        try:
+            async with self._session.post(self._url, data=body) as response:
+                if not response.ok:
+                    wait = response.headers.get("Retry-After", "")
+                    raise _error(response.status, response.reason or "", float(wait) if wait.isdecimal() else None)
+                items = (await response.json())["items"]
+        except aiohttp.ClientError as error:
+            raise SinkUnavailable(f"{type(error).__name__} at {self._url}") from None
+        # 409: an earlier attempt, of which we heard no answer, made this document
+        results = [(index, item["create"]) for index, item in enumerate(items)]
+        return [Failure(index, _error(r["status"], _reason(r))) for index, r in results if r["status"] not in (200, 201, 409)]
+
+
+def _action(message: Message) -> bytes:
+    """With the message's id as the document's, a repeat makes no second document."""
+    return b'{"create":{"_id":"%b"}}\n' % message.id.encode()
+
+
+def _error(status: int, reason: str, wait: float | None = None) -> SinkUnavailable | MessageRejected:
+    """The one table that says what each answer means."""
+    if status == 429:
+        return SinkThrottled(f"429: {reason}", retry_after=wait)
+    if status in (401, 403, 404):
+        return SinkUnauthorized(f"{status}: {reason}")
+    if status in (400, 413):
+        return MessageRejected(f"{status}: {reason}")
+    return SinkUnavailable(f"{status}: {reason}")
+
+
+def _reason(result: dict[str, Any]) -> str:
+    return str(result.get("error", {}).get("reason", ""))
