@@ -101,6 +101,9 @@ class Store:
         salvage = state.pop(sqlite_salvage.STATE, None)
         self.salvage = sqlite_salvage.resume(salvage, self._path.parent)
         self.record, forgotten = self._read_record(known)
+        if self.salvage is not None:
+            # the record may speak of the damaged database
+            self.record.messages = connection.execute("SELECT coalesce(sum(count), 0) FROM chunks").get
         was_running = state.pop(_RUNNING, None) is not None
         self._compare_with_mark(made_up=known is None, lost=was_running and lost)
         with suppress(apsw.FullError):  # a full disk is no reason not to start: sinks make room
