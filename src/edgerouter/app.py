@@ -103,7 +103,7 @@ class Router:
                 )
                 self.running.set()
                 await stop.wait()
-                await self._stop(spool)
+                await self._stop()
         log.info("edgerouter stopped")
 
     async def reload(self, config: RouterConfig) -> None:
@@ -242,7 +242,7 @@ class Router:
     def _route(self) -> None:
         self._routing = Routing({name: sink.matcher for name, sink in self._sinks.items()})
 
-    async def _stop(self, spool: Spool) -> None:
+    async def _stop(self) -> None:
         """Take in nothing more, deliver what is in the spool as far as time allows, close."""
         grace = self._config.shutdown.grace
         deadline = time.monotonic() + grace
@@ -262,7 +262,6 @@ class Router:
         for task in runners:
             task.cancel()
         await _ended(runners, timeout=CLOSING_SECONDS)
-        await spool.flush()
         if any(left.values()):
             log.info("messages stay in the spool for the next start", pending=left)
 
