@@ -1,0 +1,53 @@
+"""What holds for a whole run: no process that a test started is alive at its end."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+MARK = "EDGEROUTER_TEST_RUN"
+"""Every process of one run has this variable, with the run's own value."""
+PATIENCE = 10
+"""Seconds; processes that were told to end may take a moment."""
+
+
+def of_this_run(number: str) -> str | None:
+    """The command line of a process if a test of this run has started it."""
+    process = Path("/proc", number)
+    try:
+        if f"{MARK}={os.environ[MARK]}".encode() not in (process / "environ").read_bytes().split(b"\0"):
+            return None
+        return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip() or None
+    except OSError:
+        # it has ended, or it is somebody else's
+        return None
+
+
+def left() -> dict[str, str]:
+    """Command lines of the processes that tests have started, by number."""
+    numbers = {entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal()} - {str(os.getpid())}
+    return {number: line for number in numbers if (line := of_this_run(number))}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    # workers of pytest-xdist have it from the process that started them
+    os.environ.setdefault(MARK, uuid.uuid4().hex)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput") or not Path("/proc/self/environ").exists():
+        return
+    deadline = time.monotonic() + PATIENCE
+    while (strays := left()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if strays:
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        for number, line in strays.items():
+            reporter.write_line(f"left running by the tests: {number} {line}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
