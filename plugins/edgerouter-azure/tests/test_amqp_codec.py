@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.amqp.codec import Array, Described, MalformedAmqp, Symbol, Timestamp, UByte, UInt, ULong, UShort, decode_all, encode
@@ -23,12 +23,14 @@ simple = st.one_of(
 values = st.recursive(simple, lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=9), inner, max_size=6))
 
 
+@settings(deadline=None)
 @given(st.lists(values, max_size=4))
 def test_what_is_encoded_is_decoded(written: list[Any]) -> None:
     data = b"".join(map(encode, written))
     assert decode_all(data) == written
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     try:
