@@ -103,17 +103,21 @@ def test_the_file_may_be_named_by_a_variable(monkeypatch: pytest.MonkeyPatch, ca
 
 
 @pytest.mark.parametrize(
-    ("error", "lines"),
+    ("error", "lines", "code"),
     [
-        (ConfigurationError("one", "two"), ["one", "two"]),
-        (SpoolUnusable("in use"), ["in use"]),
-        (ExceptionGroup("", [SpoolUnusable("a"), ExceptionGroup("", [ConfigurationError("b")])]), ["a", "b"]),
-        (SinkUnavailable("x"), None),
-        (ExceptionGroup("", [SpoolUnusable("a"), ValueError("b")]), None),
+        (ConfigurationError("one", "two"), ["one", "two"], 2),
+        (SpoolUnusable("in use"), ["in use"], 2),
+        (ExceptionGroup("", [SpoolUnusable("a"), ExceptionGroup("", [ConfigurationError("b")])]), ["a", "b"], 2),
+        (SinkUnavailable("no route"), ["no route"], 1),
+        (ExceptionGroup("", [SpoolUnusable("a"), ValueError("b")]), None, None),
     ],
 )
-def test_only_what_the_user_can_put_right_is_told_without_a_traceback(error: Exception, lines: list[str] | None) -> None:
+def test_what_an_operator_can_put_right_is_told_without_a_traceback_and_a_bug_with_one(
+    error: Exception, lines: list[str] | None, code: int | None
+) -> None:
     assert command_line._lines(error) == lines
+    if code is not None:
+        assert command_line._exit_code(error) == code
 
 
 def test_plugins_are_listed_for_people_and_for_programs(

@@ -25,6 +25,8 @@ from support.json_lines import received
 class Service(HttpSinkServer):
     """Takes lines, arrays or payloads, whole or not at all, and keeps what came."""
 
+    decompresses = False
+
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[tuple[web.BaseRequest, bytes]] = []
