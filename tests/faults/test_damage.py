@@ -72,6 +72,8 @@ async def test_a_damaged_spool_starts_within_seconds_and_loses_only_what_is_dama
             await process.start()
             async with load(Plan(broker.port, messages=200, topics=("sensors/after",), client_id="after")) as publisher:
                 after = await publisher.finish()
+            # the broker has them; the router may not have heard of them yet
+            await process.until(lambda _: not arrivals(tmp_path / "files").missing_from(after.acknowledged_numbers()), 30)
             status = await process.until_delivered()
             ledgers_hold(status)
             log = process.tail(100_000)
