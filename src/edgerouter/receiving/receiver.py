@@ -1,0 +1,243 @@
+"""Receives from a service that leases messages: polls, keeps leases alive, acknowledges in the background what is safe."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+import structlog
+
+from edgerouter.errors import EdgerouterError, SinkUnauthorized, SinkUnavailable, SourceUnavailable
+from edgerouter.receiving.inbox import Inbox
+from edgerouter.receiving.leases import Leases, LeaseService, receipt_of
+from edgerouter.source import SourceContext
+
+log = structlog.get_logger("edgerouter.receiving")
+
+_FIRST_DELAY: Final = 0.5
+_MAX_DELAY: Final = 60.0
+_EMPTY_SOONER: Final = 0.5
+"""An empty answer that comes sooner than this (seconds) is not one of a service that waits for messages: pause as long."""
+_FLUSH_SECONDS: Final = 5.0
+"""How long leaving waits for acknowledgements; what is not acknowledged comes again, and is recognised."""
+
+
+def backoff(failures: int, error: Exception | None = None) -> float:
+    """Seconds to wait after this many failures one after another: full jitter, or what the service asked for."""
+    asked = getattr(error, "retry_after", None) or 0.0
+    return float(asked) + random.uniform(0.2, 1) * min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** min(failures - 1, 20))  # noqa: S311  (jitter is no secret)
+
+
+class LeaseReceiver:
+    """A running source of leased messages.
+
+    A failure to receive is tried again with back-off. Only one that somebody has to act on ends `deliveries`, so that the router
+    opens the source again with secrets that may have changed.
+
+    Args:
+        service: whom to ask.
+        context: of the source.
+        max_messages: most messages held; see `Inbox`.
+        max_bytes: most bytes held; see `Inbox`.
+        polls: requests for messages at once; all but one wait until an answer is full.
+    """
+
+    def __init__(self, service: LeaseService, context: SourceContext, *, max_messages: int, max_bytes: int, polls: int) -> None:
+        self._service = service
+        self._context = context
+        self._polls = polls
+        self._most = max(1, min(service.most_received, max_messages))
+        self._leases = Leases(context.unacknowledged)
+        self._max_leases = max_messages + polls * service.most_received
+        self.inbox: Inbox[str] = Inbox(
+            max_messages, max_bytes, acknowledged=self._acknowledged, hurry=context.hurry, receipt=receipt_of
+        )
+        self._waiting: deque[str] = deque()
+        """Ids to acknowledge."""
+        self._acknowledging = 0
+        self._to_acknowledge = asyncio.Event()
+        self._fewer = asyncio.Event()
+        self._busy = asyncio.Event()
+        self._connected = False
+        self._problems: dict[str, str] = {}
+        self._log = log.bind(source=context.name, of=service.what)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Receive while inside; on leaving, acknowledge what is safe, for a short while."""
+        self._start(self._receive(), "receive")
+        try:
+            yield self
+        finally:
+            self.stop()
+            await self._flush()
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    def stop(self) -> None:
+        """Take in nothing more. What the service sends at this moment comes again when its lease ends."""
+        self.inbox.stop()
+        self._tasks[0].cancel()
+
+    async def _receive(self) -> None:
+        await self._connect()
+        if self._context.probe:
+            return
+        for number in range(self._polls):
+            self._start(self._acknowledge(), f"acknowledge {number}")
+        self._start(self._extend(), "extend")
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(self._polls):
+                tasks.create_task(self._poll(extra=number > 0), name=f"{self._context.name}: poll {number}")
+
+    async def _connect(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._service.connect()
+            except SinkUnavailable as error:
+                failures += 1
+                await self._failed(error, failures)
+            else:
+                self._connected = True
+                self._solved("receive")
+                return
+
+    async def _poll(self, *, extra: bool) -> None:
+        """Ask for messages, for ever. An extra poll does so only while answers come back full."""
+        failures, most = 0, self._most
+        clock = asyncio.get_running_loop().time
+        while True:
+            if extra:
+                await self._busy.wait()
+            while len(self._leases) > self._max_leases:  # acknowledgements fail: what is safe already would only come again
+                self._fewer.clear()
+                await self._fewer.wait()
+            await self.inbox.reserve(most)
+            asked = clock()
+            try:
+                leased = await self._service.receive(most)
+            except SinkUnavailable as error:
+                failures += 1
+                await self._failed(error, failures)
+                continue
+            else:
+                fresh, again = self._leases.take(leased, clock() + self._service.first_lease)
+                self.inbox.put([each.message for each in fresh], [each.id for each in fresh])
+                self._enqueue(again)
+            finally:
+                self.inbox.release(most)
+            failures = 0
+            self._solved("receive")
+            if len(leased) >= most:
+                self._busy.set()
+            elif not leased:
+                self._busy.clear()
+                if clock() - asked < _EMPTY_SOONER:
+                    await asyncio.sleep(_EMPTY_SOONER)
+
+    async def _failed(self, error: SinkUnavailable, failures: int) -> None:
+        if isinstance(error, SinkUnauthorized):
+            raise SourceUnavailable(str(error)) from error
+        self._problem("receive", str(error))
+        await asyncio.sleep(backoff(failures, error))
+
+    def _acknowledged(self, ids: Sequence[str]) -> None:
+        self._leases.stored(ids)
+        self._enqueue(ids)
+
+    def _enqueue(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._waiting.extend(ids)
+            self._to_acknowledge.set()
+
+    async def _acknowledge(self) -> None:
+        failures = 0
+        waiting = self._waiting
+        while True:
+            await self._to_acknowledge.wait()
+            ids = [waiting.popleft() for _ in range(min(len(waiting), self._service.most_acknowledged))]
+            if not waiting:
+                self._to_acknowledge.clear()
+            handles = {handle: each for each in ids if (handle := self._leases.handle(each)) is not None}
+            if not handles:
+                continue
+            self._acknowledging += 1
+            error: EdgerouterError | None = None
+            try:
+                again = set(await self._service.acknowledge(list(handles)))
+            except EdgerouterError as failed:
+                error, again = failed, set(handles)
+            finally:
+                self._acknowledging -= 1
+            for handle, each in handles.items():
+                if handle not in again:
+                    self._leases.done(each, handle)
+            self._fewer.set()
+            if not again:
+                failures = 0
+                self._solved("acknowledge")
+                continue
+            failures += 1
+            self._problem("acknowledge", f"{self._service.what}: not acknowledged: {error or 'the service could not just now'}")
+            await asyncio.sleep(backoff(failures, error))
+            self._enqueue([handles[handle] for handle in again])
+
+    async def _extend(self) -> None:
+        clock = asyncio.get_running_loop().time
+        service = self._service
+        interval = min(service.first_lease, service.lease) / 4
+        while True:
+            await asyncio.sleep(interval)
+            ending = self._leases.ending(clock() + min(service.first_lease, service.lease) / 2)
+            for at in range(0, len(ending), service.most_acknowledged):
+                some = ending[at : at + service.most_acknowledged]
+                try:
+                    await service.extend([handle for _, handle in some])
+                except EdgerouterError as error:
+                    self._problem("extend", f"{service.what}: leases not extended: {error}")
+                    break
+                self._leases.extended(some, clock() + service.lease)
+                self._solved("extend")
+
+    async def _flush(self) -> None:
+        try:
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                # the end is no hot path: looking is simpler than an event from every place that acknowledges
+                while (self._waiting or self._acknowledging) and "acknowledge" not in self._problems:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            self._log.warning("stopped before all was acknowledged", messages=len(self._waiting))
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=f"{self._context.name}: {name}")
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, SourceUnavailable):
+            self.inbox.fail(error)
+        elif error is not None:
+            self._log.error("receiving failed with an error that it should not raise", exc_info=error)
+            self.inbox.fail(SourceUnavailable(f"{self._service.what}: {type(error).__name__}"))
+
+    def _problem(self, doing: str, reason: str) -> None:
+        if doing not in self._problems:
+            self._log.warning("trouble, will try again", reason=reason)
+        self._problems[doing] = reason
+        self._context.connected(False, reason)
+
+    def _solved(self, doing: str) -> None:
+        known = self._problems.pop(doing, None) is not None
+        if self._connected and not self._problems and (known or doing == "receive"):
+            self._context.connected(True, "")
