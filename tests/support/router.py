@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,13 @@ class RouterProcess:
         return self._process.pid
 
     async def start(self, *, connected: bool = True) -> None:
-        """Start, and wait until the router answers, and until its sources are connected unless told otherwise."""
+        """Start, and wait until the router answers; and, unless told otherwise, has its sinks and its sources are connected."""
         await self.spawn()
-        await self.until(lambda status: not connected or all(source["connected"] for source in status["sources"].values()))
+        await self.until(lambda status: not connected or self._complete(status))
+
+    def _complete(self, status: dict[str, Any]) -> bool:
+        sinks, sources = self.config.get("sinks", {}), self.config.get("sources", {})
+        return status["sinks"].keys() >= sinks.keys() and all(status["sources"][name]["connected"] for name in sources)
 
     async def spawn(self) -> None:
         """Start without waiting."""
@@ -91,6 +95,8 @@ class RouterProcess:
     async def until(self, condition: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
         """Wait until the status fulfils a condition; returns that status.
 
+        A condition about a sink or a source that the router does not list is not fulfilled: it lists them as it starts them.
+
         Raises:
             TimeoutError: it took longer; the message has the last status and the end of the log.
             RuntimeError: the process ended.
@@ -106,8 +112,9 @@ class RouterProcess:
                     except (OSError, aiohttp.ClientError, ValueError):
                         pass
                     else:
-                        if condition(status):
-                            return status
+                        with suppress(KeyError):
+                            if condition(status):
+                                return status
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise TimeoutError(f"not within {seconds} s; status {json.dumps(status)}; log: {self.tail()}") from None
