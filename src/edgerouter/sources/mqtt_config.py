@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from edgerouter.mqtt_address import BrokerAddress, parse_address, split_credentials
+from edgerouter.mqtt_settings import BrokerSettings
 from edgerouter.source import SourceConfig
-from edgerouter.tls import ReadableFile, TlsConfig
 from edgerouter.topics import TopicFilter, split_share
 from edgerouter.units import ByteSize, Duration, parse_duration
 
@@ -61,15 +60,9 @@ def _subscription(value: Any) -> Any:
     return {"topic": value} if isinstance(value, str) else value
 
 
-class MqttSourceConfig(SourceConfig):
+class MqttSourceConfig(BrokerSettings, SourceConfig):
     """Messages from an MQTT broker, 3.1.1 or 5."""
 
-    # the URL may hold a password
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    url: str
-    """The broker: `mqtt://host:1883`, `mqtts://host:8883` (TLS), `ws://host:80/mqtt` or `wss://host:443/mqtt`. A bare host is
-    `mqtt://`. May hold `user:password@`."""
     topics: tuple[Annotated[Subscription, BeforeValidator(_subscription, json_schema_input_type=str | Subscription)], ...] = Field(
         min_length=1
     )
@@ -80,20 +73,6 @@ class MqttSourceConfig(SourceConfig):
     """Client id; by default made from the spool's id and the source's name, so stable and unique."""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     """MQTT version; `auto` tries 5 and falls back to 3.1.1 when the broker refuses it."""
-    username: str | None = None
-    """User name."""
-    password: SecretStr | None = None
-    """Password."""
-    password_file: ReadableFile | None = None
-    """File that holds the password; read at every connect, so a rotated password is picked up."""
-    tls: TlsConfig | None = None
-    """Certificates, for `mqtts://` and `wss://`."""
-    websocket_headers: dict[str, str] = Field(default_factory=dict)
-    """HTTP headers to add to a WebSocket's request."""
-    keepalive: int = Field(default=60, ge=1, le=65_535)
-    """Seconds of silence after which the link is tested; a dead one is noticed within three times this."""
-    connect_timeout: Duration = Field(default=10.0, gt=0, le=300)
-    """Time for a connection, and for each answer of the broker."""
     reconnect: Reconnect = Reconnect()
     """How long to wait before connecting again."""
     clean_session: bool = False
@@ -122,35 +101,8 @@ class MqttSourceConfig(SourceConfig):
     """Publish `online` here, retained, after connecting, and `offline` when stopping or, by last will, when the connection is
     lost."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _take_credentials_out_of_the_url(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not isinstance(data.get("url"), str):
-            return data
-        url, username, password = split_credentials(data["url"])
-        if username is None:
-            return data
-        if data.get("username") is not None or (password is not None and data.get("password") is not None):
-            raise ValueError("credentials stand both in `url` and in `username`, `password`; write them once")
-        found = {"url": url, "username": username} | ({"password": password} if password is not None else {})
-        return data | found
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, value: str) -> str:
-        parse_address(value)
-        return value
-
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.tls is not None and not self.address.tls:
-            raise ValueError("`tls` is given but the url says no TLS; write mqtts:// or wss://")
-        if self.websocket_headers and self.address.transport != "websockets":
-            raise ValueError("`websocket_headers` needs a ws:// or wss:// url")
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("`password` and `password_file` exclude each other")
-        if (self.password is not None or self.password_file is not None) and self.username is None:
-            raise ValueError("a password needs `username`")
         if self.last_will is not None and self.status_topic is not None:
             raise ValueError("a connection has one last will: `last_will` and `status_topic` exclude each other")
         if self.share is not None and any(split_share(each.topic)[0] is not None for each in self.topics):
@@ -158,11 +110,6 @@ class MqttSourceConfig(SourceConfig):
         if self.reconnect.max_delay < self.reconnect.first_delay:
             raise ValueError("`reconnect.max_delay` is less than `reconnect.first_delay`")
         return self
-
-    @property
-    def address(self) -> BrokerAddress:
-        """The URL, taken apart."""
-        return parse_address(self.url)
 
     @property
     def window(self) -> int:
