@@ -8,6 +8,12 @@ import uuid
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# what a property costs depends on what else the machine does, and says nothing about the property
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
+
 
 MARK = "EDGEROUTER_TEST_RUN"
 """Every process of one run has this variable, with the run's own value."""
