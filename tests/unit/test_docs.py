@@ -1,0 +1,200 @@
+"""The documentation is whole: what it names exists, what exists is documented, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from pydantic import BaseModel
+
+from edgerouter import plugins
+from edgerouter.admin.metrics import Metrics
+from edgerouter.admin.status import Drop, RouterStatus, SinkStatus, SourceStatus
+from edgerouter.cli.main import app
+from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
+from edgerouter.pipeline.delivery import DeliveryStatus
+from edgerouter.spool.contract import SpoolStatus
+from edgerouter.testing.config_promises import undocumented
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("plugins/*/README.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+
+
+def links(page: Path) -> Iterator[str]:
+    """Relative links, outside of code."""
+    for target in LINK.findall(CODE.sub("", page.read_text())):
+        if not re.match(r"[a-z]+:", target):
+            yield target
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{link} leads nowhere"
+        assert not fragment or fragment in anchors(target), f"{link}: there is no such heading"
+
+
+def test_every_page_is_linked_from_the_index() -> None:
+    """The decisions are a folder of their own."""
+    linked = {(DOCS / link.partition("#")[0]).resolve() for link in links(DOCS / "index.md")}
+    pages = {page for page in DOCS.glob("*.md") if page.name != "index.md"}
+    assert pages <= linked, f"not linked from docs/index.md: {sorted(page.name for page in pages - linked)}"
+    assert DOCS / "decisions" in linked
+
+
+def test_decisions_have_a_number_of_their_own_and_a_title_that_says_it() -> None:
+    decisions = sorted((DOCS / "decisions").glob("*.md"))
+    numbers = [decision.name[:3] for decision in decisions]
+    assert len(set(numbers)) == len(numbers)
+    for decision in decisions:
+        assert decision.read_text().startswith(f"# {decision.name[:3]}: "), decision.name
+
+
+# Guarantees and their tests
+
+
+def names_of_tests() -> set[str]:
+    """The names of all test functions, test classes and state machines."""
+    found: set[str] = set()
+    for file in [*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("plugins/*/tests/**/test_*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Assign):
+                found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return found
+
+
+def test_every_test_that_the_guarantees_name_exists() -> None:
+    named = set(re.findall(r"`((?:test_|Test)\w+)`", (DOCS / "guarantees.md").read_text()))
+    assert len(named) > 40
+    assert named <= names_of_tests(), f"renamed or gone: {sorted(named - names_of_tests())}"
+
+
+def test_every_row_of_the_guarantees_names_a_test() -> None:
+    for line in (DOCS / "guarantees.md").read_text().splitlines():
+        if line.startswith("| ") and not line.startswith(("| promise", "| you set", "| weather")):
+            assert "`test_" in line or "`Test" in line, line
+
+
+# The code of the pages
+
+
+def test_the_code_of_the_plugin_page_is_that_of_the_tested_examples() -> None:
+    """Every Python block is in an example as it stands, and the sink is there as a whole."""
+    page = (DOCS / "writing-a-plugin.md").read_text()
+    examples = {file.name: file.read_text() for file in (DOCS / "examples").rglob("*.py")}
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        assert any(block in code for code in examples.values()), f"not in any example:\n{block}"
+    _, _, sink = examples["edgerouter_opensearch.py"].partition("\n\n\n")
+    assert sink in blocks
+
+
+# What there is, and where it is documented
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Every command, and the options that it has."""
+
+    def walk(command: Any, path: str) -> Iterator[tuple[str, list[str]]]:
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from walk(inner, f"{path} {name}".strip())
+        if path and not getattr(command, "commands", {}):
+            yield path, [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+
+    yield from walk(typer.main.get_command(app), "")
+
+
+def test_every_command_is_documented() -> None:
+    manual = (DOCS / "operations.md").read_text()
+    for command, _ in commands():
+        group, _, inner = command.partition(" ")
+        assert f"`edgerouter {group}`" in manual, f"edgerouter {command} is not in docs/operations.md"
+        if inner:
+            assert f"`{inner}`" in manual or f"edgerouter {command} " in manual, (
+                f"edgerouter {command} is not in docs/operations.md"
+            )
+
+
+def test_every_command_that_the_pages_name_exists() -> None:
+    known = {command.partition(" ")[0] for command, _ in commands()}
+    for page in PAGES:
+        for code in CODE.findall(page.read_text()):
+            for name in re.findall(r"(?:^`?|[$|;&] )edgerouter ([a-z][a-z-]+)", code, re.MULTILINE):
+                assert name in known, f"{page.name}: there is no command `edgerouter {name}`"
+
+
+def fields(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    for name in model.model_fields:
+        yield f"{path}{name}"
+
+
+@pytest.mark.parametrize("section", [SinkPolicies, SpoolConfig, AdminConfig, LogConfig, ShutdownConfig, SecretsConfig])
+def test_every_field_of_the_core_is_in_the_manual(section: type[BaseModel]) -> None:
+    manual = (DOCS / "configuration.md").read_text()
+    for field in fields(section):
+        assert re.search(rf"^\| `(\w+\.)?{field}`", manual, re.MULTILINE), f"{section.__name__}.{field}"
+
+
+@pytest.mark.parametrize("plugin", plugins.listing(), ids=lambda plugin: f"{plugin.kind} {plugin.name}")
+def test_every_field_of_every_plugin_has_its_docstring(plugin: plugins.Installed) -> None:
+    ours = {"edgerouter", *(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))}
+    if plugin.distribution not in ours:
+        pytest.skip("not one of ours")
+    config = plugins.find(plugin.kind, plugin.name).Config
+    assert list(undocumented(config)) == []
+    assert config.__doc__, "the manual begins with it"
+
+
+def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
+    spool = SpoolStatus(
+        type="sqlite", id="s", state="ok", reason="", messages=0, bytes=0, max_bytes=1, free_bytes=1, first_sequence=1,
+        last_sequence=0, written_bytes=0, commits=0, quarantined_chunks=0, quarantined_messages=0, dead_letters=0,
+        dead_letter_bytes=0, orphans=(),
+    )  # fmt: skip
+    source = SourceStatus(type="mqtt", connected=True, reason="", messages=1, deliveries=1, last_message_at=1.0, reopened=0)
+    sink = SinkStatus(
+        type="file", state="ok", matched=1, delivered=1, dead_lettered=0, dropped=0, pending=0, oldest_pending_seconds=1.0,
+        last_error="", last_error_at=None, last_delivery_at=1.0, writes=1, failed_writes=0, written_messages=1, written_bytes=1,
+        throttled_seconds=0.0, latency_seconds=0.0,
+    )  # fmt: skip
+    status = RouterStatus(
+        version="1", host="h", started_at=0.0, uptime_seconds=1.0, configuration="c", configuration_error="",
+        sources={"in": source}, spool=spool, sinks={"out": sink}, drops=[Drop(sink="out", topic="t", reason="r", messages=1)],
+    )  # fmt: skip
+    text = Metrics(lambda: status, lambda: [("out", DeliveryStatus())]).text().decode()
+    measured: dict[str, set[str]] = {name: set() for name in re.findall(r"^# HELP (edgerouter_\w+)", text, re.MULTILINE)}
+    for name, labels in re.findall(r"^(edgerouter_\w+)(?:\{(.*)\})? ", text, re.MULTILINE):
+        family = re.sub(r"_(bucket|sum|count|created)$", "", name)
+        if family in measured:
+            measured[family] |= set(re.findall(r'(\w+)="', labels)) - {"le"}
+    rows = re.findall(r"^\| `(edgerouter_\w+)` \| ([\w, ]*)\|", (DOCS / "operations.md").read_text(), re.MULTILINE)
+    documented = {name: set(labels.replace(",", " ").split()) for name, labels in rows}
+    assert documented == measured
+
+
+def test_every_state_says_what_to_do() -> None:
+    from edgerouter.admin.metrics import _SINK_STATES, _SPOOL_STATES
+
+    manual = (DOCS / "operations.md").read_text()
+    for word, states in (("sink", _SINK_STATES), ("spool", _SPOOL_STATES)):
+        for state in states:
+            assert f"| {word} | `{state}` |" in manual
