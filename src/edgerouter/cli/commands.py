@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,6 +42,22 @@ def _load(config: Path | None) -> RouterConfig:
     from edgerouter.cli.main import load
 
     return load(config)
+
+
+def _which(
+    sink: str | None, topic: str | None, since: str | None, until: str | None, reason: str | None, numbers: list[int] | None = None
+) -> dict[str, Any]:
+    """The options that say which dead letters, as the operations take them."""
+    from edgerouter.cli.operate import moment
+
+    return {
+        "sink": sink,
+        "topic": topic,
+        "since": moment(since),
+        "until": moment(until),
+        "reason": reason,
+        "numbers": numbers or [],
+    }
 
 
 def status(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False, ready: bool = False) -> None:
@@ -87,16 +103,7 @@ def list_letters(
     """List dead letters, oldest first."""
     from edgerouter.cli import operate
 
-    operate.list_letters(
-        _spool(config, spool),
-        limit=limit,
-        as_json=as_json,
-        sink=sink,
-        topic=topic,
-        since=operate.moment(since),
-        until=operate.moment(until),
-        reason=reason,
-    )
+    operate.list_letters(_spool(config, spool), limit=limit, as_json=as_json, **_which(sink, topic, since, until, reason))
 
 
 @dead_letters.command()
@@ -120,9 +127,7 @@ def export(
     """Print dead letters as JSON Lines; they stay where they are."""
     from edgerouter.cli import operate
 
-    operate.export_letters(
-        _spool(config, spool), sink=sink, topic=topic, since=operate.moment(since), until=operate.moment(until), reason=reason
-    )
+    operate.export_letters(_spool(config, spool), **_which(sink, topic, since, until, reason))
 
 
 @dead_letters.command("replay")
@@ -139,16 +144,7 @@ def replay_letters(
     """Send dead letters to their sinks again."""
     from edgerouter.cli import operate
 
-    answer = operate.ask(
-        _spool(config, spool),
-        "dead-letters/replay",
-        numbers=numbers or [],
-        sink=sink,
-        topic=topic,
-        since=operate.moment(since),
-        until=operate.moment(until),
-        reason=reason,
-    )
+    answer = operate.ask(_spool(config, spool), "dead-letters/replay", **_which(sink, topic, since, until, reason, numbers))
     typer.echo(f"{answer['messages']} messages will be sent again")
 
 
@@ -168,14 +164,7 @@ def purge(
     from edgerouter.cli import operate
 
     where = _spool(config, spool)
-    which = {
-        "numbers": numbers or [],
-        "sink": sink,
-        "topic": topic,
-        "since": operate.moment(since),
-        "until": operate.moment(until),
-        "reason": reason,
-    }
+    which = _which(sink, topic, since, until, reason, numbers)
     if not yes:
         typer.confirm(f"throw away {operate.count(where, **which)} dead letters for ever?", abort=True)
     answer = operate.ask(where, "dead-letters/purge", **which)
