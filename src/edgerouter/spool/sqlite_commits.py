@@ -61,6 +61,7 @@ class Commits:
         self._closed = False
         self._failures = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
         self._last = 0.0  # when the last transaction ended
         self._appends_from = 0.0  # when deliveries may be tried again after a failure
         self._all_from = 0.0  # when anything may be tried again after a failure
@@ -205,9 +206,11 @@ class Commits:
     def _again(self, seconds: float) -> None:
         when = self._loop.time() + seconds
         if self._timer is not None:
-            if self._timer.when() <= when:
+            # uvloop's handle of a moment that is now does not tell it
+            if self._timer_due <= when:
                 return
             self._timer.cancel()
+        self._timer_due = when
         self._timer = self._loop.call_at(when, self._timed)
 
     def _begin_soon(self) -> None:
