@@ -108,6 +108,16 @@ def test_the_code_of_the_plugin_page_is_that_of_the_tested_examples() -> None:
     assert sink in blocks
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_whole_configuration_of_the_pages_is_valid(page: Path, tmp_path: Path) -> None:
+    """Those with sources and sinks; the others are parts."""
+    for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)):
+        if re.search(r"^sources:", block, re.MULTILINE) and re.search(r"^sinks:", block, re.MULTILINE):
+            file = tmp_path / f"{number}.yaml"
+            file.write_text(re.sub(r"\$\{file:[^}]*\}", "secret", block))
+            plugins.load(file, {})
+
+
 # What there is, and where it is documented
 
 
