@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,15 +14,33 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+_LOWEST_PORT = 10_000
+_USUAL_FIRST_PORT = 32_768
+_chance = random.SystemRandom()
+
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on just now, and that the system gives to no client.
+
+    A broker that restarts needs its port again, which a client that knocks meanwhile may have been given as its own.
+    """
+    for _ in range(100):
+        port = _chance.randrange(_LOWEST_PORT, _first_port_of_clients())
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")
+
+
+def _first_port_of_clients() -> int:
+    file = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(file.read_text().split()[0]) if file.exists() else _USUAL_FIRST_PORT
+    return first if first > 2 * _LOWEST_PORT else _USUAL_FIRST_PORT
 
 
 class Mosquitto:
