@@ -104,7 +104,7 @@ def test_the_code_of_the_plugin_page_is_that_of_the_tested_examples() -> None:
     assert blocks
     for block in blocks:
         assert any(block in code for code in examples.values()), f"not in any example:\n{block}"
-    _, _, sink = examples["edgerouter_opensearch.py"].partition("\n\n\n")
+    _, _, sink = examples["edgerouter_opensearch.py"].partition("\n\n")
     assert sink in blocks
 
 
