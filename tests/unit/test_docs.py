@@ -19,6 +19,7 @@ from edgerouter.cli.main import app
 from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
 from edgerouter.pipeline.delivery import DeliveryStatus
 from edgerouter.spool.contract import SpoolStatus
+from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import undocumented
 
 ROOT = Path(__file__).parents[2]
