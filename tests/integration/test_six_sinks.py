@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -84,16 +83,9 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def azurite() -> Iterator[Azurite]:
-    try:
-        running = running_azurite()
-        azurite = running.__enter__()
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        said = error.stderr.strip() if isinstance(error.stderr, str) else ""
-        pytest.skip(
-            f"Azurite, the Blob Storage emulator, cannot be installed here, so the six sinks are NOT tested: {said or error}"
-        )
-    yield azurite
-    running.__exit__(None, None, None)
+    # skips with the reason where Azurite could not be installed
+    with running_azurite() as running:
+        yield running
 
 
 @pytest.fixture
