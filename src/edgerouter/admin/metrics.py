@@ -29,7 +29,7 @@ _SOURCE: tuple[tuple[type[Metric], str, str, Callable[[SourceStatus], Any]], ...
 _SINK: tuple[tuple[type[Metric], str, str, Callable[[SinkStatus], Any]], ...] = (
     (CounterMetricFamily, "matched", "Messages that this sink wants, over restarts.", lambda s: s.matched),
     (CounterMetricFamily, "delivered", "Messages that the service took, over restarts.", lambda s: s.delivered),
-    (CounterMetricFamily, "dead_lettered", "Messages in or through the dead letters, over restarts.", lambda s: s.dead_lettered),
+    (GaugeMetricFamily, "dead_lettered", "Messages that are in the dead letters now.", lambda s: s.dead_lettered),
     (CounterMetricFamily, "dropped", "Messages dropped by policy or damage, over restarts.", lambda s: s.dropped),
     (GaugeMetricFamily, "pending", "Messages still to settle.", lambda s: s.pending),
     (GaugeMetricFamily, "oldest_pending_seconds", "Age of the oldest pending message.", lambda s: s.oldest_pending_seconds),
