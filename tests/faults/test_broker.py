@@ -95,17 +95,21 @@ async def test_a_slow_link_to_the_broker_keeps_its_session(tmp_path):
 
 @pytest.mark.timeout(120)
 async def test_a_kill_while_the_broker_is_away_and_a_later_broker_still_lose_nothing(tmp_path):
+    kills = 10
     with running(tmp_path / "broker", *BROKER) as broker:
-        async with forked_router(tmp_path, configuration(broker.url, tmp_path)) as process:
+        config = configuration(broker.url, tmp_path)
+        config["sinks"]["files"]["batch"] = {"max_messages": 500}
+        async with forked_router(tmp_path, config) as process:
             await process.start()
             async with load(Plan(broker.port, messages=5000)) as publisher:
                 report = await publisher.finish()
             await asyncio.to_thread(broker.stop)
-            for _ in range(10):
+            for _ in range(kills):
                 await process.kill()
                 await process.start(connected=False)
             await asyncio.to_thread(broker.start)
             await process.until(lambda status: status["sources"]["local"]["connected"])
             await process.until(lambda status: status["sinks"]["files"]["delivered"] >= report.acknowledged)
             ledgers_hold(await process.until_delivered())
-    nothing_is_missing(tmp_path, report, repeats=2 * 1000)
+    # a window was in flight when the broker went, and at each kill a batch if the file was still being written
+    nothing_is_missing(tmp_path, report, repeats=500 + kills * 500)
