@@ -73,23 +73,28 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
     return Group(*parts)
 
 
-def _sources(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Table:
-    table = Table("source", "type", "state", "messages", "a second", box=None, header_style="bold")
+def _sources(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:
+    table = _table("source", "type", "state", "messages", "a second")
+    reasons = []
     for name, source in status["sources"].items():
-        state = Text("connected", "green") if source["connected"] else Text(source["reason"], "red")
+        state = Text("connected", "green") if source["connected"] else Text("not connected", "red")
         table.add_row(name, source["type"], state, str(source["messages"]), _rate(before, "sources", name, "messages", source))
-    return table
+        if not source["connected"]:
+            reasons.append(Text(f"{name}: {source['reason']}", "red"))
+    return Group(table, *reasons)
 
 
-def _sinks(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Table:
-    columns = ("sink", "type", "state", "delivered", "a second", "pending", "oldest", "dead", "dropped", "latency", "last error")
-    table = Table(*columns, box=None, header_style="bold")
+def _sinks(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:
+    """A table, and below it what each failing sink last said: an error fits no column."""
+    table = _table("sink", "type", "state", "delivered", "a second", "pending", "oldest", "dead", "dropped", "latency")
+    errors = []
     for name, sink in status["sinks"].items():
         oldest = sink["oldest_pending_seconds"]
+        good = sink["state"] in _GOOD
         table.add_row(
             name,
             sink["type"],
-            Text(sink["state"], "green" if sink["state"] in _GOOD else "red"),
+            Text(sink["state"], "green" if good else "red"),
             str(sink["delivered"]),
             _rate(before, "sinks", name, "delivered", sink),
             str(sink["pending"]),
@@ -97,8 +102,16 @@ def _sinks(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
             str(sink["dead_lettered"]),
             str(sink["dropped"]),
             duration(sink["latency_seconds"]) if sink["last_delivery_at"] else "",
-            sink["last_error"] if sink["state"] not in _GOOD else "",
         )
+        if not good and sink["last_error"]:
+            errors.append(Text(f"{name}: {sink['last_error']}", "red"))
+    return Group(table, *errors)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=True)
     return table
 
 
