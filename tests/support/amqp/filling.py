@@ -1,0 +1,26 @@
+"""Events put into a partition as if somebody had sent them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.amqp.conformance import EventHubsServer
+from support.amqp.event_hub import _path
+from support.amqp.hub import Event
+from support.amqp.message import AmqpMessage
+
+
+def put(server: EventHubsServer, partition: int, *payloads: bytes, **more: Any) -> None:
+    """Store events, and send them to whoever reads; `more` are further parts of the message."""
+    service, log = server.service, server.hub.log[partition]
+    for payload in payloads:
+        log.append(Event(partition, len(log), None, AmqpMessage(data=[payload], **more), 0))
+    for reader in list(service._readers):
+        if reader.attached and service._find(_path(reader.address))[1] == partition:
+            service._feed(reader, log)
+
+
+def spread(server: EventHubsServer, payloads: list[bytes]) -> None:
+    """Store events in all partitions in turn."""
+    for partition in range(server.hub.partitions):
+        put(server, partition, *payloads[partition :: server.hub.partitions])
