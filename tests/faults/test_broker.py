@@ -101,7 +101,7 @@ async def test_a_kill_while_the_broker_is_away_and_a_later_broker_still_lose_not
         config["sinks"]["files"]["batch"] = {"max_messages": 500}
         async with forked_router(tmp_path, config) as process:
             await process.start()
-            async with load(Plan(broker.port, messages=5000)) as publisher:
+            async with load(Plan(broker.port, messages=5000, rate=1500)) as publisher:
                 report = await publisher.finish()
             await asyncio.to_thread(broker.stop)
             for _ in range(kills):

@@ -10,6 +10,8 @@ STUCK_SECONDS = 60.0
 
 def not_ready(status: RouterStatus) -> list[str]:
     """Why the router cannot take messages in just now; empty when it can."""
+    if not status.sources:
+        return ["the router is starting"]
     reasons = [
         f"source {name} is not connected: {source.reason}" for name, source in status.sources.items() if not source.connected
     ]
