@@ -1,6 +1,6 @@
-"""Write this machine's way to the package index as a folder that an image's build mounts: `image_pip.py FOLDER PLACE`.
+"""Write this machine's way to the package index as a folder that an image's build mounts: `image_pip.py FOLDER PLACE CACHE`.
 
-FOLDER gets `pip.conf` and the certificates that it names; PLACE is where the build sees FOLDER.
+FOLDER gets `pip.conf` and the certificates that it names; PLACE is where the build sees FOLDER, CACHE where it sees the cache.
 """  # noqa: INP001  (a script)
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
                 shutil.copytree(link, folder / f"links-{number}")
                 links.append(str(place / f"links-{number}"))
         settings["find-links"] = "\n".join(links)
-    settings["cache-dir"] = str(place / "cache")
+    settings["cache-dir"] = sys.argv[3]
     config = configparser.RawConfigParser()
     config["global"] = {name: value for name, value in settings.items() if value}
     with (folder / "pip.conf").open("w") as file:
