@@ -44,10 +44,11 @@ class Variables:
     Of several, the one counts that has everything it requires and to which everything that is set belongs.
     """
 
-    kind: Literal["sink", "secret_store"]
-    """What the plugin is."""
+    kind: Literal["sink", "source", "secret_store"]
+    """What the plugin is. A source receives from a service when a topic for messages from the cloud is set; its configuration has
+    a field `topic`, which the router sets."""
     type: str
-    """Its name, as in `type: aws-sqs`; the sink or store gets the same name."""
+    """Its name, as in `type: aws-sqs`; the sink, source or store gets the same name."""
     variables: tuple[Variable, ...]
     """What fills its configuration."""
     unused: tuple[str, ...] = ()

@@ -107,6 +107,16 @@ async def test_now_means_the_first_start_and_not_each(hub: EventHubsServer, tmp_
         assert [message.payload for message in await source.messages(1)] == [b"while it was away"]
 
 
+async def test_own_events_are_left_out_and_not_read_again(hub: EventHubsServer, tmp_path: Path) -> None:
+    put(hub, 0, b"own", properties={"message-id": "0123456789abcdef-7"})
+    put(hub, 1, b"other", properties={"message-id": "fedcba9876543210-7"})
+    async with opened(EventHubsSource, settings(hub, skip_own=True), state=tmp_path) as source:
+        assert [message.payload for message in await source.messages(1)] == [b"other"]
+        await source.nothing_comes()
+        put(hub, 0, b"own", properties={"message-id": "0123456789abcdef-8"})
+        await eventually(lambda: checkpoints(tmp_path)["0"] == [1, "1"])
+
+
 async def test_a_router_that_does_not_pull_stops_the_reading_and_a_cut_goes_on_where_it_was(hub: EventHubsServer) -> None:
     put(hub, 0, *(b"%d" % number for number in range(100)))
     config = settings(hub, max_unacknowledged=30, prefetch=10, partitions=["0"], keep_alive="100ms")

@@ -13,10 +13,15 @@ from edgerouter.config import declared, environment
 from edgerouter.config.declared import BY_DECLARATION, Form, Known, Lookup
 from edgerouter.config.document import Fault, Node, Origin
 from edgerouter.config.environment import Environment, Given
+from edgerouter.topics import check_filter, matches
 from edgerouter.variables import Variables
 
 SOURCE: Final = "local"
 """Name of the source that the topic and broker variables make."""
+REVERSE_SINK: Final = "relay-in"
+"""Name of the sink that publishes messages from the cloud."""
+_RECEIVED: Final = "$relay-in"
+"""First level of the topic that messages from the cloud have inside the router."""
 _BROKER: Final = "mqtt://localhost:1883"
 _TOPICS: Final = ("cloud-input", "cloud-block-input")
 """Where its users publish; the second appears in one of its documents only."""
@@ -50,6 +55,7 @@ class Found:
     off: list[str] = field(default_factory=list)
     """A line for each plugin of which only some variables are set, and for what is not there."""
     off_sinks: list[str] = field(default_factory=list)
+    off_sources: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
     """Sinks of which no secret store could say yet whether they are wanted."""
     lookups: dict[str, Lookup] = field(default_factory=dict)
@@ -65,13 +71,14 @@ class Found:
         return node.value
 
     def prune(self) -> None:
-        """Take out what `EDGEROUTER__` variables say of sinks that are off, after these were laid over the tree."""
-        sinks = self.tree.child("sinks")
-        if sinks is not None and isinstance(sinks.value, dict):
-            for name in self.off_sinks:
-                key = environment.key_of(sinks.value, environment.folded(name))
-                if key in sinks.value and sinks.value[key].child("type") is None:
-                    del sinks.value[key]
+        """Take out what `EDGEROUTER__` variables say of sinks and sources that are off, after these were laid over the tree."""
+        for section, off in (("sinks", self.off_sinks), ("sources", self.off_sources)):
+            entries = self.tree.child(section)
+            if entries is not None and isinstance(entries.value, dict):
+                for name in off:
+                    key = environment.key_of(entries.value, environment.folded(name))
+                    if key in entries.value and entries.value[key].child("type") is None:
+                        del entries.value[key]
 
 
 def read(around: Environment, plugins: Sequence[Variables], known: Known) -> Found:
@@ -97,8 +104,10 @@ def read(around: Environment, plugins: Sequence[Variables], known: Known) -> Fou
     if "debug" in block:
         origin = Origin(block["debug"].label)
         found.section("log")["level"] = Node("debug", origin, origin)
+    receivers = [forms for (kind, _), forms in groups.items() if kind == "source"]
+    found.off_sources += [forms[0].declaration.type for forms in receivers]
     if "reverse_topic" in block:
-        found.off.append(f"{block['reverse_topic'].label} is set, but messages from the cloud to the broker are not possible yet")
+        _add_reverse(found, receivers, known, block)
     return found
 
 
@@ -106,7 +115,7 @@ def _tuned(around: Environment, plugins: Sequence[Variables]) -> Node:
     """What `EDGEROUTER__` variables say of the plugins that are declared, and of others."""
     of_kind = {
         section: Node({each.type: Node({}, BY_DECLARATION) for each in plugins if each.kind == kind}, BY_DECLARATION)
-        for kind, section in (("sink", "sinks"), ("secret_store", "secret_stores"))
+        for kind, section in declared.SECTIONS.items()
     }
     tree = Node(of_kind, Origin(""))
     environment.overlay(tree, around)
@@ -174,12 +183,8 @@ def _add_source(found: Found, tuned: Node, block: dict[str, Given]) -> None:
     own = any(node.child("type") for node in _entries(tuned, "sources").values())
     if own and "topic" not in block:
         return
-    topic, broker = block.get("topic"), block.get("broker")
-    entries = {"type": Node("mqtt", BY_DECLARATION), "url": Node(_BROKER, BY_DECLARATION)}
-    if broker is not None:
-        origin = Origin(broker.label)
-        secret = broker.label if "@" in broker.text else None
-        entries["url"] = Node(broker.text.strip().replace("${", "$${"), origin, origin, reference=secret)
+    topic = block.get("topic")
+    entries = {"type": Node("mqtt", BY_DECLARATION), "url": _broker(block)}
     if topic is not None:
         origin = Origin(topic.label)
         topics = [Node(topic.text.strip().replace("${", "$${"), origin)]
@@ -187,6 +192,68 @@ def _add_source(found: Found, tuned: Node, block: dict[str, Given]) -> None:
     else:
         entries["topics"] = Node([Node(each, BY_DECLARATION) for each in _TOPICS], BY_DECLARATION)
     found.section("sources")[SOURCE] = Node(entries, Origin("environment"))
+
+
+def _broker(block: dict[str, Given]) -> Node:
+    broker = block.get("broker")
+    if broker is None:
+        return Node(_BROKER, BY_DECLARATION)
+    origin = Origin(broker.label)
+    secret = broker.label if "@" in broker.text else None
+    return Node(broker.text.strip().replace("${", "$${"), origin, origin, reference=secret)
+
+
+def _add_reverse(found: Found, receivers: Sequence[Sequence[Form]], known: Known, block: dict[str, Given]) -> None:
+    """Every service that can be received from becomes a source, and one MQTT sink publishes what they bring.
+
+    What they bring gets a topic of its own, which begins with `$`: no other sink has it, since `#` and `+` do not match there.
+    """
+    given = block["reverse_topic"]
+    topic, origin = given.text.strip(), Origin(given.label)
+    forward = block["topic"].text.strip() if "topic" in block else None
+    for each in (forward,) if forward is not None else _TOPICS:
+        if _is_filter(each) and matches(each, topic):
+            found.off.append(
+                f"messages from the cloud are off: {given.label} is {topic!r}, which {each!r} would send to the cloud again"
+            )
+            return
+    missing: list[str] = []
+    for forms in receivers:
+        name = forms[0].declaration.type
+        if found.order:
+            for form in forms:
+                found.lookups |= {lookup.key: lookup for lookup in form.look(known)}
+        form = declared.choose(forms)
+        if form.missing or form.unknown:
+            # a service that is only sent to is no fault; what is not known yet is decided when the stores have answered
+            missing += [f"{name} needs {', '.join(each.names[0] for each in form.missing)}"] if form.wanted and form.missing else []
+            missing += [f"{name} waits for the secret stores"] if form.unknown and not form.missing else []
+            continue
+        entries, faults = form.nodes(found.order)
+        found.faults += faults
+        entries["topic"] = Node(f"{_RECEIVED}/{name}", BY_DECLARATION)
+        found.section("sources")[name] = Node(entries, Origin("environment"))
+    if not any(forms[0].declaration.type in found.section("sources") for forms in receivers):
+        reason = "; ".join(missing) or "no service is set up that can be received from"
+        found.off.append(f"messages from the cloud are off: {given.label} is set, but {reason}")
+        return
+    found.section("sinks")[REVERSE_SINK] = Node(
+        {
+            "type": Node("mqtt", BY_DECLARATION, BY_DECLARATION),
+            "url": _broker(block),
+            "topic": Node(topic.replace("{", "{{").replace("}", "}}").replace("${", "$${"), origin, origin),
+            "topics": Node([Node(f"{_RECEIVED}/#", BY_DECLARATION)], BY_DECLARATION),
+        },
+        Origin("environment"),
+    )
+
+
+def _is_filter(text: str) -> bool:
+    try:
+        check_filter(text)
+    except ValueError:
+        return False  # told where the source is checked
+    return True
 
 
 def _entries(tree: Node, section: str) -> dict[str, Node]:

@@ -17,6 +17,9 @@ CHAIN: Final = "secret-stores"
 """Stands in references for all secret stores that are on, asked one after the other."""
 BY_DECLARATION: Final = Origin("chosen because there is no file")
 
+SECTIONS: Final = {"sink": "sinks", "source": "sources", "secret_store": "secret_stores"}
+"""Where in the configuration each kind of plugin stands."""
+
 Known: TypeAlias = dict[str, str | None]
 """What the secret stores have, by `Lookup.key`: the name under which it was found, `None` for nothing; not in it: not known yet."""
 
@@ -166,7 +169,7 @@ def forms(declared: Sequence[Variables], given: Mapping[str, Given], tuned: Node
             if (found := next((given[name] for name in (*variable.names, *variable.shared) if name in given), None)) is not None
         }
         named = {name for name in given if name in each.unused or any(name in variable.names for variable in each.variables)}
-        section = tuned.child("sinks" if each.kind == "sink" else "secret_stores")
+        section = tuned.child(SECTIONS[each.kind])
         entry = section.child(each.type) if section is not None else None
         elsewhere = {
             variable for variable in each.variables if variable.field and entry is not None and _has(entry, variable.field)

@@ -20,7 +20,8 @@ class Leased(NamedTuple):
     """The service's id of it, the same each time it is handed out."""
     handle: str
     """What acknowledges this handing out."""
-    message: Message
+    message: Message | None
+    """`None`: nothing to store, to be acknowledged at once."""
 
 
 class LeaseService(Protocol):
@@ -87,7 +88,10 @@ class Leases:
                     again.append(each.id)
                 continue
             leases[each.id] = known = _Lease(each.handle, until)
-            if self._earlier and (digest := _digest(each.id)) in self._earlier:
+            if each.message is None:
+                known.stored = True
+                again.append(each.id)
+            elif self._earlier and (digest := _digest(each.id)) in self._earlier:
                 self._earlier.discard(digest)
                 known.stored = True
                 again.append(each.id)

@@ -130,7 +130,7 @@ class LeaseReceiver:
                 continue
             else:
                 fresh, again = self._leases.take(leased, clock() + self._service.first_lease)
-                self.inbox.put([each.message for each in fresh], [each.id for each in fresh])
+                self.inbox.put([each.message for each in fresh if each.message is not None], [each.id for each in fresh])
                 self._enqueue(again)
             finally:
                 self.inbox.release(most)

@@ -13,6 +13,7 @@ import pytest
 
 from edgerouter import ConfigurationError, plugins
 from edgerouter.config.model import ConfiguredSink, RouterConfig
+from edgerouter.topics import matches
 from support.distributions import install, on_path
 
 SQS = {
@@ -194,9 +195,64 @@ class TestTopicAndBroker:
         assert load({**SQS, name: value}).log.level == "debug"
         assert load({**SQS, name: ""}).log.level == "info"
 
-    def test_the_reverse_direction_is_told_to_be_missing(self) -> None:
-        (line,) = load({**SQS, "RELAY_IN_TOPIC": "commands"}).off
-        assert line.startswith("RELAY_IN_TOPIC is set, but")
+
+class TestReverse:
+    """Messages from the cloud to the broker, when a topic for them is set."""
+
+    @pytest.mark.parametrize("name", ["RELAY_IN_TOPIC", "LOCAL_MQTT_OUTPUT_TOPIC"])
+    def test_each_service_that_can_be_received_from_becomes_a_source_of_one_sink(self, name: str) -> None:
+        subscription = {"GCP_PUBSUB_SUBSCRIPTION": "commands"}
+        config = load({**SQS, **S3, **EVENT_HUBS, **PUBSUB, **subscription, name: "commands/{in}", "MQTT_HOST": "broker"})
+        assert config.off == ()
+        receivers = {source.name: source.config for source in config.sources if source.name != "local"}
+        assert {receiver: source.topic for receiver, source in receivers.items()} == {
+            each: f"$relay-in/{each}" for each in ("aws-sqs", "azure-event-hubs", "gcp-pubsub")
+        }
+        (sink,) = [sink for sink in config.sinks if sink.name == "relay-in"]
+        assert sink.type == "mqtt"
+        assert (sink.config.topic, sink.config.url) == ("commands/{{in}}", "broker")
+        assert [sink.name for sink in config.sinks if any(matches(each, "$relay-in/aws-sqs") for each in sink.policies.topics)] == [
+            "relay-in"
+        ]
+        assert not any(matches(each, "cloud-input") for each in sink.policies.topics)
+
+    def test_without_a_topic_nothing_is_received(self) -> None:
+        config = load({**PUBSUB, "GCP_PUBSUB_SUBSCRIPTION": "x", "EDGEROUTER__SOURCES__GCP_PUBSUB__ENDPOINT": "http://localhost:1"})
+        assert [source.name for source in config.sources] == ["local"]
+
+    def test_the_hub_takes_a_consumer_group_and_a_place_for_checkpoints(self) -> None:
+        names = ("STORAGE_ACCOUNT", "STORAGE_ACCOUNT_KEY", "CONTAINER_NAME")
+        whole = {f"AZURE_EH_{name}": value for name, value in zip(names, ("plantstore", "geheim", "checkpoints"), strict=True)}
+        wanted = {**EVENT_HUBS, "RELAY_IN_TOPIC": "commands", "AZURE_EH_CONSUMER_GROUP": "edge"}
+        (source,) = [source.config for source in load({**wanted, **whole}).sources if source.name != "local"]
+        assert (source.consumer_group, source.skip_own) == ("edge", True)
+        assert (source.checkpoint_store.account, source.checkpoint_store.container) == ("plantstore", "checkpoints")
+        del whole["AZURE_EH_CONTAINER_NAME"]
+        (source,) = [source.config for source in load({**wanted, **whole}).sources if source.name != "local"]
+        assert source.checkpoint_store is None
+
+    def test_a_service_that_is_only_sent_to_is_no_fault_beside_one_that_is_received_from(self) -> None:
+        config = load({**SQS, **PUBSUB, "RELAY_IN_TOPIC": "commands"})
+        assert config.off == ()
+        assert sorted(source.name for source in config.sources) == ["aws-sqs", "local"]
+
+    @pytest.mark.parametrize(
+        ("variables", "told"),
+        [
+            (PUBSUB, "RELAY_IN_TOPIC is set, but gcp-pubsub needs GCP_PUBSUB_SUBSCRIPTION"),
+            (S3, "RELAY_IN_TOPIC is set, but no service is set up that can be received from"),
+        ],
+    )
+    def test_one_line_tells_why_nothing_is_received(self, variables: dict[str, str], told: str) -> None:
+        (line,) = load({**variables, "RELAY_IN_TOPIC": "commands"}).off
+        assert line.endswith(told)
+
+    @pytest.mark.parametrize("forward", ["commands", "#", "+"])
+    def test_a_loop_over_the_broker_is_refused(self, forward: str) -> None:
+        config = load({**SQS, "RELAY_IN_TOPIC": "commands", "RELAY_OUT_TOPIC": forward})
+        (line,) = config.off
+        assert f"which {forward!r} would send to the cloud again" in line
+        assert [source.name for source in config.sources] == ["local"]
 
 
 class TestMixing:

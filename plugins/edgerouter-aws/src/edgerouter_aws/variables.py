@@ -17,6 +17,7 @@ SQS = Variables(
         Variable(("AWS_SQS_SECRET_KEY",), "secret_access_key", secret=True, shared=_OLDEST_SECRET),
     ),
 )
+SQS_IN = Variables(kind="source", type="aws-sqs", variables=SQS.variables)
 S3 = Variables(
     kind="sink",
     type="aws-s3",
@@ -38,4 +39,4 @@ SECRETS_MANAGER = Variables(
     ),
 )
 
-VARIABLES = (SQS, S3, SECRETS_MANAGER)
+VARIABLES = (SQS, SQS_IN, S3, SECRETS_MANAGER)

@@ -205,6 +205,8 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
                             events = [event for event in events if not is_of(event, own)]
                         inbox.put([message_of(event, topic, now) for event in events], [(partition, position)])
                         self._received[partition] = position
+                        if not events and not inbox.messages:
+                            self._safe([(partition, position)])  # only our own, and nothing before them waits
                 finally:
                     inbox.release(room)
         except Exception as error:  # the SDK raises many types on a broken link, of which the table makes ours

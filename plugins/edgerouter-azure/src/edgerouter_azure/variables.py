@@ -11,6 +11,27 @@ EVENT_HUBS = Variables(
     # for receiving
     unused=("AZURE_EH_CONSUMER_GROUP", "AZURE_EH_STORAGE_ACCOUNT", "AZURE_EH_STORAGE_ACCOUNT_KEY", "AZURE_EH_CONTAINER_NAME"),
 )
+_GROUP = Variable(("AZURE_EH_CONSUMER_GROUP",), "consumer_group", required=False)
+_CHECKPOINTS = (
+    Variable(("AZURE_EH_STORAGE_ACCOUNT",), "checkpoint_store.account"),
+    Variable(("AZURE_EH_STORAGE_ACCOUNT_KEY",), "checkpoint_store.account_key", secret=True),
+    Variable(("AZURE_EH_CONTAINER_NAME",), "checkpoint_store.container"),
+)
+_OF_OUR_OWN = {"skip_own": True}
+"""The hub is the one that the sink sends to."""
+EVENT_HUBS_IN = Variables(
+    kind="source",
+    type="azure-event-hubs",
+    variables=(*EVENT_HUBS.variables, _GROUP, *_CHECKPOINTS),
+    fixed=_OF_OUR_OWN,
+)
+EVENT_HUBS_IN_WITHOUT_BLOBS = Variables(
+    kind="source",
+    type="azure-event-hubs",
+    variables=(*EVENT_HUBS.variables, _GROUP),
+    unused=tuple(name for variable in _CHECKPOINTS for name in variable.names),
+    fixed=_OF_OUR_OWN,
+)
 BLOB = Variables(
     kind="sink",
     type="azure-blob",
@@ -51,4 +72,4 @@ MANAGED_IDENTITY = Variables(
     fixed={"credential": {"type": "managed-identity"}},
 )
 
-VARIABLES = (EVENT_HUBS, BLOB, CERTIFICATE, CLIENT_SECRET, MANAGED_IDENTITY)
+VARIABLES = (EVENT_HUBS, EVENT_HUBS_IN, EVENT_HUBS_IN_WITHOUT_BLOBS, BLOB, CERTIFICATE, CLIENT_SECRET, MANAGED_IDENTITY)

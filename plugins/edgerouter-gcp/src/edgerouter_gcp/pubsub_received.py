@@ -35,14 +35,26 @@ class _Pulled(msgspec.Struct):
 _pulled = msgspec.json.Decoder(_Pulled).decode
 
 
-def read_pulled(answer: bytes, topic: ReceivedTopic, received_at: int) -> list[Leased]:
+def read_pulled(answer: bytes, topic: ReceivedTopic, received_at: int, own: str | None = None) -> list[Leased]:
     """The messages of an answer to a pull.
+
+    Args:
+        answer: its JSON.
+        topic: makes the messages' topics.
+        received_at: nanoseconds since 1970-01-01 UTC.
+        own: messages whose attribute `id` begins so are not to be stored.
 
     Raises:
         ValueError: the answer is not one of Pub/Sub.
     """
     return [
-        Leased(each.message.messageId, each.ackId, _message_of(each.message, topic, received_at))
+        Leased(
+            each.message.messageId,
+            each.ackId,
+            None
+            if own is not None and each.message.attributes.get("id", "").startswith(own)
+            else _message_of(each.message, topic, received_at),
+        )
         for each in _pulled(answer).receivedMessages
     ]
 

@@ -52,6 +52,9 @@ class PubsubSourceConfig(GoogleFields, SourceConfig):
     topic: TopicTemplate = "{topic}"
     """Topic that the messages get, fixed or a template: `{topic}` is the attribute `topic` as the sink gcp-pubsub sets it, and the
     subscription's name where there is none; also `{place}` (the subscription's name), `{source}`, `{host}`, `{attribute[NAME]}`."""
+    skip_own: bool = False
+    """Do not take in what this router itself has published to the subscription's topic; it is acknowledged. Known by the attribute
+    `id`, which the sink gcp-pubsub sets by default."""
     ack_deadline: Duration = Field(default=60.0, ge=10, le=600)
     """How long Pub/Sub keeps a message from other subscribers while it waits here to be stored; extended as long as it waits."""
     polls: int = Field(default=2, ge=1, le=20)
@@ -129,6 +132,7 @@ class _Subscription:
         self.lease = float(int(config.ack_deadline))
         self.what = config.subscription
         self._name = config.subscription
+        self._own = f"{context.spool}-" if config.skip_own else None
         self._connection = connection
         self._client = _Subscriber(
             session=connection.session,
@@ -169,7 +173,7 @@ class _Subscription:
             async with asyncio.timeout(_PULL_PATIENCE):
                 answer = await self._client.ask(self._name, "pull", {"maxMessages": most})
             self._connection.token.accepted()
-            return read_pulled(answer, self._topic, time.time_ns())
+            return read_pulled(answer, self._topic, time.time_ns(), self._own)
 
     async def acknowledge(self, handles: Sequence[str]) -> Sequence[str]:
         try:

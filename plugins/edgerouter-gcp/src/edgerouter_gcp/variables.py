@@ -34,6 +34,14 @@ PUBSUB = Variables(
     variables=(Variable(("GCP_PUBSUB_TOPIC",), "topic"), *_account("GCP_PUBSUB")),
     unused=("GCP_PUBSUB_SUBSCRIPTION", *_unused("GCP_PUBSUB")),
 )
+PUBSUB_IN = Variables(
+    kind="source",
+    type="gcp-pubsub",
+    variables=(Variable(("GCP_PUBSUB_SUBSCRIPTION",), "subscription"), *_account("GCP_PUBSUB")),
+    unused=("GCP_PUBSUB_TOPIC", *_unused("GCP_PUBSUB")),
+    # the subscription is of the topic that the sink publishes to
+    fixed={"skip_own": True},
+)
 STORAGE = Variables(
     kind="sink",
     type="gcp-storage",
@@ -48,4 +56,4 @@ SECRET_MANAGER = Variables(
     unused=_unused("GCP_SECRETMGR"),
 )
 
-VARIABLES = (PUBSUB, STORAGE, SECRET_MANAGER)
+VARIABLES = (PUBSUB, PUBSUB_IN, STORAGE, SECRET_MANAGER)
