@@ -80,10 +80,12 @@ async def _open_growing(config: FileConfig, context: SinkContext) -> AsyncIterat
     try:
         await worker.run(
             lambda: writers.append(
-                GrowingFile(config, rotated_files, abandoned=worker.abandoned, rotated=lambda: tidier.start(rotated_files.tidy))
+                GrowingFile(
+                    config, rotated_files, abandoned=worker.abandoned, rotated=lambda: tidier.start(rotated_files.tidy_meekly)
+                )
             )
         )
-        tidier.start(rotated_files.tidy)
+        tidier.start(rotated_files.tidy_meekly)
         yield worker, writers[0]
     finally:
         rotated_files.stop()

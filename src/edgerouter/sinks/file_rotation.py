@@ -47,8 +47,6 @@ class RotatedFiles:
 
     def tidy(self) -> None:
         """Compress and delete what is due. What fails, as on a full disk, is done the next time."""
-        with suppress(OSError, AttributeError):  # not every platform has threads with a priority of their own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         with suppress(OSError):
             if self._compression != "none":
                 for name in self._names().values():
@@ -58,6 +56,12 @@ class RotatedFiles:
                         self._drop_plain(name)
         with suppress(OSError):
             self._prune()
+
+    def tidy_meekly(self) -> None:
+        """`tidy` at a lower priority, which the calling thread keeps: for a thread of its own."""
+        with suppress(OSError, AttributeError):  # not every platform has threads with a priority of their own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        self.tidy()
 
     def stop(self) -> None:
         """Give up compressing at the next block; it begins anew after the next start."""
