@@ -57,7 +57,10 @@ class RouterProcess:
 
     def _complete(self, status: dict[str, Any]) -> bool:
         sinks, sources = self.config.get("sinks", {}), self.config.get("sources", {})
-        return status["sinks"].keys() >= sinks.keys() and all(status["sources"][name]["connected"] for name in sources)
+        # the sources start last; what the environment alone switches on is in no file
+        if not status["sources"] or not status["sinks"].keys() >= sinks.keys():
+            return False
+        return all(status["sources"][name]["connected"] for name in sources or status["sources"])
 
     async def spawn(self) -> None:
         """Start without waiting."""
