@@ -10,15 +10,15 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from benchmarks.null_service import messages, numbers, serve, serving
+
 from edgerouter import Message, Sink
 from edgerouter.testing import make_context
-
-TOPICS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,50 +106,6 @@ class NullServer(asyncio.Protocol):
         return {"name": name[1].decode() if name else ""}
 
 
-async def serve() -> None:
-    """Run the server and tell its port; in a process of its own, so that its CPU is not the sink's."""
-    server = await asyncio.get_running_loop().create_server(NullServer, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
-
-@contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[str]:
-    """The server's address."""
-    command = (sys.executable, "-m", "benchmarks.gcp", "--serve")
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        yield f"http://127.0.0.1:{(await process.stdout.readline()).decode().strip()}"
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def numbers(url: str) -> dict[str, int]:
-    """Requests and bytes since the last call."""
-    reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
-    writer.write(b"GET /numbers HTTP/1.1\r\n\r\n")
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"Content-Length: (\d+)", head)
-    assert length is not None
-    told: dict[str, int] = json.loads(await reader.readexactly(int(length[1])))
-    writer.close()
-    await writer.wait_closed()
-    return told
-
-
-def messages(count: int) -> list[Message]:
-    """JSON payloads of 200 bytes on 50 topics."""
-    made = []
-    for number in range(count):
-        value = f'{{"n": {number}, "t": {1_795_168_800_000_000_000 + number}, "v": {number % 977 / 7:.6f}, "x": "'
-        payload = (value + "sensor reading " * 20)[:198] + '"}'
-        topic = f"sensors/{number % TOPICS:03}/value"
-        made.append(Message(topic, payload.encode(), 1_795_168_800_000_000_000 + number, 1, False, None, "bench", number + 1))
-    return made
-
-
 async def run(case: Case, url: str, load: Sequence[Message]) -> Row:
     """Write all messages, in batches as the router makes them."""
     load = load[: int(len(load) * case.share)]
@@ -210,7 +166,7 @@ def _sink(plugin: str) -> type[Sink[Any]]:
 async def measure(count: int) -> list[Row]:
     """All rows."""
     load = messages(count)
-    async with serving() as url:
+    async with serving("benchmarks.gcp") as url:
         return [await run(case, url, load) for case in CASES]
 
 
@@ -228,7 +184,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.serve:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve())
+            asyncio.run(serve(NullServer))
     else:
         print(as_markdown(asyncio.run(measure(options.messages))))
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks import aws, azure, gcp
+from benchmarks.null_service import messages, serving
 
 from edgerouter import Message
 
@@ -35,8 +36,8 @@ def _share(messages: Sequence[Message], share: float) -> Sequence[Message]:
 
 
 async def _aws(count: int) -> AsyncIterator[Row]:
-    load = aws.messages(count)
-    async with aws.serving() as url:
+    load = messages(count)
+    async with serving("benchmarks.aws") as url:
         for case in aws.CASES:
             row = await aws.run(case, url, load)
             requests, billed = row.per_million(row.requests), row.per_million(row.billed)
@@ -67,8 +68,8 @@ async def _azure(count: int) -> AsyncIterator[Row]:
 
 
 async def _gcp(count: int) -> AsyncIterator[Row]:
-    load = gcp.messages(count)
-    async with gcp.serving() as url:
+    load = messages(count)
+    async with serving("benchmarks.gcp") as url:
         for case in gcp.CASES:
             if case.plugin == "library":
                 continue
