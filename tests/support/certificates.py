@@ -25,7 +25,8 @@ class Authority:
         self._key = folder / "ca.key"
         _openssl(
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-            "-subj", "/CN=test authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", str(self._key), "-out", str(self.certificate),
+            "-subj", "/CN=test authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+            "-keyout", str(self._key), "-out", str(self.certificate),
         )  # fmt: skip
 
     def issue(self, name: str, *, password: str | None = None) -> Certificate:

@@ -76,7 +76,10 @@ async def test_a_token_is_replaced_in_good_time_and_nobody_waits_for_it(token: A
     identity.told_lifetime = 1  # at half of it a new one is fetched, at 95 % the old one is not used any more
     first = await token.get()
     await until(lambda: len(identity.issued) >= 2, token)
-    assert await token.get() != first
+    # the service has given it out; it may still be on its way
+    async with asyncio.timeout(10):
+        while await token.get() == first:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_refresh_that_fails_early_costs_nobody_anything(token: AccessToken, identity: Identity) -> None:
