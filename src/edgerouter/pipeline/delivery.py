@@ -67,6 +67,9 @@ class _Attempts:
     """Monotonic seconds."""
     started_at: int
     """Nanoseconds since 1970-01-01 UTC."""
+    batch: list[Message]
+    size: int
+    """Of the whole batch, as it was counted when it was gathered."""
     count: int = 0
     bugs: int = 0
 
@@ -92,7 +95,7 @@ class Delivery:
         Raises:
             ReopenSink: the sink should be opened anew; what is not settled was given back.
         """
-        attempts = _Attempts(time.monotonic(), time.time_ns())
+        attempts = _Attempts(time.monotonic(), time.time_ns(), batch.messages, batch.size)
         if batch.too_large:
             limit = sink.limits.max_message_bytes or sink.limits.max_bytes
             reason = MessageRejected(f"{batch.size} bytes are over this sink's limit of {limit} bytes a message")
@@ -130,7 +133,7 @@ class Delivery:
 
     async def _call(self, sink: Sink[Any], messages: list[Message], attempts: _Attempts) -> Sequence[_FailureOf]:
         """Call the sink's `write` within the rate, the gate and the time-out, and check what it answers."""
-        size = sum(map(sink.size_of, messages))
+        size = attempts.size if messages is attempts.batch else sum(map(sink.size_of, messages))
         if self._rate is not None:
             await self._rate.acquire(len(messages), size)
         status = self._status

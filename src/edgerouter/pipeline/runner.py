@@ -125,6 +125,7 @@ class Runner:
     async def _deliver_kept(self, sink: Sink[Any]) -> None:
         batch = self._kept[0]
         batch.messages = [message for message in batch.messages if self.reader.is_pending(message)]
+        batch.size = sum(map(sink.size_of, batch.messages))
         if batch.messages:
             await self._delivery.deliver(sink, batch)
         self._kept.pop(0)
