@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
@@ -203,9 +203,10 @@ def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
 
 
 def test_every_state_says_what_to_do() -> None:
-    from edgerouter.admin.metrics import _SINK_STATES, _SPOOL_STATES
+    from edgerouter.pipeline.delivery import State
+    from edgerouter.spool.contract import SpoolState
 
     manual = (DOCS / "operations.md").read_text()
-    for word, states in (("sink", _SINK_STATES), ("spool", _SPOOL_STATES)):
+    for word, states in (("sink", get_args(State)), ("spool", get_args(SpoolState))):
         for state in states:
             assert f"| {word} | `{state}` |" in manual

@@ -7,7 +7,6 @@ import json
 import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from edgerouter.admin.listen import unix_connection
 from edgerouter.errors import EdgerouterError
@@ -43,15 +42,14 @@ class Client:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str) -> Any:
         """A JSON answer.
 
         Raises:
             NoRouter: none runs there.
             Refused: the router says no; the text says why.
         """
-        given = {name: value for name, value in query.items() if value is not None}
-        return self._ask("GET", f"{path}?{urlencode(given)}" if given else path)
+        return self._ask("GET", path)
 
     def post(self, path: str, body: Any) -> Any:
         """A JSON answer to a JSON question.

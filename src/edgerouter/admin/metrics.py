@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -12,12 +12,10 @@ from prometheus_client.registry import Collector
 
 from edgerouter.admin.health import not_flowing, not_ready
 from edgerouter.admin.status import RouterStatus, SinkStatus, SourceStatus
-from edgerouter.pipeline.delivery import LATENCY_BOUNDS, DeliveryStatus
+from edgerouter.pipeline.delivery import LATENCY_BOUNDS, DeliveryStatus, State
+from edgerouter.spool.contract import SpoolState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-_SINK_STATES = ("starting", "ok", "retrying", "throttled", "unauthorized", "stopped")
-_SPOOL_STATES = ("ok", "full", "read_only", "failing")
 
 _SOURCE: tuple[tuple[type[Metric], str, str, Callable[[SourceStatus], Any]], ...] = (
     (GaugeMetricFamily, "connected", "1 while the source is connected.", lambda s: float(s.connected)),
@@ -89,8 +87,8 @@ class Metrics(Collector):
         yield from _families("source", _SOURCE, status.sources)
         yield from _families("sink", _SINK, status.sinks)
         yield from _families("spool", _SPOOL, {status.spool.type: status.spool})
-        yield _states("sink", _SINK_STATES, {name: sink.state for name, sink in status.sinks.items()})
-        yield _states("spool", _SPOOL_STATES, {status.spool.type: status.spool.state})
+        yield _states("sink", get_args(State), {name: sink.state for name, sink in status.sinks.items()})
+        yield _states("spool", get_args(SpoolState), {status.spool.type: status.spool.state})
         drops = CounterMetricFamily("edgerouter_dropped", "Messages dropped, by reason.", labels=("sink", "topic", "reason"))
         for drop in status.drops:
             drops.add_metric((drop.sink, drop.topic, drop.reason), drop.messages)

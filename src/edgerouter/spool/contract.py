@@ -56,13 +56,16 @@ class Rejection:
     config_digest: str = ""
 
 
+SpoolState = Literal["ok", "full", "read_only", "failing"]
+
+
 @dataclass(frozen=True, slots=True)
 class SpoolStatus:
     """A spool's numbers, for status, metrics and readiness."""
 
     type: str
     id: str
-    state: Literal["ok", "full", "read_only", "failing"]
+    state: SpoolState
     reason: str
     """Why it is not `ok`; empty when it is."""
     messages: int
