@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from types import FrameType
 
 
@@ -20,7 +19,9 @@ def main() -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    sys.exit(0)
+    # Not by an exception: in a callback of the import machinery it would be printed and forgotten (one stop in 300), and in a class that is
+    # just made it would become another error.
+    os._exit(0)
 
 
 if __name__ == "__main__":

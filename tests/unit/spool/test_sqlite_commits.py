@@ -18,13 +18,15 @@ class Nothing:
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
-        self.write = None
 
     def admit(self, waiting: deque[Any]) -> list[Any]:
         return []
 
     def prepare(self, appends: list[Any]) -> Any:
         self.started.set()
+
+    def write(self, transaction: Any) -> None:
+        raise AssertionError("the thread is none, nobody writes")
 
     def submit(self, *_: object) -> None:
         pass
