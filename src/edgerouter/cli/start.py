@@ -19,8 +19,8 @@ def main() -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    # Not by an exception: where the import machinery runs a callback that would be printed and forgotten (one stop in 300), and while a
-    # class is made it would become another error.
+    # Not by an exception: in a callback of the import machinery it would be printed and forgotten (one stop in 300),
+    # and while a class is made it would become another error.
     os._exit(0)
 
 
