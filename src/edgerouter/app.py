@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.server import control_routes, observation_routes, serve
 from edgerouter.admin.status import RouterStatus, drops, sink_status, source_status
 from edgerouter.config.last_known import LastKnown
-from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
+from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig, SpoolConfig
 from edgerouter.config.references import resolve
 from edgerouter.config.undecided import UndecidedSink
-from edgerouter.errors import ConfigurationError
+from edgerouter.errors import ConfigurationError, SpoolUnusable
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
@@ -28,6 +28,7 @@ from edgerouter.sink import SinkConfig, SinkContext
 from edgerouter.source import Source, SourceContext
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
+from edgerouter.spool.folder import locked_folder
 from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.app")
@@ -185,12 +186,14 @@ class Router:
             drops=drops(spool),
         )
 
-    def _served(self, spool: Spool) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def _served(self, spool: Spool) -> AsyncIterator[None]:
         """The control interface."""
         config = self._config
         metrics = Metrics(self.status, lambda: ((name, sink.runner.status) for name, sink in self._sinks.items()))
-        folder = config.spool.path if config.spool.type == "sqlite" else None
-        return serve(observation_routes(self.status, metrics), control_routes(spool), folder, config.admin.listen)
+        with _control_folder(config.spool) as folder:
+            async with serve(observation_routes(self.status, metrics), control_routes(spool), folder, config.admin.listen):
+                yield
 
     async def _start_sink(self, configured: ConfiguredSink, spool: Spool, tasks: asyncio.TaskGroup) -> None:
         policies = configured.policies
@@ -264,6 +267,20 @@ class Router:
         await _ended(runners, timeout=CLOSING_SECONDS)
         if any(left.values()):
             log.info("messages stay in the spool for the next start", pending=left)
+
+
+@contextmanager
+def _control_folder(spool: SpoolConfig) -> Iterator[Path | None]:
+    """Where the control socket goes: a volatile spool uses its folder for nothing else, and goes on without."""
+    with ExitStack() as stack:
+        folder: Path | None = spool.path
+        if spool.type == "memory":
+            try:
+                stack.enter_context(locked_folder(spool.path))
+            except SpoolUnusable as error:
+                log.warning("there is no control socket, so `edgerouter status` does not find this router", reason=str(error))
+                folder = None
+        yield folder
 
 
 def _warn_of_batches_that_cannot_fill(config: RouterConfig) -> None:

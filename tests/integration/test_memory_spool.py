@@ -1,6 +1,8 @@
 """The volatile spool: a message is acknowledged once every sink has settled it, so the broker keeps what a crash would lose."""
 
 import asyncio
+import sys
+from asyncio.subprocess import PIPE, STDOUT
 
 from aiohttp import web
 
@@ -21,7 +23,6 @@ async def test_a_kill_of_a_router_with_a_volatile_spool_loses_nothing_either(tmp
         await answering.wait()
         return web.Response()
 
-    port = free_port()
     with running(tmp_path / "broker", *BROKER) as broker:
         async with http_service(take) as url:
             config = {
@@ -31,11 +32,9 @@ async def test_a_kill_of_a_router_with_a_volatile_spool_loses_nothing_either(tmp
                     "files": {"type": "file", "path": str(tmp_path / "files")},
                     "slow": {"type": "http", "url": url, "timeout": "5s", "batch": {"max_messages": 5000, "linger": "10ms"}},
                 },
-                "admin": {"listen": f"127.0.0.1:{port}"},
                 "shutdown": {"grace": "1s"},
             }
             async with router(tmp_path, config) as process:
-                process.tcp = port
                 await process.start()
                 assert "batches cannot fill" in process.tail()
                 async with load(Plan(broker.port, messages=10_000)) as publisher:
@@ -52,3 +51,50 @@ async def test_a_kill_of_a_router_with_a_volatile_spool_loses_nothing_either(tmp
     found = arrivals(tmp_path / "files")
     assert found.missing_from(report.acknowledged_numbers()) == {}
     assert found.duplicates > 0, "what was not settled everywhere came again"
+
+
+async def command(*arguments):
+    """Exit code and output of the command line."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "edgerouter.cli.main", *map(str, arguments), stdout=PIPE, stderr=STDOUT
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_the_commands_find_a_router_with_a_volatile_spool(tmp_path):
+    """Its folder holds the control socket, and nothing of it is taken for a durable spool."""
+    with running(tmp_path / "broker", *BROKER) as broker:
+        config = {
+            "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"]}},
+            "spool": {"type": "memory"},
+            "sinks": {"files": {"type": "file", "path": str(tmp_path / "files")}},
+        }
+        async with router(tmp_path, config) as process:
+            await process.start()
+            code, said = await command("status", "--ready", "--spool", process.spool)
+            assert (code, "files" in said) == (0, True), said
+            assert (await command("verify", "--spool", process.spool))[0] == 0
+            assert (await command("dead-letters", "list", "-c", process.file))[0] == 0
+            assert await process.stop() == 0
+            code, said = await command("verify", "-c", process.file)
+            assert (code, "no router runs" in said) == (2, True), said
+            code, said = await command("verify", "--spool", process.spool)
+            assert (code, "there is no spool" in said) == (2, True), said
+            assert not list(process.spool.glob("*.db"))
+
+
+async def test_a_volatile_spool_whose_folder_cannot_be_made_goes_on_without_a_control_socket(tmp_path):
+    port = free_port()
+    with running(tmp_path / "broker", *BROKER) as broker:
+        config = {
+            "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"]}},
+            "spool": {"type": "memory", "path": "/proc/nowhere"},
+            "sinks": {"files": {"type": "file", "path": str(tmp_path / "files")}},
+            "admin": {"listen": f"127.0.0.1:{port}"},
+        }
+        async with router(tmp_path, config) as process:
+            process.tcp = port
+            await process.start()
+            assert "there is no control socket" in process.tail()
+            assert await process.stop() == 0

@@ -33,7 +33,7 @@ class RouterProcess:
         self.log = folder / "router.log"
         self.spool = Path(config.setdefault("spool", {}).setdefault("path", str(folder / "spool")))
         self.tcp: int | None = None
-        """Ask on this TCP port instead of the Unix socket, which a volatile spool does not have."""
+        """Ask on this TCP port instead of the Unix socket, which there is not where the spool's folder cannot be made."""
         self.config = config
         self._environment = {**os.environ, **(environment or {})}
         self._process: asyncio.subprocess.Process | None = None

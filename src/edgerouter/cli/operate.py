@@ -20,6 +20,7 @@ from edgerouter.admin.control import OPERATIONS
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import ConfigurationError, EdgerouterError
 from edgerouter.spool import open_spool
+from edgerouter.spool.sqlite_file import FILE
 from edgerouter.units import parse_duration
 
 PAGE = 500
@@ -32,13 +33,14 @@ def ask(spool: SpoolConfig, operation: str, **arguments: Any) -> dict[str, Any]:
     Raises:
         EdgerouterError: it is refused.
     """
-    if spool.type == "memory":
-        raise ConfigurationError("spool.type: memory: such a spool keeps nothing that this command could work on")
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
         answer: dict[str, Any] = Client(spool.path).post(f"/api/{operation}", given)
     except NoRouter:
-        if not spool.path.is_dir():
+        if spool.type == "memory":
+            raise ConfigurationError("spool.type: memory: no router runs, and such a spool keeps nothing without one") from None
+        # looking must not make one, in a folder that was misspelt
+        if not any(spool.path.glob(f"{FILE}*")):
             raise ConfigurationError(f"spool.path: {spool.path}: there is no spool") from None
         return asyncio.run(_alone(spool, operation, given))
     return answer

@@ -100,7 +100,8 @@ class SpoolConfig(Section):
     """`sqlite` is durable: a message is acknowledged once it is on disk. `memory` holds nothing over a restart: a message is
     acknowledged once every sink has settled it."""
     path: Path = Path("/var/lib/edgerouter")
-    """Folder of the spool; made if it is missing. One router per folder."""
+    """Folder of the spool; made if it is missing. One router per folder. A `memory` spool has only its control socket there, and
+    does without where the folder cannot be written."""
     max_bytes: ByteSize = Field(default=1024**3, ge=1024 * 1024)
     """Most bytes of the spool on disk (or in memory)."""
     max_messages: int | None = Field(default=None, ge=1)

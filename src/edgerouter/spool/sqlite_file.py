@@ -1,9 +1,7 @@
-"""The spool's folder and database file: lock, identity, schema, migration."""
+"""The spool's database file: identity, schema, migration, and what is wrong with its log."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -13,7 +11,6 @@ import apsw
 from edgerouter.errors import SpoolUnusable
 
 FILE: Final = "spool.db"
-LOCK: Final = "spool.lock"
 APPLICATION_ID: Final = 0x65647274  # "edrt"
 PAGE: Final = 4096
 
@@ -61,32 +58,6 @@ SCHEMA: Final = (
 
 MIGRATIONS: Final[Sequence[Callable[[apsw.Connection], None]]] = ()
 """Step n makes version n+2 out of version n+1; `user_version` is the number of steps plus one."""
-
-
-def lock_folder(folder: Path) -> IO[str]:
-    """Make the folder and lock it for this process; the lock is held until the file is closed.
-
-    Raises:
-        SpoolUnusable: the folder cannot be made or written, or another router uses it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        file = (folder / LOCK).open("a+", encoding="ascii", errors="replace")
-    except OSError as error:
-        raise SpoolUnusable(f"spool.path: {folder}: {error.strerror or error}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        owner = file.read(20).strip()
-        file.close()
-        if not isinstance(error, BlockingIOError):
-            raise SpoolUnusable(f"spool.path: {folder}: cannot be locked: {error.strerror or error}") from error
-        raise SpoolUnusable(f"spool.path: {folder}: in use by another router, process {owner or 'unknown'}") from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
 
 
 def wal_was_lost(path: Path) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from edgerouter.config.model import SpoolConfig
+from edgerouter.spool.folder import locked_folder
 from edgerouter.spool.sqlite import SqliteSpool
-from edgerouter.spool.sqlite_file import lock_folder
 from edgerouter.spool.sqlite_store import Store
 from edgerouter.spool.sqlite_thread import DatabaseThread
 
@@ -20,7 +20,7 @@ async def open_sqlite(config: SpoolConfig) -> AsyncIterator[SqliteSpool]:
     Raises:
         SpoolUnusable: the folder cannot be made or written, holds something else, is used by another router, or is newer.
     """
-    with lock_folder(config.path):
+    with locked_folder(config.path):
         thread = DatabaseThread(asyncio.get_running_loop())
         try:
             store = Store(config)

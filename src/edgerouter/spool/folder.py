@@ -1,0 +1,58 @@
+"""The spool's folder: made when it is missing, and locked for one process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from edgerouter.errors import SpoolUnusable
+
+LOCK: Final = "spool.lock"
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Make the folder and lock it for this process until left.
+
+    Raises:
+        SpoolUnusable: the folder cannot be made or written, or another router uses it.
+    """
+    try:
+        _make(folder)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise SpoolUnusable(f"spool.path: {folder}: {error.strerror or error}") from error
+    try:
+        _lock(lock, folder)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _make(folder: Path) -> None:
+    """Make the folder and those above it, such that a power cut does not take back the names of those that are new."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    for path in new:
+        above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(above)
+        finally:
+            os.close(above)
+
+
+def _lock(lock: int, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+        raise SpoolUnusable(f"spool.path: {folder}: in use by another router, process {owner or 'unknown'}") from None
+    except OSError as error:
+        raise SpoolUnusable(f"spool.path: {folder}: cannot be locked: {error.strerror or error}") from error
+    with suppress(OSError):  # on a full disk nobody learns the number of the process, and that is all
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
