@@ -71,6 +71,8 @@ class _Attempts:
     size: int
     """Of the whole batch, as it was counted when it was gathered."""
     count: int = 0
+    failures: int = 0
+    """In a row: a write that the service has answered for good is none."""
     bugs: int = 0
 
 
@@ -101,35 +103,42 @@ class Delivery:
             reason = MessageRejected(f"{batch.size} bytes are over this sink's limit of {limit} bytes a message")
             await self._dead_letter(batch.messages, reason, attempts)
             return
-        pending = batch.messages
+        # what one write rejects is halved, and stays so over later failures: else a service that fails now and then would be led
+        # through the halving from its beginning each time, and might never reach its end
+        parts = [batch.messages]
         try:
             if sink.stable_batches and not batch.kept:
-                await self._reader.keep_batch(pending)
+                await self._reader.keep_batch(batch.messages)
                 batch.kept = True
-            while pending:
-                pending, cause = await self._write(sink, pending, attempts)
-                if cause is not None and pending:
-                    pending = await self._after_failure(pending, cause, attempts)
+            while parts:
+                cause = await self._write(sink, parts, attempts)
+                if cause is None:
+                    attempts.failures = 0
+                elif parts:
+                    await self._after_failure(parts, cause, attempts)
         except (asyncio.CancelledError, ReopenSink):
-            batch.messages = pending
+            batch.messages = [message for part in parts for message in part]
             raise
 
-    async def _write(
-        self, sink: Sink[Any], messages: list[Message], attempts: _Attempts
-    ) -> tuple[list[Message], SinkUnavailable | None]:
-        """One attempt: settle what can be, return what is left and why."""
+    async def _write(self, sink: Sink[Any], parts: list[list[Message]], attempts: _Attempts) -> SinkUnavailable | None:
+        """One attempt with the first part: what is left of it takes its place. Returns why something is left to be tried again."""
+        messages = parts[0]
         try:
             failures = await self._call(sink, messages, attempts)
         except SinkUnavailable as error:
-            return messages, error
+            return error
         except MessageRejected as error:
-            return await self._bisect(sink, messages, error, attempts)
+            await self._halve(parts, error, attempts)
+            return None
         except Exception as error:  # noqa: BLE001  (whatever a plugin raises must not end the router)
-            return await self._plugin_bug(sink, messages, error, attempts)
+            return await self._plugin_bug(parts, error, attempts)
         if not failures:
             self._delivered(messages)
-            return [], None
-        return await self._settle_partly(messages, failures, attempts)
+            del parts[0]
+            return None
+        left, cause = await self._settle_partly(messages, failures, attempts)
+        parts[:1] = [left] if left else []
+        return cause
 
     async def _call(self, sink: Sink[Any], messages: list[Message], attempts: _Attempts) -> Sequence[_FailureOf]:
         """Call the sink's `write` within the rate, the gate and the time-out, and check what it answers."""
@@ -193,22 +202,17 @@ class Delivery:
             await self._settle_rejected(rejections)
         return left, cause
 
-    async def _bisect(
-        self, sink: Sink[Any], messages: list[Message], error: MessageRejected, attempts: _Attempts
-    ) -> tuple[list[Message], SinkUnavailable | None]:
+    async def _halve(self, parts: list[list[Message]], error: MessageRejected, attempts: _Attempts) -> None:
         """Find the messages that the service never takes by halving: about 2 log2(n) writes for one in n."""
+        messages = parts[0]
         if len(messages) == 1:
             await self._dead_letter(messages, error, attempts)
-            return [], None
+            del parts[0]
+            return
         middle = len(messages) // 2
-        left, cause = await self._write(sink, messages[:middle], attempts)
-        if left:
-            return left + messages[middle:], cause
-        return await self._write(sink, messages[middle:], attempts)
+        parts[:1] = [messages[:middle], messages[middle:]]
 
-    async def _plugin_bug(
-        self, sink: Sink[Any], messages: list[Message], error: Exception, attempts: _Attempts
-    ) -> tuple[list[Message], SinkUnavailable | None]:
+    async def _plugin_bug(self, parts: list[list[Message]], error: Exception, attempts: _Attempts) -> SinkUnavailable | None:
         """An exception that a sink should not raise: traceback once, a bounded number of attempts, then isolate and dead-letter."""
         attempts.bugs += 1
         if not self._bug_logged:
@@ -216,24 +220,26 @@ class Delivery:
             log.error("sink failed with an error that it should not raise", sink=self._name, exc_info=error)
         described = f"{type(error).__name__}: {error}"
         if attempts.bugs < self._retry.plugin_bug_attempts:
-            return messages, SinkUnavailable(f"bug in the sink plugin: {described}")
-        return await self._bisect(sink, messages, _PluginBug(described), attempts)
+            return SinkUnavailable(f"bug in the sink plugin: {described}")
+        await self._halve(parts, _PluginBug(described), attempts)
+        return None
 
-    async def _after_failure(self, pending: list[Message], cause: SinkUnavailable, attempts: _Attempts) -> list[Message]:
+    async def _after_failure(self, parts: list[list[Message]], cause: SinkUnavailable, attempts: _Attempts) -> None:
         """Note the failure and wait for the next attempt; what is given up on is dead-lettered."""
+        attempts.failures += 1
         give_up = self._retry.give_up_after
         if give_up is not None and time.monotonic() - attempts.started >= give_up:
-            await self._dead_letter(pending, cause, attempts)
-            return []
-        delay = full_jitter(attempts.count, self._retry.first_delay, self._retry.max_delay, cause.retry_after)
+            await self._dead_letter([message for part in parts for message in part], cause, attempts)
+            parts.clear()
+            return
+        delay = full_jitter(attempts.failures, self._retry.first_delay, self._retry.max_delay, cause.retry_after)
         self.failed(cause, delay)
         if isinstance(cause, SinkThrottled):
             self._gate.throttled()
             self._status.throttled_seconds += delay
         await asyncio.sleep(delay)
-        if isinstance(cause, SinkUnauthorized) and attempts.count >= ATTEMPTS_BEFORE_REOPEN:
+        if isinstance(cause, SinkUnauthorized) and attempts.failures >= ATTEMPTS_BEFORE_REOPEN:
             raise ReopenSink
-        return pending
 
     def failed(self, cause: SinkUnavailable, delay: float) -> None:
         """Show a failure in the status, and log it when it is news."""

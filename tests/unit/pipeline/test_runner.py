@@ -103,6 +103,24 @@ async def test_a_batch_rejected_as_a_whole_is_bisected_to_the_bad_messages_in_fe
     assert len(plugin.writes) <= 1 + 2 * math.ceil(math.log2(1000)) * len(bad)
 
 
+async def test_the_halving_goes_on_where_it_was_when_the_service_fails_in_between():
+    """A service that takes few writes in a row, because it throttles or its link is bad, still gets to the end."""
+
+    def answer(batch):
+        if len(plugin.writes) % 3 == 0:
+            raise SinkThrottled("busy", retry_after=0)
+        if 700 in sequences(batch):
+            raise MessageRejected("malformed")
+        return ()
+
+    reader, plugin = ListReader(*messages(1000)), scripted(answer)
+    async with running(configured(plugin, retry={"first_delay": 0.001, "max_delay": 0.001}), reader):
+        await until(lambda: not reader.pending)
+    assert [r.message.sequence for r in reader.rejections] == [700]
+    assert sequences(reader.delivered_messages) == [n for n in range(1, 1001) if n != 700]
+    assert len(plugin.writes) <= 1.5 * (1 + 2 * math.ceil(math.log2(1000)))
+
+
 async def test_a_sink_that_is_unavailable_is_tried_again_with_everything_in_order():
     left = 3
 
