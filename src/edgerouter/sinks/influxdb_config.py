@@ -35,7 +35,8 @@ class InfluxDbConfig(SinkConfig):
     """Tags of a point, by name, each a template; one that comes out empty is left out."""
     fields: dict[str, str] = Field(default_factory=dict)
     """Fields of a point, by name, each a template; one that is a single `{payload[a.b]}` keeps its type. By default every number,
-    boolean and text of a JSON payload under its own name, `a.b` inside an object; a payload that is no object is `value`."""
+    boolean and text of a JSON payload under its own name, `a.b` inside an object, but not `time`, which InfluxDB has for itself; a
+    payload that is no object is `value`."""
     max_request_messages: int = Field(default=5000, ge=1)
     """Most points in one request."""
     max_request_bytes: ByteSize = Field(default=8 * 1024**2, ge=1024)

@@ -40,7 +40,7 @@ def by_body() -> ToLine:
             raise ValueError(  # noqa: TRY004  (of the message, not of a caller)
                 'the payload is not {"measurement": ..., "tags": ..., "values": ...}'
             )
-        tags, values = body.get("tags", ""), body.get("values", "")
+        tags, values = body.get("tags") or "", body.get("values") or ""
         return line(
             measurement,
             {str(key): _text(value) for key, value in tags.items()} if isinstance(tags, Mapping) else raw_tags(str(tags)),
@@ -67,6 +67,8 @@ def by_template(config: InfluxDbConfig, names: SinkContext) -> ToLine:
             }
         else:
             found = dict(_scalars(payload, "") if isinstance(payload, Mapping) else _scalars({"value": payload}, ""))
+            # of the payload's own names InfluxDB has one for itself: version 2 leaves such a field out, version 3 refuses the point
+            found.pop("time", None)
         return line(
             measurement.text(message, payload, names),
             {name: template.text(message, payload, names) for name, template in tags.items()},
@@ -96,6 +98,8 @@ def _payload(payload: bytes) -> Any:
 def _scalars(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
     for key, inner in value.items():
         name = f"{prefix}{key}"
+        if not key.strip():
+            continue  # no name for a field
         if isinstance(inner, Mapping):
             yield from _scalars(inner, f"{name}.")
         elif isinstance(inner, bool | int | float) or (isinstance(inner, str) and inner):

@@ -97,16 +97,18 @@ async def test_the_cloud_blocks_body_becomes_a_point(server: InfluxDbServer) -> 
     async with opened(server, points="body") as sink:
         good = [
             make_message(body(measurement="cpu_temp", tags="room=lab,host=a", values="temp=61.2"), sequence=1),
+            make_message(body(measurement="plain", tags=None, values="temp=61.2"), sequence=1),
             make_message(
                 body(measurement="cpu", tags={"room": "b c"}, values={"load": 0.5, "u": {"n": 2}, "on": True}), sequence=2
             ),
         ]
         bad = [make_message(payload, sequence=3) for payload in (b"no", b"[]", body(values="a=1"), body(measurement="m"), b"\xff")]
-        failures = await sink.write([good[0], *bad, good[1]])
+        failures = await sink.write([good[0], *bad, *good[1:]])
     assert [failure.index for failure in failures] == [1, 2, 3, 4, 5]
     assert all(isinstance(failure.error, MessageRejected) for failure in failures)
     assert [(point.measurement, dict(point.tags), point.fields) for point in server.points.values()] == [
         ("cpu_temp", {"room": "lab", "host": "a"}, {"temp": 61.2}),
+        ("plain", {}, {"temp": 61.2}),
         ("cpu", {"room": "b c"}, {"load": 0.5, "u.n": 2.0, "on": True}),
     ]
 
@@ -131,6 +133,15 @@ async def test_a_template_takes_names_from_topic_properties_and_payload(server: 
     assert (first.measurement, first.fields) == ("temp", {"v": 3.0, "unit": "C", "deep.ok": True})
     assert second.fields == {"v": 3.0, "t": "3 {C}"}
     assert first.time == 1_700_000_000_000_000_005
+
+
+async def test_members_that_cannot_be_fields_are_left_out_and_the_others_are_kept(server: InfluxDbServer) -> None:
+    """`time` is InfluxDB's own name, and devices often send one; an empty name is none."""
+    payload = b'{"time": "2026-11-21T03:00:00Z", "": 1, "a": {" ": 2, "time": 3}, "temp": 61.2}'
+    async with opened(server) as sink:
+        assert await sink.write([make_message(payload)]) == []
+    (point,) = server.points.values()
+    assert point.fields == {"a.time": 3.0, "temp": 61.2}
 
 
 async def test_messages_of_one_moment_are_different_points(server: InfluxDbServer) -> None:
