@@ -5,12 +5,34 @@ from __future__ import annotations
 import os
 import struct
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from zlib import crc32
 
 FILE: Final = "spool.mark"
-_LAYOUT: Final = struct.Struct("<32sQ")
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+_LAYOUT: Final = struct.Struct("<32s36sQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What a mark says."""
+
+    spool: str
+    """The spool's id."""
+    next: int
+    """Its next sequence."""
+    exact: bool
+    """The machine has not been started since, so no commit came after it."""
+
+
+def boot_id() -> bytes:
+    """Which start of the machine this is; empty where the system does not tell."""
+    try:
+        return _BOOT.read_bytes().strip()
+    except OSError:
+        return b""
 
 
 class Mark:
@@ -26,9 +48,10 @@ class Mark:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._file = -1
+        self._boot = boot_id()
 
-    def read(self) -> tuple[str, int] | None:
-        """Id and next sequence; `None` when there is no mark, or none that can be read."""
+    def read(self) -> Marked | None:
+        """What it says; `None` when there is no mark, or none that can be read."""
         try:
             data = self._path.read_bytes()
         except OSError:
@@ -36,12 +59,12 @@ class Mark:
         content, checksum = data[: _LAYOUT.size], data[_LAYOUT.size :]
         if len(content) < _LAYOUT.size or checksum != crc32(content).to_bytes(4, "little"):
             return None
-        name, sequence = _LAYOUT.unpack(content)
-        return name.rstrip(b"\0").decode("ascii", "replace"), sequence
+        name, boot, sequence = _LAYOUT.unpack(content)
+        return Marked(name.rstrip(b"\0").decode("ascii", "replace"), sequence, exact=boot.rstrip(b"\0") == self._boot != b"")
 
     def write(self, spool: str, sequence: int) -> None:
         """Set the mark. Where it cannot be written the spool goes on without."""
-        content = _LAYOUT.pack(spool.encode(), sequence)
+        content = _LAYOUT.pack(spool.encode(), self._boot, sequence)
         with suppress(OSError):
             if self._file < 0:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)

@@ -28,6 +28,9 @@ T = TypeVar("T")
 DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
 """What SQLite raises when the file is not what it wrote."""
 _RUNNING: Final = "running"
+"""Name of the value that is there while a router runs, and after it was killed: how it synchronised its commits."""
+_LEFT_OUT: Final = 1 << 24
+"""Numbers that a lost log may have used: more than it can have held."""
 _MISSING: Final = "INSERT OR IGNORE INTO quarantine VALUES (?, ?, 0, 0, 0, x'', 0, x'', 0, x'')"
 """Messages that were stored and are in no chunk any more, as if they were a damaged chunk."""
 
@@ -104,10 +107,11 @@ class Store:
         if self.salvage is not None:
             # the record may speak of the damaged database
             self.record.messages = connection.execute("SELECT coalesce(sum(count), 0) FROM chunks").get
-        was_running = state.pop(_RUNNING, None) is not None
-        self._compare_with_mark(made_up=known is None, lost=was_running and lost)
+        before = state.pop(_RUNNING, None)
+        # what is not synchronised may be gone without a trace
+        self._compare_with_mark(made_up=forgotten, lost=before is not None and (lost or before == b"normal"))
         with suppress(apsw.FullError):  # a full disk is no reason not to start: sinks make room
-            connection.execute("INSERT OR REPLACE INTO state VALUES (?, x'')", (_RUNNING,))
+            connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (_RUNNING, self._config.synchronous.encode()))
             # into the database itself, because it is to tell whether the log is missing
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         return Opened(
@@ -144,21 +148,21 @@ class Store:
 
         Args:
             made_up: the database knew nothing about the spool.
-            lost: its log is missing, so that commits may be missing too.
+            lost: commits may be missing.
         """
         record = self.record
         mark = self._mark.read()
-        if mark is not None and (made_up or mark[0] == record.id):
-            record.id = mark[0]
-            missing = mark[1] - record.next
+        if mark is not None and (made_up or mark.spool == record.id):
+            # with its id the spool keeps its session with the broker, and all that waits there
+            record.id = mark.spool
+            missing = mark.next - record.next
             if missing > 0:
                 log.error("the last commits are missing from the database", first=record.next, messages=missing)
                 self.connection.execute(_MISSING, (record.next, missing))
-                record.next = mark[1]
-        elif lost:
-            # nobody knows how much is gone, nor which numbers it used: under a new id they are not used twice
-            log.error("the last commits may be missing from the database: its log is gone")
-            record.id = new_id()
+                record.next = mark.next
+        if (lost or (made_up and record.next > 1)) and (mark is None or not mark.exact or mark.spool != record.id):
+            log.error("the last commits may be missing from the database: numbers are left out, so that none is used twice")
+            record.next += _LEFT_OUT
         self._mark.write(record.id, record.next)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool import open_spool
 from edgerouter.spool.mark import FILE, Mark
+from support.spools import files, restore
 
 
 async def append(spool, count):
@@ -49,3 +50,32 @@ async def test_a_mark_that_cannot_be_read_says_nothing(tmp_path):
     assert Mark(tmp_path).read() is None
     async with open_spool(config) as spool:
         assert (spool.id, spool.status.quarantined_messages) == (identity, 0)
+
+
+async def test_after_a_power_cut_that_may_have_cost_commits_the_id_stays_and_numbers_are_left_out(tmp_path, monkeypatch):
+    """With its id the spool keeps its session with the broker; the mark, which is as old as the database then, proves nothing."""
+    config = SpoolConfig(path=tmp_path, synchronous="normal")
+    async with open_spool(config) as spool:
+        identity = spool.id
+        await append(spool, 10)
+        before = await spool._thread.run(lambda: files(tmp_path))
+        mark = (tmp_path / FILE).read_bytes()
+        await append(spool, 7)
+    restore(tmp_path, before)
+    (tmp_path / FILE).write_bytes(mark)
+    monkeypatch.setattr("edgerouter.spool.mark.boot_id", lambda: b"another start of the machine")
+    async with open_spool(config) as spool:
+        assert spool.id == identity
+        assert spool.status.last_sequence > 17
+        await append(spool, 1)
+        assert (await spool.tools.verify()).problems == ()
+
+
+async def test_a_kill_leaves_out_no_numbers(tmp_path):
+    config = SpoolConfig(path=tmp_path, synchronous="normal")
+    async with open_spool(config) as spool:
+        await append(spool, 10)
+        before = await spool._thread.run(lambda: files(tmp_path))
+    restore(tmp_path, before)
+    async with open_spool(config) as spool:
+        assert spool.status.last_sequence == 10
