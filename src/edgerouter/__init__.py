@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         SinkUnauthorized,
         SinkUnavailable,
         SourceUnavailable,
+        WriteUnfinished,
     )
     from edgerouter.message import Message, Properties
     from edgerouter.secrets import SecretStore, SecretStoreConfig
@@ -53,6 +54,7 @@ __all__ = [
     "SourceUnavailable",
     "Variable",
     "Variables",
+    "WriteUnfinished",
     "__version__",
 ]
 
@@ -67,6 +69,7 @@ _MODULES = {
         "SinkUnauthorized",
         "SinkUnavailable",
         "SourceUnavailable",
+        "WriteUnfinished",
     ),
     "edgerouter.message": ("Message", "Properties"),
     "edgerouter.secrets": ("SecretStore", "SecretStoreConfig"),

@@ -206,7 +206,7 @@ class Router:
             drain=policies.drain,
             backlog_share=policies.backlog_share,
         )
-        context = SinkContext(name=configured.name, host=self._config.host, spool=spool.id)
+        context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout)
 
         async def resolved() -> SinkConfig:
             return await resolve(configured, self._config.secret_stores, self._last_known)

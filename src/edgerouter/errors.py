@@ -7,6 +7,7 @@ EdgerouterError
 ├── SourceUnavailable           the source is opened again after a back-off, for ever
 ├── SinkUnavailable             the same messages are written again after a back-off, for ever
 │   ├── SinkThrottled           ... and the service asked for less: wait longer, send less at once
+│   ├── WriteUnfinished         ... at once: these were not tried, the sink ended its write before the time-out would
 │   └── SinkUnauthorized        ... and somebody must act: credentials, permission, or a missing destination
 │       └── SecretMissing       ... a secret store was asked, and has no secret of that name
 ├── MessageRejected             this message goes to the dead letters, the others go on
@@ -63,6 +64,10 @@ class SinkUnavailable(EdgerouterError):
 
 class SinkThrottled(SinkUnavailable):
     """The service asks for less: 429, ServerBusy, SlowDown, an exhausted quota."""
+
+
+class WriteUnfinished(SinkUnavailable):
+    """Nothing is wrong: a sink that makes several requests in one write ended it in time, and did not try these messages."""
 
 
 class SinkUnauthorized(SinkUnavailable):

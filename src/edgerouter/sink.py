@@ -62,6 +62,9 @@ class SinkContext:
     """The device's name, for object keys and client ids."""
     spool: str
     """Id of the spool, the first part of every message id."""
+    timeout: float = 30.0
+    """Seconds that one `write` may take. A sink that makes several requests in one write ends it well before, and returns what it
+    did not try as `WriteUnfinished`; otherwise a slow link would have it make the same requests again for ever."""
 
 
 class Sink(ABC, Generic[ConfigT]):

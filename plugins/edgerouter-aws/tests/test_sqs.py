@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerouter import MessageRejected, Properties, SinkUnauthorized, SinkUnavailable
+from edgerouter import MessageRejected, Properties, SinkUnauthorized, SinkUnavailable, WriteUnfinished
 from edgerouter.testing import deliver, make_context, make_message, make_messages
 from edgerouter_aws.sqs import SqsSink
 from edgerouter_aws.sqs_config import SqsConfig
@@ -27,9 +28,11 @@ FIFO = "plant.fifo"
 
 
 @asynccontextmanager
-async def opened(sqs: SqsServer, keys: dict[str, Any], queue: str = "plant", **more: Any) -> AsyncIterator[SqsSink]:
+async def opened(
+    sqs: SqsServer, keys: dict[str, Any], queue: str = "plant", *, seconds: float = 30.0, **more: Any
+) -> AsyncIterator[SqsSink]:
     config = SqsConfig(queue=queue, **{"endpoint_url": sqs.url, **keys, **more})
-    async with SqsSink.open(config, make_context()) as sink:
+    async with SqsSink.open(config, replace(make_context(), timeout=seconds)) as sink:
         yield sink
 
 
@@ -91,6 +94,21 @@ async def test_a_request_that_fails_after_others_were_taken_leaves_the_rest_in_o
         assert all(isinstance(failure.error, SinkUnavailable) for failure in failures)
         assert not await sink.write(batch[2:])
     assert bodies(sqs, FIFO) == ["0", "1", "2", "3", "4"]
+
+
+async def test_a_write_on_a_slow_link_ends_in_time_and_the_next_one_goes_on(sqs: SqsServer, keys: dict[str, Any]) -> None:
+    """One group of 20 messages is 20 requests; all of them in one write would end in the time-out, and begin anew, for ever."""
+    sqs.create(FIFO)
+    batch = make_messages([b"%d" % n for n in range(20)])
+    async with opened(sqs, keys, FIFO, seconds=0.0) as sink:
+        writes = 0
+        while batch:
+            failures = await sink.write(batch)
+            assert all(type(failure.error) is WriteUnfinished for failure in failures)
+            batch = [batch[failure.index] for failure in failures]
+            writes += 1
+    assert writes == 20
+    assert bodies(sqs, FIFO) == [str(n) for n in range(20)]
 
 
 async def test_messages_of_different_groups_share_requests(sqs: SqsServer, keys: dict[str, Any]) -> None:
@@ -305,6 +323,21 @@ async def test_payloads_over_a_size_of_choice_go_to_s3(sqs: SqsServer, s3: S3Ser
     async with opened(sqs, keys, claim_check=claims(s3, over="1KiB")) as sink:
         assert not await sink.write(make_messages([b"x" * 500, b"y" * 2000]))
     assert [stored.body for stored in s3.objects.values()] == [b"y" * 2000]
+
+
+@pytest.mark.parametrize("queue", ["plant", FIFO])
+async def test_on_a_slow_link_what_was_stored_is_sent_before_more_is_stored(
+    sqs: SqsServer, s3: S3Server, keys: dict[str, Any], queue: str
+) -> None:
+    sqs.create(queue)
+    batch = make_messages([b"%d" % n * 2000 for n in range(4)])
+    async with opened(sqs, keys, queue, seconds=0.0, claim_check=claims(s3, over="1KiB")) as sink:
+        for left in (3, 2, 1, 0):
+            failures = await sink.write(batch)
+            assert all(type(failure.error) is WriteUnfinished for failure in failures)
+            batch = [batch[failure.index] for failure in failures]
+            assert len(batch) == left
+            assert len(s3.objects) == len(bodies(sqs, queue)) == 4 - left
 
 
 async def test_a_payload_that_s3_does_not_store_fails_alone_and_stops_its_group(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import structlog
 
 from edgerouter.config.model import ConfiguredSink, RetryPolicy
-from edgerouter.errors import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable, WriteUnfinished
 from edgerouter.message import Message
 from edgerouter.pipeline.backoff import full_jitter
 from edgerouter.pipeline.batch import Batch
@@ -163,7 +163,7 @@ class Delivery:
             if not isinstance(failure.error, SinkUnavailable | MessageRejected):
                 raise TypeError(f"write() returned a failure with {type(failure.error).__name__}, not one of the contract's errors")
             by_index[failure.index] = failure.error
-        if by_index:
+        if any(not isinstance(error, WriteUnfinished) for error in by_index.values()):
             status.failed_writes += 1
         return sorted(by_index.items())
 
@@ -196,10 +196,12 @@ class Delivery:
                 rejections.append(self._rejection(messages[index], error, attempts))
             else:
                 left.append(messages[index])
-                if cause is None or isinstance(error, SinkThrottled):
+                if cause is None or isinstance(cause, WriteUnfinished) or isinstance(error, SinkThrottled):
                     cause = error
         if rejections:
             await self._settle_rejected(rejections)
+        if isinstance(cause, WriteUnfinished) and len(left) < len(messages):
+            cause = None  # the rest at once, since nothing failed
         return left, cause
 
     async def _halve(self, parts: list[list[Message]], error: MessageRejected, attempts: _Attempts) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edgerouter import Failure, Limits, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Failure, Limits, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable, WriteUnfinished
 from edgerouter.pipeline.runner import Runner
 from support.pipeline import CONTEXT, ListReader, configured, messages, scripted
 
@@ -364,3 +364,37 @@ async def test_a_sink_that_cannot_open_is_opened_again():
     async with running(configured(Stubborn), reader):
         await until(lambda: not reader.pending)
     assert attempts == 4
+
+
+async def test_what_a_sink_did_not_try_is_written_at_once_and_is_no_failure():
+    """A sink of many requests ends its write before the time-out would, which would have all of them sent anew, for ever."""
+
+    def answer(batch):
+        return [Failure(index, WriteUnfinished("not tried")) for index in range(3, len(batch))]
+
+    reader, plugin = ListReader(*messages(10)), scripted(answer)
+    async with running(configured(plugin, retry={"first_delay": 3600, "max_delay": 3600}), reader) as runner:
+        await until(lambda: not reader.pending)
+        assert (runner.status.state, runner.status.last_error, runner.status.failed_writes) == ("ok", "", 0)
+    assert [sequences(batch)[0] for batch in plugin.writes] == [1, 4, 7, 10]
+
+
+async def test_a_sink_that_tries_nothing_waits_like_any_other_that_fails():
+    def answer(batch):
+        return [Failure(index, WriteUnfinished("not tried")) for index in range(len(batch))]
+
+    reader, plugin = ListReader(*messages(2)), scripted(answer)
+    async with running(configured(plugin, retry={"first_delay": 3600, "max_delay": 3600}), reader) as runner:
+        await until(lambda: runner.status.state == "retrying")
+    assert len(plugin.writes) == 1
+
+
+async def test_a_failure_counts_more_than_what_was_not_tried_beside_it():
+    def answer(batch):
+        return [Failure(1, WriteUnfinished("not tried")), Failure(2, SinkUnavailable("broken"))] if len(batch) == 3 else ()
+
+    reader, plugin = ListReader(*messages(3)), scripted(answer)
+    async with running(configured(plugin), reader) as runner:
+        await until(lambda: runner.status.last_error == "broken")
+        await until(lambda: not reader.pending)
+    assert sequences(plugin.writes[1]) == [2, 3]

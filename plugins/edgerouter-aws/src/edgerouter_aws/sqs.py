@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Container, Hashable, Iterable, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Self, cast
 
-from edgerouter import Failure, Limits, Message, MessageRejected, Sink, SinkContext, SinkUnavailable
+from edgerouter import Failure, Limits, Message, MessageRejected, Sink, SinkContext, SinkUnavailable, WriteUnfinished
 from edgerouter.objects import KeyTemplate
 from edgerouter_aws.errors import Call
 from edgerouter_aws.s3_bucket import Bucket, bucket_call, open_s3
@@ -23,6 +23,10 @@ from edgerouter_aws.sqs_queue import MOST_BATCH_BYTES, MOST_ENTRIES, Entry, Queu
 _FIFO_MESSAGES = 100
 """Messages of one write to a FIFO queue: enough to find ten of different groups for each request."""
 _FIFO_BYTES = 4 * MOST_BATCH_BYTES
+_PART_OF_TIMEOUT = 1 / 3
+"""After this part of its time a write begins nothing more. With few groups it has up to 100 requests, and large payloads to store,
+which on a slow link would never all be answered in time, and be sent anew for ever."""
+_NOT_TRIED = "it was not tried in this write, which had taken long"
 _PACKED_MESSAGES = 10_000
 
 
@@ -36,6 +40,7 @@ class SqsSink(Sink[SqsConfig]):
         self._entries = Entries(config)
         self._claims = claims
         self._groups = Groups(config.group_id, context) if config.group_id is not None else None
+        self._seconds = context.timeout * _PART_OF_TIMEOUT
 
     @classmethod
     @asynccontextmanager
@@ -61,13 +66,16 @@ class SqsSink(Sink[SqsConfig]):
         return self._entries.size_of(message)
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
-        entries, failures = await self._make(batch)
+        entries, failures = await self._make(batch, self._end())
         if entries:
             places = list(entries)
             failures += [Failure(places[failed.index], failed.error) for failed in await self._queue.send(list(entries.values()))]
         return failures
 
-    async def _make(self, batch: Sequence[Message]) -> tuple[dict[int, Entry], list[Failure]]:
+    def _end(self) -> float:
+        return asyncio.get_running_loop().time() + self._seconds
+
+    async def _make(self, batch: Sequence[Message], end: float) -> tuple[dict[int, Entry], list[Failure]]:
         """The entries of a batch by place, with large payloads stored; and what cannot be sent."""
         entries: dict[int, Entry] = {}
         failures: list[Failure] = []
@@ -81,12 +89,14 @@ class SqsSink(Sink[SqsConfig]):
             except MessageRejected as error:
                 failures.append(Failure(place, error))
         if self._claims is not None and claimed:
-            stored = await asyncio.gather(*(_stored(self._claims, batch[place]) for place in claimed))
-            for place, result in zip(claimed, stored, strict=True):
-                if isinstance(result, SinkUnavailable | MessageRejected):
-                    failures.append(Failure(place, result))
-                else:
-                    entries[place] = self._grouped(result, batch[place])
+            for place in claimed:
+                if entries and _is_over(end):
+                    failures.append(Failure(place, WriteUnfinished(_NOT_TRIED)))
+                    continue
+                try:
+                    entries[place] = self._grouped(await self._claims.entry(batch[place]), batch[place])
+                except (SinkUnavailable, MessageRejected) as error:
+                    failures.append(Failure(place, error))
             entries = dict(sorted(entries.items()))
         return entries, failures
 
@@ -121,17 +131,22 @@ class FifoSqsSink(SqsSink):
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
         """Send in several requests, one after another; a group stops at its first message that was not taken."""
-        entries, failures = await self._make(batch)
+        end = self._end()
+        entries, failures = await self._make(batch, end)
         places = list(entries)
         groups = {place: self._order.id_of(message) for place, message in enumerate(batch)}
         stopped = {groups[failed.index]: failed.index for failed in reversed(failures) if isinstance(failed.error, SinkUnavailable)}
         sizes = [self.size_of(batch[place]) for place in places]
         plan = requests([groups[place] for place in places], sizes, strict=self._strict)
         settled = {failed.index for failed in failures}
+        sent = False
         for request in plan:
             wanted = [place for place in (places[number] for number in request) if place < stopped.get(groups[place], len(batch))]
             if not wanted:
                 continue
+            if sent and _is_over(end):
+                return failures + _behind(range(len(batch)), settled, WriteUnfinished(_NOT_TRIED))
+            sent = True
             try:
                 failed = await self._queue.send([entries[place] for place in wanted])
             except (SinkUnavailable, MessageRejected) as error:
@@ -209,11 +224,8 @@ def _behind(places: Iterable[int], settled: Container[int], error: SinkUnavailab
     return [Failure(place, cause) for place in places if place not in settled]
 
 
-async def _stored(claims: Claims, message: Message) -> Entry | SinkUnavailable | MessageRejected:
-    try:
-        return await claims.entry(message)
-    except (SinkUnavailable, MessageRejected) as error:
-        return error
+def _is_over(end: float) -> bool:
+    return asyncio.get_running_loop().time() >= end
 
 
 async def _open_claims(
