@@ -73,6 +73,15 @@ async def test_gclouds_own_login_is_found(
     (tmp_path / "gcloud").mkdir()
     written(tmp_path / "gcloud" / "application_default_credentials.json", login)
     await publish(pubsub)
+    assert {request.headers.get("X-Goog-User-Project") for request in pubsub.seen} == {"plant"}, "a person's quota is a project's"
+
+
+async def test_a_login_that_has_ended_is_not_called_a_broken_key(pubsub: PubsubServer, identity: Identity) -> None:
+    login = {"type": "authorized_user", "client_id": "client", "client_secret": "other", "refresh_token": "ended"}
+    content = json.dumps({**login, "token_uri": f"{identity.url}/token"})
+    with pytest.raises(SinkUnauthorized, match=r"invalid_grant.*gcloud auth application-default login") as caught:
+        await publish(pubsub, project="plant", credentials_json=content)
+    assert "private key" not in str(caught.value)
 
 
 async def test_a_machine_of_google_needs_nothing(pubsub: PubsubServer, identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +119,9 @@ async def test_an_account_acts_as_another(
     with pytest.raises(SinkUnauthorized, match=rf"grant roles/iam\.serviceAccountTokenCreator on {OTHER} to {ACCOUNT}"):
         await publish(pubsub, **account, impersonate=OTHER)
     identity.impersonators.add((ACCOUNT, OTHER))
-    await publish(pubsub, **account, impersonate=OTHER)
+    await publish(pubsub, **account, impersonate=OTHER, delegates=["between@plant.iam.gserviceaccount.com"])
+    assert identity.scopes[-2:] == ["https://www.googleapis.com/auth/iam", "https://www.googleapis.com/auth/pubsub"]
+    assert identity.delegates == ["projects/-/serviceAccounts/between@plant.iam.gserviceaccount.com"]
 
 
 @pytest.mark.parametrize("broken", ["-----BEGIN PRIVATE KEY-----\nMIIEv\n-----END PRIVATE KEY-----\n", "not a key at all"])

@@ -14,6 +14,7 @@ from edgerouter_gcp.pubsub import PubsubConfig, PubsubSink
 from edgerouter_gcp.storage import StorageConfig, StorageSink
 from support.google.identity import Identity
 from support.google.pubsub import GET, PubsubServer
+from support.google.service import GoogleError
 from support.google.storage import StorageServer
 
 TOPIC = "projects/plant/topics/telemetry"
@@ -71,6 +72,19 @@ async def test_no_role_at_all_on_a_topic_that_may_be_missing(
     assert "grant roles/pubsub.publisher on the topic, which may also be missing, to router@plant" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [("SERVICE_DISABLED", "enable the API in the project"), ("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "the access scope cloud-platform")],
+)
+async def test_what_no_role_helps_against(pubsub: PubsubServer, account: Mapping[str, Any], reason: str, advice: str) -> None:
+    detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}
+    pubsub.refuse_all = GoogleError(403, "No.", details=[detail])
+    error = await why_not_pubsub(pubsub, **account)
+    assert isinstance(error, SinkUnauthorized)
+    assert advice in str(error)
+    assert "grant" not in str(error)
+
+
 async def test_a_broken_key(pubsub: PubsubServer, account: Mapping[str, Any]) -> None:
     error = await why_not_pubsub(pubsub, **{**account, "private_key": account["private_key"][:-300]})
     assert isinstance(error, SinkUnauthorized)
@@ -89,7 +103,10 @@ async def test_an_unreachable_metadata_server_that_should_tell_the_project(
     pubsub: PubsubServer, monkeypatch: pytest.MonkeyPatch, nobody_listens: str
 ) -> None:
     monkeypatch.setenv("GCE_METADATA_HOST", nobody_listens)
-    assert "which project?" in str(await why_not_pubsub(pubsub))
+    error = str(await why_not_pubsub(pubsub))
+    assert "which project?" in error
+    assert "the metadata server at" in error
+    assert "set credentials_file" in error
 
 
 async def test_a_project_that_is_told_nowhere(pubsub: PubsubServer, account: Mapping[str, Any]) -> None:

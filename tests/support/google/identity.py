@@ -21,6 +21,9 @@ MACHINE = "machine@plant.iam.gserviceaccount.com"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _SKEW = 300
+_EVERYTHING = "https://www.googleapis.com/auth/cloud-platform"
+_FOR_IAM = {_EVERYTHING, "https://www.googleapis.com/auth/iam"}
+"""https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken"""
 _TIMEFRAME = (
     "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
     "Check your iat and exp values in the JWT claim."
@@ -60,6 +63,9 @@ class Identity:
         """How far Google's clock is ahead of the device's."""
         self.url = ""
         self._tokens: dict[str, tuple[str, float]] = {}
+        self._scopes: dict[str, set[str]] = {}
+        self.delegates: list[str] = []
+        """Of the last impersonation."""
 
     def grant(self, resource: str, *permissions: str, to: str = ACCOUNT) -> None:
         """Give an account permissions on a resource."""
@@ -120,9 +126,10 @@ class Identity:
         """For `GCE_METADATA_HOST`."""
         return self.url.removeprefix("http://")
 
-    def issue(self, account: str) -> dict[str, Any]:
+    def issue(self, account: str, scope: str = _EVERYTHING) -> dict[str, Any]:
         """A new token, as the endpoints answer."""
         token = f"ya29.{secrets.token_urlsafe(16)}"
+        self._scopes[token] = set(scope.split())
         self._tokens[token] = (account, time.monotonic() + self.lifetime)
         self.issued.append(account)
         told = self.lifetime if self.told_lifetime is None else self.told_lifetime
@@ -157,26 +164,34 @@ class Identity:
         if not claims.get("scope"):
             return _oauth_error("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
         self.scopes.append(claims["scope"])
-        return web.json_response(self.issue(claims["iss"]))
+        return web.json_response(self.issue(claims["iss"], claims["scope"]))
 
     async def _exchange(self, request: web.Request) -> web.Response:
         form = await request.post()
         if form.get("grant_type") != _EXCHANGE or form.get("subject_token") != self.subject_token:
             return _oauth_error("invalid_grant", "The given subject token is not valid.")
-        return web.json_response(self.issue("principal://pool/device"))
+        return web.json_response(self.issue("principal://pool/device", str(form.get("scope", ""))))
 
     async def _subject(self, _request: web.Request) -> web.Response:
         return web.Response(text=self.subject_token)
 
     async def _impersonate(self, request: web.Request) -> web.Response:
         target = request.match_info["account"]
-        who = self.owner_of(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        who = self.owner_of(token)
         if who is None:
-            return web.json_response({"error": {"code": 401, "status": "UNAUTHENTICATED", "message": "no token"}}, status=401)
+            return _status(401, "UNAUTHENTICATED", "no token")
+        if not self._scopes[token] & _FOR_IAM:
+            return _status(403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.")
         if (who, target) not in self.impersonators:
             text = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
-            return web.json_response({"error": {"code": 403, "status": "PERMISSION_DENIED", "message": text}}, status=403)
+            return _status(403, "PERMISSION_DENIED", text)
+        if request.content_type != "application/json":
+            return _status(400, "INVALID_ARGUMENT", "Invalid JSON payload received.")
         asked = json.loads(await request.read())
+        if not all(name.startswith("projects/-/serviceAccounts/") for name in asked["delegates"]):
+            return _status(400, "INVALID_ARGUMENT", "Request contains an invalid argument.")
+        self.delegates = asked["delegates"]
         self.scopes += asked["scope"]
         return web.json_response({"accessToken": self.issue(target)["access_token"], "expireTime": "2100-01-01T00:00:00Z"})
 
@@ -195,6 +210,10 @@ class Identity:
 
 def _oauth_error(code: str, text: str) -> web.Response:
     return web.json_response({"error": code, "error_description": text}, status=400)
+
+
+def _status(status: int, code: str, text: str) -> web.Response:
+    return web.json_response({"error": {"code": status, "status": code, "message": text}}, status=status)
 
 
 def _again(response: web.Response) -> web.Response:

@@ -53,6 +53,8 @@ class GoogleService(HttpSinkServer):
         self.routes: list[tuple[str, re.Pattern[str], Handler]] = []
         self.script: list[GoogleError] = []
         """Answers to the next requests that carry messages, in order."""
+        self.refuse_all: GoogleError | None = None
+        """Answer to every request."""
         self.seen: list[web.BaseRequest] = []
         """All requests, for looking at their headers."""
 
@@ -67,6 +69,8 @@ class GoogleService(HttpSinkServer):
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         try:
+            if self.refuse_all is not None:
+                return self.error(self.refuse_all)
             if self.script and self.carries_messages(request):
                 return self.error(self.script.pop(0))
             path = request.rel_url.raw_path

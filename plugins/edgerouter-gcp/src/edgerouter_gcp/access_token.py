@@ -6,9 +6,11 @@ import asyncio
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import aiohttp
 from gcloud.aio.auth import Token
@@ -22,6 +24,15 @@ _SECONDS_PER_ACQUISITION = 25.0
 """Impersonation and workload identity take two requests."""
 _SECONDS_BETWEEN_EARLY_REFRESHES = 5.0
 _TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105  (a role)
+_IAM_SCOPE = "https://www.googleapis.com/auth/iam"
+"""https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken"""
+_IMPERSONATED = re.compile(r"/serviceAccounts/([^/:]+):generateAccessToken")
+_RENEWAL = {
+    # what to do when the token endpoint says invalid_grant
+    "authorized_user": "the login has ended: run `gcloud auth application-default login` again",
+    "impersonated_service_account": "the login has ended: run `gcloud auth application-default login` again",
+    "external_account": "the workload identity provider does not take the token that the credentials file leads to",
+}
 
 
 class AccessToken(Token):
@@ -45,12 +56,18 @@ class AccessToken(Token):
             session=session,
             scopes=list(scopes),
             target_principal=impersonate,
-            delegates=list(delegates) or None,
+            delegates=[name if "/" in name else f"projects/-/serviceAccounts/{name}" for name in delegates] or None,
         )
         self.credentials = credentials
-        self.identity = impersonate or credentials.identity
+        self._impersonate_as: str | None = None
+        self._impersonate_for = list(scopes)
+        if self.impersonation_uri:
+            # the credentials' own token goes to IAM alone, which takes no token of the service's scope
+            self.scopes = _IAM_SCOPE
+            match = _IMPERSONATED.search(self.impersonation_uri)
+            self._impersonate_as = impersonate or (unquote(match[1]) if match else "the impersonated account")
+        self.identity = self._impersonate_as or credentials.identity
         """Whom to grant a role."""
-        self._impersonate_as = impersonate
         self._accepted = False
         self._early_at = 0.0
         self._ends_at = 0.0
@@ -92,6 +109,24 @@ class AccessToken(Token):
         self._early_at = started + answer.expires_in * self.background_refresh_after
         self._ends_at = started + answer.expires_in * self.force_refresh_after
 
+    async def _impersonate(
+        self,
+        token: Any,
+        *,
+        timeout: int,  # noqa: ASYNC109  (the base class's signature)
+    ) -> Any:
+        """Exchange a token for the other account's: the base class sends no media type, and the scopes of the first."""
+        asked = {"scope": self._impersonate_for, "lifetime": f"{self.default_token_ttl}s", "delegates": self.delegates or []}
+        response = await self.session.post(
+            str(self.impersonation_uri),
+            data=json.dumps(asked),
+            headers={"Authorization": f"Bearer {token.value}", "Content-Type": "application/json"},
+            timeout=timeout,
+        )
+        token.value = str((await response.json())["accessToken"])
+        token.expires_in = min(token.expires_in, self.default_token_ttl)
+        return token
+
     def accepted(self) -> None:
         """The service took the token."""
         self._accepted = True
@@ -127,7 +162,9 @@ class AccessToken(Token):
                 f"no credentials are configured, and the metadata server at {metadata_root()} cannot be reached "
                 f"({type(error).__name__}); off Google Cloud set credentials_file, or client_email and private_key"
             )
-        if isinstance(error, aiohttp.ClientError | OSError | TimeoutError):
+        if isinstance(error, TimeoutError):
+            return SinkUnavailable(f"get an access token for {self.identity}: no answer in time")
+        if isinstance(error, aiohttp.ClientError | OSError):
             return SinkUnavailable(str(translate(error, f"get an access token for {self.identity}")))
         return SinkUnauthorized(f"no access token for {self.identity} from {self.credentials.origin}: {type(error).__name__}")
 
@@ -135,9 +172,11 @@ class AccessToken(Token):
         answer = read_answer(error)
         doing = f"get an access token for {self.identity}"
         if ":generateAccessToken" in error.request_info.url.path:
-            hint = f"grant {_TOKEN_CREATOR} on {self._impersonate_as or 'the impersonated account'} to {self.credentials.identity}"
+            hint = f"grant {_TOKEN_CREATOR} on {self._impersonate_as} to {self.credentials.identity}"
         elif not self.credentials.data:
             hint = "attach a service account to this machine, or set credentials_file"
+        elif answer.code == "invalid_grant" and self.credentials.data["type"] in _RENEWAL:
+            hint = _RENEWAL[self.credentials.data["type"]]
         elif answer.code == "invalid_grant":
             # RFC 6749 5.2; Google's texts are "Invalid JWT: Token must be a short-lived token ...", "Invalid JWT Signature."
             hint = f"the private key of {self.credentials.identity} is revoked or another account's, or the device's clock is wrong"

@@ -66,8 +66,9 @@ class Connection:
                 return str(await response.text()).strip()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise SinkUnavailable(
-                f"which project? the metadata server cannot tell ({type(error).__name__}); set `project`"
-            ) from error
+                f"which project? no credentials are configured, and the metadata server at {metadata_root()} cannot tell "
+                f"({type(error).__name__}); off Google Cloud set credentials_file, or client_email and private_key; else `project`"
+            ) from None
 
 
 @asynccontextmanager
@@ -92,13 +93,26 @@ async def connect(
     credentials = Credentials({}, "nobody") if anonymous else await asyncio.to_thread(load_credentials, fields)
     # Proxy variables are honoured, but only where there are any: aiohttp then also reads ~/.netrc, in a thread, for each request.
     async with aiohttp.ClientSession(
-        trust_env=bool(getproxies()), connector=aiohttp.TCPConnector(limit=0), middlewares=(_one_attempt,)
+        trust_env=bool(getproxies()),
+        connector=aiohttp.TCPConnector(limit=0),
+        middlewares=(_one_attempt, _charging(credentials.data.get("quota_project_id"))),
     ) as session:
         token = AccessToken(credentials, session, scopes, impersonate=fields.impersonate, delegates=fields.delegates)
         try:
             yield Connection(session, token, anonymous, (fields.endpoint or endpoint).rstrip("/"), fields)
         finally:
             await token.close()
+
+
+def _charging(project: str | None) -> aiohttp.ClientMiddlewareType:
+    """Name the project whose quota a request counts against: Pub/Sub wants that of a person's credentials."""
+
+    async def charge(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if project and "Authorization" in request.headers:
+            request.headers["X-Goog-User-Project"] = project
+        return await send(request)
+
+    return charge
 
 
 async def _one_attempt(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

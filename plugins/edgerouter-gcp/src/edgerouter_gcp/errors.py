@@ -38,6 +38,14 @@ _BY_CODE: dict[str, type[EdgerouterError]] = {
 }
 """By the `status` or `reason` in the body, which knows more than the HTTP status."""
 
+_BY_REASON = {
+    # https://cloud.google.com/apis/design/errors#error_info, domain googleapis.com
+    "SERVICE_DISABLED": "enable the API in the project",
+    "BILLING_DISABLED": "enable billing for the project",
+    "ACCESS_TOKEN_SCOPE_INSUFFICIENT": "give this machine the access scope cloud-platform",
+}
+"""What the operator can do, where Google tells more precisely than the status what is wrong."""
+
 _TEXT_LIMIT = 300
 _KMS = re.compile(r"kms", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
@@ -52,6 +60,8 @@ class Answer:
     text: str = ""
     retry_after: float | None = None
     """Seconds."""
+    reason: str = ""
+    """Of google.rpc.ErrorInfo, such as `SERVICE_DISABLED`."""
 
 
 def read_answer(error: aiohttp.ClientResponseError) -> Answer:
@@ -68,7 +78,8 @@ def read_answer(error: aiohttp.ClientResponseError) -> Answer:
         return Answer(retry_after=_header_seconds(error))
     reasons = [item.get("reason", "") for item in told.get("errors", ()) if isinstance(item, dict)]
     code = told.get("status") or next(iter(reasons), "")
-    return Answer(str(code), _clip(told.get("message", "")), _told_seconds(told) or _header_seconds(error))
+    reason = str(_detail(told, "ErrorInfo").get("reason", ""))
+    return Answer(str(code), _clip(told.get("message", "")), _told_seconds(told) or _header_seconds(error), reason)
 
 
 def translate(error: Exception, doing: str, *, hint: str = "") -> SinkUnavailable | MessageRejected:
@@ -103,6 +114,7 @@ def _translate_response(error: aiohttp.ClientResponseError, doing: str, hint: st
     if kind is MessageRejected:
         return MessageRejected(text)
     if kind is SinkUnauthorized:
+        hint = _BY_REASON.get(answer.reason, hint)
         return SinkUnauthorized(f"{text}; {hint}" if hint else text, retry_after=answer.retry_after)
     if kind is SinkThrottled:
         return SinkThrottled(text, retry_after=answer.retry_after)
@@ -111,11 +123,16 @@ def _translate_response(error: aiohttp.ClientResponseError, doing: str, hint: st
 
 def _told_seconds(told: dict[str, Any]) -> float | None:
     """The wait of google.rpc.RetryInfo, such as `"retryDelay": "3.5s"`."""
+    match = _SECONDS.fullmatch(str(_detail(told, "RetryInfo").get("retryDelay", "")))
+    return float(match[1]) if match else None
+
+
+def _detail(told: dict[str, Any], name: str) -> dict[str, Any]:
+    """The detail of a type of google.rpc; empty if there is none."""
     for detail in told.get("details", ()):
-        if isinstance(detail, dict) and str(detail.get("@type", "")).endswith("google.rpc.RetryInfo"):
-            match = _SECONDS.fullmatch(str(detail.get("retryDelay", "")))
-            return float(match[1]) if match else None
-    return None
+        if isinstance(detail, dict) and str(detail.get("@type", "")).endswith(f"google.rpc.{name}"):
+            return detail
+    return {}
 
 
 def _header_seconds(error: aiohttp.ClientResponseError) -> float | None:
