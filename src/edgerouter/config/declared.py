@@ -72,8 +72,8 @@ class Form:
     declaration: Variables
     given: dict[Variable, Given]
     """From the environment."""
-    elsewhere: set[Variable]
-    """Whose fields another variable of ours sets."""
+    elsewhere: dict[Variable, str]
+    """Whose fields an `EDGEROUTER__` variable sets, and which."""
     named: set[str]
     """Names of it that are set, without those that are shared."""
     found: dict[Variable, str] = field(default_factory=dict)
@@ -96,18 +96,20 @@ class Form:
     def wanted(self) -> set[str]:
         """What shows that somebody wants this plugin: names of variables that are set or of secrets that are there."""
         own = {name for variable, name in self.found.items() if name in map(secret_name, variable.names)}
-        return self.named | own
+        ours = {label for variable, label in self.elsewhere.items() if variable.required}
+        return self.named | own | ours
 
     def look(self, known: Known) -> list[Lookup]:
         """Take what the secret stores are known to have; returns everything that is looked up there."""
         lookups = []
         for variable in self.declaration.variables:
-            if not variable.required or variable in self.given or variable in self.elsewhere:
+            if variable in self.given or variable in self.elsewhere:
                 continue
             asked = lookup(variable)
             lookups.append(asked)
             if asked.key not in known:
-                self.unknown.append(variable)
+                # what is not required is not waited for either
+                self.unknown += [variable] if variable.required else []
             elif (name := known[asked.key]) is not None:
                 self.found[variable] = name
         return lookups
@@ -172,17 +174,20 @@ def forms(declared: Sequence[Variables], given: Mapping[str, Given], tuned: Node
         section = tuned.child(SECTIONS[each.kind])
         entry = section.child(each.type) if section is not None else None
         elsewhere = {
-            variable for variable in each.variables if variable.field and entry is not None and _has(entry, variable.field)
+            variable: label
+            for variable in each.variables
+            if variable.field and entry is not None and (label := _setter(entry, variable.field)) is not None
         }
         grouped.setdefault((each.kind, each.type), []).append(Form(each, mine, elsewhere, named))
     return grouped
 
 
-def _has(entry: Node, dotted: str | None) -> bool:
-    node: Node | None = entry if dotted else None
-    for step in dotted.split(".") if dotted else ():
+def _setter(entry: Node, dotted: str) -> str | None:
+    """What sets a field, if anything does."""
+    node: Node | None = entry
+    for step in dotted.split("."):
         node = node.child(step) if node is not None else None
-    return node is not None and node.value is not None
+    return node.origin.label if node is not None and node.value is not None else None
 
 
 def choose(candidates: Sequence[Form]) -> Form:
@@ -199,7 +204,7 @@ def title(form: Form) -> str:
 
 def told(form: Form, stores: Sequence[str]) -> str:
     """The line about a plugin of which only some variables are set."""
-    there = sorted({given.name for given in form.given.values()} | form.named)
+    there = sorted({given.name for given in form.given.values()} | form.named | {*form.elsewhere.values()})
     there += sorted(f"secret {name}" for name in form.found.values())
     missing = [each.names[0] for each in form.missing]
     text = f"{title(form)} is off: {_listed(there, 'set')}, {_listed(missing, 'missing')}"

@@ -17,6 +17,7 @@ PREFIX: Final = "EDGEROUTER__"
 SECRETS_DIR: Final = "EDGEROUTER_SECRETS_DIR"
 """Names a folder whose files stand for variables: a file's name is the variable's, its content the value."""
 _NESTING: Final = "__"
+_ALMOST: Final = "EDGEROUTER_"
 
 
 class _Sections(BaseSettings):
@@ -87,6 +88,16 @@ class Environment:
             if name.upper().startswith(PREFIX) and text.strip():
                 yield Given(name, name, text)
 
+    def misnamed(self) -> Iterator[str]:
+        """Variables that nobody but us can be meant by, and that mean nothing: one underscore is missing after the first word.
+
+        Those of one underscore each are let be: Kubernetes makes such for a service of our name.
+        """
+        for name in self._environ:
+            rest = name.upper().removeprefix(_ALMOST)
+            if rest != name.upper() and not rest.startswith("_") and _NESTING in rest:
+                yield name
+
     def _sources(self, settings: type[BaseSettings]) -> list[tuple[EnvSettingsSource, str]]:
         """Those that win first, each with what stands before a name in its labels."""
         sources: list[tuple[EnvSettingsSource, str]] = [(_Variables(settings, self._environ), "")]
@@ -109,7 +120,10 @@ def overlay(tree: Node, environment: Environment) -> list[Fault]:
     Returns:
         What is wrong, and with which variable.
     """
-    problems: list[Fault] = []
+    problems: list[Fault] = [
+        (Origin(name), f"means nothing; a variable of the configuration begins with {PREFIX} and two underscores")
+        for name in environment.misnamed()
+    ]
     taken: dict[tuple[str, ...], Given] = {}
     chosen: dict[tuple[str, ...], Given] = {}
     for given in environment.ours():
@@ -159,10 +173,9 @@ def key_of(entries: Mapping[str, Node], step: str) -> str:
     """The key that is meant: as it stands, else in other letters, else with `-` for `_`; else a new one."""
     if step in entries:
         return step
-    folded = step.lower()
-    for same in (str.lower, lambda key: key.lower().replace("-", "_")):
+    for same in (str.lower, folded):
         for key in entries:
-            if same(key) == folded:
+            if same(key) == same(step):
                 return key
     return step
 

@@ -169,14 +169,15 @@ class _Loading:
         if node is not None and node.value not in (None, {}):
             return
         reason = f"at least one {section.removesuffix('s')} is needed"
-        if path is None:
-            reason += (
-                f"; there is no {HERE} here and no {SYSTEM}, and no variable {environment.PREFIX}{section.upper()}__... is set"
-            )
+        if path is not None:
+            self._problems.at(self._tree, (section,), reason, key=True)
+            return
         if section == "sinks":
             for line in self._found.off:
                 self._problems.add(None, line)
-        self._problems.at(self._tree, (section,), reason, key=True)
+        variables = f"{environment.PREFIX}{section.upper()}__..., nor those of a plugin"
+        reason += f"; there is no {HERE} here and no {SYSTEM}, and no variables set one up, neither {variables}"
+        self._problems.add(None, f"{section}: {reason}")
 
     def _section(self, name: str, model: type[SectionT]) -> SectionT:
         node = Node(dict(self._entries((name,))), Origin(""))

@@ -32,6 +32,10 @@ _WORDS: Final = {
     "string_type": "should be a text",
     "path_type": "should be a path",
 }
+_IN_A_VARIABLE: Final = {
+    "should be a list": """ in JSON, such as '["a/b", "c/#"]'""",
+    "should be a mapping": """ in JSON, such as '{"a": "b"}'""",
+}
 _SUBJECT: Final = re.compile(r"^\w+ should")
 # texts of these come from validators, ours or a plugin's, and may quote the value; pydantic's own never do
 _QUOTING: Final = frozenset({"value_error", "assertion_error"})
@@ -200,7 +204,7 @@ class Part:
             choices = re.findall(r"'([^']*)'", error["msg"])
             if near := difflib.get_close_matches(node.value, choices, n=1):
                 text += f"; did you mean {near[0]!r}?"
-        return text
+        return text + _IN_A_VARIABLE.get(text, "") if node is not None and node.origin.line == 0 else text
 
     def _without_secrets(self, text: str, node: Node | None) -> str:
         for _, inner in node.walk() if node is not None else ():

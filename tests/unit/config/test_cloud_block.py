@@ -276,6 +276,38 @@ class TestMixing:
         config = load({**left, "EDGEROUTER__SINKS__AWS_SQS__REGION": "eu-north-1"})
         assert (only_sink(config).raw["region"], config.off) == ("eu-north-1", ())
 
+    def test_our_own_variables_alone_switch_a_sink_on_or_say_what_is_missing(self) -> None:
+        """Nobody has to know which of the two names a value goes by."""
+        own = {f"EDGEROUTER__SINKS__AWS_SQS__{field.upper()}": value for field, value in ROWS[0][2].items()}
+        assert only_sink(load({**own, "RELAY_OUT_TOPIC": "x"})).raw == ROWS[0][2]
+        del own["EDGEROUTER__SINKS__AWS_SQS__REGION"], own["EDGEROUTER__SINKS__AWS_SQS__ACCESS_KEY_ID"]
+        config = load({**own, **INFLUXDB})
+        (line,) = config.off
+        assert line == (
+            "sink aws-sqs is off: EDGEROUTER__SINKS__AWS_SQS__QUEUE and EDGEROUTER__SINKS__AWS_SQS__SECRET_ACCESS_KEY are set,"
+            " AWS_SQS_REGION and AWS_SQS_ACCESS_KEY are missing"
+        )
+        assert only_sink(config).name == "influxdb"
+
+    def test_one_underscore_too_few_is_told(self) -> None:
+        (line,) = problems({**SQS, "EDGEROUTER_SPOOL__MAX_BYTES": "1GiB", "EDGEROUTER_PORT_8080_TCP": "tcp://10.0.0.1:8080"})
+        assert line.startswith(
+            "EDGEROUTER_SPOOL__MAX_BYTES: means nothing; a variable of the configuration begins with EDGEROUTER__"
+        )
+
+    def test_a_dash_and_an_underscore_name_the_same_sink(self) -> None:
+        own = {"EDGEROUTER__SINKS__plant-log__TYPE": "stdout", "EDGEROUTER__SINKS__PLANT_LOG__FRAMING": "raw-lines"}
+        assert only_sink(load({**own, "RELAY_OUT_TOPIC": "x"})).raw == {"framing": "raw-lines"}
+
+    def test_a_list_that_is_none_is_told_how_it_is_written(self) -> None:
+        (line,) = problems({**SQS, "EDGEROUTER__SINKS__AWS_SQS__TOPICS": "a/b,c/#"})
+        assert line.endswith("""sinks.aws-sqs.topics: should be a list in JSON, such as '["a/b", "c/#"]'""")
+
+    def test_without_any_sink_both_ways_to_set_one_up_are_named(self) -> None:
+        (line,) = problems({"RELAY_OUT_TOPIC": "x", "EDGEROUTER__SINKS__AWS_SQS__BATCH__LINGER": "1s"})
+        assert line.startswith("environment: sinks: at least one sink is needed; there is no edgerouter.yaml here")
+        assert line.endswith("no variables set one up, neither EDGEROUTER__SINKS__..., nor those of a plugin")
+
     def test_tuning_of_a_sink_that_is_off_stops_nothing(self) -> None:
         config = load({**SQS, "AWS_S3_BUCKET": "b", "EDGEROUTER__SINKS__AWS_S3__BATCH__LINGER": "1s"})
         assert only_sink(config).name == "aws-sqs"

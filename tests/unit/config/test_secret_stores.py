@@ -58,6 +58,8 @@ class QueueConfig(SinkConfig):
     '''Its name.'''
     token: SecretStr
     '''A secret.'''
+    group: str = "none"
+    '''Not needed.'''
 
 
 class Queue(Sink):
@@ -86,6 +88,7 @@ VARIABLES = (
     Variables("sink", "queue", (
         Variable(("QUEUE_NAME", "OLD_QUEUE"), "queue", convert=shout),
         Variable(("QUEUE_TOKEN",), "token", secret=True, shared=("ANY_TOKEN",)),
+        Variable(("QUEUE_GROUP",), "group", required=False),
     )),
     Variables("sink", "other", (Variable(("OTHER_NAME",), "queue"), Variable(("OTHER_TOKEN",), "token", shared=("ANY_TOKEN",)))),
     Variables("secret_store", "first", (Variable(("FIRST_STORE",), "name"),)),
@@ -161,6 +164,19 @@ async def test_an_older_name_is_looked_up_too(vault: Any) -> None:
     vault.contents = {"first": {"old-queue": "readings", "queue-token": "geheim"}}
     config, _ = await decided(ONE)
     assert await opened(config) == [("READINGS", "geheim")]
+
+
+async def test_what_is_not_required_is_looked_up_too_and_not_waited_for(vault: Any) -> None:
+    vault.contents = {"first": {"queue-name": "readings", "queue-token": "geheim", "queue-group": "edge"}}
+    config, reason = await decided(ONE)
+    resolved: Any = await resolve(config.sinks[0], config.secret_stores)
+    assert (resolved.group, reason) == ("edge", "")
+    del vault.contents["first"]["queue-group"]
+    config = plugins.load(None, ONE, {"queue-name": "queue-name", "queue-token": "queue-token", "other-name": None})
+    (sink,) = config.sinks
+    resolved = await resolve(sink, config.secret_stores)
+    assert resolved.group == "none"
+    assert "queue-group" in config.asked
 
 
 async def test_a_secret_shared_by_several_sinks_serves_those_that_are_wanted(vault: Any) -> None:
