@@ -22,8 +22,8 @@ class Batch:
     """Messages for one write."""
 
     messages: list[Message]
-    size: int
-    """Sum of the sink's `size_of`."""
+    size: int | None
+    """Sum of the sink's `size_of`; `None` = the sink has to be asked."""
     too_large: bool = False
     """These messages are each over the service's limit: they cannot be written at all."""
     kept: bool = False
@@ -73,6 +73,8 @@ class Gatherer:
         self._open: dict[tuple[int, Hashable], _Open] = {}
         self._open_messages = 0
         self._open_bytes = 0
+        self._ready_messages = 0
+        self._ready_bytes = 0
         self._ready: list[deque[Batch]] = [deque() for _ in range(lanes + 1)]  # the last one is shared by all lanes
         self._waiters: list[asyncio.Future[None]] = []
         self._pulled = asyncio.Event()
@@ -81,7 +83,7 @@ class Gatherer:
     @property
     def gathered(self) -> int:
         """Messages in batches that are filling or wait for a lane."""
-        return self._open_messages + sum(len(batch.messages) for ready in self._ready for batch in ready)
+        return self._open_messages + self._ready_messages
 
     def hurry(self) -> None:
         """Do not linger any more: the router is stopping."""
@@ -94,6 +96,7 @@ class Gatherer:
         messages += [message for ready in self._ready for batch in ready if not batch.kept for message in batch.messages]
         self._open.clear()
         self._open_messages = self._open_bytes = 0
+        self._ready_messages = self._ready_bytes = 0
         for ready in self._ready:
             ready.clear()
         if messages:
@@ -113,10 +116,8 @@ class Gatherer:
         shared = self._ready[self._lanes]
         own = self._ready[lane]
         while True:
-            if own:
-                return own.popleft()
-            if shared:
-                return shared.popleft()
+            if own or shared:
+                return self._handed_out((own or shared).popleft())
             if self._pull():
                 continue
             deadline = self._close_due(lane)
@@ -126,6 +127,8 @@ class Gatherer:
 
     def _pull(self) -> bool:
         """Take from the reader what there is room for; False when nothing came."""
+        if self._crowded:
+            return False  # what waits for a lane that fails would fill the memory; `_handed_out` wakes us
         self._pulled.set()
         if self._partitioned:
             if self._open_messages >= MOST_OPEN_MESSAGES or self._open_bytes >= self._max_open_bytes:
@@ -141,12 +144,28 @@ class Gatherer:
             self._append(messages)
         return bool(messages)
 
+    @property
+    def _crowded(self) -> bool:
+        return self._ready_messages >= MOST_OPEN_MESSAGES or self._ready_bytes >= self._max_open_bytes
+
+    def _handed_out(self, batch: Batch) -> Batch:
+        crowded = self._crowded
+        self._ready_messages -= len(batch.messages)
+        self._ready_bytes -= batch.size or 0
+        if crowded and not self._crowded:
+            self._wake()
+        return batch
+
     def _append(self, messages: list[Message]) -> None:
         """Add to the one open batch; the common case of all of them fitting costs one pass over sizes."""
-        sizes = list(map(self._size_of, messages))
-        total = sum(sizes)
+        try:
+            sizes = list(map(self._size_of, messages))
+            total, largest = sum(sizes), max(sizes)
+        except Exception:  # noqa: BLE001  (told with the message that it is about)
+            self._sort_in(messages)
+            return
         filling = self._open.get((self._lanes, None)) or self._new(self._lanes, None)
-        if (self._max_message_bytes is None or max(sizes) <= self._max_message_bytes) and filling.size + total <= self._max_bytes:
+        if (self._max_message_bytes is None or largest <= self._max_message_bytes) and filling.size + total <= self._max_bytes:
             filling.messages += messages
             filling.size += total
             self._open_messages += len(messages)
@@ -161,17 +180,25 @@ class Gatherer:
         ordered = self._lanes > 1
         for message in messages:
             lane = self._lanes
-            if ordered and (order := self._order_of(message)) is not None:
-                lane = hash(order) % self._lanes
-            self._add(lane, self._partition_of(message), message, self._size_of(message))
+            try:
+                if ordered and (order := self._order_of(message)) is not None:
+                    lane = hash(order) % self._lanes
+                partition = self._partition_of(message)
+                hash(partition)
+                size = self._size_of(message)
+                if not size >= 0:
+                    raise ValueError(f"size_of() returned {size!r}")  # noqa: TRY301  (as if the sink had)
+            except Exception:  # noqa: BLE001  (written alone: then the sink says what is wrong with it, and to whom)
+                self._set_ready(lane, Batch([message], None))
+            else:
+                self._add(lane, partition, message, size)
         if len(self._open) > self._max_open:
             for _ in range(len(self._open) - self._max_open):
                 self._close_fullest()
 
     def _add(self, lane: int, partition: Hashable, message: Message, size: int) -> None:
         if self._max_message_bytes is not None and size > self._max_message_bytes:
-            self._ready[lane].append(Batch([message], size, too_large=True))
-            self._wake()
+            self._set_ready(lane, Batch([message], size, too_large=True))
             return
         key = (lane, partition)
         filling = self._open.get(key)
@@ -196,8 +223,13 @@ class Gatherer:
         self._open_messages -= len(filling.messages)
         self._open_bytes -= filling.size
         if filling.messages:
-            self._ready[filling.lane].append(Batch(filling.messages, filling.size))
-            self._wake()
+            self._set_ready(filling.lane, Batch(filling.messages, filling.size))
+
+    def _set_ready(self, lane: int, batch: Batch) -> None:
+        self._ready[lane].append(batch)
+        self._ready_messages += len(batch.messages)
+        self._ready_bytes += batch.size or 0
+        self._wake()
 
     def _close_fullest(self) -> None:
         self._close(max(self._open, key=lambda key: self._open[key].size))

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
 import structlog
@@ -15,6 +16,7 @@ from edgerouter.errors import EdgerouterError, MessageRejected, SinkThrottled, S
 from edgerouter.message import Message
 from edgerouter.pipeline.backoff import full_jitter
 from edgerouter.pipeline.batch import Batch
+from edgerouter.pipeline.bounded import Bounded, NoAnswer, StuckCall
 from edgerouter.pipeline.gate import Gate
 from edgerouter.pipeline.rate import RateLimit
 from edgerouter.sink import Sink
@@ -27,6 +29,11 @@ LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 
 ATTEMPTS_BEFORE_REOPEN = 3
 """Failed attempts for want of credentials, permission or destination, before the sink is opened anew."""
+
+UNANSWERED_BEFORE_LESS = 2
+"""Writes of the same messages that ran into the time-out, before the first half of them is tried alone."""
+
+_SEQUENCE = attrgetter("sequence")
 
 State = Literal["starting", "ok", "retrying", "throttled", "unauthorized", "stopped"]
 
@@ -68,12 +75,16 @@ class _Attempts:
     started_at: int
     """Nanoseconds since 1970-01-01 UTC."""
     batch: list[Message]
-    size: int
+    size: int | None
     """Of the whole batch, as it was counted when it was gathered."""
+    stable: bool = False
+    """The batch is one object."""
     count: int = 0
     failures: int = 0
     """In a row: a write that the service has answered for good is none."""
     bugs: int = 0
+    unanswered: int = 0
+    """Writes in a row that ran into the time-out."""
 
 
 class Delivery:
@@ -83,11 +94,12 @@ class Delivery:
         policies = configured.policies
         self._name = configured.name
         self._digest = configured.digest
-        self._timeout = policies.timeout
+        self._bounded = Bounded(configured.name, policies.timeout)
         self._retry: RetryPolicy = policies.retry
         self._reader = reader
         self._status = status
         self._bug_logged = False
+        self._throttled_until = 0.0
         self._gate = Gate(policies.concurrency)
         self._rate = RateLimit(policies.rate, time.monotonic) if policies.rate.messages or policies.rate.bytes else None
 
@@ -97,7 +109,7 @@ class Delivery:
         Raises:
             ReopenSink: the sink should be opened anew; what is not settled was given back.
         """
-        attempts = _Attempts(time.monotonic(), time.time_ns(), batch.messages, batch.size)
+        attempts = _Attempts(time.monotonic(), time.time_ns(), batch.messages, batch.size, sink.stable_batches)
         if batch.too_large:
             limit = sink.limits.max_message_bytes or sink.limits.max_bytes
             reason = MessageRejected(f"{batch.size} bytes are over this sink's limit of {limit} bytes a message")
@@ -108,12 +120,14 @@ class Delivery:
         parts = [batch.messages]
         try:
             if sink.stable_batches and not batch.kept:
+                # a batch comes back in the order of its numbers, and has to be the same then
+                batch.messages.sort(key=_SEQUENCE)
                 await self._reader.keep_batch(batch.messages)
                 batch.kept = True
             while parts:
                 cause = await self._write(sink, parts, attempts)
                 if cause is None:
-                    attempts.failures = 0
+                    attempts.failures = attempts.unanswered = 0
                 elif parts:
                     await self._after_failure(parts, cause, attempts)
         except (asyncio.CancelledError, ReopenSink):
@@ -142,7 +156,9 @@ class Delivery:
 
     async def _call(self, sink: Sink[Any], messages: list[Message], attempts: _Attempts) -> Sequence[_FailureOf]:
         """Call the sink's `write` within the rate, the gate and the time-out, and check what it answers."""
-        size = attempts.size if messages is attempts.batch else sum(map(sink.size_of, messages))
+        size = attempts.size
+        if size is None or messages is not attempts.batch:
+            size = sum(map(sink.size_of, messages))
         if self._rate is not None:
             await self._rate.acquire(len(messages), size)
         status = self._status
@@ -152,36 +168,20 @@ class Delivery:
             status.written_messages += len(messages)
             status.written_bytes += size
             try:
-                failures = await self._bounded(sink.write(messages))
+                failures = await self._bounded.call(lambda: sink.write(messages))
             except BaseException:
                 status.failed_writes += 1
                 raise
         by_index = {}
         for failure in failures:
-            if not 0 <= failure.index < len(messages):
-                raise TypeError(f"write() returned a failure with index {failure.index} for a batch of {len(messages)}")
+            if not isinstance(failure.index, int) or not 0 <= failure.index < len(messages):
+                raise TypeError(f"write() returned a failure with index {failure.index!r} for a batch of {len(messages)}")
             if not isinstance(failure.error, SinkUnavailable | MessageRejected):
                 raise TypeError(f"write() returned a failure with {type(failure.error).__name__}, not one of the contract's errors")
             by_index[failure.index] = failure.error
         if any(not isinstance(error, WriteUnfinished) for error in by_index.values()):
             status.failed_writes += 1
         return sorted(by_index.items())
-
-    async def _bounded(self, write: Any) -> Any:
-        """Await a write, for at most the time-out; a cancellation that is not ours is a failure of the sink."""
-        task = asyncio.current_task()
-        cancels = task.cancelling() if task is not None else 0
-        try:
-            async with asyncio.timeout(self._timeout) as limit:
-                return await write
-        except TimeoutError as error:
-            if limit.expired():
-                raise SinkUnavailable(f"no answer within {self._timeout:g} s; it may have been taken") from error
-            raise SinkUnavailable(f"time-out: {error}") from error
-        except asyncio.CancelledError as error:
-            if task is None or task.cancelling() > cancels:
-                raise
-            raise SinkUnavailable("the write was cancelled inside the sink") from error
 
     async def _settle_partly(
         self, messages: list[Message], failures: Sequence[_FailureOf], attempts: _Attempts
@@ -236,12 +236,34 @@ class Delivery:
             return
         delay = full_jitter(attempts.failures, self._retry.first_delay, self._retry.max_delay, cause.retry_after)
         self.failed(cause, delay)
+        if cause.retry_after is not None:
+            self._gate.hold(delay)  # it asked all of us to wait, not only this lane
         if isinstance(cause, SinkThrottled):
             self._gate.throttled()
-            self._status.throttled_seconds += delay
+            self._count_throttled(delay)
+        self._shrink(parts, cause, attempts)
         await asyncio.sleep(delay)
-        if isinstance(cause, SinkUnauthorized) and attempts.failures >= ATTEMPTS_BEFORE_REOPEN:
+        if isinstance(cause, StuckCall) or (isinstance(cause, SinkUnauthorized) and attempts.failures >= ATTEMPTS_BEFORE_REOPEN):
             raise ReopenSink
+
+    def _count_throttled(self, delay: float) -> None:
+        """Count the time in which writes wait because of throttling, once where several lanes wait at the same time."""
+        now = time.monotonic()
+        until = now + delay
+        self._status.throttled_seconds += max(0.0, until - max(now, self._throttled_until))
+        self._throttled_until = max(until, self._throttled_until)
+
+    def _shrink(self, parts: list[list[Message]], cause: SinkUnavailable, attempts: _Attempts) -> None:
+        """A write that gets no answer again and again may be more than the link carries in that time: try with less.
+
+        Not where a batch is one object: half of it, beside the whole that may have arrived, would be there twice.
+        """
+        attempts.unanswered = attempts.unanswered + 1 if isinstance(cause, NoAnswer) else 0
+        messages = parts[0]
+        if attempts.unanswered >= UNANSWERED_BEFORE_LESS and not attempts.stable and len(messages) > 1:
+            attempts.unanswered = 0
+            middle = len(messages) // 2
+            parts[:1] = [messages[:middle], messages[middle:]]
 
     def failed(self, cause: SinkUnavailable, delay: float) -> None:
         """Show a failure in the status, and log it when it is news."""

@@ -11,26 +11,37 @@ GROW_AFTER = 10
 
 
 class Gate:
-    """Lets at most `width` lanes in; additive increase, multiplicative decrease."""
+    """Lets at most `width` lanes in; additive increase, multiplicative decrease. It may be closed for a while."""
 
     def __init__(self, width: int) -> None:
         self._most = width
         self._inside = 0
         self._successes = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._closed_until = 0.0
         self.width = width
 
     async def __aenter__(self) -> None:
-        while self._inside >= self.width:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+        loop = asyncio.get_running_loop()
+        while True:
+            if (closed := self._closed_until - loop.time()) > 0:
+                await asyncio.sleep(closed)
+            elif self._inside >= self.width:
+                waiter: asyncio.Future[None] = loop.create_future()
+                self._waiters.append(waiter)
+                await waiter
+            else:
+                break
         self._inside += 1
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._inside -= 1
         for _ in range(self.width - self._inside):
             self._let_one_in()
+
+    def hold(self, seconds: float) -> None:
+        """The service asked for so long a wait: until then nobody comes in."""
+        self._closed_until = max(self._closed_until, asyncio.get_running_loop().time() + seconds)
 
     def throttled(self) -> None:
         """The service asked for less."""

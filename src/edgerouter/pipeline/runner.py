@@ -62,7 +62,7 @@ class Runner:
 
     async def run(self) -> None:
         """Deliver until cancelled. What is not settled then stays in the spool."""
-        self._kept = [Batch(messages, 0, kept=True) for messages in await self.reader.kept_batches()]
+        self._kept = [Batch(messages, None, kept=True) for messages in await self.reader.kept_batches()]
         failures = 0
         try:
             while True:
@@ -125,7 +125,6 @@ class Runner:
     async def _deliver_kept(self, sink: Sink[Any]) -> None:
         batch = self._kept[0]
         batch.messages = [message for message in batch.messages if self.reader.is_pending(message)]
-        batch.size = sum(map(sink.size_of, batch.messages))
         if batch.messages:
             await self._delivery.deliver(sink, batch)
         self._kept.pop(0)

@@ -1,0 +1,265 @@
+"""Whatever a plugin does, its runner goes on, and every message ends where it belongs."""
+
+import asyncio
+import math
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+
+from edgerouter import Failure, MessageRejected, SinkThrottled, SinkUnavailable
+from edgerouter.pipeline import batch as gathering
+from edgerouter.pipeline import bounded
+from edgerouter.pipeline.runner import Runner
+from support.pipeline import CONTEXT, ListReader, ScriptedSink, configured, messages, scripted
+
+
+@asynccontextmanager
+async def running(sink, reader):
+    """The runner of a configured sink, running."""
+
+    async def resolve():
+        return sink.config
+
+    runner = Runner(sink, reader, CONTEXT, resolve)
+    task = asyncio.create_task(runner.run())
+    try:
+        yield runner
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition, seconds=10.0):
+    """Wait for a condition, for a bounded time."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def sequences(batch):
+    return [message.sequence for message in batch]
+
+
+def raising(error):
+    def method(self, message):
+        if message.payload == b"bad":
+            raise error
+        return ScriptedSink.size_of(self, message)
+
+    return method
+
+
+@pytest.mark.parametrize("method", ["size_of", "partition_of", "order_of"])
+async def test_a_message_that_a_plugin_cannot_even_look_at_holds_up_nobody(method):
+    """Only what the plugin raises on is isolated; where it can be written all the same it is delivered."""
+    reader = ListReader(*messages(3), *messages(1, start=4, payload=b"bad"), *messages(3, start=5))
+    plugin = scripted(**{method: raising(KeyError("colour"))})
+    async with running(configured(plugin, concurrency=2), reader) as runner:
+        await until(lambda: not reader.pending)
+    assert {1, 2, 3, 5, 6, 7} <= set(sequences(reader.delivered_messages))
+    if method == "size_of":
+        assert [(r.message.sequence, r.error) for r in reader.rejections] == [(4, "PluginBug")]
+        assert "colour" in runner.status.last_error
+
+
+@pytest.mark.parametrize("size", [None, -1, math.nan, "7"])
+async def test_a_size_that_is_none_isolates_its_message(size):
+    reader = ListReader(*messages(2), *messages(1, start=3, payload=b"bad"), *messages(2, start=4))
+    plugin = scripted(size_of=lambda _self, message: size if message.payload == b"bad" else 1)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert {1, 2, 4, 5} <= set(sequences(reader.delivered_messages))
+
+
+async def test_a_failure_with_half_an_index_is_a_bug_and_not_a_delivery():
+    reader = ListReader(*messages(2))
+    plugin = scripted(lambda batch: [Failure(0.5, MessageRejected("no"))])
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert reader.delivered_messages == []
+    assert {rejection.error for rejection in reader.rejections} == {"PluginBug"}
+
+
+async def test_a_plugin_that_asks_the_process_to_end_is_only_a_bug():
+    def answer(batch):
+        if 2 in sequences(batch):
+            sys.exit(3)
+        return ()
+
+    reader = ListReader(*messages(3))
+    async with running(configured(scripted(answer)), reader):
+        await until(lambda: not reader.pending)
+    assert sequences(reader.delivered_messages) == [1, 3]
+    assert "SystemExit" in reader.rejections[0].reason
+
+
+async def test_errors_of_the_contract_out_of_a_task_group_count_as_if_raised_alone():
+    """A service that is away while a plugin writes to it in a task group fills no dead letters."""
+    writes = 0
+
+    async def away():
+        raise SinkUnavailable("away")
+
+    async def no():
+        raise MessageRejected("no")
+
+    async def answer(batch):
+        nonlocal writes
+        writes += 1
+        async with asyncio.TaskGroup() as requests:
+            if writes <= 20:
+                requests.create_task(away())
+            if 2 in sequences(batch):
+                requests.create_task(no())
+        return ()
+
+    reader = ListReader(*messages(3))
+    async with running(configured(scripted(answer)), reader):
+        await until(lambda: not reader.pending)
+    assert sequences(reader.delivered_messages) == [1, 3]
+    assert [(r.message.sequence, r.error) for r in reader.rejections] == [(2, "MessageRejected")]
+
+
+async def test_a_write_that_goes_on_when_it_is_cancelled_ends_at_the_timeout_all_the_same(monkeypatch):
+    """The sink is opened anew, and no more than a few such writes are left behind."""
+    monkeypatch.setattr(bounded, "LET_GO_SECONDS", 0.02)
+    healed, ended, stuck = asyncio.Event(), asyncio.Event(), 0
+
+    async def answer(_):
+        nonlocal stuck
+        if healed.is_set():
+            return ()
+        stuck += 1
+        while not ended.is_set():
+            try:
+                await ended.wait()
+            except asyncio.CancelledError:
+                continue
+        return ()
+
+    reader, plugin = ListReader(*messages(1)), scripted(answer)
+    async with running(configured(plugin, timeout=0.02), reader) as runner:
+        await until(lambda: plugin.opened > 3)
+        await until(lambda: runner.status.state == "retrying" and "although it was cancelled" in runner.status.last_error)
+        assert stuck <= 3
+        healed.set()
+        ended.set()
+        await until(lambda: not reader.pending)
+    assert stuck <= 3
+
+
+async def test_an_answer_that_comes_while_the_write_is_asked_to_end_counts():
+    async def answer(_):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return ()
+
+    reader, plugin = ListReader(*messages(1)), scripted(answer)
+    async with running(configured(plugin, timeout=0.01), reader):
+        await until(lambda: not reader.pending)
+    assert len(plugin.writes) == 1
+
+
+async def test_a_batch_that_is_too_much_for_the_link_is_written_in_parts():
+    """A write that never ends in time for more than two messages gets through in halves."""
+
+    async def answer(batch):
+        if len(batch) > 2:
+            await asyncio.Event().wait()
+        return ()
+
+    reader, plugin = ListReader(*messages(16)), scripted(answer)
+    async with running(configured(plugin, timeout=0.01), reader):
+        await until(lambda: not reader.pending)
+    assert sequences(reader.delivered_messages) == list(range(1, 17))
+
+
+async def test_a_batch_that_is_one_object_is_never_written_in_parts_for_want_of_an_answer():
+    writes = 0
+
+    async def answer(_):
+        nonlocal writes
+        writes += 1
+        if writes < 8:
+            await asyncio.Event().wait()
+        return ()
+
+    reader, plugin = ListReader(*messages(16)), scripted(answer, stable_batches=True)
+    async with running(configured(plugin, timeout=0.01), reader):
+        await until(lambda: not reader.pending)
+    assert {len(batch) for batch in plugin.writes} == {16}
+
+
+async def test_a_wait_that_the_service_asks_for_holds_for_all_lanes():
+    """One lane is told to wait: the others do not go on asking meanwhile."""
+    first = asyncio.Event()
+    begun = []
+
+    async def answer(batch):
+        begun.append((asyncio.get_running_loop().time(), sequences(batch)))
+        if not first.is_set():
+            first.set()
+            raise SinkThrottled("slow down", retry_after=0.3)
+        return ()
+
+    reader, plugin = ListReader(*messages(1)), scripted(answer)
+    async with running(configured(plugin, concurrency=4, batch={"max_messages": 1}), reader) as runner:
+        await first.wait()
+        reader.add(*messages(8, start=2))
+        await until(lambda: not reader.pending)
+        throttled = runner.status.throttled_seconds
+    assert begun[1][0] - begun[0][0] >= 0.29
+    assert 0.29 <= throttled <= 0.35, "the time is counted once, not once a lane"
+
+
+@pytest.mark.parametrize("wait", [math.inf, math.nan, -5.0, 1e300])
+async def test_an_absurd_wait_does_not_stop_a_sink_for_ever(wait, monkeypatch):
+    monkeypatch.setattr("edgerouter.pipeline.backoff.LONGEST_WAIT", 0.01)
+    writes = 0
+
+    def answer(_):
+        nonlocal writes
+        writes += 1
+        if writes == 1:
+            raise SinkUnavailable("maintenance", retry_after=wait)
+        return ()
+
+    reader = ListReader(*messages(1))
+    async with running(configured(scripted(answer)), reader):
+        await until(lambda: not reader.pending)
+
+
+async def test_what_waits_for_a_failing_lane_is_bounded(monkeypatch):
+    """Messages of a key whose lane cannot write do not pile up in memory; the rest stays in the spool."""
+    monkeypatch.setattr(gathering, "MOST_OPEN_MESSAGES", 50)
+    healed = asyncio.Event()
+
+    async def answer(batch):
+        if batch[0].topic == "stuck" and not healed.is_set():
+            await healed.wait()
+        return ()
+
+    stuck = messages(2000, topic="stuck")
+    reader = ListReader(*stuck, *messages(10, start=2001, topic="fine"))
+    plugin = scripted(answer, order_of=lambda _self, message: message.topic)
+    async with running(configured(plugin, concurrency=2, batch={"max_messages": 10}), reader):
+        await until(lambda: plugin.writes)
+        await asyncio.sleep(0)
+        await until(lambda: len(reader.waiting) < 2010)
+        assert len(reader.waiting) >= 2010 - 10 - 50 - 3 * 10
+        healed.set()
+        await until(lambda: not reader.pending)
+    assert [m.sequence for m in reader.delivered_messages if m.topic == "stuck"] == list(range(1, 2001))
+
+
+async def test_a_stable_batch_is_written_in_the_order_in_which_it_would_come_back():
+    """With live_first old messages come after new ones; after a crash the batch must be the same one."""
+    new, old = messages(2, start=10), messages(2)
+    reader, plugin = ListReader(), scripted(stable_batches=True)
+    reader.add(*new)
+    reader.add(*old)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 10, 11]]
