@@ -20,12 +20,15 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgerouter.errors import MessageRejected, SinkUnauthorized, SinkUnavailable
+from edgerouter.mqtt_socket import has_failed
 from edgerouter.sinks.mqtt_config import MqttSinkConfig
 from edgerouter.sinks.mqtt_reasons import UNSUPPORTED_VERSIONS, connect_refused, disconnected
 from edgerouter.tls import TlsConfig, make_context
 
 _IN_ONE_GO: Final = 50
 """Messages that are published before others may run."""
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks whether the connection still stands."""
 _LARGEST_PACKET: Final = 268_435_455
 """Of the protocol (MQTT 5.0, 1.5.5)."""
 
@@ -147,6 +150,7 @@ class Link:
     @property
     def lost(self) -> Error | None:
         """Why the connection has ended; `None` while it stands."""
+        self._notice_failure()
         return self._lost
 
     async def publish(self, publications: Sequence[Publication], qos: Literal[0, 1]) -> Sequence[Answer | Error]:
@@ -166,7 +170,9 @@ class Link:
                     pending.settle(index, self._lost or SinkUnavailable(f"{self._where}: the connection was lost"))
                 else:
                     self._pending[info.mid] = (pending, index)
-            await pending.done
+            while not pending.done.done():
+                await asyncio.wait((pending.done,), timeout=_LOOK_SECONDS)
+                self._notice_failure()
         except BaseException:
             self.cut("given up")  # what paho still holds of these messages must not go out later
             raise
@@ -184,6 +190,11 @@ class Link:
         """Give the connection up at once, and everything that is under way."""
         self._end(SinkUnavailable(f"{self._where}: {reason}"))
         self._drop()
+
+    def _notice_failure(self) -> None:
+        """See `has_failed`: without this a write would wait for answers until its time is up."""
+        if self._lost is None and (socket := self._paho._sock) is not None and has_failed(socket.fileno()):
+            self.cut("the connection was lost")
 
     def _drop(self) -> None:
         self._paho._sock_close()

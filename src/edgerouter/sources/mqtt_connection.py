@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from itertools import zip_longest
 from typing import Any, Final, Literal, TypeVar
 
 import aiomqtt
@@ -34,8 +35,6 @@ _FILTERS_A_PACKET: Final = 8
 _PUBREL: Final = 0x62
 _HARD_LIMIT: Final = 2
 """Where reading goes on beyond the bounds only to keep the connection alive, it takes in at most this many times the bounds."""
-
-
 _SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
 """For what paho would log: each end of a connection, which the source says itself, with its reason."""
 _SILENT.setLevel(logging.CRITICAL)
@@ -161,8 +160,10 @@ class Connection:
             else:
                 call = self._opened.subscribe([(each, filters[each]) for each in part])
             codes = await self._answered_call("subscribing", call)
-            for each, code in zip(part, codes, strict=False):
-                if _number(code) >= _REFUSED_FILTER:
+            for each, code in zip_longest(part, codes[: len(part)]):
+                if code is None:
+                    refused[each] = "the broker answered without a word about it"
+                elif _number(code) >= _REFUSED_FILTER:
                     refused[each] = str(code)
         return refused
 
@@ -187,7 +188,8 @@ class Connection:
             )
 
     def tick(self) -> None:
-        """What has to be done every now and then: keep a connection alive that reads nothing for want of room."""
+        """What has to be done every now and then: see that the connection stands, and keep it alive when nothing is read."""
+        self._reached.notice_failure()
         waiting_since = self._reached.awaits_answer_since
         if self._paused and waiting_since and time.monotonic() - waiting_since > self._config.keepalive / 4:
             self._dosing = True

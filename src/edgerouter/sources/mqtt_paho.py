@@ -20,6 +20,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edgerouter.mqtt_socket import has_failed
 from edgerouter.sources.mqtt_properties import MalformedPacket
 
 PRIVATE_NAMES: Final = (
@@ -114,9 +115,18 @@ class ReachedClient:
         if not self._reading:
             self._reading = True
             if self.is_open:
-                self._loop.add_reader(self._fileno, self._readable)
+                self._watch(self._loop.add_reader, self._fileno, self._readable)
                 # TLS may hold what the socket no longer shows
                 self._loop.call_soon(self._readable)
+
+    def notice_failure(self) -> None:
+        """End the connection if it has failed without the event loop telling, after what still came in is read."""
+        if not self.is_open or not has_failed(self._fileno):
+            return
+        while self._reading and self.is_open and self._read_once():
+            pass
+        if self.is_open:
+            self.close("the connection was lost")
 
     def read_a_dose(self) -> None:
         """Read once although reading is paused, so that the answer to a keep-alive can come through."""
@@ -185,7 +195,7 @@ class ReachedClient:
             self._open_socket(client, userdata, sock)
         self._fileno = sock.fileno()
         self._whole_reads = not hasattr(sock, "pending")
-        self._loop.call_soon_threadsafe(self._loop.add_reader, self._fileno, self._readable)
+        self._loop.call_soon_threadsafe(self._watch, self._loop.add_reader, self._fileno, self._readable)
 
     def _wants_to_write(self, _: Any, __: Any, sock: Any) -> None:
         if threading.get_ident() != self._thread:
@@ -196,7 +206,14 @@ class ReachedClient:
     def _add_writer(self, sock: Any) -> None:
         fileno: int = sock.fileno()
         if sock is self._paho._sock and not self._lost:
-            self._loop.add_writer(fileno, self._paho.loop_write)
+            self._watch(self._loop.add_writer, fileno, self._paho.loop_write)
+
+    def _watch(self, add: Callable[[int, Callable[[], object]], None], fileno: int, callback: Callable[[], object]) -> None:
+        try:
+            add(fileno, callback)
+        except (RuntimeError, OSError):
+            # uvloop has given up on a socket that failed; not now, as paho may be in the middle of queueing a packet
+            self._loop.call_soon(self.close, "the connection was lost")
 
     def _has_written(self, _: Any, __: Any, sock: Any) -> None:
         if sock.fileno() >= 0:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,35 @@ async def test_leaving_while_the_broker_does_not_answer_does_not_hang(broker: Mo
         async with opened(f"mqtt://127.0.0.1:{proxy.port}", connect_timeout=1):
             await eventually(lambda: proxy.connections == 1)
         assert time.monotonic() - began < 5
+
+
+@pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
+def test_a_reset_behind_data_that_was_not_read_yet_is_noticed_at_once() -> None:
+    """The loop of uvloop calls the reader once and then stops watching, so nobody would hear of the reset."""
+    import uvloop
+
+    publishes = b"\x30\x06\x00\x01t\x00xy" * 40_000  # more than one read takes
+    served = 0
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        await reader.read(1000)
+        writer.write(b"\x20\x03\x00\x00\x00")
+        await reader.read(1000)
+        writer.write(b"\x90\x04\x00\x01\x00\x01")
+        writer.write(publishes)
+        await writer.drain()
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        served += 1
+        writer.transport.abort()
+
+    async def walk() -> None:
+        server = await asyncio.start_server(reset, "127.0.0.1")
+        port = server.sockets[0].getsockname()[1]
+        async with server, opened(f"mqtt://127.0.0.1:{port}", protocol="5", keepalive=600):
+            await eventually(lambda: served >= 3)
+
+    uvloop.run(walk())
 
 
 async def test_a_half_open_connection_is_noticed_and_replaced(broker: Mosquitto) -> None:
