@@ -77,6 +77,9 @@ class Known:
             case Stored(messages, identity):
                 self.stored |= {sequence: (topic, payload) for sequence, topic, payload in messages}
                 self.ids |= {f"{identity}-{sequence}" for sequence, _, _ in messages}
+            case Began("batch", sink, sequences):
+                # a message is in the batch that was kept last
+                self.batches[sink] = [batch for batch in self.batches[sink] if not batch & sequences]
             case Began(_, sink, sequences):
                 self.may_be_settled[sink] |= sequences
             case Safe("settled", sink, sequences):
@@ -104,10 +107,9 @@ class Known:
         assert self.letters[sink] <= letters
         assert not self.settled[sink] & pending.keys(), "what was said to be on disk is"
         assert all(pending[sequence] == self.stored[sequence] for sequence in pending.keys() & wanted)
-        for n, batch in enumerate(self.batches[sink]):
-            left = batch & pending.keys() - self.may_be_settled[sink]
-            taken_over = any(left & later for later in self.batches[sink][n + 1 :])
-            assert not left or taken_over or any(left <= each for each in kept), "a batch that was kept is forgotten"
+        for batch in self.batches[sink]:
+            left = (batch & pending.keys()) - self.may_be_settled[sink]
+            assert not left or any(left <= each for each in kept), "a batch that was kept is forgotten"
 
 
 class Work:
@@ -170,8 +172,10 @@ class Work:
     async def keep(self, sink: str) -> None:
         messages = self.some(sink)
         if messages:
+            sequences = frozenset(m.sequence for m in messages)
+            self.disk.note(Began("batch", sink, sequences))
             await self.readers[sink].keep_batch(messages)
-            self.disk.note(Safe("batch", sink, frozenset(m.sequence for m in messages)))
+            self.disk.note(Safe("batch", sink, sequences))
             self.taken[sink] = messages + self.taken[sink]
 
 
