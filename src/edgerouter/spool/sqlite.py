@@ -22,11 +22,12 @@ from edgerouter.spool.grouping import Append, payload_bytes
 from edgerouter.spool.position import Position
 from edgerouter.spool.reader import Loaded, LogReader
 from edgerouter.spool.sqlite_commits import Commits
+from edgerouter.spool.sqlite_errors import DAMAGE
 from edgerouter.spool.sqlite_letterbox import Letterbox
 from edgerouter.spool.sqlite_losses import Losses
 from edgerouter.spool.sqlite_room import Figures
 from edgerouter.spool.sqlite_salvaging import Salvaging
-from edgerouter.spool.sqlite_store import DAMAGE, Store
+from edgerouter.spool.sqlite_store import Store
 from edgerouter.spool.sqlite_thread import DatabaseThread
 from edgerouter.spool.sqlite_tools import Parts, SqliteTools
 from edgerouter.spool.sqlite_transaction import Opened

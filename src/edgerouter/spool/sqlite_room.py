@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -122,8 +123,10 @@ class Reserve:
     def give_up(self) -> None:
         """Delete the file."""
         self.held = False
-        try:
-            self._path.unlink(missing_ok=True)
-        except OSError:
-            # a file system that does not even delete is read-only: the state of the spool says so
-            return
+        give_up_reserve(self._path.parent)
+
+
+def give_up_reserve(folder: Path) -> None:
+    """Delete the reserve of the spool in this folder, if it has one."""
+    with suppress(OSError):  # a file system that does not even delete is read-only: the state of the spool says so
+        (folder / _RESERVE).unlink(missing_ok=True)

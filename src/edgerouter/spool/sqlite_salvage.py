@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import apsw
 import msgspec
@@ -14,16 +15,22 @@ import structlog
 
 from edgerouter.spool.account import seal, unseal
 from edgerouter.spool.chunk import MAX_MESSAGES, Codec, Damaged, Header
+from edgerouter.spool.sqlite_errors import DAMAGE
 from edgerouter.spool.sqlite_file import PAGE
+from edgerouter.spool.sqlite_raw import RawChunks, Row
+from edgerouter.spool.sqlite_transaction import SpoolRecord
 
 STATE: Final = "salvage"
 """Name of the value that says how far a salvage has come."""
 _STEP_ROWS: Final = 2000
 _STEP_BYTES: Final = 4 * 1024 * 1024
+_STEP_PAGES: Final = 4096
 _END: Final = 1 << 62
 _UNKNOWN: Final = 1 << 40
 """Above all sequences that any spool has come to, for when the highest one cannot be read."""
-_UNREADABLE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, apsw.IOError, apsw.SQLError)
+_DAMAGED: Final = "damaged-"
+_SALVAGED: Final = "salvaged-"
+_UNREADABLE: Final = (*DAMAGE, apsw.IOError, apsw.SQLError)
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -47,15 +54,32 @@ class Progress:
 
 def move_aside(path: Path, error: BaseException) -> Path:
     """Give the damaged files another name; those of an earlier damage are deleted, so that they do not fill the disk."""
-    for old in path.parent.glob(f"{path.name}.damaged-*"):
+    for old in (*path.parent.glob(f"{path.name}.{_DAMAGED}*"), *path.parent.glob(f"{path.name}.{_SALVAGED}*")):
         old.unlink()
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
+    aside = path.with_name(f"{path.name}.{_DAMAGED}{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
     log.error("the spool's database is damaged: what is readable of it is kept", reason=str(error), moved_to=aside.name)
+    _rename(path, aside)
+    return aside
+
+
+def finish_moving(path: Path) -> None:
+    """Move the rest of a damaged database aside, if the process was killed when only its log had been moved."""
+    for moved in path.parent.glob(f"{path.name}.{_DAMAGED}*-wal"):
+        aside = moved.with_name(moved.name.removesuffix("-wal"))
+        if not aside.exists() and path.exists():
+            path.rename(aside)
+
+
+def left_behind(path: Path) -> Path | None:
+    """A damaged database that was moved aside. If the one in its place is empty, a kill came before the salvage."""
+    return next((file for file in path.parent.glob(f"{path.name}.{_DAMAGED}*") if not file.name.endswith("-wal")), None)
+
+
+def _rename(path: Path, to: Path) -> None:
     for suffix in ("-wal", ""):
         file = path.with_name(path.name + suffix)
         if file.exists():
-            file.rename(aside.with_name(aside.name + suffix))
-    return aside
+            file.rename(to.with_name(to.name + suffix))
 
 
 def begin(new: apsw.Connection, aside: Path) -> None:
@@ -63,28 +87,37 @@ def begin(new: apsw.Connection, aside: Path) -> None:
     new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with Path(new.filename).open("rb") as file:
         first_page = file.read(PAGE)
-    old = _open(aside, first_page)
-    if old is None:
-        return
-    try:
-        state = {str(name): value for name, value in _all(old, "SELECT name, value FROM state") if isinstance(value, bytes)}
-        letters = _all(old, "SELECT * FROM letters ORDER BY id")
-        quarantined = _all(old, "SELECT * FROM quarantine")
-        highest = _all(old, "SELECT first, count FROM chunks ORDER BY first DESC LIMIT 1")
-        earlier = state.pop(STATE, None)
-    finally:
-        old.close(True)
-    if earlier is not None:
-        log.error("the database was damaged again before an earlier damage was mended; some of the older messages are lost")
+    state: dict[str, bytes] = {}
+    letters: Sequence[Row] = ()
+    quarantined: Sequence[Row] = ()
     record = _Record(aside.name, 1, _UNKNOWN)
-    if highest and all(isinstance(number, int) for number in highest[0]):
-        record.high = highest[0][0] + max(1, min(highest[0][1], MAX_MESSAGES))
+    old = _open(aside, first_page)
+    if old is not None:
+        try:
+            state = {str(name): value for name, value in _all(old, "SELECT name, value FROM state") if isinstance(value, bytes)}
+            letters = _all(old, "SELECT * FROM letters ORDER BY id")
+            quarantined = _all(old, "SELECT * FROM quarantine")
+            record.high = _end(state.get("spool"), _all(old, "SELECT first, count FROM chunks ORDER BY first DESC LIMIT 1"))
+        finally:
+            old.close(True)
+    if state.pop(STATE, None) is not None:
+        log.error("the database was damaged again before an earlier damage was mended; some of the older messages are lost")
     with new:
         new.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", list(state.items()))
         _insert(new, "letters", 12, letters)
         _insert(new, "quarantine", 10, quarantined)
         new.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (STATE, seal(msgspec.msgpack.encode(record))))
     log.info("positions brought over", values=len(state), dead_letters=len(letters))
+
+
+def _end(known: bytes | None, highest: Sequence[Row]) -> int:
+    """Above any sequence that was given out."""
+    with suppress(ValueError):
+        if known is not None:
+            return msgspec.msgpack.decode(unseal(known), type=SpoolRecord).next
+    if highest and all(isinstance(number, int) for number in highest[0]):
+        return int(highest[0][0] + max(1, min(highest[0][1], MAX_MESSAGES)))
+    return _UNKNOWN
 
 
 def resume(state: bytes | None, folder: Path) -> Salvage | None:
@@ -96,18 +129,20 @@ def resume(state: bytes | None, folder: Path) -> Salvage | None:
     except ValueError:
         return None
     path = folder / record.file
-    connection = _open(path, b"") if path.exists() else None
-    return None if connection is None else Salvage(connection, record)
+    return Salvage(path, record) if path.exists() else None
 
 
 class Salvage:
-    """Reads a damaged database row by row, around what cannot be read."""
+    """Reads a damaged database row by row; what its tree does not lead to any more is found page by page."""
 
-    def __init__(self, old: apsw.Connection, record: _Record) -> None:
-        self._old = old
+    def __init__(self, path: Path, record: _Record) -> None:
+        self._path = path
+        self._old = _open(path, b"")
+        self._raw: RawChunks | None = None
         self._record = record
         self._codec = Codec()
         self._brought = 0
+        self._end = 0  # of the last chunk brought over
 
     @property
     def at(self) -> int:
@@ -126,8 +161,13 @@ class Salvage:
     def step(self, new: apsw.Connection) -> Progress:
         """Bring over some chunks, within a transaction."""
         record = self._record
-        rows = self._rows(record.at)
         progress = Progress(record.at)
+        if self._raw is not None and not self._raw.scanned:
+            self._raw.scan(_STEP_PAGES)
+            return progress
+        rows = self._rows(record.at)
+        if rows is None:
+            return progress
         passed = 0
         for row in rows:
             header = Header(*row[:9])
@@ -139,6 +179,7 @@ class Salvage:
                 new.execute("INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
                 progress.messages += new.changes() * header.messages
                 passed = header.first
+                self._end = header.first + header.messages
             else:
                 count = header.messages if isinstance(header.messages, int) else 1
                 progress.damaged.append(header._replace(messages=max(1, min(count, MAX_MESSAGES))))
@@ -153,12 +194,22 @@ class Salvage:
             log.info("salvage is finished", messages=self._brought, file=record.file)
         return progress
 
-    def close(self) -> None:
-        """Let go of the damaged database."""
-        self._old.close(True)
+    def close(self, *, done: bool = False) -> None:
+        """Let go of the damaged database.
 
-    def _rows(self, at: int) -> list[tuple[Any, ...]]:
-        """The next readable rows from a sequence on."""
+        Args:
+            done: nothing more is to be had of it; its name says so from now on.
+        """
+        if self._old is not None:
+            self._old.close(True)
+        if self._raw is not None:
+            self._raw.close()
+        if done:
+            with suppress(OSError):
+                _rename(self._path, self._path.with_name(self._path.name.replace(_DAMAGED, _SALVAGED)))
+
+    def _rows(self, at: int) -> list[Row] | None:
+        """The next rows from a sequence on; `None` when all pages have to be looked at first."""
         rows = self._try(at)
         if rows is not None:
             return rows
@@ -176,21 +227,41 @@ class Salvage:
                 unreadable = middle
             else:
                 readable, rows = middle, found
-        return rows or []
+        if self._raw is None:
+            log.warning("a part of the damaged database is searched page by page", first=at)
+            self._raw = RawChunks(self._path)
+            return None
+        rows = rows or []
+        return _some(self._raw.rows(max(at, self._end), rows[0][0] if rows else self._record.high)) or rows
 
-    def _try(self, at: int) -> list[tuple[Any, ...]] | None:
+    def _try(self, at: int) -> list[Row] | None:
         """Rows from a sequence on, as far as they can be read; `None` if not even the first can."""
-        rows: list[tuple[Any, ...]] = []
-        size = 0
+        if self._old is None:
+            return None
         try:
-            for row in self._old.execute("SELECT * FROM chunks WHERE first >= ? ORDER BY first LIMIT ?", (at, _STEP_ROWS)):
-                rows.append(row)
-                size += len(row[9]) if isinstance(row[9], bytes) else 0
-                if size > _STEP_BYTES:
-                    break
+            return _some(self._old.execute("SELECT * FROM chunks WHERE first >= ? ORDER BY first", (at,)))
         except _UNREADABLE:
-            return rows or None
-        return rows
+            return None
+
+
+def _some(rows: Iterator[Row]) -> list[Row]:
+    """As many rows as a step takes, as far as they can be read.
+
+    Raises:
+        apsw.Error: not even the first can be read.
+    """
+    some: list[Row] = []
+    size = 0
+    try:
+        for row in rows:
+            some.append(row)
+            size += len(row[9]) if isinstance(row[9], bytes) else 0
+            if len(some) >= _STEP_ROWS or size > _STEP_BYTES:
+                break
+    except _UNREADABLE:
+        if not some:
+            raise
+    return some
 
 
 def _open(path: Path, first_page: bytes) -> apsw.Connection | None:
@@ -228,9 +299,9 @@ def _graft(path: Path, first_page: bytes) -> None:
     log.warning("the first page of the database is replaced", file=path.name)
 
 
-def _all(old: apsw.Connection, statement: str) -> Sequence[tuple[Any, ...]]:
+def _all(old: apsw.Connection, statement: str) -> Sequence[Row]:
     """All rows, as far as they can be read."""
-    rows: list[tuple[Any, ...]] = []
+    rows: list[Row] = []
     try:
         rows.extend(old.execute(statement))
     except _UNREADABLE as error:
@@ -238,7 +309,7 @@ def _all(old: apsw.Connection, statement: str) -> Sequence[tuple[Any, ...]]:
     return rows
 
 
-def _insert(new: apsw.Connection, table: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
+def _insert(new: apsw.Connection, table: str, columns: int, rows: Sequence[Row]) -> None:
     places = ", ".join("?" * columns)
     for row in rows:
         try:

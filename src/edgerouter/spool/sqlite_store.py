@@ -12,21 +12,21 @@ import msgspec
 import structlog
 
 from edgerouter.config.model import SpoolConfig
+from edgerouter.errors import SpoolUnusable
 from edgerouter.spool import sqlite_letters, sqlite_salvage
 from edgerouter.spool.account import seal, unseal
 from edgerouter.spool.chunk import Chunk, Codec, NewChunk, new_id
 from edgerouter.spool.mark import Mark
+from edgerouter.spool.sqlite_errors import DAMAGE, explain
 from edgerouter.spool.sqlite_file import FILE, PAGE, connect, wal_was_cut, wal_was_lost
 from edgerouter.spool.sqlite_pack import Packer
-from edgerouter.spool.sqlite_room import wal_pages
+from edgerouter.spool.sqlite_room import give_up_reserve, wal_pages
 from edgerouter.spool.sqlite_rows import Rows
 from edgerouter.spool.sqlite_transaction import Opened, SpoolRecord, Transaction, Written
 from edgerouter.spool.sqlite_trim import Trimmer
 
 P = ParamSpec("P")
 T = TypeVar("T")
-DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
-"""What SQLite raises when the file is not what it wrote."""
 _RUNNING: Final = "running"
 """Name of the value that is there while a router runs, and after it was killed: how it synchronised its commits."""
 _LEFT_OUT: Final = 1 << 24
@@ -65,9 +65,21 @@ class Store:
         Raises:
             SpoolUnusable: it cannot be used, and that is not for damage.
         """
+        try:
+            return self._open()
+        except (apsw.Error, OSError) as error:
+            if self._connected:
+                self.connection.close(True)
+            raise SpoolUnusable(f"spool.path: {self._path}: {explain(error)}") from error
+
+    def _open(self) -> Opened:
+        sqlite_salvage.finish_moving(self._path)
         lost = wal_was_lost(self._path)
         try:
             self._connect()
+            aside = sqlite_salvage.left_behind(self._path)
+            if aside is not None and not self.connection.execute("SELECT count(*) FROM state").get:
+                sqlite_salvage.begin(self.connection, aside)
             return self._read(lost or wal_was_cut(self.connection))
         except DAMAGE as error:
             return self._replace(error, lost)
@@ -85,6 +97,8 @@ class Store:
             self._connected = False
             self.connection.close(True)
         aside = sqlite_salvage.move_aside(self._path, error)
+        # what is brought over needs room at once, and settles what is in the way of more
+        give_up_reserve(self._path.parent)
         self._connect()
         sqlite_salvage.begin(self.connection, aside)
         return self._read(lost)
@@ -99,7 +113,8 @@ class Store:
         self.rows = Rows(connection, self.codec)
         self.packer = Packer(connection, self.rows, self.codec)
         self.trimmer = Trimmer(connection, self.rows, self.codec, self._config.retain)
-        state = {str(name): bytes(value) for name, value in connection.execute("SELECT name, value FROM state")}
+        found: Iterable[tuple[object, object]] = connection.execute("SELECT name, value FROM state")
+        state = {str(name): value for name, value in found if isinstance(value, bytes)}
         known = state.pop("spool", None)
         salvage = state.pop(sqlite_salvage.STATE, None)
         self.salvage = sqlite_salvage.resume(salvage, self._path.parent)
@@ -267,7 +282,7 @@ class Store:
             raise
         self._fold_in()
         if progress.done:
-            self.salvage.close()
+            self.salvage.close(done=True)
             self.salvage = None
         return progress
 

@@ -17,9 +17,10 @@ from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.chunk import MAX_MESSAGES
 from edgerouter.spool.grouping import Append, group
 from edgerouter.spool.recent import Recent
+from edgerouter.spool.sqlite_errors import DAMAGE, explain
 from edgerouter.spool.sqlite_letterbox import Letterbox
 from edgerouter.spool.sqlite_room import MESSAGE_OVERHEAD, Figures, Reserve, Room
-from edgerouter.spool.sqlite_store import DAMAGE, Store
+from edgerouter.spool.sqlite_store import Store
 from edgerouter.spool.sqlite_transaction import Need, Opened, Transaction, Trim, Written
 
 _TRANSACTION_BYTES: Final = 8 * 1024 * 1024
@@ -310,15 +311,6 @@ class Writing:
             ]
             trims.append(Trim(start, end, needs))
         return trims
-
-
-def explain(error: BaseException) -> SpoolError:
-    """What a failed transaction means for the user."""
-    if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno == 28):
-        return SpoolFull("the disk is full")
-    if isinstance(error, (apsw.ReadOnlyError, apsw.CantOpenError)) or (isinstance(error, OSError) and error.errno == 30):
-        return SpoolReadOnly("the file system is read-only")
-    return SpoolError(f"the disk fails: {error}")
 
 
 def _acknowledge(append: Append) -> None:
