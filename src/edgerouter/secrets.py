@@ -35,7 +35,7 @@ class SecretStore(ABC, Generic[ConfigT]):
 
     @abstractmethod
     async def get(self, name: str) -> str:
-        """The secret's newest value. `name` is what stands after the colon of the reference.
+        """The secret's newest value. `name` is what stands after the colon of the reference. It may be asked for several at once.
 
         Raises:
             SecretMissing: the store answers that it has no such secret.

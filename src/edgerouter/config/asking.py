@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from edgerouter.config.declared import CHAIN, Known
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import RouterConfig
 from edgerouter.config.store_chain import ChainConfig, StoreChain
 from edgerouter.errors import SecretMissing, SinkUnauthorized, SinkUnavailable
+
+_AT_ONCE: Final = 8
+"""Questions under way together: there are dozens, and on a slow link each takes its time."""
 
 
 async def ask(config: RouterConfig, known: Known, last_known: LastKnown) -> str:
@@ -27,20 +33,29 @@ async def ask(config: RouterConfig, known: Known, last_known: LastKnown) -> str:
     refused: list[str] = []
     reason = ""
     assert isinstance(chain.config, ChainConfig), "made by loading"
-    async with StoreChain.open(chain.config) as stores:
-        for key in unknown:
-            try:
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def find_out(key: str, stores: StoreChain) -> None:
+        nonlocal reason
+        try:
+            async with places:
                 found, value = await stores.find(key)
-            except SecretMissing:
-                known[key] = None
-            except SinkUnauthorized as error:
-                refused.append(key)
-                reason = reason or str(error)
-            except SinkUnavailable as error:
-                reason = reason or str(error)
-            else:
-                known[key] = found
-                last_known.keep(CHAIN, key, value)
+        except SecretMissing:
+            known[key] = None
+        except SinkUnauthorized as error:
+            refused.append(key)
+            reason = reason or str(error)
+        except SinkUnavailable as error:
+            reason = reason or str(error)
+        else:
+            known[key] = found
+            last_known.keep(CHAIN, key, value)
+
+    async with StoreChain.open(chain.config) as stores:
+        await stores.open_all()
+        async with asyncio.TaskGroup() as tasks:
+            for key in unknown:
+                tasks.create_task(find_out(key, stores), name=f"look up {key}")
     if any(known.get(key) for key in config.asked):
         # stores that let us in refuse what we may not read, whether or not it is there
         known |= dict.fromkeys(refused)

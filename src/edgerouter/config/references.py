@@ -25,8 +25,8 @@ from edgerouter.source import SourceConfig
 _PARTS: Final = re.compile(r"\$\$\{|\$\{(?:(?P<kind>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<name>[^}]*)\})?")
 _DEFAULT: Final = ":-"
 _MOST_BYTES: Final = 1024 * 1024
-_STORE_SECONDS: Final = 10.0
-"""How long a store may take for all that one sink needs, before the last known values count."""
+_STORE_SECONDS: Final = 20.0
+"""How long a store may take for all that one sink needs, before the last known values count; less than a sink's `timeout`."""
 
 log = structlog.get_logger("edgerouter.secrets")
 

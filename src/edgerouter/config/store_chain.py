@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, Self
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, Final, Self, TypeVar
 
 from edgerouter.config.declared import Lookup
 from edgerouter.config.model import ConfiguredSecretStore
 from edgerouter.errors import SecretMissing, SinkUnauthorized, SinkUnavailable
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 
-_SECONDS: Final = 4.0
-"""How long one store may take for one variable; all stores together must fit into the time of `references.resolve`."""
+_SECONDS: Final = 8.0
+"""How long one store may take for one variable, the first one's connection and sign-in included, which are ten round trips and more
+over a satellite. One that is silent leaves time for another within that of `references.resolve`."""
+
+AnswerT = TypeVar("AnswerT")
 
 
 class ChainConfig(SecretStoreConfig):
@@ -36,6 +39,8 @@ class StoreChain(SecretStore[ChainConfig]):
         self._stack = stack
         self._opened: dict[str, SecretStore[Any]] = {}
         self._down: dict[str, SinkUnavailable] = {}
+        self._asked: set[str] = set()
+        self._first: dict[str, asyncio.Lock] = {store.name: asyncio.Lock() for store in self._stores}
 
     @classmethod
     @asynccontextmanager
@@ -43,6 +48,12 @@ class StoreChain(SecretStore[ChainConfig]):
         """Each store is opened when it is needed first."""
         async with AsyncExitStack() as stack:
             yield cls(config, stack)
+
+    async def open_all(self) -> None:
+        """Open every store now, in the task that will close them too, so that other tasks may ask."""
+        for store in self._stores:
+            with suppress(SinkUnavailable):
+                await self._bounded(store, self._store(store))
 
     async def get(self, name: str) -> str:
         """The value for a variable, as the plugin's configuration takes it."""
@@ -60,7 +71,7 @@ class StoreChain(SecretStore[ChainConfig]):
         failure: SinkUnavailable | None = None
         for store in self._stores:
             try:
-                found, text = await self._bounded(store, lookup)
+                found, text = await self._answer(store, lookup)
             except SecretMissing:
                 continue
             except SinkUnavailable as error:
@@ -76,13 +87,22 @@ class StoreChain(SecretStore[ChainConfig]):
             raise failure
         raise SecretMissing(f"no secret {key} in {', '.join(store.name for store in self._stores)}")
 
-    async def _bounded(self, store: ConfiguredSecretStore, lookup: Lookup) -> tuple[str, str]:
-        """Ask; a store that did not answer is not asked again before the chain is opened again."""
-        if store.name in self._down:
-            raise self._down[store.name]
+    async def _answer(self, store: ConfiguredSecretStore, lookup: Lookup) -> tuple[str, str]:
+        """Ask; the first question is asked alone, as it shows whether the store answers at all."""
+        if store.name not in self._asked:
+            async with self._first[store.name]:
+                if store.name not in self._asked:
+                    try:
+                        return await self._bounded(store, self._ask(store, lookup))
+                    finally:
+                        self._asked.add(store.name)
+        return await self._bounded(store, self._ask(store, lookup))
+
+    async def _bounded(self, store: ConfiguredSecretStore, asking: Awaitable[AnswerT]) -> AnswerT:
+        """Wait for a store; one that did not answer is not asked again before the chain is opened again."""
         try:
             async with asyncio.timeout(_SECONDS) as bound:
-                return await self._ask(store, lookup)
+                return await asking
         except SinkUnauthorized:
             raise
         except SinkUnavailable as error:
@@ -94,11 +114,17 @@ class StoreChain(SecretStore[ChainConfig]):
             self._down[store.name] = SinkUnavailable(f"secret store {store.name}: no answer in {_SECONDS:g} s")
             raise self._down[store.name] from error
 
-    async def _ask(self, configured: ConfiguredSecretStore, lookup: Lookup) -> tuple[str, str]:
+    async def _store(self, configured: ConfiguredSecretStore) -> SecretStore[Any]:
+        if configured.name in self._down:
+            raise self._down[configured.name]
         store = self._opened.get(configured.name)
         if store is None:
             store = await self._stack.enter_async_context(configured.plugin.open(configured.config))
             self._opened[configured.name] = store
+        return store
+
+    async def _ask(self, configured: ConfiguredSecretStore, lookup: Lookup) -> tuple[str, str]:
+        store = await self._store(configured)
         for name in (*lookup.names, *lookup.shared):
             try:
                 text = (await store.get(name)).strip()

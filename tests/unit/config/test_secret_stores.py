@@ -216,6 +216,24 @@ async def test_a_store_that_does_not_answer_is_asked_once_and_not_for_every_vari
     assert [sink.plugin for sink in config.sinks] == [UndecidedSink, UndecidedSink]
 
 
+async def test_a_slow_store_is_asked_for_several_secrets_at_once_when_it_has_shown_that_it_answers(vault: Any) -> None:
+    """There are dozens of names to ask for, and a satellite link takes half a second for each."""
+    under_way, at_once = 0, []
+
+    async def slow(name: str) -> None:
+        nonlocal under_way
+        under_way += 1
+        at_once.append(under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+
+    vault.contents, vault.faults = {"first": {"queue-token": "t", "queue-name": "q"}}, {"first": slow}
+    config, _ = await decided(ONE)
+    assert [sink.name for sink in config.sinks] == ["queue"]
+    assert at_once[:2] == [1, 1]
+    assert 1 < max(at_once) <= 8
+
+
 async def test_a_part_of_a_sink_in_the_store_is_told_with_what_is_missing(vault: Any) -> None:
     vault.contents = {"first": {"queue-token": "geheim", "other-name": "o", "other-token": "t"}}
     config, _ = await decided(ONE)
