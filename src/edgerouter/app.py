@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConf
 from edgerouter.config.references import resolve
 from edgerouter.config.undecided import UndecidedSink
 from edgerouter.errors import ConfigurationError, SpoolUnusable
+from edgerouter.pipeline.ending import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
@@ -32,9 +33,6 @@ from edgerouter.spool.folder import locked_folder
 from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.app")
-
-CLOSING_SECONDS = 5.0
-"""Time for sinks to close their clients after the drain; then they are left behind."""
 
 
 @dataclass(slots=True)
@@ -75,6 +73,8 @@ class Router:
         self._routing_settled.set()
         self._tasks: asyncio.TaskGroup | None = None
         self._configuration_error = ""
+        self._changing = asyncio.Lock()
+        self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then drain within `shutdown.grace`.
@@ -85,9 +85,9 @@ class Router:
         Raises:
             SpoolUnusable: the spool's folder cannot be used.
         """
-        async with open_spool(self._config.spool) as spool, self._served(spool):
+        async with open_spool(self._config.spool) as spool:
             self._spool = spool
-            async with asyncio.TaskGroup() as tasks:
+            async with self._served(spool), asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 for sink in self._config.sinks:
                     await self._start_sink(sink, spool, tasks)
@@ -104,7 +104,9 @@ class Router:
                 )
                 self.running.set()
                 await stop.wait()
-                await self._stop()
+                self._stopping = True
+                async with self._changing:  # a change that has begun would start what nobody stops
+                    await self._stop()
         log.info("edgerouter stopped")
 
     async def reload(self, config: RouterConfig) -> None:
@@ -113,12 +115,18 @@ class Router:
         Sinks and sources that are the same keep their position, connection and batch. The spool, the control interface and the log
         are as they were at the start; a change of theirs takes effect at the next one.
         """
+        async with self._changing:
+            if not self._stopping:
+                await self._change(config)
+
+    async def _change(self, config: RouterConfig) -> None:
         spool, tasks = self._spool, self._tasks
         assert spool is not None, "the router runs"
         assert tasks is not None, "the router runs"
         old = self._config
         if (old.spool, old.admin, old.log) != (config.spool, config.admin, config.log):
             log.warning("changes of spool, admin and log take effect at the next start")
+        config = replace(config, spool=old.spool, admin=old.admin, log=old.log)
         sinks = {sink.name: sink for sink in config.sinks}
         sources = {source.name: source for source in config.sources}
         gone = [
@@ -126,10 +134,12 @@ class Router:
         ]
         stopped = [name for name, s in self._sinks.items() if sinks.get(name) is None or sinks[name].digest != s.configured.digest]
         await self._stop_sources(gone)
+        # messages come in while the sinks close their clients, be it slowly
+        await self._stop_sinks(stopped)
         self._routing_settled.clear()
         try:
             for name in stopped:
-                await self._stop_sink(name, spool, removed=name not in sinks)
+                await self._remove_sink(name, spool, removed=name not in sinks)
             new_sinks = [sink for sink in config.sinks if sink.name not in self._sinks]
             for sink in new_sinks:
                 await self._start_sink(sink, spool, tasks)
@@ -157,12 +167,16 @@ class Router:
         stopping = [self._sources.pop(name) for name in names]
         for source in stopping:
             source.intake.stop()
-        await _ended([source.task for source in stopping], timeout=CLOSING_SECONDS)
+        await ended([source.task for source in stopping], timeout=CLOSING_SECONDS)
 
-    async def _stop_sink(self, name: str, spool: Spool, *, removed: bool) -> None:
+    async def _stop_sinks(self, names: list[str]) -> None:
+        tasks = [self._sinks[name].task for name in names]
+        for task in tasks:
+            task.cancel()
+        await ended(tasks, timeout=CLOSING_SECONDS)
+
+    async def _remove_sink(self, name: str, spool: Spool, *, removed: bool) -> None:
         sink = self._sinks.pop(name)
-        sink.task.cancel()
-        await _ended([sink.task], timeout=CLOSING_SECONDS)
         if removed:
             await spool.detach(name)
             if sink.configured.plugin is UndecidedSink:
@@ -212,7 +226,8 @@ class Router:
             return await resolve(configured, self._config.secret_stores, self._last_known)
 
         runner = Runner(configured, await spool.attach(route), context, resolved)
-        task = tasks.create_task(runner.run(), name=f"sink {configured.name}")
+        name = f"sink {configured.name}"
+        task = tasks.create_task(leaving_behind(runner.run(), name), name=name)
         self._sinks[configured.name] = _RunningSink(configured, runner, matcher, task)
 
     def _start_source(self, configured: ConfiguredSource, spool: Spool, tasks: asyncio.TaskGroup) -> None:
@@ -234,7 +249,8 @@ class Router:
             async with configured.plugin.open(config, context) as source:
                 yield source
 
-        task = tasks.create_task(intake.run(open_source), name=f"source {configured.name}")
+        name = f"source {configured.name}"
+        task = tasks.create_task(leaving_behind(intake.run(open_source), name), name=name)
         self._sources[configured.name] = _RunningSource(configured, intake, task)
 
     def _source_folder(self, name: str) -> Path | None:
@@ -256,7 +272,7 @@ class Router:
         for sink in self._sinks.values():
             sink.runner.drain()
         intakes = [source.task for source in self._sources.values()]
-        await _ended(intakes, timeout=max(0.1, grace / 2))
+        await ended(intakes, timeout=max(0.1, grace / 2))
         # the end of the drain is no hot path: looking is simpler than an event from every place that settles
         while time.monotonic() < deadline and not all(sink.runner.drained for sink in self._sinks.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -264,7 +280,7 @@ class Router:
         runners = [sink.task for sink in self._sinks.values()]
         for task in runners:
             task.cancel()
-        await _ended(runners, timeout=CLOSING_SECONDS)
+        await ended(runners, timeout=CLOSING_SECONDS)
         if any(left.values()):
             log.info("messages stay in the spool for the next start", pending=left)
 
@@ -299,11 +315,3 @@ def _warn_of_batches_that_cannot_fill(config: RouterConfig) -> None:
                 max_messages=batch.max_messages,
                 at_once=min(at_once),
             )
-
-
-async def _ended(tasks: list[asyncio.Task[None]], timeout: float) -> None:  # noqa: ASYNC109  (a bound, not a failure)
-    """Wait for tasks to end, cancel those that do not in time."""
-    if tasks:
-        _, running = await asyncio.wait(tasks, timeout=timeout)
-        for task in running:
-            task.cancel()

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from edgerouter.app import Router
-from edgerouter.cli.watch import watch
+from edgerouter.cli.watch import Fingerprint, fingerprint, watch
 from edgerouter.config.asking import ask
 from edgerouter.config.declared import Known
 from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError
+from edgerouter.pipeline.ending import CLOSING_SECONDS
 from edgerouter.telemetry.logs import configure
 
 log = structlog.get_logger("edgerouter.run")
@@ -26,6 +32,8 @@ Load = Callable[[], RouterConfig]
 
 ASKING_SECONDS = 10.0
 """Time for the secret stores to say which sinks are on, before the router starts without knowing."""
+_MOST_THREADS = 64
+"""For short blocking calls of everybody; they are made as they are needed."""
 _FIRST_DELAY, _MAX_DELAY = 1.0, 60.0
 """Seconds between two rounds of asking secret stores that did not answer."""
 
@@ -42,9 +50,10 @@ def run(load: Load, known: Known | None = None) -> None:
         SpoolUnusable: the spool's folder cannot be used.
     """
     config = load()
+    seen = fingerprint(config.file)
     configure(config.log)
     last_known = open_last_known(config.secrets, config.spool.path)
-    run_loop(_run(config, load, {} if known is None else known, last_known))
+    run_loop(_run(config, seen, load, {} if known is None else known, last_known))
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -57,9 +66,9 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
-async def _run(config: RouterConfig, load: Load, known: Known, last_known: LastKnown) -> None:
+async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, known: Known, last_known: LastKnown) -> None:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, hang_up = asyncio.Event(), asyncio.Event()
     task = asyncio.current_task()
     assert task is not None
 
@@ -73,11 +82,14 @@ async def _run(config: RouterConfig, load: Load, known: Known, last_known: LastK
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    # of the five or six threads by default, one plugin whose calls hang would soon have all, and nobody could read a certificate
+    loop.set_default_executor(ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="edgerouter"))
+    loop.add_signal_handler(signal.SIGHUP, hang_up.set)  # from the beginning, or a hang-up meanwhile would end the process
     config = await _asked(config, load, known, last_known)
     for line in config.off:
         log.error("left out", reason=line)
     router = Router(config, last_known)
-    reloading = asyncio.create_task(_reload(router, config, load), name="watch configuration")
+    reloading = asyncio.create_task(_reload(router, config.file, seen, hang_up, load), name="watch configuration")
     asking = asyncio.create_task(_keep_asking(router, config, load, known, last_known), name="ask secret stores")
     try:
         await router.run(stop)
@@ -87,19 +99,37 @@ async def _run(config: RouterConfig, load: Load, known: Known, last_known: LastK
     finally:
         reloading.cancel()
         asking.cancel()
+    _end_anyway()
 
 
-async def _reload(router: Router, config: RouterConfig, load: Load) -> None:
+def _end_anyway() -> None:
+    """See that the process ends, whatever a plugin has left running: a thread, or a task that goes on when it is cancelled.
+
+    Everything of ours is closed by now.
+    """
+
+    def end() -> None:
+        log.warning("a plugin keeps the process from ending; it ends without waiting")
+        sys.stderr.flush()
+        os._exit(0)
+
+    timer = threading.Timer(CLOSING_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+
+
+async def _reload(router: Router, file: Path | None, seen: Fingerprint | None, hang_up: asyncio.Event, load: Load) -> None:
     async def changed() -> None:
         try:
-            new = await asyncio.to_thread(load)
+            await router.reload(await asyncio.to_thread(load))
         except ConfigurationError as error:
             router.refuse(error)
-        else:
-            await router.reload(new)
+        except Exception as error:  # the next change may be a better one
+            log.exception("the configuration could not be changed")
+            router.refuse(ConfigurationError(f"{type(error).__name__}: {error}"))
 
     await router.running.wait()
-    await watch(config.file, changed)
+    await watch(file, seen, hang_up, changed)
 
 
 async def _asked(config: RouterConfig, load: Load, known: Known, last_known: LastKnown) -> RouterConfig:

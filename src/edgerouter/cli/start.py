@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType
 
 
@@ -13,6 +14,9 @@ def main() -> None:
         # The kernel throws away what process 1 of a container does not handle, so a stop during the imports would be lost, and the
         # engine would wait its full time and kill. Nothing is taken in yet; the router puts its own handler in place of this one.
         signal.signal(signal.SIGTERM, _end)
+    if sys.argv[1:2] == ["run"]:
+        # It asks for what is read in a moment anyway; unhandled, it would end the process.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from edgerouter.cli.main import main as run  # noqa: PLC0415  (that is what takes time)
 
     run()

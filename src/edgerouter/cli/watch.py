@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 LOOK_SECONDS = 2.0
 """How often the file is looked at. A look costs one system call and works on every file system, bind mounts and links included."""
 
 
-async def watch(file: Path | None, changed: Callable[[], Awaitable[None]], look_seconds: float = LOOK_SECONDS) -> None:
-    """Call `changed` at every SIGHUP and whenever the file is another one or has another content; runs until cancelled."""
-    wanted = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, wanted.set)
-    seen = _fingerprint(file)
-    try:
-        while True:
-            try:
-                async with asyncio.timeout(look_seconds):
-                    await wanted.wait()
-            except TimeoutError:
-                present = _fingerprint(file)
-                if present is None or present == seen:
-                    continue
-                seen = present
-            wanted.clear()
-            seen = _fingerprint(file) or seen
+Fingerprint = tuple[int, int, int, int]
+
+
+async def watch(
+    file: Path | None,
+    seen: Fingerprint | None,
+    hang_up: asyncio.Event,
+    changed: Callable[[], Awaitable[None]],
+    look_seconds: float = LOOK_SECONDS,
+) -> None:
+    """Call `changed` at every SIGHUP and whenever the file is another one or has another content; runs until cancelled.
+
+    Args:
+        file: the configuration.
+        seen: its fingerprint when it was read.
+        hang_up: set by every SIGHUP.
+        changed: reads it again.
+        look_seconds: between two looks.
+    """
+    while True:
+        present = fingerprint(file)
+        if hang_up.is_set() or (present is not None and present != seen):
+            hang_up.clear()
+            seen = present or seen
             await changed()
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(look_seconds):
+                await hang_up.wait()
 
 
-def _fingerprint(file: Path | None) -> tuple[int, int, int] | None:
+def fingerprint(file: Path | None) -> Fingerprint | None:
     """What changes when the file changes; `None` while there is no file, as in the middle of a replacement."""
     if file is None:
         return None
@@ -42,4 +49,4 @@ def _fingerprint(file: Path | None) -> tuple[int, int, int] | None:
         status = file.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
