@@ -17,8 +17,10 @@ from edgerouter.testing import make_context, make_message, make_messages
 from edgerouter_azure.event_hubs import EventHubsSink
 from edgerouter_azure.event_hubs_config import EventHubsConfig
 from support.amqp.conformance import KEY, POLICY, EventHubsServer
+from support.amqp.engine import Connection
 from support.amqp.faults import CloseConnection, Cut, DetachLink, Outcome, Reject
 from support.amqp.hub import Hub
+from support.amqp.links import Link
 from support.amqp.sas import Policy
 from support.azure.entra import CLIENT, CLIENT_SECRET, TENANT, Entra
 from support.certificates import Authority
@@ -194,6 +196,20 @@ async def test_a_fault_is_told_by_what_happens_next_and_the_next_write_works(
         assert server.service.deliveries == 2, "one write is one transfer"
 
 
+async def test_nothing_is_sent_before_the_service_gives_credit() -> None:
+    """The SDK takes 10,000 credits for granted, at the start and when none are left; a service may end a link for that."""
+    async with EventHubsServer(Hub("plant", credit=0)).running() as server, opened(server) as sink:
+        (link,) = [link for connection in server.service.connections for link in hub_links(connection)]
+        for number in range(3):
+            writing = asyncio.create_task(sink.write(make_messages([b"%d" % number])))
+            await asyncio.sleep(0.3)  # nothing is to happen
+            assert (server.service.deliveries, writing.done()) == (number, False)
+            link.grant(1)
+            await writing
+        assert len(server.hub.events) == 3
+        assert server.service.connected == 1
+
+
 async def test_an_idle_connection_that_the_service_closed_is_not_noticed() -> None:
     async with EventHubsServer(inactivity=1.2).running() as server, opened(server, keep_alive=60) as sink:
         await sink.write(make_messages([b"before"]))
@@ -263,14 +279,24 @@ async def test_a_partition_id_sends_everything_there(server: EventHubsServer) ->
 
 
 @pytest.mark.parametrize("size", [256 * 1024, 1024 * 1024, 3 * 1024 * 1024])
-async def test_batches_are_cut_by_what_the_link_allows(size: int) -> None:
-    async with EventHubsServer(Hub("plant", max_message_size=size)).running() as server, opened(server) as sink:
+@pytest.mark.parametrize("fields", [{}, {"partition_key": "{topic}"}], ids=["without a key", "with a key"])
+async def test_batches_are_cut_by_what_the_link_allows(size: int, fields: dict[str, Any]) -> None:
+    async with EventHubsServer(Hub("plant", max_message_size=size)).running() as server, opened(server, **fields) as sink:
         limit = sink.limits.max_bytes
-        assert limit is not None
-        assert size - 1024 < limit < size
+        assert limit == sink.limits.max_message_bytes == (size - 640 if fields else size)
         message = make_message(b"x" * 1000)
         await sink.write([message] * (limit // sink.size_of(message)))
-        assert len(server.hub.events) > limit // 1200
+        assert len(server.hub.events) > limit // 1300
+
+
+async def test_the_largest_message_that_the_service_takes_is_sent() -> None:
+    size = 256 * 1024
+    async with EventHubsServer(Hub("plant", max_message_size=size)).running() as server, opened(server) as sink:
+        frame = sink.size_of(make_message(b"x" * 1000)) - 1000
+        message = make_message(b"x" * (size - frame))
+        assert sink.size_of(message) == sink.limits.max_message_bytes
+        await sink.write([message])
+        assert server.hub.events[0].body == message.payload
 
 
 async def test_an_event_carries_what_the_message_knows(server: EventHubsServer) -> None:
@@ -337,6 +363,11 @@ async def test_the_consumer_of_the_sdk_reads_the_same_events(server: EventHubsSe
         b"plant/line-1/temperature",
     )
     assert first.properties == {b"topic": b"plant/line-1/temperature", b"qos": 1, b"retained": False, b"unit": "°C".encode()}
+
+
+def hub_links(connection: Connection) -> list[Link]:
+    links = [link for session in connection.sessions.values() for link in session.links.values()]
+    return [link for link in links if link.incoming and not link.address.startswith("$")]
 
 
 async def until(condition: Any) -> None:

@@ -21,6 +21,9 @@ def test_the_private_names_are_there() -> None:
         and "partition_id" in inspect.signature(EventHubProducerClient._create_producer).parameters,
         "EventHubProducer._open": hasattr(EventHubProducer, "_open"),
         "EventHubProducer._handler": "self._handler" in producer,
+        "EventHubProducer._create_handler(auth)": list(inspect.signature(EventHubProducer._create_handler).parameters)
+        == ["self", "auth"],
+        "SendClientAsync._link_credit": "link_credit=self._link_credit" in inspect.getsource(SendClientAsync),
         "EventHubProducer._max_message_size_on_link": "self._max_message_size_on_link" in producer,
         "SendClientAsync.client_ready_async": hasattr(SendClientAsync, "client_ready_async"),
         "SendClientAsync.do_work_async": hasattr(SendClientAsync, "do_work_async"),

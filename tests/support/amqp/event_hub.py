@@ -61,7 +61,9 @@ class EventHubs:
             raise Refused(self.faults.on_attach.condition, self.faults.on_attach.description)
         self._authorize(link, hub)
         link.max_message_size = hub.max_message_size
-        if not link.incoming:
+        if link.incoming:
+            link.window = hub.credit
+        else:
             if partition is None:
                 raise Refused("amqp:not-allowed", "a consumer reads from a partition")
             self._readers[link] = _start(link, hub.log[partition])

@@ -33,6 +33,8 @@ class Hub:
     name: str
     partitions: int = 4
     max_message_size: int = 1024 * 1024
+    credit: int = 100
+    """How many batches a producer may send ahead."""
     log: list[list[Event]] = field(default_factory=list)
     created: float = field(default_factory=time.time)
     _next: int = 0

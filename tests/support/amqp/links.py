@@ -10,6 +10,7 @@ from support.amqp import performatives as p
 from support.amqp.codec import Described, MalformedAmqp
 
 _WINDOW = 256
+_CREDIT = 100
 
 
 class Wire(Protocol):
@@ -69,6 +70,8 @@ class Link:
         self.max_message_size: int | None = None
         self.properties: dict[Any, Any] | None = None
         self.credit = self.delivery_count = 0
+        self.window = _CREDIT
+        """How many deliveries the peer may send ahead; with 0 it has to wait for `grant`."""
         self.attached = True
         self._partial: tuple[int, int, bytearray, bool] | None = None
 
@@ -194,8 +197,8 @@ class Session:
             link.detach(refusal.condition, refusal.description)
             return
         self._answer(link, refused=False)
-        if link.incoming:
-            link.grant(100)
+        if link.incoming and link.window:
+            link.grant(link.window)
 
     def _answer(self, link: Link, *, refused: bool) -> None:
         attach = link.attach
@@ -223,8 +226,8 @@ class Session:
         delivery = link.take(transfer, payload)
         if delivery is None:
             return
-        if link.credit < 50:
-            link.grant(100 - link.credit)
+        if link.credit < link.window / 2:
+            link.grant(link.window - link.credit)
         size, allowed = len(delivery.payload), link.max_message_size
         if allowed and size > allowed:
             link.detach("amqp:link:message-size-exceeded", f"{size} bytes; {allowed} are allowed")

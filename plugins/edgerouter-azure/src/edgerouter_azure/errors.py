@@ -89,7 +89,9 @@ def translate(error: BaseException, doing: str, *, hint: str = "") -> SinkUnavai
 
 
 def translate_at_opening(error: BaseException, doing: str, *, hint: str = "") -> SinkUnavailable:
-    """As `translate`, where there is no message that could be to blame."""
+    """As `translate`, where there is no message that could be to blame, or that could have been taken."""
+    if isinstance(error, TimeoutError):
+        return SinkUnavailable(f"{doing}: no answer in time")
     translated = translate(error, doing, hint=hint)
     return SinkUnauthorized(str(translated)) if isinstance(translated, MessageRejected) else translated
 
@@ -114,6 +116,8 @@ def translate_condition(
             hint = "there is no such hub; is its name right?"
         elif condition == "com.microsoft:argument-out-of-range":
             hint = "is the partition id right?"
+        elif condition == "com.microsoft:entity-disabled":
+            hint = "the hub is disabled; somebody has to enable it"
         return SinkUnauthorized(_explain(doing, text, hint))
     return SinkUnavailable(f"{doing}: {text}")
 

@@ -17,7 +17,7 @@ BATCH_FORMAT = 0x80013700
 MAX_KEY_CHARACTERS = 128
 """https://learn.microsoft.com/azure/event-hubs/event-hubs-quotas: partition key"""
 ENVELOPE_BYTES = 640
-"""At most this much of a request is not events: a header and a partition key of 128 characters."""
+"""At most this much of a request with a partition key is not events: a header and a key of 128 characters."""
 
 _DATA32 = struct.Struct(">4sI")
 _DATA8 = struct.Struct(">4sB")

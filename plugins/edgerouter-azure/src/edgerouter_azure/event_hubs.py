@@ -38,7 +38,8 @@ class EventHubsSink(Sink[EventHubsConfig]):
         self._config = config
         self._context = context
         self._pool = pool
-        self._limits = Limits(max_bytes=max_message_size - ENVELOPE_BYTES, max_message_bytes=max_message_size - ENVELOPE_BYTES)
+        largest = max_message_size - (ENVELOPE_BYTES if config.partition_key else 0)
+        self._limits = Limits(max_bytes=largest, max_message_bytes=largest)
         self._partition_id = config.partition_id
         self._doing = f"send to event hub {config.place().hub}"
         self._encoder = EventEncoder(attributes=config.attributes, content_type=config.content_type)

@@ -52,6 +52,7 @@ class ProducerLink:
             Exception: whatever the SDK raises, of many types; see `errors`.
         """
         producer = client._create_producer(partition_id=partition_id)  # noqa: SLF001  (see above)
+        _trust_only_given_credit(producer)
         try:
             await producer._open()  # noqa: SLF001  (see above)
         except BaseException:
@@ -151,6 +152,17 @@ class ProducerLink:
         error = next(iter(state[outcome] or ()), None) or (b"amqp:internal-error", None, None)
         condition, text = (part.decode(errors="replace") if isinstance(part, bytes) else str(part or "") for part in error[:2])
         raise Rejected(condition, text)
+
+
+def _trust_only_given_credit(producer: Any) -> None:
+    """The SDK takes 10,000 credits for granted, at the start and whenever none are left; a service may end a link for that."""
+    create = producer._create_handler  # noqa: SLF001  (see above)
+
+    def create_without_credit(auth: Any) -> None:
+        create(auth)
+        producer._handler._link_credit = 0  # noqa: SLF001  (see above)
+
+    producer._create_handler = create_without_credit  # noqa: SLF001  (see above)
 
 
 async def _drop(handler: Any) -> None:
