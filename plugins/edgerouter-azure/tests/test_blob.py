@@ -33,11 +33,11 @@ async def relay(azurite: Azurite) -> AsyncIterator[BlobRelay]:
 
 
 @asynccontextmanager
-async def opened(relay: BlobRelay, **fields: Any) -> AsyncIterator[Sink[Any]]:
+async def opened(relay: BlobRelay, sink: str = "archive", **fields: Any) -> AsyncIterator[Sink[Any]]:
     own: dict[str, Any] = {"connection_string": relay.connection_string(), "container": relay.container, "api_version": API_VERSION}
     config = BlobConfig.model_validate({name: value for name, value in (own | fields).items() if value is not None})
-    async with BlobSink.open(config, make_context()) as sink:
-        yield sink
+    async with BlobSink.open(config, make_context(sink)) as opened_sink:
+        yield opened_sink
 
 
 async def open_error(relay: BlobRelay, **fields: Any) -> str:
@@ -45,6 +45,10 @@ async def open_error(relay: BlobRelay, **fields: Any) -> str:
         async with opened(relay, **fields):
             pass
     return str(caught.value)
+
+
+def forget_as_a_restart_does() -> None:
+    append_blob.AppendBlobs._of_sinks.clear()
 
 
 def blobs(relay: BlobRelay) -> dict[str, bytes]:
@@ -220,6 +224,23 @@ async def test_a_cut_request_is_appended_by_the_retry(relay: BlobRelay) -> None:
     assert blobs(relay) == {"log.txt": b"1\n2\n"}
 
 
+async def test_a_lost_response_does_not_append_twice_where_the_sink_is_opened_anew(relay: BlobRelay) -> None:
+    """As the router does when a service has refused it some times, so here no ids are needed to tell."""
+    async with opened(relay, **APPEND) as sink:
+        await sink.write(make_messages([b"1"]))
+        await relay.lose_next_response()
+        with pytest.raises(SinkUnavailable):
+            await sink.write(make_messages([b"2"], start=2))
+        await relay.refuse()
+        with pytest.raises(SinkUnauthorized):
+            await sink.write(make_messages([b"2"], start=2))
+        await relay.heal()
+    async with opened(relay, **APPEND) as sink:
+        await sink.write(make_messages([b"2"], start=2))
+        await sink.write(make_messages([b"2"], start=3))
+    assert blobs(relay) == {"log.txt": b"1\n2\n2\n"}
+
+
 @pytest.mark.parametrize("key", ["log.jsonl", "log.jsonl.gz"])
 async def test_json_lines_are_appended_once_across_a_restart(relay: BlobRelay, key: str) -> None:
     fields = APPEND | {"framing": "jsonl", "key": key}
@@ -229,6 +250,7 @@ async def test_json_lines_are_appended_once_across_a_restart(relay: BlobRelay, k
         await relay.lose_next_response()
         with pytest.raises(SinkUnavailable):
             await sink.write(second)
+    forget_as_a_restart_does()
     async with opened(relay, **fields) as sink:
         await sink.write(second)
         await sink.write(make_messages([b"3"], start=3))
@@ -239,13 +261,14 @@ async def test_json_lines_are_appended_once_across_a_restart(relay: BlobRelay, k
 
 async def test_equal_lines_without_ids_are_not_taken_for_a_retry_after_a_restart(relay: BlobRelay) -> None:
     for number in (1, 2):
+        forget_as_a_restart_does()
         async with opened(relay, **APPEND) as sink:
             await sink.write([make_message(b"21.5", sequence=number)])
     assert blobs(relay) == {"log.txt": b"21.5\n21.5\n"}
 
 
 async def test_another_writer_is_noticed_and_nothing_is_lost(relay: BlobRelay) -> None:
-    async with opened(relay, **APPEND) as one, opened(relay, **APPEND) as other:
+    async with opened(relay, **APPEND) as one, opened(relay, sink="other", **APPEND) as other:
         await one.write(make_messages([b"1"]))
         await other.write(make_messages([b"2"], start=2))
         with pytest.raises(SinkUnavailable, match="another writer"):

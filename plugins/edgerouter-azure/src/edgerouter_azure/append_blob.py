@@ -1,8 +1,9 @@
 """Blobs that grow: each batch is appended once, whatever becomes of the answer.
 
 An append says at which position it must land. If the answer is lost, the next attempt of the same batch reads what stands there:
-its own bytes mean that the first attempt was taken. After a restart the position is not known; then the end of the blob is
-compared, which is exact where the bytes hold message ids (JSON Lines) and is left out where they do not.
+its own bytes mean that the first attempt was taken. Positions outlive the sink, which is opened anew where it is refused. After a
+restart of the process a position is not known; then the end of the blob is compared, which is exact where the bytes hold message
+ids (JSON Lines) and is left out where they do not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -47,16 +48,22 @@ class AppendBlobs:
     """Appends to blobs of one container.
 
     Args:
+        sink: name of the sink whose blobs they are.
         container: where.
         roll_bytes: no blob grows beyond this.
         identifiable: equal bytes are the same batch, because they hold message ids.
         properties: what `create_append_blob` gets.
     """
 
-    def __init__(self, container: ContainerClient, roll_bytes: int, *, identifiable: bool, properties: Mapping[str, Any]) -> None:
+    _of_sinks: ClassVar[dict[tuple[str, str], OrderedDict[str, _Tail]]] = {}
+    """By sink and container: a sink that is opened anew still knows which append has no answer."""
+
+    def __init__(
+        self, sink: str, container: ContainerClient, roll_bytes: int, *, identifiable: bool, properties: Mapping[str, Any]
+    ) -> None:
         self._container, self._roll_bytes = container, roll_bytes
         self._identifiable, self._properties = identifiable, properties
-        self._tails: OrderedDict[str, _Tail] = OrderedDict()
+        self._tails = self._of_sinks.setdefault((sink, container.url.partition("?")[0]), OrderedDict())
 
     async def store(self, name: str, data: bytes) -> None:
         """Append, unless an earlier attempt was taken.

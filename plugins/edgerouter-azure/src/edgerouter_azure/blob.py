@@ -53,7 +53,7 @@ class BlobSink(Sink[BlobConfig]):
                 await _look(config, container)
             except (AzureError, OSError) as error:
                 raise translate_at_opening(error, doing, hint=_HINT) from cause(config, error)
-            yield cls(config, context, _blobs(config, container))
+            yield cls(config, context, _blobs(config, container, context.name))
 
     @property
     def limits(self) -> Limits:
@@ -81,7 +81,7 @@ class BlobSink(Sink[BlobConfig]):
         return ()
 
 
-def _blobs(config: BlobConfig, container: ContainerClient) -> Blobs:
+def _blobs(config: BlobConfig, container: ContainerClient, sink: str) -> Blobs:
     from azure.storage.blob import ContentSettings, StandardBlobTier  # noqa: PLC0415  (255 ms that only an open sink needs)
 
     from edgerouter_azure.append_blob import AppendBlobs  # noqa: PLC0415  (brings the SDK)
@@ -96,7 +96,8 @@ def _blobs(config: BlobConfig, container: ContainerClient) -> Blobs:
         properties["tags"] = dict(config.tags)
     if config.blob_type == "append":
         properties["content_settings"] = ContentSettings(**settings)
-        return AppendBlobs(container, config.roll_bytes, identifiable=config.framing == "jsonl", properties=properties)
+        identifiable = config.framing == "jsonl"
+        return AppendBlobs(sink, container, config.roll_bytes, identifiable=identifiable, properties=properties)
     if config.tier is not None:
         properties["standard_blob_tier"] = StandardBlobTier(config.tier.capitalize())
     return BlockBlobs(container, overwrite=config.overwrite, settings=settings, properties=properties)
