@@ -79,6 +79,10 @@ class Session:
     resource: dict[str, Any]
     parameters: dict[str, str]
     length: int | None
+    data: bytes = b""
+    """What has come so far."""
+    answer: bytes = b""
+    """What was said of the finished object."""
 
 
 @dataclass(slots=True)
@@ -96,6 +100,10 @@ class StorageServer(GoogleService):
         super().__init__(identity)
         self.buckets: dict[str, Bucket] = {}
         self.sessions: dict[str, Session] = {}
+        self.interruptions: list[tuple[int, int]] = []
+        """For the next pieces of resumable uploads: how many bytes of it are kept, and what is answered; 0 cuts the connection."""
+        self.pieces: list[int] = []
+        """Bytes of each piece of a resumable upload that came."""
         self.disabled_kms_keys: set[str] = set()
         self.unframe: Callable[[StoredObject], list[Received]] = length_prefixed
         bucket = r"(?P<bucket>[^/]+)"
@@ -188,11 +196,37 @@ class StorageServer(GoogleService):
         session = self.sessions.get(request.query.get("upload_id", ""))
         if session is None or session.bucket != path["bucket"]:
             raise GoogleError(404, "No such upload session.")
-        if "Content-Range" in request.headers:
-            invalid("A whole upload has no Content-Range.")
-        if session.length is not None and session.length != len(body):
-            invalid(f"Expected {session.length} bytes, got {len(body)}.")
-        return self._store(self.buckets[path["bucket"]], session.resource, session.parameters, body, "resumable")
+        if session.answer:
+            return web.Response(body=session.answer, content_type="application/json")
+        start = len(session.data)
+        span = request.headers.get("Content-Range", f"bytes 0-{len(body) - 1}/{len(body)}")
+        if match := re.fullmatch(r"bytes \*/(\d+)", span):
+            total = int(match[1])
+        elif match := re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", span):
+            start, end, total = (int(number) for number in match.groups())
+            if end - start + 1 != len(body) or start > len(session.data):
+                invalid(f"Invalid Content-Range: {span}, while {len(session.data)} bytes are here and {len(body)} came.")
+            self.pieces.append(len(body))
+        else:
+            invalid(f"Failed to parse Content-Range header: {span}")
+        if session.length not in (None, total):
+            invalid(f"Expected {session.length} bytes, got {total}.")
+        kept, status = self.interruptions.pop(0) if self.interruptions and body else (len(body), 200)
+        session.data = session.data[:start] + body[:kept]
+        if status == 0:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if status in {404, 410}:
+            del self.sessions[request.query["upload_id"]]
+        if status >= 400:
+            raise GoogleError(status, "The upload was interrupted.")
+        if len(session.data) < total:
+            headers = {"Range": f"bytes=0-{len(session.data) - 1}"} if session.data else {}
+            return web.Response(status=308, reason="Resume Incomplete", headers=headers)
+        stored = self._store(self.buckets[path["bucket"]], session.resource, session.parameters, session.data, "resumable")
+        session.answer = stored.body if isinstance(stored.body, bytes) else b""
+        return stored
 
     def _check(self, bucket: Bucket, resource: dict[str, Any], parameters: dict[str, str]) -> None:
         name = resource.get("name") or ""

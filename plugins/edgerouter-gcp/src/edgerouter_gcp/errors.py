@@ -47,6 +47,8 @@ _BY_REASON = {
 """What the operator can do, where Google tells more precisely than the status what is wrong."""
 
 _TEXT_LIMIT = 300
+_UPLOAD_ID = re.compile(r"upload_id=[\w-]+")
+"""Of an upload session: whoever reads it can write the object."""
 _KMS = re.compile(r"kms", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 
@@ -141,5 +143,5 @@ def _header_seconds(error: aiohttp.ClientResponseError) -> float | None:
 
 
 def _clip(text: object) -> str:
-    flat = " ".join(str(text).split())
+    flat = _UPLOAD_ID.sub("upload_id=...", " ".join(str(text).split()))
     return flat if len(flat) <= _TEXT_LIMIT else flat[:_TEXT_LIMIT] + "..."

@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import md5
-from typing import IO, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 import aiohttp
-from gcloud.aio.storage import Storage
 from pydantic import Field, model_validator
 
 from edgerouter import (
@@ -40,6 +39,7 @@ from edgerouter.objects import (
 )
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, UNBOUNDED, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
+from edgerouter_gcp.resumable import ResumableStorage
 
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
 _CREATE = "storage.objects.create"
@@ -80,7 +80,7 @@ class StorageConfig(GoogleFields, SinkConfig):
     custom_time: bool = False
     """Set each object's custom time to when its first message was received, for lifecycle rules that go by age."""
     resumable_above: ByteSize = 8 * 1024 * 1024
-    """Objects larger than this are uploaded in a resumable session, which Google recommends for large ones."""
+    """Objects larger than this are uploaded in a resumable session: after an interruption only the rest is sent."""
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
@@ -108,20 +108,8 @@ class _Object:
     mark: str
 
 
-class _Storage(Storage):
+class _Storage(ResumableStorage):
     """gcloud-aio's client without its retries, and with two calls that it lacks."""
-
-    async def _do_upload(
-        self,
-        session_uri: str,
-        stream: IO[Any],
-        headers: dict[str, str],
-        *,
-        retries: int = 1,  # noqa: ARG002  (the base class's signature)
-        session: Any = None,
-        timeout: Any = UNBOUNDED,  # noqa: ASYNC109  (the base class's signature)
-    ) -> dict[str, Any]:
-        return await super()._do_upload(session_uri, stream, headers, retries=1, session=session, timeout=timeout)
 
     async def permissions(self, bucket: str) -> set[str]:
         url = f"{self._api_root_read}/{bucket}/iam/testPermissions"
