@@ -51,8 +51,9 @@ async def test_messages_of_different_folders_are_different_objects(s3: S3Server,
     async with opened(s3, keys, key="{topic[1]}/{sink}/{host}/{id}.txt", framing="raw-lines") as sink:
         assert not await deliver(sink, batch)
         assert sink.order_of(batch[0]) == sink.partition_of(batch[0])
-    assert {key: stored.body for key, stored in s3.objects.items()} == {
-        f"{n}/archive/edge-1/5p00l-{first}-{first + 6}.txt": b"x\n" * 3 for n, first in ((1, 1), (2, 2), (0, 3))
+    # the last part of an id tells batches apart that have other messages between the same ends
+    assert {key.rpartition("-")[0]: stored.body for key, stored in s3.objects.items()} == {
+        f"{n}/archive/edge-1/5p00l-{first}-{first + 6}": b"x\n" * 3 for n, first in ((1, 1), (2, 2), (0, 3))
     }
 
 
@@ -164,6 +165,39 @@ async def test_opening_says_what_is_wrong_and_what_to_grant(
         async with opened(s3, keys | change):
             pass
     assert said in str(caught.value)
+
+
+async def test_opening_looks_under_the_fixed_start_of_the_key(s3: S3Server, keys: dict[str, Any]) -> None:
+    """A policy may allow `plant/*` and nothing beside it."""
+    seen: list[str] = []
+
+    class Looking(S3Server):
+        async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+            seen.append(request.path)
+            return await super().answer(request, body)
+
+    async with Looking(unpack).running() as looking:
+        for key in ("{id}", "plant/{id}", "plant/line-{id}"):
+            async with opened(looking, keys, key=key, addressing="path"):
+                pass
+    starts = sorted({path.removeprefix(f"/{s3.bucket}/") for path in seen})
+    assert starts == [".edgerouter-check", "plant/.edgerouter-check", "plant/line-.edgerouter-check"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("InvalidArgument", 400), ("AccessControlListNotSupported", 400), ("SomethingNew", 400)]
+)
+async def test_what_s3_has_against_the_settings_is_told_in_opening(
+    s3: S3Server, keys: dict[str, Any], code: str, status: int
+) -> None:
+    class Refusing(S3Server):
+        async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+            return web.Response(status=status, text=f"<Error><Code>{code}</Code><Message>no such ACL</Message></Error>")
+
+    async with Refusing(unpack).running() as refusing:
+        with pytest.raises(SinkUnauthorized, match=f"{code}.*no such ACL"):
+            async with opened(refusing, keys, acl="nonsense"):
+                pass
 
 
 async def test_opening_leaves_nothing_in_the_bucket(s3: S3Server, keys: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ def config(broker: Mosquitto, pubsub: PubsubServer, storage: StorageServer, iden
             "archive": {
                 "type": "gcp-storage",
                 "bucket": BUCKET,
-                "key": "{topic}/{first:12}-{spool}.bin.gz",
+                "key": "{topic}/{first:12}-{id}.bin.gz",
                 "framing": "length-prefixed",
                 "endpoint": storage.url,
                 "credentials_file": str(key_file),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated
+from zlib import crc32
 
 from pydantic import AfterValidator
 
@@ -65,9 +67,10 @@ class KeyTemplate:
 
         Placeholders: `{topic}` (its levels as path), `{topic[0]}`, `{topic[-1]}`, `{topic[1:]}`, `{time:%Y/%m/%d/%H}` (strftime,
         UTC, when the message was received; of a batch the first one; `unknown-time` when that was before 2020, the clock being
-        unset), `{id}` (the message's id; `<spool>-<first>-<last>` of several), `{first}`, `{last}`, `{sequence}` (the same as
-        first; `{first:12}` fills up with zeros to 12 digits), `{spool}`, `{sink}`, `{host}`, `{property[name]}` (a user property of
-        MQTT 5, empty when missing), `{qos}`, `{retained}`. `{{` and `}}` are braces. An empty part becomes `%FF`.
+        unset), `{id}` (the message's id; `<spool>-<first>-<last>` of several, and a checksum of their numbers where some between
+        the first and the last are missing), `{first}`, `{last}`, `{sequence}` (the same as first; `{first:12}` fills up with zeros
+        to 12 digits), `{spool}`, `{sink}`, `{host}`, `{property[name]}` (a user property of MQTT 5, empty when missing), `{qos}`,
+        `{retained}`. `{{` and `}}` are braces. An empty part becomes `%FF`.
 
         A time in a folder splits batches: all messages of an object fall into that folder. A time in the file name is that of the
         first message and splits nothing.
@@ -159,11 +162,9 @@ def _check(text: str, shape: str) -> None:
 
 
 def _check_unique(text: str, names: set[str]) -> None:
-    if "id" not in names and not ("spool" in names and names & set(_NUMBERS)):
-        raise ValueError(
-            f"{text!r} would give two batches the same key, and the second would replace the first; "
-            "add {id}, or {spool} with {first}, {last} or {sequence}"
-        )
+    if "id" not in names:
+        # the first and the last number are not enough: a replay of some of the messages would replace the object of all
+        raise ValueError(f"{text!r} would give two batches the same key, and the second would replace the first; add {{id}}")
 
 
 def _constant(text: str) -> _Part:
@@ -253,9 +254,15 @@ def _number(text: str, name: str, spec: str | None) -> _Part:
 
 
 def _id(batch: Sequence[Message], names: SinkContext) -> str:
-    first, last = batch[0], batch[-1]
-    spool = escape(first.spool or names.spool)
-    return f"{spool}-{first.sequence}" if len(batch) == 1 else f"{spool}-{first.sequence}-{last.sequence}"
+    spool = escape(batch[0].spool or names.spool)
+    first, last = batch[0].sequence, batch[-1].sequence
+    if len(batch) == 1:
+        return f"{spool}-{first}"
+    sequences = [message.sequence for message in batch]
+    if sequences == list(range(first, last + 1)):
+        return f"{spool}-{first}-{last}"
+    # a later replay by topic, or after a change of the filters, may begin and end with the same messages and hold others between
+    return f"{spool}-{first}-{last}-{crc32(array('Q', sequences).tobytes()):08x}"
 
 
 _SIMPLE = {

@@ -39,8 +39,8 @@ def partition(template: str, of: Message) -> str:
         ("{time:%Y/%m/%d/%H}/{id}", "2026/11/20/12/0a1b-5"),
         ("{time}-{id}", "20261120T123456Z-0a1b-5"),
         ("{time:%H-%M-%S.%f}-{id}", "12-34-56.789000-0a1b-5"),
-        ("day={time:%Y%m%d}/{sink}/{host}/{spool}-{first:6}-{last}", "day=20261120/archive/gateway-7/0a1b-000005-5"),
-        ("{qos}{retained}/{spool}.{sequence}", "0false/0a1b.5"),
+        ("day={time:%Y%m%d}/{sink}/{host}/{first:6}-{last}/{id}", "day=20261120/archive/gateway-7/000005-5/0a1b-5"),
+        ("{qos}{retained}/{spool}.{sequence}-{id}", "0false/0a1b.5-0a1b-5"),
         ("a{{b}}/{id}", "a{b}/0a1b-5"),
     ],
 )
@@ -49,7 +49,18 @@ def test_a_template_renders_its_placeholders(template: str, rendered: str) -> No
 
 
 def test_the_id_of_several_messages_names_the_first_and_the_last() -> None:
-    assert key("{id}", message(sequence=5), message(sequence=9)) == "0a1b-5-9"
+    assert key("{id}", *(message(sequence=sequence) for sequence in range(5, 10))) == "0a1b-5-9"
+
+
+def test_different_messages_between_the_same_ends_make_different_keys() -> None:
+    """A replay of one topic, or with other filters, never replaces the object that holds more."""
+    batches = ([5, 6, 7, 8, 9], [5, 9], [5, 7, 9], [5, 6, 9], [5, 8, 9], [5, 6, 7, 9])
+    keys = {key("{id}", *(message(sequence=sequence) for sequence in batch)) for batch in batches}
+
+    assert len(keys) == len(batches)
+    assert key("{id}", message(sequence=5), message(sequence=9)) == "0a1b-5-9-89ad8d68", (
+        "the same at every attempt, whatever process makes it"
+    )
 
 
 def test_the_time_of_a_batch_is_that_of_its_first_message() -> None:
@@ -87,6 +98,7 @@ def test_a_user_property_is_rendered_and_is_empty_when_missing() -> None:
         ("x" * 600 + "{id}", "longer than"),
         ("{topic}.jsonl", "same key"),
         ("{topic}/{first}-{last}", "same key"),
+        ("{topic}/{spool}-{first}-{last}", "same key"),
     ],
 )
 def test_a_wrong_template_is_refused_with_the_reason(template: str, complaint: str) -> None:
