@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,12 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, known
     # of the five or six threads by default, one plugin whose calls hang would soon have all, and nobody could read a certificate
     loop.set_default_executor(ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="edgerouter"))
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)  # from the beginning, or a hang-up meanwhile would end the process
-    config = await _asked(config, load, known, last_known)
+    config = await _asked(config, load, known, last_known, stop)
+    if stop.is_set():
+        # nothing is open yet, and nothing was taken in
+        log.info("edgerouter stopped")
+        _end_anyway()
+        return
     for line in config.off:
         log.error("left out", reason=line)
     router = Router(config, last_known)
@@ -132,14 +136,26 @@ async def _reload(router: Router, file: Path | None, seen: Fingerprint | None, h
     await watch(file, seen, hang_up, changed)
 
 
-async def _asked(config: RouterConfig, load: Load, known: Known, last_known: LastKnown) -> RouterConfig:
-    """The configuration with what the secret stores say at once; the same one where they need not be asked."""
+async def _asked(config: RouterConfig, load: Load, known: Known, last_known: LastKnown, stop: asyncio.Event) -> RouterConfig:
+    """The configuration with what the secret stores say at once; the same one where they need not be asked, or there is no time."""
     if not config.asked:
         return config
+    asking = asyncio.create_task(ask(config, known, last_known), name="ask secret stores")
+    stopping = asyncio.create_task(stop.wait(), name="wait for a stop")
+    try:
+        await asyncio.wait((asking, stopping), timeout=ASKING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        asking.cancel()
+    if stop.is_set():
+        return config
     reason = f"no answer in {ASKING_SECONDS:g} s"
-    with suppress(TimeoutError):
-        async with asyncio.timeout(ASKING_SECONDS):
-            reason = await ask(config, known, last_known)
+    if asking.done():
+        try:
+            reason = asking.result()
+        except Exception as error:
+            log.exception("the secret stores could not be asked")
+            reason = type(error).__name__
     if reason:
         log.warning("the secret stores do not say yet which sinks are on; they are asked again", reason=reason)
     return await asyncio.to_thread(load)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from edgerouter.config.document import Node, Origin, PendingText
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, ConfiguredSource
+from edgerouter.config.store_faults import counted_as_down
 from edgerouter.errors import SinkUnavailable, SourceUnavailable
 from edgerouter.sink import SinkConfig
 from edgerouter.source import SourceConfig
@@ -181,7 +182,8 @@ async def _fetch(
     for store, names in wanted.items():
         try:
             async with asyncio.timeout(_STORE_SECONDS) as bound:
-                await _ask(by_name[store], names, secrets, last_known)
+                with counted_as_down(store):
+                    await _ask(by_name[store], names, secrets, last_known)
         except (SinkUnavailable, TimeoutError) as error:
             if not isinstance(error, SinkUnavailable) and not bound.expired():
                 raise

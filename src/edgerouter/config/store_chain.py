@@ -9,6 +9,7 @@ from typing import Any, Final, Self, TypeVar
 
 from edgerouter.config.declared import Lookup
 from edgerouter.config.model import ConfiguredSecretStore
+from edgerouter.config.store_faults import counted_as_down
 from edgerouter.errors import SecretMissing, SinkUnauthorized, SinkUnavailable
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 
@@ -102,7 +103,8 @@ class StoreChain(SecretStore[ChainConfig]):
         """Wait for a store; one that did not answer is not asked again before the chain is opened again."""
         try:
             async with asyncio.timeout(_SECONDS) as bound:
-                return await asking
+                with counted_as_down(store.name):
+                    return await asking
         except SinkUnauthorized:
             raise
         except SinkUnavailable as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -202,3 +203,27 @@ async def test_a_wrong_secret_that_is_put_right_is_picked_up_without_a_restart_a
         await router.stop()
     assert len(influxdb.points) == 3
     assert "an-old-token" not in router.tail(10**9)
+
+
+async def test_a_stop_does_not_wait_for_a_store_that_is_silent(broker: Mosquitto, tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        variables = {
+            "AWS_SECRETSMGR_REGION": "eu-west-1",
+            "AWS_SECRETSMGR_ACCESS_KEY": AWS_KEY,
+            "AWS_SECRETSMGR_SECRET_KEY": AWS_SECRET,
+            "EDGEROUTER__SECRET_STORES__AWS_SECRETS_MANAGER__ENDPOINT_URL": f"http://{host}:{port}",
+        }
+        async with environment_router(tmp_path / "router", variables, {"MQTT_HOST": broker.url}) as router:
+            await router.spawn()
+            await asyncio.wait_for(asked.wait(), 30)
+            assert await router.stop() == 0
+    assert "do not say yet" not in router.tail(10**9)
+    assert "edgerouter runs" not in router.tail(10**9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,24 @@ async def test_a_store_that_refuses_names_it_does_not_show_counts_as_not_having_
     vault.contents, vault.faults = {"first": {"queue-token": "t", "queue-name": "q"}}, {"first": only_the_queues}
     config, reason = await decided(ONE)
     assert ([sink.name for sink in config.sinks], config.off, reason) == (["queue"], (), "")
+
+
+async def test_an_error_that_a_store_should_not_raise_counts_as_down_and_shows_nothing_of_its_text(vault: Any) -> None:
+    """Behind a captive portal or a proxy a store's client raises anything, with anything in it."""
+
+    async def raises(name: str) -> None:
+        raise KeyError("geheim")
+
+    vault.contents, vault.faults = {"second": {"queue-token": "2", "queue-name": "q"}}, {"first": raises}
+    config, reason = await decided(BOTH)
+    assert [sink.plugin is UndecidedSink for sink in config.sinks] == [False, True]
+    assert reason == "secret store first: failed with KeyError, which it should not raise"
+    resolved: Any = await resolve(config.sinks[0], config.secret_stores)
+    assert resolved.token.get_secret_value() == "2"
+    vault.faults["second"] = raises
+    with pytest.raises(SinkUnavailable, match="KeyError") as caught:
+        await resolve(config.sinks[0], config.secret_stores)
+    assert "geheim" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_a_store_that_does_not_let_us_in_decides_nothing(vault: Any) -> None:

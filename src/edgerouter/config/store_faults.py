@@ -1,0 +1,39 @@
+"""What becomes of errors that a secret store should not raise: whatever it does, it must not end the router."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from edgerouter.errors import SinkUnavailable
+
+log = structlog.get_logger("edgerouter.secrets")
+
+
+@contextmanager
+def counted_as_down(store: str) -> Iterator[None]:
+    """Take every error that is not of the contract for a store that is down.
+
+    Args:
+        store: its name.
+
+    Raises:
+        SinkUnavailable: in place of such an error. Nobody promises that the text of one holds no secret, so only its type is told.
+    """
+    try:
+        yield
+    except (SinkUnavailable, TimeoutError):
+        raise
+    except Exception as error:  # noqa: BLE001  (captive portals, proxies and bugs make a store's client raise anything)
+        kind = type(error).__name__
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        log.error(  # noqa: TRY400  (its text is not to be shown)
+            "a secret store failed with an error that it should not raise",
+            store=store,
+            error=kind,
+            place=f"{place.filename}:{place.lineno}",
+        )
+        raise SinkUnavailable(f"secret store {store}: failed with {kind}, which it should not raise") from None
