@@ -83,6 +83,19 @@ def test_what_pubsub_would_refuse_is_rejected_with_the_reason(message: Message, 
         Envelope(EVERYTHING, {}).encode(message, "")
 
 
+@pytest.mark.parametrize("retained", [False, True])
+def test_a_message_may_have_all_the_attributes_that_pubsub_takes(*, retained: bool) -> None:
+    """Our own are counted only where they are sent."""
+    ours = 3 + retained + 1
+    full = make_message(properties=Properties(user=tuple((f"k{n}", "v") for n in range(100 - ours))), retained=retained)
+    attributes = decoded(full, site="plant-7")["attributes"]
+    assert isinstance(attributes, dict)
+    assert len(attributes) == 100
+    over = make_message(properties=Properties(user=tuple((f"k{n}", "v") for n in range(101 - ours))), retained=retained)
+    with pytest.raises(MessageRejected, match="100 attributes"):
+        decoded(over, site="plant-7")
+
+
 def test_a_message_with_neither_payload_nor_attributes_is_rejected() -> None:
     with pytest.raises(MessageRejected, match="neither a payload nor attributes"):
         Envelope((), {}).encode(make_message(b""), "")

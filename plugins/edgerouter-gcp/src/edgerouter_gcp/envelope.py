@@ -61,9 +61,11 @@ class Envelope:
         def user(properties: Properties) -> bytes:
             return b"".join([_member(*item) for item in _attributes_of(properties, self._constant_names).items()])
 
+        always = len(constant) + with_topic + self._with_id + self._with_time
+
         @lru_cache(_CACHED_PROPERTIES)
-        def checked_user(properties: Properties) -> bytes:
-            _check(_attributes_of(properties, self._constant_names), len(self._constant_names) + len(_OWN))
+        def checked_user(properties: Properties, retained: bool) -> bytes:  # noqa: FBT001  (called for each message)
+            _check(_attributes_of(properties, self._constant_names), always + retained)
             return user(properties)
 
         @lru_cache(_CACHED_TOPICS)
@@ -104,10 +106,11 @@ class Envelope:
             if second != self._second:
                 self._second, self._stamp = second, datetime.fromtimestamp(second, UTC).isoformat()[:19].encode()
             attributes += b',"time":"%b.%06dZ"' % (self._stamp, nanosecond // 1000)
-        if self._with_retained and message.retained:
+        retained = self._with_retained and message.retained
+        if retained:
             attributes += b',"retained":"true"'
         if self._with_properties and message.properties is not None:
-            attributes += self._checked_user(message.properties)
+            attributes += self._checked_user(message.properties, retained)
         if not attributes and not message.payload:
             raise MessageRejected("Pub/Sub takes no message that has neither a payload nor attributes")
         return b'{"data":"%b","attributes":{%b}%b}' % (
