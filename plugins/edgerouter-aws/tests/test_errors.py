@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 from botocore import exceptions as botocore_errors
+from botocore.loaders import create_loader
+from botocore.model import ServiceModel
+from botocore.parsers import create_parser
 
 from edgerouter import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
 from edgerouter_aws.errors import Call, UnexpectedAnswer, of_code, translate
+from edgerouter_aws.json_answers import as_json
 
 CALL = Call("queue plant", "sqs:SendMessage on arn:q")
 
@@ -24,11 +28,11 @@ MEANINGS: dict[type[Exception], dict[int, str]] = {
         500: "InternalError InternalFailure SomethingNew",
         503: "ServiceUnavailable",
         504: "504",
-        400: "RequestTimeout BadDigest",
+        400: "RequestTimeout BadDigest 400",
         409: "OperationAborted ConditionalRequestConflict",
     },
     SinkThrottled: {
-        400: "ThrottlingException KmsThrottled",
+        400: "ThrottlingException KmsThrottled KMS.ThrottlingException",
         403: f"RequestThrottled {SQS}OverLimit",
         429: "TooManyRequestsException SomethingNew",
         503: "SlowDown",
@@ -36,7 +40,8 @@ MEANINGS: dict[type[Exception], dict[int, str]] = {
     SinkUnauthorized: {
         301: "PermanentRedirect",
         400: "AccessDeniedException ExpiredToken ExpiredTokenException QueueDoesNotExist KmsDisabled KmsAccessDenied "
-        f"InvalidBucketName AuthorizationHeaderMalformed {SQS}NonExistentQueue",
+        f"InvalidBucketName AuthorizationHeaderMalformed {SQS}NonExistentQueue KMS.AccessDeniedException KMS.InvalidStateException "
+        "InvalidRequest InvalidArgument AccessControlListNotSupported MetadataTooLarge",
         401: "SomethingNew",
         403: "AccessDenied 403 InvalidClientTokenId InvalidAccessKeyId SignatureDoesNotMatch RequestTimeTooSkewed InvalidSecurity "
         "SomethingNew",
@@ -45,6 +50,7 @@ MEANINGS: dict[type[Exception], dict[int, str]] = {
     MessageRejected: {
         400: "InvalidMessageContents InvalidParameterValue MissingParameter EntityTooLarge KeyTooLongError "
         f"{SQS}BatchRequestTooLong {SQS}UnsupportedOperation",
+        413: "413",
     },
     UnexpectedAnswer: {400: "SomethingNew"},
 }
@@ -82,6 +88,62 @@ def test_what_comes_before_an_answer_means_what_happens_next(error: Exception, m
 
 
 @pytest.mark.parametrize(
+    "code", ["ValidationError", "PackedPolicyTooLarge", "AccessDenied", "ExpiredTokenException", "SomethingNew"]
+)
+@pytest.mark.parametrize("operation", ["AssumeRole", "AssumeRoleWithWebIdentity"])
+def test_no_message_is_to_blame_for_credentials_that_are_not_given_out(code: str, operation: str) -> None:
+    """A role's session that has ended is asked for beside a message; `ValidationError` of STS is about how long it may be."""
+    error = answer(code, 400)
+    error.operation_name = operation
+    found = translate(error, CALL)
+    assert type(found) is SinkUnauthorized
+    assert operation in str(found)
+    assert "sqs:SendMessage" not in str(found)
+
+
+def answer_in(body: bytes, status: int) -> dict[str, Any]:
+    """What the SDK's own parser makes of an answer to a request of the JSON protocol."""
+    model = create_loader().load_service_model("sqs", "service-2")
+    shape = ServiceModel(model).operation_model("SendMessageBatch").output_shape
+    response = {"body": body, "status_code": status, "headers": {}}
+    as_json(response)
+    parsed: dict[str, Any] = create_parser("json").parse(response, shape)
+    return parsed
+
+
+XML = "<ErrorResponse><Error><Type>Sender</Type><Code>{}</Code><Message>no</Message></Error></ErrorResponse>"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "meaning"),
+    [
+        (XML.format("Throttling"), 400, SinkThrottled),
+        (XML.format("RequestThrottled"), 403, SinkThrottled),
+        (XML.format("InvalidClientTokenId"), 403, SinkUnauthorized),
+        (XML.format("InternalFailure"), 500, SinkUnavailable),
+        (XML.format("InvalidMessageContents"), 400, MessageRejected),
+        ("<html>Bad Request</html>", 400, SinkUnavailable),
+        ("<html>Request Entity Too Large</html>", 413, MessageRejected),
+        ("[]", 400, SinkUnavailable),
+        ('"no"', 503, SinkUnavailable),
+        (b"\xff\xfe", 502, SinkUnavailable),
+        (b'{"__type": "RequestThrottled", "message": "\xff"}', 400, SinkUnavailable),
+    ],
+)
+def test_an_answer_that_is_not_json_is_read_all_the_same(body: str | bytes, status: int, meaning: type[Exception]) -> None:
+    parsed = answer_in(body if isinstance(body, bytes) else body.encode(), status)
+    parsed["ResponseMetadata"] = {"HTTPStatusCode": status}
+    assert type(translate(botocore_errors.ClientError(parsed, "SendMessageBatch"), CALL)) is meaning
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff\xfe", b"[1]", b'"yes"', b"<html>Log in</html>", b'{"Successful": ["\xff"]}', b'{"Successful": [{']
+)
+def test_a_success_that_cannot_be_read_tells_nothing(body: bytes) -> None:
+    assert "Successful" not in answer_in(body, 200)
+
+
+@pytest.mark.parametrize(
     ("value", "seconds"), [("7", 7), ("1.5", 1.5), ("Fri, 01 Jan 2010 00:00:00 GMT", 0), ("soon", None), ("", None)]
 )
 def test_the_wait_that_aws_asks_for_is_passed_on(value: str, seconds: float | None) -> None:
@@ -99,6 +161,7 @@ def test_the_wait_that_aws_asks_for_is_passed_on(value: str, seconds: float | No
         ("SomethingNew", False, SinkUnavailable),
         ("RequestThrottled", True, SinkThrottled),
         ("KmsThrottled", False, SinkThrottled),
+        ("InternalError", True, SinkUnavailable),
         ("AccessDenied", True, SinkUnauthorized),
         ("AWS.SimpleQueueService.NonExistentQueue", True, SinkUnauthorized),
     ],

@@ -172,7 +172,7 @@ async def test_opening_looks_under_the_fixed_start_of_the_key(s3: S3Server, keys
     seen: list[str] = []
 
     class Looking(S3Server):
-        async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        async def answer(self, request: web.BaseRequest, body: bytes) -> web.Response:
             seen.append(request.path)
             return await super().answer(request, body)
 
@@ -191,7 +191,7 @@ async def test_what_s3_has_against_the_settings_is_told_in_opening(
     s3: S3Server, keys: dict[str, Any], code: str, status: int
 ) -> None:
     class Refusing(S3Server):
-        async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        async def answer(self, request: web.BaseRequest, body: bytes) -> web.Response:
             return web.Response(status=status, text=f"<Error><Code>{code}</Code><Message>no such ACL</Message></Error>")
 
     async with Refusing(unpack).running() as refusing:

@@ -121,7 +121,7 @@ class S3Server(HttpSinkServer):
         if known is not None and request.headers.get("If-None-Match") == "*":
             raise S3Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412)
         if any(self.rejected(message.payload) for message in self._unpack(key, Stored(body, headers))):
-            raise S3Error("InvalidArgument", "This object is not wanted")
+            raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")
         if known is None:
             self.objects[key] = Stored(body, headers)
         else:

@@ -35,9 +35,9 @@ class UnexpectedAnswer(Exception):
 
 THROTTLED = frozenset(
     {
-        "BandwidthLimitExceeded", "KmsThrottled", "LimitExceededException", "OverLimit", "PriorRequestNotComplete",
-        "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown", "ThrottledException", "Throttling",
-        "ThrottlingException", "TooManyRequests", "TooManyRequestsException",
+        "BandwidthLimitExceeded", "KMS.ThrottlingException", "KmsThrottled", "LimitExceededException", "OverLimit",
+        "PriorRequestNotComplete", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown",
+        "ThrottledException", "Throttling", "ThrottlingException", "TooManyRequests", "TooManyRequestsException",
     }
 )  # fmt: skip
 
@@ -62,8 +62,11 @@ BAD_KEY = {
 """Credentials; AWS's own text is not repeated, because that of a wrong signature holds parts of the request."""
 
 NOT_ALLOWED = frozenset(
-    {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError", "Forbidden", "KmsAccessDenied", "UnauthorizedOperation"}
-)
+    {
+        "403", "AccessDenied", "AccessDeniedException", "AuthorizationError", "Forbidden", "KMS.AccessDeniedException",
+        "KmsAccessDenied", "UnauthorizedOperation",
+    }
+)  # fmt: skip
 
 NOT_THERE = {
     "NonExistentQueue": "the queue does not exist; check its name, region and account",
@@ -79,14 +82,17 @@ NOT_THERE = {
 
 SET_UP = frozenset(
     {
-        "AccountProblem", "AllAccessDisabled", "DecryptionFailure", "EncryptionFailure", "InvalidEncryptionAlgorithmError",
-        "InvalidObjectState", "InvalidParameterException", "InvalidPayer", "InvalidRequestException", "InvalidStorageClass",
-        "InvalidTag", "KMS.DisabledException", "KMS.InvalidKeyUsageException", "KMS.KMSInvalidStateException",
-        "KMS.NotFoundException", "KmsDisabled", "KmsInvalidKeyUsage", "KmsInvalidState", "KmsNotFound", "KmsOptInRequired",
-        "MethodNotAllowed", "NotImplemented", "NotSignedUp", "OptInRequired", "UnsupportedArgument",
+        "AccessControlListNotSupported", "AccountProblem", "AllAccessDisabled", "DecryptionFailure", "EncryptionFailure",
+        "EncryptionTypeMismatch", "InvalidArgument", "InvalidBucketState", "InvalidEncryptionAlgorithmError", "InvalidObjectState",
+        "InvalidParameterException", "InvalidPayer", "InvalidRequest", "InvalidRequestException", "InvalidStorageClass",
+        "InvalidTag", "MetadataTooLarge", "MethodNotAllowed", "NotImplemented", "NotSignedUp", "OptInRequired",
+        "UnsupportedArgument",
     }
 )  # fmt: skip
-"""Something is set up wrongly, here or in AWS, and AWS's own text says what."""
+"""Something is set up wrongly, here or in AWS, and AWS's own text says what. What S3 calls an invalid argument or request is among
+them: all that differs from object to object is the key and the bytes, and about those it has codes of their own."""
+_OF_THE_KEY = ("KMS.", "Kms")
+"""How the codes begin that are about the encryption's key, its state, or the permission to use it."""
 
 WRONG_REGION = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301", "TemporaryRedirect"}
@@ -94,19 +100,26 @@ WRONG_REGION = frozenset(
 
 REJECTED = frozenset(
     {
-        "BatchEntryIdsNotDistinct", "BatchRequestTooLong", "EmptyBatchRequest", "EntityTooLarge", "InvalidArgument",
-        "InvalidAttributeValue", "InvalidBatchEntryId", "InvalidMessageContents", "InvalidParameterValue", "InvalidURI",
-        "KeyTooLong", "KeyTooLongError", "MessageTooLong", "MetadataTooLarge", "MissingParameter", "TooManyEntriesInBatchRequest",
-        "UnsupportedOperation", "ValidationError",
+        "BatchEntryIdsNotDistinct", "BatchRequestTooLong", "EmptyBatchRequest", "EntityTooLarge", "InvalidAttributeValue",
+        "InvalidBatchEntryId", "InvalidMessageContents", "InvalidParameterValue", "InvalidURI", "KeyTooLong", "KeyTooLongError",
+        "MessageTooLong", "MissingParameter", "TooManyEntriesInBatchRequest", "UnsupportedOperation", "ValidationError",
+        "XMinioInvalidObjectName",
     }
 )  # fmt: skip
 """A message of the request can never be taken; the router finds it by halving."""
 
 RETRY = frozenset(
-    {"BadDigest", "ConditionalRequestConflict", "IncompleteBody", "OperationAborted", "RequestTimeout", "XAmzContentSHA256Mismatch"}
-)
-"""Answered with a 4xx, and nevertheless gone when tried again."""
+    {
+        "BadDigest", "ConditionalRequestConflict", "IDPCommunicationError", "IncompleteBody", "InternalError", "InternalFailure",
+        "InternalServiceError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "XAmzContentSHA256Mismatch",
+    }
+)  # fmt: skip
+"""Gone when tried again, even where the answer is a 4xx or says that an entry is to blame."""
 
+_OF_CREDENTIALS = frozenset(
+    {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "CreateOAuth2Token", "CreateToken", "GetRoleCredentials"}
+)
+"""Requests that the SDK makes for credentials before ours, or in the middle of the day when they expire."""
 _PREFIXES = ("AWS.SimpleQueueService.",)
 _SKEW_WORTH_TELLING = 300  # AWS takes signatures that are up to five minutes off
 
@@ -145,9 +158,21 @@ def translated(call: Call) -> Iterator[None]:
         raise translate(error, call) from None
 
 
+@contextmanager
+def of_service(call: Call) -> Iterator[None]:
+    """As `translated`, for requests that hold no message: what would be a rejection says that something is set up wrongly."""
+    try:
+        with translated(call):
+            yield
+    except (MessageRejected, UnexpectedAnswer) as error:
+        raise SinkUnauthorized(str(error)) from None
+
+
 def translate(error: Exception, call: Call) -> SinkUnavailable | MessageRejected | UnexpectedAnswer:
     """The error of edgerouter that stands for one of the SDK, with what the operator can do about it."""
     if isinstance(error, botocore_errors.ClientError):
+        if error.operation_name in _OF_CREDENTIALS:
+            return _of_credentials(error, call)
         return _of_answer(error.response, call)
     if isinstance(error, _CREDENTIALS):
         return SinkUnauthorized(f"{call.what}: no usable credentials: {error}")
@@ -158,6 +183,16 @@ def translate(error: Exception, call: Call) -> SinkUnavailable | MessageRejected
     if isinstance(error, ResponseParserError):
         return SinkUnavailable(f"{call.what}: the answer is not one of AWS; is there a captive portal or a proxy in between?")
     return SinkUnavailable(f"{call.what}: {error or type(error).__name__}")
+
+
+def _of_credentials(error: botocore_errors.ClientError, call: Call) -> SinkUnavailable:
+    """No message is to blame when there are no credentials to send it with."""
+    asked = Call(
+        f"{call.what}: credentials ({error.operation_name})",
+        f"sts:{error.operation_name} on the role to who asks, and let the role's trust policy allow it",
+    )
+    found = _of_answer(error.response, asked)
+    return found if isinstance(found, SinkUnavailable) else SinkUnauthorized(str(found))
 
 
 def of_code(code: str, text: str, call: Call, *, sender_fault: bool) -> SinkUnavailable | MessageRejected:
@@ -193,6 +228,10 @@ def _of_answer(answer: Mapping[str, Any], call: Call) -> SinkUnavailable | Messa
         return SinkUnavailable(told, retry_after=retry_after)
     if status in (401, 403, 404, 407) or 300 <= status < 400:
         return SinkUnauthorized(f"{told}; needed is {call.needs}")
+    if status in (413, 414):
+        return MessageRejected(told)
+    if code in ("", str(status)):
+        return SinkUnavailable(f"{told}; the answer is not one of AWS: is there a proxy in between?")
     return UnexpectedAnswer(told)
 
 
@@ -206,7 +245,7 @@ def _of_code(code: str, text: str, call: Call, retry_after: float | None, clock:
     if code in NOT_THERE:
         kind = SecretMissing if code == "ResourceNotFoundException" else SinkUnauthorized
         return kind(f"{call.what}: {NOT_THERE[code]} ({code})")
-    if code in SET_UP:
+    if code in SET_UP or code.startswith(_OF_THE_KEY):
         return SinkUnauthorized(f"{call.what}: {code}: {text}")
     if code in RETRY:
         return SinkUnavailable(f"{call.what}: {code}: {text}", retry_after=retry_after)

@@ -119,7 +119,7 @@ class S3Sink(Sink[S3Config]):
                 multipart_bytes=config.multipart,
             )
             if config.probe:
-                await bucket.probe(_key(config).partition("{")[0].rpartition("/")[0])
+                await bucket.probe(_key(config).partition("{")[0])
             yield cls(bucket, config, context)
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from edgerouter import SinkUnavailable
-from edgerouter_aws.errors import Call, translated
+from edgerouter_aws.errors import Call, of_service, translated
 from edgerouter_aws.session import AwsSettings, open_client
 
 MOST_PUT_BYTES = 5 * 1024**3
@@ -64,7 +64,7 @@ class Bucket:
             SinkUnavailable: with what is missing.
         """
         place = {"Bucket": self.name, "Key": f"{prefix}.edgerouter-check"}
-        with translated(self.call):
+        with of_service(self.call):
             upload = await self.client.create_multipart_upload(**place, **self.parameters)
         await self._abort(place, upload.get("UploadId", ""))
 

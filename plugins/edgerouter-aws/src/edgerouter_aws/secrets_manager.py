@@ -11,7 +11,7 @@ import msgspec
 from pydantic import Field
 
 from edgerouter import SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
-from edgerouter_aws.errors import Call, translated
+from edgerouter_aws.errors import Call, of_service
 from edgerouter_aws.session import AwsSettings, open_client
 
 _JUST_NOW = 5.0
@@ -65,7 +65,7 @@ class SecretsManagerStore(SecretStore[SecretsManagerConfig]):
             return known[1]
         region = self._client.meta.region_name
         call = Call(f"secret {secret} in {region}", f"secretsmanager:GetSecretValue on {_resource(secret, region)}")
-        with translated(call):
+        with of_service(call):
             answer: Mapping[str, Any] = await self._client.get_secret_value(SecretId=secret, VersionStage=self._stage)
         if "SecretString" not in answer and "SecretBinary" not in answer:
             raise SinkUnavailable(f"{call.what}: the answer is not one of Secrets Manager; is there a captive portal in between?")

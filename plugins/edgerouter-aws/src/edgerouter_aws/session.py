@@ -22,11 +22,13 @@ from botocore.utils import FileWebIdentityTokenLoader
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edgerouter import Duration, __version__
-from edgerouter_aws.errors import Call, translated
+from edgerouter_aws.errors import Call, of_service
+from edgerouter_aws.json_answers import as_json
 
 _READ_TIMEOUT = 900
 """Seconds without a byte of an answer; the router's own `timeout` ends a write long before."""
 _PIECES_OVER_BYTES = 256 * 1024
+_JSON_SERVICES = ("sqs", "secretsmanager")
 _CONNECTIONS = 1000
 """As many as the router allows writes at once."""
 
@@ -104,7 +106,7 @@ async def open_client(
         SinkUnavailable: the settings cannot be used, such as an unknown profile.
     """
     async with AsyncExitStack() as stack:
-        with translated(call):
+        with of_service(call):
             session = _session(settings)
             arguments = _arguments(settings, options or {})
             arguments["region_name"] = settings.region or region
@@ -116,6 +118,8 @@ async def open_client(
                 session.create_client(service, endpoint_url=settings.endpoint_url, **arguments)
             )
             client.meta.events.register("before-send", _at_once_and_in_pieces)
+            if service in _JSON_SERVICES:
+                client.meta.events.register(f"before-parse.{service}", as_json)
         yield client
 
 

@@ -18,7 +18,6 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
 _DOTS = re.compile(r"\.{2,}")
 _MOST_ATTRIBUTES = 10
 _LONGEST_NAME = 256
-_SEQUENCE_DIGITS = 20
 _TIME = "0000-00-00T00:00:00.000000Z"
 
 ENCODING = "encoding"
@@ -28,7 +27,8 @@ EMPTY = " "
 
 _BASE64 = {"DataType": "String", "StringValue": "base64"}
 _EMPTY = {"DataType": "String", "StringValue": "empty"}
-_ENCODING_SIZE = len(ENCODING) + len("String") + len("base64")
+_BASE64_SIZE = len(ENCODING) + len("String") + len("base64")
+_EMPTY_SIZE = len(ENCODING) + len("String") + len("empty") + len(EMPTY)
 
 
 def is_legal(text: str) -> bool:
@@ -67,7 +67,8 @@ _SOURCES: dict[str, Callable[[Message], dict[str, Any] | None]] = {
     "response_topic": lambda message: _optional(message.properties.response_topic if message.properties else None),
     "correlation_data": lambda message: _optional(message.properties.correlation_data if message.properties else None),
 }
-_FIXED_SIZES = {"id": 1 + _SEQUENCE_DIGITS, "time": len(_TIME), "qos": 1, "retained": len("false")}
+_FIXED_SIZES = {"id": len("-"), "time": len(_TIME), "qos": 1, "retained": len("true")}
+"""What each value has at least, in bytes; an id has the spool's and a number as well."""
 
 
 def _optional(value: str | bytes | None) -> dict[str, Any] | None:
@@ -84,26 +85,29 @@ class Entries:
         self._reject_binary = config.binary == "reject"
         self._user = config.user_properties
         self._has_user = bool(config.user_properties)
-        self._topic = "topic" in self._names
+        self._topic, self._id, self._retained = (name in self._names for name in ("topic", "id", "retained"))
         self._others = tuple(name for name in self._names if name not in ("topic", *_FIXED_SIZES))
         self._fixed_size = sum(
             len(name) + len("Number" if name == "qos" else "String") + _FIXED_SIZES.get(name, 0)
             for name in self._names
             if name in ("topic", *_FIXED_SIZES)
         )
-        self._sizes: dict[str, int] = {}
 
     def size_of(self, message: Message) -> int:
-        """Bytes that SQS counts for this message: body, and attributes with their names and types; never too few."""
+        """Bytes that SQS counts for this message: body, and attributes with their names and types."""
         payload = message.payload
         size = len(payload)
         if text_of(payload) is None:
-            size = 4 * ((size + 2) // 3) + _ENCODING_SIZE + len(EMPTY)
+            size = 4 * ((size + 2) // 3) + _BASE64_SIZE if size else _EMPTY_SIZE
         return size + self.attributes_size(message)
 
     def attributes_size(self, message: Message) -> int:
         """Bytes of all attributes but `encoding`."""
-        size = self._fixed_size + len(message.spool)
+        size = self._fixed_size
+        if self._id:
+            size += len(message.spool) + len(str(message.sequence))
+        if self._retained and not message.retained:
+            size += 1
         if self._topic:
             size += len(message.topic) if message.topic.isascii() else len(message.topic.encode(errors="replace"))
         if message.properties is not None and (self._others or self._has_user):

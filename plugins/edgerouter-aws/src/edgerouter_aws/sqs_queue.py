@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgerouter import Failure, MessageRejected, SinkUnauthorized, SinkUnavailable
-from edgerouter_aws.errors import Call, of_code, translated
+from edgerouter_aws.errors import Call, UnexpectedAnswer, of_code, of_service, translated
 from edgerouter_aws.sqs_address import Address
 
 MOST_ENTRIES = 10
@@ -39,16 +39,19 @@ class Queue:
             entry["Id"] = str(place)
         with translated(self.call):
             answer = await self.client.send_message_batch(QueueUrl=self.url, Entries=entries)
-        failures = [self._failure(failed) for failed in answer.get("Failed", ())]
-        told = {int(taken["Id"]) for taken in answer.get("Successful", ())} | {failure.index for failure in failures}
-        if len(told) < len(entries):
-            silence = SinkUnavailable(f"{self.call.what}: the answer does not say whether the message was taken")
-            failures += [Failure(place, silence) for place in range(len(entries)) if place not in told]
-        return failures
+        taken = {told.get("Id") for told in answer.get("Successful", ())}
+        failed = {told.get("Id"): told for told in answer.get("Failed", ())}
+        return [
+            Failure(place, self._error(failed.get(entry["Id"])))
+            for place, entry in enumerate(entries)
+            if entry["Id"] in failed or entry["Id"] not in taken
+        ]
 
-    def _failure(self, failed: Any) -> Failure:
+    def _error(self, failed: Any) -> SinkUnavailable | MessageRejected:
+        if failed is None:
+            return SinkUnavailable(f"{self.call.what}: the answer does not say whether the message was taken")
         code, text = str(failed.get("Code", "")), str(failed.get("Message", ""))
-        return Failure(int(failed["Id"]), of_code(code, text, self.call, sender_fault=bool(failed.get("SenderFault"))))
+        return of_code(code, text, self.call, sender_fault=bool(failed.get("SenderFault")))
 
 
 async def find_queue(client: Any, address: Address, *, max_message_bytes: int | None, probe: bool) -> Queue:
@@ -64,7 +67,7 @@ async def find_queue(client: Any, address: Address, *, max_message_bytes: int | 
         url = f"{client.meta.endpoint_url.rstrip('/')}/{address.account}/{address.name}"
     if url is None:
         needs = f"sqs:GetQueueUrl on {arn} (or give the queue as URL or ARN)"
-        with translated(Call(what, needs)):
+        with of_service(Call(what, needs)):
             url = str((await client.get_queue_url(QueueName=address.name)).get("QueueUrl", ""))
         if not url:
             raise SinkUnavailable(f"{what}: the answer is not one of SQS; is there a captive portal or a proxy in between?")
@@ -79,7 +82,7 @@ async def find_queue(client: Any, address: Address, *, max_message_bytes: int | 
 
 async def _message_bytes(client: Any, url: str, call: Call) -> int:
     try:
-        with translated(call):
+        with of_service(call):
             answer = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["MaximumMessageSize"])
     except SinkUnauthorized as error:
         if "permission is missing" not in str(error):
@@ -93,5 +96,5 @@ async def _probe(client: Any, url: str, call: Call) -> None:
     try:
         with translated(call):
             await client.send_message_batch(QueueUrl=url, Entries=[])
-    except MessageRejected:
-        return
+    except (MessageRejected, UnexpectedAnswer):
+        return  # what it has against is only that there is nothing to send

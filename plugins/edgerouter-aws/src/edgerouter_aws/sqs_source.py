@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Self
 
 from edgerouter import (
@@ -18,7 +18,7 @@ from edgerouter import (
     SourceUnavailable,
 )
 from edgerouter.receiving import Leased, LeaseReceiver, ReceivedTopic, TopicSource
-from edgerouter_aws.errors import Call, UnexpectedAnswer, of_code, translated
+from edgerouter_aws.errors import Call, UnexpectedAnswer, of_code, of_service, translated
 from edgerouter_aws.session import open_client
 from edgerouter_aws.sqs_address import Address
 from edgerouter_aws.sqs_received import message_of
@@ -98,7 +98,7 @@ class _Queue:
         """Receive and delete nothing: SQS checks who asks and for which queue before it finds that nothing is asked for."""
         if self._url is None:
             needs = f"sqs:GetQueueUrl on {self._address.arn(self._client.meta.region_name)} (or give the queue as URL or ARN)"
-            with _ours(Call(self.what, needs)):
+            with of_service(Call(self.what, needs)):
                 async with asyncio.timeout(_PATIENCE):
                     url = (await self._client.get_queue_url(QueueName=self._address.name)).get("QueueUrl")
             if not url:
@@ -119,7 +119,7 @@ class _Queue:
             return  # what SQS has against is only that nothing is asked for
 
     async def receive(self, most: int) -> Sequence[Leased]:
-        with _ours(self._call):
+        with of_service(self._call):
             async with asyncio.timeout(self._wait + _PATIENCE):
                 answer = await self._client.receive_message(
                     QueueUrl=self._url,
@@ -136,7 +136,7 @@ class _Queue:
 
     async def acknowledge(self, handles: Sequence[str]) -> Sequence[str]:
         entries = [{"Id": str(place), "ReceiptHandle": handle} for place, handle in enumerate(handles)]
-        with _ours(self._call):
+        with of_service(self._call):
             async with asyncio.timeout(_PATIENCE):
                 answer = await self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
         failed = [each for each in answer.get("Failed") or () if str(each.get("Code", "")).rpartition(".")[2] not in _GONE]
@@ -152,21 +152,9 @@ class _Queue:
             {"Id": str(place), "ReceiptHandle": handle, "VisibilityTimeout": int(self.lease)}
             for place, handle in enumerate(handles)
         ]
-        with _ours(self._call):
+        with of_service(self._call):
             async with asyncio.timeout(_PATIENCE):
                 await self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
-
-
-@contextmanager
-def _ours(call: Call) -> Iterator[None]:
-    """As `translated`; there is no message of ours that could be rejected, so everything is about the queue."""
-    try:
-        with translated(call):
-            yield
-    except MessageRejected as error:
-        raise SinkUnauthorized(str(error)) from error
-    except UnexpectedAnswer as error:
-        raise SinkUnavailable(str(error)) from error
 
 
 def _unavailable(error: SinkUnavailable | MessageRejected) -> SinkUnavailable:

@@ -1,0 +1,42 @@
+"""Answers to requests of the JSON protocol that are not JSON: of proxies and portals, and of services that speak the older XML."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_CODE = re.compile(r"<Code>\s*([\w.:-]+)\s*</Code>")
+_TEXT = re.compile(r"<Message>([^<]*)</Message>")
+_MOST_TEXT = 300
+"""Characters of an answer in an unknown form that an error tells."""
+
+
+def as_json(response_dict: dict[str, Any], **_: Any) -> None:
+    """Put an answer into the form that the SDK's parser takes; on others it fails with errors that say nothing about a service.
+
+    A failure keeps its code, so that throttling is throttling in either form. A success that cannot be read tells nothing.
+    """
+    body = response_dict.get("body")
+    if not isinstance(body, bytes) or not body:
+        return
+    is_object = body.lstrip()[:1] == b"{"
+    if is_object and (body.isascii() or _is_text(body)):
+        return
+    if response_dict["status_code"] < 300:
+        response_dict["body"] = b""
+        return
+    text = body.decode(errors="replace")
+    code, message = _CODE.search(text), _TEXT.search(text)
+    told = {"message": message[1] if message else " ".join(text[:_MOST_TEXT].split())}
+    if code is not None:
+        told["__type"] = code[1]
+    response_dict["body"] = json.dumps(told).encode()
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
