@@ -64,7 +64,7 @@ class Envelope:
         always = len(constant) + with_topic + self._with_id + self._with_time
 
         @lru_cache(_CACHED_PROPERTIES)
-        def checked_user(properties: Properties, retained: bool) -> bytes:  # noqa: FBT001  (called for each message)
+        def checked_user(properties: Properties, retained: bool) -> bytes:
             _check(_attributes_of(properties, self._constant_names), always + retained)
             return user(properties)
 
