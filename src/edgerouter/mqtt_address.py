@@ -62,6 +62,9 @@ def parse_address(url: str) -> BrokerAddress:
     authority, slash, path = rest.partition("/")
     if not authority:
         raise ValueError("a broker's URL holds a host, for example mqtt://localhost:1883")
+    if "@" in path and "@" not in authority and not _is_host_and_port(authority):
+        # what stands here may be half of a password: not to be shown
+        raise ValueError("the url holds an `@` behind a `/`; in a user name or password write %2F for `/`")
     match = _HOST_AND_PORT.fullmatch(authority)
     if match is None:
         raise ValueError(f"not a host and port: {authority!r}; write for example localhost:1883 or [::1]:1883")
@@ -75,6 +78,11 @@ def parse_address(url: str) -> BrokerAddress:
         port=port,
         path=(slash + path if path else "/mqtt") if transport == "websockets" else "",
     )
+
+
+def _is_host_and_port(authority: str) -> bool:
+    match = _HOST_AND_PORT.fullmatch(authority)
+    return match is not None and (match[2] is None or match[2].isdigit())
 
 
 def _port(text: str | None, default: int) -> int:

@@ -96,10 +96,18 @@ def make_context(config: TlsConfig) -> ClientContext:
             context.load_cert_chain(config.cert, config.key, password)
         except (ssl.SSLError, OSError) as error:
             files = f"{config.cert} and {config.key}" if config.key is not None else str(config.cert)
-            raise ValueError(f"{files}: no usable certificate with its private key: {_reason(error)}") from None
+            reason = "the key needs `key_password`" if not password and _is_encrypted(config.key or config.cert) else _reason(error)
+            raise ValueError(f"{files}: no usable certificate with its private key: {reason}") from None
     if config.alpn:
         context.set_alpn_protocols(list(config.alpn))
     return context
+
+
+def _is_encrypted(key: Path) -> bool:
+    try:
+        return b"ENCRYPTED" in key.read_bytes()
+    except OSError:
+        return False
 
 
 def _reason(error: OSError) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 MAX_BYTES: Final = 65_535
 """Longest topic or filter: an MQTT string has a length of two bytes (MQTT 5.0, 1.5.4)."""
@@ -51,8 +51,25 @@ def _check_share(levels: list[str], text: str) -> None:
         raise ValueError(f"the group of a shared subscription holds no wildcards, in {text!r}")
 
 
+def check_name(text: str) -> str:
+    """Return the topic unchanged.
+
+    Raises:
+        ValueError: nothing can be published to it, with the reason.
+    """
+    check_filter(text)
+    if "+" in text or "#" in text:
+        raise ValueError(f"a topic to publish to holds no wildcards, in {text!r}")
+    return text
+
+
 TopicFilter = Annotated[str, AfterValidator(check_filter)]
 """A field that holds an MQTT topic filter."""
+
+TopicName = Annotated[
+    str, AfterValidator(check_name), WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"^[^+#\x00]+$"})
+]
+"""A field that holds a topic to publish to."""
 
 
 def split_share(topic_filter: str) -> tuple[str | None, str]:

@@ -1,5 +1,6 @@
 """What is wrong with a configuration is said in one clear line, and ends the router with exit code 2."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -45,6 +46,7 @@ WRONG = {
     "a value that is no size": ("spool.max_bytes", "2 apples", "2 apples"),
     "a value that is no duration": ("sinks.files.timeout", "soon", "soon"),
     "a folder that cannot be made": ("spool.path", "/dev/null/spool", "/dev/null/spool"),
+    "a file where a folder is wanted": ("sinks.files.path", "/dev/null", "not a folder"),
     "an address that is none": ("admin", {"listen": "here"}, "admin.listen"),
 }
 
@@ -60,7 +62,10 @@ def test_each_mistake_gives_one_clear_line_and_exit_code_2(tmp_path, name):
     assert code == 2, lines
     assert len(lines) == 1, lines
     assert said in lines[0]
-    assert run(file, command="check")[0] == 2
+    assert re.match(rf"{re.escape(str(file))}:\d+:\d+: {re.escape(path)}", lines[0]), lines
+    code, also = run(file, command="check")
+    assert code == 2
+    assert re.match(rf"{re.escape(str(file))}:\d+:\d+: {re.escape(path)}", also[0]), also
 
 
 @pytest.mark.parametrize(
@@ -83,6 +88,7 @@ def test_a_port_in_use_gives_one_clear_line(tmp_path):
         code, lines = run(file)
     assert code == 2
     assert [line for line in lines if "in use" in line] == lines
+    assert lines[0].startswith(f"{file}:2:11: admin.listen: "), lines
 
 
 def test_all_mistakes_are_said_at_once(tmp_path):

@@ -38,9 +38,9 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unan
     if unanswered:
         typer.echo(f"not known yet which sinks are on: {unanswered}", err=True)
     if fault := spool_fault(config.spool):
-        typer.echo(f"{config.origins.get('spool.path', 'spool.path')}: {fault}", err=True)
+        typer.echo(config.located(fault), err=True)
         good = False
-    _summary(config)
+    _summary(config, valid=fault is None)
     if connect:
         with _silence():
             outcomes = asyncio.run(_probe(config, timeout))
@@ -63,8 +63,9 @@ def _silence() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def _summary(config: RouterConfig) -> None:
-    typer.echo(f"{config.file or 'environment'}: the configuration is valid")
+def _summary(config: RouterConfig, *, valid: bool) -> None:
+    if valid:
+        typer.echo(f"{config.file or 'environment'}: the configuration is valid")
     for word, members in (("sources", config.sources), ("sinks", config.sinks), ("secret stores", config.secret_stores)):
         if members:
             typer.echo(f"  {word}: " + ", ".join(f"{member.name} ({member.type})" for member in members))

@@ -90,9 +90,23 @@ def run(config: ConfigFile = None) -> None:
     Then the router takes in nothing more and delivers what it can within shutdown.grace; the rest waits in the spool.
     """
     from edgerouter.cli.run import run as run_router
+    from edgerouter.errors import ConfigurationError, SpoolUnusable
 
     known: Known = {}
-    run_router(lambda: load(config, known), known)
+    latest: RouterConfig | None = None
+
+    def load_again() -> RouterConfig:
+        nonlocal latest
+        latest = load(config, known)
+        return latest
+
+    try:
+        run_router(load_again, known)
+    except (ConfigurationError, SpoolUnusable) as error:
+        # what is only found by trying: a folder, a port
+        if latest is None:
+            raise
+        raise ConfigurationError(*(latest.located(line) for line in str(error).splitlines())) from error
 
 
 @app.command()

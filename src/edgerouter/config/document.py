@@ -198,9 +198,19 @@ def _syntax(error: yaml.MarkedYAMLError, label: str) -> str:
     problem = error.problem or error.context or "not readable"
     if "'\\t'" in problem:
         problem = "a tab; indent with spaces"
+    elif "another document" in problem:
+        problem = "a second document begins here; a configuration is one"
+    elif problem.startswith("expected <block end>"):
+        problem = f"does not fit in here; is it indented as its neighbours are{_begun(error, mark)}?"
     elif error.context and error.problem:
-        problem = f"{problem} ({error.context})"
+        problem = f"{problem} ({error.context}{_begun(error, mark)})"
     return f"{at}: not YAML: {problem}"
+
+
+def _begun(error: yaml.MarkedYAMLError, mark: Any) -> str:
+    """Where the thing begins that is not right at the mark: a quote that is never closed is seen at the end of the file."""
+    begin = error.context_mark
+    return f", begun in line {begin.line + 1}" if begin is not None and mark is not None and begin.line != mark.line else ""
 
 
 class _Builder:
@@ -220,8 +230,12 @@ class _Builder:
     def build(self, node: yaml.Node, key: Origin | None, open_nodes: tuple[yaml.Node, ...], path: str = "") -> Node:
         origin = self._at(node.start_mark)
         self._built += 1
-        if node in open_nodes or self._built > self._MOST_NODES:
-            self.fault(node.start_mark, "aliases that lead back to themselves, or too many of them")
+        if node in open_nodes:
+            self.fault(node.start_mark, "an alias that leads back to itself")
+            return Node(None, origin, key)
+        if self._built > self._MOST_NODES:
+            if self._built == self._MOST_NODES + 1:
+                self.fault(node.start_mark, f"more than {self._MOST_NODES} values, most of them by aliases")
             return Node(None, origin, key)
         inside = (*open_nodes, node)
         if isinstance(node, yaml.MappingNode):

@@ -193,13 +193,16 @@ class _Loading:
         value = node.text if node.text is not None else node.value
         if isinstance(value, str) and value.strip():
             return value
-        self._problems.at(self._tree, ("host",), "should be a text")
+        self._problems.at(self._tree, ("host",), "is empty" if isinstance(value, str) else "should be a text")
         return ""
 
     def _plugin(self, section: str, name: str) -> tuple[str, type[Any]] | None:
         """The type that the user wrote and its class."""
         kind = _PLUGIN_SECTIONS[section]
-        node = self._entries((section, name)).get("type")
+        entries = self._entries((section, name))
+        if self._is_no_mapping(section, name):
+            return None
+        node = entries.get("type")
         if node is None or node.value is None:
             installed = ", ".join(self._plugins.names(kind)) or "none"
             self._problems.at(self._tree, (section, name, "type"), f"is missing; installed: {installed}")
@@ -214,6 +217,12 @@ class _Loading:
             for problem in error.problems:
                 self._problems.at(self._tree, (section, name, "type"), problem)
             return None
+
+    def _is_no_mapping(self, section: str, name: str) -> bool:
+        """Something else is written there, which `_entries` has told."""
+        parent = self._tree.child(section)
+        node = parent.child(name) if parent is not None else None
+        return node is not None and node.value is not None and not isinstance(node.value, dict)
 
     def _part(self, section: str, name: str, keys: set[str], also: set[str]) -> Part:
         """Some of the keys of one sink, source or store."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from edgerouter.folder import FolderPath
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
 from edgerouter.source import Source, SourceConfig
@@ -99,7 +100,7 @@ class SpoolConfig(Section):
     type: Literal["sqlite", "memory"] = "sqlite"
     """`sqlite` is durable: a message is acknowledged once it is on disk. `memory` holds nothing over a restart: a message is
     acknowledged once every sink has settled it."""
-    path: Path = Path("/var/lib/edgerouter")
+    path: FolderPath = Path("/var/lib/edgerouter")
     """Folder of the spool; made if it is missing. One router per folder. A `memory` spool has only its control socket there, and
     does without where the folder cannot be written."""
     max_bytes: ByteSize = Field(default=1024**3, ge=1024 * 1024)
@@ -248,3 +249,9 @@ class RouterConfig:
     """A line for each sink or store of which only some environment variables are set; it is left out, the others go on."""
     asked: tuple[str, ...] = ()
     """What the secret stores are asked for to know which sinks are on, as `declared.Lookup.key`; without a file only."""
+
+    def located(self, problem: str) -> str:
+        """A problem that begins with the path of a value, with the place in front where that value was written."""
+        path = problem.partition(": ")[0]
+        label = self.origins.get(path) or (str(self.file) if self.file is not None else "environment")
+        return f"{label}: {problem}"

@@ -26,6 +26,7 @@ _WORDS: Final = {
     "bool_type": "should be true or false",
     "int_parsing": "should be a whole number",
     "int_type": "should be a whole number",
+    "int_parsing_size": "is too large a number",
     "int_from_float": "should be a whole number",
     "float_parsing": "should be a number",
     "float_type": "should be a number",

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
+from edgerouter.folder import FolderPath
 from edgerouter.objects import Compression, Framing, ObjectKey
 from edgerouter.sink import SinkConfig
 from edgerouter.units import ByteSize, Duration
 
 
 def _mode(value: Any) -> int:
-    """File permissions from octal text; YAML 1.1 has turned an unquoted 0640 into a number already."""
-    if isinstance(value, str):
-        try:
-            value = int(value, 8)
-        except ValueError:
-            value = -1
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 0o777:
-        raise ValueError('not file permissions; write them in octal and in quotes, for example "0640"')
-    return value
+    """File permissions; a number is what its digits say in octal, as for chmod, because an unquoted 640 is meant so."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"(0o?)?[0-7]{1,3}", text):
+        raise ValueError('not file permissions; write them in octal, for example "0640"')
+    return int(text.removeprefix("0o"), 8)
 
 
 Mode = Annotated[int, BeforeValidator(_mode), WithJsonSchema({"type": ["string", "integer"], "examples": ["0640"]})]
@@ -48,7 +45,7 @@ class KeepConfig(SinkConfig):
 class FileConfig(SinkConfig):
     """Writes messages to files: one growing file that rotates, or with `key` one object per batch."""
 
-    path: Path
+    path: FolderPath
     """Folder; made if it is missing. Nothing is ever written outside it."""
     key: ObjectKey | None = None
     """Template of an object's path below the folder, such as `{topic}/{time:%Y/%m/%d}/{id}.jsonl.gz`: one object per batch, written
@@ -69,7 +66,7 @@ class FileConfig(SinkConfig):
     Only `batch` loses nothing at a power cut."""
     fsync_interval: Duration = Field(default=1.0, gt=0)
     """Longest time between two syncs with `fsync: interval`."""
-    mode: Mode = 0o640
+    mode: Mode = Field(default=0o640, json_schema_extra={"default": "0640"})
     """Permissions of new files in octal, such as "0640"; folders may also be entered by those who may read."""
     once: bool = False
     """The growing file holds every message exactly once, after any crash. Costs a second sync a batch. Objects always are."""

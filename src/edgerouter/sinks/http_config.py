@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -17,6 +17,28 @@ HttpFraming = Literal["jsonl", "json-array", "raw-lines", "payload"]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _OURS = {"content-length", "transfer-encoding", "content-encoding", "host", "connection"}
+
+
+def split_url(value: str, what: str) -> SplitResult:
+    """Take the URL of a web service apart.
+
+    Raises:
+        ValueError: it is not the URL of `what`, with the reason; shows nothing of what may be a password.
+    """
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and value.isprintable() and " " not in value
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError(f"not the URL of {what}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError("a port is a number from 1 to 65535")
+    return parts
 
 
 class HttpConfig(SinkConfig):
@@ -59,14 +81,18 @@ class HttpConfig(SinkConfig):
     @field_validator("url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("not the URL of a web service; write for example https://example.com/ingest")
+        parts = split_url(value, "a web service; write for example https://example.com/ingest")
         if parts.username is not None or parts.password is not None:
             raise ValueError("the url holds credentials; write them as `username` and `password`")
         if parts.fragment:
             raise ValueError("the url holds a fragment (#...), which is never sent")
-        _ = parts.port  # raises when it is not a number of a port
+        return value
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, value: str | None) -> str | None:
+        if value is not None:
+            split_url(value, "a proxy; write for example http://proxy.example:3128")
         return value
 
     @model_validator(mode="after")

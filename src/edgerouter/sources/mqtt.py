@@ -17,6 +17,7 @@ from edgerouter.sources.mqtt_admission import Gate, RetainedPolicy
 from edgerouter.sources.mqtt_config import MqttSourceConfig
 from edgerouter.sources.mqtt_connection import TAKEN_OVER, ConnectFailed, Connection, Protocol
 from edgerouter.sources.mqtt_intake import Batch, Intake
+from edgerouter.sources.mqtt_paho import LOST
 from edgerouter.sources.mqtt_redelivery import Redelivery
 from edgerouter.sources.mqtt_state import SessionState, read_retained, read_session, write_retained, write_session
 
@@ -139,7 +140,7 @@ class MqttSource(Source[MqttSourceConfig]):
             if code == TAKEN_OVER:
                 patience = self._config.reconnect.max_delay
                 reason += f": another client uses the client id {self._state.client_id!r}; give each its own"
-            elif short_lives >= _SHORT_LIVES:
+            elif short_lives >= _SHORT_LIVES and reason == LOST:
                 reason += (
                     f", as soon as it was made, {short_lives} times: does another client use the id {self._state.client_id!r}?"
                 )
@@ -156,11 +157,17 @@ class MqttSource(Source[MqttSourceConfig]):
             self._config, self._state.client_id, self._protocol,
             intake=self._intake, redelivery=self._redelivery, gate=self._gate, hurry=self._context.hurry,
         )  # fmt: skip
+        expects_session = bool(self._state.subscriptions) and not self._config.clean_session
         try:
             await connection.connect()
         except ConnectFailed as error:
             self._choose_protocol(error)
             raise
+        if expects_session and not connection.session_present:
+            self._log.warning(
+                "the broker no longer has our session: what it kept for us meanwhile is gone. Does it keep sessions over a restart,"
+                " as mosquitto does with `persistence true`?"
+            )
         self._unanswered = 0
         self._spoke_version5 |= connection.version5
         try:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from edgerouter.mqtt_settings import BrokerSettings
 from edgerouter.source import SourceConfig
-from edgerouter.topics import TopicFilter, split_share
+from edgerouter.topics import TopicFilter, TopicName, split_share
 from edgerouter.units import ByteSize, Duration, parse_duration
 
 NEVER_EXPIRES: Final = 0xFFFF_FFFF
 """Session expiry interval of a session that stays for ever (MQTT 5.0, 3.1.2.11.2)."""
 
 Qos = Literal[0, 1, 2]
+
+
+def _check_group(text: str) -> str:
+    if not text or any(character in text for character in "/+#\0"):
+        raise ValueError(f"the group of a shared subscription is not empty and holds no `/`, `+` or `#`: {text!r}")
+    return text
+
+
+ShareGroup = Annotated[
+    str, AfterValidator(_check_group), WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"^[^/+#\x00]+$"})
+]
 
 
 class _Section(BaseModel):
@@ -33,7 +44,7 @@ class Subscription(_Section):
 class LastWill(_Section):
     """A message that the broker publishes when the connection is lost."""
 
-    topic: str = Field(min_length=1, pattern=r"^[^+#\x00]+$")
+    topic: TopicName
     """Where it is published; no wildcards."""
     payload: str = ""
     """What is published."""
@@ -90,14 +101,14 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     """Our own bound of their bytes."""
     max_pending_bytes: ByteSize = Field(default=16 * 1024**2, ge=1024)
     """Most bytes of QoS 0 messages that wait to be stored; what exceeds it is dropped and counted, as nobody can hold it."""
-    share: str | None = Field(default=None, min_length=1, pattern=r"^[^/+#\x00]+$")
+    share: ShareGroup | None = None
     """Group of a shared subscription: the broker spreads the messages over all clients of the group (`$share/GROUP/...`)."""
     retained: Literal["keep", "drop", "once"] = "keep"
     """Messages that the broker replays because they are retained: store each time, never, or not again while the last content
     stored for the topic is the same."""
     last_will: LastWill | None = None
     """Published by the broker when the connection is lost."""
-    status_topic: str | None = Field(default=None, min_length=1, pattern=r"^[^+#\x00]+$")
+    status_topic: TopicName | None = None
     """Publish `online` here, retained, after connecting, and `offline` when stopping or, by last will, when the connection is
     lost."""
 
@@ -107,6 +118,10 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
             raise ValueError("a connection has one last will: `last_will` and `status_topic` exclude each other")
         if self.share is not None and any(split_share(each.topic)[0] is not None for each in self.topics):
             raise ValueError("`share` is given, so `topics` hold no $share")
+        wanted: dict[str, int | None] = {}
+        for each in self.topics:
+            if wanted.setdefault(each.topic, each.qos) != each.qos:
+                raise ValueError(f"`topics` hold {each.topic!r} twice, with different `qos`")
         if self.reconnect.max_delay < self.reconnect.first_delay:
             raise ValueError("`reconnect.max_delay` is less than `reconnect.first_delay`")
         return self

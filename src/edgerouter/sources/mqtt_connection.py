@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from itertools import zip_longest
@@ -18,7 +19,7 @@ from edgerouter.sources.mqtt_admission import Gate
 from edgerouter.sources.mqtt_config import MqttSourceConfig
 from edgerouter.sources.mqtt_intake import PUBCOMP, Batch, Intake
 from edgerouter.sources.mqtt_options import connect_properties, last_will, read_password, subscribe_options
-from edgerouter.sources.mqtt_paho import ReachedClient
+from edgerouter.sources.mqtt_paho import LOST, ReachedClient
 from edgerouter.sources.mqtt_redelivery import Redelivery
 from edgerouter.sources.mqtt_stream import PublishStream
 from edgerouter.tls import ClientContext, TlsConfig, make_context
@@ -281,9 +282,10 @@ class Connection:
         if isinstance(code, ReasonCode):
             return ConnectFailed(f"the broker refuses the connection: {code}", version_refused=code.value == _UNSUPPORTED_VERSION)
         if not self.lost.done():
-            return ConnectFailed("the broker does not answer" if str(error) == "Operation timed out" else str(error))
+            text = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+            return ConnectFailed("the broker does not answer" if text == "Operation timed out" else text)
         reason, code = self.lost.result()
-        if code is None and reason == "the connection was lost":
+        if code is None and reason == LOST:
             reason = "the broker closed the connection instead of answering; is it one, and does it expect TLS or another port?"
         return ConnectFailed(reason, unanswered=not self._answered)
 

@@ -41,6 +41,8 @@ PRIVATE_NAMES: Final = (
 AIOMQTT_PRIVATE_NAMES: Final = ("_client", "_connected", "_disconnected")
 """What a new release of aiomqtt must still have."""
 
+LOST: Final = "the connection was lost"
+"""Without a word of the broker."""
 _READ: Final = 128 * 1024
 _ROUNDS: Final = 16
 """Reads in one turn of the event loop, where a TLS record or a WebSocket frame ends a read early."""
@@ -126,7 +128,7 @@ class ReachedClient:
         while self._reading and self.is_open and self._read_once():
             pass
         if self.is_open:
-            self.close("the connection was lost")
+            self.close(LOST)
 
     def read_a_dose(self) -> None:
         """Read once although reading is paused, so that the answer to a keep-alive can come through."""
@@ -213,7 +215,7 @@ class ReachedClient:
             add(fileno, callback)
         except (RuntimeError, OSError):
             # uvloop has given up on a socket that failed; not now, as paho may be in the middle of queueing a packet
-            self._loop.call_soon(self.close, "the connection was lost")
+            self._loop.call_soon(self.close, LOST)
 
     def _has_written(self, _: Any, __: Any, sock: Any) -> None:
         if sock.fileno() >= 0:
@@ -235,7 +237,7 @@ class ReachedClient:
         elif code.value == 141:  # how paho says that a keep-alive was not answered
             reason = "the broker does not answer"
         else:
-            reason = "the connection was lost"
+            reason = LOST
         if self._disconnected is not None:
             self._disconnected(client, userdata, flags, code, properties)  # type: ignore[arg-type,call-arg]  # callback version 2
         self._ended(reason, code.value if by_broker else None)

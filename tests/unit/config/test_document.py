@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,25 @@ def test_an_alias_bomb_ends_in_a_line_instead_of_the_memory() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 9) + "]" for n in range(1, 9)]
     _, faults = parse("\n".join(lines), "f.yaml")
-    assert "too many" in faults[0][1]
+    assert [reason for _, reason in faults] == ["more than 100000 values, most of them by aliases"]
+
+
+def test_an_alias_that_leads_back_to_itself_is_told() -> None:
+    _, faults = parse("a: &a [*a]", "f.yaml")
+    assert [reason for _, reason in faults] == ["an alias that leads back to itself"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 'x\nb: 1\nc: 2\n", "begun in line 1"),
+        ("a:\n  b: 1\n c: 2\n", "indented as its neighbours are, begun in line 1?"),
+        ("a: 1\n---\nb: 2\n", "a second document begins here"),
+    ],
+)
+def test_an_error_of_syntax_tells_where_to_look(text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        parse(text, "f.yaml")
 
 
 @pytest.mark.parametrize(

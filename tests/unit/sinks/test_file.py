@@ -223,6 +223,11 @@ async def test_a_write_that_was_cancelled_does_not_mix_with_the_next_one(tmp_pat
     assert ids[:-2] in ([], list(range(1, 3001)))
 
 
+@pytest.mark.parametrize("written", [640, "640", "0640", "0o640"])
+def test_the_digits_of_a_mode_are_octal_however_they_are_written(written: int | str) -> None:
+    assert FileConfig.model_validate({"path": "/data", "mode": written}).mode == 0o640
+
+
 @pytest.mark.parametrize(
     ("config", "complaint"),
     [
@@ -233,8 +238,12 @@ async def test_a_write_that_was_cancelled_does_not_mix_with_the_next_one(tmp_pat
         ({"key": "{idd}"}, r"did you mean \{id\}"),
         ({"file": "../x"}, "not a file name"),
         ({"file": ".x"}, "not a file name"),
+        ({"path": ""}, "is empty"),
+        ({"path": "~/data"}, "is not expanded"),
+        ({"path": "a\0b"}, "no NUL"),
+        ({"path": "/dev/null"}, "is not a folder"),
         ({"mode": "rw"}, "not file permissions"),
-        ({"mode": 640}, "not file permissions"),
+        ({"mode": 648}, "not file permissions"),
         ({"rotate": {"sice": 1}}, "sice"),
     ],
 )

@@ -32,9 +32,9 @@ class Folder(SinkServer):
         return [received(line) for line in content.split(b"\n")[:-1]]
 
     async def stop(self) -> None:
-        """In place of the folder stands a file."""
+        """The folder leads to a disk that is not mounted."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self.path.write_bytes(b"")
+        self.path.symlink_to(self.path.parent / "not mounted" / "data")
 
     async def connections(self) -> int:
         """Open descriptors below the folder."""

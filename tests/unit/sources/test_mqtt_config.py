@@ -26,13 +26,14 @@ def configured(**fields: Any) -> MqttSourceConfig:
         ({"topics": []}, "at least 1"),
         ({"topics": ["a/#/b"]}, "'#' is the last level"),
         ({"topics": [{"topic": "a", "qos": 3}]}, "0, 1 or 2"),
-        ({"share": "a/b"}, "pattern"),
+        ({"share": "a/b"}, "holds no `/`"),
         ({"share": "g", "topics": ["$share/g/t"]}, "hold no $share"),
         ({"password": "x"}, "needs `username`"),
         ({"tls": {}}, "write mqtts://"),
         ({"url": "mqtts://broker", "tls": {"ca": "/nonexistent/ca.pem"}}, "no such file: /nonexistent/ca.pem"),
         ({"last_will": {"topic": "t"}, "status_topic": "s"}, "exclude each other"),
-        ({"status_topic": "a/#"}, "pattern"),
+        ({"status_topic": "a/#"}, "holds no wildcards"),
+        ({"topics": [{"topic": "a", "qos": 0}, "b", {"topic": "a", "qos": 2}]}, "'a' twice, with different `qos`"),
         ({"keepalive": 0}, "greater than or equal to 1"),
         ({"websocket_headers": {"a": "b"}}, "needs a ws://"),
         ({"reconnect": {"first_delay": "2m"}}, "less than"),
@@ -61,7 +62,16 @@ def test_a_password_in_the_url_is_shown_nowhere(url: str) -> None:
     assert config.password.get_secret_value() == "s3cret"
 
 
-@pytest.mark.parametrize("url", ["mqtt://user:s3cret@broker:99999", "x://u:s3cret@b", "mqtt://u:s3cret@"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mqtt://user:s3cret@broker:99999",
+        "x://u:s3cret@b",
+        "mqtt://u:s3cret@",
+        "mqtt://u:s3cret/more@broker",
+        "ws://u:s3cret/m@b/mqtt",
+    ],
+)
 def test_a_password_in_a_url_that_is_wrong_is_shown_nowhere(url: str) -> None:
     with pytest.raises(ValidationError) as caught:
         configured(url=url)
