@@ -118,6 +118,64 @@ async def test_a_signature_that_allows_only_writing_is_enough(relay: BlobRelay) 
     assert len(blobs(relay)) == 1
 
 
+LOGIN_FAILED = "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly."
+DETAILS = {
+    # as the service words them
+    "The MAC signature found in the HTTP request 'q0bb=' is not the same as any computed signature. Server used following string "
+    "to sign: 'GET /plant'.": "the key is wrong",
+    "Request date header too old: 'Fri, 20 Nov 2026 10:00:00 GMT'": "is the device's clock right?",
+    "Signature not valid in the specified time frame: Start [Fri] - Expiry [Sat] - Current [Sun]": "is the device's clock right?",
+    "Signature did not match. String to sign used was racwdl": "the key is wrong",
+}
+
+
+class Gatekeeper(BlobRelay):
+    """Refuses each login, and tells why beside its message, as the service does and Azurite does not."""
+
+    detail = ""
+
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        said = f"<Message>{LOGIN_FAILED}\nRequestId:1\nTime:2</Message>"
+        said += f"<AuthenticationErrorDetail>{self.detail}</AuthenticationErrorDetail>"
+        text = f"\ufeff<?xml version='1.0' encoding='utf-8'?><Error><Code>AuthenticationFailed</Code>{said}</Error>"
+        headers = {"x-ms-error-code": "AuthenticationFailed", "Content-Type": "application/xml"}
+        return web.Response(status=403, headers=headers, body=text.encode())
+
+
+@pytest.mark.parametrize("signature", [False, True], ids=["with a key", "with a signature"])
+@pytest.mark.parametrize(("detail", "expected"), DETAILS.items())
+async def test_what_the_service_says_of_a_refused_login_is_told(
+    azurite: Azurite, detail: str, expected: str, signature: bool
+) -> None:
+    async with Gatekeeper(azurite, azurite.new_container()).running() as relay:
+        relay.detail = detail
+        fields: dict[str, Any] = {"sas_token": "sp=rcw&sig=c2ln", "account": ACCOUNT, "connection_string": None}
+        error = await open_error(relay, **(fields | {"endpoint": f"{relay.url}/{ACCOUNT}"} if signature else {}))
+    assert expected in error
+    assert "q0bb=" not in error
+    assert "racwdl" not in error
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ("sp=rl&se=2099-01-01T00:00:00Z", "allows only `rl`"),
+        ("sp=cw&se=2026-01-01T00:00:00Z", "expired at 2026-01-01 00:00:00 UTC"),
+        ("sp=cw&st=2098-01-01T00%3A00%3A00Z&se=2099-01-01", "not valid before 2098-01-01"),
+    ],
+)
+async def test_a_signature_that_cannot_write_now_is_told(relay: BlobRelay, terms: str, expected: str) -> None:
+    fields = {"connection_string": None, "account": ACCOUNT, "endpoint": f"{relay.url}/{ACCOUNT}", "sas_token": f"{terms}&sig=c2ln"}
+    assert expected in await open_error(relay, **fields)
+
+
+async def test_spaces_and_empty_parts_in_a_connection_string_do_no_harm(relay: BlobRelay) -> None:
+    parts = reversed(relay.connection_string().split(";"))
+    async with opened(relay, connection_string=" " + " ; ".join(parts) + ";; ") as sink:
+        await sink.write(make_messages([b"1"]))
+    assert len(blobs(relay)) == 1
+
+
 async def test_the_key_of_an_account_is_enough(relay: BlobRelay) -> None:
     fields = {"connection_string": None, "account": ACCOUNT, "endpoint": f"{relay.url}/{ACCOUNT}", "account_key": KEY}
     async with opened(relay, **fields) as sink:

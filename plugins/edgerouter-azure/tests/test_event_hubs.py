@@ -64,8 +64,10 @@ async def test_a_missing_hub_that_the_login_tells_is_told_apart(server: EventHub
     assert "no such hub" in await open_error(server)
 
 
-async def test_a_missing_role_is_told_apart(server: EventHubsServer) -> None:
+@pytest.mark.parametrize("attach_first", [False, True])
+async def test_a_missing_role_is_told_apart(server: EventHubsServer, attach_first: bool) -> None:
     server.service.policies[POLICY] = Policy(KEY, frozenset({"Listen"}))
+    server.service.faults.attach_first = attach_first
     assert "Azure Event Hubs Data Sender" in await open_error(server)
 
 

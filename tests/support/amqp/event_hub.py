@@ -59,7 +59,10 @@ class EventHubs:
         hub, partition = self._find(path)
         if self.faults.on_attach:
             raise Refused(self.faults.on_attach.condition, self.faults.on_attach.description)
-        self._authorize(link, hub)
+        try:
+            self._authorize(link, hub)
+        except Refused as refusal:
+            raise Refused(refusal.condition, refusal.description, attached=self.faults.attach_first) from None
         link.max_message_size = hub.max_message_size
         if link.incoming:
             link.window = hub.credit

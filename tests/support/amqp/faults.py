@@ -63,6 +63,8 @@ class FaultPlan:
     """Called with 1, 2, 3 ... and the bytes of each delivery to a hub."""
     on_attach: Reject | None = None
     """Links to a hub are refused with this error."""
+    attach_first: bool = False
+    """Links are refused only after they were attached."""
     on_token: tuple[int, str] | None = None
     """Put-token is answered with this status."""
     seen: list[Fault] = field(default_factory=list)
@@ -81,3 +83,4 @@ class FaultPlan:
         """No more faults."""
         self.on_delivery = lambda _number, _payload: None
         self.on_attach = self.on_token = None
+        self.attach_first = False

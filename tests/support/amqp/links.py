@@ -37,11 +37,17 @@ class Nodes(Protocol):
 
 
 class Refused(Exception):
-    """The container does not let the peer do this; becomes the error of a detach, an end or a close."""
+    """The container does not let the peer do this; becomes the error of a detach, an end or a close.
 
-    def __init__(self, condition: str, description: str) -> None:
+    Args:
+        condition: of the error.
+        description: of the error.
+        attached: the link is answered as if it were good, before it is detached.
+    """
+
+    def __init__(self, condition: str, description: str, *, attached: bool = False) -> None:
         super().__init__(f"{condition}: {description}")
-        self.condition, self.description = condition, description
+        self.condition, self.description, self.attached = condition, description, attached
 
 
 @dataclass(slots=True)
@@ -193,7 +199,7 @@ class Session:
             self.connection.container.attached(link)
         except Refused as refusal:
             # 2.6.3: a link that cannot be made is answered without its terminus, and detached at once
-            self._answer(link, refused=True)
+            self._answer(link, refused=not refusal.attached)
             link.detach(refusal.condition, refusal.description)
             return
         self._answer(link, refused=False)

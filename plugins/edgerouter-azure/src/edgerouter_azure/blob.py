@@ -14,6 +14,7 @@ from edgerouter.objects import content_encoding, content_type, encode, size_of
 from edgerouter_azure.blob_config import BlobConfig, open_service
 from edgerouter_azure.credentials import cause
 from edgerouter_azure.errors import translate, translate_at_opening
+from edgerouter_azure.shared_signature import permission_missing, time_missed
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
@@ -110,14 +111,20 @@ async def _look(config: BlobConfig, container: ContainerClient) -> None:
         AzureError: it is not, or we may not write.
         SinkUnauthorized: it is not.
     """
+    if missing := permission_missing(config.signature(), append=config.blob_type == "append"):
+        raise SinkUnauthorized(f"open container {config.container}: {missing}")
     try:
         await container.get_container_properties()
     except ResourceNotFoundError as error:
         if not config.create_container:
             raise SinkUnauthorized(f"there is no container {config.container}") from error
     except HttpResponseError as error:
-        if error.status_code != 403 or not _may_only_write(config, error):
+        signature = config.signature()
+        # it may allow nothing but writing; then the first write tells whether it does
+        if error.status_code != 403 or not signature or error.error_code == "AuthenticationFailed":  # type: ignore[attr-defined]  # the storage SDK adds it
             raise
+        if missed := time_missed(signature):
+            raise SinkUnauthorized(f"open container {config.container}: {missed}") from cause(config, error)
         return
     else:
         return
@@ -129,12 +136,3 @@ async def _look(config: BlobConfig, container: ContainerClient) -> None:
         if error.status_code == 403:
             raise SinkUnauthorized(f"there is no container {config.container}, and we may not make it; {_HINT}") from error
         raise
-
-
-def _may_only_write(config: BlobConfig, error: HttpResponseError) -> bool:
-    """A shared access signature may allow nothing but writing; then the first write tells whether it does."""
-    signature = config.sas_token is not None or (
-        config.connection_string is not None and "sharedaccesssignature=" in config.connection_string.get_secret_value().lower()
-    )
-    code = str(error.error_code)  # type: ignore[attr-defined]  # the storage SDK adds it
-    return signature and code != "AuthenticationFailed"

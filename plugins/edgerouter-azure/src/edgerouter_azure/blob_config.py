@@ -104,6 +104,16 @@ class BlobConfig(AzureFields, SinkConfig):
         """`compression`, or what the key says."""
         return self.template().compression if self.compression == "auto" else self.compression
 
+    def signature(self) -> str:
+        """The shared access signature, of `sas_token` or of the connection string; empty where there is none."""
+        if self.sas_token is not None:
+            return self.sas_token.get_secret_value()
+        return (
+            ""
+            if self.connection_string is None
+            else _parts(self.connection_string.get_secret_value()).get("sharedaccesssignature", "")
+        )
+
     def largest_request(self) -> int:
         """Bytes that one write may carry."""
         if self.blob_type == "block":
@@ -167,7 +177,9 @@ def _make(config: BlobConfig, credential: AsyncTokenCredential | None, transport
     if config.api_version is not None:
         options["api_version"] = config.api_version
     if config.connection_string is not None:
-        return BlobServiceClient.from_connection_string(config.connection_string.get_secret_value(), **options)
+        # the SDK takes no spaces and no empty parts
+        text = ";".join(f"{name}={value}" for name, value in _parts(config.connection_string.get_secret_value()).items())
+        return BlobServiceClient.from_connection_string(text, **options)
     url = config.endpoint or f"https://{config.account}.blob.{SUFFIXES[config.cloud]['storage']}"
     if config.account_key is not None:
         key = {"account_name": config.account or "", "account_key": config.account_key.get_secret_value()}
@@ -175,3 +187,9 @@ def _make(config: BlobConfig, credential: AsyncTokenCredential | None, transport
     if config.sas_token is not None:
         return BlobServiceClient(url, credential=config.sas_token.get_secret_value().lstrip("?"), **options)
     return BlobServiceClient(url, credential=credential, **options)
+
+
+def _parts(connection_string: str) -> dict[str, str]:
+    """The parts of a connection string by their names in small letters."""
+    pairs = [part.partition("=") for part in connection_string.split(";") if part.strip()]
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}

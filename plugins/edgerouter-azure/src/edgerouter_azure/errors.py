@@ -46,12 +46,31 @@ _BY_STATUS: Mapping[int, type[EdgerouterError]] = {
 """By HTTP status; any other is `SinkUnavailable`. A 400 without a code from above speaks of the request, that is of the
 configuration (a bad api_version, a malformed tag), not of a message."""
 
+_HINTS: Mapping[str, str] = {
+    # where a missing role is not what is wrong
+    "KeyBasedAuthenticationNotPermitted": "the account takes no keys: use `credential` instead",
+    "AccountIsDisabled": "",
+    "InvalidAuthenticationInfo": "does the credential belong to the tenant of the account?",
+    "InvalidHeaderValue": "",
+    "ContainerNotFound": "",
+    "ResourceNotFound": "is the account's name right?",
+}
+
 _BUSY_SECONDS = 4.0
 """What the service advises on ServerBusy: https://learn.microsoft.com/azure/event-hubs/event-hubs-messaging-exceptions"""
 _BUSY_CODE = re.compile(r"\b5000[29]\b")
 _WAIT = re.compile(r"wait (\d+(?:\.\d+)?) seconds?", re.IGNORECASE)
-_TOKEN_TIME = re.compile(r"ExpiredToken|AADSTS700024|not within its valid time range|Request date header too old", re.IGNORECASE)
-_WRONG_KEY = re.compile(r"InvalidSignature|MAC signature found in the HTTP request|invalid signature", re.IGNORECASE)
+_TOKEN_TIME = re.compile(
+    r"ExpiredToken|AADSTS700024|not within its valid time range|Request date header too old|not valid in the specified time frame",
+    re.IGNORECASE,
+)
+_WRONG_KEY = re.compile(
+    r"InvalidSignature|MAC signature found in the HTTP request|invalid signature|Signature did not match"
+    r"|formed correctly including the signature",
+    re.IGNORECASE,
+)
+_TO_SIGN = re.compile(r"\s*(?:Server used following string to sign|String to sign used was)")
+_OF_REQUEST = re.compile(r"(?<=HTTP request) '[^']*'")
 _REQUEST_ID = re.compile(r"\s*(?:RequestId:|TrackingId:|Trace ID:)")
 _USER_OF_URL = re.compile(r"://[^/@\s'\"]+@")
 """aiohttp quotes a proxy with its password."""
@@ -136,7 +155,8 @@ def _translate_response(error: HttpResponseError, doing: str, hint: str) -> Sink
     if kind is SinkThrottled:
         return SinkThrottled(text, retry_after=wait)
     if kind is SinkUnauthorized:
-        return SinkUnauthorized(_explain(text, _text(error), hint, skew=_skew(error)), retry_after=wait)
+        said = f"{_text(error)} {_detail(error)}".strip()
+        return SinkUnauthorized(_explain(text, said, _HINTS.get(code, hint), skew=_skew(error)), retry_after=wait)
     return SinkUnavailable(f"{text}: {_text(error)}", retry_after=wait)
 
 
@@ -148,8 +168,14 @@ def _explain(doing: str, text: str, hint: str, skew: float = 0.0) -> str:
     elif _TOKEN_TIME.search(text):
         hint = f"the token counts as expired: {CLOCK_HINT}"
     elif _WRONG_KEY.search(text):
-        hint = "the key is wrong, or was regenerated, or belongs to another policy"
+        hint = "the key is wrong, or was regenerated, or belongs to another account or policy"
     return f"{doing}: {text}; {hint}" if hint else f"{doing}: {text}"
+
+
+def _detail(error: HttpResponseError) -> str:
+    """Why Blob Storage refused a login, without what was signed."""
+    detail = (getattr(error, "additional_info", None) or {}).get("authenticationerrordetail") or ""
+    return _clip(_OF_REQUEST.sub("", _TO_SIGN.split(str(detail))[0]))
 
 
 def _skew(error: HttpResponseError) -> float:

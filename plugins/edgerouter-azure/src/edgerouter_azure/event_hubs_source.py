@@ -114,7 +114,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
                 await self._failed("start", error, failures)
         if self._context.probe:
             partition, position = next(iter(starts.items()))
-            await (await self._link(partition, position)).close()
+            await self._try(await self._link(partition, position))
             self._up("start")
             return
         self._down |= dict.fromkeys(starts, "connecting")
@@ -167,6 +167,15 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
                 )
         except Exception as error:  # the SDK raises many types while connecting, of which the table makes ours
             raise translate_at_opening(error, self._doing, hint=_HINT) from error
+
+    async def _try(self, link: ConsumerLink) -> None:
+        """See that the link stays: one that is refused may be attached first and detached then."""
+        try:
+            await link.receive()
+        except Exception as error:  # the SDK raises many types on a broken link, of which the table makes ours
+            raise translate_at_opening(error, self._doing, hint=_HINT) from error
+        finally:
+            await link.close()
 
     async def _pump(self, partition: str) -> None:
         """Bring in one partition, for ever; a lost link is opened again behind the last event that came in."""

@@ -18,6 +18,8 @@ from azure.eventhub.aio import EventHubProducerClient
 from edgerouter_azure.event_encoding import BATCH_FORMAT
 
 _CLOSING_SECONDS = 2.0
+_WELCOME_SECONDS = 1.0
+"""A service that gives no credit for so long may be busy, and will give some later."""
 _TAG = struct.Struct(">I")
 
 
@@ -55,11 +57,22 @@ class ProducerLink:
         _trust_only_given_credit(producer)
         try:
             await producer._open()  # noqa: SLF001  (see above)
+            link = cls(producer._handler, producer._max_message_size_on_link)  # noqa: SLF001  (see above)
+            await link._welcomed()
         except BaseException:
             if producer._handler is not None:  # noqa: SLF001  (see above)
                 await _drop(producer._handler)  # noqa: SLF001  (see above)
             raise
-        return cls(producer._handler, producer._max_message_size_on_link)  # noqa: SLF001  (see above)
+        return link
+
+    async def _welcomed(self) -> None:
+        """Wait for credit: a link that is refused is attached first and detached then, so that only credit tells it is not."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + _WELCOME_SECONDS
+        while self._handler._link.current_link_credit <= 0 and now() < deadline:  # noqa: SLF001  (see above)
+            self._demand_open()
+            await self._handler.do_work_async()
+        self._demand_open()
 
     async def ready(self, *, look: bool) -> None:
         """Renew the token if it is due; with `look`, also read what the peer sent meanwhile and answer its heartbeat.
