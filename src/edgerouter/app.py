@@ -15,7 +15,7 @@ import structlog
 from edgerouter import __version__
 from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.server import control_routes, observation_routes, serve
-from edgerouter.admin.status import RouterStatus, drops, sink_status, source_status
+from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, source_status
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig, SpoolConfig
 from edgerouter.config.references import resolve
@@ -197,6 +197,7 @@ class Router:
             sources={name: source_status(s.configured.type, s.intake.status) for name, s in self._sources.items()},
             spool=spool.status,
             sinks={name: sink_status(s.configured.type, s.runner.reader, s.runner.status) for name, s in self._sinks.items()},
+            detached=ledgers(spool, spool.status.orphans),
             drops=drops(spool),
         )
 

@@ -90,6 +90,7 @@ async def test_dead_letters_are_listed_shown_exported_and_purged(after_a_run, st
     await edgerouter("dead-letters", "show", 999, *config, code=1)
     assert "1 dead letters thrown away" in await edgerouter("dead-letters", "purge", "--yes", number, *config)
     assert "1 of 1" in await edgerouter("dead-letters", "list", *config)
+    assert json.loads(await edgerouter("dead-letters", "purge", "--yes", "--json", *config)) == {"messages": 1}
     assert "0 damaged" in await edgerouter("verify", *config)
 
 
@@ -99,6 +100,7 @@ async def test_dead_letters_are_sent_again_once_the_service_takes_them(after_a_r
     picky.refused = set()
     if stopped:
         assert await process.stop() == 0
+    await edgerouter("dead-letters", "replay", "-c", process.file, "--topic", "a/#/b", code=1)
     assert "2 messages will be sent again" in await edgerouter("dead-letters", "replay", "-c", process.file)
     if stopped:
         await process.start()
@@ -117,6 +119,8 @@ async def test_retained_messages_are_delivered_again_on_request(after_a_run, sto
     picky.refused = set()
     assert "100 messages would be delivered again" in await edgerouter("replay", *config, "--dry-run", "--topic", "sensors/a")
     assert "0 messages would" in await edgerouter("replay", *config, "--dry-run", "--to", "1h")
+    assert json.loads(await edgerouter("replay", *config, "--dry-run", "--json")) == {"messages": 100, "dry_run": True}
+    await edgerouter("replay", *config, "--topic", "a/#/b", code=1)
     assert len(picky.taken) == before
     await edgerouter("replay", *config, "--from", "1h")
     if stopped:
@@ -135,6 +139,28 @@ async def test_a_sink_that_left_the_configuration_is_reported_and_can_be_forgott
     assert "picky" in await edgerouter("status", "-c", process.file)
     assert "picky is forgotten" in await edgerouter("forget", "picky", "-c", process.file)
     assert (await process.status())["spool"]["orphans"] == []
+
+
+async def test_the_status_of_a_stopped_router_is_what_its_spool_says(after_a_run):
+    process, _ = after_a_run
+    running = await process.status()
+    assert await process.stop() == 0
+    said = json.loads(await edgerouter("status", "--json", "-c", process.file))
+    ledger = {"matched": 100, "delivered": 98, "dead_lettered": 2, "dropped": 0, "pending": 0}
+    assert (said["running"], said["sinks"]) == (False, {"picky": ledger})
+    assert said["spool"]["id"] == running["spool"]["id"]
+    assert "no router runs" in await edgerouter("status", "-c", process.file)
+    await edgerouter("status", "--ready", "-c", process.file, code=1)
+
+
+async def test_a_configured_sink_of_a_stopped_router_is_not_forgotten(after_a_run):
+    """A stopped router's spool does not know who is configured; the command does."""
+    process, _ = after_a_run
+    assert await process.stop() == 0
+    await edgerouter("forget", "picky", "-c", process.file, code=1)
+    assert "picky" in json.loads(await edgerouter("status", "--json", "-c", process.file))["sinks"]
+    answer = json.loads(await edgerouter("forget", "picky", "--json", "--spool", process.spool))
+    assert answer == {"forgotten": "picky", "messages": 0}, "nothing but the answer is on standard output"
 
 
 async def test_health_metrics_and_status_are_served_and_control_is_not_on_tcp(tmp_path):

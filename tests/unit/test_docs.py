@@ -189,7 +189,7 @@ def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
     )  # fmt: skip
     status = RouterStatus(
         version="1", host="h", started_at=0.0, uptime_seconds=1.0, configuration="c", configuration_error="",
-        sources={"in": source}, spool=spool, sinks={"out": sink}, drops=[Drop(sink="out", topic="t", reason="r", messages=1)],
+        sources={"in": source}, spool=spool, sinks={"out": sink}, detached={}, drops=[Drop(sink="out", topic="t", reason="r", messages=1)],
     )  # fmt: skip
     text = Metrics(lambda: status, lambda: [("out", DeliveryStatus())]).text().decode()
     measured: dict[str, set[str]] = {name: set() for name in re.findall(r"^# HELP (edgerouter_\w+)", text, re.MULTILINE)}

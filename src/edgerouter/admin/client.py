@@ -11,7 +11,10 @@ from typing import Any
 from edgerouter.admin.listen import unix_connection
 from edgerouter.errors import EdgerouterError
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 30.0
+"""For an answer that only looks."""
+WORK_SECONDS = 3600.0
+"""For an answer that takes work, such as reading a whole spool."""
 
 
 class NoRouter(EdgerouterError):
@@ -23,13 +26,14 @@ class Refused(EdgerouterError):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, folder: Path) -> None:
-        super().__init__("edgerouter", timeout=TIMEOUT_SECONDS)
+    def __init__(self, folder: Path, seconds: float) -> None:
+        super().__init__("edgerouter", timeout=seconds)
         self._folder = folder
+        self._seconds = seconds
 
     def connect(self) -> None:
         self.sock: socket.socket = unix_connection(self._folder)
-        self.sock.settimeout(TIMEOUT_SECONDS)
+        self.sock.settimeout(self._seconds)
 
 
 class Client:
@@ -61,13 +65,15 @@ class Client:
         return self._ask("POST", path, json.dumps(body))
 
     def _ask(self, method: str, path: str, body: str | None = None) -> Any:
-        connection = _UnixConnection(self._folder)
+        connection = _UnixConnection(self._folder, WORK_SECONDS if body is not None else TIMEOUT_SECONDS)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             answer = connection.getresponse()
             data = answer.read()
         except PermissionError as error:
             raise Refused(f"{self._folder}: the control socket belongs to another user; run this as the router's user") from error
+        except TimeoutError as error:
+            raise Refused(f"the router that runs on {self._folder} does not answer") from error
         except OSError as error:
             raise NoRouter(f"no router runs on {self._folder} ({error.strerror or error})") from error
         finally:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from edgerouter.errors import EdgerouterError
 from edgerouter.objects.framing import encode
 from edgerouter.spool.contract import DeadLetter, LetterFilter, Spool
+from edgerouter.topics import check_filter
+
+PAGE_BYTES: Final = 4 * 1024**2
+"""Payload in one page of dead letters; then the page ends, though more was asked for."""
+_LETTERS_AT_ONCE: Final = 20
 
 
 class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +33,13 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     numbers: tuple[int, ...] = ()
 
     def as_filter(self) -> LetterFilter:
-        """For the spool."""
+        """For the spool.
+
+        Raises:
+            EdgerouterError: the topic filter is none.
+        """
+        if self.topic is not None:
+            _check(self.topic)
         return LetterFilter(self.sink, self.topic, self.since, self.until, self.reason, self.numbers)
 
 
@@ -69,8 +80,17 @@ class Operation:
 
 
 async def _list_letters(spool: Spool, request: LettersPage) -> dict[str, Any]:
-    letters = await spool.tools.dead_letters(request.as_filter(), limit=request.limit, after=request.after)
-    total = await spool.tools.count_dead_letters(request.as_filter())
+    which = request.as_filter()
+    letters: list[DeadLetter] = []
+    room, after = PAGE_BYTES, request.after
+    while room > 0 and len(letters) < request.limit:
+        some = await spool.tools.dead_letters(which, limit=min(_LETTERS_AT_ONCE, request.limit - len(letters)), after=after)
+        if not some:
+            break
+        letters += some
+        after = some[-1].number
+        room -= sum(len(letter.message.payload) for letter in some)
+    total = await spool.tools.count_dead_letters(which)
     return {"dead_letters": [letter_as_json(letter) for letter in letters], "total": total}
 
 
@@ -83,6 +103,7 @@ async def _purge_letters(spool: Spool, request: Letters) -> dict[str, Any]:
 
 
 async def _replay(spool: Spool, request: Replay) -> dict[str, Any]:
+    _check(request.topic)
     messages = await spool.tools.replay(
         request.sink, topic=request.topic, since=request.since, until=request.until, dry_run=request.dry_run
     )
@@ -94,8 +115,9 @@ async def _forget(spool: Spool, request: Forget) -> dict[str, Any]:
     if request.sink not in orphans:
         known = f"those are: {', '.join(orphans)}" if orphans else "there are none"
         raise EdgerouterError(f"{request.sink!r} is not a sink that was removed from the configuration; {known}")
+    pending = spool.ledgers[request.sink].pending
     await spool.forget(request.sink)
-    return {"forgotten": request.sink}
+    return {"forgotten": request.sink, "messages": pending}
 
 
 async def _verify(spool: Spool, _: Nothing) -> dict[str, Any]:
@@ -127,6 +149,13 @@ def letter_as_json(letter: DeadLetter) -> dict[str, Any]:
         "config_digest": letter.config_digest,
         "message": msgspec.json.decode(encode([letter.message], "jsonl")),
     }
+
+
+def _check(topic: str) -> None:
+    try:
+        check_filter(topic)
+    except ValueError as error:
+        raise EdgerouterError(str(error)) from None
 
 
 def _time(nanoseconds: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import msgspec
 
@@ -50,6 +51,16 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     """From the receipt of the oldest message of the last batch to its delivery."""
 
 
+class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The account of a sink that does not run. `matched = delivered + dead_lettered + dropped + pending`."""
+
+    matched: int
+    delivered: int
+    dead_lettered: int
+    dropped: int
+    pending: int
+
+
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
     """Messages dropped for one reason."""
 
@@ -75,7 +86,19 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceStatus]
     spool: SpoolStatus
     sinks: dict[str, SinkStatus]
+    detached: dict[str, LedgerStatus]
+    """Sinks that are no longer configured and still hold a position."""
     drops: list[Drop]
+    running: bool = True
+
+
+class StoppedStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a spool says while no router runs on it."""
+
+    spool: SpoolStatus
+    sinks: dict[str, LedgerStatus]
+    drops: list[Drop]
+    running: bool = False
 
 
 def source_status(kind: str, status: IntakeStatus) -> SourceStatus:
@@ -114,6 +137,27 @@ def sink_status(kind: str, reader: Reader, status: DeliveryStatus) -> SinkStatus
         throttled_seconds=status.throttled_seconds,
         latency_seconds=status.latency,
     )
+
+
+def ledgers(spool: Spool, names: Iterable[str]) -> dict[str, LedgerStatus]:
+    """The accounts of these sinks, as far as the spool has them."""
+    held = spool.ledgers
+    return {
+        name: LedgerStatus(
+            matched=held[name].matched,
+            delivered=held[name].delivered,
+            dead_lettered=held[name].dead_lettered,
+            dropped=held[name].dropped,
+            pending=held[name].pending,
+        )
+        for name in names
+        if name in held
+    }
+
+
+def stopped_status(spool: Spool) -> StoppedStatus:
+    """What the spool of a stopped router says."""
+    return StoppedStatus(spool=spool.status, sinks=ledgers(spool, sorted(spool.ledgers)), drops=drops(spool))
 
 
 def drops(spool: Spool) -> list[Drop]:

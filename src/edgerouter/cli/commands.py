@@ -44,6 +44,11 @@ def _load(config: Path | None) -> RouterConfig:
     return load(config)
 
 
+def _tell(answer: dict[str, Any], said: str, *, as_json: bool) -> None:
+    """Say what was done, for people or for programs."""
+    typer.echo(json.dumps(answer) if as_json else said)
+
+
 def _which(
     sink: str | None, topic: str | None, since: str | None, until: str | None, reason: str | None, numbers: list[int] | None = None
 ) -> dict[str, Any]:
@@ -63,16 +68,12 @@ def _which(
 def status(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False, ready: bool = False) -> None:
     """Show once what the running router does.
 
-    With --ready the exit code is 0 when messages can be taken in and 1 when not: for a container's health check.
+    While no router runs it shows what the spool holds. With --ready the exit code is 0 when messages can be taken in and 1 when
+    not: for a container's health check.
     """
-    from edgerouter.admin.client import Client
     from edgerouter.cli.status import show
 
-    client = Client(_spool(config, spool).path)
-    if as_json:
-        typer.echo(json.dumps(client.get("/api/status"), indent=2))
-        return
-    raise typer.Exit(show(client, ready=ready))
+    raise typer.Exit(show(_spool(config, spool), ready=ready, as_json=as_json))
 
 
 def top(
@@ -107,7 +108,12 @@ def list_letters(
 
 
 @dead_letters.command()
-def show(number: int, config: ConfigFile = None, spool: SpoolFolder = None) -> None:
+def show(
+    number: int,
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+    as_json: AsJson = True,  # noqa: ARG001  (it always is; whoever says so is right)
+) -> None:
     """Show one dead letter, whole, as JSON."""
     from edgerouter.cli import operate
 
@@ -123,6 +129,7 @@ def export(
     since: From = None,
     until: To = None,
     reason: Reason = None,
+    as_json: AsJson = True,  # noqa: ARG001  (it always is; whoever says so is right)
 ) -> None:
     """Print dead letters as JSON Lines; they stay where they are."""
     from edgerouter.cli import operate
@@ -140,12 +147,13 @@ def replay_letters(
     since: From = None,
     until: To = None,
     reason: Reason = None,
+    as_json: AsJson = False,
 ) -> None:
     """Send dead letters to their sinks again."""
     from edgerouter.cli import operate
 
     answer = operate.ask(_spool(config, spool), "dead-letters/replay", **_which(sink, topic, since, until, reason, numbers))
-    typer.echo(f"{answer['messages']} messages will be sent again")
+    _tell(answer, f"{answer['messages']} messages will be sent again", as_json=as_json)
 
 
 @dead_letters.command()
@@ -159,6 +167,7 @@ def purge(
     until: To = None,
     reason: Reason = None,
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Throw dead letters away for ever; they count as dropped."""
     from edgerouter.cli import operate
@@ -168,7 +177,7 @@ def purge(
     if not yes:
         typer.confirm(f"throw away {operate.count(where, **which)} dead letters for ever?", abort=True)
     answer = operate.ask(where, "dead-letters/purge", **which)
-    typer.echo(f"{answer['messages']} dead letters thrown away")
+    _tell(answer, f"{answer['messages']} dead letters thrown away", as_json=as_json)
 
 
 def replay(
@@ -179,6 +188,7 @@ def replay(
     since: From = None,
     until: To = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many messages it would be.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Let a sink deliver messages again that the spool still holds (spool.retain keeps them)."""
     from edgerouter.cli import operate
@@ -192,15 +202,21 @@ def replay(
         until=operate.moment(until),
         dry_run=dry_run,
     )
-    typer.echo(f"{answer['messages']} messages {'would' if dry_run else 'will'} be delivered again to {sink}")
+    said = f"{answer['messages']} messages {'would' if dry_run else 'will'} be delivered again to {sink}"
+    _tell(answer | {"dry_run": dry_run}, said, as_json=as_json)
 
 
-def forget(sink: str, config: ConfigFile = None, spool: SpoolFolder = None) -> None:
+def forget(sink: str, config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False) -> None:
     """Give up what waits for a sink that is no longer configured."""
     from edgerouter.cli import operate
+    from edgerouter.config.model import SpoolConfig
 
-    operate.ask(_spool(config, spool), "forget", sink=sink)
-    typer.echo(f"{sink} is forgotten")
+    if spool is not None:
+        answer = operate.forget(SpoolConfig(path=spool), sink, ())
+    else:
+        loaded = _load(config)
+        answer = operate.forget(loaded.spool, sink, {configured.name for configured in loaded.sinks})
+    _tell(answer, f"{sink} is forgotten, and {answer['messages']} messages that waited for it", as_json=as_json)
 
 
 def verify(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -15,12 +16,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from edgerouter.admin import status
 from edgerouter.admin.client import Client, NoRouter
 from edgerouter.admin.control import OPERATIONS
-from edgerouter.config.model import SpoolConfig
+from edgerouter.config.model import LogConfig, SpoolConfig
 from edgerouter.errors import ConfigurationError, EdgerouterError
 from edgerouter.spool import open_spool
+from edgerouter.spool.contract import Spool
 from edgerouter.spool.sqlite_file import FILE
+from edgerouter.telemetry.logs import configure
 from edgerouter.units import parse_duration
 
 PAGE = 500
@@ -39,35 +43,79 @@ def ask(spool: SpoolConfig, operation: str, **arguments: Any) -> dict[str, Any]:
     except NoRouter:
         if spool.type == "memory":
             raise ConfigurationError("spool.type: memory: no router runs, and such a spool keeps nothing without one") from None
-        # looking must not make one, in a folder that was misspelt
-        if not any(spool.path.glob(f"{FILE}*")):
-            raise ConfigurationError(f"spool.path: {spool.path}: there is no spool") from None
         return asyncio.run(_alone(spool, operation, given))
     return answer
 
 
 async def _alone(spool: SpoolConfig, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
     what = OPERATIONS[operation]
-    async with open_spool(spool) as opened:
+    async with _opened(spool) as opened:
         return await what.run(opened, msgspec.convert(arguments, what.request))
 
 
-def letters(spool: SpoolConfig, **which: Any) -> Iterator[dict[str, Any]]:
-    """Every dead letter, page by page."""
-    after = 0
-    while page := ask(spool, "dead-letters/list", **which, limit=PAGE, after=after)["dead_letters"]:
+@asynccontextmanager
+async def _opened(spool: SpoolConfig) -> AsyncIterator[Spool]:
+    # the spool logs what it finds damaged, and standard output may be read by a program
+    configure(LogConfig(level="warning"))
+    # looking must not make one, in a folder that was misspelt
+    if not any(spool.path.glob(f"{FILE}*")):
+        raise ConfigurationError(f"spool.path: {spool.path}: there is no spool")
+    async with open_spool(spool) as opened:
+        yield opened
+
+
+def stopped_status(spool: SpoolConfig) -> dict[str, Any]:
+    """What the spool of a stopped router says.
+
+    Raises:
+        EdgerouterError: it cannot be opened, or there is none.
+    """
+
+    async def look() -> dict[str, Any]:
+        async with _opened(spool) as opened:
+            found: dict[str, Any] = msgspec.to_builtins(status.stopped_status(opened))
+            return found
+
+    return asyncio.run(look())
+
+
+def forget(spool: SpoolConfig, sink: str, configured: Collection[str]) -> dict[str, Any]:
+    """Give up the position of a sink.
+
+    Args:
+        spool: whose.
+        sink: its name.
+        configured: sinks of the configuration. A stopped router's spool does not know them.
+
+    Raises:
+        EdgerouterError: the sink is in the configuration, or the spool does not know it.
+    """
+    if sink in configured:
+        raise EdgerouterError(f"the sink {sink!r} is in the configuration; only one that was removed from it can be forgotten")
+    return ask(spool, "forget", sink=sink)
+
+
+def letters(spool: SpoolConfig, most: int | None = None, **which: Any) -> Iterator[dict[str, Any]]:
+    """Every dead letter, or the first of them, page by page."""
+    after, left = 0, most
+    while left is None or left > 0:
+        page = ask(spool, "dead-letters/list", **which, limit=min(PAGE, left or PAGE), after=after)["dead_letters"]
+        if not page:
+            return
         yield from page
         after = page[-1]["number"]
+        left = None if left is None else left - len(page)
 
 
 def list_letters(spool: SpoolConfig, *, limit: int, as_json: bool, **which: Any) -> None:
     """Print dead letters, oldest first."""
-    answer = ask(spool, "dead-letters/list", **which, limit=limit)
+    found = list(letters(spool, limit, **which))
+    total = count(spool, **which)
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        typer.echo(json.dumps({"dead_letters": found, "total": total}, indent=2))
         return
     table = Table("number", "sink", "time", "topic", "attempts", "reason", box=None, header_style="bold")
-    for letter in answer["dead_letters"]:
+    for letter in found:
         reason = f"{letter['error']}: {letter['reason']}"
         table.add_row(
             str(letter["number"]),
@@ -77,9 +125,9 @@ def list_letters(spool: SpoolConfig, *, limit: int, as_json: bool, **which: Any)
             str(letter["attempts"]),
             reason,
         )
-    if answer["dead_letters"]:
+    if found:
         Console().print(table)
-    typer.echo(f"{len(answer['dead_letters'])} of {answer['total']} dead letters")
+    typer.echo(f"{len(found)} of {total} dead letters")
 
 
 def show_letter(spool: SpoolConfig, number: int) -> None:

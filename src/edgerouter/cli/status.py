@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -11,21 +12,35 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edgerouter.admin.client import Client
+from edgerouter.admin.client import Client, NoRouter
+from edgerouter.cli.operate import stopped_status
+from edgerouter.config.model import SpoolConfig
 
 _GOOD = ("ok",)
 
 
-def show(client: Client, *, ready: bool) -> int:
-    """Print the status once; with `ready`, the exit code says whether messages can be taken in."""
-    status = client.get("/api/status")
-    Console().print(render(status, None))
-    if ready:
-        answer = client.get("/readyz")
-        for reason in answer["reasons"]:
-            typer.echo(reason, err=True)
-        return 0 if answer["ready"] else 1
-    return 0
+def show(spool: SpoolConfig, *, ready: bool, as_json: bool) -> int:
+    """Print the status once; with `ready`, the exit code says whether messages can be taken in.
+
+    Raises:
+        EdgerouterError: no router runs, and its spool cannot be opened.
+    """
+    client = Client(spool.path)
+    try:
+        status = client.get("/api/status")
+        reasons = client.get("/readyz")["reasons"] if ready else []
+    except NoRouter as error:
+        if spool.type == "memory":
+            raise
+        status = stopped_status(spool)
+        reasons = [str(error)] if ready else []
+    if as_json:
+        typer.echo(json.dumps(status, indent=2))
+    else:
+        Console().print(render(status, None) if status["running"] else _stopped(status, spool))
+    for reason in reasons:
+        typer.echo(reason, err=True)
+    return 1 if reasons else 0
 
 
 def watch(client: Client, interval: float, seconds: float | None) -> None:
@@ -51,12 +66,29 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
         status: of `/api/status`.
         before: seconds ago, and the status then, for rates.
     """
-    spool = status["spool"]
     head = Text(
         f"edgerouter {status['version']} on {status['host']}, up {duration(status['uptime_seconds'])}, {status['configuration']}"
     )
     if status["configuration_error"]:
         head.append(f"\nthe last change of the configuration was refused:\n{status['configuration_error']}", "red")
+    parts: list[Any] = [head, _spool(status), _sources(status, before), _sinks(status, before), *_drops(status)]
+    for name, sink in status["detached"].items():
+        parts.append(
+            Text(f"{name} is not configured any more: position kept, {sink['pending']} messages wait (edgerouter forget)", "yellow")
+        )
+    return Group(*parts)
+
+
+def _stopped(status: dict[str, Any], spool: SpoolConfig) -> Group:
+    """What waits for the next start."""
+    table = _table("sink", "matched", "delivered", "pending", "dead", "dropped")
+    for name, sink in status["sinks"].items():
+        table.add_row(name, *(str(sink[field]) for field in ("matched", "delivered", "pending", "dead_lettered", "dropped")))
+    return Group(Text(f"no router runs on {spool.path}; it holds", "yellow"), _spool(status), table, *_drops(status))
+
+
+def _spool(status: dict[str, Any]) -> Text:
+    spool = status["spool"]
     line = Text(
         f"spool {spool['state']}  {spool['messages']} messages, {size(spool['bytes'])} of {size(spool['max_bytes'])},"
         f" {spool['dead_letters']} dead letters",
@@ -64,13 +96,14 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
     )
     if spool["reason"]:
         line.append(f"  {spool['reason']}")
-    parts: list[Any] = [head, line, _sources(status, before), _sinks(status, before)]
-    for drop in status["drops"]:
-        where = drop["sink"] or "intake"
-        parts.append(Text(f"dropped {drop['messages']} at {where}, topic {drop['topic']}: {drop['reason']}", "yellow"))
-    if spool["orphans"]:
-        parts.append(Text(f"not configured any more, position kept: {', '.join(spool['orphans'])} (edgerouter forget)", "yellow"))
-    return Group(*parts)
+    return line
+
+
+def _drops(status: dict[str, Any]) -> list[Text]:
+    return [
+        Text(f"dropped {drop['messages']} at {drop['sink'] or 'intake'}, topic {drop['topic']}: {drop['reason']}", "yellow")
+        for drop in status["drops"]
+    ]
 
 
 def _sources(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:

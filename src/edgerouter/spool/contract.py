@@ -138,6 +138,10 @@ class Spool(Protocol):
     def status(self) -> SpoolStatus: ...
 
     @property
+    def ledgers(self) -> Mapping[str, Ledger]:
+        """The account of every sink that holds a position, attached or not."""
+
+    @property
     def drops(self) -> Mapping[tuple[str, str, str], int]:
         """Messages dropped, by (sink, or "" before routing; first topic level; reason)."""
 

@@ -18,7 +18,7 @@ from edgerouter.source import Delivery
 from edgerouter.spool.account import Account
 from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.chunk import OVERHEAD, Chunk, new_id, number
-from edgerouter.spool.contract import Rejection, Route, SpoolStatus, SpoolTools
+from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus, SpoolTools
 from edgerouter.spool.grouping import Append, payload_bytes
 from edgerouter.spool.memory_tools import MemoryLetters, MemoryTools
 from edgerouter.spool.position import Position
@@ -80,6 +80,10 @@ class MemorySpool:
             dead_letter_bytes=self._letters.bytes,
             orphans=self._accounts.orphans,
         )
+
+    @property
+    def ledgers(self) -> Mapping[str, Ledger]:
+        return {account.name: account.ledger for account in self._accounts}
 
     @property
     def drops(self) -> Mapping[tuple[str, str, str], int]:

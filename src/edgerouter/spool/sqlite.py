@@ -17,7 +17,7 @@ from edgerouter.source import Delivery
 from edgerouter.spool.account import Account, unseal
 from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.chunk import Chunk, Header
-from edgerouter.spool.contract import Rejection, Route, SpoolStatus, SpoolTools
+from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus, SpoolTools
 from edgerouter.spool.grouping import Append, payload_bytes
 from edgerouter.spool.position import Position
 from edgerouter.spool.reader import Loaded, LogReader
@@ -69,7 +69,9 @@ class SqliteSpool:
         # lowest sequence that a sink may start at: what is being salvaged is still to come
         self._first_salvaged = opened.salvage[0] if opened.salvage is not None else None
         self._restore(opened)
-        self._tools = SqliteTools(Parts(store, thread, self._figures, self._accounts, self._letters, self._commits, self._writing))
+        self._tools = SqliteTools(
+            Parts(store, thread, self._figures, self._accounts, self._letters, self._commits, self._writing, self._salvaging)
+        )
 
     # -- what the contract names ------------------------------------------------------------------------------------------------
 
@@ -96,6 +98,10 @@ class SqliteSpool:
             dead_letter_bytes=self._letters.bytes,
             orphans=self._accounts.orphans,
         )
+
+    @property
+    def ledgers(self) -> Mapping[str, Ledger]:
+        return {account.name: account.ledger for account in self._accounts}
 
     @property
     def drops(self) -> Mapping[tuple[str, str, str], int]:
@@ -125,10 +131,16 @@ class SqliteSpool:
         if route.sink in self._accounts:
             first = self._accounts[route.sink].position.first
             if first is not None:
-                oldest_at = await self._thread.run(partial(_received_at, self._store, first))
+                try:
+                    oldest_at = await self._thread.run(partial(_received_at, self._store, first))
+                except DAMAGE as error:
+                    self._salvaging.recover(error)
 
         def attach() -> LogReader:
-            return self._accounts.attach(route, self, first=self._first, new_key=self._new_key, oldest_at=oldest_at)
+            reader = self._accounts.attach(route, self, first=self._first, new_key=self._new_key, oldest_at=oldest_at)
+            # one that is new may have left letters behind when it was forgotten
+            self._letters.reconcile(reader.account)
+            return reader
 
         reader = await self._commits.between(attach)
         self._commits.touch()
@@ -233,15 +245,11 @@ class SqliteSpool:
 
     async def kept_batches(self, account: Account) -> list[list[Message]]:
         """The batches remembered."""
-        while self._salvaging.active:
-            # a batch is given back whole or not at all
-            further: asyncio.Future[None] = self._loop.create_future()
-            self._salvaging.when_further(partial(_wake, further))
-            await further
         kept = []
         for number in sorted(account.batches):
             ranges = [r for a, b in account.batches[number] for r in account.position.intersect(a, b)]
-            messages = await self._thread.run(partial(_messages, self._store, ranges))
+            # a batch is given back whole or not at all, so it waits for a salvage
+            messages = await self._salvaging.read(partial(_messages, self._store, ranges))
             if messages:
                 kept.append(messages)
         return kept
@@ -270,6 +278,8 @@ class SqliteSpool:
                 except ValueError as error:
                     log.warning("a damaged batch is forgotten", sink=sink, reason=str(error))
                     self._writing.put(name, None)
+        for account in self._accounts:
+            self._letters.reconcile(account)
         for sink, kept, batch in batches:
             self._batch = max(self._batch, kept + 1)
             if sink in self._accounts:
@@ -300,11 +310,6 @@ def _messages(store: Store, ranges: list[tuple[int, int]]) -> list[Message]:
 
 def _received_at(store: Store, sequence: int) -> int | None:
     return store.rows.received_at(sequence)
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _nothing() -> None:
