@@ -23,7 +23,9 @@ log = structlog.get_logger("edgerouter.spool")
 class Letterbox:
     """Letters count as dead-lettered, and their messages as settled, with the transaction that stores them."""
 
-    def __init__(self, store: Store, thread: DatabaseThread, accounts: Accounts, usage: tuple[int, int], quota: int) -> None:
+    def __init__(
+        self, store: Store, thread: DatabaseThread, accounts: Accounts, usage: tuple[Counter[str], int], quota: int
+    ) -> None:
         self._store = store
         self._thread = thread
         self._accounts = accounts
@@ -32,7 +34,7 @@ class Letterbox:
         self._leaving: set[int] = set()
         self._removed: list[Place] = []
         self._dropping = False
-        self.count, self.bytes = usage
+        self.by_sink, self.bytes = usage
         self.mark: Callable[[], None] = lambda: None
         """Called when there is something to write."""
 
@@ -44,6 +46,24 @@ class Letterbox:
         stored = asyncio.get_running_loop().create_future()
         self._waiting.append(Letters(account, ranges, rows, sum(sqlite_letters.size_of(row) for row in rows), stored))
         return stored
+
+    @property
+    def count(self) -> int:
+        """How many are stored."""
+        return self.by_sink.total()
+
+    def reconcile(self, account: Account) -> None:
+        """Count again what an account has in dead letters: after damage, letters or the account may be lost."""
+        missing = account.dead_lettered - self.by_sink[account.name] + sum(1 for place in self._removed if place[1] == account.name)
+        if missing:
+            log.warning("ledger corrected: dead letters are not those that it counts", sink=account.name, missing=missing)
+            account.dead_lettered -= missing
+            account.changed = True
+        if missing > 0:
+            account.dropped += missing
+            self._accounts.count_drops(account.name, Counter({"": missing}), "damaged")
+        else:
+            account.matched -= missing
 
     def prepare(self, changes: dict[int, Change]) -> list[Letters]:
         """The letters for a transaction, and what they change."""
@@ -63,7 +83,7 @@ class Letterbox:
             for start, end in letters.ranges:
                 letters.account.leaving.remove(start, end)
                 self._accounts.settled.add(start, end)
-            self.count += len(letters.rows)
+            self.by_sink[letters.account.name] += len(letters.rows)
             self.bytes += letters.size
             if not letters.stored.done():
                 letters.stored.set_result(None)
@@ -85,7 +105,7 @@ class Letterbox:
     def removed(self, places: Sequence[Place]) -> None:
         """They are deleted."""
         self.stay(places)
-        self.count -= len(places)
+        self.by_sink.subtract(place[1] for place in places)
         self.bytes -= sum(place[3] for place in places)
 
     def not_removed(self, places: Sequence[Place]) -> None:

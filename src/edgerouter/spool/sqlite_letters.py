@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
 import msgspec
+import structlog
 
 from edgerouter.message import Message
 from edgerouter.spool.account import Account
@@ -20,6 +22,7 @@ _COLUMNS: Final = "id, sink, topic, reason, error, attempts, first_attempt, last
 _BOOKKEEPING: Final = 100
 _SCAN: Final = 5000
 
+log = structlog.get_logger("edgerouter.spool")
 Row = tuple[Any, ...]
 Place = tuple[int, str, str, int]
 """Number, sink, topic and bytes of a letter."""
@@ -77,15 +80,10 @@ def remove(connection: apsw.Connection, numbers: Iterable[int]) -> None:
     connection.executemany("DELETE FROM letters WHERE id = ?", [(number,) for number in numbers])
 
 
-def usage(connection: apsw.Connection) -> tuple[int, int]:
-    """How many letters there are, and their bytes."""
-    found: tuple[int, int] = connection.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM letters").get
-    return found
-
-
-def by_sink(connection: apsw.Connection) -> dict[str, int]:
-    """How many letters each sink has."""
-    return dict(_rows(connection, "SELECT sink, count(*) FROM letters GROUP BY sink", ()))
+def usage(connection: apsw.Connection) -> tuple[Counter[str], int]:
+    """How many letters each sink has, and the bytes of all."""
+    rows = _rows(connection, "SELECT sink, count(*), sum(bytes) FROM letters GROUP BY sink", ())
+    return Counter({str(sink): count for sink, count, _ in rows}), sum(int(size) for _, _, size in rows)
 
 
 def oldest(connection: apsw.Connection, size: int) -> list[Place]:
@@ -112,7 +110,11 @@ def find(connection: apsw.Connection, which: LetterFilter, limit: int, after: in
         for number, sink, topic, reason, error, attempts, first_attempt, last_attempt, digest, _, message in rows:
             after = number
             if matches is None or matches(topic):
-                content = msgspec.msgpack.decode(message, type=Message)
+                try:
+                    content = msgspec.msgpack.decode(message, type=Message)
+                except (msgspec.MsgspecError, TypeError) as broken:
+                    log.warning("a dead letter is damaged; it can only be purged", number=number, reason=str(broken))
+                    continue
                 letters.append(DeadLetter(number, sink, content, reason, error, attempts, first_attempt, last_attempt, digest))
                 if len(letters) == limit:
                     return letters

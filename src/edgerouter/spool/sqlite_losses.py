@@ -12,6 +12,7 @@ import structlog
 from edgerouter.spool.account import Account
 from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.chunk import Chunk, Codec, Damaged, Header
+from edgerouter.spool.sqlite_errors import DAMAGE
 from edgerouter.spool.sqlite_store import Store
 from edgerouter.spool.sqlite_thread import DatabaseThread
 from edgerouter.spool.sqlite_writing import Writing
@@ -68,6 +69,8 @@ class Losses:
         self._evicting = False
         if doomed is None:
             log.error("the oldest messages cannot be read", reason=str(error))
+            if isinstance(error, DAMAGE):
+                self._writing.recover(error)
             return
         for header, chunk in doomed:
             if chunk is None:
@@ -118,11 +121,11 @@ def oldest(store: Store, size: int) -> list[Doomed]:
 
 def discard(header: Header, store: Store) -> None:
     """Delete this very chunk."""
-    store.trimmer.delete("first = ? AND checksum = ?", (header.first, header.checksum))
+    store.trimmer.delete("first = ? AND checksum IS ?", (header.first, header.checksum))
 
 
 def quarantine(header: Header, store: Store) -> None:
     """Move this very chunk to where nobody reads it."""
     where = (header.first, header.checksum)
-    store.connection.execute("INSERT OR REPLACE INTO quarantine SELECT * FROM chunks WHERE first = ? AND checksum = ?", where)
-    store.trimmer.delete("first = ? AND checksum = ?", where)
+    store.connection.execute("INSERT OR REPLACE INTO quarantine SELECT * FROM chunks WHERE first = ? AND checksum IS ?", where)
+    store.trimmer.delete("first = ? AND checksum IS ?", where)

@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from edgerouter.spool.chunk import Codec, Damaged, Header
+from edgerouter.spool.chunk import MAX_MESSAGES, Codec, Damaged, Header
+from edgerouter.spool.position import Position
 from edgerouter.spool.sqlite_file import PAGE
 
 _LEAF: Final = 13
@@ -98,6 +99,7 @@ class RawChunks:
         self._counts = array("q")
         self._places = array("q")
         self._order: list[int] | None = None
+        self._damaged = Position()
 
     @property
     def scanned(self) -> bool:
@@ -123,9 +125,18 @@ class RawChunks:
         for n in order[at:]:
             if self._firsts[n] >= end:
                 return
-            if start <= self._firsts[n] and self._firsts[n] + self._counts[n] <= end and (row := self._row(self._places[n])):
-                start = self._firsts[n] + self._counts[n]
+            above = self._firsts[n] + self._counts[n]
+            if self._firsts[n] < start or not self._firsts[n] < above <= end:
+                continue
+            if row := self._row(self._places[n]):
+                start = above
                 yield row
+            elif self._counts[n] <= MAX_MESSAGES:
+                self._damaged.add(self._firsts[n], above)
+
+    def damaged(self, start: int, end: int) -> Position:
+        """The sequences of chunks that `rows` came by and whose checksum is wrong; others may hold them, too."""
+        return Position(self._damaged.intersect(start, end))
 
     def close(self) -> None:
         """Close the file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import apsw
@@ -15,8 +15,9 @@ from edgerouter.spool.reader import Loaded
 COLUMNS: Final = "first, count, raw, received, span, wanted, only, receipts, checksum"
 _ROWS_FROM: Final = f"""
 SELECT {COLUMNS} FROM chunks
-WHERE first >= coalesce((SELECT max(first) FROM chunks WHERE first <= ?1), ?1) AND first < ?2 ORDER BY first LIMIT ?3
+WHERE first >= coalesce((SELECT max(first) FROM chunks WHERE first <= ?1), ?1) ORDER BY first LIMIT ?2
 """  # noqa: S608  (a constant)
+_KINDS: Final = (int, int, int, int, int, bytes, int, bytes)
 _LOAD_MESSAGES: Final = 1000
 _LOAD_BYTES: Final = 1024 * 1024
 _LOAD_ROWS: Final = 256
@@ -24,11 +25,18 @@ _SCAN_ROWS: Final = 20_000
 
 
 class Rows:
-    """The table of chunks."""
+    """The table of chunks.
 
-    def __init__(self, connection: apsw.Connection, codec: Codec) -> None:
+    Args:
+        connection: of the database.
+        codec: for what is stored.
+        end: the sequence of the next message.
+    """
+
+    def __init__(self, connection: apsw.Connection, codec: Codec, end: Callable[[], int]) -> None:
         self._connection = connection
         self._codec = codec
+        self._end = end
 
     def load(self, ranges: Sequence[tuple[int, int]], key: int, since: int) -> tuple[Loaded, list[Header]]:
         """The first chunks of these ranges of which the sink may want something, and the headers of those that are damaged."""
@@ -132,8 +140,27 @@ class Rows:
         return headers[0].received if headers else None
 
     def headers(self, start: int, end: int, most: int) -> list[Header]:
-        """The headers of the chunks from the one that holds `start`, or stands before it, to `end`."""
-        return [Header(*row) for row in self._rows(_ROWS_FROM, (start, end, most))]
+        """The headers of the chunks from the one that holds `start`, or stands before it, to `end`.
 
-    def _rows(self, statement: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return self._connection.execute(statement, bindings).fetchall()
+        Raises:
+            apsw.CorruptError: the rows are not in order, so that nobody knows what a search finds.
+        """
+        # one more than can be there: a row is in its place only if the next one follows it
+        limit = min(most, end - start + 1) + 1 if most >= 0 else -1
+        rows: list[tuple[Any, ...]] = self._connection.execute(_ROWS_FROM, (start, limit)).fetchall()
+        before = 0
+        for row in rows:
+            if not before < row[0] < self._end():
+                raise apsw.CorruptError(f"the chunk {row[0]} is not in its place")
+            before = row[0]
+        if most >= 0:
+            del rows[most:]
+        return [_header(row) for row in rows if row[0] < end]
+
+
+def _header(row: tuple[Any, ...]) -> Header:
+    """A row as a header; if it cannot be one, as one whose checksum is wrong."""
+    if all(map(isinstance, row, _KINDS)) and 1 <= row[1] <= MAX_MESSAGES:
+        return Header(*row)
+    count = row[1] if isinstance(row[1], int) and 1 <= row[1] <= MAX_MESSAGES else 1
+    return Header(row[0], count, 0, 0, 0, b"", 0, b"", row[8])

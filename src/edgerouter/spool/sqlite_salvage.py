@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from edgerouter.spool.account import seal, unseal
-from edgerouter.spool.chunk import MAX_MESSAGES, Codec, Damaged, Header
+from edgerouter.spool.chunk import MAX_MESSAGES, Header
 from edgerouter.spool.sqlite_errors import DAMAGE
 from edgerouter.spool.sqlite_file import PAGE
 from edgerouter.spool.sqlite_raw import RawChunks, Row
@@ -25,7 +25,6 @@ STATE: Final = "salvage"
 _STEP_ROWS: Final = 2000
 _STEP_BYTES: Final = 4 * 1024 * 1024
 _STEP_PAGES: Final = 4096
-_END: Final = 1 << 62
 _UNKNOWN: Final = 1 << 40
 """Above all sequences that any spool has come to, for when the highest one cannot be read."""
 _DAMAGED: Final = "damaged-"
@@ -133,16 +132,13 @@ def resume(state: bytes | None, folder: Path) -> Salvage | None:
 
 
 class Salvage:
-    """Reads a damaged database row by row; what its tree does not lead to any more is found page by page."""
+    """Finds what is sound in a damaged database, and copies it in the order of the sequences."""
 
     def __init__(self, path: Path, record: _Record) -> None:
         self._path = path
-        self._old = _open(path, b"")
-        self._raw: RawChunks | None = None
+        self._raw = RawChunks(path)
         self._record = record
-        self._codec = Codec()
         self._brought = 0
-        self._end = 0  # of the last chunk brought over
 
     @property
     def at(self) -> int:
@@ -159,37 +155,24 @@ class Salvage:
         return seal(msgspec.msgpack.encode(self._record))
 
     def step(self, new: apsw.Connection) -> Progress:
-        """Bring over some chunks, within a transaction."""
+        """Look at some pages or, once all have been looked at, bring over some chunks, within a transaction."""
         record = self._record
-        progress = Progress(record.at)
-        if self._raw is not None and not self._raw.scanned:
+        if not self._raw.scanned:
             self._raw.scan(_STEP_PAGES)
-            return progress
-        rows = self._rows(record.at)
-        if rows is None:
-            return progress
-        passed = 0
+            return Progress(record.at)
+        rows = self._some(record.at, record.high)
+        progress = Progress(rows[-1][0] + rows[-1][1] if rows else record.high)
+        lost = self._raw.damaged(record.at, progress.at)
         for row in rows:
-            header = Header(*row[:9])
-            try:
-                sound = self._codec.is_sound(header, row[9])
-            except Damaged:
-                sound = False
-            if sound:
-                new.execute("INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-                progress.messages += new.changes() * header.messages
-                passed = header.first
-                self._end = header.first + header.messages
-            else:
-                count = header.messages if isinstance(header.messages, int) else 1
-                progress.damaged.append(header._replace(messages=max(1, min(count, MAX_MESSAGES))))
-        if rows:
-            # the number of a damaged row may be wrong too: only a sound one says how far we are
-            record.at = max(record.at, passed or min(row[0] for row in rows)) + 1
+            new.execute("INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            progress.messages += new.changes() * row[1]
+            lost.remove(row[0], row[0] + row[1])
+        for start, end in lost:
+            if not new.execute("SELECT count(*) FROM quarantine WHERE first = ?", (start,)).get:
+                progress.damaged.append(Header(start, end - start, 0, 0, 0, b"", 0, b"", 0))
+        record.at = progress.at
         self._brought += progress.messages
-        progress.at = record.at
-        if not rows or record.at >= record.high:
-            progress.at = record.high
+        if not rows:
             progress.done = True
             log.info("salvage is finished", messages=self._brought, file=record.file)
         return progress
@@ -200,68 +183,21 @@ class Salvage:
         Args:
             done: nothing more is to be had of it; its name says so from now on.
         """
-        if self._old is not None:
-            self._old.close(True)
-        if self._raw is not None:
-            self._raw.close()
+        self._raw.close()
         if done:
             with suppress(OSError):
                 _rename(self._path, self._path.with_name(self._path.name.replace(_DAMAGED, _SALVAGED)))
 
-    def _rows(self, at: int) -> list[Row] | None:
-        """The next rows from a sequence on; `None` when all pages have to be looked at first."""
-        rows = self._try(at)
-        if rows is not None:
-            return rows
-        # jump over what cannot be read in ever longer steps, then find its end by halving
-        unreadable, step = at, 1
-        while rows is None and step < _END:
-            readable = at + step
-            rows = self._try(readable)
-            if rows is None:
-                unreadable, step = readable, step * 2
-        while rows is not None and readable - unreadable > 1:
-            middle = (readable + unreadable) // 2
-            found = self._try(middle)
-            if found is None:
-                unreadable = middle
-            else:
-                readable, rows = middle, found
-        if self._raw is None:
-            log.warning("a part of the damaged database is searched page by page", first=at)
-            self._raw = RawChunks(self._path)
-            return None
-        rows = rows or []
-        return _some(self._raw.rows(max(at, self._end), rows[0][0] if rows else self._record.high)) or rows
-
-    def _try(self, at: int) -> list[Row] | None:
-        """Rows from a sequence on, as far as they can be read; `None` if not even the first can."""
-        if self._old is None:
-            return None
-        try:
-            return _some(self._old.execute("SELECT * FROM chunks WHERE first >= ? ORDER BY first", (at,)))
-        except _UNREADABLE:
-            return None
-
-
-def _some(rows: Iterator[Row]) -> list[Row]:
-    """As many rows as a step takes, as far as they can be read.
-
-    Raises:
-        apsw.Error: not even the first can be read.
-    """
-    some: list[Row] = []
-    size = 0
-    try:
-        for row in rows:
-            some.append(row)
-            size += len(row[9]) if isinstance(row[9], bytes) else 0
-            if len(some) >= _STEP_ROWS or size > _STEP_BYTES:
+    def _some(self, start: int, end: int) -> list[Row]:
+        """As many chunks as a step takes."""
+        rows: list[Row] = []
+        size = 0
+        for row in self._raw.rows(start, end):
+            rows.append(row)
+            size += len(row[9])
+            if len(rows) >= _STEP_ROWS or size > _STEP_BYTES:
                 break
-    except _UNREADABLE:
-        if not some:
-            raise
-    return some
+        return rows
 
 
 def _open(path: Path, first_page: bytes) -> apsw.Connection | None:
@@ -276,6 +212,8 @@ def _open(path: Path, first_page: bytes) -> apsw.Connection | None:
             return None
         try:
             connection.pragma("locking_mode", "exclusive")
+            # what SQLite does not see of a damaged log is looked at later
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.pragma("wal_autocheckpoint", 0)
             connection.execute("SELECT first FROM chunks LIMIT 0").fetchall()
         except _UNREADABLE:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
+from edgerouter.errors import SpoolError
+from edgerouter.spool.sqlite_errors import DAMAGE
 from edgerouter.spool.sqlite_losses import Losses
 from edgerouter.spool.sqlite_salvage import Progress
 from edgerouter.spool.sqlite_store import Store
@@ -16,7 +18,9 @@ from edgerouter.spool.sqlite_thread import DatabaseThread
 from edgerouter.spool.sqlite_transaction import Opened
 from edgerouter.spool.sqlite_writing import Writing
 
+T = TypeVar("T")
 _RETRY: Final = 2.0
+_ATTEMPTS: Final = 3
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -51,6 +55,7 @@ class Salvaging:
             return
         self._writing.reopened(opened)
         self.start(opened.salvage)
+        self._tell()
 
     def start(self, salvage: tuple[int, int] | None) -> None:
         """Begin, if there is something to bring over."""
@@ -61,6 +66,7 @@ class Salvaging:
     def stop(self) -> None:
         """Begin no further step; the next start goes on."""
         self._closed = True
+        self._tell()
 
     @property
     def active(self) -> bool:
@@ -86,6 +92,27 @@ class Salvaging:
         """Call once more has been brought over."""
         self._waiting.append(call)
 
+    async def finished(self) -> None:
+        """Return when everything has been brought over; at once when there is nothing."""
+        while (self._recovering or self.active) and not self._closed:
+            further: asyncio.Future[None] = self._loop.create_future()
+            self.when_further(partial(_wake, further))
+            await further
+
+    async def read(self, call: Callable[[], T]) -> T:
+        """Read from the database, once all of it is there; where it turns out to be damaged, again when that has been mended.
+
+        Raises:
+            SpoolError: it is damaged again and again.
+        """
+        for _ in range(_ATTEMPTS):
+            await self.finished()
+            try:
+                return await self._thread.run(call)
+            except DAMAGE as error:
+                self.recover(error)
+        raise SpoolError("the spool is damaged again and again: the disk fails")
+
     def _step(self) -> None:
         if not self._closed:
             self._thread.submit(self._store.salvage_some, self._done)
@@ -100,10 +127,18 @@ class Salvaging:
         self._losses.unreadable(progress.damaged)
         self._range = None if progress.done else (progress.at, high)
         self._writing.figures.messages += progress.messages
-        waiting, self._waiting = self._waiting, []
-        for call in waiting:
-            call()
+        self._tell()
         if not progress.done:
             self._step()
             return
         self._writing.look_at_everything(high)
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call()
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

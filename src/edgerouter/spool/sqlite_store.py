@@ -110,7 +110,7 @@ class Store:
 
     def _read(self, lost: bool) -> Opened:
         connection = self.connection
-        self.rows = Rows(connection, self.codec)
+        self.rows = Rows(connection, self.codec, lambda: self.record.next)
         self.packer = Packer(connection, self.rows, self.codec)
         self.trimmer = Trimmer(connection, self.rows, self.codec, self._config.retain)
         found: Iterable[tuple[object, object]] = connection.execute("SELECT name, value FROM state")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -18,8 +18,10 @@ from edgerouter.spool.chunk import Chunk, Damaged, Header
 from edgerouter.spool.contract import DeadLetter, LetterFilter, Verification
 from edgerouter.spool.grouping import Append, payload_bytes
 from edgerouter.spool.sqlite_commits import Commits
+from edgerouter.spool.sqlite_errors import DAMAGE
 from edgerouter.spool.sqlite_letterbox import Letterbox
 from edgerouter.spool.sqlite_room import Figures
+from edgerouter.spool.sqlite_salvaging import Salvaging
 from edgerouter.spool.sqlite_store import Store
 from edgerouter.spool.sqlite_thread import DatabaseThread
 from edgerouter.spool.sqlite_writing import Writing
@@ -39,6 +41,7 @@ class Parts:
     letters: Letterbox
     commits: Commits
     writing: Writing
+    salvaging: Salvaging
 
 
 @dataclass(slots=True)
@@ -62,15 +65,16 @@ class SqliteTools:
         self._letters = parts.letters
         self._commits = parts.commits
         self._writing = parts.writing
+        self._salvaging = parts.salvaging
 
     async def dead_letters(self, which: LetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
-        return await self._thread.run(partial(self._store.read, sqlite_letters.find, which, limit, after))
+        return await self._salvaging.read(partial(self._store.read, sqlite_letters.find, which, limit, after))
 
     async def count_dead_letters(self, which: LetterFilter) -> int:
-        return len(await self._thread.run(partial(self._store.read, sqlite_letters.places, which)))
+        return len(await self._salvaging.read(partial(self._store.read, sqlite_letters.places, which)))
 
     async def replay_dead_letters(self, which: LetterFilter) -> int:
-        found = await self._thread.run(partial(self._store.read, sqlite_letters.places, which))
+        found = await self._salvaging.read(partial(self._store.read, sqlite_letters.places, which))
         places = self._letters.leave(place for place in found if place[1] in self._accounts)
         replayed = 0
         try:
@@ -79,10 +83,12 @@ class SqliteTools:
                 for at in range(0, len(mine), _STEP):
                     step = mine[at : at + _STEP]
                     numbers = LetterFilter(numbers=tuple(place[0] for place in step))
-                    letters = await self._thread.run(partial(self._store.read, sqlite_letters.find, numbers, len(step), 0))
+                    letters = await self._salvaging.read(partial(self._store.read, sqlite_letters.find, numbers, len(step), 0))
                     if sink not in self._accounts:
                         break  # forgotten meanwhile
-                    await self._append(self._accounts[sink], [letter.message for letter in letters], step)
+                    known = {letter.number for letter in letters}
+                    places_of = [place for place in step if place[0] in known]
+                    await self._append(self._accounts[sink], [letter.message for letter in letters], places_of)
                     replayed += len(letters)
         finally:
             self._letters.stay(places)
@@ -104,7 +110,7 @@ class SqliteTools:
         )
 
     async def purge_dead_letters(self, which: LetterFilter) -> int:
-        places = self._letters.leave(await self._thread.run(partial(self._store.read, sqlite_letters.places, which)))
+        places = self._letters.leave(await self._salvaging.read(partial(self._store.read, sqlite_letters.places, which)))
         self._letters.throw_away(places, "purged")
         await self._commits.flush()
         return len(places)
@@ -118,11 +124,12 @@ class SqliteTools:
         asked = Matcher([topic])
         found = 0
         at = 1
+        await self._salvaging.finished()
         # what is found must still be there when it becomes pending
         await self._thread.run(partial(self._store.hold, True))
         try:
             while at:
-                scan = await self._thread.run(partial(_scan, self._store, at, self._figures.end, since, until))
+                scan = await self._salvaging.read(partial(_scan, self._store, at, self._figures.end, since, until))
                 for chunk in scan.chunks:
                     replayed = self._accounts.replayable(account, chunk, asked, since, until)
                     found += len(replayed)
@@ -138,6 +145,16 @@ class SqliteTools:
         return found
 
     async def verify(self) -> Verification:
+        try:
+            return await self._verify()
+        except DAMAGE as error:
+            self._salvaging.recover(error)
+            found = await self._verify()
+            mended = f"the database was damaged, and what is readable of it is kept: {error}"
+            return replace(found, problems=(mended, *found.problems))
+
+    async def _verify(self) -> Verification:
+        await self._salvaging.finished()
         chunks = messages = damaged = 0
         problems: list[str] = []
         await self._commits.flush()
@@ -161,11 +178,11 @@ class SqliteTools:
                 damaged += 1
                 problems.append(f"chunk {header.first}: the checksum is wrong, {header.messages} messages cannot be read")
             at = scan.next
-        letters = await self._thread.run(partial(self._store.read, sqlite_letters.by_sink))
+        letters, _ = await self._thread.run(partial(self._store.read, sqlite_letters.usage))
         for account in self._accounts:
             # the account of a sink that is at work changes while we read
             if before.get(account.name) == (account.ledger, account.position):
-                problems += account.imbalance(pending[account.name], letters.get(account.name, 0))
+                problems += account.imbalance(pending[account.name], letters[account.name])
         return Verification(chunks, messages, damaged, tuple(problems))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -49,6 +50,10 @@ class Trim:
     end: int
     needs: Sequence[Need]
 
+    def touches(self, first: int, end: int) -> bool:
+        """Whether any sink has not settled everything between these, whatever it wants of it."""
+        return any(a < end and first < b for need in self.needs for a, b in need.ranges)
+
     def needed(self, first: int, end: int, wanted: dict[int, int], only: int) -> bool:
         """Whether any sink needs this chunk."""
         return any(
@@ -92,8 +97,8 @@ class Opened:
     next: int
     messages: int
     retained: int
-    letters: tuple[int, int]
-    """Number and bytes of dead letters."""
+    letters: tuple[Counter[str], int]
+    """Number of dead letters by sink, and bytes of all."""
     quarantined: tuple[int, int]
     """Number of damaged chunks put aside, and of messages in them."""
     unacknowledged: list[tuple[str, list[Message], bytes]]

@@ -58,13 +58,14 @@ class Trimmer:
         return leftover
 
     def _needed(self, trim: Trim, header: Header) -> bool:
-        if not trim.needs:
+        end = header.first + header.messages
+        if not trim.touches(header.first, end):
             return False
         try:
             wanted = self._codec.wanted(header)
         except Damaged:
             return True  # whoever reads it finds out
-        return trim.needed(header.first, header.first + header.messages, wanted, header.only)
+        return trim.needed(header.first, end, wanted, header.only)
 
     def _let_go(self, run: list[tuple[int, int]]) -> None:
         if not run:

@@ -92,7 +92,9 @@ class Writing:
         figures = self.figures
         figures.first, figures.messages, figures.retained = opened.first, opened.messages, opened.retained
         figures.used, figures.free = opened.used, opened.free
-        self._letters.count, self._letters.bytes = opened.letters
+        self._letters.by_sink, self._letters.bytes = opened.letters
+        for account in self._accounts:
+            self._letters.reconcile(account)
         self.mark()
 
     def look_at_everything(self, high: int) -> None:

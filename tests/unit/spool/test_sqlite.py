@@ -298,10 +298,11 @@ async def test_a_newer_format_is_refused_with_both_numbers(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["file", "below a file"])
 async def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path, kind: str) -> None:
-    (tmp_path / "f").write_text("")
     path = tmp_path / "f" if kind == "file" else tmp_path / "f" / "spool"
+    config = sqlite(path)
+    (tmp_path / "f").write_text("")
     with pytest.raises(SpoolUnusable) as caught:
-        async with open_spool(sqlite(path)):
+        async with open_spool(config):
             pass
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
