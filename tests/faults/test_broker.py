@@ -8,7 +8,7 @@ import pytest
 from support.chaos import chaos
 from support.load import Plan, load
 from support.mosquitto import running
-from support.promise import ledgers_hold, nothing_is_missing, spool_is_sound
+from support.promise import everything_came, ledgers_hold, nothing_is_missing, spool_is_sound
 from support.router import forked_router, router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error")
@@ -43,7 +43,7 @@ async def test_a_hundred_broker_restarts_lose_nothing(tmp_path):
                     await publisher.at_least(publisher.acknowledged + 50)
                 report = await publisher.stop()
             await process.until(lambda status: status["sources"]["local"]["connected"])
-            await process.until(lambda status: status["sinks"]["files"]["delivered"] >= report.acknowledged)
+            await everything_came(broker.port, tmp_path / "files")
             ledgers_hold(await process.until_delivered())
             assert await process.stop() == 0
     assert report.connections > RESTARTS / 2
@@ -70,7 +70,7 @@ async def test_cut_and_half_open_connections_are_noticed_and_lose_nothing(tmp_pa
                 await process.until(lambda status: status["sources"]["local"]["connected"], 10)
                 await publisher.at_least(publisher.acknowledged + 1000)
                 report = await publisher.stop()
-            await process.until(lambda status: status["sinks"]["files"]["delivered"] >= report.acknowledged)
+            await everything_came(broker.port, tmp_path / "files")
             ledgers_hold(await process.until_delivered())
             assert await process.stop() == 0
     nothing_is_missing(tmp_path, report, repeats=22 * 500)
@@ -109,7 +109,7 @@ async def test_a_kill_while_the_broker_is_away_and_a_later_broker_still_lose_not
                 await process.start(connected=False)
             await asyncio.to_thread(broker.start)
             await process.until(lambda status: status["sources"]["local"]["connected"])
-            await process.until(lambda status: status["sinks"]["files"]["delivered"] >= report.acknowledged)
+            await everything_came(broker.port, tmp_path / "files")
             ledgers_hold(await process.until_delivered())
     # a window was in flight when the broker went, and at each kill a batch if the file was still being written
     nothing_is_missing(tmp_path, report, repeats=500 + kills * 500)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
+
+from paho.mqtt import publish
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.spool import open_spool
@@ -17,6 +20,33 @@ def ledgers_hold(status: dict[str, Any]) -> None:
         settled = sink["delivered"] + sink["dead_lettered"] + sink["dropped"]
         assert sink["matched"] == settled + sink["pending"], (name, sink)
         assert min(sink[field] for field in ("matched", "delivered", "dead_lettered", "dropped", "pending")) >= 0, (name, sink)
+
+
+_LAST = "sensors/last"
+
+
+async def everything_came(broker_port: int, *folders: Path, seconds: float = 120) -> None:
+    """Wait until each file sink's folder has all that the broker had for the router. Nobody publishes any more.
+
+    That so many were delivered as were published does not say so where some came twice. So one more message is published, with
+    `sensors/#` subscribed to, and waited for: a broker keeps the order of a session, and so does a file.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    await asyncio.to_thread(publish.single, _LAST, b'{"n": 0, "t": 0}', 1, hostname="127.0.0.1", port=broker_port)
+    async with asyncio.timeout(seconds):
+        while not all(_has_the_last(folder) for folder in folders):
+            await asyncio.sleep(0.05)
+
+
+def _has_the_last(folder: Path) -> bool:
+    for path in folder.rglob("[!.]*.jsonl"):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 64 * 1024))
+            if _LAST.encode() in file.read():
+                return True
+    return False
 
 
 def nothing_is_missing(folder: Path, report: Report, *, repeats: int) -> Arrivals:
