@@ -30,6 +30,7 @@ from edgerouter.source import Source, SourceContext
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.folder import locked_folder
+from edgerouter.telemetry.certificates import Certificates
 from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.app")
@@ -73,6 +74,7 @@ class Router:
         self._routing_settled.set()
         self._tasks: asyncio.TaskGroup | None = None
         self._configuration_error = ""
+        self._certificates = Certificates()
         self._changing = asyncio.Lock()
         self._stopping = False
 
@@ -89,6 +91,8 @@ class Router:
             self._spool = spool
             async with self._served(spool), asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                await self._certificates.configure(self._config)
+                watch = tasks.create_task(self._certificates.watch(), name="watch certificates")
                 for sink in self._config.sinks:
                     await self._start_sink(sink, spool, tasks)
                 self._route()
@@ -107,6 +111,7 @@ class Router:
                 self._stopping = True
                 async with self._changing:  # a change that has begun would start what nobody stops
                     await self._stop()
+                watch.cancel()
         log.info("edgerouter stopped")
 
     async def reload(self, config: RouterConfig) -> None:
@@ -150,6 +155,7 @@ class Router:
         new_sources = [source for source in config.sources if source.name not in self._sources]
         for source in new_sources:
             self._start_source(source, spool, tasks)
+        await self._certificates.configure(config)
         self._configuration_error = ""
         log.info(
             "configuration reloaded",
@@ -199,6 +205,7 @@ class Router:
             sinks={name: sink_status(s.configured.type, s.runner.reader, s.runner.status) for name, s in self._sinks.items()},
             detached=ledgers(spool, spool.status.orphans),
             drops=drops(spool),
+            certificates=self._certificates.status,
         )
 
     @asynccontextmanager

@@ -19,6 +19,7 @@ from edgerouter.cli.main import app
 from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
 from edgerouter.pipeline.delivery import DeliveryStatus
 from edgerouter.spool.contract import SpoolStatus
+from edgerouter.telemetry.certificates import CertificateStatus
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import undocumented
 
@@ -190,6 +191,7 @@ def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
     status = RouterStatus(
         version="1", host="h", started_at=0.0, uptime_seconds=1.0, configuration="c", configuration_error="",
         sources={"in": source}, spool=spool, sinks={"out": sink}, detached={}, drops=[Drop(sink="out", topic="t", reason="r", messages=1)],
+            certificates=[CertificateStatus(owner="sinks.out", field="tls.ca", file="f", expires_at=1.0, days_left=1.0, problem="")],
     )  # fmt: skip
     text = Metrics(lambda: status, lambda: [("out", DeliveryStatus())]).text().decode()
     measured: dict[str, set[str]] = {name: set() for name in re.findall(r"^# HELP (edgerouter_\w+)", text, re.MULTILINE)}

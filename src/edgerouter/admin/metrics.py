@@ -93,6 +93,7 @@ class Metrics(Collector):
         for drop in status.drops:
             drops.add_metric((drop.sink, drop.topic, drop.reason), drop.messages)
         yield drops
+        yield _certificates(status)
         yield self._latency()
 
     def _latency(self) -> Metric:
@@ -112,6 +113,18 @@ class Metrics(Collector):
 def _info(status: RouterStatus) -> Metric:
     family = GaugeMetricFamily("edgerouter_info", "The router itself.", labels=("version", "host", "spool"))
     family.add_metric((status.version, status.host, status.spool.id), 1.0)
+    return family
+
+
+def _certificates(status: RouterStatus) -> Metric:
+    family = GaugeMetricFamily(
+        "edgerouter_certificate_days_to_expiry",
+        "Days until the certificates of a file are of no use any more; below 0 once they are not.",
+        labels=("owner", "field", "file"),
+    )
+    for certificate in status.certificates:
+        if certificate.days_left is not None:
+            family.add_metric((certificate.owner, certificate.field, certificate.file), certificate.days_left)
     return family
 
 

@@ -10,6 +10,7 @@ import msgspec
 from edgerouter.pipeline.delivery import DeliveryStatus
 from edgerouter.pipeline.intake import IntakeStatus
 from edgerouter.spool.contract import Reader, Spool, SpoolStatus
+from edgerouter.telemetry.certificates import CertificateStatus
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +90,8 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     detached: dict[str, LedgerStatus]
     """Sinks that are no longer configured and still hold a position."""
     drops: list[Drop]
+    certificates: list[CertificateStatus]
+    """Files with certificates that the configuration names."""
     running: bool = True
 
 

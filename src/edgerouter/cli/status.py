@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -15,6 +16,7 @@ from rich.text import Text
 from edgerouter.admin.client import Client, NoRouter
 from edgerouter.cli.operate import stopped_status
 from edgerouter.config.model import SpoolConfig
+from edgerouter.telemetry.certificates import WARN_DAYS
 
 _GOOD = ("ok",)
 
@@ -76,6 +78,7 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
         parts.append(
             Text(f"{name} is not configured any more: position kept, {sink['pending']} messages wait (edgerouter forget)", "yellow")
         )
+    parts += _certificates(status)
     return Group(*parts)
 
 
@@ -104,6 +107,18 @@ def _drops(status: dict[str, Any]) -> list[Text]:
         Text(f"dropped {drop['messages']} at {drop['sink'] or 'intake'}, topic {drop['topic']}: {drop['reason']}", "yellow")
         for drop in status["drops"]
     ]
+
+
+def _certificates(status: dict[str, Any]) -> Iterator[Text]:
+    for certificate in status["certificates"]:
+        where = f"{certificate['owner']}.{certificate['field']}: {certificate['file']}"
+        days = certificate["days_left"]
+        if days is None:
+            yield Text(f"{where}: {certificate['problem']}", "red")
+        elif days <= 0:
+            yield Text(f"{where} has expired", "red")
+        elif days < WARN_DAYS:
+            yield Text(f"{where} expires in {duration(days * 86400)}", "yellow")
 
 
 def _sources(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:

@@ -1,0 +1,220 @@
+"""When the certificates expire that the configuration names: for metrics and status, and a warning in time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+from pydantic import BaseModel
+
+from edgerouter.config.model import RouterConfig
+
+log = structlog.get_logger("edgerouter.certificates")
+
+WARN_DAYS: Final = 14.0
+"""Days before the end from which on it is warned of, once a day."""
+LOOK_SECONDS: Final = 60.0
+"""Between two looks; a look at a file that did not change costs one system call."""
+
+_OWN: Final = {"cert", "certificate_file"}
+_AUTHORITIES: Final = {"ca", "ca_file", "ca_bundle"}
+_PEM: Final = re.compile(r"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
+_CLOCK_IS_SET: Final = 1_577_836_800  # 2020-01-01: what a clock says before that is no date
+_DAY: Final = 86_400.0
+_SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
+
+
+class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One file with certificates."""
+
+    owner: str
+    """Who uses it, as in the configuration: `sinks.alerts`."""
+    field: str
+    """Where the configuration names it: `tls.cert`."""
+    file: str
+    expires_at: float | None
+    """Seconds since 1970-01-01 UTC. Of a certificate and its chain the first to expire, of authorities the last."""
+    days_left: float | None
+    problem: str
+    """Why nothing is known; empty when it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    owner: str
+    field: str
+    file: Path
+    authorities: bool
+
+
+@dataclass(slots=True)
+class _Seen:
+    fingerprint: tuple[int, int, int] | None
+    expires_at: float | None
+    problem: str
+    warned: tuple[float | None, float] = (None, 0.0)
+    """Of which end, and when."""
+
+
+class Certificates:
+    """The files that the present configuration names, and what is in them."""
+
+    def __init__(self) -> None:
+        self._named: list[_Named] = []
+        self._seen: dict[_Named, _Seen] = {}
+
+    async def configure(self, config: RouterConfig) -> None:
+        """Look at the files of this configuration from now on."""
+        parts = [
+            *((f"sources.{source.name}", source.config) for source in config.sources),
+            *((f"sinks.{sink.name}", sink.config) for sink in config.sinks),
+            *((f"secret_stores.{store.name}", store.config) for store in config.secret_stores),
+        ]
+        self._named = [_Named(owner, *found) for owner, model in parts for found in _files(model)]
+        self._seen = {named: seen for named, seen in self._seen.items() if named in self._named}
+        await asyncio.to_thread(self._look)
+        self._warn()
+
+    async def watch(self) -> None:
+        """Notice replaced files, and warn of those that expire soon; until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await asyncio.to_thread(self._look)
+                self._warn()
+            except Exception:  # no reason to end the router
+                log.exception("certificates cannot be looked at")
+
+    @property
+    def status(self) -> list[CertificateStatus]:
+        """What was found at the last look, with the days that are left now."""
+        now = time.time()
+        return [
+            CertificateStatus(
+                owner=named.owner,
+                field=named.field,
+                file=str(named.file),
+                expires_at=seen.expires_at,
+                days_left=None if seen.expires_at is None else (seen.expires_at - now) / _DAY,
+                problem=seen.problem,
+            )
+            for named, seen in self._seen.items()
+        ]
+
+    def _look(self) -> None:
+        for named in list(self._named):
+            seen = self._seen.get(named)
+            present = _fingerprint(named.file)
+            if seen is None:
+                seen = self._seen[named] = _Seen(None, None, "")
+            elif present is not None and present == seen.fingerprint:
+                continue
+            seen.fingerprint = present
+            try:
+                seen.expires_at, seen.problem = _expiry(named.file, authorities=named.authorities), ""
+            except (OSError, ValueError) as error:
+                seen.expires_at, seen.problem = None, getattr(error, "strerror", None) or str(error)
+
+    def _warn(self) -> None:
+        now = time.time()
+        if now < _CLOCK_IS_SET:
+            return
+        for named, seen in self._seen.items():
+            end, at = seen.warned
+            if seen.expires_at is None or seen.expires_at - now > WARN_DAYS * _DAY:
+                continue
+            if end == seen.expires_at and 0 <= now - at < _DAY:
+                continue
+            seen.warned = (seen.expires_at, now)
+            days = (seen.expires_at - now) / _DAY
+            log.warning(
+                "certificate has expired" if days <= 0 else "certificate expires soon",
+                used_by=f"{named.owner}.{named.field}",
+                file=str(named.file),
+                days=round(days, 1),
+            )
+
+
+def _files(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Path, bool]]:
+    """Field, file, and whether it holds authorities, of every file with certificates that a configuration names."""
+    for name in type(model).model_fields:
+        value: Any = getattr(model, name, None)  # while secrets are awaited, a model may be without some
+        if isinstance(value, BaseModel):
+            yield from _files(value, f"{prefix}{name}.")
+        elif isinstance(value, Path) and name in _OWN | _AUTHORITIES:
+            yield f"{prefix}{name}", value, name in _AUTHORITIES
+
+
+def _fingerprint(file: Path) -> tuple[int, int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _expiry(file: Path, *, authorities: bool) -> float:
+    """When a file of certificates ends to be of use.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds no certificates.
+    """
+    ends = list(expiries(file.read_text("latin-1")))
+    if not ends:
+        raise ValueError("holds no certificate in PEM")
+    # an old authority beside its successor is how authorities are replaced; an old link breaks a chain
+    return max(ends) if authorities else min(ends)
+
+
+def expiries(pem: str) -> Iterable[float]:
+    """When each certificate of a PEM text expires, in seconds since 1970-01-01 UTC.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    for found in _PEM.finditer(pem):
+        yield _not_after(ssl.PEM_cert_to_DER_cert(f"-----BEGIN CERTIFICATE-----{found[1]}-----END CERTIFICATE-----"))
+
+
+def _not_after(der: bytes) -> float:
+    """The end of a certificate's validity (RFC 5280, 4.1); the standard library has no public way to read it."""
+    try:
+        _, certificate, _ = _element(der, 0)
+        _, body, _ = _element(certificate, 0)
+        tag, _, at = _element(body, 0)
+        for _ in range(3 if tag == _VERSION else 2):  # serial number, signature algorithm, issuer
+            _, _, at = _element(body, at)
+        tag, validity, _ = _element(body, at)
+        _, _, at = _element(validity, 0)
+        kind, text, _ = _element(validity, at)
+    except IndexError:
+        raise ValueError("holds a damaged certificate") from None
+    if tag != _SEQUENCE or kind not in (_UTC_TIME, _GENERALIZED_TIME):
+        raise ValueError("holds a damaged certificate")
+    written = text.decode("ascii", "replace")
+    if kind == _UTC_TIME:
+        written = ("19" if written[:2] >= "50" else "20") + written
+    return datetime.strptime(written, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def _element(data: bytes, at: int) -> tuple[int, bytes, int]:
+    """Tag, content and end of the DER element that begins there."""
+    tag, length = data[at], data[at + 1]
+    at += 2
+    if length & 0x80:
+        octets = length & 0x7F
+        length = int.from_bytes(data[at : at + octets])
+        at += octets
+    if at + length > len(data):
+        raise IndexError
+    return tag, data[at : at + length], at + length
