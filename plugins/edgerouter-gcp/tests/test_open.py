@@ -85,6 +85,21 @@ async def test_what_no_role_helps_against(pubsub: PubsubServer, account: Mapping
     assert "grant" not in str(error)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        GoogleError(400, "The topic is in a state that forbids this.", code="FAILED_PRECONDITION"),
+        GoogleError(403, "Grant roles/cloudkms.cryptoKeyEncrypterDecrypter on the Cloud KMS key to service-1@google."),
+    ],
+    ids=["not allowed now", "the key of Google's own account"],
+)
+async def test_no_role_is_named_that_would_not_help(pubsub: PubsubServer, account: Mapping[str, Any], answer: GoogleError) -> None:
+    pubsub.refuse_all = answer
+    error = await why_not_pubsub(pubsub, **account)
+    assert isinstance(error, SinkUnauthorized)
+    assert "roles/pubsub.publisher" not in str(error)
+
+
 async def test_a_broken_key(pubsub: PubsubServer, account: Mapping[str, Any]) -> None:
     error = await why_not_pubsub(pubsub, **{**account, "private_key": account["private_key"][:-300]})
     assert isinstance(error, SinkUnauthorized)

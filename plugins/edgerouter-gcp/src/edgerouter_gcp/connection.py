@@ -37,8 +37,10 @@ class Connection:
 
     def explain(self, error: Exception, doing: str, *, role: str = "") -> SinkUnavailable | MessageRejected:
         """The edgerouter error for what a call raised; a token that was refused is not used again."""
-        hint = f"grant {role} to {self.token.identity}" if role else ""
-        if isinstance(error, aiohttp.ClientResponseError) and error.status == 401:
+        hint = ""
+        if isinstance(error, aiohttp.ClientResponseError) and error.status == 403:
+            hint = f"grant {role} to {self.token.identity}" if role else ""
+        elif isinstance(error, aiohttp.ClientResponseError) and error.status == 401:
             hint = f"the service refuses the access token of {self.token.identity}"
             if self.token.refused(error.request_info.headers.get("Authorization", "").removeprefix("Bearer ")):
                 return SinkUnavailable(f"{doing}: the access token has become invalid; a new one is taken")

@@ -110,8 +110,10 @@ def translate(error: Exception, doing: str, *, hint: str = "") -> SinkUnavailabl
 def _translate_response(error: aiohttp.ClientResponseError, doing: str, hint: str) -> SinkUnavailable | MessageRejected:
     answer = read_answer(error)
     kind = _BY_CODE.get(answer.code) or _BY_STATUS.get(error.status, SinkUnavailable)
-    if kind is MessageRejected and _KMS.search(answer.text):
-        kind = SinkUnauthorized  # the key of the configuration, not the message
+    if _KMS.search(answer.text):
+        hint = ""  # Google says itself who needs which role on the key
+        if kind is MessageRejected:
+            kind = SinkUnauthorized  # the key of the configuration, not the message
     text = f"{doing}: {error.status} {answer.code} {answer.text}".rstrip()
     if kind is MessageRejected:
         return MessageRejected(text)
