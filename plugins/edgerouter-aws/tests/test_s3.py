@@ -154,7 +154,7 @@ async def test_an_upload_that_fails_is_given_up_and_leaves_nothing_to_pay_for(s3
     [
         ({"bucket": "plant-archve"}, "bucket plant-archve in eu-west-1: the bucket does not exist"),
         ({"region": "us-east-1"}, "it is in another region; set region: eu-west-1"),
-        ({"denied": {"put"}}, "grant s3:PutObject and s3:AbortMultipartUpload on arn:aws:s3:::plant-archive/*"),
+        ({"denied": {"put"}}, "grant s3:PutObject, s3:AbortMultipartUpload on arn:aws:s3:::plant-archive/*"),
     ],
 )
 async def test_opening_says_what_is_wrong_and_what_to_grant(

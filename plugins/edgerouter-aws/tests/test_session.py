@@ -17,6 +17,7 @@ from aiohttp import web
 from edgerouter import SinkUnauthorized, SinkUnavailable
 from edgerouter.testing import make_context, make_messages
 from edgerouter_aws.sqs import SqsSink
+from edgerouter_aws.sqs_address import Address
 from edgerouter_aws.sqs_config import SqsConfig
 from support.aws.sqs import SqsServer
 from support.certificates import Authority
@@ -111,6 +112,47 @@ async def test_the_region_is_that_of_the_queue_where_it_says_one(sqs: SqsServer,
     config = SqsConfig(queue="arn:aws:sqs:ap-south-1:123456789012:plant", endpoint_url=sqs.url, **keys)
     async with SqsSink.open(config, make_context()) as sink:
         assert not await sink.write(BATCH)
+
+
+async def test_the_region_may_be_that_of_the_other_sdks_variable(
+    sqs: SqsServer, keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqs.create("plant")
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    async with opened(endpoint_url=sqs.url, **{**keys, "region": None}) as sink:
+        assert not await sink.write(BATCH)
+
+
+async def test_a_queue_by_its_url_is_asked_for_there(sqs: SqsServer, keys: dict[str, Any]) -> None:
+    """A VPC endpoint, or a compatible service; no `endpoint_url` has to repeat it."""
+    url = sqs.create("plant")
+    async with opened(queue=url, **keys) as sink:
+        assert not await sink.write(BATCH)
+    assert len(sqs.queues["plant"].entries) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "region", "endpoint"),
+    [
+        ("https://sqs.eu-west-1.amazonaws.com/123456789012/q", "eu-west-1", None),
+        ("https://sqs-fips.us-east-1.amazonaws.com/123456789012/q", "us-east-1", None),
+        ("https://sqs.cn-north-1.amazonaws.com.cn/123456789012/q", "cn-north-1", None),
+        ("https://eu-west-1.queue.amazonaws.com/123456789012/q", "eu-west-1", None),
+        ("https://queue.amazonaws.com/123456789012/q", None, None),
+        ("https://vpce-0a-b1.sqs.eu-west-1.vpce.amazonaws.com/123456789012/q", "eu-west-1", "https://vpce-0a-b1.sqs.eu-west-1.vpce.amazonaws.com"),
+        ("http://elasticmq:9324/000000000000/q", None, "http://elasticmq:9324"),
+    ],
+)  # fmt: skip
+def test_a_queues_url_says_region_and_endpoint(url: str, region: str | None, endpoint: str | None) -> None:
+    address = Address.parse(url, None)
+    assert (address.name, address.region, address.endpoint) == ("q", region, endpoint)
+
+
+async def test_a_token_file_that_is_not_there_is_told_by_its_name(sqs: SqsServer, sts: Sts, tmp_path: Path) -> None:
+    role = {"role_arn": "arn:aws:iam::123456789012:role/router", "sts_endpoint_url": sts.url}
+    with pytest.raises(SinkUnauthorized, match=r"No such file or directory: .*/nowhere"):
+        async with opened(endpoint_url=sqs.url, web_identity_token_file=tmp_path / "nowhere", **role):
+            pass
 
 
 async def test_a_role_is_assumed_and_renewed_while_the_sink_stays_open(sqs: SqsServer, sts: Sts, keys: dict[str, Any]) -> None:

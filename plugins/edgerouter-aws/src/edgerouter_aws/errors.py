@@ -180,6 +180,8 @@ def translate(error: Exception, call: Call) -> SinkUnavailable | MessageRejected
         return SinkUnauthorized(f"{call.what}: {error}")
     if isinstance(error, _MAYBE_TAKEN):
         return SinkUnavailable(f"{call.what}: no answer, it may have been taken: {error}")
+    if isinstance(error, OSError) and error.filename is not None:
+        return SinkUnauthorized(f"{call.what}: {error.strerror}: {error.filename}")
     if isinstance(error, ResponseParserError):
         return SinkUnavailable(f"{call.what}: the answer is not one of AWS; is there a captive portal or a proxy in between?")
     return SinkUnavailable(f"{call.what}: {error or type(error).__name__}")

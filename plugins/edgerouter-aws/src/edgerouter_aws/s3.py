@@ -108,13 +108,14 @@ class S3Sink(Sink[S3Config]):
     @asynccontextmanager
     async def open(cls, config: S3Config, context: SinkContext) -> AsyncIterator[Self]:
         """Connect, and find out whether objects may be stored."""
-        call = bucket_call(config.bucket, config.region)
+        parameters = _parameters(config)
+        call = bucket_call(config.bucket, config.region, parameters)
         async with open_s3(config, call, addressing=config.addressing, checksums=config.checksums) as client:
             bucket = Bucket(
                 client,
                 config.bucket,
-                bucket_call(config.bucket, client.meta.region_name),
-                parameters=_parameters(config),
+                bucket_call(config.bucket, client.meta.region_name, parameters),
+                parameters=parameters,
                 create_only=config.create_only,
                 multipart_bytes=config.multipart,
             )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,6 +20,8 @@ MOST_PUT_BYTES = 5 * 1024**3
 MOST_OBJECT_BYTES = 5 * 1024**4
 _MOST_PARTS = 10_000
 _ABORT_SECONDS = 5.0
+_MORE_ACTIONS = {"Tagging": "s3:PutObjectTagging", "ACL": "s3:PutObjectAcl"}
+"""What a policy must allow beside storing, where objects are stored with this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +108,14 @@ def _is_checksum(name: str) -> bool:
     return name.startswith("Checksum") and name != "ChecksumType"
 
 
-def bucket_call(name: str, region: str | None) -> Call:
-    """What errors say about a bucket."""
+def bucket_call(name: str, region: str | None, parameters: Mapping[str, Any] = MappingProxyType({})) -> Call:
+    """What errors say about a bucket, where objects are stored with `parameters`."""
+    actions = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    actions += [action for parameter, action in _MORE_ACTIONS.items() if parameter in parameters]
+    where = name if name.startswith("arn:") else f"arn:aws:s3:::{name}"
     return Call(
         f"bucket {name}" + (f" in {region}" if region else ""),
-        f"s3:PutObject and s3:AbortMultipartUpload on arn:aws:s3:::{name}/* (and kms:GenerateDataKey on the key, with SSE-KMS)",
+        f"{', '.join(actions)} on {where}/* (and kms:GenerateDataKey and kms:Decrypt on the key, with SSE-KMS)",
     )
 
 

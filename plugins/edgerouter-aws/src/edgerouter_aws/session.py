@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
@@ -31,6 +33,9 @@ _PIECES_OVER_BYTES = 256 * 1024
 _JSON_SERVICES = ("sqs", "secretsmanager")
 _CONNECTIONS = 1000
 """As many as the router allows writes at once."""
+
+for _name in ("aiobotocore.credentials", "aiobotocore.tokens"):
+    logging.getLogger(_name).setLevel(logging.ERROR)  # a warning with a traceback for what the sink's error says in one line
 
 
 class AwsSettings(BaseModel):
@@ -91,7 +96,13 @@ class AwsSettings(BaseModel):
 
 @asynccontextmanager
 async def open_client(
-    service: str, settings: AwsSettings, call: Call, *, region: str | None = None, options: Mapping[str, Any] | None = None
+    service: str,
+    settings: AwsSettings,
+    call: Call,
+    *,
+    region: str | None = None,
+    endpoint: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Any]:
     """A client of one service; keep it for as long as the sink is open.
 
@@ -100,6 +111,7 @@ async def open_client(
         settings: of the user.
         call: what errors of opening are about.
         region: where the user's destination says so; `settings.region` counts more.
+        endpoint: likewise; `settings.endpoint_url` and the SDK's variables count more.
         options: further arguments of botocore's `Config`.
 
     Raises:
@@ -109,13 +121,15 @@ async def open_client(
         with of_service(call):
             session = _session(settings)
             arguments = _arguments(settings, options or {})
-            arguments["region_name"] = settings.region or region
+            arguments["region_name"] = settings.region or region or _region(session)
+            if any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", f"AWS_ENDPOINT_URL_{service.upper()}")):
+                endpoint = None
             if settings.role_arn is not None:
                 await _assume_role(session, settings, arguments)
             else:
                 arguments |= _keys(settings)
             client = await stack.enter_async_context(
-                session.create_client(service, endpoint_url=settings.endpoint_url, **arguments)
+                session.create_client(service, endpoint_url=settings.endpoint_url or endpoint, **arguments)
             )
             client.meta.events.register("before-send", _at_once_and_in_pieces)
             if service in _JSON_SERVICES:
@@ -133,6 +147,11 @@ def _session(settings: AwsSettings) -> AioSession:
     session = AioSession(profile=settings.profile)
     session.register_component("data_loader", _service_models())
     return session
+
+
+def _region(session: AioSession) -> str | None:
+    """As the environment or the profile says; this SDK does not read the variable as AWS's other SDKs and containers call it."""
+    return session.get_config_variable("region") or os.environ.get("AWS_REGION")
 
 
 def _at_once_and_in_pieces(request: Any, **_: Any) -> None:

@@ -50,7 +50,9 @@ class SqsSink(Sink[SqsConfig]):
         region = config.region or address.region
         call = Call(address.described(region), f"sqs:SendMessage on {address.arn(region)}")
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(open_client("sqs", config, call, region=address.region))
+            client = await stack.enter_async_context(
+                open_client("sqs", config, call, region=address.region, endpoint=address.endpoint)
+            )
             queue = await find_queue(client, address, max_message_bytes=config.max_message_bytes, probe=config.probe)
             claims = await _open_claims(stack, config, context, queue, client.meta.region_name)
             kind = _kind(config, fifo=address.fifo)

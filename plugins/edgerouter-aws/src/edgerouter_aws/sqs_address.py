@@ -8,7 +8,12 @@ from typing import Self
 
 _URL = re.compile(r"https?://(?P<host>[^/]+)/(?P<account>[^/]+)/(?P<name>[^/]+)/?")
 _ARN = re.compile(r"arn:[^:]+:sqs:(?P<region>[^:]+):(?P<account>\d{12}):(?P<name>[^:]+)")
-_HOST = re.compile(r"(?:sqs[^.]*\.(?P<new>[a-z0-9-]+)|(?P<old>[a-z0-9-]+)\.queue)\.(?:amazonaws|api)\.")
+_HOST = re.compile(
+    r"(?P<private>[^.]+\.(?=sqs\.[a-z0-9-]+\.vpce\.))?"
+    r"(?:sqs[^.]*\.(?P<new>[a-z0-9-]+)|(?P<old>[a-z0-9-]+)\.queue)\.(?:vpce\.)?(?:amazonaws|api)\."
+    r"|queue\.amazonaws\."
+)
+"""Of AWS: a region's own, the older forms, or an endpoint in a network of one's own (VPC)."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo|[A-Za-z0-9_-]{1,80}")
 
 
@@ -20,6 +25,8 @@ class Address:
     account: str | None = None
     region: str | None = None
     url: str | None = None
+    endpoint: str | None = None
+    """Where to ask, when it is a URL of something else than a region's own service: a VPC endpoint, or a compatible service."""
 
     @property
     def fifo(self) -> bool:
@@ -36,7 +43,8 @@ class Address:
         if match := _URL.fullmatch(text):
             host = _HOST.match(match["host"])
             region = (host["new"] or host["old"]) if host else None
-            return cls(match["name"], match["account"], None if region == "queue" else region, text)
+            endpoint = None if host and not host["private"] else text[: match.end("host")]
+            return cls(match["name"], match["account"], None if region == "queue" else region, text, endpoint)
         if match := _ARN.fullmatch(text):
             return cls(match["name"], match["account"], match["region"])
         if _NAME.fullmatch(text) is None:

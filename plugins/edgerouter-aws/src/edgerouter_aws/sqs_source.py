@@ -48,7 +48,9 @@ class SqsSource(Source[SqsSourceConfig]):
         call = Call(address.described(config.region or address.region), _needs(address, config.region or address.region))
         async with AsyncExitStack() as stack:
             try:
-                client = await stack.enter_async_context(open_client("sqs", config, call, region=address.region))
+                client = await stack.enter_async_context(
+                    open_client("sqs", config, call, region=address.region, endpoint=address.endpoint)
+                )
             except SinkUnavailable as error:
                 raise SourceUnavailable(str(error)) from error
             service = _Queue(client, address, config, context)
