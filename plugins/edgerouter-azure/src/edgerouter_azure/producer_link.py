@@ -188,6 +188,7 @@ async def _drop(handler: Any) -> None:
         connection = getattr(getattr(getattr(transport, "sock", None), "_response", None), "connection", None)
         if connection is not None and connection.transport is not None:
             connection.transport.abort()
+            connection.close()  # else it warns when it is collected before the response that would do it
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await session.close()
