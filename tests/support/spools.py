@@ -78,7 +78,7 @@ def sequences(messages: Iterable[Message]) -> list[int]:
 
 
 @asynccontextmanager
-async def crashing(path: Path) -> AsyncIterator[tuple[Spool, Callable[[], None]]]:
+async def crashing(path: Path, **more: Any) -> AsyncIterator[tuple[Spool, Callable[[], None]]]:
     """A spool whose folder, when it is left, is as it was when the last call of `crashed` was made."""
     saved: dict[str, bytes] = {}
 
@@ -86,7 +86,7 @@ async def crashing(path: Path) -> AsyncIterator[tuple[Spool, Callable[[], None]]
         saved.clear()
         saved.update(files(path))
 
-    async with open_spool(sqlite(path)) as spool:
+    async with open_spool(sqlite(path, **more)) as spool:
         yield spool, crashed
     restore(path, saved)
 

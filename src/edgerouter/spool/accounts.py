@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -15,6 +16,11 @@ from edgerouter.spool.grouping import Append, Matchers
 from edgerouter.spool.position import OPEN, Position
 from edgerouter.spool.reader import LogReader, Shelf
 from edgerouter.topics import Matcher
+
+MOST_DROPS: Final = 1000
+"""Kinds of drops counted apart, by sink, first topic level and reason: they are held in memory, and each is a metric."""
+OTHER_TOPICS: Final = "(other)"
+"""Stands for all further first levels."""
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -251,5 +257,9 @@ class Accounts:
 
     def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
         """Count dropped messages by topic; only the first level, so that the numbers stay few."""
+        drops = self.drops
         for topic, count in topics.items():
-            self.drops[sink, topic.partition("/")[0], reason] += count
+            key = (sink, topic.partition("/")[0], reason)
+            if key not in drops and len(drops) >= MOST_DROPS:
+                key = (sink, OTHER_TOPICS, reason)
+            drops[key] += count

@@ -1,18 +1,21 @@
-"""The spool's database file: identity, schema, migration, and what is wrong with its log."""
+"""The spool's database file: identity, schema, migration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import apsw
 
 from edgerouter.errors import SpoolUnusable
+from edgerouter.spool.mark import Mark
 
 FILE: Final = "spool.db"
 APPLICATION_ID: Final = 0x65647274  # "edrt"
 PAGE: Final = 4096
+RUNNING: Final = "running"
+"""Name of the value that is there while a router runs, and after it was killed: how it synchronised its commits."""
 
 # The payload stands last, so that reading what comes before it does not touch its overflow pages.
 _CHUNKS = """
@@ -60,37 +63,6 @@ MIGRATIONS: Final[Sequence[Callable[[apsw.Connection], None]]] = ()
 """Step n makes version n+2 out of version n+1; `user_version` is the number of steps plus one."""
 
 
-def wal_was_lost(path: Path) -> bool:
-    """Whether the write-ahead log is missing. A router that was killed leaves one behind, and one that was stopped does not."""
-    wal = path.with_name(path.name + "-wal")
-    return not wal.exists() or wal.stat().st_size < 32
-
-
-def wal_was_cut(connection: apsw.Connection) -> bool:
-    """Whether the write-ahead log holds transactions behind a damaged place, that SQLite therefore does not see.
-
-    To be called before anything is written.
-    """
-    try:
-        valid, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        with Path(connection.filename_wal).open("rb") as wal:
-            salt = wal.read(32)[16:24]
-            at = 32 + max(0, valid) * (24 + PAGE)
-            while len(frame := _read_at(wal, at, 24)) == 24:
-                # a commit writes the size of the database into its last frame; a transaction that was not finished has none
-                if frame[8:16] == salt and any(frame[4:8]):
-                    return True
-                at += 24 + PAGE
-    except (OSError, apsw.FullError):
-        return False
-    return False
-
-
-def _read_at(file: IO[bytes], offset: int, size: int) -> bytes:
-    file.seek(offset)
-    return file.read(size)
-
-
 def connect(path: Path, *, synchronous: str, wal_pages: int) -> apsw.Connection:
     """Open the database, or make it.
 
@@ -98,7 +70,7 @@ def connect(path: Path, *, synchronous: str, wal_pages: int) -> apsw.Connection:
         SpoolUnusable: it is not ours, or of a newer version, or the folder cannot be written.
         apsw.Error: it is damaged, or the disk fails.
     """
-    _refuse_foreign(path)
+    refuse_foreign(path)
     try:
         connection = apsw.Connection(str(path))
     except apsw.CantOpenError as error:
@@ -120,8 +92,12 @@ def connect(path: Path, *, synchronous: str, wal_pages: int) -> apsw.Connection:
     return connection
 
 
-def _refuse_foreign(path: Path) -> None:
-    """A file that neither is a database nor was one of ours before it was damaged is somebody else's."""
+def refuse_foreign(path: Path) -> None:
+    """A file that neither is a database nor was one of ours before it was damaged is somebody else's.
+
+    Raises:
+        SpoolUnusable: it is.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(100)
@@ -133,7 +109,7 @@ def _refuse_foreign(path: Path) -> None:
         return
     ours = head[68:72] == APPLICATION_ID.to_bytes(4, "big")
     never_written = not any(head) and path.stat().st_size % PAGE == 0
-    if not ours and not never_written:
+    if not ours and not never_written and Mark(path.parent).read() is None:
         raise SpoolUnusable(f"spool.path: {path}: not a spool: this file belongs to another program")
 
 

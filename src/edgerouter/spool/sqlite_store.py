@@ -18,7 +18,8 @@ from edgerouter.spool.account import seal, unseal
 from edgerouter.spool.chunk import Chunk, Codec, NewChunk, new_id
 from edgerouter.spool.mark import Mark
 from edgerouter.spool.sqlite_errors import DAMAGE, explain
-from edgerouter.spool.sqlite_file import FILE, PAGE, connect, wal_was_cut, wal_was_lost
+from edgerouter.spool.sqlite_file import FILE, PAGE, RUNNING, connect, refuse_foreign
+from edgerouter.spool.sqlite_log import Log, was_lost
 from edgerouter.spool.sqlite_pack import Packer
 from edgerouter.spool.sqlite_room import give_up_reserve, wal_pages
 from edgerouter.spool.sqlite_rows import Rows
@@ -27,8 +28,6 @@ from edgerouter.spool.sqlite_trim import Trimmer
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_RUNNING: Final = "running"
-"""Name of the value that is there while a router runs, and after it was killed: how it synchronised its commits."""
 _LEFT_OUT: Final = 1 << 24
 """Numbers that a lost log may have used: more than it can have held."""
 _MISSING: Final = "INSERT OR IGNORE INTO quarantine VALUES (?, ?, 0, 0, 0, x'', 0, x'', 0, x'')"
@@ -74,15 +73,37 @@ class Store:
 
     def _open(self) -> Opened:
         sqlite_salvage.finish_moving(self._path)
-        lost = wal_was_lost(self._path)
+        refuse_foreign(self._path)
+        lost = was_lost(self._path)
         try:
+            lost = lost or self._lost_in_log()
             self._connect()
             aside = sqlite_salvage.left_behind(self._path)
             if aside is not None and not self.connection.execute("SELECT count(*) FROM state").get:
                 sqlite_salvage.begin(self.connection, aside)
-            return self._read(lost or wal_was_cut(self.connection))
+            return self._read(lost)
         except DAMAGE as error:
             return self._replace(error, lost)
+
+    def _lost_in_log(self) -> bool:
+        """Whether commits are lost because the log is damaged; what can be had of it is mended.
+
+        Raises:
+            apsw.CorruptError: the log is mended as well as that goes, and the database is not what it should be.
+        """
+        left = Log(self._path)
+        if not left.cut:
+            return False
+        mark = self._mark.read()
+        exact = mark is not None and mark.exact
+        # a power cut leaves the last commit in part, or without synchronisation any of the last ones
+        mended = left.mend(torn=not exact) if exact or left.note == b"full" else None
+        if mended is None:
+            return True
+        log.error("the log of the database was damaged, and is mended", pages=mended.pages)
+        if not mended.consistent:
+            raise apsw.CorruptError("its log was damaged")
+        return False
 
     def recover(self, error: BaseException) -> Opened:
         """The database turned out to be damaged while it was in use."""
@@ -122,11 +143,11 @@ class Store:
         if self.salvage is not None:
             # the record may speak of the damaged database
             self.record.messages = connection.execute("SELECT coalesce(sum(count), 0) FROM chunks").get
-        before = state.pop(_RUNNING, None)
+        before = state.pop(RUNNING, None)
         # what is not synchronised may be gone without a trace
         self._compare_with_mark(made_up=forgotten, lost=before is not None and (lost or before == b"normal"))
         with suppress(apsw.FullError):  # a full disk is no reason not to start: sinks make room
-            connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (_RUNNING, self._config.synchronous.encode()))
+            connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (RUNNING, self._config.synchronous.encode()))
             # into the database itself, because it is to tell whether the log is missing
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         return Opened(
@@ -186,7 +207,7 @@ class Store:
         if self.salvage is not None:
             self.salvage.close()
         try:
-            self.connection.execute("DELETE FROM state WHERE name = ?", (_RUNNING,))
+            self.connection.execute("DELETE FROM state WHERE name = ?", (RUNNING,))
         except apsw.Error as error:
             # the next start finds it as after a crash
             log.warning("spool is not closed in good order", reason=str(error))

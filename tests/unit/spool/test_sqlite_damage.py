@@ -348,3 +348,46 @@ async def test_an_older_format_is_migrated(tmp_path: Path, monkeypatch: pytest.M
     assert connection.pragma("user_version") == 2
     assert connection.execute("SELECT count(*) FROM state WHERE note IS NULL").get > 0
     connection.close()
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+async def test_a_flipped_byte_in_the_log_costs_no_commit_behind_it(tmp_path: Path, place: float) -> None:
+    """What SQLite takes for the torn end of the log is mended, and what had been acknowledged behind it is there."""
+    async with crashing(tmp_path) as (spool, crashed):
+        pipe = Pipe(spool)
+        every, some = await pipe.attach(route("every"), route("some", "a/#"))
+        for n in range(COUNT // 50):
+            await pipe.append(fresh(50, topic=f"{'ab'[n % 2]}/{n}", payload=lambda n: os.urandom(100)))
+        every.delivered(await take(every, 1000))
+        await spool.flush()
+        crashed()
+    log = tmp_path / "spool.db-wal"
+    assert log.stat().st_size > 1_000_000
+    flip(log, int(log.stat().st_size * place))
+    async with open_spool(sqlite(tmp_path)) as spool:
+        every, some = await Pipe(spool).attach(route("every"), route("some", "a/#"))
+        got = await drain(every, spool)
+        assert got[-1] == COUNT
+        assert len(set(range(1001, COUNT + 1)) - set(got)) <= 50
+        assert every.ledger == Ledger(COUNT, len(got) + 1000, 0, COUNT - 1000 - len(got))
+        await drain(some, spool)
+        assert (await spool.tools.verify()).problems == ()
+
+
+async def test_a_log_that_a_power_cut_has_torn_is_not_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last commit came to the disk in part: what is there of it must not be taken for the whole."""
+    async with crashing(tmp_path, synchronous="full") as (spool, crashed):
+        pipe = Pipe(spool)
+        await pipe.attach(route("every"))
+        for _ in range(20):
+            await pipe.append(fresh(10, payload=lambda _: os.urandom(2000)))
+        crashed()
+    log = tmp_path / "spool.db-wal"
+    with log.open("r+b") as opened:
+        opened.seek(-3 * 4120, os.SEEK_END)
+        opened.write(bytes(512))
+    monkeypatch.setattr("edgerouter.spool.mark.boot_id", lambda: b"another start of the machine")
+    async with open_spool(sqlite(tmp_path)) as spool:
+        (every,) = await Pipe(spool).attach(route("every"))
+        assert await drain(every, spool) == list(range(1, 191))
+        assert (await spool.tools.verify()).problems == ()
