@@ -202,7 +202,10 @@ class Router:
             configuration_error=self._configuration_error,
             sources={name: source_status(s.configured.type, s.intake.status) for name, s in self._sources.items()},
             spool=spool.status,
-            sinks={name: sink_status(s.configured.type, s.runner.reader, s.runner.status) for name, s in self._sinks.items()},
+            sinks={
+                name: sink_status(s.configured.type, s.runner.reader, s.runner.status, s.runner.patience)
+                for name, s in self._sinks.items()
+            },
             detached=ledgers(spool, spool.status.orphans),
             drops=drops(spool),
             certificates=self._certificates.status,

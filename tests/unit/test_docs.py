@@ -185,7 +185,7 @@ def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
     source = SourceStatus(type="mqtt", connected=True, reason="", messages=1, deliveries=1, last_message_at=1.0, reopened=0)
     sink = SinkStatus(
         type="file", state="ok", matched=1, delivered=1, dead_lettered=0, dropped=0, pending=0, oldest_pending_seconds=1.0,
-        last_error="", last_error_at=None, last_delivery_at=1.0, writes=1, failed_writes=0, written_messages=1, written_bytes=1,
+        last_error="", last_error_at=None, last_delivery_at=1.0, idle_seconds=1.0, patience_seconds=1.0, writes=1, failed_writes=0, written_messages=1, written_bytes=1,
         throttled_seconds=0.0, latency_seconds=0.0,
     )  # fmt: skip
     status = RouterStatus(

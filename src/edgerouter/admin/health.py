@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgerouter.admin.status import RouterStatus, SinkStatus
 
 STUCK_SECONDS = 60.0
-"""A sink with messages to deliver that has delivered nothing for this long does not flow."""
+"""A sink with messages to deliver that has delivered nothing for this long, and longer than its policies allow, does not flow."""
 
 
 def not_ready(status: RouterStatus) -> list[str]:
@@ -32,7 +32,7 @@ def not_flowing(status: RouterStatus) -> list[str]:
 def _flows(sink: SinkStatus, status: RouterStatus) -> bool:
     if sink.state in ("retrying", "throttled", "unauthorized", "stopped"):
         return False
-    if (sink.oldest_pending_seconds or 0.0) < STUCK_SECONDS:
-        return True
-    now = status.started_at + status.uptime_seconds
-    return sink.last_delivery_at is not None and now - sink.last_delivery_at < STUCK_SECONDS
+    # by the monotonic clock: the wall clock may jump by decades when the device gets its time
+    idle = status.uptime_seconds if sink.idle_seconds is None else sink.idle_seconds
+    oldest = idle if sink.oldest_pending_seconds is None else sink.oldest_pending_seconds
+    return min(idle, oldest) < max(STUCK_SECONDS, sink.patience_seconds)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from edgerouter.admin.control import OPERATIONS, Operation
 from edgerouter.admin.health import not_flowing, not_ready
@@ -71,6 +73,28 @@ def control_routes(spool: Spool) -> list[web.RouteDef]:
     return [route(name, operation) for name, operation in OPERATIONS.items()]
 
 
+@web.middleware
+async def asked_for_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what a page of another site asks for: a browser that was told that its name is this machine still sends the name."""
+    host = request.headers.get("Host")
+    if host is not None and not _is_local(host):
+        text = f"this address answers to localhost and to IP addresses, not to {host[:100]!r}\n"
+        return web.Response(text=text, status=421)
+    return await handler(request)
+
+
+def _is_local(host: str) -> bool:
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    name = name.strip("[]").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 @asynccontextmanager
 async def serve(
     observation: list[web.RouteDef], control: list[web.RouteDef], folder: Path | None, listen: str | None
@@ -89,7 +113,10 @@ async def serve(
     runners: list[web.AppRunner] = []
     try:
         if listen is not None:
-            await _start(runners, observation, tcp_listener(listen))
+            listener = tcp_listener(listen)
+            # elsewhere whoever scrapes knows this machine by a name that we do not know
+            local = ip_address(listener.getsockname()[0]).is_loopback
+            await _start(runners, observation, listener, (asked_for_this_machine,) if local else ())
         if folder is not None:
             await _start(runners, [*observation, *control], unix_listener(folder))
         yield
@@ -98,8 +125,10 @@ async def serve(
             await runner.cleanup()
 
 
-async def _start(runners: list[web.AppRunner], routes: list[web.RouteDef], listener: socket.socket) -> None:
-    app = web.Application(client_max_size=1024**2)
+async def _start(
+    runners: list[web.AppRunner], routes: list[web.RouteDef], listener: socket.socket, middlewares: Sequence[Middleware] = ()
+) -> None:
+    app = web.Application(client_max_size=1024**2, middlewares=middlewares)
     app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     runners.append(runner)

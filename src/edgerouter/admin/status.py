@@ -43,6 +43,10 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str
     last_error_at: float | None
     last_delivery_at: float | None
+    idle_seconds: float | None
+    """Since the last delivery; null when there was none since the start."""
+    patience_seconds: float
+    """What its `linger`, `timeout` and `rate` allow it to take."""
     writes: int
     failed_writes: int
     written_messages: int
@@ -117,7 +121,7 @@ def source_status(kind: str, status: IntakeStatus) -> SourceStatus:
     )
 
 
-def sink_status(kind: str, reader: Reader, status: DeliveryStatus) -> SinkStatus:
+def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: float) -> SinkStatus:
     """The status of a sink."""
     ledger = reader.ledger
     oldest = reader.oldest_pending_at
@@ -133,6 +137,8 @@ def sink_status(kind: str, reader: Reader, status: DeliveryStatus) -> SinkStatus
         last_error=status.last_error,
         last_error_at=status.last_error_at,
         last_delivery_at=status.last_delivery_at,
+        idle_seconds=None if status.last_delivery is None else time.monotonic() - status.last_delivery,
+        patience_seconds=patience,
         writes=status.writes,
         failed_writes=status.failed_writes,
         written_messages=status.written_messages,

@@ -52,6 +52,8 @@ class DeliveryStatus:
     """Wall-clock seconds."""
     last_delivery_at: float | None = None
     """Wall-clock seconds."""
+    last_delivery: float | None = None
+    """Monotonic seconds."""
     writes: int = 0
     failed_writes: int = 0
     written_messages: int = 0
@@ -291,6 +293,7 @@ class Delivery:
             status.state = "ok"
         now = time.time()
         status.last_delivery_at = now
+        status.last_delivery = time.monotonic()
         status.latency = latency = max(0.0, now - messages[0].received_at / 1e9)
         status.latency_sum += latency * len(messages)
         bucket = next((index for index, bound in enumerate(LATENCY_BOUNDS) if latency <= bound), len(LATENCY_BOUNDS))

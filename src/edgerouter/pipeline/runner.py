@@ -54,6 +54,13 @@ class Runner:
         """Nothing is left to do, or nothing can be done now because the sink does not take it."""
         return self.reader.ledger.pending == 0 or self.status.state not in ("starting", "ok")
 
+    @property
+    def patience(self) -> float:
+        """Seconds that a sink in order may take with a message: to fill a batch, to be allowed to write, and to write."""
+        policies = self.configured.policies
+        rate = policies.rate.messages
+        return policies.batch.linger + policies.timeout + (1 / rate if rate is not None else 0.0)
+
     def drain(self) -> None:
         """The router is stopping: do not linger for fuller batches."""
         self._draining = True

@@ -1,0 +1,17 @@
+"""Drops are counted by topic, in bounded memory."""
+
+from collections import Counter
+
+from edgerouter.spool.accounts import MOST_DROPS, OTHER_TOPICS, Accounts
+
+
+def test_a_flood_of_first_levels_makes_no_flood_of_counters():
+    """Every drop stays counted; a client that invents topics fills neither the memory nor the metrics."""
+    accounts = Accounts()
+    accounts.count_drops("archive", Counter({"plant/a": 2, "plant/b": 1}), "spool_full")
+    for number in range(20_000):
+        accounts.count_drops("", Counter({f"{number}/x": 1}), "intake_full")
+    assert len(accounts.drops) <= MOST_DROPS + 1
+    assert accounts.drops["archive", "plant", "spool_full"] == 3
+    assert accounts.drops["", OTHER_TOPICS, "intake_full"] == 20_000 - MOST_DROPS + 1
+    assert accounts.drops.total() == 20_003
