@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -344,6 +344,45 @@ async def test_a_blob_that_would_grow_too_large_is_continued_in_another(relay: B
     async with opened(relay, **APPEND | {"roll_bytes": 100}) as sink:
         await sink.write([make_message(b"after a restart", sequence=4)])
     assert blobs(relay) == {"log.txt": b"x" * 40 + b"\n" + b"y" * 40 + b"\n", "log.1.txt": b"z" * 40 + b"\nafter a restart\n"}
+
+
+class MakesBlobsBadly(BlobRelay):
+    """A service that answers 500 the first time that a blob is to be made, and makes it or not."""
+
+    makes = False
+
+    def __init__(self, azurite: Azurite, container: str) -> None:
+        super().__init__(azurite, container)
+        self._refused: set[str] = set()
+
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        made = request.headers.get("x-ms-blob-type") == "AppendBlob"
+        if not made or request.path in self._refused:
+            return await super().answer(request, body)
+        self._refused.add(request.path)
+        if self.makes:
+            await super().answer(request, body)
+        return self.broken()
+
+
+@pytest.mark.parametrize("makes", [True, False])
+async def test_a_part_that_could_not_be_made_is_not_left_out(azurite: Azurite, makes: bool) -> None:
+    """A gap in the numbers would hide the later parts after a restart, and the last batch would be appended again."""
+    fields = APPEND | {"framing": "jsonl", "key": "log.jsonl", "roll_bytes": 200}
+    async with MakesBlobsBadly(azurite, azurite.new_container()).running() as relay:
+        relay.makes = makes
+        async with opened(relay, **fields) as sink:
+            for number in range(4):
+                message = make_message(b"%d" % number, sequence=number + 1)
+                with suppress(SinkUnavailable):
+                    await sink.write([message])
+                await sink.write([message])
+        forget_as_a_restart_does()
+        async with opened(relay, **fields) as sink:
+            await sink.write([message])
+        stored = blobs(relay)
+    assert sorted(stored) == ["log.1.jsonl", "log.2.jsonl", "log.3.jsonl", "log.jsonl"]
+    assert sorted(received(line).payload for data in stored.values() for line in data.splitlines()) == [b"0", b"1", b"2", b"3"]
 
 
 class FullAfterThree(BlobRelay):

@@ -171,9 +171,11 @@ class AppendBlobs:
         tail.size = tail.blocks = 0
 
     async def _roll(self, name: str, tail: _Tail) -> None:
-        tail.part += 1
-        if not await self._measure(name, tail):
-            await self._create(name, tail)
+        """Go on in the next part. It may fail and come again, so the tail stays what it is until that part is there."""
+        following = _Tail(part=tail.part + 1)
+        if not await self._measure(name, following):
+            await self._create(name, following)
+        tail.part, tail.size, tail.blocks = following.part, following.size, following.blocks
 
     async def _read(self, name: str, part: int, at: int, size: int) -> bytes:
         blob = self._container.get_blob_client(part_name(name, part))
