@@ -17,8 +17,13 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         # It asks for what is read in a moment anyway; unhandled, it would end the process.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if interruptible:
+        signal.signal(signal.SIGINT, _interrupt)
     from edgerouter.cli.main import main as run  # noqa: PLC0415  (that is what takes time)
 
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
 
 
@@ -26,6 +31,11 @@ def _end(_number: int, _frame: FrameType | None) -> None:
     # Not by an exception: in a callback of the import machinery it would be printed and forgotten (one stop in 300),
     # and while a class is made it would become another error.
     os._exit(0)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    # Ctrl-C before there is anything to tidy up: no traceback of an import
+    os._exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":
