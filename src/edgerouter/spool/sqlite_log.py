@@ -13,6 +13,7 @@ import os
 import struct
 import sys
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -182,6 +183,9 @@ def _seen(database: Path) -> tuple[int, bytes | None]:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.pragma("locking_mode", "exclusive")
         seen, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        return max(0, seen), connection.execute("SELECT value FROM state WHERE name = ?", (RUNNING,)).get
+        note: bytes | None = None
+        with suppress(apsw.SQLError):  # the power was cut before there were tables
+            note = connection.execute("SELECT value FROM state WHERE name = ?", (RUNNING,)).get
+        return max(0, seen), note
     finally:
         connection.close()
