@@ -17,7 +17,7 @@ from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.status import Drop, RouterStatus, SinkStatus, SourceStatus
 from edgerouter.cli.main import app
 from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
-from edgerouter.pipeline.delivery import DeliveryStatus
+from edgerouter.pipeline.delivery_status import DeliveryStatus
 from edgerouter.spool.contract import SpoolStatus
 from edgerouter.telemetry.certificates import CertificateStatus
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
@@ -185,13 +185,17 @@ def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
     source = SourceStatus(type="mqtt", connected=True, reason="", messages=1, deliveries=1, last_message_at=1.0, reopened=0)
     sink = SinkStatus(
         type="file", state="ok", matched=1, delivered=1, dead_lettered=0, dropped=0, pending=0, oldest_pending_seconds=1.0,
-        last_error="", last_error_at=None, last_delivery_at=1.0, idle_seconds=1.0, patience_seconds=1.0, writes=1, failed_writes=0, written_messages=1, written_bytes=1,
+        last_error="", last_error_at=None, last_delivery_at=1.0, idle_seconds=1.0, patience_seconds=1.0, writes=1, failed_writes=0,
+            written_messages=1, written_bytes=1,
         throttled_seconds=0.0, latency_seconds=0.0,
     )  # fmt: skip
     status = RouterStatus(
         version="1", host="h", started_at=0.0, uptime_seconds=1.0, configuration="c", configuration_error="",
-        sources={"in": source}, spool=spool, sinks={"out": sink}, detached={}, drops=[Drop(sink="out", topic="t", reason="r", messages=1)],
-            certificates=[CertificateStatus(owner="sinks.out", field="tls.ca", file="f", expires_at=1.0, days_left=1.0, problem="")],
+        sources={"in": source}, spool=spool, sinks={"out": sink}, detached={},
+            drops=[Drop(sink="out", topic="t", reason="r", messages=1)],
+            certificates=[
+                CertificateStatus(owner="sinks.out", field="tls.ca", file="f", expires_at=1.0, days_left=1.0, problem="")
+            ],
     )  # fmt: skip
     text = Metrics(lambda: status, lambda: [("out", DeliveryStatus())]).text().decode()
     measured: dict[str, set[str]] = {name: set() for name in re.findall(r"^# HELP (edgerouter_\w+)", text, re.MULTILINE)}
@@ -205,7 +209,7 @@ def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
 
 
 def test_every_state_says_what_to_do() -> None:
-    from edgerouter.pipeline.delivery import State
+    from edgerouter.pipeline.delivery_status import State
     from edgerouter.spool.contract import SpoolState
 
     manual = (DOCS / "operations.md").read_text()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from edgerouter.pipeline.delivery import DeliveryStatus
+from edgerouter.pipeline.delivery_status import DeliveryStatus
 from edgerouter.pipeline.intake import IntakeStatus
 from edgerouter.spool.contract import Reader, Spool, SpoolStatus
 from edgerouter.telemetry.certificates import CertificateStatus

@@ -5,27 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
 from edgerouter.config.model import ConfiguredSink, RetryPolicy
 from edgerouter.errors import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable, WriteUnfinished
 from edgerouter.message import Message
+from edgerouter.pipeline.attempts import Attempts
 from edgerouter.pipeline.backoff import full_jitter
 from edgerouter.pipeline.batch import Batch
 from edgerouter.pipeline.bounded import Bounded, NoAnswer, StuckCall
+from edgerouter.pipeline.delivery_status import LATENCY_BOUNDS, DeliveryStatus, State
 from edgerouter.pipeline.gate import Gate
 from edgerouter.pipeline.rate import RateLimit
 from edgerouter.sink import Sink
 from edgerouter.spool.contract import Reader, Rejection
 
 log = structlog.get_logger("edgerouter.delivery")
-
-LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3600.0, 86400.0)
-"""Seconds."""
 
 ATTEMPTS_BEFORE_REOPEN = 3
 """Failed attempts for want of credentials, permission or destination, before the sink is opened anew."""
@@ -35,58 +33,9 @@ UNANSWERED_BEFORE_LESS = 2
 
 _SEQUENCE = attrgetter("sequence")
 
-State = Literal["starting", "ok", "retrying", "throttled", "unauthorized", "stopped"]
-
 
 class ReopenSink(Exception):
     """Not an error: asks the runner to leave `open` and enter it again, with secrets read anew."""
-
-
-@dataclass(slots=True)
-class DeliveryStatus:
-    """A sink's numbers since the start."""
-
-    state: State = "starting"
-    last_error: str = ""
-    last_error_at: float | None = None
-    """Wall-clock seconds."""
-    last_delivery_at: float | None = None
-    """Wall-clock seconds."""
-    last_delivery: float | None = None
-    """Monotonic seconds."""
-    writes: int = 0
-    failed_writes: int = 0
-    written_messages: int = 0
-    """Messages handed to `write`, retries included."""
-    written_bytes: int = 0
-    """As the sink counts them, retries included."""
-    throttled_seconds: float = 0.0
-    latency: float = 0.0
-    """Seconds from the receipt of the oldest message of the last batch to its delivery, by the wall clock."""
-    latency_buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS) + 1))
-    """Messages by the age at delivery of their batch's oldest; the bounds are `LATENCY_BOUNDS`, the last one is infinite."""
-    latency_sum: float = 0.0
-
-
-@dataclass(slots=True)
-class _Attempts:
-    """What is known of the messages of one batch, for their retries and their dead letters."""
-
-    started: float
-    """Monotonic seconds."""
-    started_at: int
-    """Nanoseconds since 1970-01-01 UTC."""
-    batch: list[Message]
-    size: int | None
-    """Of the whole batch, as it was counted when it was gathered."""
-    stable: bool = False
-    """The batch is one object."""
-    count: int = 0
-    failures: int = 0
-    """In a row: a write that the service has answered for good is none."""
-    bugs: int = 0
-    unanswered: int = 0
-    """Writes in a row that ran into the time-out."""
 
 
 class Delivery:
@@ -111,7 +60,7 @@ class Delivery:
         Raises:
             ReopenSink: the sink should be opened anew; what is not settled was given back.
         """
-        attempts = _Attempts(time.monotonic(), time.time_ns(), batch.messages, batch.size, sink.stable_batches)
+        attempts = Attempts(time.monotonic(), time.time_ns(), batch.messages, batch.size, sink.stable_batches)
         if batch.too_large:
             limit = sink.limits.max_message_bytes or sink.limits.max_bytes
             reason = MessageRejected(f"{batch.size} bytes are over this sink's limit of {limit} bytes a message")
@@ -128,15 +77,17 @@ class Delivery:
                 batch.kept = True
             while parts:
                 cause = await self._write(sink, parts, attempts)
+                if attempts.rejected and (cause is not None or not parts or attempts.rejected_enough):
+                    await self._settle_rejected(attempts.take_rejected())
                 if cause is None:
                     attempts.failures = attempts.unanswered = 0
                 elif parts:
                     await self._after_failure(parts, cause, attempts)
         except (asyncio.CancelledError, ReopenSink):
-            batch.messages = [message for part in parts for message in part]
+            batch.messages = [*(rejection.message for rejection in attempts.rejected), *(m for part in parts for m in part)]
             raise
 
-    async def _write(self, sink: Sink[Any], parts: list[list[Message]], attempts: _Attempts) -> SinkUnavailable | None:
+    async def _write(self, sink: Sink[Any], parts: list[list[Message]], attempts: Attempts) -> SinkUnavailable | None:
         """One attempt with the first part: what is left of it takes its place. Returns why something is left to be tried again."""
         messages = parts[0]
         try:
@@ -144,7 +95,7 @@ class Delivery:
         except SinkUnavailable as error:
             return error
         except MessageRejected as error:
-            await self._halve(parts, error, attempts)
+            self._halve(parts, error, attempts)
             return None
         except Exception as error:  # noqa: BLE001  (whatever a plugin raises must not end the router)
             return await self._plugin_bug(parts, error, attempts)
@@ -156,7 +107,7 @@ class Delivery:
         parts[:1] = [left] if left else []
         return cause
 
-    async def _call(self, sink: Sink[Any], messages: list[Message], attempts: _Attempts) -> Sequence[_FailureOf]:
+    async def _call(self, sink: Sink[Any], messages: list[Message], attempts: Attempts) -> Sequence[_FailureOf]:
         """Call the sink's `write` within the rate, the gate and the time-out, and check what it answers."""
         size = attempts.size
         if size is None or messages is not attempts.batch:
@@ -186,7 +137,7 @@ class Delivery:
         return sorted(by_index.items())
 
     async def _settle_partly(
-        self, messages: list[Message], failures: Sequence[_FailureOf], attempts: _Attempts
+        self, messages: list[Message], failures: Sequence[_FailureOf], attempts: Attempts
     ) -> tuple[list[Message], SinkUnavailable | None]:
         failed = dict(failures)
         self._delivered([message for index, message in enumerate(messages) if index not in failed])
@@ -206,17 +157,17 @@ class Delivery:
             cause = None  # the rest at once, since nothing failed
         return left, cause
 
-    async def _halve(self, parts: list[list[Message]], error: MessageRejected, attempts: _Attempts) -> None:
+    def _halve(self, parts: list[list[Message]], error: MessageRejected, attempts: Attempts) -> None:
         """Find the messages that the service never takes by halving: about 2 log2(n) writes for one in n."""
         messages = parts[0]
         if len(messages) == 1:
-            await self._dead_letter(messages, error, attempts)
+            attempts.reject(self._rejection(messages[0], error, attempts))
             del parts[0]
             return
         middle = len(messages) // 2
         parts[:1] = [messages[:middle], messages[middle:]]
 
-    async def _plugin_bug(self, parts: list[list[Message]], error: Exception, attempts: _Attempts) -> SinkUnavailable | None:
+    async def _plugin_bug(self, parts: list[list[Message]], error: Exception, attempts: Attempts) -> SinkUnavailable | None:
         """An exception that a sink should not raise: traceback once, a bounded number of attempts, then isolate and dead-letter."""
         attempts.bugs += 1
         if not self._bug_logged:
@@ -225,10 +176,10 @@ class Delivery:
         described = f"{type(error).__name__}: {error}"
         if attempts.bugs < self._retry.plugin_bug_attempts:
             return SinkUnavailable(f"bug in the sink plugin: {described}")
-        await self._halve(parts, _PluginBug(described), attempts)
+        self._halve(parts, _PluginBug(described), attempts)
         return None
 
-    async def _after_failure(self, parts: list[list[Message]], cause: SinkUnavailable, attempts: _Attempts) -> None:
+    async def _after_failure(self, parts: list[list[Message]], cause: SinkUnavailable, attempts: Attempts) -> None:
         """Note the failure and wait for the next attempt; what is given up on is dead-lettered."""
         attempts.failures += 1
         give_up = self._retry.give_up_after
@@ -255,7 +206,7 @@ class Delivery:
         self._status.throttled_seconds += max(0.0, until - max(now, self._throttled_until))
         self._throttled_until = max(until, self._throttled_until)
 
-    def _shrink(self, parts: list[list[Message]], cause: SinkUnavailable, attempts: _Attempts) -> None:
+    def _shrink(self, parts: list[list[Message]], cause: SinkUnavailable, attempts: Attempts) -> None:
         """A write that gets no answer again and again may be more than the link carries in that time: try with less.
 
         Not where a batch is one object: half of it, beside the whole that may have arrived, would be there twice.
@@ -299,7 +250,7 @@ class Delivery:
         bucket = next((index for index, bound in enumerate(LATENCY_BOUNDS) if latency <= bound), len(LATENCY_BOUNDS))
         status.latency_buckets[bucket] += len(messages)
 
-    async def _dead_letter(self, messages: list[Message], error: EdgerouterError, attempts: _Attempts) -> None:
+    async def _dead_letter(self, messages: list[Message], error: EdgerouterError, attempts: Attempts) -> None:
         await self._settle_rejected([self._rejection(message, error, attempts) for message in messages])
 
     async def _settle_rejected(self, rejections: list[Rejection]) -> None:
@@ -309,7 +260,7 @@ class Delivery:
             "messages dead-lettered", sink=self._name, messages=len(rejections), first=first.message.id, reason=first.reason
         )
 
-    def _rejection(self, message: Message, error: EdgerouterError, attempts: _Attempts) -> Rejection:
+    def _rejection(self, message: Message, error: EdgerouterError, attempts: Attempts) -> Rejection:
         return Rejection(
             message=message,
             reason=str(error),

@@ -13,7 +13,8 @@ from edgerouter.config.model import BatchPolicy, ConfiguredSink
 from edgerouter.errors import SinkUnavailable
 from edgerouter.pipeline.backoff import full_jitter
 from edgerouter.pipeline.batch import Batch, Gatherer
-from edgerouter.pipeline.delivery import Delivery, DeliveryStatus, ReopenSink
+from edgerouter.pipeline.delivery import Delivery, ReopenSink
+from edgerouter.pipeline.delivery_status import DeliveryStatus
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.spool.contract import Reader
 

@@ -263,3 +263,41 @@ async def test_a_stable_batch_is_written_in_the_order_in_which_it_would_come_bac
     async with running(configured(plugin), reader):
         await until(lambda: not reader.pending)
     assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 10, 11]]
+
+
+async def test_many_bad_messages_in_a_row_are_settled_together():
+    """1,500 unparsable messages do not each wait for the disk before the next good one has its turn."""
+
+    def answer(batch):
+        if any(message.payload == b"bad" for message in batch):
+            raise MessageRejected("unparsable")
+        return ()
+
+    settled = []
+
+    class Counting(ListReader):
+        async def dead_letter(self, rejections):
+            settled.append(len(rejections))
+            await super().dead_letter(rejections)
+
+    reader = Counting(*messages(1500, payload=b"bad"), *messages(10, start=1501))
+    async with running(configured(scripted(answer)), reader):
+        await until(lambda: not reader.pending)
+    assert len(reader.rejections) == 1500
+    assert sequences(reader.delivered_messages) == list(range(1501, 1511))
+    assert len(settled) <= 40
+
+
+async def test_a_run_that_ends_in_the_middle_of_the_halving_gives_back_what_is_not_settled():
+    third = asyncio.Event()
+
+    async def answer(batch):
+        if sequences(batch)[0] == 3:
+            third.set()
+            await asyncio.Event().wait()
+        raise MessageRejected("unparsable")
+
+    reader = ListReader(*messages(4))
+    async with running(configured(scripted(answer)), reader):
+        await third.wait()
+    assert sequences(reader.waiting) == [message.sequence for message in reader.pending.values()] == [1, 2, 3, 4]

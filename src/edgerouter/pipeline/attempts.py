@@ -1,0 +1,56 @@
+"""What is known of the messages of one batch while they are written, for their retries and their dead letters."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from edgerouter.message import Message
+from edgerouter.spool.contract import Rejection
+
+LETTERS_AT_ONCE = 100
+"""Messages found one by one to be rejected that are settled together."""
+LETTERS_WAIT_SECONDS = 1.0
+"""Longest time that the first of them waits for that."""
+
+
+@dataclass(slots=True)
+class Attempts:
+    """What is known of the messages of one batch, for their retries and their dead letters."""
+
+    started: float
+    """Monotonic seconds."""
+    started_at: int
+    """Nanoseconds since 1970-01-01 UTC."""
+    batch: list[Message]
+    size: int | None
+    """Of the whole batch, as it was counted when it was gathered."""
+    stable: bool = False
+    """The batch is one object."""
+    count: int = 0
+    failures: int = 0
+    """In a row: a write that the service has answered for good is none."""
+    bugs: int = 0
+    unanswered: int = 0
+    """Writes in a row that ran into the time-out."""
+    rejected: list[Rejection] = field(default_factory=list)
+    """Found by halving and not settled yet: many bad messages in a row would each wait for a commit of its own."""
+
+    rejected_at: float = 0.0
+    """Monotonic seconds of the first of them."""
+
+    def reject(self, rejection: Rejection) -> None:
+        """Settle this one before long."""
+        if not self.rejected:
+            self.rejected_at = time.monotonic()
+        self.rejected.append(rejection)
+
+    @property
+    def rejected_enough(self) -> bool:
+        """There are so many, or the first has waited so long, that they should be settled."""
+        return len(self.rejected) >= LETTERS_AT_ONCE or time.monotonic() - self.rejected_at > LETTERS_WAIT_SECONDS
+
+    def take_rejected(self) -> list[Rejection]:
+        """`rejected`, and forget them."""
+        taken, self.rejected = self.rejected, []
+        return taken
