@@ -182,10 +182,11 @@ def _seen(database: Path) -> tuple[int, bytes | None]:
     try:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.pragma("locking_mode", "exclusive")
-        seen, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         note: bytes | None = None
         with suppress(apsw.SQLError):  # the power was cut before there were tables
             note = connection.execute("SELECT value FROM state WHERE name = ?", (RUNNING,)).get
+        # only now, for SQLite opens the log when it reads something
+        seen, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         return max(0, seen), note
     finally:
         connection.close()

@@ -14,6 +14,7 @@ import pytest
 
 from edgerouter.spool import open_spool, sqlite_file, sqlite_pack
 from edgerouter.spool.contract import Ledger, LetterFilter, Rejection
+from edgerouter.spool.sqlite_log import Log
 from support.spools import Pipe, crashing, files, fresh, restore, route, sequences, sqlite, take
 
 COUNT = 3000
@@ -391,3 +392,14 @@ async def test_a_log_that_a_power_cut_has_torn_is_not_mended(tmp_path: Path, mon
         (every,) = await Pipe(spool).attach(route("every"))
         assert await drain(every, spool) == list(range(1, 191))
         assert (await spool.tools.verify()).problems == ()
+
+
+async def test_nothing_is_mended_after_a_mere_kill(tmp_path: Path) -> None:
+    async with crashing(tmp_path) as (spool, crashed):
+        for _ in range(30):
+            await Pipe(spool).append(fresh(10))
+        crashed()
+    left = Log(tmp_path / "spool.db")
+    assert left.note == b"normal"
+    assert not left.cut
+    assert left.mend(torn=False) is None
