@@ -23,6 +23,11 @@ Any other exception out of a plugin is a bug in the plugin.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
+from typing import Final
+
+LONGEST_WAIT: Final = 3600.0
+"""Seconds."""
 
 
 class EdgerouterError(Exception):
@@ -54,12 +59,13 @@ class SinkUnavailable(EdgerouterError):
 
     Args:
         reason: what is broken, for the operator; never holds a secret.
-        retry_after: seconds that the service asked to wait, where it told.
+        retry_after: seconds that the service asked to wait, where it told. At most an hour of it counts: a date that is read
+            with a clock in 1970, or a number by mistake, would silence the sink for years.
     """
 
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
         super().__init__(reason)
-        self.retry_after = retry_after
+        self.retry_after = None if retry_after is None or isnan(retry_after) else min(max(0.0, retry_after), LONGEST_WAIT)
 
 
 class SinkThrottled(SinkUnavailable):

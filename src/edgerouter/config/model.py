@@ -46,7 +46,7 @@ class RetryPolicy(Section):
     first_delay: Duration = 0.5
     """Upper bound of the first delay; it doubles with each attempt."""
     max_delay: Duration = 60.0
-    """Upper bound of every delay. A longer wait that the service asks for is honoured."""
+    """Upper bound of every delay. A longer wait that the service asks for is honoured, up to an hour."""
     give_up_after: Duration | None = None
     """Dead-letter a message that could not be delivered for this long; never by default."""
     plugin_bug_attempts: int = Field(default=5, ge=1)

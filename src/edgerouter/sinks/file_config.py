@@ -28,7 +28,7 @@ class RotateConfig(SinkConfig):
     """When the growing file is closed and a new one begun."""
 
     size: ByteSize | None = Field(default=64 * 1024**2, ge=1)
-    """Before it would grow beyond this size."""
+    """Before it would grow beyond this size. A batch is not divided: one that is larger makes a larger file."""
     age: Duration | None = Field(default=None, gt=0)
     """When it has been growing for this long."""
 

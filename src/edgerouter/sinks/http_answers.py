@@ -58,6 +58,8 @@ def unreachable(error: Exception, where: str) -> SinkUnavailable:
         return SinkUnavailable(f"{where} cannot be reached: {error.os_error.strerror or type(error.os_error).__name__}")
     if isinstance(error, TimeoutError):
         return SinkUnavailable(f"{where} cannot be reached: no connection in time")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return SinkUnavailable(f"{where} does not answer in HTTP as it should")
     return SinkUnavailable(f"{where}: the connection broke: {type(error).__name__}")
 
 
@@ -78,5 +80,5 @@ def _seconds(retry_after: str | None) -> float | None:
         return float(retry_after)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

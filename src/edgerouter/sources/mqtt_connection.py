@@ -283,7 +283,7 @@ class Connection:
             return ConnectFailed(f"the broker refuses the connection: {code}", version_refused=code.value == _UNSUPPORTED_VERSION)
         if not self.lost.done():
             text = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
-            return ConnectFailed("the broker does not answer" if text == "Operation timed out" else text)
+            return ConnectFailed("the broker does not answer" if text in ("Operation timed out", "timed out") else text)
         reason, code = self.lost.result()
         if code is None and reason == LOST:
             reason = "the broker closed the connection instead of answering; is it one, and does it expect TLS or another port?"

@@ -58,7 +58,7 @@ class SinkServer:
         raise NotImplementedError
 
     async def fail_once(self, marker: bytes) -> None:
-        """Do not take a message whose payload contains `marker` when it first comes; take the others of its request."""
+        """Take none of the messages whose payload contains `marker` when they first come; take the others of their request."""
         raise NotImplementedError
 
     async def stall(self) -> None:
