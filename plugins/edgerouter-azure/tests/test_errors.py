@@ -84,5 +84,20 @@ def test_a_login_that_fails_is_for_somebody_to_act() -> None:
     assert "is the device's clock right?" in str(late)
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"), [(401, SinkUnauthorized), (429, SinkThrottled), (503, SinkThrottled), (500, SinkUnavailable)]
+)
+def test_a_login_service_that_is_away_or_busy_is_no_refusal(status: int, expected: type[Exception]) -> None:
+    error = ClientAuthenticationError("AADSTS90033: A transient error has occurred.", answer(status).response)
+    assert type(translate(error, "log in")) is expected
+
+
+def test_a_refused_login_speaks_of_the_login_and_not_of_a_role() -> None:
+    error = ClientAuthenticationError("AADSTS7000215: Invalid client secret provided.", answer(401).response)
+    said = str(translate(error, "log in", hint="needs the role X"))
+    assert "are tenant, client and its secret or certificate right?" in said
+    assert "role X" not in said
+
+
 def test_while_opening_there_is_no_message_to_reject() -> None:
     assert type(translate_at_opening(answer(400, "InvalidResourceName"), "open")) is SinkUnauthorized

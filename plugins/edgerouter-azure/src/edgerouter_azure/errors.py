@@ -69,6 +69,7 @@ _WRONG_KEY = re.compile(
     r"|formed correctly including the signature",
     re.IGNORECASE,
 )
+_LOGIN = re.compile(r"\bAADSTS\d")
 _TO_SIGN = re.compile(r"\s*(?:Server used following string to sign|String to sign used was)")
 _OF_REQUEST = re.compile(r"(?<=HTTP request) '[^']*'")
 _REQUEST_ID = re.compile(r"\s*(?:RequestId:|TrackingId:|Trace ID:)")
@@ -146,7 +147,7 @@ def _translate_response(error: HttpResponseError, doing: str, hint: str) -> Sink
     code = getattr(error, "error_code", None) or ""
     code = str(getattr(code, "value", code))  # an enumeration of the SDK
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, SinkUnavailable)
-    if isinstance(error, ClientAuthenticationError):
+    if isinstance(error, ClientAuthenticationError) and status < 500 and kind is not SinkThrottled:
         kind = SinkUnauthorized
     text = f"{doing}: {status} {code or _clip(error.reason or '')}"
     wait = _retry_after(error)
@@ -167,6 +168,8 @@ def _explain(doing: str, text: str, hint: str, skew: float = 0.0) -> str:
         hint = f"the device's clock is {abs(skew) / 60:.0f} minutes {direction} the service's"
     elif _TOKEN_TIME.search(text):
         hint = f"the token counts as expired: {CLOCK_HINT}"
+    elif _LOGIN.search(text):
+        hint = "the login was refused: are tenant, client and its secret or certificate right?"
     elif _WRONG_KEY.search(text):
         hint = "the key is wrong, or was regenerated, or belongs to another account or policy"
     return f"{doing}: {text}; {hint}" if hint else f"{doing}: {text}"
