@@ -184,6 +184,11 @@ def _add_source(found: Found, tuned: Node, block: dict[str, Given]) -> None:
     if own and "topic" not in block:
         return
     topic = block.get("topic")
+    if "broker" in block:
+        try:
+            declared.unquoted(block["broker"].text.strip())
+        except ValueError as error:
+            found.faults.append((Origin(block["broker"].label), str(error)))
     entries = {"type": Node("mqtt", BY_DECLARATION), "url": _broker(block)}
     if topic is not None:
         origin = Origin(topic.label)

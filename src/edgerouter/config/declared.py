@@ -120,12 +120,11 @@ class Form:
         faults: list[Fault] = []
         for variable, given in self.given.items():
             text, origin = given.text.strip(), Origin(given.label)
-            if variable.convert is not None:
-                try:
-                    text = variable.convert(text)
-                except ValueError as error:
-                    faults.append((origin, str(error)))
-                    continue
+            try:
+                text = variable.convert(text) if variable.convert is not None else unquoted(text)
+            except ValueError as error:
+                faults.append((origin, str(error)))
+                continue
             # what stands in a variable is not read as references
             node = Node(text.replace("${", "$${"), origin, origin, reference=given.label if variable.secret else None)
             _place(entries, variable.field, node)
@@ -135,6 +134,19 @@ class Form:
                 origin = Origin(f"secret {self.found.get(variable, asked.key)} of {', '.join(stores)}")
                 _place(entries, variable.field, Node(f"${{{CHAIN}:{asked.key}}}", origin, origin))
         return entries, faults
+
+
+def unquoted(text: str) -> str:
+    """The text, which is not in quotes.
+
+    Compose takes those of `- NAME="value"` for a part of the value, and so does docker with those of `--env-file`.
+
+    Raises:
+        ValueError: it is.
+    """
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        raise ValueError("stands in quotes, which are part of the value; write it without them")
+    return text
 
 
 def _fixed(values: Mapping[str, Any]) -> dict[str, Node]:

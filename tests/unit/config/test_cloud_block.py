@@ -343,6 +343,16 @@ class TestMixing:
         ]
 
 
+@pytest.mark.parametrize("name", ["AWS_SQS_REGION", "AWS_SQS_SECRET_KEY", "MQTT_HOST"])
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quotes_that_a_compose_file_left_around_a_value_are_told(name: str, quote: str) -> None:
+    """`- NAME="value"` in a list of compose, and every quote in a file of `docker run --env-file`, is part of the value."""
+    lines = problems({**SQS, name: f"{quote}geheim{quote}\n"})
+    assert f"{name}: stands in quotes, which are part of the value; write it without them" in lines
+    assert "geheim" not in " ".join(lines)
+    assert load({**PUBSUB, "GCP_PUBSUB_PRIVATE_KEY": f"{quote}{PUBSUB['GCP_PUBSUB_PRIVATE_KEY']}{quote}"}).off == ()
+
+
 def test_a_value_that_cannot_be_is_named_by_its_variable_and_not_shown() -> None:
     lines = problems({**BLOB, "AZURE_BLOB_CONTAINER_NAME": "Not A Container"})
     assert lines[0].startswith("AZURE_BLOB_CONTAINER_NAME: sinks.azure-blob.container: ")
