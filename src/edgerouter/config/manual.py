@@ -38,7 +38,8 @@ At the top stand `sources`, `sinks` (at least one of each), `secret_stores`, `sp
 - **Texts** are taken as they stand: `on`, `yes`, `010`, `12:30` and `12345` are texts where a text is wanted.
 - **Environment**: `EDGEROUTER__SPOOL__MAX_BYTES=2GiB` sets `spool.max_bytes` and wins over the file. Letter case does not matter,
   and `_` also stands for the `-` of a name in the file. A list or mapping is written as JSON:
-  `EDGEROUTER__SINKS__ARCHIVE__TOPICS='["a/#"]'`. An empty variable counts as not set.
+  `EDGEROUTER__SINKS__ARCHIVE__TOPICS='["a/#"]'`, and so is a mapping with names of your own, such as
+  `EDGEROUTER__SINKS__WEB__HEADERS='{"X-Plant": "north"}'`. An empty variable counts as not set.
 - **References** stand for a whole value or inside a text: `${env:NAME}`, `${env:NAME:-default}`, `${file:/run/secrets/x}` (without
   the newline at its end; a relative path starts at the configuration file), and `${STORE:name}` for a secret store: one that is
   listed under `secret_stores`, or, when it needs no fields, simply its type. A secret of a store is read each time its source or
