@@ -107,9 +107,7 @@ class ResumableStorage(Storage):
                 raise
             if start is None:
                 return None
-            raise SinkUnavailable(
-                f"write {known[0]}: the upload session has ended; a new one is begun"
-            ) from None
+            raise SinkUnavailable(f"write {known[0]}: the upload session has ended; a new one is begun") from None
 
     def _remember(self, known: tuple[str, str], session: _Session) -> None:
         self._sessions[known] = session
