@@ -8,7 +8,9 @@ code of its acknowledgement, so a message that the broker refused would count as
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +33,9 @@ _LOOK_SECONDS: Final = 1.0
 """Between two looks whether the connection still stands."""
 _LARGEST_PACKET: Final = 268_435_455
 """Of the protocol (MQTT 5.0, 1.5.5)."""
+_SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
+"""For what the libraries would log: a sink says it with the error that it raises."""
+_SILENT.setLevel(logging.CRITICAL)
 
 Error = SinkUnavailable | MessageRejected
 
@@ -98,11 +103,17 @@ class Link:
         self._lost: Error | None = None
         self._closing = False
         self._answered = False
+        self._unfit = ""  # what of the configuration the broker has said that it cannot do
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._connected = self._paho.on_connect
         self._disconnected = self._paho.on_disconnect
         self._paho.on_connect = self._connack
         self._paho.on_disconnect = self._disconnect
         self._paho.on_publish = self._puback
+        # aiomqtt's own register the number of a file that may be closed, and another's, when their turn comes
+        self._paho.on_socket_register_write = self._wants_to_write
+        self._paho.on_socket_unregister_write = self._has_written
 
     @classmethod
     async def connect(cls, config: MqttSinkConfig, client_id: str, *, version5: bool) -> Link:
@@ -127,6 +138,7 @@ class Link:
             username=config.username,
             password=password,
             identifier=client_id,
+            logger=_SILENT,
             protocol=aiomqtt.ProtocolVersion.V5 if version5 else aiomqtt.ProtocolVersion.V311,
             clean_session=None if version5 else True,
             clean_start=True if version5 else MQTT_CLEAN_START_FIRST_ONLY,
@@ -145,6 +157,9 @@ class Link:
         except (aiomqtt.MqttError, ValueError) as error:
             link._drop()
             raise link._failure(error) from None
+        if link._unfit:
+            await link.close()
+            raise SinkUnauthorized(f"{where} {link._unfit}")
         return link
 
     @property
@@ -193,14 +208,43 @@ class Link:
 
     def _notice_failure(self) -> None:
         """See `has_failed`: without this a write would wait for answers until its time is up."""
-        if self._lost is None and (socket := self._paho._sock) is not None and has_failed(socket.fileno()):
+        if self._lost is not None:
+            return
+        ended = self._client._disconnected
+        if ended.done() and not ended.cancelled() and ended.exception() is not None:
+            # paho has met bytes that it cannot read, and would not get beyond them
+            self.cut("does not speak MQTT as it should")
+        elif (socket := self._paho._sock) is not None and has_failed(socket.fileno()):
             self.cut("the connection was lost")
+
+    def _wants_to_write(self, _: Any, __: Any, sock: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self._add_writer(sock)
+        else:
+            self._loop.call_soon_threadsafe(self._add_writer, sock)
+
+    def _add_writer(self, sock: Any) -> None:
+        fileno: int = sock.fileno()
+        if self._lost is not None or sock is not self._paho._sock:
+            return
+        try:
+            self._loop.add_writer(fileno, self._paho.loop_write)
+        except (RuntimeError, OSError):
+            # uvloop has given up on a socket that failed; not now, as paho may be in the middle of queueing a packet
+            self._loop.call_soon(self.cut, "the connection was lost")
+
+    def _has_written(self, _: Any, __: Any, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.remove_writer(sock.fileno())
 
     def _drop(self) -> None:
         self._paho._sock_close()
+        self._seen()
+
+    def _seen(self) -> None:
         for future in (self._client._connected, self._client._disconnected):
             if future.done() and not future.cancelled():
-                future.exception()  # seen: nobody else asks for it
+                future.exception()  # nobody else asks for it
 
     def _end(self, error: Error) -> None:
         if self._lost is not None:
@@ -218,6 +262,10 @@ class Link:
             # paho keeps to a window, but to none that the broker asks for
             window = min(self._config.max_inflight, getattr(properties, "ReceiveMaximum", 65_535))
             self._paho._max_inflight_messages = window
+            if getattr(properties, "MaximumQoS", 1) < self._config.qos:
+                self._unfit = "confirms no messages; set `qos: 0`"
+            if not getattr(properties, "RetainAvailable", 1) and self._config.retain != "never":
+                self._unfit = "keeps no retained messages; set `retain: never`"
         if self._connected is not None:
             self._connected(client, userdata, flags, code, properties)  # type: ignore[arg-type,call-arg]  # callback version 2
 
@@ -230,6 +278,7 @@ class Link:
             self._end(disconnected(None, "closed" if self._closing else "the connection was lost", self._where))
         if self._disconnected is not None:
             self._disconnected(client, userdata, flags, code, properties)  # type: ignore[arg-type,call-arg]  # callback version 2
+        self._seen()
         if not self._client._connected.done():
             # without this aiomqtt waits out its time for an answer that cannot come
             self._client._connected.set_exception(aiomqtt.MqttError("the connection was lost"))

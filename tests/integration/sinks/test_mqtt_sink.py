@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from edgerouter.sinks.mqtt import MqttSink
 from edgerouter.sinks.mqtt_config import MqttSinkConfig
 from edgerouter.testing import Received, SinkConformance, SinkServer, make_message, make_messages
 from support.mosquitto import Mosquitto
+from support.rewriting import rewriting
 
 CONTEXT = SinkContext("out", "edge-1", "5p00l")
 
@@ -309,6 +311,54 @@ async def main():
     await server.serve_forever()
 asyncio.run(main())
 """
+
+
+@pytest.mark.parametrize(
+    ("answer", "config", "said"),
+    [
+        (b"\x20\x05\x00\x00\x02\x24\x00", {}, "set `qos: 0`"),
+        (b"\x20\x05\x00\x00\x02\x25\x00", {"retain": "same"}, "set `retain: never`"),
+    ],
+)
+async def test_what_the_broker_says_that_it_cannot_do_is_told_instead_of_tried(
+    broker: Mosquitto, answer: bytes, config: dict[str, Any], said: str
+) -> None:
+    """It would end the connection at the first message, again and again."""
+    async with rewriting(broker.port) as proxy:
+        proxy.from_server = lambda data: answer if data[0] == 0x20 else data
+        with pytest.raises(SinkUnauthorized, match=said):
+            async with opened(broker, url=f"mqtt://127.0.0.1:{proxy.port}", **config):
+                pass
+
+
+@pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
+def test_connections_that_end_while_messages_go_out_leave_no_trace_in_the_event_loop(
+    broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A socket must not be watched by a number that is another file's by then."""
+    import uvloop
+
+    served = 0
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        await reader.read(1000)
+        served += 1
+        # the end comes with the answer, so that it is read when messages are on their way out
+        writer.write(b"\x20\x03\x00\x00\x00" + b"\xe0\x02\x8b\x00")
+        writer.close()
+
+    async def walk() -> None:
+        server = await asyncio.start_server(end, "127.0.0.1")
+        port = server.sockets[0].getsockname()[1]
+        async with server, asyncio.timeout(30), opened(broker, url=f"mqtt://127.0.0.1:{port}", protocol="5") as sink:
+            while served < 20:
+                with contextlib.suppress(SinkUnavailable):
+                    failures = await sink.write(make_messages([b"x" * 100] * 100))
+                    assert all(isinstance(failure.error, SinkUnavailable) for failure in failures)
+
+    uvloop.run(walk())
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_a_broker_that_hangs_up_on_version_5_gets_the_older_one() -> None:
