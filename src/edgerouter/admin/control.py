@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -16,7 +16,10 @@ from edgerouter.topics import check_filter
 
 PAGE_BYTES: Final = 4 * 1024**2
 """Payload in one page of dead letters; then the page ends, though more was asked for."""
-_LETTERS_AT_ONCE: Final = 20
+_LETTERS_AT_ONCE: Final = 4
+
+Moment = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""Nanoseconds since 1970-01-01 UTC."""
 
 
 class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,9 +28,8 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sink: str | None = None
     topic: str | None = None
     """An MQTT topic filter."""
-    since: int | None = None
-    """Nanoseconds since 1970-01-01 UTC."""
-    until: int | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     reason: str | None = None
     """A part of the reason or of the error's name."""
     numbers: tuple[int, ...] = ()
@@ -46,7 +48,7 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class LettersPage(Letters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which dead letters, a page at a time."""
 
-    limit: int = 100
+    limit: Annotated[int, msgspec.Meta(ge=1)] = 100
     after: int = 0
     """Only numbers above this one."""
 
@@ -56,8 +58,8 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     sink: str
     topic: str = "#"
-    since: int | None = None
-    until: int | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     dry_run: bool = False
 
 

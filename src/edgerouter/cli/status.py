@@ -49,13 +49,22 @@ def watch(client: Client, interval: float, seconds: float | None) -> None:
     """Show the status live, until Ctrl-C or for so many seconds."""
     started = time.monotonic()
     before: tuple[float, dict[str, Any]] | None = None
+    seen = False
     with Live(console=Console(), auto_refresh=False) as live:
         try:
             while seconds is None or time.monotonic() - started < seconds:
-                status = client.get("/api/status")
                 now = time.monotonic()
-                live.update(render(status, None if before is None else (now - before[0], before[1])), refresh=True)
-                before = (now, status)
+                try:
+                    status = client.get("/api/status")
+                except NoRouter as error:
+                    if not seen:
+                        raise
+                    before = None  # it may be starting again
+                    live.update(Text(str(error), "red"), refresh=True)
+                else:
+                    seen = True
+                    live.update(render(status, None if before is None else (now - before[0], before[1])), refresh=True)
+                    before = (now, status)
                 time.sleep(interval)
         except KeyboardInterrupt:
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
 from typing import Any, Final
 
 import structlog
@@ -12,6 +14,28 @@ log = structlog.get_logger("edgerouter.ending")
 
 CLOSING_SECONDS: Final = 5.0
 """Time for a cancelled plugin to close its client; then it is left behind."""
+
+
+class ClosingInTime(AsyncExitStack):
+    """A stack whose exit takes at most `CLOSING_SECONDS`: a client that cannot say good-bye must not keep a sink from a new one.
+
+    Args:
+        name: of the sink.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        try:
+            async with asyncio.timeout(CLOSING_SECONDS) as limit:
+                return bool(await super().__aexit__(kind, error, trace))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.warning("sink did not close in time", sink=self._name, seconds=CLOSING_SECONDS)
+            return False
 
 
 async def leaving_behind(run: Coroutine[Any, Any, None], name: str) -> None:

@@ -15,6 +15,7 @@ from edgerouter.pipeline.backoff import full_jitter
 from edgerouter.pipeline.batch import Batch, Gatherer
 from edgerouter.pipeline.delivery import Delivery, ReopenSink
 from edgerouter.pipeline.delivery_status import DeliveryStatus
+from edgerouter.pipeline.ending import ClosingInTime
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.spool.contract import Reader
 
@@ -93,7 +94,7 @@ class Runner:
             self.status.state = "stopped"
 
     async def _serve_opened(self) -> None:
-        async with AsyncExitStack() as stack:
+        async with ClosingInTime(self.configured.name) as stack:
             sink = await self._open(stack)
             while self._kept:
                 await self._deliver_kept(sink)

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edgerouter import Failure, MessageRejected, SinkThrottled, SinkUnavailable
+from edgerouter import Failure, Limits, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
 from edgerouter.pipeline import batch as gathering
-from edgerouter.pipeline import bounded
+from edgerouter.pipeline import bounded, ending
 from edgerouter.pipeline.runner import Runner
 from support.pipeline import CONTEXT, ListReader, ScriptedSink, configured, messages, scripted
 
@@ -301,3 +301,32 @@ async def test_a_run_that_ends_in_the_middle_of_the_halving_gives_back_what_is_n
     async with running(configured(scripted(answer)), reader):
         await third.wait()
     assert sequences(reader.waiting) == [message.sequence for message in reader.pending.values()] == [1, 2, 3, 4]
+
+
+async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeypatch):
+    """After refused credentials the sink is opened anew, though the old client never says good-bye."""
+    monkeypatch.setattr(ending, "CLOSING_SECONDS", 0.01)
+    opened = 0
+
+    class Clinging(ScriptedSink):
+        writes, the_limits = [], Limits()
+
+        @classmethod
+        @asynccontextmanager
+        async def open(cls, config, context):
+            nonlocal opened
+            opened += 1
+            try:
+                yield cls()
+            finally:
+                await asyncio.Event().wait()
+
+        async def write(self, batch):
+            if opened < 3:
+                raise SinkUnauthorized("who are you?")
+            return ()
+
+    reader = ListReader(*messages(3))
+    async with running(configured(Clinging), reader):
+        await until(lambda: not reader.pending)
+    assert opened == 3
