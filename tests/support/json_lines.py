@@ -5,7 +5,13 @@ from __future__ import annotations
 import base64
 import json
 
+import msgspec
+
 from edgerouter.testing import Received
+
+
+class _Line(msgspec.Struct):
+    payload: msgspec.Raw
 
 
 def received(line: bytes) -> Received:
@@ -17,5 +23,5 @@ def received(line: bytes) -> Received:
     elif isinstance(value, str):
         payload = value.encode()
     else:
-        payload = line[line.index(b'"payload":') + len(b'"payload":') : -1]
+        payload = bytes(msgspec.json.decode(line, type=_Line).payload)
     return Received(payload, text["topic"], text["id"])

@@ -259,7 +259,7 @@ def _id(batch: Sequence[Message], names: SinkContext) -> str:
     if len(batch) == 1:
         return f"{spool}-{first}"
     sequences = [message.sequence for message in batch]
-    if sequences == list(range(first, last + 1)):
+    if last - first == len(batch) - 1 and sequences == list(range(first, last + 1)):  # a range may be far longer than a batch
         return f"{spool}-{first}-{last}"
     # a later replay by topic, or after a change of the filters, may begin and end with the same messages and hold others between
     return f"{spool}-{first}-{last}-{crc32(array('Q', sequences).tobytes()):08x}"

@@ -15,6 +15,24 @@ POLICY_FIELDS = frozenset({"type", "topics", "batch", "concurrency", "timeout", 
 """Names that every configured sink has beside its own fields."""
 
 
+SECRET_NAMES = (
+    "password",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "private_key",
+    "access_key",
+    "account_key",
+    "connection_string",
+)
+"""How the name of a field ends that holds a secret."""
+
+
+def _is_text(annotation: Any) -> bool:
+    return annotation in (str, bytes) or any(map(_is_text, get_args(annotation)))
+
+
 def models_within(annotation: Any) -> Iterator[type[BaseModel]]:
     """All models that a field's type mentions."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -50,9 +68,9 @@ class ConfigPromises(SinkPromises):
     async def test_the_configuration_is_a_frozen_sink_config(self) -> None:
         """`Config` is a `SinkConfig` whose values do not change."""
         model_class = self.sink_class.Config
-        assert issubclass(model_class, SinkConfig)
-        assert model_class.model_config.get("frozen") is True
-        assert model_class.model_config.get("extra") == "forbid"
+        assert issubclass(model_class, SinkConfig), "`Config` is a subclass of edgerouter.SinkConfig"
+        assert model_class.model_config.get("frozen") is True, "leave `frozen` as SinkConfig has it"
+        assert model_class.model_config.get("extra") == "forbid", "leave `extra` as SinkConfig has it"
 
     async def test_an_unknown_key_is_an_error(self, config: Mapping[str, Any]) -> None:
         """A misspelt key is found, never ignored."""
@@ -61,11 +79,13 @@ class ConfigPromises(SinkPromises):
 
     async def test_every_field_is_documented(self) -> None:
         """The docstrings of the fields are the user manual, those of nested sections too."""
-        assert list(undocumented(self.sink_class.Config)) == []
+        silent = list(undocumented(self.sink_class.Config))
+        assert silent == [], f"write a docstring under these fields: {', '.join(silent)}"
 
     async def test_no_field_has_the_name_of_a_policy(self) -> None:
         """The sink's own fields stand beside the policies that every sink has."""
-        assert POLICY_FIELDS.isdisjoint(self.sink_class.Config.model_fields)
+        taken = sorted(POLICY_FIELDS & set(self.sink_class.Config.model_fields))
+        assert taken == [], f"every sink has these already, from the router: {', '.join(taken)}"
 
     async def test_the_configuration_has_a_json_schema(self) -> None:
         """Editors and `edgerouter schema` can describe it."""
@@ -77,4 +97,13 @@ class ConfigPromises(SinkPromises):
         model = self.sink_class.Config.model_validate(dict(config))
         shown = f"{model!r} {model!s} {model.model_dump()!r} {model.model_dump_json()}"
         for secret in secrets_of(model):
-            assert secret not in shown
+            assert secret not in shown, "a secret's value is shown by the configuration: leave SecretStr as it is"
+
+    async def test_a_field_that_sounds_secret_is_one(self) -> None:
+        """A password is a `SecretStr`: what is text is shown by `edgerouter config` and in errors."""
+        plain = [
+            name
+            for name, field in self.sink_class.Config.model_fields.items()
+            if name.lower().endswith(SECRET_NAMES) and _is_text(field.annotation)
+        ]
+        assert plain == [], f"make these fields SecretStr: {', '.join(plain)}"

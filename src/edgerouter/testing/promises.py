@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar
 
@@ -16,6 +16,11 @@ from edgerouter.testing.messages import make_context, make_message
 from edgerouter.testing.server import DISTURBANCES, Received, SinkServer
 
 SinkFailure = SinkUnavailable | MessageRejected
+
+
+def failures_of(failures: Iterable[Failure]) -> list[SinkFailure]:
+    """Their errors."""
+    return [failure.error for failure in failures]
 
 
 class SinkPromises:
@@ -42,6 +47,8 @@ class SinkPromises:
     resends_on_a_cut_connection: ClassVar[bool] = False
     """The HTTP client sends an idempotent request (PUT) once more by itself when a kept connection turns out to be cut, as
     RFC 9110, 9.2.2 allows; so a cut connection or a lost response need not be seen as a failure."""
+    writes_to_output: ClassVar[bool] = False
+    """The sink's service is the process's own output."""
     patience: ClassVar[float] = 20.0
     """Seconds that any single write may take here."""
 
@@ -81,14 +88,27 @@ class SinkPromises:
             yield sink
 
     async def write(self, sink: Sink[Any], batch: Sequence[Message]) -> Sequence[Failure]:
-        """One write, bounded in time, whose failures are well formed."""
+        """One write, bounded in time, that leaves the batch alone and whose failures are well formed."""
+        before = list(batch)
         async with asyncio.timeout(self.patience):
             failures = await sink.write(batch)
+        assert list(batch) == before, "the batch is the router's: copy it to change or reorder it"
+        assert isinstance(failures, Sequence), f"return a list or tuple of failures, () when all were taken, not {failures!r}"
         places = [failure.index for failure in failures]
-        assert len(set(places)) == len(places), "a message failed twice in one write"
-        assert all(0 <= place < len(batch) for place in places), "a failure is about a message that was not in the batch"
-        assert all(isinstance(failure.error, SinkUnavailable | MessageRejected) for failure in failures)
+        assert len(set(places)) == len(places), "a message failed twice in one write: return each index once"
+        assert all(0 <= place < len(batch) for place in places), f"`Failure.index` is a place in the batch, from 0; not {places}"
+        self.all_are(failures_of(failures), SinkUnavailable | MessageRejected, "a failure holds an error of the contract")
         return failures
+
+    async def taken(self, sink: Sink[Any], batch: Sequence[Message]) -> None:
+        """One write of which everything is taken."""
+        failures = await self.write(sink, batch)
+        assert not failures, f"a healthy service took the whole batch; return only what was not taken, not {list(failures)}"
+
+    def all_are(self, errors: Iterable[BaseException], kind: Any, advice: str) -> None:
+        """All errors are of this kind; otherwise the advice, and what they are."""
+        wrong = [error for error in errors if not isinstance(error, kind)]
+        assert not wrong, f"{advice}; the sink said {wrong!r}"
 
     async def failing_write(self, sink: Sink[Any], batch: Sequence[Message]) -> Sequence[SinkFailure]:
         """A write of which nothing is taken: the error for all, or one for each message."""
@@ -96,8 +116,11 @@ class SinkPromises:
             failures = await self.write(sink, batch)
         except (SinkUnavailable, MessageRejected) as error:
             return [error]
-        assert len(failures) == len(batch), "the sink claims to have delivered what the service did not take"
-        return [failure.error for failure in failures]
+        assert len(failures) == len(batch), (
+            f"the service took none of {len(batch)} messages, and the sink tells of {len(failures)} failures: raise the error, or "
+            "return a failure for each message"
+        )
+        return failures_of(failures)
 
     async def cut_write(self, sink: Sink[Any], batch: Sequence[Message]) -> None:
         """A write that loses its connection: it fails, or the client's transport sent it once more."""
@@ -105,7 +128,8 @@ class SinkPromises:
             with suppress(SinkUnavailable):
                 await self.write(sink, batch)
             return
-        assert all(isinstance(error, SinkUnavailable) for error in await self.failing_write(sink, batch))
+        advice = "translate a connection that is cut into SinkUnavailable: nobody knows whether the messages arrived"
+        self.all_are(await self.failing_write(sink, batch), SinkUnavailable, advice)
 
     async def failing_from_open(self, config: Mapping[str, Any]) -> SinkFailure:
         """The first error of a sink whose service does not work, in opening or, for a sink that opens lazily, in writing."""
@@ -132,11 +156,11 @@ class SinkPromises:
         wanted = [self.expected(message) for message in messages]
         got = [item.payload for item in received]
         if not exactly:
-            assert set(got) == set(wanted)
+            assert set(got) == set(wanted), "consumers got other messages than those that the sink says are delivered"
         elif self.keeps_order:
-            assert got == wanted
+            assert got == wanted, "consumers got other messages, some twice, or in another order (see `keeps_order`)"
         else:
-            assert sorted(got) == sorted(wanted)
+            assert sorted(got) == sorted(wanted), "consumers got other messages, or some twice (see `effectively_once`)"
         self._assert_labels(received, messages)
 
     def _assert_labels(self, received: Sequence[Received], messages: Sequence[Message]) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from edgerouter.errors import MessageRejected
-from edgerouter.message import Message
+from edgerouter.message import Message, Properties
 from edgerouter.sink import Sink
 from edgerouter.testing.delivery import batches, deliver
-from edgerouter.testing.promises import SinkPromises
+from edgerouter.testing.promises import SinkPromises, failures_of
 from edgerouter.testing.server import SinkServer
 
 HOSTILE_TOPICS = (
@@ -39,7 +40,9 @@ class WritePromises(SinkPromises):
         for _ in range(2):
             async with self.opened(config):
                 pass
-        assert list(await server.received()) == []
+        assert list(await server.received()) == [], (
+            "send in `write` only: a message that opening sends is one that nobody published"
+        )
 
     async def test_closing_leaves_no_task_and_no_connection(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """What the sink started ends with it."""
@@ -71,14 +74,23 @@ class WritePromises(SinkPromises):
             if limits.max_bytes is not None and limits.max_message_bytes is not None:
                 assert limits.max_message_bytes <= limits.max_bytes
             sizes = [sink.size_of(self.message(b"x" * length)) for length in (1, 10, 100, 1000)]
-            assert sizes == sorted(sizes)
-            assert sink.limits == limits
+            assert sizes == sorted(sizes), "a longer payload is never smaller for `size_of`"
+            assert sink.limits == limits, "`limits` stay as they are while the sink is open"
+
+    async def test_partition_and_order_are_properties_of_the_message(self, config: Mapping[str, Any]) -> None:
+        """The router sorts by them, so they are hashable and the same each time they are asked for."""
+        async with self.opened(config) as sink:
+            for message in self.messages(2):
+                assert hash(sink.partition_of(message)) == hash(sink.partition_of(message)), "`partition_of` gives equal values"
+                assert sink.partition_of(message) == sink.partition_of(message), "`partition_of` gives equal values for one message"
+                assert hash(sink.order_of(message)) == hash(sink.order_of(message)), "`order_of` gives equal values"
+                assert sink.order_of(message) == sink.order_of(message), "`order_of` gives equal values for one message"
 
     async def test_one_message_is_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """A batch of one."""
         batch = self.messages(1)
         async with self.opened(config) as sink:
-            assert list(await self.write(sink, batch)) == []
+            await self.taken(sink, batch)
         await self.assert_received(server, batch)
 
     async def test_as_many_messages_as_the_limit_allows_are_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
@@ -88,7 +100,7 @@ class WritePromises(SinkPromises):
             first = next(batches(sink, messages))
             batch = [messages[place] for place in first]
             assert len(first) > 1 or sink.limits.max_messages == 1
-            assert list(await self.write(sink, batch)) == []
+            await self.taken(sink, batch)
         await self.assert_received(server, batch)
 
     async def test_as_many_bytes_as_the_limit_allows_are_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
@@ -105,7 +117,7 @@ class WritePromises(SinkPromises):
                 batch.append(message)
                 size += sink.size_of(message)
             assert size <= limit
-            assert list(await self.write(sink, batch)) == []
+            await self.taken(sink, batch)
         await self.assert_received(server, batch)
 
     async def test_a_message_of_the_largest_size_is_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
@@ -113,8 +125,30 @@ class WritePromises(SinkPromises):
         async with self.opened(config) as sink:
             message = self.filling(sink, self.limit_to_try(sink.limits.max_message_bytes))
             assert message is not None
-            assert list(await self.write(sink, [message])) == []
+            await self.taken(sink, [message])
         await self.assert_received(server, [message])
+
+    @pytest.mark.parametrize("unit", ["é".encode(), b"\xff", b'"'], ids=["unicode", "binary", "quotes"])
+    async def test_sizes_are_those_of_the_bytes_that_are_sent(
+        self, server: SinkServer, config: Mapping[str, Any], unit: bytes
+    ) -> None:
+        """Characters of several bytes, and what is encoded or escaped on its way, is counted as what it becomes there."""
+        async with self.opened(config) as sink:
+            limit = self.limit_to_try(sink.limits.max_message_bytes)
+            message = self.filling(sink, limit, unit=unit)
+            assert message is not None, "not even an empty message is within `max_message_bytes`"
+            batch = [message]
+            small = self.message(b"small", 2)
+            if (sink.limits.max_messages or 2) > 1 and sink.size_of(message) + sink.size_of(small) <= (
+                sink.limits.max_bytes or limit * 2
+            ):
+                batch.append(small)
+            failures = await deliver(sink, batch)
+            text = unit != b"\xff"
+            assert not failures or not (text or self.accepts_binary), (
+                f"`size_of` counts {sink.size_of(message)} bytes, the limit is {limit}, and the service refused it: {failures}"
+            )
+        await self._assert_same_set(server, batch[len(failures) :])
 
     async def test_a_message_over_the_largest_size_is_known_to_be(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """The router can tell by `size_of` that the service would refuse it, and the others of the batch are delivered."""
@@ -122,7 +156,7 @@ class WritePromises(SinkPromises):
         async with self.opened(config) as sink:
             limit = self.limit_to_try(sink.limits.max_message_bytes)
             big = self.message(b"x" * (limit + 1), 3)
-            assert sink.size_of(big) > limit
+            assert sink.size_of(big) > limit, "`size_of` says what the message adds to a request, never too little"
             failures = await deliver(sink, [good[0], big, good[1]])
         assert [failure.index for failure in failures] == [1]
         assert isinstance(failures[0].error, MessageRejected)
@@ -163,12 +197,44 @@ class WritePromises(SinkPromises):
         assert len(delivered) >= len(messages) // 2, "most topics that MQTT allows must be taken"
         await self._assert_same_set(server, delivered)
 
+    async def test_messages_of_every_kind_are_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """All qualities of service, retained or not, properties of MQTT 5, high numbers, a clock that was not set.
+
+        A service may refuse what has control characters in its properties.
+        """
+        every = Properties((("a", "1"), ("a", "2"), ("größe", "ü"), ("aws.id", "z")), "text/plain", "a/b", bytes(range(256)), 0)
+        strange = Properties((("", ""), ("\x01", "\x00"), ("x" * 300, "y" * 300), ("..", "\n")), "text/größe\r\n")
+        time = self.message(b"").received_at
+        kinds = ((0, True, None, 7, 0), (1, False, every, 2**32, time), (2, True, strange, 2**62, time))
+        messages = []
+        for number, (qos, retained, properties, sequence, received_at) in enumerate(kinds):
+            plain = self.message(f'{{"kind": {number}}}'.encode(), sequence)
+            messages.append(structs.replace(plain, qos=qos, retained=retained, properties=properties, received_at=received_at))
+        async with self.opened(config) as sink:
+            failures = await deliver(sink, messages)
+        self.all_are(failures_of(failures), MessageRejected, "nothing is wrong with the service")
+        rejected = {failure.index for failure in failures}
+        assert rejected <= {2}, f"these are good messages, and were not taken: {failures}"
+        await self._assert_same_set(server, [message for place, message in enumerate(messages) if place not in rejected])
+
+    async def test_equal_messages_are_not_merged(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """Two messages with the same payload are two messages: a sensor may say the same again."""
+        messages = [self.message(b'{"same": 1}', sequence) for sequence in (1, 2, 3)]
+        async with self.opened(config) as sink:
+            assert not await deliver(sink, messages)
+        await self._assert_same_set(server, messages)
+
     async def test_the_same_batch_may_be_written_again(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """After a crash the router writes again what was delivered; that is no error."""
+        """After a crash, or to replay, the router writes again what was delivered; the sink sends it again."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 3)
-            assert list(await self.write(sink, batch)) == []
-            assert list(await self.write(sink, tuple(batch))) == []
+            await self.taken(sink, batch)
+            counts = not self.effectively_once and "requests" not in self.unsupported
+            before = await server.requests() if counts else 0
+            await self.taken(sink, tuple(batch))
+            assert not counts or await server.requests() > before, (
+                "the sink remembers what it has sent: it keeps nothing between writes"
+            )
         await self.assert_received(server, batch, exactly=self.effectively_once)
 
     async def test_many_writes_at_once_all_settle(self, server: SinkServer, config: Mapping[str, Any]) -> None:
@@ -178,7 +244,7 @@ class WritePromises(SinkPromises):
             all_messages = self.messages(8 * size)
             groups = [all_messages[start : start + size] for start in range(0, len(all_messages), size)]
             results = await asyncio.gather(*(self.write(sink, group) for group in groups))
-        assert [list(failures) for failures in results] == [[]] * len(groups)
+        assert [list(failures) for failures in results] == [[]] * len(groups), "writes at the same time disturb each other"
         await self._assert_same_set(server, all_messages)
 
     async def assert_nothing_left(self, server: SinkServer, tasks_before: set[asyncio.Task[Any]]) -> None:
@@ -199,16 +265,16 @@ class WritePromises(SinkPromises):
             pytest.skip(f"the limit of {limit} bytes is too large to try out here")
         return limit
 
-    def filling(self, sink: Sink[Any], size: int, sequence: int = 1) -> Message | None:
-        """A message with the largest text payload whose `size_of` is at most `size`; `None` if not even an empty one is."""
+    def filling(self, sink: Sink[Any], size: int, sequence: int = 1, *, unit: bytes = b"x") -> Message | None:
+        """A message with the largest payload of units whose `size_of` is at most `size`; `None` if not even an empty one is."""
         low, high = -1, size + 1
         while high - low > 1:
             middle = (low + high) // 2
-            if sink.size_of(self.message(b"x" * middle, sequence)) <= size:
+            if sink.size_of(self.message(unit * middle, sequence)) <= size:
                 low = middle
             else:
                 high = middle
-        return self.message(b"x" * low, sequence) if low >= 0 else None
+        return self.message(unit * low, sequence) if low >= 0 else None
 
     async def _delivered_or_rejected(
         self, server: SinkServer, config: Mapping[str, Any], payloads: Sequence[bytes], *, accepted: bool
@@ -224,5 +290,7 @@ class WritePromises(SinkPromises):
 
     async def _assert_same_set(self, server: SinkServer, messages: Sequence[Message]) -> None:
         received = await server.received()
-        assert sorted(item.payload for item in received) == sorted(self.expected(message) for message in messages)
+        assert sorted(item.payload for item in received) == sorted(self.expected(message) for message in messages), (
+            "consumers got other messages than those that the sink says are delivered, some changed, or some twice"
+        )
         self._assert_labels(received, messages)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import aiohttp
 import pytest
@@ -196,7 +197,95 @@ class Misconfigured(EchoSink):
     Config = Vague
 
 
+class Plain(EchoConfig):
+    api_token: str = ""
+    """A secret that is no secret."""
+
+
+class Unguarded(EchoSink):
+    Config = Plain
+
+
+class Noted(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        try:
+            return await super().write(batch)
+        except Unavailable as error:
+            error.add_note(f"with {self.config.token.get_secret_value()}")
+            raise
+
+
+class Logging(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        logging.getLogger("echo").warning("posting with %s", self.config.token.get_secret_value())
+        return await super().write(batch)
+
+
+class Impatient(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        try:
+            return await super().write(batch)
+        except SinkThrottled:
+            return await super().write(batch)
+
+
+class Remembering(EchoSink):
+    def __init__(self, session: aiohttp.ClientSession, config: EchoConfig) -> None:
+        super().__init__(session, config)
+        self.seen: set[str] = set()
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        new = [message for message in batch if message.id not in self.seen]
+        failures = await super().write(new) if new else ()
+        self.seen |= {message.id for message in new}
+        return failures
+
+
+class Merging(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        return await super().write(list({message.payload: message for message in batch}.values()))
+
+
+class Particular(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        return await super().write([message for message in batch if message.properties is None])
+
+
+class Fickle(EchoSink):
+    def order_of(self, message: Message) -> Hashable:
+        return object()
+
+
+class Grabbing(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        failures = await super().write(batch)
+        cast("list[Message]", batch).clear()
+        return failures
+
+
+class CountingCharacters(EchoSink):
+    def size_of(self, message: Message) -> int:
+        return len(message.payload.decode(errors="replace")) + len(message.topic)
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        too_large = [
+            Failure(place, MessageRejected("413")) for place, m in enumerate(batch) if super(type(self), self).size_of(m) > 2000
+        ]
+        return too_large or await super().write(batch)
+
+
 LIES = [
+    (Unguarded, "test_a_field_that_sounds_secret_is_one"),
+    (Noted, "test_no_error_shows_a_secret"),
+    (Logging, "test_no_error_shows_a_secret"),
+    (Logging, "test_nothing_is_logged"),
+    (Impatient, "test_the_sink_does_not_retry_by_itself"),
+    (Remembering, "test_the_same_batch_may_be_written_again"),
+    (Merging, "test_equal_messages_are_not_merged"),
+    (Particular, "test_messages_of_every_kind_are_delivered"),
+    (Fickle, "test_partition_and_order_are_properties_of_the_message"),
+    (Grabbing, "test_one_message_is_delivered"),
+    (CountingCharacters, "test_sizes_are_those_of_the_bytes_that_are_sent"),
     (Retrying, "test_the_sink_does_not_retry_by_itself"),
     (Buffering, "test_nothing_is_kept_between_writes"),
     (Optimistic, "test_a_broken_service_is_unavailable"),
@@ -212,17 +301,19 @@ LIES = [
 
 
 @pytest.mark.parametrize(("liar", "promise"), LIES, ids=lambda value: getattr(value, "__name__", value))
-async def test_a_lie_is_caught_by_the_test_of_that_promise(liar: type[EchoSink], promise: str) -> None:
-    await assert_caught(liar, promise)
+async def test_a_lie_is_caught_by_the_test_of_that_promise(
+    liar: type[EchoSink], promise: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await assert_caught(liar, promise, caplog=caplog, capsys=capsys)
 
 
-async def assert_caught(liar: type[EchoSink], promise: str, patience: float = 20) -> None:
+async def assert_caught(liar: type[EchoSink], promise: str, patience: float = 20, **more: Any) -> None:
     suite = EchoSuite()
     suite.sink_class = liar  # type: ignore[misc]  # this one suite object is about the liar
     suite.patience = patience  # type: ignore[misc]  # a leak is waited for that long
     test = getattr(suite, promise)
     async with EchoServer().running() as server:
-        fixtures = {"server": server, "config": {"url": server.url, "token": "hush-hush"}}
+        fixtures = {"server": server, "config": {"url": server.url, "token": "hush-hush"}, "unit": "é".encode(), **more}
         wanted = test.__code__.co_varnames[1 : test.__code__.co_argcount]
         with pytest.raises((AssertionError, MessageRejected, Unavailable, TimeoutError, pytest.fail.Exception)):
             await test(**{name: fixtures[name] for name in wanted})
