@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -196,6 +199,23 @@ def test_a_credentials_file_that_is_not_there_is_named(tmp_path: Path, monkeypat
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "elsewhere.json"))
     with pytest.raises(SinkUnauthorized, match=r"elsewhere\.json cannot be read"):
         load()
+
+
+@pytest.mark.parametrize("home", [None, "locked"])
+def test_an_account_without_a_home_asks_the_metadata_server(tmp_path: Path, home: str | None) -> None:
+    """As in a container under a user id of its own, or in one that has got another's HOME."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "CLOUDSDK_CONFIG")}
+    if home is not None:
+        (tmp_path / home).mkdir(mode=0o700)
+        environment["HOME"] = str(tmp_path / home)
+    code = (
+        "import os; from edgerouter_gcp.credentials import GoogleFields, load_credentials; os.setuid(54321); "
+        "print(load_credentials(GoogleFields()).origin)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert said.stdout == "the metadata server\n", said.stderr
 
 
 def test_credentials_do_not_show_themselves(key: rsa.RSAPrivateKey) -> None:

@@ -122,9 +122,10 @@ def load_credentials(fields: GoogleFields) -> Credentials:
     named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     if named:
         return _from_file(Path(named))
-    gcloud = Path(os.environ.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud") / "application_default_credentials.json"
-    if gcloud.is_file():
-        return _from_file(gcloud)
+    folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")  # noqa: PTH111  (no home is no error)
+    login = os.path.join(folder, "application_default_credentials.json")  # noqa: PTH118  (as above)
+    if os.path.isfile(login):  # noqa: PTH113  (a folder that we may not look into is no error either)
+        return _from_file(Path(login))
     return Credentials({}, "the metadata server")
 
 
