@@ -8,6 +8,7 @@ import sys
 import pytest
 from aiohttp import web
 
+from edgerouter.spool.folder import locked_folder
 from support.http_service import http_service
 from support.load import Plan, load
 from support.mosquitto import running
@@ -150,7 +151,15 @@ async def test_the_status_of_a_stopped_router_is_what_its_spool_says(after_a_run
     assert (said["running"], said["sinks"]) == (False, {"picky": ledger})
     assert said["spool"]["id"] == running["spool"]["id"]
     assert "no router runs" in await edgerouter("status", "-c", process.file)
-    await edgerouter("status", "--ready", "-c", process.file, code=1)
+
+
+async def test_a_health_check_never_opens_the_spool_and_says_no_while_no_router_runs(after_a_run):
+    """A router that starts at the same moment would find the spool in use, and end."""
+    process, _ = after_a_run
+    assert await process.stop() == 0
+    with locked_folder(process.spool):
+        await edgerouter("status", "--ready", "--spool", process.spool, code=1)
+    await edgerouter("status", "--ready", "--spool", process.folder / "nowhere", code=1)
 
 
 async def test_a_configured_sink_of_a_stopped_router_is_not_forgotten(after_a_run):
