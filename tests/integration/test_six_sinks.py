@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,17 +148,29 @@ def config(broker: Mosquitto, services: Services, ports: Mapping[str, int], fold
 SINKS = ("queue", "bucket", "events", "blobs", "telemetry", "objects")
 
 
+async def swallow(proxy: Chaos, _services: Services) -> None:
+    proxy.black_hole()
+
+
+async def vanish(proxy: Chaos, _services: Services) -> None:
+    proxy.refuse()
+
+
+async def forbid(_proxy: Chaos, services: Services) -> None:
+    await services.storage.refuse()
+
+
 @pytest.mark.parametrize(
-    ("down", "how"),
-    [("telemetry", Chaos.black_hole), ("events", Chaos.refuse)],
-    ids=["Pub/Sub swallows everything", "Event Hubs is not there"],
+    ("down", "begin"),
+    [("telemetry", swallow), ("events", vanish), ("objects", forbid)],
+    ids=["Pub/Sub swallows everything", "Event Hubs is not there", "Cloud Storage forbids it"],
 )
 async def test_five_cloud_sinks_do_not_notice_that_the_sixth_is_down_and_it_catches_up(
-    down: str, how: Callable[[Chaos], None], broker: Mosquitto, services: Services, tmp_path: Path
+    down: str, begin: Callable[[Chaos, Services], Awaitable[None]], broker: Mosquitto, services: Services, tmp_path: Path
 ) -> None:
     """The five have everything, once and without one failed write, while the sixth has nothing; afterwards it has all too."""
     async with chaos(services.port_of(down)) as proxy:
-        how(proxy)
+        await begin(proxy, services)
         ports = {sink: services.port_of(sink) for sink in SINKS} | {down: proxy.port}
         settings = config(broker, services, ports, tmp_path)
         settings["sinks"][down]["timeout"] = "5s"
@@ -175,6 +187,7 @@ async def test_five_cloud_sinks_do_not_notice_that_the_sixth_is_down_and_it_catc
             trouble = await process.until(lambda status: status["sinks"][down]["last_error"] != "")
             assert (trouble["sinks"][down]["delivered"], trouble["sinks"][down]["pending"]) == (0, MESSAGES)
             proxy.heal()
+            await services.storage.heal()
             async with load(Plan(broker.port, messages=AFTERWARDS, client_id="afterwards")) as publisher:
                 more = await publisher.finish()
                 status = await process.until(lambda status: delivered(status, SINKS, MESSAGES + AFTERWARDS))
