@@ -115,7 +115,7 @@ def config(broker: Mosquitto, services: Services, ports: Mapping[str, int], fold
     events = services.events.connection_string().replace(str(services.events.amqp_port), str(ports["events"]))
     blobs = services.azurite.url.replace(str(services.port_of("blobs")), str(ports["blobs"]))
     archive = {"key": "{time:%H}/{id}.jsonl.gz", "batch": {"linger": "200ms", "max_bytes": "256KiB"}}
-    sinks = {
+    sinks: dict[str, dict[str, Any]] = {
         # packed: moto needs longer for each message the more messages there are
         "queue": {
             "type": "aws-sqs", "queue": services.name, "pack": "jsonl", "endpoint_url": f"http://127.0.0.1:{ports['queue']}", **AWS,
