@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from pydantic import ValidationError
 
 from edgerouter import SinkUnauthorized, SinkUnavailable
 from edgerouter.testing import Received, deliver, make_context, make_message, make_messages
@@ -198,6 +199,19 @@ async def test_what_s3_has_against_the_settings_is_told_in_opening(
         with pytest.raises(SinkUnauthorized, match=f"{code}.*no such ACL"):
             async with opened(refusing, keys, acl="nonsense"):
                 pass
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"metadata": {"größe": "1"}}, {"metadata": {"a": "ü"}}, {"metadata": {"a": "1\r\nx-amz-acl: public-read"}},
+        {"metadata": {"a:": "1"}}, {"metadata": {"a": "x" * 2048}}, {"tags": {"": "1"}}, {"tags": {"x" * 129: "1"}},
+        {"tags": {"a": "x" * 257}},
+    ],
+)  # fmt: skip
+def test_metadata_and_tags_that_s3_would_not_take_are_told_at_the_start(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        S3Config(bucket="b", **fields)
 
 
 async def test_opening_leaves_nothing_in_the_bucket(s3: S3Server, keys: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
@@ -19,6 +19,14 @@ from edgerouter_aws.session import AwsSettings
 _ENCODE_IN_THREAD_BYTES = 64 * 1024
 """Compressing more than this would hold up the event loop for milliseconds."""
 
+
+_MOST_METADATA_BYTES = 2 * 1024
+"""Names and values together (S3 user guide, "User-defined object metadata")."""
+TagName = Annotated[str, Field(min_length=1, max_length=128)]
+TagValue = Annotated[str, Field(max_length=256)]
+MetadataName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+MetadataValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
+"""They travel as HTTP headers."""
 
 _ENDINGS = {"jsonl": ".jsonl.gz", "raw-lines": ".txt.gz", "length-prefixed": ".bin.gz", "payload": "", "parquet": ".parquet"}
 
@@ -53,10 +61,10 @@ class S3Config(AwsSettings, SinkConfig):
     """The table, with `framing: parquet`."""
     storage_class: str | None = None
     """Storage class, such as `STANDARD_IA` or `GLACIER_IR`."""
-    tags: dict[str, str] = Field(default={}, max_length=10)
+    tags: dict[TagName, TagValue] = Field(default={}, max_length=10)
     """Tags of every object; needs the permission s3:PutObjectTagging."""
-    metadata: dict[str, str] = Field(default={})
-    """User metadata of every object."""
+    metadata: dict[MetadataName, MetadataValue] = Field(default={})
+    """User metadata of every object: ASCII, at most 2 KB in all."""
     encryption: Literal["bucket", "AES256", "aws:kms", "aws:kms:dsse"] = "bucket"
     """Encryption at rest; `bucket` leaves it to the bucket's default, which is at least SSE-S3 (`AES256`)."""
     kms_key_id: str | None = None
@@ -83,6 +91,8 @@ class S3Config(AwsSettings, SinkConfig):
     def _fits_together(self) -> Self:
         if self.kms_key_id is not None and not self.encryption.startswith("aws:kms"):
             raise ValueError("kms_key_id needs encryption: aws:kms")
+        if sum(len(name) + len(value) for name, value in self.metadata.items()) > _MOST_METADATA_BYTES:
+            raise ValueError(f"the metadata is over {_MOST_METADATA_BYTES} bytes, which is all that S3 takes")
         if self.framing == "parquet" and self.compression != "auto":
             raise ValueError("a Parquet file is compressed inside: set parquet.compression instead of compression")
         return self
