@@ -56,6 +56,7 @@ class Writing:
         self._tried = float("-inf")
         self._full = ""
         self._complained = float("-inf")
+        self._told: dict[State, float] = {}
         self._failing: tuple[State, str] | None = None
         self.evict: Callable[[int], None] | None = None
         """Called when the oldest messages have to make room for so many bytes."""
@@ -238,17 +239,20 @@ class Writing:
             return explained
         if isinstance(explained, SpoolReadOnly):
             state = "read_only"
-        if self._failing is None or self._failing[0] != state:
-            log.error("spool cannot be written, trying again", state=state, reason=str(explained))
-        self._failing = (state, str(explained))
+        self._fail(state, str(explained))
         return explained
 
     def _disk_full(self) -> None:
-        reason = "the disk is full"
-        if self._failing is None or self._failing[0] != "full":
-            log.error("spool cannot be written, trying again", state="full", reason=reason)
-        self._failing = ("full", reason)
+        self._fail("full", "the disk is full")
         self._reserve.give_up()
+
+    def _fail(self, state: State, reason: str) -> None:
+        now = time.monotonic()
+        # a disk at its brim is full and not full by turns
+        if (self._failing is None or self._failing[0] != state) and now - self._told.get(state, float("-inf")) > _COMPLAIN_EVERY:
+            self._told[state] = now
+            log.error("spool cannot be written, trying again", state=state, reason=reason)
+        self._failing = (state, reason)
 
     def _short(self) -> bool:
         """Whether deliveries could not be tried again just now."""
