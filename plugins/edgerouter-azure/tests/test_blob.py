@@ -191,6 +191,11 @@ async def test_the_key_of_an_account_is_enough(relay: BlobRelay) -> None:
         ({"account": "plant", "blob_type": "append", "tier": "cool"}, "no tier"),
         ({"account": "plant", "blob_type": "append", "framing": "payload"}, "a blob for each message"),
         ({"account": "plant", "metadata": {"a-b": "c"}}, "identifiers"),
+        # the service would answer each write as if the key were wrong
+        ({"account": "plant", "metadata": {"site": "Zürich"}}, "of ASCII, without spaces at their ends: site"),
+        ({"account": "plant", "metadata": {"site": "north "}}, "of ASCII, without spaces at their ends: site"),
+        ({"account": "plant", "content_type": "text/ö"}, "match pattern"),
+        ({"account": "plant", "tags": {"plant": "x*y", "line": "a b"}}, "at most 128 and 256 characters: plant"),
         ({"account": "plant", "account_key": "a", "sas_token": "b"}, "account_key stands beside account alone"),
     ],
 )

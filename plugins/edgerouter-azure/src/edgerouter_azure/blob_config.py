@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobServiceClient
 
 _ENDINGS: dict[Framing, str] = {"jsonl": ".jsonl", "raw-lines": ".txt", "length-prefixed": ".bin", "payload": ""}
+_HEADER = re.compile(r"[\x21-\x7e]?|[\x21-\x7e][\x20-\x7e]*[\x21-\x7e]")
+_TAG_NAME, _TAG_VALUE = re.compile(r"[A-Za-z0-9 +./:=_-]{1,128}"), re.compile(r"[A-Za-z0-9 +./:=_-]{0,256}")
+"""https://learn.microsoft.com/azure/storage/blobs/storage-manage-find-blobs: what index tags are made of"""
 _LARGEST_PUT = 5000 * 1024**2
 """https://learn.microsoft.com/rest/api/storageservices/put-blob: one request, since version 2019-12-12"""
 _LARGEST_BLOCK = 100 * 1024**2
@@ -60,16 +64,17 @@ class BlobConfig(AzureFields, SinkConfig):
     roll_bytes: ByteSize = Field(default=1024**3, ge=1)
     """An append blob that would grow beyond this is continued in another, with `.1`, `.2` ... in its name; also after the 50,000
     appends that the service allows."""
-    content_type: str | None = None
+    content_type: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+/[\x20-\x7e]+$")
     """Media type of the blobs; by default what `framing` is."""
     content_encoding: Literal["auto", "none"] = "auto"
     """Whether the Content-Encoding property says how the blob is compressed, so that browsers and HTTP clients undo it."""
     tier: Literal["hot", "cool", "cold", "archive"] | None = None
     """Access tier of block blobs; by default the account's."""
     metadata: dict[str, str] = Field(default={})
-    """Metadata of every blob; the names are identifiers."""
+    """Metadata of every blob; the names are identifiers, the values of ASCII."""
     tags: dict[str, str] = Field(default={}, max_length=10)
-    """Index tags of every blob; a shared access signature then needs the permission `t`."""
+    """Index tags of every blob: letters of ASCII, digits, spaces and `+-./:=_`. A shared access signature then needs the
+    permission `t`."""
     api_version: str | None = Field(default=None, pattern=r"^20\d\d-\d\d-\d\d$")
     """Version of the service's REST interface, for an emulator or an Azure Stack that does not know the newest."""
     connect_timeout: Duration = Field(default=20.0, gt=0)
@@ -89,6 +94,11 @@ class BlobConfig(AzureFields, SinkConfig):
             raise ValueError("append blobs have no tier")
         if bad := [name for name in self.metadata if not name.isidentifier() or not name.isascii()]:
             raise ValueError(f"metadata names are identifiers, such as `site_name`: {', '.join(bad)}")
+        if bad := [name for name, value in self.metadata.items() if not _HEADER.fullmatch(value)]:
+            raise ValueError(f"metadata values are of ASCII, without spaces at their ends: {', '.join(bad)}")
+        known = {name: value for name, value in self.tags.items() if "${" not in value}  # a secret is looked at when it is there
+        if bad := [name for name, value in known.items() if not (_TAG_NAME.fullmatch(name) and _TAG_VALUE.fullmatch(value))]:
+            raise ValueError(f"tags are of letters, digits, spaces and +-./:=_, at most 128 and 256 characters: {', '.join(bad)}")
         self.template()
         return self
 

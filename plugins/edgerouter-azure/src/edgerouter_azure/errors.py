@@ -51,8 +51,6 @@ _HINTS: Mapping[str, str] = {
     "KeyBasedAuthenticationNotPermitted": "the account takes no keys: use `credential` instead",
     "AccountIsDisabled": "",
     "InvalidAuthenticationInfo": "does the credential belong to the tenant of the account?",
-    "InvalidHeaderValue": "",
-    "ContainerNotFound": "",
     "ResourceNotFound": "is the account's name right?",
 }
 
@@ -157,7 +155,8 @@ def _translate_response(error: HttpResponseError, doing: str, hint: str) -> Sink
         return SinkThrottled(text, retry_after=wait)
     if kind is SinkUnauthorized:
         said = f"{_text(error)} {_detail(error)}".strip()
-        return SinkUnauthorized(_explain(text, said, _HINTS.get(code, hint), skew=_skew(error)), retry_after=wait)
+        hint = _HINTS.get(code, hint if status in {401, 403} else "")
+        return SinkUnauthorized(_explain(text, said, hint, skew=_skew(error)), retry_after=wait)
     return SinkUnavailable(f"{text}: {_text(error)}", retry_after=wait)
 
 
