@@ -113,6 +113,18 @@ async def test_workload_identity_needs_no_key(pubsub: PubsubServer, identity: Id
     assert identity.issued == ["principal://pool/device", ACCOUNT]
 
 
+async def test_a_token_of_workload_identity_that_is_not_there_is_named(pubsub: PubsubServer, tmp_path: Path) -> None:
+    external = {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/p",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"file": str(tmp_path / "subject")},
+    }
+    with pytest.raises(SinkUnauthorized, match=f"workload identity from {tmp_path}/subject"):
+        await publish(pubsub, project="plant", credentials_json=json.dumps(external))
+
+
 async def test_an_account_acts_as_another(
     pubsub: PubsubServer, identity: Identity, account: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 from gcloud.aio.auth import Token
@@ -166,6 +166,12 @@ class AccessToken(Token):
             return SinkUnavailable(f"get an access token for {self.identity}: no answer in time")
         if isinstance(error, aiohttp.ClientError | OSError):
             return SinkUnavailable(str(translate(error, f"get an access token for {self.identity}")))
+        if self.credentials.data.get("type") == "external_account":
+            source = self.credentials.data["credential_source"]
+            place = source.get("file") or urlsplit(source.get("url", ""))._replace(query="").geturl()
+            return SinkUnauthorized(
+                f"no access token for {self.identity}: {type(error).__name__} with the token of workload identity from {place}"
+            )
         return SinkUnauthorized(f"no access token for {self.identity} from {self.credentials.origin}: {type(error).__name__}")
 
     def _explain_response(self, error: aiohttp.ClientResponseError) -> SinkUnavailable:
