@@ -124,6 +124,7 @@ class MqttSource(Source[MqttSourceConfig]):
         """Connect, serve the connection until it is lost, and so on."""
         failures = 0
         short_lives = 0
+        was_away = False
         while not self._stopping.is_set() and not self._intake.stopped:
             began = time.monotonic()
             patience = 0.0
@@ -131,10 +132,13 @@ class MqttSource(Source[MqttSourceConfig]):
                 reason, code = await self._serve_one_connection()
             except ConnectFailed as error:
                 reason, code = str(error), None
+                was_away = True
             else:
-                steady = time.monotonic() - began > _STEADY
-                short_lives = 0 if steady else short_lives + 1
-                failures = 0 if steady else failures
+                # a broker that was away and came back is a good one, however soon it went again: it may be restarted often
+                good = was_away or time.monotonic() - began > _STEADY
+                was_away = False
+                short_lives = 0 if good else short_lives + 1
+                failures = 0 if good else failures
             if self._stopping.is_set():
                 break
             if code == TAKEN_OVER:

@@ -157,7 +157,7 @@ class ReachedClient:
         try:
             code = paho._packet_handle()
         except Exception as error:  # paho raises many kinds for a packet that is wrong
-            raise MalformedPacket(f"packet 0x{command:02x} is malformed: {type(error).__name__}") from error
+            raise MalformedPacket(f"packet 0x{command:02x} is malformed") from error
         if code > 0:
             paho._loop_rc_handle(code)
         return paho._sock is not None and not self._lost

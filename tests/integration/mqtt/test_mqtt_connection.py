@@ -186,6 +186,19 @@ async def test_two_clients_that_throw_each_other_out_are_told_apart_from_a_bad_n
         await eventually(lambda: any("'shared'" in reason for _, reason in [*one.told, *two.told]))
 
 
+async def test_a_broker_that_is_restarted_again_and_again_is_found_quickly_each_time(broker: Mosquitto) -> None:
+    """The back-off starts anew with each broker that came back, however soon it went again."""
+    async with chaos(broker.port) as proxy:
+        reconnect = {"first_delay": 0.05, "max_delay": 60}
+        async with opened(f"mqtt://127.0.0.1:{proxy.port}", reconnect=reconnect) as source:
+            for _ in range(10):
+                await source.connected()
+                lost_and_tried_in_vain = len(source.told) + 2
+                proxy.refuse()
+                await eventually(lambda told=lost_and_tried_in_vain: len(source.told) >= told)  # type: ignore[misc]
+                proxy.heal()
+
+
 async def test_a_server_that_is_no_broker_is_reported_as_such() -> None:
     async def web_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
