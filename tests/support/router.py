@@ -87,7 +87,7 @@ class RouterProcess:
             connection.setblocking(False)
             reader, writer = await asyncio.open_connection(sock=connection)
         try:
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: router\r\nConnection: close\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         finally:
             writer.close()
