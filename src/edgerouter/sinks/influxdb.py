@@ -39,6 +39,7 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
             "Authorization": f"Token {config.token.get_secret_value()}",
             "Content-Type": "text/plain; charset=utf-8",
         }
+        self._proxy = config.proxy.get_secret_value() if config.proxy is not None else None
         self._line: ToLine = by_body() if config.points == "body" else by_template(config, context)
 
     @classmethod
@@ -95,7 +96,7 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
             headers = {**headers, "Content-Encoding": content_encoding(compression) or ""}
         try:
             async with self._session.post(
-                self._where, params=self._query, data=body, headers=headers, allow_redirects=False, proxy=self._config.proxy
+                self._where, params=self._query, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as response:
                 answer = await response.content.read(_LONGEST_ANSWER)
         except (aiohttp.ClientError, OSError) as error:

@@ -187,6 +187,7 @@ async def test_the_wait_that_influxdb_asks_for_is_passed_on(server: InfluxDbServ
         ({"fields": {"time": "x"}}, "not a name"),
         ({"points": "body", "tags": {"a": "b"}}, "points: template"),
         ({"token": "a\nb"}, "no token has"),
+        ({"proxy": "proxy:3128"}, "not the URL of a proxy"),
     ],
 )
 def test_what_cannot_work_is_refused_before_it_runs(wrong: dict[str, Any], reason: str) -> None:
