@@ -248,6 +248,22 @@ async def test_a_token_that_expired_is_not_noticed(server: EventHubsServer) -> N
         assert sorted(int(event.body) for event in server.hub.events) == list(range(count))
 
 
+async def test_one_answer_that_does_not_come_is_enough_to_leave_all_links_of_a_dead_network(server: EventHubsServer) -> None:
+    """Else each of them costs a time-out, one after the other."""
+    async with opened(server) as sink:
+        await asyncio.gather(*[sink.write(make_messages([b"%d" % number])) for number in range(3)])
+        opened_first = server.service.connected
+        assert opened_first > 1
+        server.service.faults.on_delivery = lambda _number, _payload: Cut.SILENT
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await sink.write(make_messages([b"into the void"]))
+        server.service.faults.heal()
+        await sink.write(make_messages([b"on a new link"]))
+        assert server.service.connected == opened_first + 1
+        await until(lambda: len(server.service.connections) == 1)
+
+
 # -- where events go, and what they carry
 
 

@@ -97,6 +97,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
             raise translate(error, self._doing, hint=_HINT) from cause(self._config, error)
         except asyncio.CancelledError:
             self._pool.drop(link)  # the outcome is unknown, and may come when nobody waits for it
+            self._pool.distrust()
             raise
         self._pool.give_back(link)
         return ()

@@ -60,6 +60,11 @@ class LinkPool:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
+    def distrust(self) -> None:
+        """An answer did not come: the network may have changed, and no other link that waits may know it yet."""
+        while self._idle:
+            self.drop(self._idle.pop())
+
     async def _ready(self, link: ProducerLink, *, look: bool) -> bool:
         try:
             await link.ready(look=look)
