@@ -203,12 +203,12 @@ def test_size_of_is_what_sqs_counts_and_every_entry_is_legal(message: Any, names
     assert entries.size_of(message) == size_of(entry)
 
 
-@given(st.lists(anything, min_size=1, max_size=20), st.booleans())
+@given(st.lists(anything, min_size=1, max_size=20), st.booleans(), st.sampled_from(("jsonl", "jsonl-exact")))
 @settings(deadline=None)
-def test_a_pack_of_what_fits_by_its_sizes_fits(batch: list[Any], gzip: bool) -> None:
+def test_a_pack_of_what_fits_by_its_sizes_fits(batch: list[Any], gzip: bool, framing: Any) -> None:
     from support.aws.sqs import Queue, _check
 
-    packs = Packs(gzip=gzip)
+    packs = Packs(framing, gzip=gzip)
     total = sum(map(packs.size_of, batch))
     limit = next(limit for limit in range(1024, 10**6, 64) if packs.room(limit) >= total)
     entry = packs.entry(batch)

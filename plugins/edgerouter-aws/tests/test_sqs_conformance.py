@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -53,6 +55,18 @@ class PackServer(SqsServer):
         return [_line(line) for line in lines]
 
 
+class ExactPackServer(SqsServer):
+    """Opens packs with nothing but the standard library's parser."""
+
+    async def received(self) -> Sequence[Received]:
+        lines = [json.loads(line) for pack in await super().received() for line in pack.payload.splitlines()]
+        return [Received(_exact(line["payload"]), line["topic"], line["id"]) for line in lines]
+
+
+def _exact(payload: Any) -> bytes:
+    return payload.encode() if isinstance(payload, str) else base64.b64decode(payload["base64"])
+
+
 class _Line(msgspec.Struct):
     id: str
     topic: str
@@ -83,6 +97,19 @@ class TestPackedQueue(SqsConformance):
 
 class TestGzippedQueue(TestPackedQueue):
     more = {"pack": "gzip"}
+
+
+class TestExactlyPackedQueue(SqsConformance):
+    """A payload stands in its line as text or as base64, so it comes back byte for byte."""
+
+    more = {"pack": "gzip", "pack_framing": "jsonl-exact"}
+    unsupported = {"fail_once": "a pack is taken whole or not at all"}
+
+    @pytest.fixture
+    async def server(self) -> AsyncIterator[SqsServer]:
+        async with ExactPackServer().running() as server:
+            server.create(self.queue)
+            yield server
 
 
 class TestPackedFifoQueue(TestPackedQueue):

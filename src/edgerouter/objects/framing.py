@@ -6,7 +6,7 @@ import base64
 import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import msgspec
@@ -14,12 +14,15 @@ import msgspec
 from edgerouter.message import Message, Properties
 from edgerouter.objects.compression import Compression, compress
 
-Framing = Literal["jsonl", "raw-lines", "length-prefixed", "payload"]
-"""`jsonl`: one JSON object a line, with topic, time and id. `raw-lines`: each payload and a newline.
-`length-prefixed`: each payload after its length as 4 bytes, big-endian. `payload`: one message, its payload and nothing else."""
+Framing = Literal["jsonl", "jsonl-exact", "raw-lines", "length-prefixed", "payload"]
+"""`jsonl`: one JSON object a line, with topic, time and id, the payload as JSON where it is JSON. `jsonl-exact`: the same with each
+payload as text, or as base64 where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a
+newline. `length-prefixed`: each payload after its length as 4 bytes, big-endian. `payload`: one message, its payload and nothing
+else."""
 
 _CONTENT_TYPES: dict[Framing, str] = {
     "jsonl": "application/x-ndjson",
+    "jsonl-exact": "application/x-ndjson",
     "raw-lines": "text/plain",
     "length-prefixed": "application/octet-stream",
     "payload": "application/octet-stream",
@@ -48,12 +51,12 @@ def content_type(framing: Framing) -> str:
 
 def size_of(message: Message, framing: Framing) -> int:
     """Bytes that a message adds to an object before compression: at least as many as it will, and hardly more."""
-    if framing == "jsonl":
-        return _line_size(message)
+    if framing in ("jsonl", "jsonl-exact"):
+        return _line_size(message, exact=framing == "jsonl-exact")
     return len(message.payload) + _OVERHEADS[framing]
 
 
-_OVERHEADS: dict[Framing, int] = {"jsonl": 0, "raw-lines": 1, "length-prefixed": _LENGTH.size, "payload": 0}
+_OVERHEADS: dict[Framing, int] = {"raw-lines": 1, "length-prefixed": _LENGTH.size, "payload": 0}
 
 
 def json_of(payload: bytes) -> bytes:
@@ -75,6 +78,14 @@ def json_of(payload: bytes) -> bytes:
     return payload
 
 
+def _exact(payload: bytes) -> bytes:
+    """A JSON string that is the payload to the byte; `{"base64": "..."}` for bytes that are not UTF-8."""
+    try:
+        return _json(payload.decode())
+    except UnicodeDecodeError:
+        return b'{"base64":"%b"}' % base64.b64encode(payload)
+
+
 def _properties(properties: Properties) -> bytes:
     """The properties that are set, with user properties as pairs because a name may appear more than once."""
     if properties == _NO_PROPERTIES:
@@ -85,7 +96,7 @@ def _properties(properties: Properties) -> bytes:
     return b',"properties":' + _json(present)
 
 
-def _jsonl(batch: Sequence[Message]) -> bytes:
+def _jsonl(batch: Sequence[Message], *, exact: bool = False) -> bytes:
     lines = []
     second, stamp = None, b""
     topic, topic_json = "", b'""'
@@ -103,7 +114,9 @@ def _jsonl(batch: Sequence[Message]) -> bytes:
             spool = message.spool
             spool_json = _text(spool)[1:-1]
         payload = message.payload
-        if plain:
+        if exact:
+            payload = _exact(payload)
+        elif plain:
             try:
                 _check(payload)
             except (msgspec.DecodeError, RecursionError):
@@ -127,14 +140,17 @@ def _jsonl(batch: Sequence[Message]) -> bytes:
     return b"".join(lines)
 
 
-def _line_size(message: Message) -> int:
+def _line_size(message: Message, *, exact: bool) -> int:
     payload = message.payload
     size = 0 if message.properties is None else len(_properties(message.properties))
-    try:
-        _check(payload)
-        size += len(payload) if payload.isascii() else len(json_of(payload))
-    except (msgspec.DecodeError, RecursionError):
-        size += len(json_of(payload))
+    if exact:
+        size += len(_exact(payload))
+    else:
+        try:
+            _check(payload)
+            size += len(payload) if payload.isascii() else len(json_of(payload))
+        except (msgspec.DecodeError, RecursionError):
+            size += len(json_of(payload))
     topic = message.topic
     size += _text_size(topic) if len(topic) < _CACHED_TEXT_LENGTH else len(_text(topic))
     return _LINE_SIZE + _text_size(message.spool) + len(str(message.sequence)) + size
@@ -176,6 +192,7 @@ def _payload(batch: Sequence[Message]) -> bytes:
 
 _FRAMERS: dict[Framing, Callable[[Sequence[Message]], bytes]] = {
     "jsonl": _jsonl,
+    "jsonl-exact": partial(_jsonl, exact=True),
     "raw-lines": _raw_lines,
     "length-prefixed": _length_prefixed,
     "payload": _payload,

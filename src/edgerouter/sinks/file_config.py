@@ -53,8 +53,9 @@ class FileConfig(SinkConfig):
     file: str = "messages.jsonl"
     """Name of the growing file."""
     framing: Framing = "jsonl"
-    """`jsonl`: a JSON object a line with topic, time and payload. `raw-lines`: each payload and a newline. `length-prefixed`: each
-    payload after its length as 4 bytes, big-endian. `payload`: one object per message, only its payload; needs `key`."""
+    """`jsonl`: a JSON object a line with topic, time and payload. `jsonl-exact`: the same with every payload as text, or as base64
+    where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a newline. `length-prefixed`:
+    each payload after its length as 4 bytes, big-endian. `payload`: one object per message, only its payload; needs `key`."""
     compression: Compression | None = None
     """`none`, `gzip` or `zstd`. By default what the end of `key` says. The growing file is compressed when it is rotated."""
     rotate: RotateConfig = RotateConfig()

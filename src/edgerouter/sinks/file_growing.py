@@ -172,7 +172,7 @@ class GrowingFile:
         """
         if not self._size or self._config.framing == "length-prefixed" or os.pread(self._fd, 1, self._size - 1) == b"\n":
             return
-        if self._config.framing == "jsonl":
+        if self._config.framing in ("jsonl", "jsonl-exact"):
             start = self._start_of_last_line()
             try:
                 msgspec.json.decode(os.pread(self._fd, self._size - start, start))

@@ -13,7 +13,7 @@ from edgerouter.sink import SinkConfig
 from edgerouter.tls import TlsConfig
 from edgerouter.units import ByteSize, Duration
 
-HttpFraming = Literal["jsonl", "json-array", "raw-lines", "payload"]
+HttpFraming = Literal["jsonl", "jsonl-exact", "json-array", "raw-lines", "payload"]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _OURS = {"content-length", "transfer-encoding", "content-encoding", "host", "connection"}
@@ -60,7 +60,8 @@ class HttpConfig(SinkConfig):
     password: SecretStr | None = None
     """Password for basic authentication."""
     framing: HttpFraming = "jsonl"
-    """The body. `jsonl`: a JSON object a line with topic, time and payload. `json-array`: the same objects in one array.
+    """The body. `jsonl`: a JSON object a line with topic, time and payload. `jsonl-exact`: the same with every payload as text, or
+    as base64 where it is no text, so that any JSON parser gives back every byte. `json-array`: the objects of `jsonl` in one array.
     `raw-lines`: each payload and a newline. `payload`: one request per message; the headers `Edgerouter-Topic`
     (percent-encoded), `-Time`, `-Qos` and `-Retained` tell the rest."""
     content_type: str | None = None

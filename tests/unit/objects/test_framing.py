@@ -11,7 +11,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgerouter import Message, Properties
@@ -147,7 +147,20 @@ def test_each_message_is_one_line_and_its_payload_can_be_read_back(payloads: lis
             assert value == json.loads(payload)
 
 
-@given(st.lists(PAYLOADS, max_size=4), st.text(max_size=600), st.sampled_from(("jsonl", "raw-lines", "length-prefixed")))
+@given(st.lists(PAYLOADS, max_size=5))
+@example([b'"a"', b"a", b'{"base64": "YQ=="}', b'{\n"a":  1.0}\r\n', b"", b"1e400", b"\xff"])
+def test_exact_lines_give_every_byte_back_through_any_parser_of_json(payloads: list[bytes]) -> None:
+    """`"a"` and `a`, white space, numbers to the digit: what `jsonl` leaves to the reader's parser, or cannot tell apart."""
+    lines = encode([message(payload, sequence=number) for number, payload in enumerate(payloads)], "jsonl-exact").split(b"\n")
+
+    assert lines.pop() == b""
+    values = [json.loads(line)["payload"] for line in lines]
+    assert [value.encode() if isinstance(value, str) else base64.b64decode(value["base64"]) for value in values] == payloads
+
+
+@given(
+    st.lists(PAYLOADS, max_size=4), st.text(max_size=600), st.sampled_from(("jsonl", "jsonl-exact", "raw-lines", "length-prefixed"))
+)
 def test_sizes_are_never_too_small_and_hardly_too_large(payloads: list[bytes], topic: str, framing: Framing) -> None:
     """A batch's bound in bytes is met within a few bytes a message."""
     batch = [

@@ -28,7 +28,14 @@ MetadataName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 MetadataValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
 """They travel as HTTP headers."""
 
-_ENDINGS = {"jsonl": ".jsonl.gz", "raw-lines": ".txt.gz", "length-prefixed": ".bin.gz", "payload": "", "parquet": ".parquet"}
+_ENDINGS = {
+    "jsonl": ".jsonl.gz",
+    "jsonl-exact": ".jsonl.gz",
+    "raw-lines": ".txt.gz",
+    "length-prefixed": ".bin.gz",
+    "payload": "",
+    "parquet": ".parquet",
+}
 
 
 class Table(Protocol):
@@ -47,8 +54,9 @@ class S3Config(AwsSettings, SinkConfig):
     """Key of an object, a template: `{topic}`, `{topic[1]}`, `{time:%Y/%m/%d}`, `{id}`, `{first}`, `{last}`, `{property[name]}`,
     `{sink}`, `{host}`. Messages that share everything in it but numbers share an object. By default
     `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` and an ending for the framing, such as `.jsonl.gz`."""
-    framing: Literal["jsonl", "raw-lines", "length-prefixed", "payload", "parquet"] = "jsonl"
-    """What is in an object: `jsonl`, one JSON object a line; `raw-lines`, each payload and a newline; `length-prefixed`, each
+    framing: Literal["jsonl", "jsonl-exact", "raw-lines", "length-prefixed", "payload", "parquet"] = "jsonl"
+    """What is in an object: `jsonl`, one JSON object a line; `jsonl-exact`, the same with every payload as text, or as base64 where
+    it is no text, so that any JSON parser gives back every byte; `raw-lines`, each payload and a newline; `length-prefixed`, each
     payload after its length as 4 bytes, big-endian; `payload`, one message's payload; `parquet`, a table (needs
     `edgerouter-aws[parquet]`)."""
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto"

@@ -170,7 +170,7 @@ class PackedSqsSink(SqsSink):
 
     def __init__(self, queue: Queue, config: SqsConfig, context: SinkContext, claims: Claims | None) -> None:
         super().__init__(queue, config, context, claims)
-        self._packs = Packs(gzip=config.pack == "gzip")
+        self._packs = Packs(config.pack_framing, gzip=config.pack == "gzip")
         self._room = self._packs.room(queue.max_message_bytes)
 
     @property

@@ -65,6 +65,9 @@ class SqsConfig(AwsSettings, SinkConfig):
     few groups that makes more requests; `pack` then makes few again."""
     pack: Literal["none", "jsonl", "gzip"] = "none"
     """Put many messages into one message of SQS, to cut the bill: `jsonl`, as JSON Lines; `gzip`, as JSON Lines, gzip, base64."""
+    pack_framing: Literal["jsonl", "jsonl-exact"] = "jsonl"
+    """The lines of a pack: `jsonl`, with a payload as JSON where it is JSON; `jsonl-exact`, with every payload as text, or as
+    base64 where it is no text, so that any JSON parser gives back every byte."""
     claim_check: ClaimCheck | None = None
     """Put payloads that do not fit into an S3 bucket."""
     max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=1024 * 1024)
@@ -77,6 +80,8 @@ class SqsConfig(AwsSettings, SinkConfig):
         address = Address.parse(self.queue, self.account_id)
         if address.region is not None and self.region is not None and address.region != self.region:
             raise ValueError(f"the queue is in {address.region}, and region says {self.region}")
+        if self.pack == "none" and self.pack_framing != "jsonl":
+            raise ValueError("pack_framing needs pack: jsonl or gzip; a message that is not packed has its payload as the body")
         if self.pack != "none" and self.claim_check is not None:
             raise ValueError("pack and claim_check do not go together: a message that does not fit cannot be part of a pack")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from typing import Literal
 
 from edgerouter import Message
 from edgerouter.objects import encode, size_of
@@ -19,7 +20,8 @@ _ILLEGAL = ("\ufffe", "\uffff")
 class Packs:
     """Makes one entry from many messages."""
 
-    def __init__(self, *, gzip: bool) -> None:
+    def __init__(self, framing: Literal["jsonl", "jsonl-exact"], *, gzip: bool) -> None:
+        self._framing = framing
         self._gzip = gzip
 
     def room(self, max_message_bytes: int) -> int:
@@ -29,7 +31,7 @@ class Packs:
 
     def size_of(self, message: Message) -> int:
         """Bytes of the message's line, never too few."""
-        size = size_of(message, "jsonl")
+        size = size_of(message, self._framing)
         return size + 3 * _illegal(message) if not self._gzip else size
 
     def entry(self, batch: Sequence[Message]) -> Entry:
@@ -41,10 +43,10 @@ class Packs:
             "content_type": attribute("application/x-ndjson"),
         }
         if self._gzip:
-            body = base64.b64encode(encode(batch, "jsonl", "gzip")).decode()
+            body = base64.b64encode(encode(batch, self._framing, "gzip")).decode()
             attributes[ENCODING] = attribute("gzip+base64")
         else:
-            body = encode(batch, "jsonl").decode()
+            body = encode(batch, self._framing).decode()
             for character in _ILLEGAL:
                 body = body.replace(character, f"\\u{ord(character):x}")
         return {"MessageBody": body, "MessageAttributes": attributes}

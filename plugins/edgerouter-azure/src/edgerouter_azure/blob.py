@@ -97,7 +97,7 @@ def _blobs(config: BlobConfig, container: ContainerClient, sink: str) -> Blobs:
         properties["tags"] = dict(config.tags)
     if config.blob_type == "append":
         properties["content_settings"] = ContentSettings(**settings)
-        identifiable = config.framing == "jsonl"
+        identifiable = config.framing in ("jsonl", "jsonl-exact")
         return AppendBlobs(sink, container, config.roll_bytes, identifiable=identifiable, properties=properties)
     if config.tier is not None:
         properties["standard_blob_tier"] = StandardBlobTier(config.tier.capitalize())

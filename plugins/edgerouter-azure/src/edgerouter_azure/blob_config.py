@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from azure.core.pipeline.transport import AioHttpTransport
     from azure.storage.blob.aio import BlobServiceClient
 
-_ENDINGS: dict[Framing, str] = {"jsonl": ".jsonl", "raw-lines": ".txt", "length-prefixed": ".bin", "payload": ""}
+_ENDINGS: dict[Framing, str] = {
+    "jsonl": ".jsonl",
+    "jsonl-exact": ".jsonl",
+    "raw-lines": ".txt",
+    "length-prefixed": ".bin",
+    "payload": "",
+}
 _HEADER = re.compile(r"[\x21-\x7e]?|[\x21-\x7e][\x20-\x7e]*[\x21-\x7e]")
 _TAG_NAME, _TAG_VALUE = re.compile(r"[A-Za-z0-9 +./:=_-]{1,128}"), re.compile(r"[A-Za-z0-9 +./:=_-]{0,256}")
 """https://learn.microsoft.com/azure/storage/blobs/storage-manage-find-blobs: what index tags are made of"""
@@ -55,7 +61,8 @@ class BlobConfig(AzureFields, SinkConfig):
     `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` for `block` and `{host}/{time:%Y/%m/%d/%H}/{sink}-{spool}` for `append`, with an
     ending for the framing, such as `.jsonl.gz`."""
     framing: Framing = "jsonl"
-    """`jsonl`: one JSON object a line with topic, time, id and payload. `raw-lines`: each payload and a newline.
+    """`jsonl`: one JSON object a line with topic, time, id and payload. `jsonl-exact`: the same with every payload as text, or as
+    base64 where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a newline.
     `length-prefixed`: each payload after its length in 4 bytes. `payload`: one message a blob, its payload and nothing else."""
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
     """How blobs are compressed; `auto` goes by the end of `key`: `.gz` or `.zst`."""

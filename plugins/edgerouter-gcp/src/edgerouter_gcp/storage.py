@@ -62,7 +62,8 @@ class StorageConfig(GoogleFields, SinkConfig):
     """Name of each object, from a template with `{topic}`, `{topic[0]}`, `{time:%Y/%m/%d}`, `{id}`, `{first}`, `{last}`, `{spool}`,
     `{sink}`, `{host}`, `{property[name]}`. Messages whose names differ in a folder go to different objects."""
     framing: Framing = "jsonl"
-    """`jsonl`: one JSON object a line with topic, time, id and payload. `raw-lines`: each payload and a newline.
+    """`jsonl`: one JSON object a line with topic, time, id and payload. `jsonl-exact`: the same with every payload as text, or as
+    base64 where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a newline.
     `length-prefixed`: each payload after its length in 4 bytes. `payload`: one message an object, its payload and nothing else."""
     compression: Compression | None = None
     """`none`, `gzip` or `zstd`. Default: what the end of `key` says, `.gz` or `.zst`."""
