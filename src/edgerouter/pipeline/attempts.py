@@ -15,6 +15,20 @@ LETTERS_WAIT_SECONDS = 1.0
 
 
 @dataclass(slots=True)
+class Part:
+    """Messages of a batch that are written together."""
+
+    messages: list[Message]
+    writes: int = 0
+    """In how many writes each of them has been."""
+
+    def halves(self) -> tuple[Part, Part]:
+        """Two parts of about the same length."""
+        middle = len(self.messages) // 2
+        return Part(self.messages[:middle], self.writes), Part(self.messages[middle:], self.writes)
+
+
+@dataclass(slots=True)
 class Attempts:
     """What is known of the messages of one batch, for their retries and their dead letters."""
 
@@ -27,7 +41,6 @@ class Attempts:
     """Of the whole batch, as it was counted when it was gathered."""
     stable: bool = False
     """The batch is one object."""
-    count: int = 0
     failures: int = 0
     """In a row: a write that the service has answered for good is none."""
     bugs: int = 0

@@ -13,7 +13,7 @@ import structlog
 from edgerouter.config.model import ConfiguredSink, RetryPolicy
 from edgerouter.errors import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable, WriteUnfinished
 from edgerouter.message import Message
-from edgerouter.pipeline.attempts import Attempts
+from edgerouter.pipeline.attempts import Attempts, Part
 from edgerouter.pipeline.backoff import full_jitter
 from edgerouter.pipeline.batch import Batch
 from edgerouter.pipeline.bounded import Bounded, NoAnswer, StuckCall
@@ -64,11 +64,11 @@ class Delivery:
         if batch.too_large:
             limit = sink.limits.max_message_bytes or sink.limits.max_bytes
             reason = MessageRejected(f"{batch.size} bytes are over this sink's limit of {limit} bytes a message")
-            await self._dead_letter(batch.messages, reason, attempts)
+            await self._dead_letter(Part(batch.messages), reason, attempts)
             return
         # what one write rejects is halved, and stays so over later failures: else a service that fails now and then would be led
         # through the halving from its beginning each time, and might never reach its end
-        parts = [batch.messages]
+        parts = [Part(batch.messages)]
         try:
             if sink.stable_batches and not batch.kept:
                 # a batch comes back in the order of its numbers, and has to be the same then
@@ -84,14 +84,17 @@ class Delivery:
                 elif parts:
                     await self._after_failure(parts, cause, attempts)
         except (asyncio.CancelledError, ReopenSink):
-            batch.messages = [*(rejection.message for rejection in attempts.rejected), *(m for part in parts for m in part)]
+            batch.messages = [
+                *(rejection.message for rejection in attempts.rejected),
+                *(m for part in parts for m in part.messages),
+            ]
             raise
 
-    async def _write(self, sink: Sink[Any], parts: list[list[Message]], attempts: Attempts) -> SinkUnavailable | None:
+    async def _write(self, sink: Sink[Any], parts: list[Part], attempts: Attempts) -> SinkUnavailable | None:
         """One attempt with the first part: what is left of it takes its place. Returns why something is left to be tried again."""
-        messages = parts[0]
+        part = parts[0]
         try:
-            failures = await self._call(sink, messages, attempts)
+            failures = await self._call(sink, part, attempts)
         except SinkUnavailable as error:
             return error
         except MessageRejected as error:
@@ -100,15 +103,16 @@ class Delivery:
         except Exception as error:  # noqa: BLE001  (whatever a plugin raises must not end the router)
             return await self._plugin_bug(parts, error, attempts)
         if not failures:
-            self._delivered(messages)
+            self._delivered(part.messages)
             del parts[0]
             return None
-        left, cause = await self._settle_partly(messages, failures, attempts)
-        parts[:1] = [left] if left else []
+        left, cause = await self._settle_partly(part, failures, attempts)
+        parts[:1] = [Part(left, part.writes)] if left else []
         return cause
 
-    async def _call(self, sink: Sink[Any], messages: list[Message], attempts: Attempts) -> Sequence[_FailureOf]:
+    async def _call(self, sink: Sink[Any], part: Part, attempts: Attempts) -> Sequence[_FailureOf]:
         """Call the sink's `write` within the rate, the gate and the time-out, and check what it answers."""
+        messages = part.messages
         size = attempts.size
         if size is None or messages is not attempts.batch:
             size = sum(map(sink.size_of, messages))
@@ -116,7 +120,7 @@ class Delivery:
             await self._rate.acquire(len(messages), size)
         status = self._status
         async with self._gate:
-            attempts.count += 1
+            part.writes += 1
             status.writes += 1
             status.written_messages += len(messages)
             status.written_bytes += size
@@ -137,8 +141,9 @@ class Delivery:
         return sorted(by_index.items())
 
     async def _settle_partly(
-        self, messages: list[Message], failures: Sequence[_FailureOf], attempts: Attempts
+        self, part: Part, failures: Sequence[_FailureOf], attempts: Attempts
     ) -> tuple[list[Message], SinkUnavailable | None]:
+        messages = part.messages
         failed = dict(failures)
         self._delivered([message for index, message in enumerate(messages) if index not in failed])
         left: list[Message] = []
@@ -146,7 +151,7 @@ class Delivery:
         rejections: list[Rejection] = []
         for index, error in failures:
             if isinstance(error, MessageRejected):
-                rejections.append(self._rejection(messages[index], error, attempts))
+                rejections.append(self._rejection(messages[index], error, part, attempts))
             else:
                 left.append(messages[index])
                 if cause is None or isinstance(cause, WriteUnfinished) or isinstance(error, SinkThrottled):
@@ -157,17 +162,16 @@ class Delivery:
             cause = None  # the rest at once, since nothing failed
         return left, cause
 
-    def _halve(self, parts: list[list[Message]], error: MessageRejected, attempts: Attempts) -> None:
+    def _halve(self, parts: list[Part], error: MessageRejected, attempts: Attempts) -> None:
         """Find the messages that the service never takes by halving: about 2 log2(n) writes for one in n."""
-        messages = parts[0]
-        if len(messages) == 1:
-            attempts.reject(self._rejection(messages[0], error, attempts))
+        part = parts[0]
+        if len(part.messages) == 1:
+            attempts.reject(self._rejection(part.messages[0], error, part, attempts))
             del parts[0]
-            return
-        middle = len(messages) // 2
-        parts[:1] = [messages[:middle], messages[middle:]]
+        else:
+            parts[:1] = part.halves()
 
-    async def _plugin_bug(self, parts: list[list[Message]], error: Exception, attempts: Attempts) -> SinkUnavailable | None:
+    async def _plugin_bug(self, parts: list[Part], error: Exception, attempts: Attempts) -> SinkUnavailable | None:
         """An exception that a sink should not raise: traceback once, a bounded number of attempts, then isolate and dead-letter."""
         attempts.bugs += 1
         if not self._bug_logged:
@@ -179,13 +183,14 @@ class Delivery:
         self._halve(parts, _PluginBug(described), attempts)
         return None
 
-    async def _after_failure(self, parts: list[list[Message]], cause: SinkUnavailable, attempts: Attempts) -> None:
+    async def _after_failure(self, parts: list[Part], cause: SinkUnavailable, attempts: Attempts) -> None:
         """Note the failure and wait for the next attempt; what is given up on is dead-lettered."""
         attempts.failures += 1
         give_up = self._retry.give_up_after
         if give_up is not None and time.monotonic() - attempts.started >= give_up:
-            await self._dead_letter([message for part in parts for message in part], cause, attempts)
-            parts.clear()
+            while parts:
+                await self._dead_letter(parts[0], cause, attempts)
+                del parts[0]
             return
         delay = full_jitter(attempts.failures, self._retry.first_delay, self._retry.max_delay, cause.retry_after)
         self.failed(cause, delay)
@@ -206,17 +211,15 @@ class Delivery:
         self._status.throttled_seconds += max(0.0, until - max(now, self._throttled_until))
         self._throttled_until = max(until, self._throttled_until)
 
-    def _shrink(self, parts: list[list[Message]], cause: SinkUnavailable, attempts: Attempts) -> None:
+    def _shrink(self, parts: list[Part], cause: SinkUnavailable, attempts: Attempts) -> None:
         """A write that gets no answer again and again may be more than the link carries in that time: try with less.
 
         Not where a batch is one object: half of it, beside the whole that may have arrived, would be there twice.
         """
         attempts.unanswered = attempts.unanswered + 1 if isinstance(cause, NoAnswer) else 0
-        messages = parts[0]
-        if attempts.unanswered >= UNANSWERED_BEFORE_LESS and not attempts.stable and len(messages) > 1:
+        if attempts.unanswered >= UNANSWERED_BEFORE_LESS and not attempts.stable and len(parts[0].messages) > 1:
             attempts.unanswered = 0
-            middle = len(messages) // 2
-            parts[:1] = [messages[:middle], messages[middle:]]
+            parts[:1] = parts[0].halves()
 
     def failed(self, cause: SinkUnavailable, delay: float) -> None:
         """Show a failure in the status, and log it when it is news."""
@@ -250,8 +253,8 @@ class Delivery:
         bucket = next((index for index, bound in enumerate(LATENCY_BOUNDS) if latency <= bound), len(LATENCY_BOUNDS))
         status.latency_buckets[bucket] += len(messages)
 
-    async def _dead_letter(self, messages: list[Message], error: EdgerouterError, attempts: Attempts) -> None:
-        await self._settle_rejected([self._rejection(message, error, attempts) for message in messages])
+    async def _dead_letter(self, part: Part, error: EdgerouterError, attempts: Attempts) -> None:
+        await self._settle_rejected([self._rejection(message, error, part, attempts) for message in part.messages])
 
     async def _settle_rejected(self, rejections: list[Rejection]) -> None:
         first = rejections[0]
@@ -260,12 +263,12 @@ class Delivery:
             "messages dead-lettered", sink=self._name, messages=len(rejections), first=first.message.id, reason=first.reason
         )
 
-    def _rejection(self, message: Message, error: EdgerouterError, attempts: Attempts) -> Rejection:
+    def _rejection(self, message: Message, error: EdgerouterError, part: Part, attempts: Attempts) -> Rejection:
         return Rejection(
             message=message,
             reason=str(error),
             error="PluginBug" if isinstance(error, _PluginBug) else type(error).__name__,
-            attempts=attempts.count,
+            attempts=part.writes,
             first_attempt=attempts.started_at,
             config_digest=self._digest,
         )

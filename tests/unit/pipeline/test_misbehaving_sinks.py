@@ -330,3 +330,18 @@ async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeyp
     async with running(configured(Clinging), reader):
         await until(lambda: not reader.pending)
     assert opened == 3
+
+
+async def test_a_dead_letter_tells_in_how_many_writes_it_has_been():
+    """Writes of its neighbours, in the same batch, are none of its attempts."""
+
+    def answer(batch):
+        if {3, 14} & set(sequences(batch)):
+            raise MessageRejected("no")
+        return ()
+
+    reader, plugin = ListReader(*messages(16)), scripted(answer)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    told = {rejection.message.sequence: rejection.attempts for rejection in reader.rejections}
+    assert told == {number: sum(number in sequences(batch) for batch in plugin.writes) for number in (3, 14)} == {3: 5, 14: 5}
