@@ -76,7 +76,7 @@ class HttpSink(Sink[HttpConfig]):
                 data=body,
                 headers=self._headers | _message_headers(batch, config),
                 allow_redirects=False,
-                proxy=config.proxy,
+                proxy=config.proxy.get_secret_value() if config.proxy is not None else None,
             ) as response:
                 answer = await _beginning(response)
         except (aiohttp.ClientError, OSError) as error:

@@ -16,6 +16,8 @@ from edgerouter.units import ByteSize, Duration
 HttpFraming = Literal["jsonl", "jsonl-exact", "json-array", "raw-lines", "payload"]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_SECRET = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"}
+"""Headers that nobody sends but to be let in."""
 _OURS = {"content-length", "transfer-encoding", "content-encoding", "host", "connection"}
 
 
@@ -74,8 +76,8 @@ class HttpConfig(SinkConfig):
     """Largest body that the service takes, before compression. A message that is larger by itself is dead-lettered."""
     connect_timeout: Duration = Field(default=10.0, gt=0)
     """Time for a connection. The time of a whole request is the sink's `timeout`."""
-    proxy: str | None = None
-    """HTTP proxy, `http://host:port`."""
+    proxy: SecretStr | None = None
+    """HTTP proxy, `http://host:port`; may hold `user:password@`."""
     tls: TlsConfig | None = None
     """Certificates, for `https://`."""
 
@@ -91,9 +93,17 @@ class HttpConfig(SinkConfig):
 
     @field_validator("proxy")
     @classmethod
-    def _is_a_proxy(cls, value: str | None) -> str | None:
+    def _is_a_proxy(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            split_url(value, "a proxy; write for example http://proxy.example:3128")
+            split_url(value.get_secret_value(), "a proxy; write for example http://proxy.example:3128")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _hold_no_secret(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if name.lower() in _SECRET:
+                raise ValueError(f"header {name} holds a secret: write it under `secret_headers`, whose values are never shown")
         return value
 
     @model_validator(mode="after")
