@@ -87,7 +87,7 @@ def test_columns_come_from_topic_levels_properties_and_json_payloads() -> None:
     ("kind", "payload"),
     [
         ("int32", b"3000000000"), ("int64", b"1.5"), ("int64", b"true"), ("bool", b"1"), ("string", b"7"), ("float64", b'"7"'),
-        ("timestamp", b'"yesterday"'), ("timestamp", b"1e300"), ("binary", b"[1]"),
+        ("timestamp", b'"yesterday"'), ("timestamp", b"1e300"), ("binary", b"[1]"), ("float32", b"1e39"),
     ],
 )  # fmt: skip
 def test_a_value_that_does_not_fit_is_null_or_rejects_its_message(kind: str, payload: bytes) -> None:

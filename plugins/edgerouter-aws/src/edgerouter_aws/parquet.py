@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +27,9 @@ _TYPES = {
 }
 _FIRST_YEAR, _LAST_YEAR = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds of the years 1 and 9999: what every reader of Parquet can show."""
+
+_LARGEST_SINGLE = 3.4028234663852886e38
+"""Of IEEE 754, single precision."""
 
 _decode = msgspec.json.Decoder().decode
 _Read = Callable[[Message, Any], Any]
@@ -168,6 +172,13 @@ def _number(value: Any) -> float:
     return float(value)
 
 
+def _single(value: Any) -> float:
+    number = _number(value)
+    if math.isfinite(number) and abs(number) > _LARGEST_SINGLE:
+        raise OverflowError  # it would become infinite
+    return number
+
+
 def _timestamp(value: Any) -> int:
     """Microseconds since 1970 from a time, from ISO 8601 text, or from seconds since 1970."""
     if isinstance(value, str):
@@ -195,7 +206,7 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "bool": _bool,
     "int32": _integer(32),
     "int64": _integer(64),
-    "float32": _number,
+    "float32": _single,
     "float64": _number,
     "timestamp": _timestamp,
     "json": _as_json,
