@@ -71,6 +71,13 @@ class BrokerSettings(BaseModel):
         """The URL, taken apart."""
         return parse_address(self.url)
 
+    @property
+    def hint_when_hung_up(self) -> str:
+        """What to ask oneself when the broker closes the connection instead of answering."""
+        if self.address.tls and (self.tls is None or self.tls.cert is None):
+            return "is it one, and does it want a certificate of ours (`tls.cert`)?"
+        return "is it one, and does it expect TLS or another port?"
+
     def read_password(self) -> str | None:
         """The password as it is now. Reads a file: not for the event loop.
 

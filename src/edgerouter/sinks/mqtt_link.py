@@ -22,7 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgerouter.errors import MessageRejected, SinkUnauthorized, SinkUnavailable
-from edgerouter.mqtt_socket import has_failed
+from edgerouter.mqtt_socket import has_failed, in_words
 from edgerouter.sinks.mqtt_config import MqttSinkConfig
 from edgerouter.sinks.mqtt_reasons import UNSUPPORTED_VERSIONS, connect_refused, disconnected
 from edgerouter.tls import TlsConfig, make_context
@@ -303,5 +303,5 @@ class Link:
         if isinstance(cause, ssl.SSLCertVerificationError) or (isinstance(cause, ssl.SSLError) and not self._answered):
             return SinkUnauthorized(f"{self._where}: TLS: {getattr(cause, 'verify_message', None) or cause.reason}")
         if isinstance(self._lost, SinkUnavailable) and not self._answered:
-            return VersionRefused(SinkUnavailable(f"{self._where} hangs up without an answer"))
-        return SinkUnavailable(f"{self._where} cannot be reached: {error}")
+            return VersionRefused(SinkUnavailable(f"{self._where} hangs up without an answer; {self._config.hint_when_hung_up}"))
+        return SinkUnavailable(f"{self._where} cannot be reached: {in_words(str(error))}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from itertools import zip_longest
@@ -15,6 +14,7 @@ from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edgerouter.mqtt_socket import in_words
 from edgerouter.sources.mqtt_admission import Gate
 from edgerouter.sources.mqtt_config import MqttSourceConfig
 from edgerouter.sources.mqtt_intake import PUBCOMP, Batch, Intake
@@ -282,11 +282,12 @@ class Connection:
         if isinstance(code, ReasonCode):
             return ConnectFailed(f"the broker refuses the connection: {code}", version_refused=code.value == _UNSUPPORTED_VERSION)
         if not self.lost.done():
-            text = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+            text = in_words(str(error))
             return ConnectFailed("the broker does not answer" if text in ("Operation timed out", "timed out") else text)
         reason, code = self.lost.result()
         if code is None and reason == LOST:
-            reason = "the broker closed the connection instead of answering; is it one, and does it expect TLS or another port?"
+            reason = "the broker closed the connection instead of answering; "
+            reason += self._config.hint_when_hung_up
         return ConnectFailed(reason, unanswered=not self._answered)
 
 
