@@ -14,6 +14,7 @@ import typer
 
 from edgerouter.cli.probe import Outcome, probe_sink, probe_source
 from edgerouter.config import effective
+from edgerouter.config.declared import CHAIN
 from edgerouter.config.model import RouterConfig, SpoolConfig
 
 TIMEOUT = 15.0
@@ -66,7 +67,8 @@ def _silence() -> Iterator[None]:
 def _summary(config: RouterConfig, *, valid: bool) -> None:
     if valid:
         typer.echo(f"{config.file or 'environment'}: the configuration is valid")
-    for word, members in (("sources", config.sources), ("sinks", config.sinks), ("secret stores", config.secret_stores)):
+    stores = [store for store in config.secret_stores if store.name != CHAIN]
+    for word, members in (("sources", config.sources), ("sinks", config.sinks), ("secret stores", stores)):
         if members:
             typer.echo(f"  {word}: " + ", ".join(f"{member.name} ({member.type})" for member in members))
     where = f" in {config.spool.path}" if config.spool.type == "sqlite" else ""
