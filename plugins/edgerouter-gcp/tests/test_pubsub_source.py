@@ -109,6 +109,45 @@ async def test_an_acknowledgement_that_fails_is_tried_again_and_nothing_is_store
         await source.nothing_comes()
 
 
+@pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "FAILED_PRECONDITION"])
+async def test_with_exactly_once_delivery_an_id_that_is_out_of_date_holds_up_no_other(
+    service: PubsubConsumerServer, settings: dict[str, Any], code: str
+) -> None:
+    """The whole request is refused then; were it only sent again, it would be for ever, and the source would stop in the end."""
+    service.exactly_once = code
+    service.put(NAME, *(b"%d" % number for number in range(20)))
+    async with opened(PubsubSource, settings) as source:
+        deliveries = await source.gathered(20)
+        for held in list(service.held[NAME].values())[:3]:
+            held.ack_id, held.hidden_until = "of another handing out", 0.0
+        for delivery in deliveries:
+            delivery.acknowledge()
+        await acknowledged(service)
+        await source.nothing_comes()
+        await source.connected()
+        assert all(connected for connected, _ in source.told), "it is no trouble"
+    requests = [request for request in service.seen if request.path.endswith(":acknowledge")]
+    assert len(requests) <= 3
+
+
+async def test_with_exactly_once_delivery_the_others_are_extended(
+    service: PubsubConsumerServer, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgerouter_gcp.pubsub_source._Subscription.first_lease", 1.5)
+    service.exactly_once = "FAILED_PRECONDITION"
+    service.subscribe(NAME, deadline=1.5)
+    service.put(NAME, b"stale", b"good")
+    async with opened(PubsubSource, settings) as source:
+        deliveries = await source.gathered(2)
+        stale, good = service.held[NAME].values()
+        stale.ack_id = "of another handing out"
+        await source.nothing_comes(3)
+        assert (stale.attempts, good.attempts) == (2, 1)
+        for delivery in deliveries:
+            delivery.acknowledge()
+        await acknowledged(service)
+
+
 async def test_what_an_earlier_run_has_stored_is_acknowledged_and_not_stored_again(
     service: PubsubConsumerServer, settings: dict[str, Any]
 ) -> None:

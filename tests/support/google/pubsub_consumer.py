@@ -41,6 +41,8 @@ class PubsubConsumerServer(PubsubServer):
         self.handed_out = 0
         """Messages in all answers, repeats included."""
         self.fail_acknowledgements = False
+        self.exactly_once = ""
+        """`INVALID_ARGUMENT` or `FAILED_PRECONDITION`: refuse, with this code, what names an id that is out of date."""
         routes, self.routes = self.routes, []
         path = rf"/v1/(?P<subscription>{_SUBSCRIPTION})"
         self.route("GET", path, self._get_subscription)
@@ -110,7 +112,20 @@ class PubsubConsumerServer(PubsubServer):
         for ack in asked:
             if ack in by_ack:
                 del held[by_ack[ack].message.message_id]
+        self._refuse_stale([ack for ack in asked if ack not in by_ack])
         return web.json_response({})
+
+    def _refuse_stale(self, ids: list[str]) -> None:
+        """As google-cloud-pubsub reads it: https://cloud.google.com/pubsub/docs/exactly-once-delivery."""
+        if self.exactly_once and ids:
+            info = {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "EXACTLY_ONCE_ACKID_FAILURE",
+                "domain": "pubsub.googleapis.com",
+                "metadata": dict.fromkeys(ids, "PERMANENT_FAILURE_INVALID_ACK_ID"),
+            }
+            text = "Some acknowledgement ids in the request were invalid."
+            raise GoogleError(400, text, code=self.exactly_once, details=[info])
 
     async def _modify(self, request: web.BaseRequest, body: bytes, path: dict[str, str]) -> web.Response:
         asked: dict[str, Any] = strict_json(body, {"ackIds", "ackDeadlineSeconds"})
@@ -120,6 +135,7 @@ class PubsubConsumerServer(PubsubServer):
         for ack in asked["ackIds"]:
             if ack in by_ack:
                 by_ack[ack].hidden_until = time.monotonic() + asked["ackDeadlineSeconds"]
+        self._refuse_stale([ack for ack in asked["ackIds"] if ack not in by_ack])
         return web.json_response({})
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -64,6 +65,8 @@ class Answer:
     """Seconds."""
     reason: str = ""
     """Of google.rpc.ErrorInfo, such as `SERVICE_DISABLED`."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Of google.rpc.ErrorInfo: with exactly-once delivery, what is wrong with which acknowledgement id."""
 
 
 def read_answer(error: aiohttp.ClientResponseError) -> Answer:
@@ -80,8 +83,15 @@ def read_answer(error: aiohttp.ClientResponseError) -> Answer:
         return Answer(retry_after=_header_seconds(error))
     reasons = [item.get("reason", "") for item in told.get("errors", ()) if isinstance(item, dict)]
     code = told.get("status") or next(iter(reasons), "")
-    reason = str(_detail(told, "ErrorInfo").get("reason", ""))
-    return Answer(str(code), _clip(told.get("message", "")), _told_seconds(told) or _header_seconds(error), reason)
+    info = _detail(told, "ErrorInfo")
+    metadata = info.get("metadata")
+    return Answer(
+        str(code),
+        _clip(told.get("message", "")),
+        _told_seconds(told) or _header_seconds(error),
+        str(info.get("reason", "")),
+        metadata if isinstance(metadata, dict) else {},
+    )
 
 
 def translate(error: Exception, doing: str, *, hint: str = "") -> SinkUnavailable | MessageRejected:

@@ -28,6 +28,7 @@ from edgerouter import (
 from edgerouter.receiving import Leased, LeaseReceiver, ReceivedTopic, TopicSource, TopicTemplate
 from edgerouter_gcp.connection import UNBOUNDED, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
+from edgerouter_gcp.errors import read_answer
 from edgerouter_gcp.pubsub_received import read_pulled
 
 _SCOPES = ("https://www.googleapis.com/auth/pubsub",)
@@ -177,21 +178,37 @@ class _Subscription:
 
     async def acknowledge(self, handles: Sequence[str]) -> Sequence[str]:
         try:
-            await self._settle("acknowledge", {"ackIds": list(handles)})
+            again = await self._settle("acknowledge", handles)
+            return await self._settle("acknowledge", again) if 0 < len(again) < len(handles) else again
         except _Refused:
             if len(handles) == 1:
                 return ()  # the service does not know it any more: it is done, or comes again under another
             half = len(handles) // 2
             return [*await self.acknowledge(handles[:half]), *await self.acknowledge(handles[half:])]
-        return ()
 
     async def extend(self, handles: Sequence[str]) -> None:
-        await self._settle("modifyAckDeadline", {"ackIds": list(handles), "ackDeadlineSeconds": int(self.lease)})
+        seconds = int(self.lease)
+        again = await self._settle("modifyAckDeadline", handles, ackDeadlineSeconds=seconds)
+        if again and await self._settle("modifyAckDeadline", again, ackDeadlineSeconds=seconds):
+            raise SinkUnavailable(f"modifyAckDeadline {self._name}: the service could not just now")
 
-    async def _settle(self, method: str, body: dict[str, Any]) -> None:
+    async def _settle(self, method: str, handles: Sequence[str], **more: int) -> Sequence[str]:
+        """Say something of handles.
+
+        Returns:
+            those to try again with. A subscription with exactly-once delivery refuses a request in which one handle is out of
+            date, and names it: that one is done, or comes again under another.
+        """
         with self._explained(f"{method} {self._name}"):
-            async with asyncio.timeout(_PATIENCE):
-                await self._client.ask(self._name, method, body)
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await self._client.ask(self._name, method, {"ackIds": list(handles), **more})
+            except aiohttp.ClientResponseError as error:
+                told = read_answer(error).metadata
+                if told.keys().isdisjoint(handles):
+                    raise
+                return [handle for handle in handles if not str(told.get(handle, "")).startswith("PERMANENT_")]
+        return ()
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
