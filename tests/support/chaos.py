@@ -33,6 +33,12 @@ class Chaos:
         """Swallow: connections stay up and new ones are taken, and no byte is passed on (half-open TCP)."""
         self._flowing.clear()
 
+    def forget(self) -> None:
+        """Swallow what comes over the connections that there are, as a router does that lost its table; new ones work."""
+        self._flowing.clear()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     def cut(self) -> None:
         """Reset every connection; new ones are taken."""
         for writer in list(self._writers):
@@ -97,10 +103,11 @@ class Chaos:
             writer.transport.abort()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        flowing = self._flowing
         while data := await reader.read(65536):
             if self.delay:
                 await asyncio.sleep(self.delay)
-            await self._flowing.wait()
+            await flowing.wait()
             writer.write(data)
             await writer.drain()
 

@@ -22,6 +22,7 @@ from support.amqp.filling import put, spread
 from support.amqp.sas import Policy
 from support.amqp.server import serve_tcp
 from support.azure.azurite import API_VERSION, Azurite
+from support.chaos import chaos
 from support.mqtt_source import eventually
 from support.receiving import arrived_exactly, opened
 from support.router import router
@@ -130,6 +131,28 @@ async def test_a_router_that_does_not_pull_stops_the_reading_and_a_cut_goes_on_w
             delivery.acknowledge()
         received += [message.payload for message in await source.messages(70)]
     assert received == [b"%d" % number for number in range(100)]
+
+
+async def test_a_connection_that_the_network_forgot_is_noticed_and_opened_again(hub: EventHubsServer) -> None:
+    """No error comes of it, and nothing is sent that could fail: only the service's silence tells."""
+    async with chaos(hub.amqp_port) as network:
+        through = hub.connection_string().replace(f":{hub.amqp_port};", f":{network.port};")
+        async with opened(EventHubsSource, settings(hub, connection_string=through, keep_alive="500ms")) as source:
+            await source.connected()
+            put(hub, 0, b"before")
+            received = [message.payload for message in await source.messages(1)]
+            network.forget()
+            put(hub, 0, b"after")
+            received += [message.payload for message in await source.messages(1)]
+    assert received == [b"before", b"after"]
+
+
+async def test_a_hub_in_which_nothing_happens_keeps_its_links(hub: EventHubsServer) -> None:
+    async with opened(EventHubsSource, settings(hub, keep_alive="500ms")) as source:
+        await source.connected()
+        connected = hub.service.connected
+        await asyncio.sleep(2.5)  # more than twice the silence that would be taken for an end
+        assert hub.service.connected == connected
 
 
 async def test_who_may_not_listen_is_told_so(hub: EventHubsServer) -> None:

@@ -30,6 +30,8 @@ log = structlog.get_logger("edgerouter.receiving")
 
 _HINT = "receiving needs the role Azure Event Hubs Data Receiver, or a shared access policy with the claim Listen"
 _OLDEST: Final = Position(-1, "-1")
+_SILENCE: Final = 2.0
+"""A service that is not heard for so many times `keep_alive` is gone."""
 _SAVE_SECONDS: Final = 5.0
 """How long leaving waits for the last checkpoint."""
 
@@ -303,6 +305,8 @@ async def _client(config: EventHubsSourceConfig, place: Place) -> AsyncIterator[
     from azure.eventhub.aio import EventHubConsumerClient  # noqa: PLC0415  (see _link)
 
     options: dict[str, Any] = client_options(config.as_sink_config(), place)
+    # asks the service to show itself: a connection that a router on the way has forgotten would stay silent for ever
+    options["idle_timeout"] = _SILENCE * config.keep_alive
 
     def make(credential: Any) -> EventHubConsumerClient:
         return EventHubConsumerClient(place.host, place.hub, config.consumer_group, credential, **options)
