@@ -62,6 +62,8 @@ class Account:
     """What of the position is being dead-lettered: it counts once that is stored."""
     changed: bool = False
     """Differs from what is stored."""
+    left: int = 0
+    """From this sequence on nobody asked for the sink whether it wants a message, until it was attached again; 0 = not known."""
     batches: dict[int, Position] = field(default_factory=dict)
     """Kept batches by number: the sequences of each."""
 

@@ -62,6 +62,7 @@ class Accounts:
         """An account of an earlier run. Until its sink is attached, it wants nothing that is new."""
         self._accounts[account.name] = account
         if account.position.end > end:
+            account.left = end
             account.position.remove(end, OPEN)
             account.uncounted.remove(end, OPEN)
             account.changed = True
@@ -92,6 +93,9 @@ class Accounts:
             account.uncounted.remove(end, OPEN)
             account.filters = route.filters
             account.since = end
+        elif route.sink not in self._readers and account.left < end:
+            # what came in while it was away was not counted for it, and a replay may ask for that
+            account.since = end
         account.position.add(end, OPEN)
         account.changed = True
         before = self._readers.get(route.sink)
@@ -107,6 +111,7 @@ class Accounts:
         if reader is None:
             return
         reader.close()
+        reader.account.left = end
         reader.account.position.remove(end, OPEN)
         reader.account.changed = True
         self.routing += 1

@@ -99,6 +99,8 @@ def refuse_foreign(path: Path) -> None:
         SpoolUnusable: it is.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise SpoolUnusable(f"spool.path: {path}: not a file")
         with path.open("rb") as file:
             head = file.read(100)
     except FileNotFoundError:

@@ -139,6 +139,7 @@ class Salvage:
         self._raw = RawChunks(path)
         self._record = record
         self._brought = 0
+        self._step_bytes = _STEP_BYTES
 
     @property
     def at(self) -> int:
@@ -150,9 +151,21 @@ class Salvage:
         """Above any sequence that may be in the damaged database."""
         return self._record.high
 
-    def state(self) -> bytes:
-        """How far it has come."""
-        return seal(msgspec.msgpack.encode(self._record))
+    def state(self, progress: Progress) -> bytes:
+        """How far it will have come once this step is on disk."""
+        return seal(msgspec.msgpack.encode(msgspec.structs.replace(self._record, at=progress.at)))
+
+    def committed(self, progress: Progress) -> None:
+        """The step is on disk."""
+        self._record.at = progress.at
+        self._brought += progress.messages
+        self._step_bytes = min(_STEP_BYTES, self._step_bytes * 2)
+        if progress.done:
+            log.info("salvage is finished", messages=self._brought, file=self._record.file)
+
+    def failed(self) -> None:
+        """Nothing of the step is on disk. The next one is smaller: on a full disk little by little finds room."""
+        self._step_bytes = max(1, self._step_bytes // 4)
 
     def step(self, new: apsw.Connection) -> Progress:
         """Look at some pages or, once all have been looked at, bring over some chunks, within a transaction."""
@@ -170,11 +183,7 @@ class Salvage:
         for start, end in lost:
             if not new.execute("SELECT count(*) FROM quarantine WHERE first = ?", (start,)).get:
                 progress.damaged.append(Header(start, end - start, 0, 0, 0, b"", 0, b"", 0))
-        record.at = progress.at
-        self._brought += progress.messages
-        if not rows:
-            progress.done = True
-            log.info("salvage is finished", messages=self._brought, file=record.file)
+        progress.done = not rows
         return progress
 
     def close(self, *, done: bool = False) -> None:
@@ -195,7 +204,7 @@ class Salvage:
         for row in self._raw.rows(start, end):
             rows.append(row)
             size += len(row[9])
-            if len(rows) >= _STEP_ROWS or size > _STEP_BYTES:
+            if len(rows) >= _STEP_ROWS or size > self._step_bytes:
                 break
         return rows
 

@@ -119,7 +119,8 @@ class Salvaging:
 
     def _done(self, progress: Progress | None, error: BaseException | None) -> None:
         if progress is None:
-            log.error("salvage cannot go on, trying again", reason=str(error))
+            assert error is not None
+            self._writing.cannot_write(error)
             self._loop.call_later(_RETRY, self._step)
             return
         assert self._range is not None, "it is under way"

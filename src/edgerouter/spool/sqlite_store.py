@@ -288,19 +288,23 @@ class Store:
         """Bring over some more of a damaged database."""
         assert self.salvage is not None, "there is something to salvage"
         connection = self.connection
+        messages = self.record.messages
         connection.execute("BEGIN IMMEDIATE")
         try:
             progress = self.salvage.step(connection)
             self.record.messages += progress.messages
-            put = [(sqlite_salvage.STATE, self.salvage.state()), ("spool", seal(msgspec.msgpack.encode(self.record)))]
+            put = [(sqlite_salvage.STATE, self.salvage.state(progress)), ("spool", seal(msgspec.msgpack.encode(self.record)))]
             connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", put)
             if progress.done:
                 connection.execute("DELETE FROM state WHERE name = ?", (sqlite_salvage.STATE,))
             connection.execute("COMMIT")
         except BaseException:
+            self.record.messages = messages
+            self.salvage.failed()
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self.salvage.committed(progress)
         self._fold_in()
         if progress.done:
             self.salvage.close(done=True)

@@ -223,13 +223,17 @@ class Writing:
         self._appends_failed = self._appends_failed or bool(appends)
         # if even the letters have no room, what is only settled goes first
         self._letters_wait = bool(transaction.letters) and not appends
-        if not isinstance(error, (apsw.Error, OSError)):
+        if not isinstance(error, (apsw.Error, OSError, *DAMAGE)):
             # not the disk: these messages cannot be stored, now or later
             log.error("deliveries cannot be stored", reason=f"{type(error).__name__}: {error}", exc_info=error)
             for append in appends:
                 if not append.stored.done():
                     append.stored.set_exception(error)
             return SpoolError(f"{type(error).__name__}: {error}")
+        return self.cannot_write(error)
+
+    def cannot_write(self, error: BaseException) -> SpoolError:
+        """Something could not be written: that is the state of the spool until something can be."""
         if isinstance(error, DAMAGE):
             self.recover(error)
         explained = explain(error)

@@ -203,6 +203,35 @@ async def test_a_detached_sink_keeps_what_it_has_and_wants_nothing_new(tmp_path:
         assert spool.status.messages == 0
 
 
+@pytest.mark.parametrize("over_a_restart", [False, True], ids=["while running", "over a restart"])
+async def test_what_came_in_while_a_sink_was_away_can_be_replayed_to_it(tmp_path: Path, over_a_restart: bool) -> None:
+    """A replay counts what the sink wants and delivers as much: nothing of it is called a loss."""
+    config = sqlite(tmp_path, retain={"age": "1h", "bytes": "10MiB"})
+    async with open_spool(config) as spool:
+        pipe = Pipe(spool)
+        (reader, _) = await pipe.attach(route("sink"), route("other"))
+        await pipe.append(fresh(3))
+        reader.delivered(await take(reader, 3))
+        await spool.detach("sink")
+        del pipe.routes["sink"]
+        await pipe.append(fresh(3))
+        if not over_a_restart:
+            (reader,) = await pipe.attach(route("sink"))
+            assert await spool.tools.replay("sink") == 6
+            reader.delivered(await take(reader, 6))
+            await spool.flush()
+            assert reader.ledger == Ledger(matched=9, delivered=9)
+    if over_a_restart:
+        async with open_spool(config) as spool:
+            pipe = Pipe(spool)
+            (reader, _) = await pipe.attach(route("sink"), route("other"))
+            assert await spool.tools.replay("sink") == 6
+            reader.delivered(await take(reader, 6))
+            await spool.flush()
+            assert reader.ledger == Ledger(matched=9, delivered=9)
+            assert not spool.drops
+
+
 async def test_chunks_that_nobody_needs_are_deleted_though_a_slow_sink_holds_others(tmp_path: Path) -> None:
     async with open_spool(sqlite(tmp_path)) as spool:
         pipe = Pipe(spool)

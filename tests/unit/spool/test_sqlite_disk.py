@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgerouter.errors import SpoolUnusable
-from edgerouter.spool import open_spool
+from edgerouter.spool import open_spool, sqlite_salvaging
 from edgerouter.spool.contract import Ledger
 from support.spools import Pipe, fresh, route, sequences, sqlite, take
 
@@ -130,3 +130,27 @@ async def test_a_read_only_folder_is_one_clear_line_at_the_start(small_disk: Pat
     with pytest.raises(SpoolUnusable, match="Read-only file system"):
         async with open_spool(sqlite(small_disk)):
             pass
+
+
+async def test_a_salvage_on_a_full_disk_waits_for_room_and_loses_nothing(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_salvaging, "_RETRY", 0.05)
+    total = 1500
+    async with open_spool(sqlite(small_disk)) as spool:
+        pipe = Pipe(spool)
+        await pipe.attach(route("sink"))
+        for _ in range(total // 50):
+            await pipe.append(fresh(50, payload=lambda _: os.urandom(1000)))
+    with (small_disk / "spool.db").open("r+b") as file:
+        file.seek(4096)  # the root of the tree of chunks
+        file.write(os.urandom(4096))
+    hog = small_disk / "hog"
+    with suppress(OSError):
+        hog.write_bytes(bytes(8_000_000))
+    async with open_spool(sqlite(small_disk)) as spool:
+        (reader,) = await Pipe(spool).attach(route("sink"))
+        await until(lambda: spool.status.state == "full")
+        assert reader.ledger == Ledger(total)
+        hog.unlink()
+        async with asyncio.timeout(20):
+            assert sequences(await take(reader, total)) == list(range(1, total + 1))
+        await until(lambda: spool.status.state == "ok")
