@@ -57,7 +57,7 @@ class TlsConfig(BaseModel):
 
 
 class ClientContext(ssl.SSLContext):
-    """A context with two things that the MQTT client offers no way to say."""
+    """A context with two things that the clients offer no way to say, or another one each."""
 
     server_name: str | None = None
     """Ask for this name instead of the host connected to."""
@@ -69,6 +69,17 @@ class ClientContext(ssl.SSLContext):
             options["server_hostname"] = self.server_name
         self.wrapped = super().wrap_socket(sock, *args, **options)
         return self.wrapped
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: Any = None,
+        session: Any = None,
+    ) -> ssl.SSLObject:
+        """As event loops do it, where `wrap_socket` is what blocks."""
+        return super().wrap_bio(incoming, outgoing, server_side, self.server_name or server_hostname, session)
 
 
 def make_context(config: TlsConfig) -> ClientContext:
