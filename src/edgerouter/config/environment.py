@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from pydantic_settings import BaseSettings, EnvSettingsSource, NestedSecretsSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.sources.utils import parse_env_vars
 
 from edgerouter.config.document import Fault, Node, Origin, parse_value
@@ -18,6 +21,8 @@ SECRETS_DIR: Final = "EDGEROUTER_SECRETS_DIR"
 """Names a folder whose files stand for variables: a file's name is the variable's, its content the value."""
 _NESTING: Final = "__"
 _ALMOST: Final = "EDGEROUTER_"
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_MOST_BYTES: Final = 1024 * 1024
 
 
 class _Sections(BaseSettings):
@@ -102,13 +107,23 @@ class Environment:
         """Those that win first, each with what stands before a name in its labels."""
         sources: list[tuple[EnvSettingsSource, str]] = [(_Variables(settings, self._environ), "")]
         if self._folder is not None:
-            try:
-                files = NestedSecretsSettingsSource(settings, secrets_dir=self._folder, secrets_case_sensitive=False)  # type: ignore[arg-type]  # takes the class too
-            except (SettingsError, OSError, UnicodeDecodeError) as error:
-                reason = str(error) if isinstance(error, SettingsError) else getattr(error, "strerror", "") or "is not UTF-8 text"
-                raise ConfigurationError(f"{SECRETS_DIR}: {self._folder}: {reason}") from None
-            sources.append((files, f"{self._folder}/"))
+            sources.append((_Variables(settings, self._files), f"{self._folder}/"))
         return sources
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        """Those of the folder that can stand for a variable. Beside them may lie others, such as certificates."""
+        assert self._folder is not None
+        found: dict[str, str] = {}
+        file = self._folder
+        try:
+            for file in sorted(self._folder.iterdir()):
+                if _VARIABLE.fullmatch(file.name) and file.is_file() and file.stat().st_size <= _MOST_BYTES:
+                    with suppress(UnicodeDecodeError):
+                        found[file.name] = file.read_text("utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"{SECRETS_DIR}: {file}: {error.strerror or type(error).__name__}") from None
+        return found
 
 
 def overlay(tree: Node, environment: Environment) -> list[Fault]:

@@ -337,6 +337,18 @@ class TestMixing:
         assert config.spool.max_bytes == 2 * 1024**3
         assert config.origins["sinks.aws-sqs.secret_access_key"] == f"{tmp_path}/AWS_SQS_SECRET_KEY"
 
+    def test_other_files_of_the_secrets_folder_are_let_be(self, tmp_path: Path) -> None:
+        """Kubernetes puts links and folders of its own there, and certificates lie beside passwords."""
+        (tmp_path / "..2026_11_21").mkdir()
+        (tmp_path / "..2026_11_21" / "AWS_SQS_SECRET_KEY").write_text("from-file\n")
+        (tmp_path / "..data").symlink_to("..2026_11_21")
+        (tmp_path / "AWS_SQS_SECRET_KEY").symlink_to("..data/AWS_SQS_SECRET_KEY")
+        (tmp_path / "vault.p12").write_bytes(b"\xff\xfe")
+        (tmp_path / "certificate").write_bytes(b"\xff\xfe")
+        left = {name: value for name, value in SQS.items() if name != "AWS_SQS_SECRET_KEY"}
+        config = load({**left, "EDGEROUTER_SECRETS_DIR": str(tmp_path)})
+        assert only_sink(config).raw == {**ROWS[0][2], "secret_access_key": "from-file"}
+
     def test_a_secrets_folder_that_is_not_there_is_told(self, tmp_path: Path) -> None:
         assert problems({**SQS, "EDGEROUTER_SECRETS_DIR": str(tmp_path / "x")}) == [
             f"EDGEROUTER_SECRETS_DIR: {tmp_path / 'x'} is not there"
