@@ -137,7 +137,7 @@ async def test_a_connection_that_the_network_forgot_is_noticed_and_opened_again(
     """No error comes of it, and nothing is sent that could fail: only the service's silence tells."""
     async with chaos(hub.amqp_port) as network:
         through = hub.connection_string().replace(f":{hub.amqp_port};", f":{network.port};")
-        async with opened(EventHubsSource, settings(hub, connection_string=through, keep_alive="500ms")) as source:
+        async with opened(EventHubsSource, settings(hub, connection_string=through, keep_alive="400ms")) as source:
             await source.connected()
             put(hub, 0, b"before")
             received = [message.payload for message in await source.messages(1)]
@@ -148,7 +148,7 @@ async def test_a_connection_that_the_network_forgot_is_noticed_and_opened_again(
 
 
 async def test_a_hub_in_which_nothing_happens_keeps_its_links(hub: EventHubsServer) -> None:
-    async with opened(EventHubsSource, settings(hub, keep_alive="500ms")) as source:
+    async with opened(EventHubsSource, settings(hub, keep_alive="400ms")) as source:
         await source.connected()
         connected = hub.service.connected
         await asyncio.sleep(2.5)  # more than twice the silence that would be taken for an end

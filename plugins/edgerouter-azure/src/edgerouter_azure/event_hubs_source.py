@@ -30,8 +30,11 @@ log = structlog.get_logger("edgerouter.receiving")
 
 _HINT = "receiving needs the role Azure Event Hubs Data Receiver, or a shared access policy with the claim Listen"
 _OLDEST: Final = Position(-1, "-1")
-_SILENCE: Final = 2.0
+_SILENCE: Final = 3.0
 """A service that is not heard for so many times `keep_alive` is gone."""
+_BREATH: Final = 0.25
+"""How often a link is looked at while nothing is taken, in parts of `keep_alive`: the service may show itself only after 7/8 of the
+time that it has, and what it sent counts when it is read."""
 _SAVE_SECONDS: Final = 5.0
 """How long leaving waits for the last checkpoint."""
 
@@ -225,7 +228,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
 
     async def _reserved(self, room: int) -> bool:
         try:
-            async with asyncio.timeout(self._config.keep_alive):
+            async with asyncio.timeout(_BREATH * self._config.keep_alive):
                 await self._inbox.reserve(room)
         except TimeoutError:
             return False

@@ -52,7 +52,8 @@ class EventHubsSourceConfig(AzureFields, SourceConfig):
     token_lifetime: Duration = Field(default=3600.0, ge=1)
     """How long a token is valid that is made from a shared access key; it is renewed in time."""
     keep_alive: Duration = Field(default=30.0, gt=0)
-    """How often a link shows that it is alive while the router takes nothing."""
+    """How often a link shows that it is alive while the router takes nothing. A service that is silent for three times as long is
+    taken to be gone, and is connected to again."""
     connect_timeout: Duration = Field(default=20.0, gt=0)
     """How long connecting, logging in and attaching may take."""
 
