@@ -87,6 +87,14 @@ def test_what_comes_before_an_answer_means_what_happens_next(error: Exception, m
     assert type(translate(error, CALL)) is meaning
 
 
+@pytest.mark.parametrize("kind", [botocore_errors.ConnectionClosedError, botocore_errors.EndpointConnectionError])
+def test_the_same_trouble_reads_the_same_for_every_object(kind: Any) -> None:
+    """Otherwise a service that is away would fill the log with the keys of objects."""
+    told = {str(translate(kind(endpoint_url=f"https://s3.test/plant/{key}", error="e"), CALL)) for key in ("a/1", "b?x=2")}
+    assert len(told) == 1
+    assert "https://s3.test" in told.pop()
+
+
 @pytest.mark.parametrize(
     "code", ["ValidationError", "PackedPolicyTooLarge", "AccessDenied", "ExpiredTokenException", "SomethingNew"]
 )

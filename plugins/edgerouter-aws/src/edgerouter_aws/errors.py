@@ -179,12 +179,21 @@ def translate(error: Exception, call: Call) -> SinkUnavailable | MessageRejected
     if isinstance(error, _SETTINGS):
         return SinkUnauthorized(f"{call.what}: {error}")
     if isinstance(error, _MAYBE_TAKEN):
-        return SinkUnavailable(f"{call.what}: no answer, it may have been taken: {error}")
+        return SinkUnavailable(f"{call.what}: no answer, so nobody knows whether it was done: {_told(error)}")
     if isinstance(error, OSError) and error.filename is not None:
         return SinkUnauthorized(f"{call.what}: {error.strerror}: {error.filename}")
     if isinstance(error, ResponseParserError):
         return SinkUnavailable(f"{call.what}: the answer is not one of AWS; is there a captive portal or a proxy in between?")
-    return SinkUnavailable(f"{call.what}: {error or type(error).__name__}")
+    return SinkUnavailable(f"{call.what}: {_told(error) or type(error).__name__}")
+
+
+def _told(error: Exception) -> str:
+    """What the SDK says, without the object's key: the same trouble reads the same for every object."""
+    text = str(error)
+    url = error.kwargs.get("endpoint_url") if isinstance(error, botocore_errors.BotoCoreError) else None
+    if not isinstance(url, str):
+        return text
+    return text.replace(url, "/".join(url.split("/")[:3]))
 
 
 def _of_credentials(error: botocore_errors.ClientError, call: Call) -> SinkUnavailable:
