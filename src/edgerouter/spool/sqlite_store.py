@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 import msgspec
@@ -14,12 +13,13 @@ import structlog
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolUnusable
 from edgerouter.spool import sqlite_letters, sqlite_salvage
-from edgerouter.spool.account import seal, unseal
-from edgerouter.spool.chunk import Chunk, Codec, NewChunk, new_id
+from edgerouter.spool.account import seal
+from edgerouter.spool.chunk import Chunk, Codec, NewChunk
 from edgerouter.spool.mark import Mark
 from edgerouter.spool.sqlite_errors import DAMAGE, explain
 from edgerouter.spool.sqlite_file import FILE, PAGE, RUNNING, connect, refuse_foreign
-from edgerouter.spool.sqlite_log import Log, was_lost
+from edgerouter.spool.sqlite_identity import compare_with_mark, lost_in_log, read_record
+from edgerouter.spool.sqlite_log import was_lost
 from edgerouter.spool.sqlite_pack import Packer
 from edgerouter.spool.sqlite_room import give_up_reserve, wal_pages
 from edgerouter.spool.sqlite_rows import Rows
@@ -28,10 +28,6 @@ from edgerouter.spool.sqlite_trim import Trimmer
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_LEFT_OUT: Final = 1 << 24
-"""Numbers that a lost log may have used: more than it can have held."""
-_MISSING: Final = "INSERT OR IGNORE INTO quarantine VALUES (?, ?, 0, 0, 0, x'', 0, x'', 0, x'')"
-"""Messages that were stored and are in no chunk any more, as if they were a damaged chunk."""
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -76,7 +72,7 @@ class Store:
         refuse_foreign(self._path)
         lost = was_lost(self._path)
         try:
-            lost = lost or self._lost_in_log()
+            lost = lost or lost_in_log(self._path, self._mark.read())
             self._connect()
             aside = sqlite_salvage.left_behind(self._path)
             if aside is not None and not self.connection.execute("SELECT count(*) FROM state").get:
@@ -84,26 +80,6 @@ class Store:
             return self._read(lost)
         except DAMAGE as error:
             return self._replace(error, lost)
-
-    def _lost_in_log(self) -> bool:
-        """Whether commits are lost because the log is damaged; what can be had of it is mended.
-
-        Raises:
-            apsw.CorruptError: the log is mended as well as that goes, and the database is not what it should be.
-        """
-        left = Log(self._path)
-        if not left.cut:
-            return False
-        mark = self._mark.read()
-        exact = mark is not None and mark.exact
-        # a power cut leaves the last commit in part, or without synchronisation any of the last ones
-        mended = left.mend(torn=not exact) if exact or left.note == b"full" else None
-        if mended is None:
-            return True
-        log.error("the log of the database was damaged, and is mended", pages=mended.pages)
-        if not mended.consistent:
-            raise apsw.CorruptError("its log was damaged")
-        return False
 
     def recover(self, error: BaseException) -> Opened:
         """The database turned out to be damaged while it was in use."""
@@ -139,13 +115,15 @@ class Store:
         known = state.pop("spool", None)
         salvage = state.pop(sqlite_salvage.STATE, None)
         self.salvage = sqlite_salvage.resume(salvage, self._path.parent)
-        self.record, forgotten = self._read_record(known)
+        self.record, forgotten = read_record(connection, known, 1 if self.salvage is None else self.salvage.high)
         if self.salvage is not None:
             # the record may speak of the damaged database
             self.record.messages = connection.execute("SELECT coalesce(sum(count), 0) FROM chunks").get
         before = state.pop(RUNNING, None)
         # what is not synchronised may be gone without a trace
-        self._compare_with_mark(made_up=forgotten, lost=before is not None and (lost or before == b"normal"))
+        lost = before is not None and (lost or before == b"normal")
+        compare_with_mark(connection, self.record, self._mark.read(), made_up=forgotten, lost=lost)
+        self._mark.write(self.record.id, self.record.next)
         with suppress(apsw.FullError):  # a full disk is no reason not to start: sinks make room
             connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (RUNNING, self._config.synchronous.encode()))
             # into the database itself, because it is to tell whether the log is missing
@@ -163,43 +141,6 @@ class Store:
             None if self.salvage is None else (self.salvage.at, self.salvage.high),
             forgotten and self.record.next > 1,
         )
-
-    def _read_record(self, value: bytes | None) -> tuple[SpoolRecord, bool]:
-        """What is stored about the spool, and whether it had to be made up."""
-        if value is not None:
-            try:
-                return msgspec.msgpack.decode(unseal(value), type=SpoolRecord), False
-            except ValueError:
-                pass  # a new id below: then it does not matter which sequences the old one had used
-        messages, end = self.connection.execute("SELECT coalesce(sum(count), 0), coalesce(max(first + count), 1) FROM chunks").get
-        letter = self.connection.execute("SELECT coalesce(max(id), 0) + 1 FROM letters").get
-        if self.salvage is not None:
-            end = max(end, self.salvage.high)
-        # keys of sinks that are not known any more must not be given out again
-        next_key = 1 if end == 1 else secrets.randbelow(1 << 20) + (1 << 20)
-        return SpoolRecord(new_id(), end, next_key, messages, letter, end), True
-
-    def _compare_with_mark(self, *, made_up: bool, lost: bool) -> None:
-        """Notice commits that are missing, report them, and never give out their numbers again.
-
-        Args:
-            made_up: the database knew nothing about the spool.
-            lost: commits may be missing.
-        """
-        record = self.record
-        mark = self._mark.read()
-        if mark is not None and (made_up or mark.spool == record.id):
-            # with its id the spool keeps its session with the broker, and all that waits there
-            record.id = mark.spool
-            missing = mark.next - record.next
-            if missing > 0:
-                log.error("the last commits are missing from the database", first=record.next, messages=missing)
-                self.connection.execute(_MISSING, (record.next, missing))
-                record.next = mark.next
-        if (lost or (made_up and record.next > 1)) and (mark is None or not mark.exact or mark.spool != record.id):
-            log.error("the last commits may be missing from the database: numbers are left out, so that none is used twice")
-            record.next += _LEFT_OUT
-        self._mark.write(record.id, record.next)
 
     def close(self) -> None:
         """Close the database in good order; its log is folded in and removed."""

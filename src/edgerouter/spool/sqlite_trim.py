@@ -9,12 +9,29 @@ from typing import Any, Final
 import apsw
 
 from edgerouter.config.model import RetainPolicy
-from edgerouter.spool.chunk import Codec, Damaged, Header
+from edgerouter.spool.accounts import Accounts
+from edgerouter.spool.chunk import MAX_MESSAGES, Codec, Damaged, Header
 from edgerouter.spool.sqlite_rows import Rows
-from edgerouter.spool.sqlite_transaction import Trim
+from edgerouter.spool.sqlite_transaction import Need, Trim
 
 TRIM_ROWS: Final = 2000
 """Most chunks that one transaction trims, so that none takes long."""
+_RANGES: Final = 16
+
+
+def due(accounts: Accounts) -> list[Trim]:
+    """What a transaction is to look at, of all that sinks have settled; called on the event loop."""
+    settled = accounts.settled
+    trims = []
+    for start, end in list(settled)[:_RANGES]:
+        settled.remove(start, end)
+        # a chunk may begin before and end behind what was settled
+        low, high = start - MAX_MESSAGES, end + MAX_MESSAGES
+        needs = [
+            Need(account.key, account.since, ranges) for account in accounts if (ranges := account.position.intersect(low, high))
+        ]
+        trims.append(Trim(start, end, needs))
+    return trims
 
 
 class Trimmer:

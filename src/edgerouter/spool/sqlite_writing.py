@@ -14,17 +14,16 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError, SpoolFull, SpoolReadOnly
 from edgerouter.spool.account import Change, seal
 from edgerouter.spool.accounts import Accounts
-from edgerouter.spool.chunk import MAX_MESSAGES
 from edgerouter.spool.grouping import Append, group
 from edgerouter.spool.recent import Recent
 from edgerouter.spool.sqlite_errors import DAMAGE, explain
 from edgerouter.spool.sqlite_letterbox import Letterbox
 from edgerouter.spool.sqlite_room import MESSAGE_OVERHEAD, Figures, Reserve, Room
 from edgerouter.spool.sqlite_store import Store
-from edgerouter.spool.sqlite_transaction import Need, Opened, Transaction, Trim, Written
+from edgerouter.spool.sqlite_transaction import Opened, Transaction, Written
+from edgerouter.spool.sqlite_trim import due
 
 _TRANSACTION_BYTES: Final = 8 * 1024 * 1024
-_TRIM_RANGES: Final = 16
 _COMPLAIN_EVERY: Final = 60.0
 _FOLD_IN_EVERY: Final = 0.5
 State = Literal["ok", "full", "read_only", "failing"]
@@ -174,7 +173,7 @@ class Writing:
             if change_of is not None or account.changed:
                 transaction.put[f"sink/{account.name}"] = account.record(change_of or Change())
                 account.changed = False
-        transaction.trims = self._trims()
+        transaction.trims = due(self._accounts)
         return transaction
 
     def write(self, transaction: Transaction) -> Written:
@@ -306,21 +305,6 @@ class Writing:
         self._accounts.reject(append, "spool_full")
         self.mark()
         _acknowledge(append)
-
-    def _trims(self) -> list[Trim]:
-        settled = self._accounts.settled
-        trims = []
-        for start, end in list(settled)[:_TRIM_RANGES]:
-            settled.remove(start, end)
-            # a chunk may begin before and end behind what was settled
-            low, high = start - MAX_MESSAGES, end + MAX_MESSAGES
-            needs = [
-                Need(account.key, account.since, ranges)
-                for account in self._accounts
-                if (ranges := account.position.intersect(low, high))
-            ]
-            trims.append(Trim(start, end, needs))
-        return trims
 
 
 def _acknowledge(append: Append) -> None:
