@@ -14,7 +14,8 @@ from edgerouter.spool.chunk import Chunk
 from edgerouter.spool.contract import Route
 from edgerouter.spool.grouping import Append, Matchers
 from edgerouter.spool.position import OPEN, Position
-from edgerouter.spool.reader import LogReader, Shelf
+from edgerouter.spool.reader import LogReader
+from edgerouter.spool.shelf import Shelf
 from edgerouter.topics import Matcher
 
 MOST_DROPS: Final = 1000

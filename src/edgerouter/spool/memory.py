@@ -22,7 +22,8 @@ from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus, Spo
 from edgerouter.spool.grouping import Append, payload_bytes
 from edgerouter.spool.memory_tools import MemoryLetters, MemoryTools
 from edgerouter.spool.position import Position
-from edgerouter.spool.reader import Loaded, LogReader
+from edgerouter.spool.reader import LogReader
+from edgerouter.spool.shelf import Loaded
 
 log = structlog.get_logger("edgerouter.spool")
 

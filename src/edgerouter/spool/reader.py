@@ -5,65 +5,24 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import repeat
+from collections.abc import Sequence
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Final
 
 from edgerouter.message import Message
 from edgerouter.spool.account import Account
 from edgerouter.spool.chunk import Chunk
 from edgerouter.spool.contract import Ledger, Rejection, Route
 from edgerouter.spool.lane import Lane, Piece
-from edgerouter.spool.position import OPEN, runs
+from edgerouter.spool.position import OPEN
+from edgerouter.spool.shelf import Loaded, Shelf
+from edgerouter.spool.taken import Taken
 
 READ_AHEAD: Final = 2000
 """Messages below which a lane that reads from the disk fetches more."""
 _MOST_AGES: Final = 1000
 
 _sequence = attrgetter("sequence")
-
-
-@dataclass(slots=True)
-class Loaded:
-    """What was fetched for a reader."""
-
-    chunks: list[Chunk] = field(default_factory=list)
-    upto: int = 0
-    """Below this, whatever was asked for and is not in `chunks` is not wanted or is gone."""
-
-
-class Shelf(Protocol):
-    """What a reader needs from its spool."""
-
-    @property
-    def end(self) -> int:
-        """The sequence that the next message will have."""
-
-    def find(self, sequence: int) -> Chunk | None:
-        """The chunk that holds the sequence, if it is in memory."""
-
-    def load(self, account: Account, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:
-        """Fetch the first chunks of these ranges; `done` is called later."""
-
-    def settled(self, account: Account, ranges: list[tuple[int, int]]) -> None:
-        """These are done for this sink: its account has changed, and there may be something to trim."""
-
-    def skipped(self, account: Account, ranges: list[tuple[int, int]]) -> None:
-        """The sink does not want these: no loss if that is forgotten."""
-
-    def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
-        """Count dropped messages by topic."""
-
-    async def dead_letter(self, account: Account, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
-        """Store dead letters; returns when they are safe and their sequences are settled."""
-
-    async def keep_batch(self, account: Account, sequences: Sequence[int]) -> None:
-        """Remember a batch; returns when that is safe."""
-
-    async def kept_batches(self, account: Account) -> list[list[Message]]:
-        """The batches remembered."""
 
 
 class LogReader:
@@ -79,9 +38,7 @@ class LogReader:
         self._shelf = shelf
         self._matches = route.matches
         self._wake = asyncio.Event()
-        self._taken: dict[int, int] = {}
-        self._returned: list[Message] = []  # sorted, the lowest last
-        self._returned_gaps: dict[int, int] = {}
+        self._taken = Taken()
         self._live = Lane(account.position.copy())
         self._backlog: Lane | None = None
         self._credit = 0.0
@@ -118,10 +75,10 @@ class LogReader:
     def take(self, max_messages: int) -> list[Message]:
         if max_messages < 1:
             return []
-        out = self._take_returned(max_messages) if self._returned else []
+        out = self._taken.again(max_messages) if self._taken.returned else []
         for lane in self._lanes():
             while len(out) < max_messages and (lane.pieces or self._fill(lane)):
-                messages = lane.take(max_messages - len(out), self._taken)
+                messages = lane.take(max_messages - len(out), self._taken.gaps)
                 out = out + messages if out else messages
             if lane.waiting < READ_AHEAD:
                 self._read_ahead(lane)
@@ -133,26 +90,17 @@ class LogReader:
         return message.sequence in self.account.position
 
     def give_back(self, messages: Sequence[Message]) -> None:
-        taken, gaps = self._taken, self._returned_gaps
-        back = []
-        for message in messages:
-            gap = taken.pop(message.sequence, None)
-            if gap is not None:
-                gaps[message.sequence] = gap
-                back.append(message)
-        if back:
-            self._returned += back
-            self._returned.sort(key=_sequence, reverse=True)
+        if self._taken.give_back(messages):
             self._wake.set()
 
     def delivered(self, messages: Sequence[Message]) -> None:
-        sequences, ranges = self._untake(messages)
+        sequences, ranges = self._taken.settle(messages)
         if sequences:
             self.account.delivered += len(sequences)
             self._settle(ranges)
 
     def dropped(self, messages: Sequence[Message], reason: str) -> None:
-        sequences, ranges = self._untake(messages)
+        sequences, ranges = self._taken.settle(messages)
         if sequences:
             self.account.dropped += len(sequences)
             known = set(sequences)
@@ -162,7 +110,7 @@ class LogReader:
 
     async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
         # no longer taken: whoever gives them back while they are being stored has lost them already
-        sequences, ranges = self._untake([rejection.message for rejection in rejections])
+        sequences, ranges = self._taken.settle([rejection.message for rejection in rejections])
         if sequences:
             known = set(sequences)
             once = {r.message.sequence: r for r in rejections if r.message.sequence in known}
@@ -177,7 +125,7 @@ class LogReader:
         for batch in batches:
             for sequence in map(_sequence, batch):
                 self._remove_unread(sequence, sequence + 1)
-                self._taken[sequence] = sequence
+                self._taken.gaps[sequence] = sequence
                 if sequence in account.uncounted:
                     self._count((sequence,), sequence, sequence + 1)
         return batches
@@ -210,15 +158,12 @@ class LogReader:
         for lane in (self._live, self._backlog):
             if lane is not None:
                 lane.discard(gone)
-        self._returned = [message for message in self._returned if not gone(message.sequence)]
-        self._returned_gaps = {s: gap for s, gap in self._returned_gaps.items() if not gone(s)}
-        self._taken = {s: gap for s, gap in self._taken.items() if not gone(s)}
+        self._taken.discard(gone)
 
     def close(self) -> None:
         """Another reader takes over; what is settled here from now on does not count."""
         self.closed = True
         self._taken.clear()
-        self._returned.clear()
         self._live = Lane(type(self.account.position)())
         self._backlog = None
 
@@ -226,7 +171,7 @@ class LogReader:
     def idle(self) -> bool:
         """Everything there was has been looked at and settled."""
         position = self.account.position
-        return not self._taken and not self._returned and (not position or (position.first or 0) >= self._shelf.end)
+        return not self._taken and (not position or (position.first or 0) >= self._shelf.end)
 
     # -- reading ----------------------------------------------------------------------------------------------------------------
 
@@ -246,7 +191,7 @@ class LogReader:
         return (backlog, self._live)
 
     def _ready(self) -> bool:
-        ready = bool(self._returned)
+        ready = self._taken.returned
         for lane in (self._live, self._backlog):
             if lane is None or self.closed:
                 continue
@@ -333,31 +278,7 @@ class LogReader:
         uncounted.remove(start, end)
         account.changed = True
 
-    def _take_returned(self, most: int) -> list[Message]:
-        returned = self._returned
-        out = returned[-most:][::-1]
-        del returned[-most:]
-        for message in out:
-            self._taken[message.sequence] = self._returned_gaps.pop(message.sequence)
-        return out
-
     # -- settling ---------------------------------------------------------------------------------------------------------------
-
-    def _untake(self, messages: Sequence[Message]) -> tuple[list[int], list[tuple[int, int]]]:
-        """Those of the messages that are taken are so no longer: their sequences, and the ranges that they settle."""
-        sequences = [message.sequence for message in messages]
-        gaps = list(map(self._taken.pop, sequences, repeat(-1)))
-        if -1 in gaps:
-            known = [(sequence, gap) for sequence, gap in zip(sequences, gaps, strict=True) if gap >= 0]
-            sequences = [sequence for sequence, _ in known]
-            gaps = [gap for _, gap in known]
-        if not sequences:
-            return [], []
-        low, high = min(gaps), max(sequences) + 1
-        # the ranges do not overlap, so if together they are as long as from end to end they are one
-        if sum(sequences) + len(sequences) - sum(gaps) == high - low:
-            return sequences, [(low, high)]
-        return sequences, runs(sorted((gap, sequence + 1) for gap, sequence in zip(gaps, sequences, strict=True)))
 
     def _settle(self, ranges: list[tuple[int, int]]) -> None:
         self.account.settle(ranges)

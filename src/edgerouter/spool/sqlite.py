@@ -20,7 +20,8 @@ from edgerouter.spool.chunk import Chunk, Header
 from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus, SpoolTools
 from edgerouter.spool.grouping import Append, payload_bytes
 from edgerouter.spool.position import Position
-from edgerouter.spool.reader import Loaded, LogReader
+from edgerouter.spool.reader import LogReader
+from edgerouter.spool.shelf import Loaded
 from edgerouter.spool.sqlite_commits import Commits
 from edgerouter.spool.sqlite_errors import DAMAGE
 from edgerouter.spool.sqlite_letterbox import Letterbox

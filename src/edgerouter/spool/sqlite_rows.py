@@ -10,7 +10,7 @@ import apsw
 from edgerouter.message import Message
 from edgerouter.spool.chunk import MAX_MESSAGES, Chunk, Codec, Damaged, Header, Receipt, count_wanted
 from edgerouter.spool.position import OPEN
-from edgerouter.spool.reader import Loaded
+from edgerouter.spool.shelf import Loaded
 
 COLUMNS: Final = "first, count, raw, received, span, wanted, only, receipts, checksum"
 _ROWS_FROM: Final = f"""
