@@ -125,7 +125,7 @@ class SqliteSpool:
         await self._commits.append(Append(source, delivery, accounts.keys(wanted), size, accounts.routing, stored))
 
     def unacknowledged(self, source: str) -> Sequence[Delivery]:
-        return [Delivery(messages, _nothing, receipt) for name, messages, receipt in self._unacknowledged if name == source]
+        return [Delivery(messages, lambda: None, receipt) for name, messages, receipt in self._unacknowledged if name == source]
 
     async def attach(self, route: Route) -> LogReader:
         oldest_at = None
@@ -133,7 +133,7 @@ class SqliteSpool:
             first = self._accounts[route.sink].position.first
             if first is not None:
                 try:
-                    oldest_at = await self._thread.run(partial(_received_at, self._store, first))
+                    oldest_at = await self._thread.run(partial(self._store.received_at, first))
                 except DAMAGE as error:
                     self._salvaging.recover(error)
 
@@ -203,7 +203,7 @@ class SqliteSpool:
             self._losses.damaged(result[1])
             done(result[0])
 
-        self._thread.submit(partial(_load, self._store, ready, account), loaded)
+        self._thread.submit(lambda: self._store.rows.load(ready, account.key, account.since), loaded)
 
     def settled(self, account: Account, ranges: list[tuple[int, int]]) -> None:
         """These are done for this sink: write that down, and look whether there is something to trim."""
@@ -250,7 +250,7 @@ class SqliteSpool:
         for number in sorted(account.batches):
             ranges = [r for a, b in account.batches[number] for r in account.position.intersect(a, b)]
             # a batch is given back whole or not at all, so it waits for a salvage
-            messages = await self._salvaging.read(partial(_messages, self._store, ranges))
+            messages = await self._salvaging.read(partial(self._store.messages, ranges))
             if messages:
                 kept.append(messages)
         return kept
@@ -299,19 +299,3 @@ class SqliteSpool:
         key = self._store.record.next_key
         self._store.record.next_key = key + 1
         return key
-
-
-def _load(store: Store, ranges: list[tuple[int, int]], account: Account) -> tuple[Loaded, list[Header]]:
-    return store.rows.load(ranges, account.key, account.since)
-
-
-def _messages(store: Store, ranges: list[tuple[int, int]]) -> list[Message]:
-    return store.rows.messages(ranges)
-
-
-def _received_at(store: Store, sequence: int) -> int | None:
-    return store.rows.received_at(sequence)
-
-
-def _nothing() -> None:
-    """These messages were acknowledged, or will be when they come again."""

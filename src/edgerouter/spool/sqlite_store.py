@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -12,6 +12,7 @@ import structlog
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolUnusable
+from edgerouter.message import Message
 from edgerouter.spool import sqlite_letters, sqlite_salvage
 from edgerouter.spool.account import seal
 from edgerouter.spool.chunk import Chunk, Codec, NewChunk
@@ -157,6 +158,14 @@ class Store:
     def read(self, call: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call with the connection as it is by then."""
         return call(self.connection, *args, **kwargs)
+
+    def messages(self, ranges: Sequence[tuple[int, int]]) -> list[Message]:
+        """All readable messages with these sequences, in order."""
+        return self.rows.messages(ranges)
+
+    def received_at(self, sequence: int) -> int | None:
+        """When the messages of the chunk that holds the sequence, or of the next one, were received."""
+        return self.rows.received_at(sequence)
 
     # -- writing ----------------------------------------------------------------------------------------------------------------
 

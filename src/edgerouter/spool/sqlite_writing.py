@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import apsw
 import structlog
@@ -14,9 +14,10 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError, SpoolFull, SpoolReadOnly
 from edgerouter.spool.account import Change, seal
 from edgerouter.spool.accounts import Accounts
+from edgerouter.spool.contract import SpoolState
 from edgerouter.spool.grouping import Append, group
 from edgerouter.spool.recent import Recent
-from edgerouter.spool.sqlite_errors import DAMAGE, explain
+from edgerouter.spool.sqlite_errors import COMPLAIN_EVERY, DAMAGE, Trouble, explain
 from edgerouter.spool.sqlite_letterbox import Letterbox
 from edgerouter.spool.sqlite_room import MESSAGE_OVERHEAD, Figures, Reserve, Room
 from edgerouter.spool.sqlite_store import Store
@@ -24,9 +25,7 @@ from edgerouter.spool.sqlite_transaction import Opened, Transaction, Written
 from edgerouter.spool.sqlite_trim import due
 
 _TRANSACTION_BYTES: Final = 8 * 1024 * 1024
-_COMPLAIN_EVERY: Final = 60.0
 _FOLD_IN_EVERY: Final = 0.5
-State = Literal["ok", "full", "read_only", "failing"]
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -55,8 +54,7 @@ class Writing:
         self._tried = float("-inf")
         self._full = ""
         self._complained = float("-inf")
-        self._told: dict[State, float] = {}
-        self._failing: tuple[State, str] | None = None
+        self._trouble = Trouble()
         self.evict: Callable[[int], None] | None = None
         """Called when the oldest messages have to make room for so many bytes."""
         self.recover: Callable[[BaseException], None] = lambda _: None
@@ -65,10 +63,10 @@ class Writing:
         """Called when there is something to write."""
 
     @property
-    def state(self) -> tuple[State, str]:
+    def state(self) -> tuple[SpoolState, str]:
         """How the spool is, and why."""
-        if self._failing is not None:
-            return self._failing
+        if self._trouble.now is not None:
+            return self._trouble.now
         return ("full", self._full) if self._full else ("ok", "")
 
     def put(self, name: str, value: bytes | None) -> None:
@@ -194,9 +192,8 @@ class Writing:
                 self._accounts.settled.add(trim.start, trim.end)
         if written.stuck:
             self._disk_full()
-        if self._failing is not None and not written.stuck and (appends or not self._appends_failed) and not self._short():
-            log.info("spool can be written again")
-            self._failing = None
+        if self._trouble.now is not None and not written.stuck and (appends or not self._appends_failed) and not self._short():
+            self._trouble.ends()
         self._appends_failed = self._appends_failed and not appends
         if self._letters.committed(transaction.letters) or written.leftover or self._letters_wait:
             self._letters_wait = False
@@ -236,26 +233,18 @@ class Writing:
         if isinstance(error, DAMAGE):
             self.recover(error)
         explained = explain(error)
-        state: State = "failing"
+        state: SpoolState = "failing"
         if isinstance(explained, SpoolFull):
             self._disk_full()
             return explained
         if isinstance(explained, SpoolReadOnly):
             state = "read_only"
-        self._fail(state, str(explained))
+        self._trouble.begins(state, str(explained))
         return explained
 
     def _disk_full(self) -> None:
-        self._fail("full", "the disk is full")
+        self._trouble.begins("full", "the disk is full")
         self._reserve.give_up()
-
-    def _fail(self, state: State, reason: str) -> None:
-        now = time.monotonic()
-        # a disk at its brim is full and not full by turns
-        if (self._failing is None or self._failing[0] != state) and now - self._told.get(state, float("-inf")) > _COMPLAIN_EVERY:
-            self._told[state] = now
-            log.error("spool cannot be written, trying again", state=state, reason=reason)
-        self._failing = (state, reason)
 
     def _short(self) -> bool:
         """Whether deliveries could not be tried again just now."""
@@ -288,7 +277,7 @@ class Writing:
             return False
         policy = self._config.on_full
         now = time.monotonic()
-        if not self._full and now - self._complained > _COMPLAIN_EVERY:
+        if not self._full and now - self._complained > COMPLAIN_EVERY:
             self._complained = now
             log.warning("spool is full", reason=full, on_full=policy)
         self._full = full
