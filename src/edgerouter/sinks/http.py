@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-from edgerouter.errors import SinkUnauthorized
+from edgerouter.errors import SinkUnauthorized, SinkUnavailable
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding, content_type, encode, size_of
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
@@ -46,6 +47,7 @@ class HttpSink(Sink[HttpConfig]):
             tls = await asyncio.to_thread(make_context, config.tls or TlsConfig()) if config.url.startswith("https:") else False
         except ValueError as error:
             raise SinkUnauthorized(str(error)) from None
+        await _reach(config, tls if isinstance(tls, ssl.SSLContext) else None)
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=0),  # the router bounds how many requests there are
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout),  # the router bounds a request
@@ -85,6 +87,22 @@ class HttpSink(Sink[HttpConfig]):
             said = excerpt(answer, self._secrets)
             raise error_of(response.status, response.headers.get("Retry-After"), said, config.where)
         return ()
+
+
+async def _reach(config: HttpConfig, tls: ssl.SSLContext | None) -> None:
+    """Whether the service is there, and is who it should be: so much can be found out without sending it anything."""
+    parts = urlsplit(config.proxy.get_secret_value() if config.proxy is not None else config.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(config.connect_timeout):
+            _, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls if config.proxy is None else None)
+    except ssl.SSLCertVerificationError as error:
+        raise SinkUnauthorized(f"{config.where}: TLS: certificate verify failed: {error.verify_message}") from None
+    except TimeoutError:
+        raise SinkUnavailable(f"{config.where} cannot be reached: no connection in time") from None
+    except OSError as error:
+        raise SinkUnavailable(f"{config.where} cannot be reached: {error.strerror or type(error).__name__}") from None
+    writer.transport.abort()
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:

@@ -72,3 +72,17 @@ async def test_a_service_that_asks_for_a_certificate_gets_ours(authority: Author
         await deliver(url, {"ca": authority.certificate, "cert": own.certificate, "key": own.key})
         with pytest.raises(SinkUnavailable):
             await deliver(url, {"ca": authority.certificate})
+
+
+async def test_opening_tells_whether_the_service_is_there_without_sending_it_anything(authority: Authority) -> None:
+    """So `edgerouter check --connect` knows, and a sink that cannot deliver shows it before its first message."""
+    context = SinkContext("web", "edge-1", "5p00l")
+    async with service(authority, "localhost") as url:
+        pass
+    with pytest.raises(SinkUnavailable, match="cannot be reached"):
+        async with HttpSink.open(HttpConfig.model_validate({"url": url}), context):
+            pass
+    async with service(authority, "plant.example") as url:
+        with pytest.raises(SinkUnauthorized, match="Hostname mismatch"):
+            async with HttpSink.open(HttpConfig.model_validate({"url": url, "tls": {"ca": authority.certificate}}), context):
+                pass
