@@ -31,6 +31,8 @@ def lost_in_log(database: Path, mark: Marked | None) -> bool:
     Raises:
         apsw.CorruptError: the log is mended as well as that goes, and the database is not what it should be.
     """
+    if not database.exists() or not database.stat().st_size:
+        return False  # a database that begins anew has nothing to do with that log; the mark tells what is missing
     left = Log(database)
     if not left.cut:
         return False

@@ -403,3 +403,15 @@ async def test_nothing_is_mended_after_a_mere_kill(tmp_path: Path) -> None:
     assert left.note == b"normal"
     assert not left.cut
     assert left.mend(torn=False) is None
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+async def test_a_database_that_is_gone_while_its_log_is_there_begins_anew_under_the_same_id(tmp_path: Path, left: str) -> None:
+    async with crashing(tmp_path) as (spool, crashed):
+        await Pipe(spool).append(fresh(10))
+        identity = spool.id
+        crashed()
+    (tmp_path / "spool.db").unlink()
+    if left == "an empty file":
+        (tmp_path / "spool.db").write_bytes(b"")
+    assert await appended_id(tmp_path) == f"{identity}-11"
