@@ -8,6 +8,8 @@ import sys
 _CTRL_C_DURING_THE_IMPORTS = """
 import os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
+
 class Meanwhile:
     def find_spec(self, name, path=None, target=None):
         if name == "edgerouter.cli.main":
@@ -23,6 +25,7 @@ _CTRL_C_AFTERWARDS = """
 import signal, sys
 from edgerouter.cli.start import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
 sys.argv = ["edgerouter", "--version"]
 try:
     main()
