@@ -47,6 +47,8 @@ WRONG = {
     "a value that is no duration": ("sinks.files.timeout", "soon", "soon"),
     "a folder that cannot be made": ("spool.path", "/dev/null/spool", "/dev/null/spool"),
     "a file where a folder is wanted": ("sinks.files.path", "/dev/null", "not a folder"),
+    "a sink's folder that cannot be made": ("sinks.files.path", "/dev/null/out", "/dev/null is not a folder"),
+    "a sink's folder that cannot be written": ("sinks.files.path", "/proc/out", "/proc/out cannot be made: /proc"),
     "an address that is none": ("admin", {"listen": "here"}, "admin.listen"),
 }
 

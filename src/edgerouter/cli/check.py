@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import structlog
 import typer
@@ -15,7 +13,8 @@ import typer
 from edgerouter.cli.probe import Outcome, probe_sink, probe_source
 from edgerouter.config import effective
 from edgerouter.config.declared import CHAIN
-from edgerouter.config.model import RouterConfig, SpoolConfig
+from edgerouter.config.folders import sink_folder_faults, spool_fault
+from edgerouter.config.model import RouterConfig
 
 TIMEOUT = 15.0
 """Seconds that one source or sink may take to open."""
@@ -38,10 +37,11 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unan
         typer.echo(f"{config.file or 'environment'}: {line}", err=True)
     if unanswered:
         typer.echo(f"not known yet which sinks are on: {unanswered}", err=True)
-    if fault := spool_fault(config.spool):
+    faults = [*spool_fault(config.spool), *sink_folder_faults(config)]
+    for fault in faults:
         typer.echo(config.located(fault), err=True)
-        good = False
-    _summary(config, valid=fault is None)
+    good = good and not faults
+    _summary(config, valid=not faults)
     if connect:
         with _silence():
             outcomes = asyncio.run(_probe(config, timeout))
@@ -83,28 +83,3 @@ async def _probe(config: RouterConfig, timeout: float) -> list[Outcome]:  # noqa
     probes = [probe_source(source, config, timeout) for source in config.sources]
     probes += [probe_sink(sink, config, timeout) for sink in config.sinks]
     return await asyncio.gather(*probes)
-
-
-def spool_fault(spool: SpoolConfig) -> str | None:
-    """Why the spool's folder cannot be made or written, if so. Nothing is left behind."""
-    if spool.type == "memory":
-        return None
-    folder = spool.path.absolute()
-    existing = next(path for path in (folder, *folder.parents) if _exists(path))
-    if not existing.is_dir():
-        return f"spool.path: {existing} is not a folder"
-    try:
-        # permission bits do not tell of read-only file systems or of root, so try; made and removed again
-        with tempfile.TemporaryDirectory(prefix=".edgerouter-check-", dir=existing):
-            return None
-    except OSError as error:
-        verb = "written" if existing == folder else "made"
-        return f"spool.path: {spool.path} cannot be {verb}: {existing}: {error.strerror or error}"
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        # not even looking is allowed there; its parent tells more
-        return False

@@ -18,6 +18,7 @@ from edgerouter.app import Router
 from edgerouter.cli.watch import Fingerprint, fingerprint, watch
 from edgerouter.config.asking import ask
 from edgerouter.config.declared import Known
+from edgerouter.config.folders import sink_folder_faults
 from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError
@@ -50,6 +51,8 @@ def run(load: Load, known: Known | None = None) -> None:
     """
     config = load()
     seen = fingerprint(config.file)
+    if faults := sink_folder_faults(config, lasting_only=True):
+        raise ConfigurationError(*faults)
     configure(config.log)
     last_known = open_last_known(config.secrets, config.spool.path)
     run_loop(_run(config, seen, load, {} if known is None else known, last_known))

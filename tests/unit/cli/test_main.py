@@ -15,7 +15,8 @@ import pytest
 import edgerouter
 from edgerouter import SinkUnavailable, plugins
 from edgerouter.cli import main as command_line
-from edgerouter.cli.check import check, spool_fault
+from edgerouter.cli.check import check
+from edgerouter.config.folders import spool_fault
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import ConfigurationError, SpoolUnusable
 from support.distributions import installed_plugins
@@ -181,15 +182,15 @@ class TestSpoolFolder:
     """A spool's folder is tried without being made for good."""
 
     def test_a_folder_that_can_be_made_is_not_made(self) -> None:
-        assert spool_fault(SpoolConfig(path=Path("a/b/c"))) is None
+        assert spool_fault(SpoolConfig(path=Path("a/b/c"))) == []
         assert list(Path().iterdir()) == []
 
     def test_a_memory_spool_needs_no_folder(self) -> None:
-        assert spool_fault(SpoolConfig(type="memory", path=Path("/proc/nowhere"))) is None
+        assert spool_fault(SpoolConfig(type="memory", path=Path("/proc/nowhere"))) == []
 
     def test_a_file_in_its_place_is_told(self) -> None:
         Path("file").touch()
-        assert spool_fault(SpoolConfig(path=Path("file/spool"))) == f"spool.path: {Path.cwd() / 'file'} is not a folder"
+        assert spool_fault(SpoolConfig(path=Path("file/spool"))) == [f"spool.path: {Path.cwd() / 'file'} is not a folder"]
 
     def test_a_folder_that_cannot_be_made_is_told_with_its_place_and_exit_code_2(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
