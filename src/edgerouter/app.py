@@ -216,8 +216,9 @@ class Router:
         """The control interface."""
         config = self._config
         metrics = Metrics(self.status, lambda: ((name, sink.runner.status) for name, sink in self._sinks.items()))
+        observation = observation_routes(self.status, metrics, self.running)
         with _control_folder(config.spool) as folder:
-            async with serve(observation_routes(self.status, metrics), control_routes(spool), folder, config.admin.listen):
+            async with serve(observation, control_routes(spool), folder, config.admin.listen):
                 yield
 
     async def _start_sink(self, configured: ConfiguredSink, spool: Spool, tasks: asyncio.TaskGroup) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -20,14 +21,22 @@ from edgerouter.admin.status import RouterStatus
 from edgerouter.errors import EdgerouterError
 from edgerouter.spool.contract import Spool
 
+STARTING_SECONDS = 5.0
+"""Time that who asks for numbers waits for a router that starts: before it has its sinks they would seem not to be configured."""
+
 
 def json_response(value: object, status: int = 200) -> web.Response:
     """A JSON answer."""
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
-def observation_routes(status: Callable[[], RouterStatus], metrics: Metrics) -> list[web.RouteDef]:
+def observation_routes(status: Callable[[], RouterStatus], metrics: Metrics, running: asyncio.Event) -> list[web.RouteDef]:
     """Routes that only look: `/livez`, `/readyz`, `/flowz`, `/metrics`, `/api/status`."""
+
+    async def begun() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STARTING_SECONDS):
+                await running.wait()
 
     async def live(_: web.Request) -> web.Response:
         return json_response({"live": True})
@@ -41,9 +50,11 @@ def observation_routes(status: Callable[[], RouterStatus], metrics: Metrics) -> 
         return json_response({"flowing": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def numbers(_: web.Request) -> web.Response:
+        await begun()
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def whole(_: web.Request) -> web.Response:
+        await begun()
         return json_response(status())
 
     return [

@@ -1,10 +1,12 @@
-"""On a loopback address the router answers this machine, and no page that took its name."""
+"""On a loopback address the router answers this machine, and no page that took its name; and only once it has something to say."""
+
+import asyncio
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from edgerouter.admin.server import serve
+from edgerouter.admin.server import observation_routes, serve
 from support.mosquitto import free_port
 
 
@@ -53,3 +55,29 @@ async def test_on_an_address_for_everybody_every_name_is_answered():
 async def test_the_unix_socket_is_for_its_owner_alone(tmp_path):
     async with serve([web.get("/", hello)], [], tmp_path, None):
         assert (tmp_path / "control.sock").stat().st_mode & 0o777 == 0o600
+
+
+class Numbers:
+    """Stands for the metrics of a router that starts."""
+
+    def __init__(self, sinks):
+        self._sinks = sinks
+
+    def text(self):
+        return repr(self._sinks).encode()
+
+
+async def test_who_asks_for_numbers_during_the_start_hears_of_all_sinks():
+    """A sink that is not started yet would seem not to be configured."""
+    port, sinks, running = free_port(), {}, asyncio.Event()
+    routes = observation_routes(lambda: {"sinks": sinks}, Numbers(sinks), running)
+    async with serve(routes, [], None, f"127.0.0.1:{port}"), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+        asked = [asyncio.create_task(http.get(path)) for path in ("/api/status", "/metrics")]
+        async with http.get("/livez") as answer:
+            assert answer.status == 200, "whether it lives is said at once"
+        assert not any(task.done() for task in asked)
+        sinks["out"] = {}
+        running.set()
+        status, metrics = [await task for task in asked]
+        assert await status.json() == {"sinks": {"out": {}}}
+        assert "out" in await metrics.text()
