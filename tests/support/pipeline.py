@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from edgerouter import Failure, Limits, Message, Sink, SinkConfig, SinkContext
 from edgerouter.config.model import ConfiguredSink, SinkPolicies
+from edgerouter.pipeline.runner import Runner
 from edgerouter.spool.contract import Ledger, Rejection
 
 SPOOL = "spool"
@@ -137,3 +138,31 @@ def configured(plugin: type[Sink[Any]], **policies: Any) -> ConfiguredSink:
 
 
 CONTEXT = SinkContext(name="sink", host="host", spool=SPOOL)
+
+
+@asynccontextmanager
+async def running(sink: ConfiguredSink, reader: ListReader) -> AsyncIterator[Runner]:
+    """The runner of a configured sink, running."""
+
+    async def resolve() -> SinkConfig:
+        return sink.config
+
+    runner = Runner(sink, reader, CONTEXT, resolve)
+    task = asyncio.create_task(runner.run())
+    try:
+        yield runner
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for a condition, for a bounded time."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def sequences(batch: Sequence[Message]) -> list[int]:
+    """The numbers of messages."""
+    return [message.sequence for message in batch]

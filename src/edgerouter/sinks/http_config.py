@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from edgerouter.objects import Compression
 from edgerouter.sink import SinkConfig
@@ -43,6 +43,15 @@ def split_url(value: str, what: str) -> SplitResult:
     return parts
 
 
+def _proxy(value: SecretStr) -> SecretStr:
+    split_url(value.get_secret_value(), "a proxy; write for example http://proxy.example:3128")
+    return value
+
+
+ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]
+"""Of an HTTP proxy; it may hold a password."""
+
+
 class HttpConfig(SinkConfig):
     """Sends messages to a web service, one request per batch."""
 
@@ -76,7 +85,7 @@ class HttpConfig(SinkConfig):
     """Largest body that the service takes, before compression. A message that is larger by itself is dead-lettered."""
     connect_timeout: Duration = Field(default=10.0, gt=0)
     """Time for a connection. The time of a whole request is the sink's `timeout`."""
-    proxy: SecretStr | None = None
+    proxy: ProxyUrl | None = None
     """HTTP proxy, `http://host:port`; may hold `user:password@`."""
     tls: TlsConfig | None = None
     """Certificates, for `https://`."""
@@ -89,13 +98,6 @@ class HttpConfig(SinkConfig):
             raise ValueError("the url holds credentials; write them as `username` and `password`")
         if parts.fragment:
             raise ValueError("the url holds a fragment (#...), which is never sent")
-        return value
-
-    @field_validator("proxy")
-    @classmethod
-    def _is_a_proxy(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            split_url(value.get_secret_value(), "a proxy; write for example http://proxy.example:3128")
         return value
 
     @field_validator("headers")

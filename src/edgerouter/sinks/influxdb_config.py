@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from edgerouter.sink import SinkConfig
-from edgerouter.sinks.http_config import split_url
+from edgerouter.sinks.http_config import ProxyUrl
 from edgerouter.sinks.influxdb_template import Template
 from edgerouter.tls import TlsConfig
 from edgerouter.units import ByteSize, Duration
@@ -48,7 +48,7 @@ class InfluxDbConfig(SinkConfig):
     """When opening, find out whether points may be written, by writing none."""
     connect_timeout: Duration = Field(default=10.0, gt=0)
     """Time for a connection. The time of a whole request is the sink's `timeout`."""
-    proxy: SecretStr | None = None
+    proxy: ProxyUrl | None = None
     """HTTP proxy, `http://host:port`; may hold `user:password@`."""
     tls: TlsConfig | None = None
     """Certificates, for `https://`."""
@@ -63,13 +63,6 @@ class InfluxDbConfig(SinkConfig):
             raise ValueError("the url holds more than scheme, host, port and path")
         _ = parts.port  # raises when it is not a number of a port
         return value.rstrip("/")
-
-    @field_validator("proxy")
-    @classmethod
-    def _is_a_proxy(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            split_url(value.get_secret_value(), "a proxy; write for example http://proxy.example:3128")
-        return value
 
     @field_validator("measurement")
     @classmethod

@@ -10,35 +10,7 @@ import pytest
 from edgerouter import Failure, Limits, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
 from edgerouter.pipeline import batch as gathering
 from edgerouter.pipeline import bounded, ending
-from edgerouter.pipeline.runner import Runner
-from support.pipeline import CONTEXT, ListReader, ScriptedSink, configured, messages, scripted
-
-
-@asynccontextmanager
-async def running(sink, reader):
-    """The runner of a configured sink, running."""
-
-    async def resolve():
-        return sink.config
-
-    runner = Runner(sink, reader, CONTEXT, resolve)
-    task = asyncio.create_task(runner.run())
-    try:
-        yield runner
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition, seconds=10.0):
-    """Wait for a condition, for a bounded time."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-def sequences(batch):
-    return [message.sequence for message in batch]
+from support.pipeline import ListReader, ScriptedSink, configured, messages, running, scripted, sequences, until
 
 
 def raising(error):

@@ -7,35 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from edgerouter import Failure, Limits, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable, WriteUnfinished
-from edgerouter.pipeline.runner import Runner
-from support.pipeline import CONTEXT, ListReader, configured, messages, scripted
-
-
-@asynccontextmanager
-async def running(sink, reader):
-    """The runner of a configured sink, running."""
-
-    async def resolve():
-        return sink.config
-
-    runner = Runner(sink, reader, CONTEXT, resolve)
-    task = asyncio.create_task(runner.run())
-    try:
-        yield runner
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition, seconds=10.0):
-    """Wait for a condition, for a bounded time."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-def sequences(batch):
-    return [message.sequence for message in batch]
+from support.pipeline import ListReader, configured, messages, running, scripted, sequences, until
 
 
 async def test_messages_are_written_in_order_and_settled():
