@@ -1,0 +1,301 @@
+"""Assembles the configuration from the tree of what the user wrote, with every problem noted at its place."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from pydantic import BaseModel
+
+from edgerouter.config import environment
+from edgerouter.config.cloud_block import Found
+from edgerouter.config.declared import CHAIN
+from edgerouter.config.digest import digest
+from edgerouter.config.document import Node, Origin, Place
+from edgerouter.config.model import (
+    AdminConfig,
+    ConfiguredSecretStore,
+    ConfiguredSink,
+    ConfiguredSource,
+    LogConfig,
+    PluginKind,
+    RouterConfig,
+    SecretsConfig,
+    Section,
+    ShutdownConfig,
+    SinkPolicies,
+    SpoolConfig,
+)
+from edgerouter.config.store_chain import ChainConfig, StoreChain
+from edgerouter.config.undecided import UndecidedConfig, UndecidedSink
+from edgerouter.config.validation import Part, Problems, dotted, nearest
+from edgerouter.errors import PluginError
+from edgerouter.sink import Sink
+from edgerouter.source import Source
+from edgerouter.variables import Variables
+
+HERE: Final = Path("edgerouter.yaml")
+SYSTEM: Final = Path("/etc/edgerouter/edgerouter.yaml")
+"""Where the file is looked for when none is named."""
+
+_PLUGIN_SECTIONS: Final[Mapping[str, PluginKind]] = {"sources": "source", "sinks": "sink", "secret_stores": "secret_store"}
+_TOP: Final = ("sources", "sinks", "secret_stores", "spool", "secrets", "admin", "log", "shutdown", "host")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+class Plugins(Protocol):
+    """Where plugins are found; `edgerouter.plugins` hands in the installed ones."""
+
+    def find(self, kind: PluginKind, name: str) -> type[Any]:
+        """The class of that name; raises `PluginError`."""
+
+    def names(self, kind: PluginKind) -> Sequence[str]:
+        """Names of what is installed."""
+
+    def variables(self) -> Sequence[Variables]:
+        """What the installed distributions declare of environment variables; raises `PluginError`."""
+
+
+class Assembly:
+    """One walk through the tree.
+
+    Args:
+        tree: what was written, by file and variables.
+        plugins: where plugins are found.
+        problems: gets what is wrong.
+        found: what the variables of plugins say; nothing with a file.
+    """
+
+    def __init__(self, tree: Node, plugins: Plugins, problems: Problems, found: Found) -> None:
+        self._tree = tree
+        self._plugins = plugins
+        self._problems = problems
+        self._found = found
+
+    def run(self, path: Path | None) -> RouterConfig:
+        """The configuration; it may only be used when no problem was found."""
+        for key in self._entries(()):
+            if key not in _TOP:
+                self._problems.at(self._tree, (key,), "unknown key" + nearest(key, _TOP), key=True)
+        sources = tuple(filter(None, [self._source(name) for name in self._names("sources")]))
+        sinks = tuple(filter(None, [self._sink(name) for name in self._names("sinks")]))
+        self._need_one("sources", path)
+        self._need_one("sinks", path)
+        return RouterConfig(
+            sources=sources,
+            sinks=sinks,
+            secret_stores=self._stores(),
+            spool=self._section("spool", SpoolConfig),
+            admin=self._section("admin", AdminConfig),
+            log=self._section("log", LogConfig),
+            shutdown=self._section("shutdown", ShutdownConfig),
+            host=self._host(),
+            file=path,
+            origins={
+                dotted(place): node.origin.label for place, node in self._tree.walk() if not isinstance(node.value, dict | list)
+            },
+            references={
+                dotted(place): node.reference or str(node.value)
+                for place, node in self._tree.walk()
+                if node.reference is not None or node.pending
+            },
+            secrets=self._section("secrets", SecretsConfig),
+            off=tuple(self._found.off),
+            asked=tuple(self._found.lookups) if self._found.order else (),
+        )
+
+    def _entries(self, place: Place) -> dict[str, Node]:
+        """The mapping at a place; nothing written there counts as an empty one."""
+        node: Node | None = self._tree
+        for step in place:
+            node = node.child(step) if node is not None else None
+        if node is None or node.value is None:
+            return {}
+        if not isinstance(node.value, dict):
+            self._problems.at(self._tree, place, "should be a mapping")
+            return {}
+        return node.value
+
+    def _names(self, section: str) -> list[str]:
+        names = list(self._entries((section,)))
+        for name in names:
+            if not _NAME.fullmatch(name):
+                reason = "a name has at most 64 letters, digits, `-`, `_` and `.`, and begins with a letter or digit"
+                self._problems.at(self._tree, (section, name), reason, key=True)
+        return names
+
+    def _need_one(self, section: str, path: Path | None) -> None:
+        node = self._tree.child(section)
+        if node is not None and node.value not in (None, {}):
+            return
+        reason = f"at least one {section.removesuffix('s')} is needed"
+        if path is not None:
+            self._problems.at(self._tree, (section,), reason, key=True)
+            return
+        if section == "sinks":
+            for line in self._found.off:
+                self._problems.add(None, line)
+        variables = f"{environment.PREFIX}{section.upper()}__..., nor those of a plugin"
+        reason += f"; there is no {HERE} here and no {SYSTEM}, and no variables set one up, neither {variables}"
+        self._problems.add(None, f"{section}: {reason}")
+
+    def _section(self, name: str, model: type[SectionT]) -> SectionT:
+        node = Node(dict(self._entries((name,))), Origin(""))
+        self._no_stores((name,), node)
+        found = Part(self._tree, (name,), node).validate(model, self._problems)
+        return found if found is not None else model()
+
+    def _host(self) -> str:
+        node = self._tree.child("host")
+        if node is None or node.value is None:
+            return socket.gethostname()
+        self._no_stores(("host",), node)
+        value = node.text if node.text is not None else node.value
+        if isinstance(value, str) and value.strip():
+            return value
+        self._problems.at(self._tree, ("host",), "is empty" if isinstance(value, str) else "should be a text")
+        return ""
+
+    def _plugin(self, section: str, name: str) -> tuple[str, type[Any]] | None:
+        """The type that the user wrote and its class."""
+        kind = _PLUGIN_SECTIONS[section]
+        entries = self._entries((section, name))
+        if self._is_no_mapping(section, name):
+            return None
+        node = entries.get("type")
+        if node is None or node.value is None:
+            installed = ", ".join(self._plugins.names(kind)) or "none"
+            self._problems.at(self._tree, (section, name, "type"), f"is missing; installed: {installed}")
+            return None
+        wanted = node.text if node.text is not None else node.value
+        if not isinstance(wanted, str) or node.pending:
+            self._problems.at(self._tree, (section, name, "type"), "should be the name of a plugin")
+            return None
+        try:
+            return wanted, self._plugins.find(kind, wanted)
+        except PluginError as error:
+            for problem in error.problems:
+                self._problems.at(self._tree, (section, name, "type"), problem)
+            return None
+
+    def _is_no_mapping(self, section: str, name: str) -> bool:
+        """Something else is written there, which `_entries` has told."""
+        parent = self._tree.child(section)
+        node = parent.child(name) if parent is not None else None
+        return node is not None and node.value is not None and not isinstance(node.value, dict)
+
+    def _part(self, section: str, name: str, keys: set[str], also: set[str]) -> Part:
+        """Some of the keys of one sink, source or store."""
+        entries = {key: node for key, node in self._entries((section, name)).items() if key in keys}
+        return Part(self._tree, (section, name), Node(entries, Origin("")), frozenset(also))
+
+    def _own(self, section: str, name: str, policies: set[str]) -> Part:
+        return self._part(section, name, set(self._entries((section, name))) - policies - {"type"}, policies | {"type"})
+
+    def _source(self, name: str) -> ConfiguredSource | None:
+        found = self._plugin("sources", name)
+        if found is None:
+            return None
+        kind, plugin = found
+        part = self._own("sources", name, set())
+        config = part.validate(plugin.Config, self._problems)
+        if config is None:
+            return None
+        pending = _pending(part.node)
+        return ConfiguredSource(
+            name, cast("type[Source[Any]]", plugin), config, part.node.plain(), digest(kind, config), kind, pending
+        )
+
+    def _sink(self, name: str) -> ConfiguredSink | None:
+        fields = set(SinkPolicies.model_fields)
+        policies_part = self._part("sinks", name, fields, set())
+        self._no_stores(("sinks", name), policies_part.node)
+        policies = policies_part.validate(SinkPolicies, self._problems)
+        if policies is not None and name in self._found.undecided:
+            stand_in = UndecidedConfig()
+            return ConfiguredSink(name, UndecidedSink, policies, stand_in, {}, digest("undecided", policies), name)
+        found = self._plugin("sinks", name)
+        if found is None:
+            return None
+        kind, plugin = found
+        part = self._own("sinks", name, fields)
+        config = part.validate(plugin.Config, self._problems)
+        if policies is None or config is None:
+            return None
+        raw, pending = part.node.plain(), _pending(part.node)
+        return ConfiguredSink(
+            name, cast("type[Sink[Any]]", plugin), policies, config, raw, digest(kind, policies, config), kind, pending
+        )
+
+    def _stores(self) -> tuple[ConfiguredSecretStore, ...]:
+        listed = self._names("secret_stores")
+        stores = [self._store(name) for name in listed]
+        used = {store: None for section in ("sources", "sinks") for store, _ in _pending(self._tree.child(section))}
+        stores += [self._unlisted(name) for name in used if name not in (*listed, CHAIN)]
+        found = tuple(filter(None, stores))
+        if not self._found.lookups:
+            return found
+        by_name = {store.name: store for store in found}
+        in_order = tuple(by_name[name] for name in self._found.order if name in by_name)
+        chain = ChainConfig(stores=in_order, lookups=self._found.lookups)
+        return (*found, ConfiguredSecretStore(CHAIN, StoreChain, chain, {}, "", CHAIN))
+
+    def _store(self, name: str) -> ConfiguredSecretStore | None:
+        found = self._plugin("secret_stores", name)
+        if name in ("env", "file", CHAIN):
+            self._problems.at(self._tree, ("secret_stores", name), f"${{{name}:...}} is built in; choose another name", key=True)
+        if found is None:
+            return None
+        kind, plugin = found
+        part = self._own("secret_stores", name, set())
+        self._no_stores(("secret_stores", name), part.node)
+        config = part.validate(plugin.Config, self._problems)
+        return (
+            ConfiguredSecretStore(name, plugin, config, part.node.plain(), digest(kind, config), kind)
+            if config is not None
+            else None
+        )
+
+    def _unlisted(self, name: str) -> ConfiguredSecretStore | None:
+        """A store that references name by its type; that works when the type needs no fields."""
+        fault: str | None = None
+        if name not in self._plugins.names("secret_store"):
+            known = {"env", "file", *self._entries(("secret_stores",)), *self._plugins.names("secret_store")}
+            fault = f"no secret store {name!r} is listed in secret_stores" + nearest(name, known)
+        else:
+            try:
+                plugin = self._plugins.find("secret_store", name)
+                empty = Problems("")
+                config: BaseModel | None = Part(Node({}, Origin("")), (), Node({}, Origin(""))).validate(plugin.Config, empty)
+                if config is not None:
+                    return ConfiguredSecretStore(name, plugin, cast("Any", config), {}, digest(name, config), name)
+                fault = f"the secret store {name!r} needs more than its name; list it under secret_stores"
+            except PluginError as error:
+                fault = str(error)
+        for section in ("sources", "sinks"):
+            for place, node in self._entries_of(section):
+                if any(store == name for store, _ in node.pending):
+                    self._problems.at(self._tree, (section, *place), fault)
+        return None
+
+    def _entries_of(self, section: str) -> list[tuple[Place, Node]]:
+        node = self._tree.child(section)
+        return list(node.walk()) if node is not None else []
+
+    def _no_stores(self, place: Place, part: Node) -> None:
+        for inner, node in part.walk():
+            if node.pending:
+                store = node.pending[0][0]
+                reason = (
+                    f"${{{store}:...}} works only in the own fields of a source or sink; here use ${{env:NAME}} or ${{file:/path}}"
+                )
+                self._problems.at(self._tree, (*place, *inner), reason)
+
+
+def _pending(node: Node | None) -> tuple[tuple[str, str], ...]:
+    return tuple(pair for _, inner in node.walk() for pair in inner.pending) if node is not None else ()
