@@ -150,3 +150,22 @@ async def test_a_read_only_file_system_is_waited_out(tmp_path):
             ledgers_hold(await process.until_delivered())
             assert await process.stop() == 0
     nothing_is_missing(tmp_path / "files", report, repeats=500)
+
+
+@pytest.mark.timeout(120)
+async def test_a_sinks_disk_that_is_read_only_from_the_start_is_waited_for(tmp_path):
+    """What can pass by itself is no mistake of the configuration: the router starts, takes in, and delivers when it has passed."""
+    with small_file_system(tmp_path / "disk", 64) as disk, running(tmp_path / "broker", *BROKER) as broker:
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        config = configuration(broker, tmp_path, tmp_path / "spool", "http://127.0.0.1:9/")
+        config["sinks"] = {"files": config["sinks"]["files"] | {"path": str(disk), "retry": {"max_delay": "200ms"}}}
+        async with router(tmp_path, config) as process:
+            await process.start()
+            async with load(Plan(broker.port, messages=2000)) as publisher:
+                report = await publisher.finish()
+            status = await process.until(lambda status: status["sinks"]["files"]["pending"] >= report.acknowledged)
+            assert "Read-only file system" in status["sinks"]["files"]["last_error"]
+            subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+            ledgers_hold(await process.until_delivered())
+            assert await process.stop() == 0
+        nothing_is_missing(disk, report, repeats=0)

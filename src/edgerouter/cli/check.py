@@ -1,4 +1,4 @@
-"""`edgerouter check`: whether the configuration is valid, the spool's folder usable, and everything reachable."""
+"""`edgerouter check`: whether the configuration is valid, its folders usable, and everything reachable."""
 
 from __future__ import annotations
 

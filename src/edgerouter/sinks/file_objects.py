@@ -121,8 +121,14 @@ def open_folder(path: Path, mode: int) -> int:
     """
     try:
         path.mkdir(folder_mode(mode), parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _demand_writable(path)
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise unavailable(error, "write into the folder", path) from error
+
+
+def _demand_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        # a disk that is read-only may be mended, and is no matter of permissions
+        number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(number, os.strerror(number))
