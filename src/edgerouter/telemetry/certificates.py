@@ -107,7 +107,7 @@ class Certificates:
                 days_left=None if seen.expires_at is None else (seen.expires_at - now) / _DAY,
                 problem=seen.problem,
             )
-            for named, seen in self._seen.items()
+            for named, seen in list(self._seen.items())  # a look that runs in a thread may add to it meanwhile
         ]
 
     def _look(self) -> None:
