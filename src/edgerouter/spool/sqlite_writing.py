@@ -16,6 +16,7 @@ from edgerouter.spool.account import Change, seal
 from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.contract import SpoolState
 from edgerouter.spool.grouping import Append, group
+from edgerouter.spool.position import Position
 from edgerouter.spool.recent import Recent
 from edgerouter.spool.sqlite_errors import COMPLAIN_EVERY, DAMAGE, Trouble, explain
 from edgerouter.spool.sqlite_letterbox import Letterbox
@@ -97,11 +98,13 @@ class Writing:
 
     def look_at_everything(self, high: int) -> None:
         """Trim whatever below `high` no sink has pending."""
-        settled = self._accounts.settled
-        settled.add(1, high)
+        unwanted = Position([(1, high)])
         for account in self._accounts:
             for start, end in account.position:
-                settled.remove(start, end)
+                unwanted.remove(start, end)
+        # beside what a sink has just settled: another may have that in its position and not want it
+        for start, end in unwanted:
+            self._accounts.settled.add(start, end)
         self.mark()
 
     def also(self, call: Callable[[Store], None]) -> None:

@@ -224,6 +224,21 @@ async def test_a_destroyed_first_page_costs_nothing(tmp_path: Path, kind: str) -
         assert (await spool.tools.verify()).messages == COUNT // 2
 
 
+async def test_the_end_of_a_salvage_forgets_nothing_that_was_just_settled(tmp_path: Path) -> None:
+    """Another sink has it in its position, since it is behind, and does not want it."""
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        every, _ = await pipe.attach(route("every"), route("some", "a/#"))
+        for topic in ("a/1", "b/1"):
+            await pipe.append(fresh(50, topic=topic))
+        every.delivered(await take(every, 100))
+        spool._writing.look_at_everything(101)  # as a salvage does that ends now
+        async with asyncio.timeout(10):
+            while spool.status.messages != 50:
+                await spool.flush()
+                await asyncio.sleep(0.001)
+
+
 async def identity_of(path: Path) -> str:
     async with open_spool(sqlite(path)) as spool:
         return spool.id
