@@ -44,6 +44,17 @@ class RouterProcess:
         self.config = config
         self.file.write_text(yaml.safe_dump(config, sort_keys=False))
 
+    async def check_connect(self) -> tuple[int | None, str]:
+        """What `edgerouter check --connect` says of the configuration, in one line, after its exit code."""
+        checked = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edgerouter.cli.main", "check", "-c", self.file, "--connect"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self._environment,
+        )
+        out, _ = await asyncio.wait_for(checked.communicate(), 60)
+        return checked.returncode, " ".join(out.decode().split())
+
     @property
     def pid(self) -> int:
         """Of the running process."""

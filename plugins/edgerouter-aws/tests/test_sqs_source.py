@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import gzip
 import random
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -236,14 +234,8 @@ async def test_check_connect_says_what_is_wrong(sqs: SqsConsumerServer, tmp_path
     wrong["sources"]["cloud"]["queue"] = "nowhere"
     wrong["sources"]["good"] = {"type": "aws-sqs", **settings(sqs)}
     async with router(tmp_path, wrong) as process:
-        checked = await asyncio.create_subprocess_exec(
-            *(str(Path(sys.executable).with_name("edgerouter")), "check", "-c", str(process.file), "--connect"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        out, _ = await asyncio.wait_for(checked.communicate(), 60)
-    said = " ".join(out.decode().split())
-    assert checked.returncode == 2, said
+        code, said = await process.check_connect()
+    assert code == 2, said
     assert "queue nowhere in eu-west-1: the queue does not exist" in said
     assert "source good (aws-sqs): ok" in said
     assert KEYS["secret_access_key"] not in said

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import random
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -217,14 +216,7 @@ async def test_check_connect_tells_a_missing_topic_from_a_missing_role(
     identity.grant(TOPIC, GET)
     identity.revoke(BUCKET)
     async with router(tmp_path, config) as process:
-        command = (sys.executable, "-m", "edgerouter.cli.main", "check", "-c", str(process.file), "--connect")
-        checked = await asyncio.create_subprocess_exec(
-            *command,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        out, _ = await asyncio.wait_for(checked.communicate(), 60)
-    said = " ".join(out.decode().split())
-    assert checked.returncode == 2, said
+        code, said = await process.check_connect()
+    assert code == 2, said
     assert "there is no such topic" in said
     assert "grant roles/storage.objectCreator on the bucket to router@plant" in said

@@ -7,7 +7,6 @@ import base64
 import json
 import random
 import socket
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -258,14 +257,8 @@ async def test_check_connect_says_what_is_wrong(service: PubsubConsumerServer, s
     wrong = config(settings | {"subscription": "nowhere"}, tmp_path / "archive")
     wrong["sources"]["good"] = {"type": "gcp-pubsub", **settings}
     async with router(tmp_path, wrong) as process:
-        checked = await asyncio.create_subprocess_exec(
-            *(str(Path(sys.executable).with_name("edgerouter")), "check", "-c", str(process.file), "--connect"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        out, _ = await asyncio.wait_for(checked.communicate(), 60)
-    said = " ".join(out.decode().split())
-    assert checked.returncode == 2, said
+        code, said = await process.check_connect()
+    assert code == 2, said
     assert "grant roles/pubsub.subscriber on the subscription, which may also be missing" in said
     assert "source good (gcp-pubsub): ok" in said
     assert json.dumps(settings["private_key"])[30:60] not in said
