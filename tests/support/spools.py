@@ -18,8 +18,8 @@ RECEIVED = 1_790_000_000_000_000_000
 
 
 def fresh(count: int, *, topic: str = "a/b", payload: Callable[[int], bytes] = lambda n: b"%d" % n) -> list[Message]:
-    """Messages as a source makes them, without a sequence."""
-    return [Message(topic, payload(n), RECEIVED + n, 1) for n in range(count)]
+    """Messages as a source makes them, without a sequence, a microsecond apart."""
+    return [Message(topic, payload(n), RECEIVED + n * 1000, 1) for n in range(count)]
 
 
 def delivery(messages: Sequence[Message], acknowledged: list[Any] | None = None, receipt: bytes = b"") -> Delivery:

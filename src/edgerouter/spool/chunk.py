@@ -14,6 +14,7 @@ import msgspec
 import zstandard
 
 from edgerouter.message import Message
+from edgerouter.spool.arrival_times import rising
 
 MAX_MESSAGES: Final = 1000
 """Most messages of a chunk; a larger delivery is stored as several chunks in one transaction."""
@@ -104,12 +105,24 @@ def count_wanted(first: int, wanted: Mapping[int, int], only: int, key: int, sin
     return wanted.get(key, 0) if first >= since else None
 
 
-def number(messages: Iterable[Message], spool: str, first: int) -> list[Message]:
-    """The messages as a spool holds them, numbered from `first`."""
+def number(messages: Sequence[Message], spool: str, first: int, times: Iterable[int]) -> list[Message]:
+    """The messages as a spool holds them, numbered from `first` and with these times of receipt."""
     return [
-        Message(m.topic, m.payload, m.received_at, m.qos, m.retained, m.properties, spool, sequence)
-        for sequence, m in enumerate(messages, first)
+        Message(m.topic, m.payload, time, m.qos, m.retained, m.properties, spool, sequence)
+        for sequence, (m, time) in enumerate(zip(messages, times, strict=True), first)
     ]
+
+
+def times_of(messages: Sequence[Message], only: int, after: int) -> list[int]:
+    """When messages that are appended were received.
+
+    Args:
+        messages: in the order of their sequences.
+        only: the key of the one sink that they are for, or 0. Replayed dead letters keep the times that they had.
+        after: the time of the newest message before them, ns.
+    """
+    times = [m.received_at for m in messages]
+    return times if only else rising(times, after)
 
 
 def new_id() -> str:
@@ -128,9 +141,16 @@ class Codec:
         self._compress = zstandard.ZstdCompressor(level=1, write_checksum=False).compress
         self._decompress = zstandard.ZstdDecompressor().decompress
 
-    def seal(self, new: NewChunk, spool: str, first: int) -> tuple[Header, bytes, Chunk]:
-        """Number the messages from `first` and encode them: header, payload, and the chunk for readers."""
-        messages = number(new.messages, spool, first)
+    def seal(self, new: NewChunk, spool: str, first: int, after: int) -> tuple[Header, bytes, Chunk]:
+        """Number the messages from `first` and encode them: header, payload, and the chunk for readers.
+
+        Args:
+            new: the messages.
+            spool: the spool's id.
+            first: the sequence of the first one.
+            after: when the newest message before them was received, ns.
+        """
+        messages = number(new.messages, spool, first, times_of(new.messages, new.only, after))
         header, payload = self.store(first, messages, new)
         return header, payload, Chunk(first, messages, new.wanted, new.only, header.raw + OVERHEAD * len(messages))
 

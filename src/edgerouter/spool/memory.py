@@ -17,7 +17,7 @@ from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool.account import Account
 from edgerouter.spool.accounts import Accounts
-from edgerouter.spool.chunk import OVERHEAD, Chunk, new_id, number
+from edgerouter.spool.chunk import OVERHEAD, Chunk, new_id, number, times_of
 from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus, SpoolTools
 from edgerouter.spool.grouping import Append, payload_bytes
 from edgerouter.spool.memory_tools import MemoryLetters, MemoryTools
@@ -52,6 +52,7 @@ class MemorySpool:
         self._messages = 0
         self._bytes = 0
         self._written = 0
+        self._received = 0
         self._keys = 0
         self._batches = 0
         self._trimming = False
@@ -198,7 +199,10 @@ class MemorySpool:
 
     def put(self, messages: Iterable[Message], wanted: Mapping[int, int], only: int = 0) -> Chunk:
         """Add messages after all others."""
-        numbered = number(messages, self.id, self.end)
+        messages = list(messages)
+        numbered = number(messages, self.id, self.end, times_of(messages, only, self._received))
+        if numbered and not only:
+            self._received = numbered[-1].received_at
         chunk = Chunk(self.end, numbered, wanted, only, payload_bytes(numbered) + OVERHEAD * len(numbered))
         self._chunks[chunk.first] = chunk
         self._firsts.append(chunk.first)

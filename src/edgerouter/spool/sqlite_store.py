@@ -266,11 +266,13 @@ class Store:
         chunks = []
         stored = 0
         for each in new:
-            header, payload, chunk = self.codec.seal(each, record.id, record.next)
+            header, payload, chunk = self.codec.seal(each, record.id, record.next, record.received)
             self.connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*header, payload))
             self.packer.added(header)
             record.next = chunk.end
             record.messages += header.messages
+            if not each.only:
+                record.received = chunk.messages[-1].received_at
             stored += len(payload)
             chunks.append(chunk)
         return chunks, stored

@@ -31,6 +31,8 @@ class SpoolRecord(msgspec.Struct, array_like=True):
     """The number of the next dead letter."""
     acknowledged: int = 1
     """Below this sequence all deliveries were acknowledged before the transaction that stored this record."""
+    received: int = 0
+    """When the newest message was received, ns."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -36,7 +36,7 @@ async def test_a_message_of_each_kind_comes_back_equal(tmp_path: Path) -> None:
 
     properties = Properties((("k", "v"), ("k", "w")), "text/plain", "r/t", b"\0\1", 60, True)
     sent = [
-        Message("t", b"", 0),
+        Message("t", b"", 1_000),
         Message("a/ü/✓", bytes(range(256)) * 10, 2**62, 2, True, properties),
         Message("big", b"x" * 3_000_000, -5, 1),
     ]
