@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgerouter.secrets import SecretStore, SecretStoreConfig
     from edgerouter.sink import Failure, Limits, Sink, SinkConfig, SinkContext
     from edgerouter.source import Delivery, Source, SourceConfig, SourceContext
+    from edgerouter.topic_cache import TopicCache
     from edgerouter.units import ByteSize, Duration
     from edgerouter.variables import Variable, Variables
 
@@ -52,6 +53,7 @@ __all__ = [
     "SourceConfig",
     "SourceContext",
     "SourceUnavailable",
+    "TopicCache",
     "Variable",
     "Variables",
     "WriteUnfinished",
@@ -75,6 +77,7 @@ _MODULES = {
     "edgerouter.secrets": ("SecretStore", "SecretStoreConfig"),
     "edgerouter.sink": ("Failure", "Limits", "Sink", "SinkConfig", "SinkContext"),
     "edgerouter.source": ("Delivery", "Source", "SourceConfig", "SourceContext"),
+    "edgerouter.topic_cache": ("TopicCache",),
     "edgerouter.units": ("ByteSize", "Duration"),
     "edgerouter.variables": ("Variable", "Variables"),
 }

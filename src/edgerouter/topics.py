@@ -8,8 +8,13 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from edgerouter.topic_cache import TopicCache, key_weight
+
 MAX_BYTES: Final = 65_535
 """Longest topic or filter: an MQTT string has a length of two bytes (MQTT 5.0, 1.5.4)."""
+
+LABEL_CHARACTERS: Final = 64
+"""Most characters of a topic's first level in metrics and counters."""
 
 _SHARE: Final = "$share"
 
@@ -99,28 +104,25 @@ def _pattern(topic_filter: str) -> str:
 
 
 class Matcher:
-    """Whether any of some filters matches a topic; remembers its answers, because devices repeat their topics.
+    """Tells if any of some filters matches a topic; remembers its answers, because devices repeat their topics.
 
     Args:
         filters: valid filters; none match nothing.
-        remember: most topics remembered, so that an endless stream of new topics does not fill the memory.
     """
 
-    __slots__ = ("_compiled", "_remember", "_seen")
+    __slots__ = ("_known",)
 
-    def __init__(self, filters: Iterable[str], *, remember: int = 10_000) -> None:
+    def __init__(self, filters: Iterable[str]) -> None:
         patterns = [_pattern(topic_filter) for topic_filter in filters]
         # (?!) never matches
-        self._compiled = re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or "(?!)", re.DOTALL)
-        self._seen: dict[str, bool] = {}
-        self._remember = remember
+        compiled = re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or "(?!)", re.DOTALL)
+        self._known = TopicCache[str, bool](lambda topic: compiled.fullmatch(topic) is not None, weigh=key_weight)
 
     def __call__(self, topic: str) -> bool:
-        seen = self._seen
-        known = seen.get(topic)
-        if known is None:
-            if len(seen) >= self._remember:
-                # starting over is rare and cheaper than keeping an order of use with each message
-                seen.clear()
-            known = seen[topic] = self._compiled.fullmatch(topic) is not None
-        return known
+        return self._known[topic]
+
+
+def first_level(topic: str) -> str:
+    """First level of a topic for a label or a counter, cut where a device made it long."""
+    level = topic.partition("/")[0]
+    return level if len(level) <= LABEL_CHARACTERS else level[:LABEL_CHARACTERS] + "..."

@@ -92,14 +92,6 @@ def test_a_matcher_of_several_filters_matches_what_any_of_them_matches() -> None
     assert not Matcher([])("a")
 
 
-def test_a_matcher_forgets_instead_of_growing_with_the_number_of_topics() -> None:
-    matcher = Matcher(["a/#"], remember=10)
-    for number in range(100):
-        assert matcher(f"a/{number}")
-        assert not matcher(f"b/{number}")
-    assert len(matcher._seen) <= 10
-
-
 _levels = st.lists(st.text(st.sampled_from("ab$ "), max_size=2), min_size=1, max_size=4)
 
 

@@ -6,13 +6,14 @@ import base64
 import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
 from edgerouter.message import Message, Properties
 from edgerouter.objects.compression import Compression, compress
+from edgerouter.topic_cache import TopicCache
 
 Framing = Literal["jsonl", "jsonl-exact", "raw-lines", "length-prefixed", "payload"]
 """`jsonl`: one JSON object a line, with topic, time and id, the payload as JSON where it is JSON. `jsonl-exact`: the same with each
@@ -151,18 +152,10 @@ def _line_size(message: Message, *, exact: bool) -> int:
             size += len(payload) if payload.isascii() else len(json_of(payload))
         except (msgspec.DecodeError, RecursionError):
             size += len(json_of(payload))
-    topic = message.topic
-    size += _text_size(topic) if len(topic) < _CACHED_TEXT_LENGTH else len(_text(topic))
-    return _LINE_SIZE + _text_size(message.spool) + len(str(message.sequence)) + size
+    return _LINE_SIZE + _TEXT_SIZE[message.topic] + _TEXT_SIZE[message.spool] + len(str(message.sequence)) + size
 
 
 _LINE_SIZE = len(_LINE % (b"", 0, b"", b"2026-01-01T00:00:00", 0, 0, b"false", b"", b"")) - len("0") - len('""')
-_CACHED_TEXT_LENGTH = 512  # bounds the cache in bytes
-
-
-@lru_cache(maxsize=4096)
-def _text_size(text: str) -> int:
-    return len(_text(text))
 
 
 def _text(text: str) -> bytes:
@@ -170,6 +163,9 @@ def _text(text: str) -> bytes:
         return _json(text)
     except UnicodeEncodeError:
         return _json(text.encode(errors="replace").decode())  # half a surrogate pair is not text in any encoding
+
+
+_TEXT_SIZE: TopicCache[str, int] = TopicCache(lambda text: len(_text(text)))
 
 
 def _raw_lines(batch: Sequence[Message]) -> bytes:

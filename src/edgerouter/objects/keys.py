@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from hashlib import sha256
 from typing import Annotated
 from zlib import crc32
 
@@ -17,6 +18,7 @@ from edgerouter.objects.compression import Compression, infer_compression
 from edgerouter.objects.paths import MAX_KEY_BYTES, escape, fit, topic_path
 from edgerouter.objects.times import TimeFormat
 from edgerouter.sink import SinkContext
+from edgerouter.topic_cache import TopicCache
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _PLACEHOLDER = re.compile(r"([A-Za-z_]+)(?:\[([^\]]*)\])?(?::(.*))?", re.DOTALL)
@@ -26,8 +28,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _NAMES = ("topic", "time", "id", "first", "last", "sequence", "spool", "sink", "host", "property", "qos", "retained")
 _NUMBERS = ("first", "last", "sequence")
 _DEFAULT_TIME = "%Y%m%dT%H%M%SZ"
-_CACHED_TOPICS = 4096
-_CACHED_TOPIC_LENGTH = 512  # so that the cache is bounded in bytes as well
+_LONGEST_PARTITION = 1024
+"""Characters; a longer one becomes a digest, because batches that fill at the same time are kept by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class _Part:
     render: Callable[[Sequence[Message], SinkContext], str]
     message: Callable[[Message], str] | None = None
     """Renders the piece for one message, when it differs from message to message and an object holds only one value of it."""
-    topic: bool = False
-    """The piece depends on nothing but the topic."""
+    topic: Callable[[str], str] | None = None
+    """Renders the piece for one topic, when it depends on nothing else."""
 
 
 class KeyTemplate:
@@ -54,9 +56,9 @@ class KeyTemplate:
         """What the template's last characters say."""
         self._parts = tuple(parts)
         self._suffix = suffix
-        self._topic_parts = tuple(part.message for part in parts if part.message is not None and part.topic)
-        self._other_parts = tuple(part.message for part in parts if part.message is not None and not part.topic)
-        self._topics: dict[str, str] = {}
+        self._topic_parts = tuple(part.topic for part in parts if part.topic is not None)
+        self._other_parts = tuple(part.message for part in parts if part.message is not None)
+        self._topic_partitions = TopicCache(self._topic_partition)
 
     def __repr__(self) -> str:
         return f"KeyTemplate({self.text!r})"
@@ -88,24 +90,21 @@ class KeyTemplate:
         """What all messages of one object have in common; equal for two messages when they may share an object."""
         partition = ""
         if self._topic_parts:
-            topic = message.topic
-            cached = self._topics.get(topic)
-            partition = self._topic_partition(message) if cached is None else cached
+            partition = self._topic_partitions[message.topic]
         for part in self._other_parts:
             partition += "\n" + part(message)  # no part holds a line break
-        return partition
+        return partition if len(partition) <= _LONGEST_PARTITION else _digest(partition)
 
     def key_of(self, batch: Sequence[Message], names: SinkContext) -> str:
         """The key of the object that holds `batch`; the same for the same batch."""
         return fit("".join([part.render(batch, names) for part in self._parts]), self._suffix)
 
-    def _topic_partition(self, message: Message) -> str:
-        partition = "\n".join([part(message) for part in self._topic_parts])
-        if len(message.topic) <= _CACHED_TOPIC_LENGTH:
-            if len(self._topics) >= _CACHED_TOPICS:
-                self._topics.clear()
-            self._topics[message.topic] = partition
-        return partition
+    def _topic_partition(self, topic: str) -> str:
+        return "\n".join([part(topic) for part in self._topic_parts])
+
+
+def _digest(partition: str) -> str:
+    return "\0" + sha256(partition.encode()).hexdigest()  # no part holds a NUL
 
 
 def _checked(text: str) -> str:
@@ -184,7 +183,7 @@ def _placeholder(text: str, *, in_folder: bool) -> tuple[str, _Part]:
     if spec is not None and name not in ("time", *_NUMBERS):
         raise ValueError(f"{{{text}}}: {name} takes no format")
     if name == "topic":
-        return name, _by_message(_topic(text, argument), topic=True)
+        return name, _by_topic(_topic(text, argument))
     if name == "time":
         return name, _time(spec, in_folder=in_folder)
     if name == "property":
@@ -194,26 +193,30 @@ def _placeholder(text: str, *, in_folder: bool) -> tuple[str, _Part]:
     return name, _SIMPLE[name]
 
 
-def _by_message(render: Callable[[Message], str], *, topic: bool = False) -> _Part:
-    return _Part(lambda batch, _names: render(batch[0]), render, topic)
+def _by_message(render: Callable[[Message], str]) -> _Part:
+    return _Part(lambda batch, _names: render(batch[0]), message=render)
 
 
-def _topic(text: str, argument: str | None) -> Callable[[Message], str]:
+def _by_topic(render: Callable[[str], str]) -> _Part:
+    return _Part(lambda batch, _names: render(batch[0].topic), topic=render)
+
+
+def _topic(text: str, argument: str | None) -> Callable[[str], str]:
     if argument is None:
-        return lambda message: topic_path(message.topic)
+        return topic_path
     if _INDEX.fullmatch(argument):
         index = int(argument)
 
-        def level(message: Message) -> str:
-            levels = message.topic.split("/")
+        def level(topic: str) -> str:
+            levels = topic.split("/")
             return escape(levels[index]) if -len(levels) <= index < len(levels) else ""
 
         return level
     if match := _SLICE.fullmatch(argument):
         part = slice(*(int(bound) if bound else None for bound in match.groups()))
 
-        def levels(message: Message) -> str:
-            kept = message.topic.split("/")[part]
+        def levels(topic: str) -> str:
+            kept = topic.split("/")[part]
             return topic_path("/".join(kept)) if kept else ""
 
         return levels

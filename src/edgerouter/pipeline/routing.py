@@ -5,26 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
+from sys import getsizeof
+from typing import Final
 
 from edgerouter.message import Message
+from edgerouter.topic_cache import TopicCache
 
 _TOPIC = attrgetter("topic")
 
 
-class _SinksOfTopic(dict[str, tuple[str, ...]]):
-    """topic -> names of the sinks that want it; filled on first sight, emptied when it would grow without bound."""
-
-    MOST_TOPICS = 100_000
-
-    def __init__(self, matchers: Mapping[str, Callable[[str], bool]]) -> None:
-        super().__init__()
-        self._matchers = matchers
-
-    def __missing__(self, topic: str) -> tuple[str, ...]:
-        if len(self) >= self.MOST_TOPICS:
-            self.clear()
-        sinks = self[topic] = tuple(name for name, matches in self._matchers.items() if matches(topic))
-        return sinks
+_REMEMBERED_BYTES: Final = 16 * 1024**2
+"""About 80,000 topics."""
+_SHARED_SETS: Final = 1000
+"""Sets of sinks that topics share."""
 
 
 class Routing:
@@ -35,7 +28,18 @@ class Routing:
     """
 
     def __init__(self, matchers: Mapping[str, Callable[[str], bool]]) -> None:
-        self._sinks_of_topic = _SinksOfTopic(matchers)
+        sets: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+        def sinks_of(topic: str) -> tuple[str, ...]:
+            sinks = tuple([name for name, matches in matchers.items() if matches(topic)])
+            # topics share few tuples, so that an entry costs its topic alone; a sink per device would make many
+            return sets.setdefault(sinks, sinks) if len(sets) < _SHARED_SETS else sinks
+
+        self._sinks_of_topic = TopicCache(
+            sinks_of,
+            most_bytes=_REMEMBERED_BYTES,
+            weigh=lambda topic, sinks: getsizeof(topic) + (0 if sets.get(sinks) is sinks else getsizeof(sinks)),
+        )
 
     def wanted(self, messages: Sequence[Message]) -> dict[str, int]:
         """Sink name -> number of these messages that it wants; sinks that want none are left out."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import Annotated, Final, NamedTuple
 
 from pydantic import AfterValidator
+
+from edgerouter.topic_cache import TopicCache
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _ATTRIBUTE: Final = re.compile(r"attribute\[([^\]]+)\]")
 _NAMES: Final = ("topic", "place", "source", "host", "attribute[NAME]")
 _FORBIDDEN: Final = re.compile(r"[+#\x00\ud800-\udfff]")
 _MAX_BYTES: Final = 65_535  # MQTT 5.0, 1.5.4
-_CACHED: Final = 4096
-_CACHED_LENGTH: Final = 512
 
 
 class TopicSource(NamedTuple):
@@ -46,14 +45,14 @@ class ReceivedTopic:
         self._parts = _parse(template, source)
         self._place = source.place
         self._only_topic = template == "{topic}"
-        self._clean = lru_cache(_CACHED)(_publishable)
+        self._publishable = TopicCache(_publishable)
 
     def of(self, attributes: Mapping[str, str]) -> str:
         """The topic for a message with these attributes; always one that MQTT allows to publish to."""
         topic = attributes.get("topic") or self._place
         if not self._only_topic:
             topic = "".join([part(topic, attributes) for part in self._parts])
-        return self._clean(topic) if len(topic) <= _CACHED_LENGTH else _publishable(topic)
+        return self._publishable[topic]
 
 
 def check_topic_template(text: str) -> str:

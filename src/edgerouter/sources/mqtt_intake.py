@@ -10,6 +10,7 @@ from typing import Final
 
 from edgerouter.message import Message
 from edgerouter.source import Delivery, Dropped
+from edgerouter.topics import first_level
 
 PUBACK: Final = b"\x40\x02"
 PUBREC: Final = b"\x50\x02"
@@ -139,7 +140,7 @@ class Intake:
 
     def drop(self, topic: str) -> None:
         """Count a message of QoS 0 for which there is no room."""
-        self.dropped_by_topic[topic] += 1
+        self.dropped_by_topic[first_level(topic)] += 1
         if len(self.dropped_by_topic) >= _TOPICS_COUNTED:
             self.report_dropped()
 

@@ -16,7 +16,7 @@ from edgerouter.spool.grouping import Append, Matchers
 from edgerouter.spool.position import OPEN, Position
 from edgerouter.spool.reader import LogReader
 from edgerouter.spool.shelf import Shelf
-from edgerouter.topics import Matcher
+from edgerouter.topics import Matcher, first_level
 
 MOST_DROPS: Final = 1000
 """Kinds of drops counted apart, by sink, first topic level and reason: they are held in memory, and each is a metric."""
@@ -265,7 +265,7 @@ class Accounts:
         """Count dropped messages by topic; only the first level, so that the numbers stay few."""
         drops = self.drops
         for topic, count in topics.items():
-            key = (sink, topic.partition("/")[0], reason)
+            key = (sink, first_level(topic), reason)
             if key not in drops and len(drops) >= MOST_DROPS:
                 key = (sink, OTHER_TOPICS, reason)
             drops[key] += count

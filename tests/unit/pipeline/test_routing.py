@@ -1,6 +1,7 @@
 """Routing counts, once a message, which sinks want it."""
 
-from edgerouter.pipeline.routing import Routing, _SinksOfTopic
+from edgerouter.pipeline import routing as routing_module
+from edgerouter.pipeline.routing import Routing
 from edgerouter.topics import Matcher
 from support.pipeline import messages
 
@@ -12,7 +13,7 @@ def test_each_sink_is_told_how_many_messages_it_wants():
 
 
 def test_topics_without_bound_do_not_grow_the_cache_without_bound(monkeypatch):
-    monkeypatch.setattr(_SinksOfTopic, "MOST_TOPICS", 10)
+    monkeypatch.setattr(routing_module, "_REMEMBERED_BYTES", 2000)
     routing = Routing({"all": Matcher(("#",))})
     delivery = [message for n in range(35) for message in messages(1, topic=f"t/{n}")]
     assert routing.wanted(delivery) == {"all": 35}
