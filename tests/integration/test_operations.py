@@ -162,6 +162,20 @@ async def test_a_health_check_never_opens_the_spool_and_says_no_while_no_router_
     await edgerouter("status", "--ready", "--spool", process.folder / "nowhere", code=1)
 
 
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+async def test_operators_need_neither_the_secrets_nor_the_plugins_of_the_configuration(after_a_run, stopped):
+    process, _ = after_a_run
+    if stopped:
+        assert await process.stop() == 0
+    file = process.folder / "elsewhere.yaml"
+    sources = "sources: {local: {type: absent, password: '${env:NOT_SET}'}}"
+    file.write_text(f"spool: {{path: {process.spool}}}\n{sources}\nsinks: {{picky: 5}}\n")
+    for command in (("status",), ("dead-letters", "list"), ("replay", "--sink", "picky", "--dry-run"), ("verify",)):
+        await edgerouter(*command, "-c", file)
+    await edgerouter("top", "-c", file, "--seconds", 1, "--interval", 0.5, code=1 if stopped else 0)
+    await edgerouter("forget", "picky", "-c", file, code=1)
+
+
 async def test_a_configured_sink_of_a_stopped_router_is_not_forgotten(after_a_run):
     """A stopped router's spool does not know who is configured; the command does."""
     process, _ = after_a_run

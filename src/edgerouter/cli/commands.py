@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
-    from edgerouter.config.model import RouterConfig, SpoolConfig
+    from edgerouter.config.model import SpoolConfig
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
 SpoolFolder = Annotated[
@@ -33,15 +34,11 @@ dead_letters = typer.Typer(
 
 
 def _spool(config: Path | None, folder: Path | None) -> SpoolConfig:
-    from edgerouter.config.model import SpoolConfig
+    """Return the spool that the options mean; of the configuration, its `spool` section alone is read."""
+    from edgerouter.config import spool_section
+    from edgerouter.config.loading import find_file
 
-    return SpoolConfig(path=folder) if folder is not None else _load(config).spool
-
-
-def _load(config: Path | None) -> RouterConfig:
-    from edgerouter.cli.main import load
-
-    return load(config)
+    return spool_section.at(folder) if folder is not None else spool_section.read(find_file(config, os.environ), os.environ)
 
 
 def _tell(answer: dict[str, Any], said: str, *, as_json: bool) -> None:
@@ -208,14 +205,14 @@ def replay(
 
 def forget(sink: str, config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False) -> None:
     """Give up what waits for a sink that is no longer configured."""
+    from edgerouter import plugins
     from edgerouter.cli import operate
-    from edgerouter.config.model import SpoolConfig
+    from edgerouter.config import spool_section
+    from edgerouter.config.loading import find_file
 
-    if spool is not None:
-        answer = operate.forget(SpoolConfig(path=spool), sink, ())
-    else:
-        loaded = _load(config)
-        answer = operate.forget(loaded.spool, sink, {configured.name for configured in loaded.sinks})
+    where = _spool(config, spool)
+    configured = set() if spool is not None else spool_section.sink_names(find_file(config, os.environ), os.environ, plugins)
+    answer = operate.forget(where, sink, configured)
     _tell(answer, f"{sink} is forgotten, and {answer['messages']} messages that waited for it", as_json=as_json)
 
 

@@ -1,0 +1,132 @@
+"""Reads the spool's settings alone, for commands that need neither plugins nor secrets nor a configuration that is valid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from pydantic import ValidationError
+
+from edgerouter.config import cloud_block, document, environment, references
+from edgerouter.config.document import Node, Origin
+from edgerouter.config.environment import Environment
+from edgerouter.config.model import SpoolConfig
+from edgerouter.config.validation import Part, Problems
+from edgerouter.errors import ConfigurationError
+from edgerouter.variables import Variables
+
+_SECTION: Final = "spool"
+_NEEDED: Final = frozenset({"path", "type"})
+"""Fields that say which spool is meant; a fault in another one does not keep an operator from looking."""
+_HINT: Final = "with --spool FOLDER this command needs no configuration"
+
+
+class Declarations(Protocol):
+    """Gives what the installed distributions declare of environment variables."""
+
+    def variables(self) -> Sequence[Variables]:
+        """Return it; raises `PluginError`."""
+
+
+def read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
+    """Return the spool that a configuration names; everything else in it may be wrong, missing or secret.
+
+    Fields with a fault have their defaults.
+
+    Args:
+        path: the file; `None` = the environment alone.
+        environ: the environment.
+
+    Raises:
+        ConfigurationError: the file is not YAML, or the spool's path or type cannot be read.
+    """
+    try:
+        return _read(path, environ)
+    except ConfigurationError as error:
+        raise ConfigurationError(*error.problems, _HINT) from None
+
+
+def at(folder: Path) -> SpoolConfig:
+    """Return the spool in a folder that the command line names.
+
+    Raises:
+        ConfigurationError: it cannot be a folder.
+    """
+    try:
+        return SpoolConfig(path=folder)
+    except ValidationError as error:
+        reasons = [found["msg"].removeprefix("Value error, ") for found in error.errors()]
+        raise ConfigurationError(*(f"--spool: {reason}" for reason in reasons)) from None
+
+
+def sink_names(path: Path | None, environ: Mapping[str, str], plugins: Declarations) -> set[str]:
+    """Return the names of all sinks that a configuration lists, whether or not they could be opened.
+
+    Args:
+        path: the file; `None` = the environment alone.
+        environ: the environment.
+        plugins: declare the variables that count without a file.
+
+    Raises:
+        ConfigurationError: the file is not YAML.
+    """
+    names = set(_entries(_tree(path, environ), "sinks"))
+    if path is None:
+        names |= set(_entries(cloud_block.read(_environment(environ), plugins.variables(), {}).tree, "sinks"))
+    return names
+
+
+def _read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
+    tree = _tree(path, environ)
+    section = tree.child(_SECTION)
+    problems = Problems(str(path) if path is not None else "environment")
+    if section is not None and section.value is not None and not isinstance(section.value, dict):
+        problems.at(tree, (_SECTION,), "should be a mapping")
+    folder = path.parent if path is not None else Path.cwd()
+    entries = _entries(tree, _SECTION)
+    for key in list(entries):
+        found = problems if key in _NEEDED else Problems("")
+        alone = Node({_SECTION: Node({key: entries[key]}, Origin(""))}, Origin(""))
+        faults = references.substitute(alone, environ, folder)
+        for origin, text in faults:
+            found.add(origin, text)
+        if faults or not _is_sound(tree, key, found):
+            del entries[key]
+    problems.raise_if_any()
+    # fields that are sound alone may still contradict each other
+    needed = {key: node for key, node in entries.items() if key in _NEEDED}
+    for some in (entries, needed):
+        spool = Part(tree, (_SECTION,), Node(dict(some), Origin(""))).validate(SpoolConfig, Problems(""))
+        if spool is not None:
+            return spool
+    return SpoolConfig()
+
+
+def _tree(path: Path | None, environ: Mapping[str, str]) -> Node:
+    tree = document.read(path)[0] if path is not None else Node({}, Origin("environment"))
+    environment.overlay(tree, _environment(environ))
+    return tree
+
+
+def _environment(environ: Mapping[str, str]) -> Environment:
+    try:
+        around = Environment(environ)
+        list(around.ours())
+    except ConfigurationError:
+        # the folder of secrets is often readable by the router alone
+        return Environment({name: value for name, value in environ.items() if name != environment.SECRETS_DIR})
+    return around
+
+
+def _entries(tree: Node, section: str) -> dict[str, Node]:
+    node = tree.child(section)
+    return node.value if node is not None and isinstance(node.value, dict) else {}
+
+
+def _is_sound(tree: Node, key: str, problems: Problems) -> bool:
+    node = _entries(tree, _SECTION)[key]
+    if any(inner.pending for _, inner in node.walk()):
+        problems.at(tree, (_SECTION, key), "a secret store is not asked for it; use ${env:NAME} or ${file:/path}")
+        return False
+    return Part(tree, (_SECTION,), Node({key: node}, Origin(""))).validate(SpoolConfig, problems) is not None
