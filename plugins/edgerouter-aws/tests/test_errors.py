@@ -28,7 +28,10 @@ MEANINGS: dict[type[Exception], dict[int, str]] = {
         500: "InternalError InternalFailure SomethingNew",
         503: "ServiceUnavailable",
         504: "504",
-        400: "RequestTimeout BadDigest 400",
+        400: "RequestTimeout BadDigest InvalidDigest XAmzContentSHA256Mismatch IncompleteBody MissingContentLength MalformedXML "
+        "InvalidPart InvalidPartOrder EntityTooSmall 400",
+        404: "NoSuchUpload",
+        411: "MissingContentLength",
         409: "OperationAborted ConditionalRequestConflict",
     },
     SinkThrottled: {
@@ -41,15 +44,15 @@ MEANINGS: dict[type[Exception], dict[int, str]] = {
         301: "PermanentRedirect",
         400: "AccessDeniedException ExpiredToken ExpiredTokenException QueueDoesNotExist KmsDisabled KmsAccessDenied "
         f"InvalidBucketName AuthorizationHeaderMalformed {SQS}NonExistentQueue KMS.AccessDeniedException KMS.InvalidStateException "
-        "InvalidRequest InvalidArgument AccessControlListNotSupported MetadataTooLarge",
+        "InvalidRequest InvalidArgument AccessControlListNotSupported MetadataTooLarge MissingParameter InvalidBatchEntryId "
+        f"BatchEntryIdsNotDistinct {SQS}UnsupportedOperation",
         401: "SomethingNew",
         403: "AccessDenied 403 InvalidClientTokenId InvalidAccessKeyId SignatureDoesNotMatch RequestTimeTooSkewed InvalidSecurity "
         "SomethingNew",
         404: "NoSuchBucket",
     },
     MessageRejected: {
-        400: "InvalidMessageContents InvalidParameterValue MissingParameter EntityTooLarge KeyTooLongError "
-        f"{SQS}BatchRequestTooLong {SQS}UnsupportedOperation",
+        400: f"InvalidMessageContents InvalidParameterValue EntityTooLarge KeyTooLongError {SQS}BatchRequestTooLong",
         413: "413",
     },
     UnexpectedAnswer: {400: "SomethingNew"},
@@ -62,6 +65,17 @@ MEANINGS: dict[type[Exception], dict[int, str]] = {
 )
 def test_an_answer_means_what_happens_next(code: str, status: int, meaning: type[Exception]) -> None:
     assert type(translate(answer(code, status), CALL)) is meaning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Value 60 for parameter DelaySeconds is invalid. Reason: not valid for this queue type",
+        "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly",
+    ],
+)
+def test_a_setting_that_the_kind_of_queue_does_not_know_is_not_the_fault_of_its_messages(text: str) -> None:
+    assert type(of_code("InvalidParameterValue", text, CALL, sender_fault=True)) is SinkUnauthorized
 
 
 @pytest.mark.parametrize(

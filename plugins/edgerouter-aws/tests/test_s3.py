@@ -125,9 +125,11 @@ async def test_a_conditional_conflict_is_tried_again(s3: S3Server, keys: dict[st
         assert not await sink.write(make_messages([b"1"]))
 
 
-async def test_a_large_object_goes_up_in_parts_with_checksums(s3: S3Server, keys: dict[str, Any]) -> None:
+@pytest.mark.parametrize("checksums", [True, False])
+async def test_a_large_object_goes_up_in_parts_and_is_completed(s3: S3Server, keys: dict[str, Any], checksums: bool) -> None:
+    """S3 completes an upload only if its beginning named the algorithm of the checksums that its parts and its end carry."""
     batch = make_messages([bytes([n]) * 1_000_000 for n in range(12)])
-    async with opened(s3, keys, framing="raw-lines", key="{id}.txt", multipart="5MiB", checksums=True) as sink:
+    async with opened(s3, keys, framing="raw-lines", key="{id}.txt", multipart="5MiB", checksums=checksums) as sink:
         before = await s3.requests()
         assert not await sink.write(batch)
         assert await s3.requests() - before == 3
@@ -150,12 +152,26 @@ async def test_an_upload_that_fails_is_given_up_and_leaves_nothing_to_pay_for(s3
     assert len(s3.objects) == 1
 
 
+@pytest.mark.parametrize("code", ["InvalidPart", "InvalidPartOrder", "EntityTooSmall", "NoSuchUpload", "BadDigest", "MalformedXML"])
+async def test_an_upload_that_came_apart_is_made_anew_and_is_not_the_fault_of_its_messages(
+    s3: S3Server, keys: dict[str, Any], code: str
+) -> None:
+    batch = make_messages([b"x" * 6 * 1024**2])
+    async with opened(s3, keys, framing="payload", key="{id}", multipart="5MiB", checksums=True) as sink:
+        s3.script.append(S3Error(code, "no"))
+        with pytest.raises(SinkUnavailable, match=code):
+            await sink.write(batch)
+        assert not await sink.write(batch)
+    assert len(s3.objects) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"bucket": "plant-archve"}, "bucket plant-archve in eu-west-1: the bucket does not exist"),
         ({"region": "us-east-1"}, "it is in another region; set region: eu-west-1"),
         ({"denied": {"put"}}, "grant s3:PutObject, s3:AbortMultipartUpload on arn:aws:s3:::plant-archive/*"),
+        ({"denied": {"part"}}, "not authorized to perform: kms:Decrypt"),
     ],
 )
 async def test_opening_says_what_is_wrong_and_what_to_grant(

@@ -325,6 +325,19 @@ async def test_payloads_over_a_size_of_choice_go_to_s3(sqs: SqsServer, s3: S3Ser
     assert [stored.body for stored in s3.objects.values()] == [b"y" * 2000]
 
 
+async def test_a_claim_over_the_size_of_a_part_goes_up_in_parts_with_checksums(
+    sqs: SqsServer, s3: S3Server, keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does towards AWS, where checksums are on."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", sqs.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.url)
+    sqs.create("plant")
+    large = b"x" * (65 * 1024**2)
+    async with opened(sqs, keys, endpoint_url=None, claim_check={"bucket": s3.bucket}) as sink:
+        assert not await sink.write(make_messages([large]))
+    assert [stored.body == large for stored in s3.objects.values()] == [True]
+
+
 @pytest.mark.parametrize("queue", ["plant", FIFO])
 async def test_on_a_slow_link_what_was_stored_is_sent_before_more_is_stored(
     sqs: SqsServer, s3: S3Server, keys: dict[str, Any], queue: str

@@ -1,12 +1,13 @@
-"""S3 over HTTP: objects, conditional writes, multipart uploads, checksums; with errors as S3 words them."""
+"""S3 over HTTP: objects, conditional writes, checksums, and uploads in parts as strict as S3; with errors as S3 words them."""
 
 from __future__ import annotations
 
 import base64
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
+from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from aiohttp import web
@@ -34,6 +35,26 @@ class Stored:
     writes: int = 1
 
 
+@dataclass
+class Upload:
+    """An upload in parts that was begun."""
+
+    key: str
+    headers: dict[str, str]
+    parts: dict[int, tuple[bytes, str]] = field(default_factory=dict)
+    """By number: the bytes, and their CRC32 where the upload was begun with it."""
+
+    @property
+    def algorithm(self) -> str:
+        """Of the parts' checksums, in lower case; empty where none was named."""
+        return next((value.lower() for name, value in self.headers.items() if name.lower() == "x-amz-checksum-algorithm"), "")
+
+
+PROBE = ".edgerouter-check"
+"""End of the key under which opening looks what is allowed."""
+SMALLEST_PART = 5 * 1024**2
+"""Of all parts but the last (S3 user guide, "Amazon S3 multipart upload limits")."""
+
 Unpack = Callable[[str, Stored], Sequence[Received]]
 
 
@@ -46,20 +67,21 @@ class S3Server(HttpSinkServer):
         super().__init__()
         self.bucket = bucket
         self.objects: dict[str, Stored] = {}
-        self.uploads: dict[str, tuple[str, dict[str, str], dict[int, bytes]]] = {}
+        self.uploads: dict[str, Upload] = {}
         self.script: list[S3Error] = []
         """Errors for the next requests that carry messages, in order."""
         self.denied: set[str] = set()
-        """What the caller may not do: `put`, `abort`."""
+        """What the caller may not do: `put`, `part`, `abort`."""
         self.region = "eu-west-1"
         self.aborted = 0
+        self._begun = 0
         self._unpack = unpack
 
     async def received(self) -> Sequence[Received]:
         return [message for key, stored in self.objects.items() for message in self._unpack(key, stored)]
 
     def carries_messages(self, request: web.BaseRequest) -> bool:
-        return request.method == "PUT"
+        return request.method == "PUT" and not request.path.endswith(PROBE)
 
     def broken(self) -> web.Response:
         return _error(S3Error("InternalError", "We encountered an internal error. Please try again.", 500))
@@ -98,22 +120,53 @@ class S3Server(HttpSinkServer):
             raise S3Error("AccessDenied", "User: arn:aws:iam::1:user/device is not authorized to perform: s3:PutObject", 403)
         headers = dict(request.headers)
         if request.method == "POST" and "uploads" in query:
-            upload = f"upload-{len(self.uploads)}"
-            self.uploads[upload] = (key, headers, {})
+            self._begun += 1
+            upload = f"upload-{self._begun}"
+            self.uploads[upload] = Upload(key, headers)
             return _xml(f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>")
         if request.method == "POST":
-            return self._complete(query["uploadId"], request)
+            return self._complete(query["uploadId"], request, body)
         _check_crc(request, body)
-        if self.script:
+        if self.script and self.carries_messages(request):
             raise self.script.pop(0)
         if "partNumber" in query:
-            self.uploads[query["uploadId"]][2][int(query["partNumber"])] = body
-            return web.Response(headers={"ETag": f'"{zlib.crc32(body):08x}"'})
+            return self._part(query["uploadId"], int(query["partNumber"]), request, body)
         return self._store(key, body, headers, request)
 
-    def _complete(self, upload: str, request: web.BaseRequest) -> web.Response:
-        key, headers, parts = self.uploads.pop(upload)
-        self._store(key, b"".join(parts[number] for number in sorted(parts)), headers, request)
+    def _part(self, upload: str, number: int, request: web.BaseRequest, body: bytes) -> web.Response:
+        if "part" in self.denied:
+            raise S3Error("AccessDenied", "User: arn:aws:iam::1:user/device is not authorized to perform: kms:Decrypt", 403)
+        begun = self._upload(upload)
+        crc = request.headers.get("x-amz-checksum-crc32", "")
+        if begun.algorithm and not crc:
+            text = "Checksum Type mismatch occurred, expected checksum Type: crc32, actual checksum Type: null"
+            raise S3Error("InvalidRequest", text)
+        begun.parts[number] = (body, crc if begun.algorithm else "")
+        headers = {"ETag": f'"{zlib.crc32(body):08x}"'}
+        return web.Response(headers=headers | ({"x-amz-checksum-crc32": crc} if crc else {}))
+
+    def _upload(self, upload: str) -> Upload:
+        if upload not in self.uploads:
+            raise S3Error("NoSuchUpload", "The specified multipart upload does not exist.", 404)
+        return self.uploads[upload]
+
+    def _complete(self, upload: str, request: web.BaseRequest, body: bytes) -> web.Response:
+        """Put the object together from the parts that the request lists, which must be those that were stored."""
+        begun = self._upload(upload)
+        listed = _listed(body)
+        numbers = [number for number, *_ in listed]
+        if numbers != sorted(set(numbers)):
+            raise S3Error("InvalidPartOrder", "The list of parts was not in ascending order.")
+        whole = []
+        for number, tag, crc in listed:
+            stored, wanted = begun.parts.get(number, (b"", ""))
+            if number not in begun.parts or tag.strip('"') != f"{zlib.crc32(stored):08x}" or crc != wanted:
+                raise S3Error("InvalidPart", "One or more of the specified parts could not be found.")
+            if number != numbers[-1] and len(stored) < SMALLEST_PART:
+                raise S3Error("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
+            whole.append(stored)
+        self._store(begun.key, b"".join(whole), begun.headers, request)
+        del self.uploads[upload]
         return _xml('<CompleteMultipartUploadResult><ETag>"whole"</ETag></CompleteMultipartUploadResult>')
 
     def _store(self, key: str, body: bytes, headers: dict[str, str], request: web.BaseRequest) -> web.Response:
@@ -128,6 +181,22 @@ class S3Server(HttpSinkServer):
             assert known.body == body, "a retry must store the same bytes"
             known.writes += 1
         return web.Response(headers={"ETag": f'"{zlib.crc32(body):08x}"'})
+
+
+def _listed(body: bytes) -> list[tuple[int, str, str]]:
+    """The number, the ETag and the CRC32 of each part that a completion lists."""
+    try:
+        parts = ET.fromstring(body).findall("{*}Part")
+        listed = [(int(part.findtext("{*}PartNumber", "")), part.findtext("{*}ETag", ""), _crc_of(part)) for part in parts]
+    except (ET.ParseError, ValueError):
+        listed = []
+    if not listed:
+        raise S3Error("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+    return listed
+
+
+def _crc_of(part: ET.Element) -> str:
+    return part.findtext("{*}ChecksumCRC32", "")
 
 
 def _check_crc(request: web.BaseRequest, body: bytes) -> None:

@@ -77,20 +77,22 @@ NOT_THERE = {
     "InvalidBucketName": "the bucket's name is not valid",
     "404": "the bucket does not exist; check its name",
     "ResourceNotFoundException": "the secret does not exist; check its name and region",
-    "NoSuchUpload": "the upload does not exist any more",
+    "NoSuchAccessPoint": "the access point does not exist; check its ARN",
 }
 
 SET_UP = frozenset(
     {
-        "AccessControlListNotSupported", "AccountProblem", "AllAccessDisabled", "DecryptionFailure", "EncryptionFailure",
-        "EncryptionTypeMismatch", "InvalidArgument", "InvalidBucketState", "InvalidEncryptionAlgorithmError", "InvalidObjectState",
-        "InvalidParameterException", "InvalidPayer", "InvalidRequest", "InvalidRequestException", "InvalidStorageClass",
-        "InvalidTag", "MetadataTooLarge", "MethodNotAllowed", "NotImplemented", "NotSignedUp", "OptInRequired",
-        "UnsupportedArgument",
+        "AccessControlListNotSupported", "AccountProblem", "AllAccessDisabled", "BatchEntryIdsNotDistinct", "DecryptionFailure",
+        "EncryptionFailure", "EncryptionTypeMismatch", "InvalidArgument", "InvalidBatchEntryId",
+        "InvalidBucketState", "InvalidEncryptionAlgorithmError", "InvalidObjectState", "InvalidParameterException", "InvalidPayer",
+        "InvalidRequest", "InvalidRequestException", "InvalidStorageClass", "InvalidTag", "MetadataTooLarge", "MethodNotAllowed",
+        "MissingParameter", "NotImplemented", "NotSignedUp", "OptInRequired", "UnsupportedArgument", "UnsupportedOperation",
     }
 )  # fmt: skip
 """Something is set up wrongly, here or in AWS, and AWS's own text says what. What S3 calls an invalid argument or request is among
 them: all that differs from object to object is the key and the bytes, and about those it has codes of their own."""
+_OF_THE_QUEUE = ("queue type", "ContentBasedDeduplication")
+"""In the text of an `InvalidParameterValue` of SQS that is about the queue's kind, and so about every message alike."""
 _OF_THE_KEY = ("KMS.", "Kms")
 """How the codes begin that are about the encryption's key, its state, or the permission to use it."""
 
@@ -100,21 +102,24 @@ WRONG_REGION = frozenset(
 
 REJECTED = frozenset(
     {
-        "BatchEntryIdsNotDistinct", "BatchRequestTooLong", "EmptyBatchRequest", "EntityTooLarge", "InvalidAttributeValue",
-        "InvalidBatchEntryId", "InvalidMessageContents", "InvalidParameterValue", "InvalidURI", "KeyTooLong", "KeyTooLongError",
-        "MessageTooLong", "MissingParameter", "TooManyEntriesInBatchRequest", "UnsupportedOperation", "ValidationError",
-        "XMinioInvalidObjectName",
+        "BatchRequestTooLong", "EmptyBatchRequest", "EntityTooLarge", "InvalidAttributeValue", "InvalidMessageContents",
+        "InvalidParameterValue", "InvalidURI", "KeyTooLong", "KeyTooLongError", "MessageTooLong",
+        "TooManyEntriesInBatchRequest", "ValidationError", "XMinioInvalidObjectName",
     }
 )  # fmt: skip
 """A message of the request can never be taken; the router finds it by halving."""
 
 RETRY = frozenset(
     {
-        "BadDigest", "ConditionalRequestConflict", "IDPCommunicationError", "IncompleteBody", "InternalError", "InternalFailure",
-        "InternalServiceError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "XAmzContentSHA256Mismatch",
+        "BadDigest", "ConditionalRequestConflict", "EntityTooSmall", "IDPCommunicationError", "IncompleteBody", "InternalError",
+        "InternalFailure", "InternalServiceError", "InvalidDigest", "InvalidPart", "InvalidPartNumber", "InvalidPartOrder",
+        "MalformedTrailerError", "MalformedXML", "MissingContentLength", "MissingRequestBodyError",
+        "NoSuchUpload", "OperationAborted", "PreconditionFailed", "RequestTimeout", "ServiceUnavailable",
+        "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull",
     }
 )  # fmt: skip
-"""Gone when tried again, even where the answer is a 4xx or says that an entry is to blame."""
+"""Gone when tried again, even where the answer is a 4xx or says that an entry is to blame: the request was damaged on its way, or
+an upload in parts came apart, and the same bytes can be stored by a new one."""
 
 _OF_CREDENTIALS = frozenset(
     {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "CreateOAuth2Token", "CreateToken", "GetRoleCredentials"}
@@ -256,7 +261,8 @@ def _of_code(code: str, text: str, call: Call, retry_after: float | None, clock:
     if code in NOT_THERE:
         kind = SecretMissing if code == "ResourceNotFoundException" else SinkUnauthorized
         return kind(f"{call.what}: {NOT_THERE[code]} ({code})")
-    if code in SET_UP or code.startswith(_OF_THE_KEY):
+    of_the_queue = code == "InvalidParameterValue" and any(word in text for word in _OF_THE_QUEUE)
+    if code in SET_UP or code.startswith(_OF_THE_KEY) or of_the_queue:
         return SinkUnauthorized(f"{call.what}: {code}: {text}")
     if code in RETRY:
         return SinkUnavailable(f"{call.what}: {code}: {text}", retry_after=retry_after)

@@ -20,6 +20,10 @@ MOST_PUT_BYTES = 5 * 1024**3
 MOST_OBJECT_BYTES = 5 * 1024**4
 _MOST_PARTS = 10_000
 _ABORT_SECONDS = 5.0
+_CHECKSUM = "CRC32"
+"""What the SDK computes unless told otherwise."""
+_PLACE = ("Bucket", "Key", "ExpectedBucketOwner")
+_NOT_S3 = "the answer is not one of S3; is there a captive portal or a proxy in between?"
 _MORE_ACTIONS = {"Tagging": "s3:PutObjectTagging", "ACL": "s3:PutObjectAcl"}
 """What a policy must allow beside storing, where objects are stored with this."""
 
@@ -56,44 +60,65 @@ class Bucket:
                     return
                 raise
         if not answer.get("ETag"):
-            raise SinkUnavailable(
-                f"{self.call.what}: the answer is not one of S3; is there a captive portal or a proxy in between?"
-            )
+            raise SinkUnavailable(f"{self.call.what}: {_NOT_S3}")
 
     async def probe(self, prefix: str) -> None:
-        """Find out whether objects may be stored, by beginning a multipart upload and giving it up: nothing appears in the bucket.
+        """Begin a multipart upload, store a part of one byte, and give both up: nothing appears in the bucket.
+
+        The part shows what beginning alone does not: SSE-KMS needs `kms:Decrypt` for it, and the completion lists its checksum.
 
         Raises:
             SinkUnavailable: with what is missing.
         """
         place = {"Bucket": self.name, "Key": f"{prefix}.edgerouter-check"}
         with of_service(self.call):
-            upload = await self.client.create_multipart_upload(**place, **self.parameters)
-        await self._abort(place, upload.get("UploadId", ""))
+            upload = await self._begin({**place, **self.parameters})
+            try:
+                await self._put_part(1, b"\n", upload, place)
+            finally:
+                await self._abort(place, upload)
 
     @property
     def _condition(self) -> dict[str, str]:
         return {"IfNoneMatch": "*"} if self.create_only else {}
 
+    @property
+    def _algorithm(self) -> dict[str, str]:
+        """What the client sends with each part must be named when the upload begins; otherwise S3 does not complete it."""
+        return {"ChecksumAlgorithm": _CHECKSUM} if self.client.meta.config.request_checksum_calculation == "when_supported" else {}
+
     async def _put_in_parts(self, parameters: dict[str, Any], body: bytes) -> Any:
-        place = {"Bucket": parameters["Bucket"], "Key": parameters["Key"]}
-        owner = {name: parameters[name] for name in ("ExpectedBucketOwner",) if name in parameters}
+        place = {name: value for name, value in parameters.items() if name in _PLACE}
         size = max(self.multipart_bytes, -(-len(body) // _MOST_PARTS))
-        upload = (await self.client.create_multipart_upload(**parameters)).get("UploadId", "")
+        upload = await self._begin(parameters)
         try:
-            parts = []
-            for number, start in enumerate(range(0, len(body), size), 1):
-                part = body[start : start + size]
-                answer = await self.client.upload_part(Body=part, PartNumber=number, UploadId=upload, **place, **owner)
-                parts.append(
-                    {"PartNumber": number, **{name: answer[name] for name in answer if name == "ETag" or _is_checksum(name)}}
-                )
+            parts = [
+                await self._put_part(number, body[start : start + size], upload, place)
+                for number, start in enumerate(range(0, len(body), size), 1)
+            ]
             return await self.client.complete_multipart_upload(
-                UploadId=upload, MultipartUpload={"Parts": parts}, **self._condition, **place, **owner
+                UploadId=upload, MultipartUpload={"Parts": parts}, **self._condition, **place
             )
         except BaseException:
             await self._abort(place, upload)
             raise
+
+    async def _begin(self, parameters: Mapping[str, Any]) -> str:
+        answer = await self.client.create_multipart_upload(**self._algorithm, **parameters)
+        upload: str = answer.get("UploadId", "")
+        if not upload:
+            raise SinkUnavailable(f"{self.call.what}: {_NOT_S3}")
+        return upload
+
+    async def _put_part(self, number: int, body: bytes, upload: str, place: Mapping[str, str]) -> dict[str, Any]:
+        """Store one part; return what the completion lists of it."""
+        answer = await self.client.upload_part(Body=body, PartNumber=number, UploadId=upload, **self._algorithm, **place)
+        if not answer.get("ETag"):
+            raise SinkUnavailable(f"{self.call.what}: {_NOT_S3}")
+        part = {"PartNumber": number, "ETag": answer["ETag"]}
+        if checksum := self._algorithm and answer.get(f"Checksum{_CHECKSUM}"):
+            part[f"Checksum{_CHECKSUM}"] = checksum  # a service that knows none answers none, and misses none
+        return part
 
     async def _abort(self, place: Mapping[str, str], upload: str) -> None:
         """Give up an upload; where that is not allowed or fails, a lifecycle rule of the bucket removes it."""
@@ -102,10 +127,6 @@ class Bucket:
                 await self.client.abort_multipart_upload(UploadId=upload, **place)
         except (ClientError, BotoCoreError, OSError):
             return
-
-
-def _is_checksum(name: str) -> bool:
-    return name.startswith("Checksum") and name != "ChecksumType"
 
 
 def bucket_call(name: str, region: str | None, parameters: Mapping[str, Any] = MappingProxyType({})) -> Call:
