@@ -1,0 +1,148 @@
+"""Connections of an HTTP client that no server can hold up: interim answers and headers are bounded as they arrive.
+
+aiohttp reads interim answers (`100 Continue`, `103 Early Hints`) in a loop that has no end, and parses whatever one read brings
+before anything else runs: a server that sends nothing else occupies the event loop, and no time-out is heard. `bounded` makes the
+connections of any connector count as they read, for sessions that an SDK makes too:
+
+```python
+async with aiohttp.ClientSession(connector=bounded(aiohttp.TCPConnector()), headers=PLAIN) as session:
+    async with session.post(url, data=body) as response:
+        text = await beginning(response, 64 * 1024)
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError
+
+MOST_INTERIM: Final = 100
+"""Interim answers to one request: one a second from a server that says 102 Processing while it works, for longer than we wait."""
+MOST_HEAD_BYTES: Final = 64 * 1024
+"""Status lines and headers of all answers to one request, the interim ones included; servers commonly allow 8 to 48 KiB."""
+PLAIN: Final = {"Accept-Encoding": "identity"}
+"""Header of requests whose answer need not be compressed: what is not compressed cannot expand."""
+
+_HEAD_PIECE: Final = 4 * 1024
+_BODY_PIECE: Final = 16 * 1024
+"""Parsed at a time: what a server can make of it, in answers nobody asked for, takes the parser a few milliseconds."""
+_END_OF_HEAD: Final = b"\r\n\r\n"
+
+ConnectorT = TypeVar("ConnectorT", bound=aiohttp.BaseConnector)
+
+
+class UnboundedAnswer(HttpProcessingError):
+    """The server's answer has too much before its body; the cause of an `aiohttp.ClientResponseError`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(code=502, message=message)
+
+
+def bounded(connector: ConnectorT) -> ConnectorT:
+    """Bound what a server may send before the body of its answer, on every connection that the connector makes from now on.
+
+    A request whose answer has more than `MOST_INTERIM` interim answers or `MOST_HEAD_BYTES` of status lines and headers raises
+    `aiohttp.ClientResponseError` (its `__cause__` is an `UnboundedAnswer`), and the connection is closed. Bytes after the end of an
+    answer, such as a body after 204, are not parsed as a second answer: the first one counts, and the connection closes.
+
+    Args:
+        connector: changed in place.
+
+    Returns:
+        The same connector.
+    """
+    # aiohttp has no public way to say which protocol a connector uses; a test holds every client of ours to it
+    connector._factory = partial(_BoundedResponses, loop=connector._loop)  # type: ignore[assignment]  # noqa: SLF001
+    return connector
+
+
+async def beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Read at most about `most` bytes of an answer's body, as sent; the rest is never read.
+
+    Raises:
+        aiohttp.ClientError: the connection broke before the body's end.
+    """
+    body = bytearray()
+    while len(body) < most and (more := await response.content.read(most - len(body))):
+        body += more
+    return bytes(body)
+
+
+class _BoundedResponses(ResponseHandler):
+    """Reads answers piece by piece, so that it notices in time when they do not end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._expect_answer()
+
+    def _expect_answer(self) -> None:
+        self._interim = 0
+        self._head_bytes = 0
+        self._head_end = b""  # up to three bytes that may be the beginning of the end of a head
+        self._answered = False
+
+    def set_response_params(self, **params: Any) -> None:
+        self._expect_answer()
+        super().set_response_params(**params)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """Queue a head that has been parsed; the queue's reader takes interim ones out again."""
+        if 100 <= data[0].code <= 199 and data[0].code != 101:
+            self._interim += 1
+        else:
+            self._answered = True
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what was read, as far as it belongs to the answer."""
+        if self._parser is None or self._upgraded or self._payload_parser is not None:
+            super().data_received(data)  # not HTTP, or not yet
+            return
+        if not data:
+            super().data_received(data)  # the parser goes on with what it holds
+            return
+        position = 0
+        while position < len(data) and self.transport is not None and self._exception is None:
+            end = self._end_of_piece(data, position)
+            if self._answered and (self._payload is None or self._payload.is_eof()):
+                # the answer is complete: the rest would be parsed as a second one, and spoil the first
+                self.force_close()
+                self.transport.close()
+                return
+            super().data_received(data[position:end])
+            if not self._answered:
+                self._count_head(end - position)
+            position = end
+
+    def _end_of_piece(self, data: bytes, position: int) -> int:
+        if self._reading_paused:
+            return len(data)  # the parser keeps it, and the transport reads no more for now
+        if self._answered:
+            return min(position + _BODY_PIECE, len(data))
+        end = min(position + _HEAD_PIECE, len(data))
+        before = self._head_end
+        found = (before + data[position:end]).find(_END_OF_HEAD)
+        if found >= 0:
+            end = position + found + len(_END_OF_HEAD) - len(before)
+            self._head_end = b""
+        else:
+            self._head_end = (before + data[position:end])[-len(_END_OF_HEAD) + 1 :]
+        return end
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._interim > MOST_INTERIM:
+            self._refuse(f"more than {MOST_INTERIM} interim answers and no final one")
+        elif self._head_bytes > MOST_HEAD_BYTES:
+            self._refuse(f"more than {MOST_HEAD_BYTES // 1024} KiB of headers")
+
+    def _refuse(self, why: str) -> None:
+        if self._exception is None:
+            self.set_exception(UnboundedAnswer(why))
+        if self.transport is not None:
+            self.transport.abort()
