@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 from urllib.parse import quote, urlsplit
-
-import aiohttp
 
 from edgerouter.errors import SinkUnauthorized, SinkUnavailable
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding, content_type, encode, size_of
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
-from edgerouter.sinks.http_answers import error_of, excerpt, unreachable
 from edgerouter.sinks.http_config import HttpConfig
-from edgerouter.tls import TlsConfig, make_context
+from edgerouter.sinks.http_exchange import Exchange, client_session, client_tls
 
-_LONGEST_ANSWER = 64 * 1024  # an answer that is read to its end leaves the connection open for the next request
+_LARGEST_WITHOUT_A_THREAD = 64 * 1024
+"""Bytes of payload; encoding and compressing more would hold up the event loop for milliseconds."""
 
 
 class HttpSink(Sink[HttpConfig]):
@@ -28,33 +26,30 @@ class HttpSink(Sink[HttpConfig]):
 
     Config = HttpConfig
 
-    def __init__(self, config: HttpConfig, session: aiohttp.ClientSession) -> None:
+    def __init__(self, config: HttpConfig, exchange: Exchange, headers: Mapping[str, str]) -> None:
         self._config = config
-        self._session = session
-        self._headers = {**config.headers, **{name: value.get_secret_value() for name, value in config.secret_headers.items()}}
-        self._secrets = [value.get_secret_value() for value in config.secret_headers.values()]
-        if config.username is not None and config.password is not None:
-            token = base64.b64encode(f"{config.username}:{config.password.get_secret_value()}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {token}"
-            self._secrets += [token, config.password.get_secret_value()]
-        if (encoding := content_encoding(config.compression)) is not None:
-            self._headers["Content-Encoding"] = encoding
+        self._exchange = exchange
+        self._headers = headers
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: HttpConfig, context: SinkContext) -> AsyncIterator[Self]:  # noqa: ARG003  (a web service needs no name of ours)
-        try:
-            tls = await asyncio.to_thread(make_context, config.tls or TlsConfig()) if config.url.startswith("https:") else False
-        except ValueError as error:
-            raise SinkUnauthorized(str(error)) from None
-        await _reach(config, tls if isinstance(tls, ssl.SSLContext) else None)
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, limit=0),  # the router bounds how many requests there are
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout),  # the router bounds a request
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-        ) as session:
-            yield cls(config, session)
+    async def open(cls, config: HttpConfig, context: SinkContext) -> AsyncIterator[Self]:
+        tls = await client_tls(config.url, config.tls)
+        await _reach(config, tls)
+        headers, secrets = _credentials(config)
+        if (encoding := content_encoding(config.compression)) is not None:
+            headers["Content-Encoding"] = encoding
+        async with client_session(tls, config.connect_timeout) as session:
+            exchange = Exchange(
+                session,
+                config.method,
+                config.url,
+                where=config.where,
+                secrets=secrets,
+                proxy=config.proxy.get_secret_value() if config.proxy is not None else None,
+                timeout=context.timeout,
+            )
+            yield cls(config, exchange, headers)
 
     @property
     def limits(self) -> Limits:
@@ -70,23 +65,23 @@ class HttpSink(Sink[HttpConfig]):
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
         config = self._config
-        body = compress(_body(batch, config), config.compression)
-        try:
-            async with self._session.request(
-                config.method,
-                config.url,
-                data=body,
-                headers=self._headers | _message_headers(batch, config),
-                allow_redirects=False,
-                proxy=config.proxy.get_secret_value() if config.proxy is not None else None,
-            ) as response:
-                answer = await _beginning(response)
-        except (aiohttp.ClientError, OSError) as error:
-            raise unreachable(error, config.where) from None  # the cause may show headers
-        if not response.ok or response.status >= 300:
-            said = excerpt(answer, self._secrets)
-            raise error_of(response.status, response.headers.get("Retry-After"), said, config.where)
+        if sum([len(message.payload) for message in batch]) > _LARGEST_WITHOUT_A_THREAD:
+            body = await asyncio.to_thread(_body, batch, config)
+        else:
+            body = _body(batch, config)
+        await self._exchange.send(body, {**self._headers, **_message_headers(batch, config)})
         return ()
+
+
+def _credentials(config: HttpConfig) -> tuple[dict[str, str], list[str]]:
+    """Headers of every request, and what in them is secret."""
+    secrets = [value.get_secret_value() for value in config.secret_headers.values()]
+    headers = {**config.headers, **dict(zip(config.secret_headers, secrets, strict=True))}
+    if config.username is not None and config.password is not None:
+        token = base64.b64encode(f"{config.username}:{config.password.get_secret_value()}".encode()).decode()
+        headers["Authorization"] = f"Basic {token}"
+        secrets += [token, config.password.get_secret_value()]
+    return headers, secrets
 
 
 async def _reach(config: HttpConfig, tls: ssl.SSLContext | None) -> None:
@@ -105,17 +100,11 @@ async def _reach(config: HttpConfig, tls: ssl.SSLContext | None) -> None:
     writer.transport.abort()
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    answer = b""
-    while len(answer) < _LONGEST_ANSWER and (more := await response.content.read(_LONGEST_ANSWER)):
-        answer += more
-    return answer
-
-
 def _body(batch: Sequence[Message], config: HttpConfig) -> bytes:
     if config.framing == "json-array":
-        return b"[" + encode(batch, "jsonl")[:-1].replace(b"\n", b",") + b"]"  # a line break stands only between the lines
-    return encode(batch, config.framing)
+        # a line break stands only between the lines
+        return compress(b"[" + encode(batch, "jsonl")[:-1].replace(b"\n", b",") + b"]", config.compression)
+    return compress(encode(batch, config.framing), config.compression)
 
 
 def _message_headers(batch: Sequence[Message], config: HttpConfig) -> dict[str, str]:

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 
 from edgerouter.errors import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.http_client import UnboundedAnswer
 
 _SOMEBODY_MUST_ACT = {
     401: "not authenticated",
@@ -19,12 +20,20 @@ _SOMEBODY_MUST_ACT = {
     406: "not acceptable there",
     407: "the proxy wants authentication",
     410: "the resource is gone",
+    411: "a length is required",
+    412: "a precondition of the headers is not met",
+    414: "the url is too long",
     415: "content type not supported there",
+    417: "an expectation of the headers is not met",
     421: "misdirected request",
     426: "another protocol version is required",
+    428: "a precondition is required in the headers",
+    451: "unavailable for legal reasons",
 }
 """Answers about the destination and not about the message: no message is rejected for them."""
-_LATER = {408, 425}
+_ABOUT_THE_MESSAGE = {400, 409, 413, 422, 431}
+"""Answers after which the same bytes will never be taken (431: the topic or content type of a single payload is a header)."""
+_MOVED = {300, 301, 302, 303, 305, 307, 308}
 _EXCERPT = 200
 
 
@@ -41,13 +50,15 @@ def error_of(status: int, retry_after: str | None, text: str, where: str) -> Sin
     wait = _seconds(retry_after)
     if status == 429 or (status == 503 and wait is not None):
         return SinkThrottled(f"{where} answers {status}, asks for less{said}", retry_after=wait)
-    if status in _LATER or status >= 500:
-        return SinkUnavailable(f"{where} answers {status}{said}", retry_after=wait)
-    if status < 400:
+    if status in _MOVED:
         return SinkUnauthorized(f"{where} answers {status}: it has moved; change the url{said}")
     if status in _SOMEBODY_MUST_ACT:
         return SinkUnauthorized(f"{where} answers {status}, {_SOMEBODY_MUST_ACT[status]}{said}")
-    return MessageRejected(f"{where} answers {status}{said}")
+    if status in _ABOUT_THE_MESSAGE:
+        return MessageRejected(f"{where} answers {status}{said}")
+    if 400 <= status <= 599:
+        return SinkUnavailable(f"{where} answers {status}{said}", retry_after=wait)
+    return SinkUnavailable(f"{where} answers {status:03}, which means neither success nor failure of a request{said}")
 
 
 def unreachable(error: Exception, where: str) -> SinkUnavailable:
@@ -59,7 +70,8 @@ def unreachable(error: Exception, where: str) -> SinkUnavailable:
     if isinstance(error, TimeoutError):
         return SinkUnavailable(f"{where} cannot be reached: no connection in time")
     if isinstance(error, aiohttp.ClientResponseError):
-        return SinkUnavailable(f"{where} does not answer in HTTP as it should")
+        why = f": {error.message}" if isinstance(error.__cause__, UnboundedAnswer) else ""
+        return SinkUnavailable(f"{where} does not answer in HTTP as it should{why}")
     return SinkUnavailable(f"{where}: the connection broke: {type(error).__name__}")
 
 

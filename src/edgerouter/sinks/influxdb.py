@@ -7,18 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
-import aiohttp
-
-from edgerouter.errors import MessageRejected, SinkUnauthorized
+from edgerouter.errors import MessageRejected
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
-from edgerouter.sinks.http_answers import error_of, excerpt, unreachable
+from edgerouter.sinks.http_exchange import Exchange, client_session, client_tls
 from edgerouter.sinks.influxdb_config import InfluxDbConfig
 from edgerouter.sinks.influxdb_points import ToLine, by_body, by_template
-from edgerouter.tls import TlsConfig, make_context
 
-_LONGEST_ANSWER = 16 * 1024
 _ABOUT = 64
 """More than a point needs beside topic and payload."""
 _LARGEST_WITHOUT_A_THREAD = 64 * 1024
@@ -30,31 +26,31 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
 
     Config = InfluxDbConfig
 
-    def __init__(self, config: InfluxDbConfig, context: SinkContext, session: aiohttp.ClientSession) -> None:
+    def __init__(self, config: InfluxDbConfig, context: SinkContext, exchange: Exchange) -> None:
         self._config = config
-        self._session = session
-        self._where = f"{config.url}/api/v2/write"
+        self._exchange = exchange
         self._query = {"org": config.org, "bucket": config.bucket, "precision": "ns"}
         self._headers = {
             "Authorization": f"Token {config.token.get_secret_value()}",
             "Content-Type": "text/plain; charset=utf-8",
         }
-        self._proxy = config.proxy.get_secret_value() if config.proxy is not None else None
         self._line: ToLine = by_body() if config.points == "body" else by_template(config, context)
 
     @classmethod
     @asynccontextmanager
     async def open(cls, config: InfluxDbConfig, context: SinkContext) -> AsyncIterator[Self]:
-        try:
-            tls = await asyncio.to_thread(make_context, config.tls or TlsConfig()) if config.url.startswith("https:") else False
-        except ValueError as error:
-            raise SinkUnauthorized(str(error)) from None
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, limit=0),  # the router bounds how many requests there are
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout),  # the router bounds a request
-            cookie_jar=aiohttp.DummyCookieJar(),
-        ) as session:
-            sink = cls(config, context, session)
+        url = f"{config.url}/api/v2/write"
+        async with client_session(await client_tls(config.url, config.tls), config.connect_timeout) as session:
+            exchange = Exchange(
+                session,
+                "POST",
+                url,
+                where=url,
+                secrets=[config.token.get_secret_value()],
+                proxy=config.proxy.get_secret_value() if config.proxy is not None else None,
+                timeout=context.timeout,
+            )
+            sink = cls(config, context, exchange)
             if config.probe:
                 await sink._look()
             yield sink
@@ -94,13 +90,4 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
             large = len(body) > _LARGEST_WITHOUT_A_THREAD
             body = await asyncio.to_thread(compress, body, compression) if large else compress(body, compression)
             headers = {**headers, "Content-Encoding": content_encoding(compression) or ""}
-        try:
-            async with self._session.post(
-                self._where, params=self._query, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
-            ) as response:
-                answer = await response.content.read(_LONGEST_ANSWER)
-        except (aiohttp.ClientError, OSError) as error:
-            raise unreachable(error, self._where) from None  # the cause may show headers
-        if not 200 <= response.status < 300:
-            said = excerpt(answer, [self._config.token.get_secret_value()])
-            raise error_of(response.status, response.headers.get("Retry-After"), said, self._where)
+        await self._exchange.send(body, headers, self._query)

@@ -101,8 +101,11 @@ async def error_for(reply: web.Response, *batch: Message, **config: Any) -> Base
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
+        (300, SinkUnauthorized),
         (301, SinkUnauthorized),
+        (304, SinkUnavailable),
         (308, SinkUnauthorized),
+        (399, SinkUnavailable),
         (400, MessageRejected),
         (401, SinkUnauthorized),
         (403, SinkUnauthorized),
@@ -111,13 +114,20 @@ async def error_for(reply: web.Response, *batch: Message, **config: Any) -> Base
         (408, SinkUnavailable),
         (409, MessageRejected),
         (410, SinkUnauthorized),
+        (411, SinkUnauthorized),
         (413, MessageRejected),
+        (418, SinkUnavailable),
         (422, MessageRejected),
+        (423, SinkUnavailable),
+        (428, SinkUnauthorized),
         (429, SinkThrottled),
         (500, SinkUnavailable),
         (502, SinkUnavailable),
         (503, SinkUnavailable),
         (504, SinkUnavailable),
+        (599, SinkUnavailable),
+        (600, SinkUnavailable),
+        (999, SinkUnavailable),
     ],
 )
 async def test_each_answer_has_its_meaning(status: int, kind: type[BaseException]) -> None:
