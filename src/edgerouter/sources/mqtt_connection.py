@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from itertools import zip_longest
 from typing import Any, Final, Literal, TypeVar
 
@@ -16,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edgerouter.mqtt_socket import in_words
 from edgerouter.sources.mqtt_admission import Gate
+from edgerouter.sources.mqtt_closing import DISCONNECT
 from edgerouter.sources.mqtt_config import MqttSourceConfig
 from edgerouter.sources.mqtt_intake import PUBCOMP, Batch, Intake
 from edgerouter.sources.mqtt_options import connect_properties, last_will, read_password, subscribe_options
@@ -200,19 +202,20 @@ class Connection:
                 self._dosing = False
 
     async def close(self) -> None:
-        """Disconnect as the specification wants it: the broker keeps the session and does not publish the last will."""
+        """Disconnect as the specification wants it: the broker keeps the session and does not publish the last will.
+
+        It reads every acknowledgement before its half of the connection ends, or else takes too long.
+        """
         if not self.lost.done():
-            try:
+            with suppress(ConnectFailed):
                 await self.publish_status("offline")
-                await self._opened.__aexit__(None, None, None)
-            except (ConnectFailed, aiomqtt.MqttError):
-                # the broker is gone: so is the connection
-                self._ended("closed", None)
+        await self._reached.finish(DISCONNECT)
         self._reached.close("closed")
 
     def cut(self, reason: str) -> None:
-        """Give the connection up at once."""
-        self._reached.close(reason)
+        """Take in nothing more; `close` ends the connection in good order."""
+        self._reached.discard()
+        self._ended(reason, None)
 
     def _abandon(self, context: ClientContext | None) -> None:
         self._reached.close("no connection")

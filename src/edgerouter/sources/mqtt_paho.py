@@ -8,6 +8,7 @@ docs/decisions/002 says why. paho keeps what it is good at: connecting, subscrib
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 import time
@@ -21,6 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgerouter.mqtt_socket import has_failed
+from edgerouter.sources.mqtt_closing import AT_MOST, read_to_the_end
 from edgerouter.sources.mqtt_properties import MalformedPacket
 
 PRIVATE_NAMES: Final = (
@@ -81,6 +83,8 @@ class ReachedClient:
         self._fileno = -1
         self._whole_reads = False
         self._lost = False
+        self._discarding = False
+        self._written = asyncio.Event()
         self._malformed: str | None = None
         self._tcp: socket.socket | None = None
         self._create_tcp = self._paho._create_socket_connection
@@ -179,6 +183,29 @@ class ReachedClient:
             if self.is_open and self._paho.want_write():
                 self._add_writer(self._paho._sock)
 
+    def discard(self) -> None:
+        """Take in nothing more of what is read: the connection is going to be finished."""
+        self._discarding = True
+
+    async def finish(self, packets: bytes) -> None:
+        """Send these last packets and close by half: return when the broker has read all that was sent, or takes too long."""
+        if not self.is_open:
+            return
+        self.discard()
+        self.resume()
+        self._written.clear()
+        # not as the DISCONNECT that it is: paho would close the socket
+        self._paho._packet_queue(0, packets, 0, 0)
+        try:
+            async with asyncio.timeout(AT_MOST):
+                await self._written.wait()
+        except TimeoutError:
+            return
+        if self.is_open:
+            connection = socket.socket(fileno=os.dup(self._fileno))
+            self.close("closed")
+            await read_to_the_end(connection)
+
     def close(self, reason: str) -> None:
         """Close the socket at once, as if the connection were lost. The broker publishes the last will."""
         self._paho._sock_close()
@@ -218,6 +245,7 @@ class ReachedClient:
             self._loop.call_soon(self.close, LOST)
 
     def _has_written(self, _: Any, __: Any, sock: Any) -> None:
+        self._written.set()
         if sock.fileno() >= 0:
             self._loop.remove_writer(sock.fileno())
 
@@ -246,6 +274,7 @@ class ReachedClient:
         if self._lost:
             return
         self._lost = True
+        self._written.set()
         # without this aiomqtt waits out its time for an answer that cannot come
         if not self._client._connected.done():
             self._client._connected.set_exception(aiomqtt.MqttError(reason))
@@ -290,6 +319,8 @@ class ReachedClient:
         return self._hand_on(data)
 
     def _hand_on(self, data: bytes) -> bool:
+        if self._discarding:
+            return True
         try:
             self._on_bytes(data)
         except MalformedPacket as error:

@@ -1,0 +1,68 @@
+"""A broker with a long backlog, which sends faster than it reads: what was stored does not come again under a new id."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from support.load import Plan, Report, load
+from support.mosquitto import running
+from support.promise import everything_came, nothing_is_missing, spool_is_sound
+from support.router import ForkedRouter, forked_router
+
+BACKLOG = 60_000
+SO_FAR = 20_000
+"""Messages stored when the router is disturbed."""
+BROKER = ("max_queued_messages 0", "log_type error")
+
+both_protocols = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+
+
+@asynccontextmanager
+async def a_backlog(tmp_path, protocol: str, **source: Any) -> AsyncIterator[tuple[ForkedRouter, Report, int]]:
+    """A router that has stored a third of what waited for it at the broker, what was published, and the broker's port."""
+    with running(tmp_path / "broker", *BROKER) as broker:
+        config = {
+            "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"], "protocol": protocol} | source},
+            "sinks": {"files": {"type": "file", "path": str(tmp_path / "files")}},
+        }
+        async with forked_router(tmp_path, config) as process:
+            await process.start()
+            assert await process.stop() == 0
+            async with load(Plan(broker.port, messages=BACKLOG)) as publisher:
+                report = await publisher.finish()
+            await process.start()
+            await process.until(lambda status: status["sources"]["local"]["messages"] >= SO_FAR)
+            yield process, report, broker.port
+
+
+async def the_rest_comes(tmp_path, process: ForkedRouter, report: Report, port: int, *, repeats: int) -> None:
+    """Everything arrives, and at most so much of it a second time."""
+    await everything_came(port, tmp_path / "files")
+    await process.until_delivered()
+    assert await process.stop() == 0
+    nothing_is_missing(tmp_path / "files", report, repeats=repeats)
+    await spool_is_sound(process.spool)
+
+
+@both_protocols
+async def test_a_stop_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path, protocol):
+    """The broker reads every acknowledgement before the connection ends, although much that it sent was not read."""
+    async with a_backlog(tmp_path, protocol) as (process, report, port):
+        assert await process.stop() == 0
+        await process.start()
+        await the_rest_comes(tmp_path, process, report, port, repeats=0)
+
+
+@both_protocols
+async def test_a_reload_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path, protocol):
+    """The source that is replaced closes its connection as a stop does."""
+    async with a_backlog(tmp_path, protocol) as (process, report, port):
+        process.config["sources"]["local"]["keepalive"] = 59
+        process.write(process.config)
+        os.kill(process.pid, signal.SIGHUP)
+        await the_rest_comes(tmp_path, process, report, port, repeats=0)
+        assert "configuration reloaded" in process.log.read_text()

@@ -1,0 +1,43 @@
+"""A connection is closed by half: the broker reads every acknowledgement, whatever it has sent that nobody read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.certificates import Authority
+from support.load import Plan, load
+from support.mosquitto import Mosquitto, free_port
+from support.mqtt_source import opened
+
+BACKLOG = 20_000
+
+
+@pytest.mark.parametrize("scheme", ["mqtt", "mqtts", "ws"])
+async def test_the_broker_reads_every_acknowledgement_before_the_connection_ends(tmp_path: Path, scheme: str) -> None:
+    """Of what was acknowledged nothing comes again, although much that the broker had sent was never read."""
+    authority = Authority(tmp_path / "authority")
+    server = authority.issue("localhost")
+    port = free_port()
+    lines = {
+        "mqtt": [],
+        "mqtts": [f"cafile {authority.certificate}", f"certfile {server.certificate}", f"keyfile {server.key}"],
+        "ws": ["protocol websockets"],
+    }[scheme]
+    settings = ["max_queued_messages 0", "log_type error", f"listener {port} 127.0.0.1", *lines]
+    options = {"tls": {"ca": authority.certificate}} if scheme == "mqtts" else {}
+    with Mosquitto(tmp_path / "broker", settings) as broker:
+        url = f"{scheme}://localhost:{port}"
+        async with opened(url, "sensors/#", **options) as source:
+            await source.connected()
+        async with load(Plan(broker.port, messages=BACKLOG)) as publisher:
+            await publisher.finish()
+        async with opened(url, "sensors/#", **options) as source:
+            first = await source.messages(BACKLOG // 4)
+        async with opened(broker, "sensors/#") as source:
+            rest = await source.messages(BACKLOG - len(first))
+            await source.nothing_comes()
+    seen = [(message.topic, json.loads(message.payload)["n"]) for message in first + rest]
+    assert len(seen) == len(set(seen)) == BACKLOG
