@@ -31,6 +31,9 @@ ATTEMPTS_BEFORE_REOPEN = 3
 UNANSWERED_BEFORE_LESS = 2
 """Writes of the same messages that ran into the time-out, before the first half of them is tried alone."""
 
+MOST_REASON_CHARACTERS = 2000
+"""Longest text of an error that is kept."""
+
 _SEQUENCE = attrgetter("sequence")
 
 
@@ -229,10 +232,11 @@ class Delivery:
             state = "throttled"
         elif isinstance(cause, SinkUnauthorized):
             state = "unauthorized"
-        if state != status.state or str(cause) != status.last_error:
-            log.warning("sink cannot deliver", sink=self._name, state=state, reason=str(cause), seconds=round(delay, 1))
+        reason = _reason(cause)
+        if state != status.state or reason != status.last_error:
+            log.warning("sink cannot deliver", sink=self._name, state=state, reason=reason, seconds=round(delay, 1))
         status.state = state
-        status.last_error = str(cause)
+        status.last_error = reason
         status.last_error_at = time.time()
 
     def _delivered(self, messages: list[Message]) -> None:
@@ -266,12 +270,18 @@ class Delivery:
     def _rejection(self, message: Message, error: EdgerouterError, part: Part, attempts: Attempts) -> Rejection:
         return Rejection(
             message=message,
-            reason=str(error),
+            reason=_reason(error),
             error="PluginBug" if isinstance(error, _PluginBug) else type(error).__name__,
             attempts=part.writes,
             first_attempt=attempts.started_at,
             config_digest=self._digest,
         )
+
+
+def _reason(error: EdgerouterError) -> str:
+    """Text of an error, for status, log and dead letters; a service or a device may have made it long."""
+    text = str(error)
+    return text if len(text) <= MOST_REASON_CHARACTERS else text[:MOST_REASON_CHARACTERS] + "..."
 
 
 _FailureOf = tuple[int, SinkUnavailable | MessageRejected]

@@ -60,6 +60,22 @@ async def test_a_rejected_entry_is_dead_lettered_with_its_reason_and_the_rest_is
     assert len(plugin.writes) == 1
 
 
+async def test_a_long_error_is_kept_as_its_beginning():
+    """Status, log and dead letters hold it, and a service may repeat the message that it does not take."""
+    reader = ListReader(*messages(1))
+    plugin = scripted(lambda batch: [Failure(0, MessageRejected("not JSON: " + "x" * 1_000_000))])
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert reader.rejections[0].reason.startswith("not JSON: xxx")
+    assert len(reader.rejections[0].reason) < 3000
+
+    reader = ListReader(*messages(1))
+    plugin = scripted(lambda batch: [Failure(0, SinkUnavailable("y" * 1_000_000))])
+    async with running(configured(plugin), reader) as runner:
+        await until(lambda: runner.status.last_error)
+        assert len(runner.status.last_error) < 3000
+
+
 @pytest.mark.parametrize("bad", [{1}, {500}, {1000}, {17, 18}, {3, 700}])
 async def test_a_batch_rejected_as_a_whole_is_bisected_to_the_bad_messages_in_few_writes(bad):
     def answer(batch):
