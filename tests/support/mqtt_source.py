@@ -84,8 +84,7 @@ async def opened(
     hurried: list[int] = []
 
     def drop(topic: str, messages: int, reason: str) -> None:
-        assert reason == "intake_full"
-        dropped[topic] += messages
+        dropped[topic if reason == "intake_full" else f"{reason} {topic}"] += messages
 
     context = SourceContext(
         name=name,

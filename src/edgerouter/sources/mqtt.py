@@ -17,6 +17,7 @@ from edgerouter.sources.mqtt_admission import Gate, RetainedPolicy
 from edgerouter.sources.mqtt_config import MqttSourceConfig
 from edgerouter.sources.mqtt_connection import TAKEN_OVER, ConnectFailed, Connection, Protocol
 from edgerouter.sources.mqtt_intake import Batch, Intake
+from edgerouter.sources.mqtt_limits import PacketLimits
 from edgerouter.sources.mqtt_paho import LOST
 from edgerouter.sources.mqtt_redelivery import Redelivery
 from edgerouter.sources.mqtt_state import SessionState, read_retained, read_session, write_retained, write_session
@@ -42,8 +43,11 @@ class MqttSource(Source[MqttSourceConfig]):
 
     Config: ClassVar[type[MqttSourceConfig]] = MqttSourceConfig
 
-    def __init__(self, config: MqttSourceConfig, context: SourceContext, state: SessionState, digests: dict[str, str]) -> None:
+    def __init__(
+        self, config: MqttSourceConfig, context: SourceContext, limits: PacketLimits, state: SessionState, digests: dict[str, str]
+    ) -> None:
         self._config = config
+        self._limits = limits
         self._context = context
         self._state = state
         self._log = log.bind(source=context.name, broker=str(config.address))
@@ -85,7 +89,8 @@ class MqttSource(Source[MqttSourceConfig]):
             )  # fmt: skip
             known = None
         digests = await asyncio.to_thread(read_retained, context.state) if config.retained == "once" else {}
-        source = cls(config, context, known or SessionState(broker, client_id), digests)
+        limits = await asyncio.to_thread(lambda: config.limits)
+        source = cls(config, context, limits, known or SessionState(broker, client_id), digests)
         task = asyncio.create_task(source._serve(), name=f"mqtt source {context.name}")
         task.add_done_callback(lambda _: source._intake.arrived.set())
         source._task = task
@@ -159,7 +164,7 @@ class MqttSource(Source[MqttSourceConfig]):
     async def _serve_one_connection(self) -> tuple[str, int | None]:
         connection = Connection(
             self._config, self._state.client_id, self._protocol,
-            intake=self._intake, redelivery=self._redelivery, gate=self._gate, hurry=self._context.hurry,
+            intake=self._intake, redelivery=self._redelivery, gate=self._gate, limits=self._limits, hurry=self._context.hurry,
         )  # fmt: skip
         expects_session = bool(self._state.subscriptions) and not self._config.clean_session
         try:
@@ -200,7 +205,8 @@ class MqttSource(Source[MqttSourceConfig]):
                 if stopping.done():
                     return "stopped", None
                 connection.tick()
-                self._intake.report_dropped()
+                self._intake.drops.report()
+                self._intake.drops.log(self._log)
                 now = time.monotonic()
                 if self._state_changed or (self._retained.changed and now >= save_at):
                     save_at = now + _SAVE_RETAINED

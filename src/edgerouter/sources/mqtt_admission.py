@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Final, Literal
 
 from edgerouter.message import Message
-from edgerouter.sources.mqtt_intake import OVERHEAD, PUBACK, PUBREC, Batch, Intake
+from edgerouter.sources.mqtt_intake import PUBACK, PUBREC, Batch, Intake
 from edgerouter.sources.mqtt_redelivery import Redelivery
+from edgerouter.sources.mqtt_state import digest_of
 
 _TOPICS: Final = 10_000
 """Topics whose last content is known; beyond it the one longest unchanged is forgotten."""
@@ -18,7 +18,7 @@ class RetainedPolicy:
 
     Args:
         policy: `once` replays nothing whose content was the last stored for its topic.
-        digests: by topic, of an earlier run.
+        digests: of an earlier run: digest of the last content by digest of the topic, since topics may be long.
     """
 
     def __init__(self, policy: Literal["keep", "drop", "once"], digests: dict[str, str]) -> None:
@@ -29,7 +29,7 @@ class RetainedPolicy:
     def wants(self, message: Message) -> bool:
         """Whether to store a replayed message."""
         if self._policy == "once":
-            return self.digests.get(message.topic) != _digest(message.payload)
+            return self.digests.get(digest_of(message.topic.encode())) != digest_of(message.payload)
         return self._policy == "keep"
 
     def stored(self, batch: Batch) -> None:
@@ -38,8 +38,9 @@ class RetainedPolicy:
             return
         digests = self.digests
         for message in batch.messages:
-            digests.pop(message.topic, None)
-            digests[message.topic] = _digest(message.payload)
+            topic = digest_of(message.topic.encode())
+            digests.pop(topic, None)
+            digests[topic] = digest_of(message.payload)
         while len(digests) > _TOPICS:
             del digests[next(iter(digests))]
         self.changed = True
@@ -67,16 +68,5 @@ class Gate:
         if not message.retained or self._retained.wants(message):
             return True
         if qos:
-            # acknowledged in its turn, with the messages around it
-            batch = self._intake.current
-            batch.unstored.append(len(batch.acks))
-            batch.acks += ack
-            batch.received += 1
-            batch.size += OVERHEAD
-            self._intake.unacknowledged += 1
-            self._intake.unacknowledged_bytes += OVERHEAD
+            self._intake.pass_over(ack)
         return False
-
-
-def _digest(payload: bytes) -> str:
-    return blake2b(payload, digest_size=8).hexdigest()

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from edgerouter.mqtt_settings import BrokerSettings
 from edgerouter.source import SourceConfig
+from edgerouter.sources.mqtt_limits import LARGEST_PACKET, PacketLimits, default_packet_limit
 from edgerouter.topics import TopicFilter, TopicName, split_share
 from edgerouter.units import ByteSize, Duration, parse_duration
 
@@ -101,6 +102,14 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     """Our own bound of their bytes."""
     max_pending_bytes: ByteSize = Field(default=16 * 1024**2, ge=1024)
     """Most bytes of QoS 0 messages that wait to be stored; what exceeds it is dropped and counted, as nobody can hold it."""
+    max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=LARGEST_PACKET)
+    """Largest message to take, with its topic and properties; by default 32 MiB, or a sixteenth of the memory that the process may
+    use (control groups included), if that is less. An MQTT 5 broker is told and sends none that is larger. From others a larger
+    one is discarded while it streams by, acknowledged, counted as dropped (`too_large`) and logged."""
+    max_user_properties: int = Field(default=1000, ge=0, le=100_000)
+    """Most user properties of a message (MQTT 5). Those beyond are left off, and logged; the message itself is kept."""
+    max_user_property_bytes: ByteSize = Field(default=256 * 1024, ge=1024, le=LARGEST_PACKET)
+    """Most bytes of a message's properties (MQTT 5). Those beyond are left off, and logged; the message itself is kept."""
     share: ShareGroup | None = None
     """Group of a shared subscription: the broker spreads the messages over all clients of the group (`$share/GROUP/...`)."""
     retained: Literal["keep", "drop", "once"] = "keep"
@@ -129,6 +138,12 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     @property
     def window(self) -> int:
         return min(self.broker_window if self.protocol == "3.1.1" else self.receive_maximum, self.max_unacknowledged)
+
+    @property
+    def limits(self) -> PacketLimits:
+        """Bounds of a publish. Reads files for the default: not for the event loop."""
+        packet = default_packet_limit() if self.max_message_bytes is None else self.max_message_bytes
+        return PacketLimits(packet, self.max_user_properties, self.max_user_property_bytes)
 
     @property
     def subscriptions(self) -> dict[str, int]:

@@ -20,6 +20,7 @@ from edgerouter.sources.mqtt_admission import Gate
 from edgerouter.sources.mqtt_closing import DISCONNECT
 from edgerouter.sources.mqtt_config import MqttSourceConfig
 from edgerouter.sources.mqtt_intake import PUBCOMP, Batch, Intake
+from edgerouter.sources.mqtt_limits import PacketLimits
 from edgerouter.sources.mqtt_options import connect_properties, last_will, read_password, subscribe_options
 from edgerouter.sources.mqtt_paho import LOST, ReachedClient
 from edgerouter.sources.mqtt_redelivery import Redelivery
@@ -68,6 +69,7 @@ class Connection:
         intake: where messages go.
         redelivery: told about the session.
         gate: asked about publishes that may have been here before.
+        limits: of a publish.
         hurry: called when the broker waits for acknowledgements.
     """
 
@@ -80,6 +82,7 @@ class Connection:
         intake: Intake,
         redelivery: Redelivery,
         gate: Gate,
+        limits: PacketLimits,
         hurry: Callable[[], None],
     ) -> None:
         self.lost: asyncio.Future[tuple[str, int | None]] = asyncio.get_running_loop().create_future()
@@ -91,6 +94,7 @@ class Connection:
         self._intake = intake
         self._redelivery = redelivery
         self._gate = gate
+        self._limits = limits
         self._hurry = hurry
         self._hurried: Batch | None = None
         self._window = min(config.receive_maximum, config.max_unacknowledged) if self.version5 else config.broker_window
@@ -128,7 +132,7 @@ class Connection:
             transport=address.transport,
             timeout=config.connect_timeout,
             keepalive=config.keepalive,
-            properties=connect_properties(config) if self.version5 else None,
+            properties=connect_properties(config, self._limits) if self.version5 else None,
             tls_context=context,
             tls_insecure=True if context is not None and not context.check_hostname else None,
             websocket_path=address.path or None,
@@ -137,7 +141,9 @@ class Connection:
         self._reached = ReachedClient(
             client, on_bytes=self._received, on_connack=self._connack, on_lost=self._ended, timeout=config.connect_timeout
         )
-        self._stream = PublishStream(self._intake, version5=self.version5, admission=self._gate, other_packet=self._other_packet)
+        self._stream = PublishStream(
+            self._intake, version5=self.version5, admission=self._gate, other_packet=self._other_packet, limits=self._limits
+        )
         self._intake.begin_connection(send=self._reached.send, queue=self._reached.queue, has_room=self._has_room)
         try:
             await client.__aenter__()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
 from edgerouter.message import Message
 from edgerouter.source import Delivery, Dropped
-from edgerouter.topics import first_level
+from edgerouter.sources.mqtt_drops import Drops
 
 PUBACK: Final = b"\x40\x02"
 PUBREC: Final = b"\x50\x02"
@@ -19,9 +19,6 @@ PUBCOMP: Final = b"\x70\x02"
 
 OVERHEAD: Final = 256
 """Bytes that a message takes in memory beside those of its packet."""
-
-_TOPICS_COUNTED: Final = 1000
-"""Topics whose drops are counted apart before the counts are handed on."""
 
 
 class Batch:
@@ -80,8 +77,7 @@ class Intake:
         """Sends them when the event loop turns; for use while what was read is taken in."""
         self.has_room: Callable[[], None] = _nothing
         """Called after an acknowledgement that leaves room for more."""
-        self.dropped_by_topic: Counter[str] = Counter()
-        self._dropped = dropped
+        self.drops = Drops(dropped)
         self.receipt: Callable[[Batch], bytes] = _no_receipt
         """Makes what the spool keeps beside a delivery."""
         self.settled: Callable[[Batch, bytes], None] = _unheard
@@ -138,18 +134,16 @@ class Intake:
         if self.current.received:
             yield self.current
 
-    def drop(self, topic: str) -> None:
-        """Count a message of QoS 0 for which there is no room."""
-        self.dropped_by_topic[first_level(topic)] += 1
-        if len(self.dropped_by_topic) >= _TOPICS_COUNTED:
-            self.report_dropped()
-
-    def report_dropped(self) -> None:
-        """Hand on what was counted."""
-        if self.dropped_by_topic:
-            counted, self.dropped_by_topic = self.dropped_by_topic, Counter()
-            for topic, messages in counted.items():
-                self._dropped(topic, messages, "intake_full")
+    def pass_over(self, ack: bytes) -> None:
+        """Acknowledge in its turn, with the messages around it, one of QoS 1 or 2 that is not stored."""
+        batch = self.current
+        batch.unstored.append(len(batch.acks))
+        batch.acks += ack
+        batch.received += 1
+        batch.size += OVERHEAD
+        self.unacknowledged += 1
+        self.unacknowledged_bytes += OVERHEAD
+        self.arrived.set()
 
     def _close_current(self) -> None:
         batch = self.current

@@ -8,13 +8,15 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edgerouter.sources.mqtt_config import NEVER_EXPIRES, MqttSourceConfig
+from edgerouter.sources.mqtt_limits import PacketLimits
 
 
-def connect_properties(config: MqttSourceConfig) -> Properties:
+def connect_properties(config: MqttSourceConfig, limits: PacketLimits) -> Properties:
     """MQTT 5 properties of the CONNECT."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types here
     properties.SessionExpiryInterval = 0 if config.clean_session else min(int(config.session_expiry), NEVER_EXPIRES)
     properties.ReceiveMaximum = min(config.receive_maximum, config.max_unacknowledged)
+    properties.MaximumPacketSize = limits.packet
     return properties
 
 

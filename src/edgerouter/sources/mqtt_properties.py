@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from edgerouter.message import Properties
+from edgerouter.sources.mqtt_limits import PacketLimits
+
+_UNBOUNDED: Final = PacketLimits(user_properties=1 << 30, user_property_bytes=1 << 30)
+_OTHERS: Final = 64
+"""Properties of other kinds: five that a publish has once, and a subscription identifier for each subscription that it matches."""
+_PAIR: Final = 224
+"""Bytes that a user property takes in memory beside those of its packet: a tuple and two strings."""
+WIDEST: Final = 3
+"""Bytes beyond its own that a byte of UTF-8 takes at most, in a string where a single character is wide."""
 
 
 class MalformedPacket(ValueError):
@@ -27,16 +38,22 @@ def parse_length(data: bytes, at: int) -> tuple[int, int]:
     raise MalformedPacket("a length is not a variable byte integer")
 
 
-def parse_properties(data: bytes, at: int, limit: int) -> tuple[Properties | None, int]:  # noqa: C901, PLR0912  (one branch a property)
-    """The properties that start at `at` in a packet that ends at `limit`, and where the payload starts.
+def parse_properties(  # noqa: C901, PLR0912, PLR0915  (one branch a property)
+    data: bytes, at: int, limit: int, bounds: PacketLimits = _UNBOUNDED
+) -> tuple[Properties | None, int, int, bool]:
+    """Parse the properties that start at `at` in a packet that ends at `limit`.
 
-    `None` when none of them concerns the receiver.
+    Properties beyond the bounds are left off without being looked at: what a device sends must not hold up the event loop.
+
+    Returns:
+        The properties, `None` when none of them concerns the receiver; where the payload starts; the bytes that they take in memory
+        beyond those of the packet; and whether some were left off.
 
     Raises:
         MalformedPacket: an unknown property, or one that is cut off.
     """
     length, at = parse_length(data, at)
-    end = at + length
+    start, end = at, at + length
     if end > limit:
         raise MalformedPacket("the properties are longer than their packet")
     user: list[tuple[str, str]] = []
@@ -46,8 +63,15 @@ def parse_properties(data: bytes, at: int, limit: int) -> tuple[Properties | Non
     expiry: int | None = None
     payload_is_text = False
     concerned = False
+    left = bounds.user_properties + _OTHERS
+    last = at + bounds.user_property_bytes
+    cut = False
     while at < end:
+        left -= 1
         identifier = data[at]
+        if left < 0 or at > last or (identifier == 0x26 and len(user) >= bounds.user_properties):
+            cut = True
+            break
         at += 1
         if identifier == 0x0B:  # subscription identifier: ours, of no use to a receiver
             _, at = parse_length(data, at)
@@ -58,6 +82,9 @@ def parse_properties(data: bytes, at: int, limit: int) -> tuple[Properties | Non
         if identifier == 0x26:
             name, at = _binary(data, at)
             value, at = _binary(data, at)
+            if last < at <= end:
+                cut = True
+                break
             user.append((_text(name), _text(value)))
         elif identifier == 0x03:
             found, at = _binary(data, at)
@@ -75,11 +102,15 @@ def parse_properties(data: bytes, at: int, limit: int) -> tuple[Properties | Non
             at += 1
         else:
             raise MalformedPacket(f"unknown property 0x{identifier:02x} of a publish")
-    if at != end:
+    if at != end and not cut:
         raise MalformedPacket("a property is longer than its packet says")
     if not concerned:
-        return None, end
-    return Properties(tuple(user), content_type, response_topic, correlation_data, expiry, payload_is_text), end
+        return None, end, 0, cut
+    cost = _PAIR * len(user)
+    kept = data[start : min(at, end)]
+    if not kept.isascii():
+        cost += WIDEST * len(kept)
+    return Properties(tuple(user), content_type, response_topic, correlation_data, expiry, payload_is_text), end, cost, cut
 
 
 def _binary(data: bytes, at: int) -> tuple[bytes, int]:

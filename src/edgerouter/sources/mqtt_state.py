@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ import structlog
 log = structlog.get_logger("edgerouter.mqtt")
 
 TOKEN_BYTES: Final = 8
+_BY_DIGEST: Final = "by_digest_of_topic"
+_LARGEST: Final = 16 * 1024**2
+"""Bytes of a state file; a larger one is as good as damaged."""
 
 
 @dataclass(slots=True)
@@ -45,21 +49,31 @@ def write_session(folder: Path | None, state: SessionState) -> None:
     _write(folder, "session.json", asdict(state))
 
 
+def digest_of(content: bytes) -> str:
+    """Return a short name for a topic or a payload."""
+    return blake2b(content, digest_size=8).hexdigest()
+
+
 def read_retained(folder: Path | None) -> dict[str, str]:
-    """Digest by topic of the last content stored."""
-    return {topic: digest for topic, digest in (_read(folder, "retained.json") or {}).items() if isinstance(digest, str)}
+    """Read the digest of the last content stored, by digest of its topic."""
+    found = _read(folder, "retained.json") or {}
+    if isinstance(kept := found.get(_BY_DIGEST), dict):
+        return {topic: digest for topic, digest in kept.items() if isinstance(digest, str)}
+    # as releases before 0.2 wrote it
+    return {digest_of(topic.encode(errors="replace")): digest for topic, digest in found.items() if isinstance(digest, str)}
 
 
 def write_retained(folder: Path | None, digests: dict[str, str]) -> None:
     """Keep the digests over a restart. Writes files: not for the event loop."""
-    _write(folder, "retained.json", digests)
+    _write(folder, "retained.json", {_BY_DIGEST: digests})
 
 
 def _read(folder: Path | None, name: str) -> dict[str, Any] | None:
     if folder is None:
         return None
     try:
-        found = json.loads((folder / name).read_bytes())
+        with (folder / name).open("rb") as file:
+            found = json.loads(file.read(_LARGEST))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

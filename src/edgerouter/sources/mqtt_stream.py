@@ -7,10 +7,14 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from edgerouter.message import Message
+from edgerouter.sources.mqtt_drops import CUT, INTAKE_FULL, TOO_LARGE
 from edgerouter.sources.mqtt_intake import OVERHEAD, PUBACK, PUBREC, Intake
-from edgerouter.sources.mqtt_properties import MalformedPacket, parse_properties
+from edgerouter.sources.mqtt_limits import PacketLimits
+from edgerouter.sources.mqtt_properties import WIDEST, MalformedPacket, parse_properties
 
 _TOPICS_CACHED: Final = 4096
+_LONGEST_CACHED: Final = 256
+"""Bytes of a topic beyond which it is decoded each time, so that the cache stays below 8 MB."""
 
 
 class Admission(Protocol):
@@ -34,24 +38,35 @@ class PublishStream:
         version5: whether publishes hold properties.
         admission: asked about publishes that may have been here before.
         other_packet: gets the first byte and the body of every other packet; says whether the connection is still of use.
+        limits: of a publish.
     """
 
-    def __init__(self, intake: Intake, *, version5: bool, admission: Admission, other_packet: Callable[[int, bytes], bool]) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        version5: bool,
+        admission: Admission,
+        other_packet: Callable[[int, bytes], bool],
+        limits: PacketLimits = PacketLimits(),  # noqa: B008  (frozen)
+    ) -> None:
         self.skipped = False
         """A message of QoS 1 or 2 was passed over for want of room; the broker sends it again after a reconnect."""
         self._intake = intake
         self._version5 = version5
         self._admission = admission
         self._other_packet = other_packet
-        self._chunks: list[bytes] = []
-        self._have = 0
+        self._limits = limits
+        self._held = bytearray()
         self._need = 0
+        self._discard = 0
+        self._discarded: tuple[str, bytes] | None = None
         self._topics: dict[bytes, str] = {}
 
     @property
     def holds_packets(self) -> bool:
         """There may be something to parse once there is room."""
-        return self._have > 0 and self._have >= self._need
+        return len(self._held) > 0 and len(self._held) >= self._need
 
     def feed(self, data: bytes, *, beyond: int = 1) -> None:
         """Take in what was read, within `beyond` times the bounds of the intake.
@@ -59,17 +74,61 @@ class PublishStream:
         Raises:
             MalformedPacket: this is not MQTT; the connection is of no use any more.
         """
-        if data:
-            self._chunks.append(data)
-            self._have += len(data)
-        if not self.holds_packets:
+        if self._discard and data:
+            data = self._discard_from(data)
+        held = self._held
+        if not data and not self.holds_packets:
             return
-        joined = data if len(self._chunks) == 1 and data else b"".join(self._chunks)
-        self._chunks.clear()
-        rest = joined[self._parse(joined, beyond) :]
-        self._have = len(rest)
-        if rest:
-            self._chunks.append(rest)
+        if len(held) + len(data) < self._need:
+            held += data
+            return
+        joined = b"".join((held, data)) if held else data
+        held.clear()
+        held += joined[self._parse(joined, beyond) :]
+
+    def _discard_from(self, data: bytes) -> bytes:
+        """Drop the bytes of a publish that is too large, and return what follows it."""
+        gone = min(self._discard, len(data))
+        self._discard -= gone
+        if not self._discard:
+            self._count_discarded()
+        return data[gone:]
+
+    def _begin_to_discard(self, data: bytes, at: int, start: int, stop: int) -> int:
+        """Keep of a publish that is too large only what its acknowledgement needs; return where parsing goes on.
+
+        Its bytes are never held together: memory for them would have to be there at each new attempt of the broker.
+        """
+        command, end = data[at], len(data)
+        if command & 0xF0 != 0x30:
+            raise MalformedPacket(f"a packet 0x{command:02x} of {stop - at} bytes")
+        qos = command >> 1 & 3
+        here = start + 2
+        if here <= end:
+            here += data[start] << 8 | data[start + 1]
+        payload = here + 2 if qos else here
+        if payload > stop or qos == 3:
+            raise MalformedPacket("a publish shorter than its topic says, or of a QoS that does not exist")
+        if payload > end:
+            self._need = payload - at
+            return at
+        ack = ((PUBACK if qos == 1 else PUBREC) + data[here:payload]) if qos else b""
+        self._discarded = (self._topic(data[start + 2 : here]), ack)
+        if stop > end:
+            self._discard = stop - end
+            return end
+        self._count_discarded()
+        return stop
+
+    def _count_discarded(self) -> None:
+        if self._discarded is None or self._intake.stopped:
+            return
+        topic, ack = self._discarded
+        self._discarded = None
+        self._intake.drops.count(topic, TOO_LARGE)
+        if ack:
+            # the broker would send it again for ever
+            self._intake.pass_over(ack)
 
     def _parse(self, data: bytes, beyond: int) -> int:  # noqa: C901, PLR0912, PLR0915  (a call here costs as much as a message)
         intake, admission, version5, topics = self._intake, self._admission, self._version5, self._topics
@@ -80,6 +139,7 @@ class PublishStream:
         room_bytes = intake.max_bytes * beyond - intake.unacknowledged_bytes
         taken = taken_bytes = 0
         qos0_bytes, qos0_limit = batch.qos0_bytes, intake.max_qos0_bytes
+        limits, limit = self._limits, self._limits.packet
         now = time.time_ns()
         end = len(data)
         at = 0
@@ -104,6 +164,12 @@ class PublishStream:
                             raise MalformedPacket("a packet's length is not a variable byte integer")
                         break
                 stop = start + length
+                if stop - at > limit:
+                    resume = self._begin_to_discard(data, at, start, stop)
+                    if resume == at:
+                        break
+                    at = resume
+                    continue
                 if stop > end:
                     self._need = stop - at
                     break
@@ -145,10 +211,18 @@ class PublishStream:
                 properties = None
                 if version5:
                     if data[here]:
-                        properties, here = parse_properties(data, here, stop)
+                        properties, here, cost, cut = parse_properties(data, here, stop, limits)
+                        size += cost
+                        if cut:
+                            intake.drops.count(self._topic(raw), CUT)
                     else:
                         here += 1
-                message = Message(topics.get(raw) or self._topic(raw), data[here:stop], now, qos, command & 1 == 1, properties)
+                topic = topics.get(raw)
+                if topic is None:
+                    topic = self._topic(raw)
+                    if not topic.isascii():
+                        size += WIDEST * len(raw)
+                message = Message(topic, data[here:stop], now, qos, command & 1 == 1, properties)
                 if (command & 9 or watching or qos == 2) and not admission.admit(
                     message, identifier if qos else b"", again=command & 8 == 8
                 ):
@@ -159,7 +233,7 @@ class PublishStream:
                     acks += PUBACK if qos == 1 else PUBREC
                     acks += identifier
                 elif qos0_bytes + size > qos0_limit:
-                    intake.drop(message.topic)
+                    intake.drops.count(topic, INTAKE_FULL)
                     continue
                 else:
                     qos0_bytes += size
@@ -175,8 +249,10 @@ class PublishStream:
         return at
 
     def _topic(self, raw: bytes) -> str:
-        if len(self._topics) >= _TOPICS_CACHED:
-            self._topics.clear()
         # a broker that lets a wrong character through must not stop everything behind it
-        topic = self._topics[raw] = raw.decode(errors="replace")
+        topic = raw.decode(errors="replace")
+        if len(raw) <= _LONGEST_CACHED:
+            if len(self._topics) >= _TOPICS_CACHED:
+                self._topics.clear()
+            self._topics[raw] = topic
         return topic

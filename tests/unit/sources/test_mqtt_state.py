@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from edgerouter import Message
 from edgerouter.sources.mqtt_admission import RetainedPolicy
 from edgerouter.sources.mqtt_intake import Batch
-from edgerouter.sources.mqtt_state import SessionState, read_retained, read_session, write_retained, write_session
+from edgerouter.sources.mqtt_state import SessionState, digest_of, read_retained, read_session, write_retained, write_session
 
 
 def test_a_session_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -46,3 +47,20 @@ def test_once_remembers_a_bounded_number_of_topics_and_forgets_the_one_longest_u
     assert policy.wants(Message("t/0", b"", 0, 0, True))
     assert not policy.wants(Message("t/1", b"", 0, 0, True))
     assert policy.wants(Message("t/1", b"changed", 0, 0, True))
+
+
+def test_long_topics_are_remembered_by_their_digest_so_that_neither_memory_nor_file_grow(tmp_path: Path) -> None:
+    policy = RetainedPolicy("once", {})
+    batch = Batch(1)
+    batch.messages = [Message(f"{number}/" + "x" * 60_000, b"content", 0) for number in range(100)]
+    policy.stored(batch)
+    write_retained(tmp_path, policy.digests)
+    assert (tmp_path / "retained.json").stat().st_size < 100 * 50
+    again = RetainedPolicy("once", read_retained(tmp_path))
+    assert not any(again.wants(message) for message in batch.messages)
+
+
+def test_digests_by_topic_of_an_earlier_release_still_count(tmp_path: Path) -> None:
+    (tmp_path / "retained.json").write_text(json.dumps({"a/b": digest_of(b"content")}))
+    policy = RetainedPolicy("once", read_retained(tmp_path))
+    assert not policy.wants(Message("a/b", b"content", 0, 0, True))

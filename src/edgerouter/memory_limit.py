@@ -1,0 +1,52 @@
+"""Memory that this process may use: the machine's, or less where a control group or a resource limit says so."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_MEMBERSHIP: Final = Path("/proc/self/cgroup")
+
+
+def usable_memory(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
+    """Return the bytes of memory that the process may use. Reads a few small files.
+
+    Args:
+        cgroups: where the control groups are mounted.
+        membership: names the process's control groups, as `/proc/self/cgroup` does.
+    """
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_limits_of_groups(cgroups, membership)]
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        soft, _ = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            found.append(soft)
+    return min(found)
+
+
+def _limits_of_groups(cgroups: Path, membership: Path) -> Iterator[int]:
+    with suppress(OSError):
+        for line in membership.read_text(encoding="utf-8", errors="replace").splitlines():
+            _, _, rest = line.partition(":")
+            controllers, _, group = rest.partition(":")
+            if not controllers:
+                yield from _limits(cgroups, group, "memory.max")
+            elif "memory" in controllers.split(","):
+                yield from _limits(cgroups / "memory", group, "memory.limit_in_bytes")
+
+
+def _limits(root: Path, group: str, name: str) -> Iterator[int]:
+    """Yield the limits of a group and of those above it: each of them holds."""
+    path = PurePosixPath(group.lstrip("/"))
+    # within a container the group's path may be that of the host, while its files stand at the root
+    for each in (path, *path.parents):
+        if ".." in each.parts:
+            continue
+        with suppress(OSError, ValueError):
+            limit = int((root / each / name).read_text(encoding="ascii"))  # "max" is no number: no limit
+            if limit > 0:
+                yield limit

@@ -1,0 +1,256 @@
+"""A broker of ours for what real brokers do rarely: it answers as told, and notes what clients send that MQTT does not allow."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+
+def varint(value: int) -> bytes:
+    """A variable byte integer."""
+    found = bytearray()
+    while True:
+        value, byte = divmod(value, 128)
+        found.append(byte | 128 if value else byte)
+        if not value:
+            return bytes(found)
+
+
+def packet(command: int, body: bytes) -> bytes:
+    """A packet with its length."""
+    return bytes([command]) + varint(len(body)) + body
+
+
+def publish(
+    topic: str, payload: bytes, qos: int = 0, identifier: int = 1, *, flags: int = 0, properties: bytes | None = None
+) -> bytes:
+    """A PUBLISH; `properties` for MQTT 5."""
+    raw = topic.encode()
+    body = struct.pack("!H", len(raw)) + raw + (struct.pack("!H", identifier) if qos else b"")
+    body += b"" if properties is None else varint(len(properties)) + properties
+    return packet(0x30 | qos << 1 | flags, body + payload)
+
+
+@dataclass(frozen=True)
+class Connect:
+    """What a client said in its CONNECT."""
+
+    version: int
+    client_id: str
+    clean: bool
+    keepalive: int
+    properties: bytes
+
+
+@dataclass(frozen=True)
+class Published:
+    """One PUBLISH of a client."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    identifier: int
+    again: bool
+    retain: bool
+
+
+@dataclass
+class Client:
+    """One connection."""
+
+    writer: asyncio.StreamWriter
+    connect: Connect
+    answers: list[tuple[int, int]] = field(default_factory=list)
+    """Command and packet id of each PUBACK, PUBREC, PUBREL and PUBCOMP."""
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.writer.write(data)
+
+    async def settled(self) -> None:
+        """Wait until every PUBREC of the client was followed by its PUBCOMP."""
+        while {each for kind, each in self.answers if kind == 0x50} - {each for kind, each in self.answers if kind == 0x70}:
+            await asyncio.sleep(0.005)
+
+
+class StrictBroker:
+    """Made by `strict_broker`; every answer can be replaced."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.attempts: list[Connect] = []
+        """Every CONNECT, those refused too."""
+        self.clients: list[Client] = []
+        self.published: list[Published] = []
+        self.subscribed: list[list[tuple[str, int]]] = []
+        self.unsubscribed: list[str] = []
+        self.faults: list[str] = []
+        """What clients sent that MQTT does not allow."""
+        self.connack_properties = b""
+        self.session_present = False
+        self.admit: Callable[[Connect], int | None] = lambda _: 0
+        """The CONNACK's code; `None` hangs up without an answer."""
+        self.subscribe_codes: Callable[[Sequence[tuple[str, int]]], Sequence[int]] = lambda filters: [qos for _, qos in filters]
+        self.puback: Callable[[Client, Published], bytes | None] = acknowledge
+        """The answer to a PUBLISH of QoS 1 or 2."""
+        self.pubcomp: Callable[[Client, int], bytes | None] = lambda _, identifier: packet(0x70, struct.pack("!H", identifier))
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    async def client(self, number: int = 0, patience: float = 20) -> Client:
+        """Wait for a client that was admitted and has subscribed or published, or connected at least."""
+        async with asyncio.timeout(patience):
+            while len(self.clients) <= number:
+                await asyncio.sleep(0.005)
+        return self.clients[number]
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        client: Client | None = None
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                command, body = await _read_packet(reader)
+                if command != 0x10:
+                    self.faults.append(f"0x{command:02x} comes first")
+                    return
+                connect = _parse_connect(body)
+                self.attempts.append(connect)
+                code = self.admit(connect)
+                if code is None:
+                    return
+                five = connect.version == 5
+                present = self.session_present and not connect.clean and code == 0
+                writer.write(
+                    packet(
+                        0x20,
+                        bytes([present, code]) + (varint(len(self.connack_properties)) + self.connack_properties if five else b""),
+                    )
+                )
+                await writer.drain()
+                if code:
+                    return
+                client = Client(writer, connect)
+                self.clients.append(client)
+                while True:
+                    command, body = await _read_packet(reader)
+                    if command == 0xE0:
+                        return
+                    self._serve(client, command, body, five=five)
+                    await writer.drain()
+        finally:
+            if client is not None:
+                client.gone.set()
+            writer.close()
+
+    def _serve(self, client: Client, command: int, body: bytes, *, five: bool) -> None:
+        kind = command & 0xF0
+        if kind == 0x30:
+            self._publish(client, command, body, five=five)
+        elif kind in (0x40, 0x50, 0x60, 0x70):
+            identifier = int.from_bytes(body[:2])
+            client.answers.append((kind, identifier))
+            if kind == 0x60:
+                if command != 0x62:
+                    self.faults.append("a PUBREL without its flags")
+                client.send(self.pubcomp(client, identifier) or b"")
+            elif kind == 0x50:
+                client.send(packet(0x62, body[:2]))
+        elif command == 0x82:
+            at = 2 + (body[2] + 1 if five else 0)
+            filters = []
+            while at < len(body):
+                end = at + 2 + int.from_bytes(body[at : at + 2])
+                filters.append((body[at + 2 : end].decode(), body[end] & 3))
+                at = end + 1
+            self.subscribed.append(filters)
+            client.send(packet(0x90, body[:2] + (b"\x00" if five else b"") + bytes(self.subscribe_codes(filters))))
+        elif command == 0xA2:
+            at = 2 + (body[2] + 1 if five else 0)
+            count = 0
+            while at < len(body):
+                end = at + 2 + int.from_bytes(body[at : at + 2])
+                self.unsubscribed.append(body[at + 2 : end].decode())
+                at = end
+                count += 1
+            client.send(packet(0xB0, body[:2] + (b"\x00" + bytes(count) if five else b"")))
+        elif command == 0xC0:
+            client.send(b"\xd0\x00")
+        else:
+            self.faults.append(f"an unexpected packet 0x{command:02x}")
+
+    def _publish(self, client: Client, command: int, body: bytes, *, five: bool) -> None:
+        end = 2 + int.from_bytes(body[:2])
+        qos = command >> 1 & 3
+        identifier = int.from_bytes(body[end : end + 2]) if qos else 0
+        topic, at = body[2:end].decode(), end + (2 if qos else 0)
+        if five:
+            length, at = _parse_varint(body, at)
+            at += length
+        if qos and not identifier:
+            self.faults.append("a publish of QoS 1 or 2 with the packet id 0")
+        published = Published(topic, body[at:], qos, identifier, bool(command & 8), bool(command & 1))
+        self.published.append(published)
+        if qos:
+            client.send(self.puback(client, published) or b"")
+
+
+def acknowledge(_: Client, published: Published, code: int = 0) -> bytes:
+    """Acknowledge a publish, with a reason code where it is not 0."""
+    command = 0x40 if published.qos == 1 else 0x50
+    return packet(command, struct.pack("!H", published.identifier) + (bytes([code, 0]) if code else b""))
+
+
+async def _read_packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    command = (await reader.readexactly(1))[0]
+    length = shift = 0
+    while True:
+        byte = (await reader.readexactly(1))[0]
+        length |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return command, await reader.readexactly(length)
+
+
+def _parse_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, at
+
+
+def _parse_connect(body: bytes) -> Connect:
+    version, flags = body[6], body[7]
+    keepalive = int.from_bytes(body[8:10])
+    at = 10
+    properties = b""
+    if version == 5:
+        length, at = _parse_varint(body, at)
+        properties = body[at : at + length]
+        at += length
+    end = at + 2 + int.from_bytes(body[at : at + 2])
+    return Connect(version, body[at + 2 : end].decode(), bool(flags & 2), keepalive, properties)
+
+
+@asynccontextmanager
+async def strict_broker() -> AsyncIterator[StrictBroker]:
+    """A broker on a free port."""
+    broker = StrictBroker()
+    server = await asyncio.start_server(broker.take, "127.0.0.1", 0, limit=2**20)
+    broker.port = server.sockets[0].getsockname()[1]
+    try:
+        yield broker
+    finally:
+        server.close()
+        for client in broker.clients:
+            client.writer.transport.abort()

@@ -1,0 +1,49 @@
+"""How much memory the process may use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgerouter.memory_limit import usable_memory
+
+MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "wanted"),
+    [
+        ("0::/a/b", {"a/b/memory.max": "max", "a/memory.max": "5000000"}, 5_000_000),
+        ("0::/a/b", {"a/b/memory.max": "3000000", "a/memory.max": "5000000"}, 3_000_000),
+        ("0::/of/the/host", {"memory.max": "4000000"}, 4_000_000),
+        ("0::/../../outside", {"memory.max": "4000000"}, 4_000_000),
+        ("7:cpu,memory:/a\n3:pids:/a", {"memory/a/memory.limit_in_bytes": "6000000"}, 6_000_000),
+        ("7:memory:/docker/x", {"memory/memory.limit_in_bytes": "6000000"}, 6_000_000),
+        ("7:memory:/a", {"memory/a/memory.limit_in_bytes": "9223372036854771712"}, MACHINE),
+        ("0::/a", {"a/memory.max": "nonsense"}, MACHINE),
+        ("", {}, MACHINE),
+    ],
+)
+def test_a_control_group_s_limit_and_those_above_it_count(
+    tmp_path: Path, membership: str, files: dict[str, str], wanted: int
+) -> None:
+    (tmp_path / "membership").write_text(membership)
+    for name, content in files.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(content + "\n")
+    assert usable_memory(tmp_path / "groups", tmp_path / "membership") == wanted
+
+
+def test_without_control_groups_it_is_the_machine_s_memory_or_the_resource_limit(tmp_path: Path) -> None:
+    assert 0 < usable_memory(tmp_path, tmp_path / "none") <= MACHINE
+    limit = MACHINE // 2
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({limit}, {limit}));"
+        "from edgerouter.memory_limit import usable_memory; print(usable_memory())"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(printed.stdout) <= limit
