@@ -35,6 +35,8 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unan
     good = not config.off and not unanswered
     for line in config.off:
         typer.echo(f"{config.file or 'environment'}: {line}", err=True)
+    for line in config.unread:
+        typer.echo(f"{config.file or 'environment'}: {line}", err=True)
     if unanswered:
         typer.echo(f"not known yet which sinks are on: {unanswered}", err=True)
     faults = [*spool_fault(config.spool), *sink_folder_faults(config)]

@@ -95,6 +95,8 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, known
         return
     for line in config.off:
         log.error("left out", reason=line)
+    for line in config.unread:
+        log.warning("environment variable not read", reason=line)
     router = Router(config, last_known)
     reloading = asyncio.create_task(_reload(router, config.file, seen, hang_up, load), name="watch configuration")
     asking = asyncio.create_task(_keep_asking(router, config, load, known, last_known), name="ask secret stores")

@@ -106,6 +106,7 @@ class Assembly:
             },
             secrets=self._section("secrets", SecretsConfig),
             off=tuple(self._found.off),
+            unread=tuple(self._found.unread),
             asked=tuple(self._found.lookups) if self._found.order else (),
         )
 
@@ -138,7 +139,7 @@ class Assembly:
             self._problems.at(self._tree, (section,), reason, key=True)
             return
         if section == "sinks":
-            for line in self._found.off:
+            for line in (*self._found.off, *self._found.unread):
                 self._problems.add(None, line)
         variables = f"{environment.PREFIX}{section.upper()}__..., nor those of a plugin"
         reason += f"; there is no {HERE} here and no {SYSTEM}, and no variables set one up, neither {variables}"

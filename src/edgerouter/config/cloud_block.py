@@ -58,6 +58,8 @@ class Found:
     off_sources: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
     """Sinks of which no secret store could say yet whether they are wanted."""
+    unread: list[str] = field(default_factory=list)
+    """A line for each variable that was meant for the router, as far as its name tells, and is not read."""
     lookups: dict[str, Lookup] = field(default_factory=dict)
     """What is looked up in the secret stores, by key."""
     order: tuple[str, ...] = ()

@@ -50,15 +50,16 @@ def lookup(variable: Variable) -> Lookup:
 
 def read(declared: Sequence[Variables], environment: Environment) -> dict[str, Given]:
     """Every declared variable that is given, by the name that it was given under."""
-    names = dict.fromkeys(name for each in declared for name in _names(each))
+    every = dict.fromkeys(name for each in declared for name in names(each))
     fields: dict[str, Any] = {
-        f"v{number}": (str | None, Field(None, validation_alias=AliasChoices(name))) for number, name in enumerate(names)
+        f"v{number}": (str | None, Field(None, validation_alias=AliasChoices(name))) for number, name in enumerate(every)
     }
     found = environment.read(create_model("_Declared", __base__=BaseSettings, **fields))
     return {given.name: given for given in found.values()}
 
 
-def _names(declaration: Variables) -> Iterator[str]:
+def names(declaration: Variables) -> Iterator[str]:
+    """Yield every name that belongs to a declaration."""
     for variable in declaration.variables:
         yield from variable.names
         yield from variable.shared
@@ -90,7 +91,7 @@ class Form:
     @property
     def names(self) -> set[str]:
         """Every name that belongs to it."""
-        return set(_names(self.declaration))
+        return set(names(self.declaration))
 
     @property
     def wanted(self) -> set[str]:

@@ -63,7 +63,7 @@ def as_yaml(config: RouterConfig, *, written_only: bool = False) -> str:
         config: a valid configuration.
         written_only: leave out what is a default.
     """
-    lines: list[str] = [f"# {line}" for line in config.off]
+    lines: list[str] = [f"# {line}" for line in (*config.off, *config.unread)]
     open_path: tuple[str, ...] = ()
     rows: list[tuple[str, str]] = []
     for value in values(config):

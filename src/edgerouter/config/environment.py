@@ -17,6 +17,8 @@ from edgerouter.config.document import Fault, Node, Origin, parse_value
 from edgerouter.errors import ConfigurationError
 
 PREFIX: Final = "EDGEROUTER__"
+FILE_VARIABLE: Final = "EDGEROUTER_CONFIG"
+"""Names the configuration file."""
 SECRETS_DIR: Final = "EDGEROUTER_SECRETS_DIR"
 """Names a folder whose files stand for variables: a file's name is the variable's, its content the value."""
 _NESTING: Final = "__"
@@ -93,6 +95,10 @@ class Environment:
             if name.upper().startswith(PREFIX) and text.strip():
                 yield Given(name, name, text)
 
+    def names(self) -> set[str]:
+        """Names of the variables that are set, files of the folder included."""
+        return {name for source in (self._environ, *self._read_files()) for name, text in source.items() if text.strip()}
+
     def misnamed(self) -> Iterator[str]:
         """Variables that nobody but us can be meant by, and that mean nothing: one underscore is missing after the first word.
 
@@ -109,6 +115,9 @@ class Environment:
         if self._folder is not None:
             sources.append((_Variables(settings, self._files), f"{self._folder}/"))
         return sources
+
+    def _read_files(self) -> list[Mapping[str, str]]:
+        return [self._files] if self._folder is not None else []
 
     @cached_property
     def _files(self) -> dict[str, str]:

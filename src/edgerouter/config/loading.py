@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
-from edgerouter.config import cloud_block, document, environment, references
+from edgerouter.config import cloud_block, document, environment, references, unread_variables
 from edgerouter.config.assembly import HERE, SYSTEM, Assembly, Plugins
 from edgerouter.config.cloud_block import Found
 from edgerouter.config.declared import Known
-from edgerouter.config.environment import Environment
+from edgerouter.config.environment import FILE_VARIABLE, Environment
 from edgerouter.config.model import RouterConfig
 from edgerouter.config.validation import Problems
-
-FILE_VARIABLE: Final = "EDGEROUTER_CONFIG"
 
 
 def find_file(option: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -44,11 +41,15 @@ def load(path: Path | None, environ: Mapping[str, str], plugins: Plugins, known:
     if path is not None:
         tree, faults = document.read(path)
     else:
-        found = cloud_block.read(around, plugins.variables(), known or {})
+        variables = plugins.variables()
+        found = cloud_block.read(around, variables, known or {})
         tree = found.tree
+        found.off += unread_variables.not_installed(around.names(), variables)
+        found.unread += unread_variables.misspelt_cloud(around.names(), variables)
     problems = Problems(str(path) if path is not None else "environment")
     for origin, text in [*faults, *found.faults, *environment.overlay(tree, around)]:
         problems.add(origin, text)
+    found.unread += unread_variables.misspelt_own(around.names(), tree)
     found.prune()
     folder = path.parent if path is not None else Path.cwd()
     for origin, text in references.substitute(tree, environ, folder):

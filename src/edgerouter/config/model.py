@@ -247,6 +247,8 @@ class RouterConfig:
     secrets: SecretsConfig = field(default_factory=SecretsConfig)
     off: tuple[str, ...] = ()
     """A line for each sink or store of which only some environment variables are set; it is left out, the others go on."""
+    unread: tuple[str, ...] = ()
+    """A line for each environment variable that looks misspelt."""
     asked: tuple[str, ...] = ()
     """What the secret stores are asked for to know which sinks are on, as `declared.Lookup.key`; without a file only."""
 

@@ -1,0 +1,148 @@
+"""Finds environment variables that were meant for the router and are not read: misspelt, or of a plugin that is not installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, get_args
+
+from pydantic import BaseModel
+
+from edgerouter.config import cloud_variables, declared
+from edgerouter.config.cloud_block import CloudBlock
+from edgerouter.config.document import Node
+from edgerouter.config.environment import FILE_VARIABLE, PREFIX, SECRETS_DIR, folded
+from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
+from edgerouter.variables import Variables
+
+_OWN: Final = "EDGEROUTER_"
+_SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
+    "spool": SpoolConfig,
+    "secrets": SecretsConfig,
+    "admin": AdminConfig,
+    "log": LogConfig,
+    "shutdown": ShutdownConfig,
+}
+_PLUGIN_SECTIONS: Final = ("sources", "sinks", "secret_stores")
+_OF_KUBERNETES: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")
+"""Kubernetes gives every pod such variables for each service, one named `edgerouter` included."""
+_LONG: Final = 20
+"""Names from this length on may differ by two letters; `MQTT_PORT` is no misspelt `MQTT_HOST`."""
+
+
+def not_installed(names: Iterable[str], plugins: Sequence[Variables]) -> list[str]:
+    """Return a line for each plugin whose variables are set while the distribution that brings it is not installed.
+
+    Args:
+        names: of the variables that are set.
+        plugins: what the installed distributions declare.
+    """
+    there = {name.upper() for name in names}
+    installed = {(each.kind, each.type) for each in plugins}
+    lines = []
+    for extra, by_plugin in cloud_variables.BY_EXTRA.items():
+        for (kind, name), known in by_plugin.items():
+            used = sorted(there & set(known))
+            if used and (kind, name) not in installed:
+                what = f"{kind.replace('_', ' ')} {name}"
+                lines.append(
+                    f"{what} is off: {', '.join(used)} {'is' if len(used) == 1 else 'are'} set, but no plugin of that name is"
+                    f' installed; pip install "edgerouter[{extra}]" brings it'
+                )
+    return lines
+
+
+def misspelt_cloud(names: Iterable[str], plugins: Sequence[Variables]) -> list[str]:
+    """Return a line for each variable whose name is nearly one of the cloud block's or a plugin's; those count without a file."""
+    block = {alias for info in CloudBlock.model_fields.values() for alias in getattr(info.validation_alias, "choices", ())}
+    known = {*block, *cloud_variables.names(), *(name for each in plugins for name in declared.names(each))}
+    known = {str(name).upper() for name in known}
+    names = sorted(names)
+    there = {name.upper() for name in names}
+    return [
+        _line(name, near)
+        for name in names
+        if name.upper() not in known and not name.upper().startswith(_OWN) and (near := _nearest(name.upper(), known - there))
+    ]
+
+
+def misspelt_own(names: Iterable[str], tree: Node) -> list[str]:
+    """Return a line for each variable that nearly is one of `EDGEROUTER__...`, `EDGEROUTER_CONFIG` and the like.
+
+    Args:
+        names: of the variables that are set.
+        tree: the configuration, whose sinks and sources variables may name.
+    """
+    plain = {FILE_VARIABLE, SECRETS_DIR, "EDGEROUTER_SECRET_STORE_ORDER"}
+    by_letters = {_one_underscore(name): name for name in (*plain, *_variables(tree))}
+    lines = []
+    for name in sorted(names):
+        upper = name.upper()
+        if upper in plain or upper.startswith(PREFIX) or _OF_KUBERNETES.search(upper):
+            continue
+        flat = _one_underscore(upper)
+        if near := by_letters.get(flat) or by_letters.get(_nearest(flat, by_letters) or ""):
+            if near != upper:
+                lines.append(_line(name, near))
+        elif flat.startswith(tuple(f"{_OWN}{section.upper()}_" for section in (*_SECTIONS, *_PLUGIN_SECTIONS))):
+            lines.append(
+                f"{name} is not read: a variable of the configuration has two underscores between its parts, as {PREFIX}A__B"
+            )
+    return lines
+
+
+def _line(name: str, near: str) -> str:
+    return f"{name} is not read; did you mean {near}?"
+
+
+def _one_underscore(name: str) -> str:
+    return re.sub("_+", "_", name.upper())
+
+
+def _variables(tree: Node) -> Iterator[str]:
+    """Yield the variables of all fields, and of those that every plugin in the tree has."""
+    yield PREFIX + "HOST"
+    for section, model in _SECTIONS.items():
+        yield from _of_model(f"{PREFIX}{section.upper()}__", model)
+    for section in _PLUGIN_SECTIONS:
+        entries = tree.child(section)
+        for name, entry in entries.value.items() if entries is not None and isinstance(entries.value, dict) else ():
+            prefix = f"{PREFIX}{section.upper()}__{folded(name).upper()}__"
+            yield prefix + "TYPE"
+            if isinstance(entry.value, dict):
+                yield from (prefix + folded(key).upper() for key in entry.value)
+            if section == "sinks":
+                yield from _of_model(prefix, SinkPolicies)
+
+
+def _of_model(prefix: str, model: type[BaseModel]) -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        yield prefix + name.upper()
+        for inner in (info.annotation, *get_args(info.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from _of_model(f"{prefix}{name.upper()}__", inner)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the name that differs by one letter, or by two where it is long; swapped neighbours count as one."""
+    most = 2 if len(name) >= _LONG else 1
+    best = min(((_distance(name, each, most), each) for each in known), default=(most + 1, ""))
+    return best[1] if best[0] <= most else None
+
+
+def _distance(one: str, other: str, most: int) -> int:
+    """Return the letters to change, add, leave out or swap, counted up to `most + 1`."""
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, start=1):
+        last, before, row = before, row, [i]
+        for j, match in enumerate(other, start=1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != match))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == match:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+        if min(row) > most:
+            return most + 1
+    return row[-1]
