@@ -106,6 +106,17 @@ class Sink(ABC, Generic[ConfigT]):
         """
         return self.partition_of(message)
 
+    async def holds(self, batch: Sequence[Message]) -> bool:  # noqa: ARG002  (for object stores)
+        """Ask the service whether it holds the object of exactly these messages; False where it cannot be asked.
+
+        The router asks a sink with `stable_batches` whose `write` rejects a batch after an attempt with an unknown outcome: what is
+        stored already counts as delivered, instead of being stored again in halves or dead-lettered.
+
+        Raises:
+            SinkUnavailable: the service did not answer; the batch is written again after a back-off.
+        """
+        return False
+
     @abstractmethod
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
         """Send these messages now; return those that were not taken (none: all are delivered).

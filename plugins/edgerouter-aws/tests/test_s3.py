@@ -117,6 +117,20 @@ async def test_an_object_that_is_there_already_counts_as_written(s3: S3Server, k
     assert stored.writes == 1
 
 
+async def test_the_sink_knows_whether_a_batch_is_stored_where_it_may_look(s3: S3Server, keys: dict[str, Any]) -> None:
+    batch = make_messages([b"1", b"2"])
+    async with opened(s3, keys, expected_bucket_owner="123456789012") as sink:
+        assert await sink.holds(batch) is False
+        await sink.write(batch)
+        assert await sink.holds(batch) is True
+        assert await sink.holds(batch[:1]) is False
+        s3.denied = {"get"}
+        assert await sink.holds(batch) is False
+    async with opened(s3, keys, region="us-east-1", probe=False) as sink:
+        with pytest.raises(SinkUnavailable):
+            await sink.holds(batch)
+
+
 async def test_a_conditional_conflict_is_tried_again(s3: S3Server, keys: dict[str, Any]) -> None:
     s3.script.append(S3Error("ConditionalRequestConflict", "conflict", 409))
     async with opened(s3, keys, create_only=True) as sink:

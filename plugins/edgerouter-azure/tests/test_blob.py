@@ -55,6 +55,24 @@ def blobs(relay: BlobRelay) -> dict[str, bytes]:
     return relay.azurite.blobs(relay.container)
 
 
+# -- what is stored
+
+
+@pytest.mark.parametrize("blob_type", ["block", "append"])
+async def test_the_sink_knows_whether_a_batch_is_stored(relay: BlobRelay, blob_type: str) -> None:
+    batch = make_messages([b"1", b"2"])
+    async with opened(relay, blob_type=blob_type) as sink:
+        assert await sink.holds(batch) is False
+        await relay.lose_next_response()
+        with pytest.raises(SinkUnavailable):
+            await sink.write(batch)
+        assert await sink.holds(batch) is True
+        assert await sink.holds(batch[:1]) is False
+        assert not await sink.write(batch)
+    (stored,) = blobs(relay).values()
+    assert len(gzip.decompress(stored).splitlines()) == 2
+
+
 # -- why it does not open
 
 

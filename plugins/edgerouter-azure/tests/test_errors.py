@@ -35,7 +35,9 @@ def answer(status: int, code: str = "", headers: dict[str, str] | None = None) -
         (404, "ContainerNotFound", SinkUnauthorized), (408, "", SinkUnavailable), (409, "ContainerBeingDeleted", SinkUnavailable),
         (412, "LeaseIdMissing", SinkUnavailable), (413, "RequestBodyTooLarge", MessageRejected), (429, "", SinkThrottled),
         (500, "InternalError", SinkUnavailable), (500, "OperationTimedOut", SinkUnavailable), (502, "", SinkUnavailable),
-        (503, "ServerBusy", SinkThrottled), (504, "", SinkUnavailable),
+        (400, "Md5Mismatch", SinkUnavailable), (400, "Crc64Mismatch", SinkUnavailable),
+        (400, "InvalidBlobOrBlock", SinkUnavailable), (416, "InvalidRange", SinkUnavailable), (503, "ServerBusy", SinkThrottled),
+        (504, "", SinkUnavailable),
     ],
 )  # fmt: skip
 def test_an_answer_over_http_is_told_by_what_happens_next(status: int, code: str, expected: type[Exception]) -> None:

@@ -201,6 +201,38 @@ async def test_an_object_of_somebody_else_under_our_name_is_not_taken_for_ours(
             await sink.write(batch)
 
 
+MD5 = 'Provided MD5 hash "a" doesn\'t match calculated MD5 hash "b".'
+
+
+@pytest.mark.parametrize("resumable_above", [0, "8MiB"])
+async def test_bytes_that_were_damaged_on_their_way_are_sent_anew_in_a_new_session(
+    storage: StorageServer, account: Mapping[str, Any], resumable_above: Any
+) -> None:
+    batch = make_messages([b"1", b"2"])
+    async with StorageSink.open(configured(storage, account, resumable_above=resumable_above), make_context()) as sink:
+        storage.script = [GoogleError(400, MD5)]
+        with pytest.raises(SinkUnavailable, match="MD5"):
+            await sink.write(batch)
+        assert list(await sink.write(batch)) == []
+    assert len(storage.sessions) == (2 if resumable_above == 0 else 0)
+    assert len(storage.buckets[BUCKET].writes) == 1
+
+
+@pytest.mark.parametrize("may_look", [True, False])
+async def test_the_sink_knows_whether_a_batch_is_stored_without_the_permission_to_look(
+    storage: StorageServer, identity: Identity, account: Mapping[str, Any], may_look: bool
+) -> None:
+    if may_look:
+        identity.grant(BUCKET, GET)
+    batch = make_messages([b"1", b"2"])
+    async with StorageSink.open(configured(storage, account), make_context()) as sink:
+        assert await sink.holds(batch) is False
+        await sink.write(batch)
+        assert await sink.holds(batch) is True
+        assert await sink.holds(batch[:1]) is False
+    assert len(storage.buckets[BUCKET].writes) == 1
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -212,6 +244,11 @@ async def test_an_object_of_somebody_else_under_our_name_is_not_taken_for_ours(
         (GoogleError(403, "may not"), SinkUnauthorized),
         (GoogleError(404, "no bucket"), SinkUnauthorized),
         (GoogleError(400, "Cloud KMS key is in another location"), SinkUnauthorized),
+        (GoogleError(400, MD5), SinkUnavailable),
+        (GoogleError(400, 'Provided CRC32C "a" doesn\'t match calculated CRC32C "b".'), SinkUnavailable),
+        (GoogleError(400, "Failed to parse Content-Range header."), SinkUnavailable),
+        (GoogleError(400, "Parse Error", code="parseError"), SinkUnavailable),
+        (GoogleError(400, "Bucket is requester pays", code="userProjectMissing"), SinkUnauthorized),
         (GoogleError(400, "bad name"), MessageRejected),
         (GoogleError(413, "too large"), MessageRejected),
     ],

@@ -21,6 +21,8 @@ class Part:
     messages: list[Message]
     writes: int = 0
     """In how many writes each of them has been."""
+    uncertain: bool = False
+    """An earlier write of exactly these messages has an unknown outcome: they may be stored."""
 
     def halves(self) -> tuple[Part, Part]:
         """Two parts of about the same length."""

@@ -71,7 +71,7 @@ class Delivery:
             return
         # what one write rejects is halved, and stays so over later failures: else a service that fails now and then would be led
         # through the halving from its beginning each time, and might never reach its end
-        parts = [Part(batch.messages)]
+        parts = [Part(batch.messages, uncertain=batch.kept)]
         try:
             if sink.stable_batches and not batch.kept:
                 # a batch comes back in the order of its numbers, and has to be the same then
@@ -99,18 +99,19 @@ class Delivery:
         try:
             failures = await self._call(sink, part, attempts)
         except SinkUnavailable as error:
+            part.uncertain |= not isinstance(error, WriteUnfinished)
             return error
         except MessageRejected as error:
-            self._halve(parts, error, attempts)
-            return None
+            return await self._rejected(sink, parts, error, attempts)
         except Exception as error:  # noqa: BLE001  (whatever a plugin raises must not end the router)
-            return await self._plugin_bug(parts, error, attempts)
+            part.uncertain = True
+            return await self._plugin_bug(sink, parts, error, attempts)
         if not failures:
             self._delivered(part.messages)
             del parts[0]
             return None
         left, cause = await self._settle_partly(part, failures, attempts)
-        parts[:1] = [Part(left, part.writes)] if left else []
+        parts[:1] = [Part(left, part.writes, uncertain=True)] if left else []
         return cause
 
     async def _call(self, sink: Sink[Any], part: Part, attempts: Attempts) -> Sequence[_FailureOf]:
@@ -165,6 +166,25 @@ class Delivery:
             cause = None  # the rest at once, since nothing failed
         return left, cause
 
+    async def _rejected(
+        self, sink: Sink[Any], parts: list[Part], error: MessageRejected, attempts: Attempts
+    ) -> SinkUnavailable | None:
+        """Halve the first part, unless the whole of it is stored. Returns why that could not be found out."""
+        part = parts[0]
+        if attempts.stable and part.uncertain:
+            try:
+                stored = await self._bounded.call(lambda: sink.holds(part.messages))
+            except SinkUnavailable as unanswered:
+                return unanswered
+            except Exception:  # noqa: BLE001  (a bug there must not keep a bad message from being found)
+                stored = False
+            if stored:
+                self._delivered(part.messages)
+                del parts[0]
+                return None
+        self._halve(parts, error, attempts)
+        return None
+
     def _halve(self, parts: list[Part], error: MessageRejected, attempts: Attempts) -> None:
         """Find the messages that the service never takes by halving: about 2 log2(n) writes for one in n."""
         part = parts[0]
@@ -174,7 +194,7 @@ class Delivery:
         else:
             parts[:1] = part.halves()
 
-    async def _plugin_bug(self, parts: list[Part], error: Exception, attempts: Attempts) -> SinkUnavailable | None:
+    async def _plugin_bug(self, sink: Sink[Any], parts: list[Part], error: Exception, attempts: Attempts) -> SinkUnavailable | None:
         """An exception that a sink should not raise: traceback once, a bounded number of attempts, then isolate and dead-letter."""
         attempts.bugs += 1
         if not self._bug_logged:
@@ -183,8 +203,7 @@ class Delivery:
         described = f"{type(error).__name__}: {error}"
         if attempts.bugs < self._retry.plugin_bug_attempts:
             return SinkUnavailable(f"bug in the sink plugin: {described}")
-        self._halve(parts, _PluginBug(described), attempts)
-        return None
+        return await self._rejected(sink, parts, _PluginBug(described), attempts)
 
     async def _after_failure(self, parts: list[Part], cause: SinkUnavailable, attempts: Attempts) -> None:
         """Note the failure and wait for the next attempt; what is given up on is dead-lettered."""

@@ -71,7 +71,7 @@ class S3Server(HttpSinkServer):
         self.script: list[S3Error] = []
         """Errors for the next requests that carry messages, in order."""
         self.denied: set[str] = set()
-        """What the caller may not do: `put`, `part`, `abort`."""
+        """What the caller may not do: `put`, `part`, `abort`, `get`."""
         self.region = "eu-west-1"
         self.aborted = 0
         self._begun = 0
@@ -99,17 +99,10 @@ class S3Server(HttpSinkServer):
             return _error(error)
 
     def _do(self, request: web.BaseRequest, body: bytes) -> web.Response:
-        if not request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256"):
-            raise S3Error("AccessDenied", "Anonymous access is forbidden", 403)
-        bucket, _, key = unquote(request.rel_url.raw_path).lstrip("/").partition("/")
-        if bucket != self.bucket:
-            raise S3Error("NoSuchBucket", "The specified bucket does not exist", 404)
-        if f"/{self.region}/" not in request.headers["Authorization"]:
-            text = f"The authorization header is malformed; expecting '{self.region}'"
-            raise S3Error("AuthorizationHeaderMalformed", text, 400, {"x-amz-bucket-region": self.region})
-        if len(key.encode()) > 1024:
-            raise S3Error("KeyTooLongError", "Your key is too long")
+        key = self._key(request)
         query = request.rel_url.query
+        if request.method == "HEAD":
+            return self._head(key)
         if request.method == "DELETE":
             if "abort" in self.denied:
                 raise S3Error("AccessDenied", "Access Denied", 403)
@@ -132,6 +125,27 @@ class S3Server(HttpSinkServer):
         if "partNumber" in query:
             return self._part(query["uploadId"], int(query["partNumber"]), request, body)
         return self._store(key, body, headers, request)
+
+    def _key(self, request: web.BaseRequest) -> str:
+        """The key that a request is about, once who asks and the bucket are known to be right."""
+        if not request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256"):
+            raise S3Error("AccessDenied", "Anonymous access is forbidden", 403)
+        bucket, _, key = unquote(request.rel_url.raw_path).lstrip("/").partition("/")
+        if bucket != self.bucket:
+            raise S3Error("NoSuchBucket", "The specified bucket does not exist", 404)
+        if f"/{self.region}/" not in request.headers["Authorization"]:
+            text = f"The authorization header is malformed; expecting '{self.region}'"
+            raise S3Error("AuthorizationHeaderMalformed", text, 400, {"x-amz-bucket-region": self.region})
+        if len(key.encode()) > 1024:
+            raise S3Error("KeyTooLongError", "Your key is too long")
+        return key
+
+    def _head(self, key: str) -> web.Response:
+        if "get" in self.denied:
+            return web.Response(status=403)
+        if key not in self.objects:
+            return web.Response(status=404)
+        return web.Response(body=self.objects[key].body)
 
     def _part(self, upload: str, number: int, request: web.BaseRequest, body: bytes) -> web.Response:
         if "part" in self.denied:

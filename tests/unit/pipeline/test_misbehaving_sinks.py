@@ -164,6 +164,67 @@ async def test_a_batch_that_is_one_object_is_never_written_in_parts_for_want_of_
     assert {len(batch) for batch in plugin.writes} == {16}
 
 
+async def test_a_batch_that_is_stored_already_is_not_stored_again_in_halves_when_it_is_rejected_afterwards():
+    """Its first write had no answer and was taken: the service is asked before the batch is split, also when it does not answer."""
+    asked = []
+
+    def answer(batch):
+        if len(plugin.writes) == 1:
+            raise SinkUnavailable("the answer was lost")
+        raise MessageRejected("no")
+
+    async def holds(_self, batch):
+        asked.append(len(batch))
+        if len(asked) == 1:
+            raise SinkUnavailable("not now")
+        return True
+
+    reader, plugin = ListReader(*messages(4)), scripted(answer, stable_batches=True, holds=holds)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert sequences(reader.delivered_messages) == [1, 2, 3, 4]
+    assert reader.rejections == []
+    assert [len(batch) for batch in plugin.writes] == [4, 4, 4]
+    assert asked == [4, 4]
+
+
+async def test_a_batch_of_an_earlier_run_may_be_stored_although_it_is_rejected():
+    async def holds(_self, batch):
+        return len(batch) == 4
+
+    def answer(_):
+        raise MessageRejected("no")
+
+    reader = ListReader(*messages(4))
+    reader.to_keep = [reader.take(4)]
+    async with running(configured(scripted(answer, stable_batches=True, holds=holds)), reader):
+        await until(lambda: not reader.pending)
+    assert sequences(reader.delivered_messages) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("broken", [True, False])
+async def test_a_batch_whose_first_answer_is_a_rejection_or_that_is_not_stored_is_split_to_its_bad_message(broken):
+    asked = []
+
+    def answer(batch):
+        if broken and len(plugin.writes) == 1:
+            raise SinkUnavailable("the answer was lost")
+        if 3 in sequences(batch):
+            raise MessageRejected("no")
+        return ()
+
+    async def holds(_self, batch):
+        asked.append(sequences(batch))
+        raise KeyError("a bug there")
+
+    reader, plugin = ListReader(*messages(4)), scripted(answer, stable_batches=True, holds=holds)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert sequences(reader.delivered_messages) == [1, 2, 4]
+    assert [rejection.message.sequence for rejection in reader.rejections] == [3]
+    assert asked == ([[1, 2, 3, 4]] if broken else [])
+
+
 async def test_a_wait_that_the_service_asks_for_holds_for_all_lanes():
     """One lane is told to wait: the others do not go on asking meanwhile."""
     first = asyncio.Event()

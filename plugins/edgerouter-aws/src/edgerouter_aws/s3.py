@@ -155,13 +155,19 @@ class S3Sink(Sink[S3Config]):
         return self._key.partition_of(message, self._names)
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
-        if sum(len(message.payload) for message in batch) > _ENCODE_IN_THREAD_BYTES:
-            body, failures = await asyncio.to_thread(self._encode, batch)
-        else:
-            body, failures = self._encode(batch)
+        body, failures = await self._body(batch)
         if len(failures) < len(batch):
             await self._bucket.put(self._key.key_of(batch, self._names), body, self._headers)
         return failures
+
+    async def holds(self, batch: Sequence[Message]) -> bool:
+        body, failures = await self._body(batch)
+        return not failures and await self._bucket.holds(self._key.key_of(batch, self._names), len(body))
+
+    async def _body(self, batch: Sequence[Message]) -> tuple[bytes, Sequence[Failure]]:
+        if sum(len(message.payload) for message in batch) > _ENCODE_IN_THREAD_BYTES:
+            return await asyncio.to_thread(self._encode, batch)
+        return self._encode(batch)
 
     def _encode(self, batch: Sequence[Message]) -> tuple[bytes, Sequence[Failure]]:
         if self._framing is None:

@@ -62,6 +62,22 @@ class Bucket:
         if not answer.get("ETag"):
             raise SinkUnavailable(f"{self.call.what}: {_NOT_S3}")
 
+    async def holds(self, key: str, size: int) -> bool:
+        """Ask for an object of this size; False where it is not there, or where looking is not allowed.
+
+        Raises:
+            SinkUnavailable: the service did not answer.
+        """
+        place = {name: value for name, value in self.parameters.items() if name in _PLACE}
+        with of_service(self.call):
+            try:
+                found = await self.client.head_object(Bucket=self.name, Key=key, **place)
+            except ClientError as error:
+                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (403, 404):
+                    return False
+                raise
+        return bool(found.get("ContentLength") == size)
+
     async def probe(self, prefix: str) -> None:
         """Begin a multipart upload, store a part of one byte, and give both up: nothing appears in the bucket.
 

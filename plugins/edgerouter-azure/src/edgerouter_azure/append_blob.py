@@ -80,6 +80,19 @@ class AppendBlobs:
                 await self._append_at(name, tail, data)
             tail.last = _digest(data)
 
+    async def holds(self, name: str, data: bytes) -> bool:
+        """Whether the bytes stand where an earlier attempt sent them.
+
+        Raises:
+            AzureError: the service did not answer.
+        """
+        tail = self._tail(name)
+        async with tail.lock:
+            there = await self._is_there(name, tail, data)
+            if there:
+                tail.last = _digest(data)
+            return there
+
     def _tail(self, name: str) -> _Tail:
         tail = self._tails.setdefault(name, _Tail())
         self._tails.move_to_end(name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -28,6 +28,8 @@ class Blobs(Protocol):
     """A way to store batches."""
 
     async def store(self, name: str, data: bytes) -> None: ...
+
+    async def holds(self, name: str, data: bytes) -> bool: ...
 
 
 class BlobSink(Sink[BlobConfig]):
@@ -70,16 +72,28 @@ class BlobSink(Sink[BlobConfig]):
         return self.partition_of(message) if self._grows else None
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        name, data = await self._named(batch)
+        with self._translated(name):
+            await self._blobs.store(name, data)
+        return ()
+
+    async def holds(self, batch: Sequence[Message]) -> bool:
+        name, data = await self._named(batch)
+        with self._translated(name):
+            return await self._blobs.holds(name, data)
+
+    async def _named(self, batch: Sequence[Message]) -> tuple[str, bytes]:
         name = self._template.key_of(batch, self._context)
         if sum(len(message.payload) for message in batch) > _THREAD_ABOVE:
-            data = await asyncio.to_thread(encode, batch, self._framing, self._compression)
-        else:
-            data = encode(batch, self._framing, self._compression)
+            return name, await asyncio.to_thread(encode, batch, self._framing, self._compression)
+        return name, encode(batch, self._framing, self._compression)
+
+    @contextmanager
+    def _translated(self, name: str) -> Iterator[None]:
         try:
-            await self._blobs.store(name, data)
+            yield
         except (AzureError, OSError) as error:
             raise translate(error, f"write blob {self._container}/{name}", hint=_HINT) from cause(self._config, error)
-        return ()
 
 
 def _blobs(config: BlobConfig, container: ContainerClient, sink: str) -> Blobs:

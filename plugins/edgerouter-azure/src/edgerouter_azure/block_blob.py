@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from azure.core.exceptions import HttpResponseError, ResourceExistsError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import ContainerClient
 
@@ -35,8 +35,8 @@ class BlockBlobs:
             AzureError: whatever the SDK raises; the same call may be made again.
         """
         digest = hashlib.md5(data, usedforsecurity=False).digest()
-        if await self._put(name, data, digest) or await self._holds(name, len(data), digest):
-            return
+        if await self._put(name, data, digest) or await self._find(name, len(data), digest) is not False:
+            return  # where we may write and not look: the name holds the batch's id, so it can hardly be another
         # the same first and last message, but not the same batch: a replay with other filters
         await self._put(marked_name(name, digest.hex()[:8]), data, digest)
 
@@ -52,11 +52,22 @@ class BlockBlobs:
             return False
         return True
 
-    async def _holds(self, name: str, size: int, digest: bytes) -> bool:
+    async def holds(self, name: str, data: bytes) -> bool:
+        """Whether the blob is there and holds these bytes; False where we may not look.
+
+        Raises:
+            AzureError: the service did not answer.
+        """
+        return bool(await self._find(name, len(data), hashlib.md5(data, usedforsecurity=False).digest()))
+
+    async def _find(self, name: str, size: int, digest: bytes) -> bool | None:
+        """Whether the blob holds these bytes; `None` where we may not look."""
         try:
             found = await self._container.get_blob_client(name).get_blob_properties()
+        except ResourceNotFoundError:
+            return False
         except HttpResponseError as error:
             if error.status_code == 403:
-                return True  # we may write and not look; the name holds the batch's id, so it can hardly be another
+                return None
             raise
         return bool(found.size == size and bytes(found.content_settings.content_md5 or b"") == digest)

@@ -36,6 +36,16 @@ _BY_CODE: dict[str, type[EdgerouterError]] = {
     "rateLimitExceeded": SinkThrottled,
     "userRateLimitExceeded": SinkThrottled,
     "quotaExceeded": SinkThrottled,
+    # these with 400; about the bytes of an object there is nothing that Cloud Storage could reject but their number
+    "parseError": SinkUnavailable,
+    "uploadBrokenConnection": SinkUnavailable,
+    "wrongUrlForUpload": SinkUnavailable,
+    "invalidParameter": SinkUnauthorized,
+    "required": SinkUnauthorized,
+    "turnedDown": SinkUnauthorized,
+    "userProjectInconsistent": SinkUnauthorized,
+    "userProjectInvalid": SinkUnauthorized,
+    "userProjectMissing": SinkUnauthorized,
 }
 """By the `status` or `reason` in the body, which knows more than the HTTP status."""
 
@@ -47,9 +57,16 @@ _BY_REASON = {
 }
 """What the operator can do, where Google tells more precisely than the status what is wrong."""
 
+NOT_GOOGLE = "and the answer is not one of Google's; is there a proxy in between, or is `endpoint` wrong?"
 _TEXT_LIMIT = 300
 _UPLOAD_ID = re.compile(r"upload_id=[\w-]+")
 """Of an upload session: whoever reads it can write the object."""
+_DAMAGED = re.compile(
+    r"hash|checksum|crc32c|content-range|content-length|content length|boundary|multipart|upload id|upload session|range header"
+    r"|malformed request|expected \d+ bytes",
+    re.IGNORECASE,
+)
+"""In the text of a 400 that is about what became of the request on its way: the same bytes, sent anew, can be taken."""
 _KMS = re.compile(r"kms", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 
@@ -120,6 +137,11 @@ def translate(error: Exception, doing: str, *, hint: str = "") -> SinkUnavailabl
 def _translate_response(error: aiohttp.ClientResponseError, doing: str, hint: str) -> SinkUnavailable | MessageRejected:
     answer = read_answer(error)
     kind = _BY_CODE.get(answer.code) or _BY_STATUS.get(error.status, SinkUnavailable)
+    if error.status in {400, 404} and not answer.code:
+        kind = SinkUnavailable if error.status == 400 else SinkUnauthorized
+        return kind(f"{doing}: {error.status}, {NOT_GOOGLE}")
+    if kind is MessageRejected and error.status == 400 and _DAMAGED.search(answer.text):
+        kind = SinkUnavailable
     if _KMS.search(answer.text):
         hint = ""  # Google says itself who needs which role on the key
         if kind is MessageRejected:

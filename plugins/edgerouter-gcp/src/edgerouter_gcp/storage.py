@@ -110,7 +110,7 @@ class _Object:
 
 
 class _Storage(ResumableStorage):
-    """gcloud-aio's client without its retries, and with two calls that it lacks."""
+    """gcloud-aio's client without its retries, and with three calls that it lacks."""
 
     async def permissions(self, bucket: str) -> set[str]:
         url = f"{self._api_root_read}/{bucket}/iam/testPermissions"
@@ -122,6 +122,10 @@ class _Storage(ResumableStorage):
         response = await self.session.get(url, headers=await self._headers(), params={"fields": "md5Hash,metadata"})
         described: dict[str, Any] = await response.json(content_type=None)
         return described
+
+    async def begin(self, bucket: str, name: str, parameters: dict[str, str]) -> None:
+        headers = await self._headers() | {"Content-Type": "application/octet-stream", "Content-Length": "0"}
+        await self._initiate_upload(f"{self._api_root_write}/{bucket}/o", name, parameters, headers)
 
 
 class StorageSink(Sink[StorageConfig]):
@@ -162,9 +166,8 @@ class StorageSink(Sink[StorageConfig]):
         return self._template.partition_of(message, self._context)
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
-        size = sum(len(message.payload) for message in batch)
-        item = self._make(batch) if size <= _THREAD_ABOVE else await asyncio.to_thread(self._make, batch)
-        doing = f"write gs://{self._config.bucket}/{item.name}"
+        item = await self._object(batch)
+        doing = self._doing(item)
         try:
             answer = await self._storage.upload(
                 self._config.bucket,
@@ -189,6 +192,20 @@ class StorageSink(Sink[StorageConfig]):
             raise SinkUnavailable(f"{doing}: the answer is not Cloud Storage's")
         return ()
 
+    async def holds(self, batch: Sequence[Message]) -> bool:
+        item = await self._object(batch)
+        found = await self._find(item, self._doing(item))
+        if found is None:
+            return await self._occupied(item)
+        return bool(found.get("md5Hash") == item.resource["Md5-Hash"])
+
+    def _doing(self, item: _Object) -> str:
+        return f"write gs://{self._config.bucket}/{item.name}"
+
+    async def _object(self, batch: Sequence[Message]) -> _Object:
+        size = sum(len(message.payload) for message in batch)
+        return self._make(batch) if size <= _THREAD_ABOVE else await asyncio.to_thread(self._make, batch)
+
     def _make(self, batch: Sequence[Message]) -> _Object:
         data = compress(encode(batch, self._config.framing), self._compression)
         first, last = batch[0], batch[-1]
@@ -209,16 +226,46 @@ class StorageSink(Sink[StorageConfig]):
             SinkUnauthorized: it holds something else, so this batch is not stored.
             SinkUnavailable: nobody knows.
         """
+        found = await self._find(item, doing)
+        if found is None:
+            return  # an objectCreator may not look; the key holds the batch's id, so it can hardly be another
+        if not found:
+            raise SinkUnavailable(f"{doing}: an object of this name was there and has gone; it is written again")
+        if found.get("md5Hash") != item.resource["Md5-Hash"] and found.get("metadata", {}).get(_MARK) != item.mark:
+            raise SinkUnauthorized(f"{doing}: an object of this name holds something else; put {{sink}} into `key`")
+
+    async def _occupied(self, item: _Object) -> bool:
+        """Find out without the permission to look: an upload that may only create is refused at its beginning if there is one.
+
+        Nothing is sent after the beginning, so no object comes of it. The key holds the batch's id, so it can hardly be another.
+        """
+        doing = self._doing(item)
         try:
-            found = await self._storage.describe(self._config.bucket, item.name)
+            await self._storage.begin(self._config.bucket, item.name, dict(self._parameters))
+        except aiohttp.ClientResponseError as error:
+            if error.status == 412:
+                return True
+            raise _unavailable(self._connection.explain(error, doing)) from None
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
+            raise _unavailable(self._connection.explain(error, doing)) from None
+        return False
+
+    async def _find(self, item: _Object, doing: str) -> dict[str, Any] | None:
+        """Describe the object under this name: empty if there is none, `None` where looking is not allowed.
+
+        Raises:
+            SinkUnavailable: the service did not answer.
+        """
+        try:
+            return await self._storage.describe(self._config.bucket, item.name)
         except aiohttp.ClientResponseError as error:
             if error.status == 403:
-                return  # an objectCreator may not look; the key holds the batch's id, so it can hardly be another
+                return None
+            if error.status == 404:
+                return {}
             raise _unavailable(self._connection.explain(error, doing)) from None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise _unavailable(self._connection.explain(error, doing)) from None
-        if found.get("md5Hash") != item.resource["Md5-Hash"] and found.get("metadata", {}).get(_MARK) != item.mark:
-            raise SinkUnauthorized(f"{doing}: an object of this name holds something else; put {{sink}} into `key`")
 
 
 def _common_resource(config: StorageConfig) -> tuple[str, dict[str, Any]]:
