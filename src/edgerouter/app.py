@@ -31,6 +31,7 @@ from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.folder import locked_folder
 from edgerouter.telemetry.certificates import Certificates
+from edgerouter.telemetry.loop_watch import LoopWatch
 from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.app")
@@ -75,6 +76,7 @@ class Router:
         self._tasks: asyncio.TaskGroup | None = None
         self._configuration_error = ""
         self._certificates = Certificates()
+        self._loop_watch = LoopWatch(self._plugins_at_work)
         self._changing = asyncio.Lock()
         self._stopping = False
 
@@ -87,6 +89,11 @@ class Router:
         Raises:
             SpoolUnusable: the spool's folder cannot be used.
         """
+        with self._loop_watch.watching():
+            await self._run(stop)
+        log.info("edgerouter stopped")
+
+    async def _run(self, stop: asyncio.Event) -> None:
         async with open_spool(self._config.spool) as spool:
             self._spool = spool
             async with self._served(spool), asyncio.TaskGroup() as tasks:
@@ -112,7 +119,6 @@ class Router:
                 async with self._changing:  # a change that has begun would start what nobody stops
                     await self._stop()
                 watch.cancel()
-        log.info("edgerouter stopped")
 
     async def reload(self, config: RouterConfig) -> None:
         """Change to another configuration while running: only what differs is stopped and started.
@@ -209,7 +215,19 @@ class Router:
             detached=ledgers(spool, spool.status.orphans),
             drops=drops(spool),
             certificates=self._certificates.status,
+            event_loop=self._loop_watch.status,
         )
+
+    def _plugins_at_work(self) -> dict[str, str]:
+        """Top-level module of each plugin outside the core -> the sinks and sources that it serves."""
+        modules = [(f"sink {name}", sink.configured.plugin.__module__) for name, sink in list(self._sinks.items())]
+        modules += [(f"source {name}", source.configured.plugin.__module__) for name, source in list(self._sources.items())]
+        at_work: dict[str, str] = {}
+        for name, module in modules:
+            top_level = module.partition(".")[0]
+            if top_level != __name__.partition(".")[0]:
+                at_work[top_level] = f"{at_work[top_level]} or {name}" if top_level in at_work else name
+        return at_work
 
     @asynccontextmanager
     async def _served(self, spool: Spool) -> AsyncIterator[None]:

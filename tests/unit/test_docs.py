@@ -20,6 +20,7 @@ from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, Shutd
 from edgerouter.pipeline.delivery_status import DeliveryStatus
 from edgerouter.spool.contract import SpoolStatus
 from edgerouter.telemetry.certificates import CertificateStatus
+from edgerouter.telemetry.loop_watch import LoopStatus
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import undocumented
 
@@ -206,6 +207,7 @@ def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
             certificates=[
                 CertificateStatus(owner="sinks.out", field="tls.ca", file="f", expires_at=1.0, days_left=1.0, problem="")
             ],
+        event_loop=LoopStatus(held_seconds={"sink out": 1.0}),
     )  # fmt: skip
     text = Metrics(lambda: status, lambda: [("out", DeliveryStatus())]).text().decode()
     measured: dict[str, set[str]] = {name: set() for name in re.findall(r"^# HELP (edgerouter_\w+)", text, re.MULTILINE)}

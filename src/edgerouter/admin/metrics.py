@@ -14,6 +14,7 @@ from edgerouter.admin.health import not_flowing, not_ready
 from edgerouter.admin.status import RouterStatus, SinkStatus, SourceStatus
 from edgerouter.pipeline.delivery_status import LATENCY_BOUNDS, DeliveryStatus, State
 from edgerouter.spool.contract import SpoolState
+from edgerouter.telemetry.loop_watch import LoopStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -94,6 +95,7 @@ class Metrics(Collector):
             drops.add_metric((drop.sink, drop.topic, drop.reason), drop.messages)
         yield drops
         yield _certificates(status)
+        yield from _event_loop(status.event_loop)
         yield self._latency()
 
     def _latency(self) -> Metric:
@@ -114,6 +116,16 @@ def _info(status: RouterStatus) -> Metric:
     family = GaugeMetricFamily("edgerouter_info", "The router itself.", labels=("version", "host", "spool"))
     family.add_metric((status.version, status.host, status.spool.id), 1.0)
     return family
+
+
+def _event_loop(loop: LoopStatus) -> Iterator[Metric]:
+    name = "edgerouter_event_loop"
+    yield CounterMetricFamily(f"{name}_pauses", "Times the event loop was held for 0.25 s or longer.", value=loop.pauses)
+    yield GaugeMetricFamily(f"{name}_longest_pause_seconds", "Longest pause since the start.", value=loop.longest_pause_seconds)
+    held = CounterMetricFamily(f"{name}_held_seconds", "Time of pauses, by what held the event loop.", labels=("holder",))
+    for holder, seconds in loop.held_seconds.items():
+        held.add_metric((holder,), seconds)
+    yield held
 
 
 def _certificates(status: RouterStatus) -> Metric:

@@ -11,6 +11,7 @@ from edgerouter.pipeline.delivery_status import DeliveryStatus
 from edgerouter.pipeline.intake import IntakeStatus
 from edgerouter.spool.contract import Reader, Spool, SpoolStatus
 from edgerouter.telemetry.certificates import CertificateStatus
+from edgerouter.telemetry.loop_watch import LoopStatus
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +97,7 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     drops: list[Drop]
     certificates: list[CertificateStatus]
     """Files with certificates that the configuration names."""
+    event_loop: LoopStatus = msgspec.field(default_factory=LoopStatus)
     running: bool = True
 
 

@@ -88,6 +88,7 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
             Text(f"{name} is not configured any more: position kept, {sink['pending']} messages wait (edgerouter forget)", "yellow")
         )
     parts += _certificates(status)
+    parts += _event_loop(status)
     return Group(*parts)
 
 
@@ -128,6 +129,18 @@ def _certificates(status: dict[str, Any]) -> Iterator[Text]:
             yield Text(f"{where} has expired", "red")
         elif days < WARN_DAYS:
             yield Text(f"{where} expires in {duration(days * 86400)}", "yellow")
+
+
+def _event_loop(status: dict[str, Any]) -> Iterator[Text]:
+    loop = status["event_loop"]
+    if loop["pauses"]:
+        where = f" at {loop['last_place']}" if loop["last_place"] else ""
+        yield Text(
+            f"{loop['last_holder']} held the event loop for {duration(loop['last_pause_seconds'])}{where},"
+            f" {duration(max(0.0, time.time() - loop['last_pause_at']))} ago; every sink and source waited"
+            f" ({loop['pauses']} pauses, {duration(loop['paused_seconds'])} in all)",
+            "red",
+        )
 
 
 def _sources(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:

@@ -1,0 +1,285 @@
+"""Watches the event loop from a thread: how long it is held, by which task and plugin, and at which line.
+
+A coroutine that blocks (`time.sleep`, a synchronous client) stops every sink and the intake, and nothing in the loop can say so.
+The thread looks at the loop a few times a second. A loop that waits for events is left alone; a loop that runs something gets a
+question with `call_soon_threadsafe`, and the time until it answers is the pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import selectors
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Final
+
+import msgspec
+import structlog
+
+from edgerouter.telemetry.thread_times import ThreadTimes
+
+PAUSE_SECONDS: Final = 0.25
+"""A pause this long counts, and is logged with its stack."""
+
+_IDLE_SECONDS: Final = 0.25
+"""Between two looks at a loop that waits for events: four wake-ups a second, so that no pause begins and ends unseen."""
+_BUSY_SECONDS: Final = 0.1
+_ASKED_SECONDS: Final = 0.05
+"""Between two looks while an answer is outstanding."""
+_NAME_SECONDS: Final = 0.1
+"""A pause this long gets its holder looked up: when it has become long enough to count it may be over."""
+_LATE_SECONDS: Final = 2 * _IDLE_SECONDS
+"""A look that comes later says that this thread could not run."""
+_LOG_AGAIN_SECONDS: Final = 60.0
+"""Between two lines about the same place."""
+_MOST_FRAMES: Final = 30
+_MOST_PLACES: Final = 1000
+
+log = structlog.get_logger("edgerouter.loop")
+
+
+class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the event loop was held since the start."""
+
+    pauses: int = 0
+    """Pauses of a quarter of a second or longer."""
+    paused_seconds: float = 0.0
+    """Their length together."""
+    longest_pause_seconds: float = 0.0
+    """The longest pause seen, also if it was shorter."""
+    last_pause_seconds: float = 0.0
+    last_pause_at: float | None = None
+    """Wall-clock seconds; null when there was none."""
+    last_holder: str = ""
+    """The sink, source or task that held the loop in the last pause."""
+    last_place: str = ""
+    """File, line and function."""
+    held_seconds: dict[str, float] = msgspec.field(default_factory=dict)
+    """Seconds of pauses by holder."""
+
+
+@dataclass(slots=True)
+class _Question:
+    """Asked of a loop that runs something."""
+
+    looked: float
+    """Monotonic seconds of the last look."""
+    times: ThreadTimes
+    """Of the loop's thread at that look."""
+    answered: float | None = None
+    held: float = 0.0
+    """Seconds for which the loop's own doing kept the answer back."""
+    holder: str = ""
+    place: str = ""
+    logged: bool = False
+
+
+@dataclass(slots=True)
+class _Numbers:
+    pauses: int = 0
+    seconds: float = 0.0
+    longest: float = 0.0
+    last_seconds: float = 0.0
+    last_at: float | None = None
+    last_holder: str = ""
+    last_place: str = ""
+    by_holder: dict[str, float] = field(default_factory=dict)
+
+
+class LoopWatch:
+    """Watches one event loop.
+
+    Args:
+        plugins: top-level module of a plugin -> the sinks and sources that it serves, such as "sink cloud"; asked when the loop
+            is held by a task that a plugin made.
+    """
+
+    def __init__(self, plugins: Callable[[], Mapping[str, str]]) -> None:
+        self._plugins = plugins
+        self._numbers = _Numbers()
+        self._question: _Question | None = None
+        self._ended = threading.Event()
+        self._logged: dict[str, float] = {}
+
+    @property
+    def status(self) -> LoopStatus:
+        """The numbers at this moment."""
+        numbers = self._numbers
+        return LoopStatus(
+            pauses=numbers.pauses,
+            paused_seconds=numbers.seconds,
+            longest_pause_seconds=numbers.longest,
+            last_pause_seconds=numbers.last_seconds,
+            last_pause_at=numbers.last_at,
+            last_holder=numbers.last_holder,
+            last_place=numbers.last_place,
+            held_seconds=dict(numbers.by_holder),
+        )
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch the running loop until left."""
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
+        self._base = _frame_below_coroutines()
+        self._ended.clear()
+        thread = threading.Thread(target=self._watch, args=(threading.get_native_id(),), name="watch event loop", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join(1.0)
+
+    def _watch(self, loop_thread: int) -> None:
+        own_thread = threading.get_native_id()
+        seconds = _IDLE_SECONDS
+        times, own = ThreadTimes.of(loop_thread), ThreadTimes.of(own_thread)
+        due = time.monotonic() + seconds
+        while not self._ended.wait(seconds):
+            now = time.monotonic()
+            before, times = times, ThreadTimes.of(loop_thread)
+            own_before, own = own, ThreadTimes.of(own_thread)
+            if self._question is None and now - due > _LATE_SECONDS:
+                # The watch was kept from running. If the loop's thread used the processor all the while, native code held the
+                # interpreter; else the whole process was stopped, or starved, which is not the loop's fault.
+                native = min(now - due - (own.delay - own_before.delay), times.cpu - before.cpu)
+                self._count(native, "native code", "", logged=False)
+            try:
+                seconds = self._look(now, times)
+            except RuntimeError:  # the loop is closed
+                return
+            due = time.monotonic() + seconds
+
+    def _look(self, now: float, times: ThreadTimes) -> float:
+        """Look once. Returns the seconds until the next look."""
+        question = self._question
+        if question is None:
+            if self._waits_for_events():
+                return _IDLE_SECONDS
+            self._ask(now, times)
+            return _ASKED_SECONDS
+        answered = question.answered
+        question.held += self._own_doing(question, now if answered is None else answered, times)
+        question.looked, question.times = now, times
+        if answered is not None:
+            self._question = None
+            self._count(question.held, question.holder, question.place, logged=question.logged)
+            return _BUSY_SECONDS
+        if question.held >= (PAUSE_SECONDS if question.holder else _NAME_SECONDS) and not question.logged:
+            self._name_holder(question)
+        return _ASKED_SECONDS
+
+    def _ask(self, now: float, times: ThreadTimes) -> None:
+        question = self._question = _Question(now, times)
+
+        def answer() -> None:
+            question.answered = time.monotonic()
+
+        self._loop.call_soon_threadsafe(answer)
+
+    def _waits_for_events(self) -> bool:
+        frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001  (documented; there is no other way to look at a thread)
+        # uvloop waits in C, below the frame that runs the loop
+        return frame is None or frame.f_code is self._base or frame.f_code.co_filename == selectors.__file__
+
+    @staticmethod
+    def _own_doing(question: _Question, until: float, times: ThreadTimes) -> float:
+        """Seconds since the last look for which the loop's thread ran or blocked, without those that it waited for a processor."""
+        elapsed = max(0.0, until - question.looked)
+        if elapsed > _LATE_SECONDS:
+            # this thread was kept from looking too: by a stopped process, or by native code that used the processor
+            elapsed = max(_ASKED_SECONDS, min(elapsed, times.cpu - question.times.cpu))
+        return max(0.0, elapsed - (times.delay - question.times.delay))
+
+    def _name_holder(self, question: _Question) -> None:
+        frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001  (as above)
+        task = asyncio.current_task(self._loop)
+        if frame is None or question.answered is not None:
+            return  # it is over
+        modules = self._plugins()
+        frames = list(_outwards(frame))
+        of_plugin = [inner for inner in frames if _top_level(inner) in modules]
+        name = task.get_name() if task is not None else ""
+        question.holder = _part_of_task(name) or (modules[_top_level(of_plugin[0])] if of_plugin else name or "a callback")
+        question.place = _place((of_plugin or frames)[0])
+        if question.held >= PAUSE_SECONDS and self._is_news(question.place, question.looked):
+            question.logged = True
+            log.warning(
+                "the event loop is held; every sink and source waits",
+                holder=question.holder,
+                place=question.place,
+                seconds=round(question.held, 2),
+                task=name,
+                stack="".join(traceback.format_stack(frame, _MOST_FRAMES)).rstrip(),
+            )
+
+    def _is_news(self, place: str, now: float) -> bool:
+        last = self._logged.get(place)
+        if last is not None and now - last < _LOG_AGAIN_SECONDS:
+            return False
+        if len(self._logged) >= _MOST_PLACES:
+            self._logged.clear()
+        self._logged[place] = now
+        return True
+
+    def _count(self, seconds: float, holder: str, place: str, *, logged: bool) -> None:
+        numbers = self._numbers
+        numbers.longest = max(numbers.longest, seconds)
+        if seconds < PAUSE_SECONDS:
+            return
+        holder = holder or "unknown"
+        numbers.pauses += 1
+        numbers.seconds += seconds
+        numbers.last_seconds, numbers.last_at = seconds, time.time()
+        numbers.last_holder, numbers.last_place = holder, place
+        if holder not in numbers.by_holder and len(numbers.by_holder) >= _MOST_PLACES:
+            holder = "(other)"
+        numbers.by_holder[holder] = numbers.by_holder.get(holder, 0.0) + seconds
+        if logged or self._is_news(place, time.monotonic()):
+            log.warning("the event loop was held", holder=holder, place=place, seconds=round(seconds, 2))
+
+
+def _frame_below_coroutines() -> CodeType | None:
+    """Code that runs the loop, if the loop's own frames are not Python's, as uvloop's are not."""
+    frame: FrameType | None = inspect.currentframe()
+    below: FrameType | None = None
+    while frame is not None:
+        if frame.f_code.co_flags & inspect.CO_COROUTINE:
+            below = frame.f_back
+        frame = frame.f_back
+    if below is None or below.f_code.co_filename == asyncio.events.__file__:
+        return None
+    return below.f_code
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _top_level(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _part_of_task(name: str) -> str:
+    """The sink or source that a task of the router's own works for; empty for other tasks."""
+    kind, _, rest = name.partition(" ")
+    if kind in ("sink", "source"):
+        return name
+    if kind == "write":
+        return f"sink {rest}"
+    return ""
+
+
+def _place(frame: FrameType) -> str:
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"

@@ -1,0 +1,48 @@
+"""A sink that blocks the event loop stands in status, metrics and `edgerouter status`."""
+
+import asyncio
+import io
+import time
+
+import msgspec
+from rich.console import Console
+
+from edgerouter.admin.metrics import Metrics
+from edgerouter.app import Router
+from edgerouter.cli.status import render
+from edgerouter.config.model import AdminConfig, LogConfig, RouterConfig, ShutdownConfig, SpoolConfig
+from edgerouter.sink import Sink
+from support.pipeline import configured, scripted, until
+
+
+class Blocking(scripted()):
+    """Blocks when it opens, as a synchronous client does that connects."""
+
+    @classmethod
+    def open(cls, config, context):
+        time.sleep(0.8)
+        return super().open(config, context)
+
+
+async def test_a_sink_that_blocks_the_event_loop_is_named_in_status_and_metrics(tmp_path):
+    """All sinks and the intake stood still for as long as one sink blocked, and the status said ok."""
+    assert issubclass(Blocking, Sink)
+    config = RouterConfig(
+        sources=(), sinks=(configured(Blocking),), spool=SpoolConfig(type="memory", path=tmp_path), admin=AdminConfig(),
+        log=LogConfig(), shutdown=ShutdownConfig(), host="host", file=None,
+    )  # fmt: skip
+    router, stop = Router(config), asyncio.Event()
+    task = asyncio.create_task(router.run(stop))
+    try:
+        await asyncio.wait_for(router.running.wait(), 30)
+        await until(lambda: router.status().event_loop.pauses, 30)
+        status = router.status()
+        assert status.event_loop.last_holder == "sink sink"
+        assert "in open" in status.event_loop.last_place
+        assert b'edgerouter_event_loop_held_seconds_total{holder="sink sink"}' in Metrics(lambda: status, lambda: ()).text()
+        shown = io.StringIO()
+        Console(file=shown, width=200).print(render(msgspec.to_builtins(status), None))
+        assert "sink sink held the event loop for" in shown.getvalue()
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 30)

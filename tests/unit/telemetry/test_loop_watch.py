@@ -1,0 +1,180 @@
+"""The loop watch tells who holds the event loop, and raises no false alarm."""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import structlog
+
+from edgerouter.telemetry import loop_watch
+from edgerouter.telemetry.loop_watch import LoopWatch
+
+uvloop = pytest.importorskip("uvloop")
+LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+
+
+@pytest.fixture(autouse=True)
+def _logged_as_text(monkeypatch):
+    """Log through the standard library alone, so that `caplog` has the lines whatever another test configured."""
+    logger = structlog.wrap_logger(
+        logging.getLogger("edgerouter.loop"),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[structlog.processors.KeyValueRenderer()],
+    )
+    monkeypatch.setattr(loop_watch, "log", logger)
+
+
+def block(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+async def write(seconds: float) -> None:
+    """A plugin's coroutine that blocks."""
+    await asyncio.sleep(0)
+    block(seconds)
+    await asyncio.sleep(0)
+
+
+def watched(new_loop, main, plugins=dict) -> LoopWatch:
+    """Run a coroutine on a loop of this kind, watched; returns the watch."""
+    watch = LoopWatch(plugins)
+
+    async def run():
+        with watch.watching():
+            await asyncio.sleep(0.3)  # the watch has begun to look
+            await main(watch)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())
+    return watch
+
+
+async def counted(watch: LoopWatch, pauses: int) -> None:
+    """Wait until the watch has seen so many pauses end."""
+    async with asyncio.timeout(30):
+        while watch.status.pauses < pauses:
+            await asyncio.sleep(0.01)
+
+
+@LOOPS
+def test_a_task_that_blocks_is_named_with_its_line_and_its_stack(new_loop, caplog):
+    async def main(watch):
+        await asyncio.create_task(write(1.0), name="write cloud")
+        await counted(watch, 1)
+
+    status = watched(new_loop, main).status
+    assert status.last_holder == "sink cloud"
+    assert status.last_place.startswith("test_loop_watch.py:")
+    assert status.last_place.endswith("in block")
+    assert status.last_pause_seconds >= 0.25
+    assert status.longest_pause_seconds == status.last_pause_seconds
+    assert status.held_seconds == {"sink cloud": status.paused_seconds}
+    [held] = [r for r in caplog.records if "the event loop is held" in r.getMessage()]
+    assert "in write" in held.getMessage()
+    assert "block(seconds)" in held.getMessage()
+
+
+@LOOPS
+def test_a_task_that_a_plugin_made_is_named_by_the_plugins_module(new_loop):
+    async def main(watch):
+        await asyncio.create_task(write(1.0))
+        await counted(watch, 1)
+
+    status = watched(new_loop, main, lambda: {__name__.partition(".")[0]: "sink cloud"}).status
+    assert status.last_holder == "sink cloud"
+
+
+@LOOPS
+def test_a_callback_that_blocks_is_noticed_without_a_task(new_loop):
+    async def main(watch):
+        asyncio.get_running_loop().call_soon(block, 1.0)
+        await counted(watch, 1)
+
+    status = watched(new_loop, main).status
+    assert status.last_holder == "a callback"
+    assert status.last_place.endswith("in block")
+
+
+def test_a_place_that_holds_the_loop_again_and_again_is_logged_once_a_minute(caplog):
+    async def main(watch):
+        for number in range(3):
+            await write(0.6)
+            await counted(watch, number + 1)
+
+    status = watched(asyncio.new_event_loop, main).status
+    assert status.pauses == 3
+    assert len([r for r in caplog.records if "the event loop is held" in r.getMessage()]) == 1
+    assert len([r for r in caplog.records if "the event loop was held" in r.getMessage()]) == 1
+
+
+@LOOPS
+def test_many_short_turns_of_a_busy_loop_are_no_pause(new_loop):
+    async def main(_):
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            sum(range(20_000))
+            await asyncio.sleep(0)
+
+    assert watched(new_loop, main).status.pauses == 0
+
+
+_STARVED = """
+import asyncio, sys, time
+import uvloop
+from edgerouter.telemetry.loop_watch import LoopWatch
+
+async def main():
+    watch = LoopWatch(dict)
+    with watch.watching():
+        print("ready", flush=True)
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            used = time.thread_time() + 0.08  # of the processor, of which it gets a ninth
+            while time.thread_time() < used:
+                pass
+            await asyncio.sleep(0)
+    print(watch.status.pauses)
+
+uvloop.run(main())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not say how long a thread waited")
+def test_a_machine_without_a_processor_to_spare_and_a_stopped_process_are_no_pause():
+    """Eight busy loops on the same processor, and a process that stands still for a while, as on a suspended laptop."""
+    processor = {min(os.sched_getaffinity(0))}
+    busy = []
+    try:
+        with subprocess.Popen([sys.executable, "-c", _STARVED], stdout=subprocess.PIPE, text=True) as watched_process:
+            assert watched_process.stdout.readline() == "ready\n"
+            os.sched_setaffinity(watched_process.pid, processor)
+            for _ in range(8):
+                busy.append(subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]))
+                os.sched_setaffinity(busy[-1].pid, processor)
+            watched_process.send_signal(signal.SIGSTOP)
+            time.sleep(1)
+            watched_process.send_signal(signal.SIGCONT)
+            assert watched_process.stdout.read() == "0\n"
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def test_the_thread_ends_with_the_watch_and_costs_next_to_nothing_while_the_loop_is_idle():
+    before = threading.active_count()
+
+    async def main(_):
+        start = time.process_time()
+        await asyncio.sleep(2)
+        assert time.process_time() - start < 0.05
+
+    watched(uvloop.new_event_loop, main)
+    assert threading.active_count() == before
