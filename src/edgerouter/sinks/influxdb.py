@@ -18,7 +18,7 @@ from edgerouter.sinks.influxdb_points import ToLine, by_body, by_template
 _ABOUT = 64
 """More than a point needs beside topic and payload."""
 _LARGEST_WITHOUT_A_THREAD = 64 * 1024
-"""Compressing more would hold up the event loop for milliseconds."""
+"""Bytes of payload; encoding and compressing more would hold up the event loop for milliseconds."""
 
 
 class InfluxDbSink(Sink[InfluxDbConfig]):
@@ -67,6 +67,14 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
             return len(message.topic) + len(message.payload) + _ABOUT  # it is rejected without being sent
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        large = sum([len(message.payload) for message in batch]) > _LARGEST_WITHOUT_A_THREAD
+        body, failures = await asyncio.to_thread(self._encode, batch) if large else self._encode(batch)
+        if body:
+            await self._post(body)
+        return failures
+
+    def _encode(self, batch: Sequence[Message]) -> tuple[bytes, list[Failure]]:
+        """Make the body of a request, and a failure for each message that makes no point."""
         lines: list[bytes] = []
         failures: list[Failure] = []
         for index, message in enumerate(batch):
@@ -74,9 +82,7 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
                 lines.append(self._line(message))
             except ValueError as error:
                 failures.append(Failure(index, MessageRejected(f"not a point: {error}")))
-        if lines:
-            await self._post(b"\n".join(lines))
-        return failures
+        return compress(b"\n".join(lines), self._config.compression) if lines else b"", failures
 
     async def _look(self) -> None:
         """Write nothing, which InfluxDB answers after it has looked at token, organization and bucket."""
@@ -85,9 +91,6 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
 
     async def _post(self, body: bytes) -> None:
         headers = self._headers
-        compression = self._config.compression
-        if body and compression != "none":
-            large = len(body) > _LARGEST_WITHOUT_A_THREAD
-            body = await asyncio.to_thread(compress, body, compression) if large else compress(body, compression)
-            headers = {**headers, "Content-Encoding": content_encoding(compression) or ""}
+        if body and (encoding := content_encoding(self._config.compression)) is not None:
+            headers = {**headers, "Content-Encoding": encoding}
         await self._exchange.send(body, headers, self._query)

@@ -31,13 +31,15 @@ class InfluxDbConfig(SinkConfig):
     objects."""
     measurement: str = "{topic}"
     """Measurement of a point, a template: `{topic}`, `{topic[1]}`, `{host}`, `{property[name]}` (a user property of MQTT 5),
-    `{payload}`, `{payload[a.b]}` (a member of a JSON payload)."""
+    `{payload}`, `{payload[a.b]}` (a member of a JSON payload). What no name can hold is percent-encoded, here and in tags: control
+    characters, a backslash before a blank, comma, equals sign or backslash, or at the end."""
     tags: dict[str, str] = Field(default_factory=dict)
     """Tags of a point, by name, each a template; one that comes out empty is left out."""
     fields: dict[str, str] = Field(default_factory=dict)
     """Fields of a point, by name, each a template; one that is a single `{payload[a.b]}` keeps its type. By default every number,
     boolean and text of a JSON payload under its own name, `a.b` inside an object, but not `time`, which InfluxDB has for itself; a
-    payload that is no object is `value`."""
+    payload that is no object is `value`. Numbers are floats, and whole numbers beyond 2^53, which a float would round, integers. At
+    most 5,000 fields and 32 objects within objects."""
     max_request_messages: int = Field(default=5000, ge=1)
     """Most points in one request."""
     max_request_bytes: ByteSize = Field(default=8 * 1024**2, ge=1024)

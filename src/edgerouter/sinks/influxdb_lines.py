@@ -6,7 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
+_AMBIGUOUS: Final = re.compile(r"[\x00-\x1f\x7f]|\\(?=[\\,= ]|\Z)|%(?=[0-9A-Fa-f]{2})")
+"""What no name can hold so that every InfluxDB reads it back: control characters, a backslash at the end or before what is escaped
+(version 2 takes two backslashes for two, version 3 for one, and then reads the blank after them as the end of the name). They are
+percent-encoded, and with them what looks percent-encoded, so that different names stay different."""
+_WHOLE: Final = re.compile(r"[-+]?\d+")
+_EXACT: Final = 2**53
+"""Whole numbers up to here are exact as a float of 64 bits."""
+_LARGEST: Final = 2**63 - 1
+_OUTER_BLANKS: Final = re.compile(r"\A +|(?<!\\) +\Z")
 _NUMBER: Final = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?\d+[iu]")
 _BOOLEANS: Final = {"t", "T", "true", "True", "TRUE", "f", "F", "false", "False", "FALSE"}
 _TAG: Final = re.compile(r"((?:[^\\,=]|\\.)+)=((?:[^\\,=]|\\.)*)", re.DOTALL)
@@ -15,7 +23,7 @@ _ESCAPED: Final = re.compile(r"\\([,= ])")
 
 
 def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, str], time: int) -> bytes:
-    """One line, without a line break at its end.
+    """Return one line, without a line break at its end.
 
     Args:
         measurement: its name.
@@ -26,12 +34,11 @@ def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, str], t
     Raises:
         ValueError: it has no measurement or no field.
     """
-    name = _plain(measurement)
-    if not name:
+    if not measurement:
         raise ValueError("the point has no measurement")
     if not fields:
         raise ValueError("the point has no fields")
-    escaped = name.replace(",", "\\,").replace(" ", "\\ ")
+    escaped = _AMBIGUOUS.sub(_encode, measurement).replace(",", "\\,").replace(" ", "\\ ")
     if escaped[0] == "#":
         raise ValueError("a measurement that begins with # would be taken for a comment")
     # sorted, because InfluxDB is faster then
@@ -42,25 +49,43 @@ def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, str], t
 
 
 def field(value: str | float | bool) -> str:
-    """A field's value. Every number is a float, because InfluxDB refuses a float where an integer came first."""
+    """Return a field's value as line protocol has it.
+
+    A number is a float, because InfluxDB refuses a float where an integer came first; a whole number that no float can be relied
+    on to hold (beyond 2^53) is an integer.
+
+    Raises:
+        ValueError: a whole number beyond 64 bits.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return repr(value)
+    return _whole(value) if isinstance(value, int) else repr(value)
+
+
+def _whole(value: int) -> str:
+    if -_EXACT <= value <= _EXACT:
+        return str(value)
+    if not -_LARGEST - 1 <= value <= _LARGEST:
+        raise ValueError("a whole number does not fit into 64 bits")
+    return f"{value}i"
 
 
 def raw_tags(text: str) -> dict[str, str]:
-    """Tags as line protocol has them, `k=v,k=v`; blanks may also stand without a backslash.
+    """Read tags as line protocol has them, `k=v,k=v`; blanks may also stand without a backslash, and around a value mean nothing.
 
     Raises:
         ValueError: not of this form.
     """
-    return {_ESCAPED.sub(r"\1", key.strip()): _ESCAPED.sub(r"\1", value) for key, value in _split(text, _TAG, "tags")}
+    return {
+        _ESCAPED.sub(r"\1", key.strip()): _ESCAPED.sub(r"\1", _OUTER_BLANKS.sub("", value))
+        for key, value in _split(text, _TAG, "tags")
+    }
 
 
 def raw_fields(text: str) -> dict[str, str]:
-    """Fields as line protocol has them, `f=1.5,g="text",h=3i`.
+    """Read fields as line protocol has them, `f=1.5,g="text",h=3i`.
 
     Raises:
         ValueError: not of this form.
@@ -70,7 +95,8 @@ def raw_fields(text: str) -> dict[str, str]:
         value = raw if raw.startswith('"') else raw.strip()
         if not (value.startswith('"') or value in _BOOLEANS or _NUMBER.fullmatch(value)):
             raise ValueError("values holds something that is no number, no boolean, and no text in quotes")
-        found[_ESCAPED.sub(r"\1", key.strip())] = value
+        # without a suffix InfluxDB reads a float, and would round in silence
+        found[_ESCAPED.sub(r"\1", key.strip())] = _whole(int(value)) if _WHOLE.fullmatch(value) else value
     return found
 
 
@@ -86,10 +112,9 @@ def _split(text: str, one: re.Pattern[str], what: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _plain(text: str) -> str:
-    """Without what names and tags cannot have: control characters, and a backslash at the end, which would escape what follows."""
-    return _CONTROL.sub(" ", text).rstrip("\\").strip()
+def _encode(match: re.Match[str]) -> str:
+    return f"%{ord(match[0]):02X}"
 
 
 def _escape(text: str) -> str:
-    return _plain(text).replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
+    return _AMBIGUOUS.sub(_encode, text).replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")

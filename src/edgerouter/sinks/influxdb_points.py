@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
-
-import msgspec
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 from edgerouter.message import Message
 from edgerouter.sink import SinkContext
 from edgerouter.sinks.influxdb_config import InfluxDbConfig
+from edgerouter.sinks.influxdb_json import OutOfBounds, decode, scalars
 from edgerouter.sinks.influxdb_lines import field, line, raw_fields, raw_tags
 from edgerouter.sinks.influxdb_template import Template
 
 ToLine: TypeAlias = Callable[[Message], bytes]
 """The line for a message; raises `ValueError` when there is none."""
 
-_decode = msgspec.json.Decoder().decode
+
+_RISE: Final = 100_000
+_FALL: Final = 500
 
 
 def time_of(message: Message) -> int:
-    """When the message was received, in nanoseconds, the same at each retry.
+    """Return when the message was received, in nanoseconds, the same at each retry; later than that of the message before it.
 
-    InfluxDB keeps one point of a series for a time, so the last three digits tell messages of one microsecond apart.
+    InfluxDB keeps one point of a series for a time. The spool keeps its messages a microsecond apart; those of a spool that an
+    older release filled share the time of their read, and the sequence tells them apart. What it adds rises to a tenth of a
+    millisecond and comes back in steps of half a microsecond, so that no message is ever earlier than the one before it.
     """
-    return message.received_at // 1000 * 1000 + message.sequence % 1000
+    place = message.sequence % (_RISE + _RISE // _FALL)
+    return message.received_at + (place if place < _RISE else _RISE - (place - _RISE + 1) * _FALL)
 
 
 def by_body() -> ToLine:
     """The payload is `{"measurement": ..., "tags": ..., "values": ...}`."""
 
     def to_line(message: Message) -> bytes:
-        try:
-            body = _decode(message.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise ValueError("the payload is not JSON") from None
+        body = decode(message.payload)
         measurement = body.get("measurement") if isinstance(body, dict) else None
         if not isinstance(measurement, str):
             raise ValueError(  # noqa: TRY004  (of the message, not of a caller)
@@ -44,7 +45,7 @@ def by_body() -> ToLine:
         return line(
             measurement,
             {str(key): _text(value) for key, value in tags.items()} if isinstance(tags, Mapping) else raw_tags(str(tags)),
-            dict(_scalars(values, "")) if isinstance(values, Mapping) else raw_fields(str(values)),
+            scalars(values) if isinstance(values, Mapping) else raw_fields(str(values)),
             time_of(message),
         )
 
@@ -66,7 +67,7 @@ def by_template(config: InfluxDbConfig, names: SinkContext) -> ToLine:
                 if (value := template.value(message, payload, names)) is not None and value != ""
             }
         else:
-            found = dict(_scalars(payload, "") if isinstance(payload, Mapping) else _scalars({"value": payload}, ""))
+            found = scalars(payload if isinstance(payload, Mapping) else {"value": payload})
             # of the payload's own names InfluxDB has one for itself: version 2 leaves such a field out, version 3 refuses the point
             found.pop("time", None)
         return line(
@@ -80,30 +81,21 @@ def by_template(config: InfluxDbConfig, names: SinkContext) -> ToLine:
 
 
 def _payload(payload: bytes) -> Any:
-    """As JSON, else as text.
+    """Read a payload as JSON, else as text.
 
     Raises:
-        ValueError: neither.
+        ValueError: it is neither, or JSON out of bounds.
     """
     try:
-        return _decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return decode(payload)
+    except OutOfBounds:
+        raise
+    except ValueError:
         pass  # text then
     try:
         return payload.decode()
     except UnicodeDecodeError:
         raise ValueError("the payload is neither JSON nor text") from None
-
-
-def _scalars(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
-    for key, inner in value.items():
-        name = f"{prefix}{key}"
-        if not key.strip():
-            continue  # no name for a field
-        if isinstance(inner, Mapping):
-            yield from _scalars(inner, f"{name}.")
-        elif isinstance(inner, bool | int | float) or (isinstance(inner, str) and inner):
-            yield name, field(inner)
 
 
 def _text(value: Any) -> str:
