@@ -21,6 +21,7 @@ from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConf
 from edgerouter.config.references import resolve
 from edgerouter.config.undecided import UndecidedSink
 from edgerouter.errors import ConfigurationError, SpoolUnusable
+from edgerouter.masking import mask
 from edgerouter.pipeline.ending import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
@@ -171,7 +172,7 @@ class Router:
 
     def refuse(self, error: ConfigurationError) -> None:
         """A new configuration cannot be used; the present one stays, and the status tells why."""
-        self._configuration_error = str(error)
+        self._configuration_error = mask(str(error))
         for problem in error.problems:
             log.error("configuration refused, the present one stays", problem=problem)
 

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from edgerouter.masking import protect
 from edgerouter.mqtt_address import BrokerAddress, parse_address, split_credentials
 from edgerouter.tls import ReadableFile, TlsConfig
 from edgerouter.units import Duration
@@ -85,5 +86,7 @@ class BrokerSettings(BaseModel):
             OSError: the file cannot be read.
         """
         if self.password_file is not None:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            password = self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            protect(password)
+            return password
         return self.password.get_secret_value() if self.password is not None else None

@@ -10,10 +10,12 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from edgerouter.masking.models import KeepsItsSecrets
 
 
-class SecretStoreConfig(BaseModel):
+class SecretStoreConfig(KeepsItsSecrets):
     """Base of a secret store's configuration. A docstring under every field is the user manual; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

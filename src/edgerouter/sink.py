@@ -17,13 +17,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from edgerouter.errors import MessageRejected, SinkUnavailable
+from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.message import Message
 
 
-class SinkConfig(BaseModel):
+class SinkConfig(KeepsItsSecrets):
     """Base of a sink's configuration. A docstring under every field is the user manual; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.message import Message
 
 
-class SourceConfig(BaseModel):
+class SourceConfig(KeepsItsSecrets):
     """Base of a source's configuration. A docstring under every field is the user manual; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -19,6 +19,7 @@ from edgerouter.admin.listen import tcp_listener, unix_listener
 from edgerouter.admin.metrics import CONTENT_TYPE, Metrics
 from edgerouter.admin.status import RouterStatus
 from edgerouter.errors import EdgerouterError
+from edgerouter.masking import mask
 from edgerouter.spool.contract import Spool
 
 STARTING_SECONDS = 5.0
@@ -77,7 +78,7 @@ def control_routes(spool: Spool) -> list[web.RouteDef]:
             except msgspec.MsgspecError as error:
                 return json_response({"error": f"not a request for {name}: {error}"}, 400)
             except EdgerouterError as error:
-                return json_response({"error": str(error)}, 409)
+                return json_response({"error": mask(str(error))}, 409)
 
         return web.post(f"/api/{name}", handle)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
-import typer
 
 from edgerouter.cli.probe import Outcome, probe_sink, probe_source
+from edgerouter.cli.terminal import say
 from edgerouter.config import effective
 from edgerouter.config.declared import CHAIN
 from edgerouter.config.folders import sink_folder_faults, spool_fault
@@ -34,21 +34,21 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unan
     """
     good = not config.off and not unanswered
     for line in config.off:
-        typer.echo(f"{config.file or 'environment'}: {line}", err=True)
+        say(f"{config.file or 'environment'}: {line}", err=True)
     for line in config.unread:
-        typer.echo(f"{config.file or 'environment'}: {line}", err=True)
+        say(f"{config.file or 'environment'}: {line}", err=True)
     if unanswered:
-        typer.echo(f"not known yet which sinks are on: {unanswered}", err=True)
+        say(f"not known yet which sinks are on: {unanswered}", err=True)
     faults = [*spool_fault(config.spool), *sink_folder_faults(config)]
     for fault in faults:
-        typer.echo(config.located(fault), err=True)
+        say(config.located(fault), err=True)
     good = good and not faults
     _summary(config, valid=not faults)
     if connect:
         with _silence():
             outcomes = asyncio.run(_probe(config, timeout))
         for outcome in outcomes:
-            typer.echo(outcome.line, err=not outcome.good)
+            say(outcome.line, err=not outcome.good)
             good = good and outcome.good
     return 0 if good else 2
 
@@ -68,17 +68,17 @@ def _silence() -> Iterator[None]:
 
 def _summary(config: RouterConfig, *, valid: bool) -> None:
     if valid:
-        typer.echo(f"{config.file or 'environment'}: the configuration is valid")
+        say(f"{config.file or 'environment'}: the configuration is valid")
     stores = [store for store in config.secret_stores if store.name != CHAIN]
     for word, members in (("sources", config.sources), ("sinks", config.sinks), ("secret stores", stores)):
         if members:
-            typer.echo(f"  {word}: " + ", ".join(f"{member.name} ({member.type})" for member in members))
+            say(f"  {word}: " + ", ".join(f"{member.name} ({member.type})" for member in members))
     where = f" in {config.spool.path}" if config.spool.type == "sqlite" else ""
-    typer.echo(f"  spool: {config.spool.type}{where}")
-    typer.echo("where values come from (all others are defaults, see `edgerouter config --effective`):")
+    say(f"  spool: {config.spool.type}{where}")
+    say("where values come from (all others are defaults, see `edgerouter config --effective`):")
     for value in effective.values(config):
         if value.origin != effective.DEFAULT:
-            typer.echo(f"  {value.dotted}: {value.text}  ({value.origin})")
+            say(f"  {value.dotted}: {value.text}  ({value.origin})")
 
 
 async def _probe(config: RouterConfig, timeout: float) -> list[Outcome]:  # noqa: ASYNC109  (the bound is the caller's to choose)

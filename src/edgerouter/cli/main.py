@@ -13,6 +13,7 @@ import typer
 
 import edgerouter
 from edgerouter.cli import commands
+from edgerouter.cli.terminal import say
 
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
 # ruff: noqa: PLC0415
@@ -194,7 +195,7 @@ def _told_in_lines() -> Iterator[None]:
         if lines is None:
             raise
         for line in lines:
-            typer.echo(line, err=True)
+            say(line, err=True)
         sys.exit(_exit_code(error))
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic import BaseModel, SecretBytes, SecretStr
 
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
 from edgerouter.config.references import resolve
 from edgerouter.errors import EdgerouterError, SourceUnavailable
+from edgerouter.masking import mask
 from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
 
@@ -91,31 +90,13 @@ async def _told(
             await opened()
     except Exception as error:  # noqa: BLE001  (whatever a plugin raises is what this command is there to show)
         if bound.expired():
-            return Outcome(False, f"{who}: failed: not open after {timeout:g} s: {reason()}".removesuffix(": "))
-        return Outcome(False, f"{who}: failed: {_text(error, configured)}")
+            return Outcome(False, f"{who}: failed: not open after {timeout:g} s: {mask(reason())}".removesuffix(": "))
+        return Outcome(False, f"{who}: failed: {_text(error)}")
     return Outcome(True, f"{who}: ok, open after {time.monotonic() - began:.2f} s")
 
 
-def _text(error: BaseException, configured: ConfiguredSink | ConfiguredSource) -> str:
+def _text(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = " ".join(str(error).split())
-    if isinstance(error, EdgerouterError):
-        return text
-    # a plugin's own fault, whose text nobody promises to be free of secrets
-    if any(secret in text for secret in _secrets(configured.config) if secret):
-        text = "its text is not shown because it holds a secret"
-    return f"{type(error).__name__}: {text}"
-
-
-def _secrets(value: Any) -> Iterator[str]:
-    if isinstance(value, SecretStr | SecretBytes):
-        yield str(value.get_secret_value())
-    elif isinstance(value, BaseModel):
-        yield from _secrets(value.model_dump(warnings=False))
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _secrets(inner)
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        for inner in value:
-            yield from _secrets(inner)
+    text = mask(" ".join(str(error).split()))
+    return text if isinstance(error, EdgerouterError) else f"{type(error).__name__}: {text}"

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.sources.utils import parse_env_vars
 
 from edgerouter.config.document import Fault, Node, Origin, parse_value
+from edgerouter.config.secrecy import protect_reference
 from edgerouter.errors import ConfigurationError
 
 PREFIX: Final = "EDGEROUTER__"
@@ -130,6 +131,7 @@ class Environment:
                 if _VARIABLE.fullmatch(file.name) and file.is_file() and file.stat().st_size <= _MOST_BYTES:
                     with suppress(UnicodeDecodeError):
                         found[file.name] = file.read_text("utf-8")
+                        protect_reference(found[file.name].strip())
         except OSError as error:
             raise ConfigurationError(f"{SECRETS_DIR}: {file}: {error.strerror or type(error).__name__}") from None
         return found

@@ -12,6 +12,7 @@ import structlog
 
 from edgerouter.config.model import SecretsConfig
 from edgerouter.errors import ConfigurationError
+from edgerouter.masking import protect
 
 log = structlog.get_logger("edgerouter.secrets")
 
@@ -119,4 +120,6 @@ def open_last_known(config: SecretsConfig, folder: Path) -> LastKnown:
 
 def _read_key(path: Path | None) -> str:
     assert path is not None, "checked by the model"
-    return path.read_text()
+    key = path.read_text()
+    protect(key)
+    return key

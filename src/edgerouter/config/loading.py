@@ -11,6 +11,7 @@ from edgerouter.config.cloud_block import Found
 from edgerouter.config.declared import Known
 from edgerouter.config.environment import FILE_VARIABLE, Environment
 from edgerouter.config.model import RouterConfig
+from edgerouter.config.secrecy import protect_environment, protect_written
 from edgerouter.config.validation import Problems
 
 
@@ -35,6 +36,7 @@ def load(path: Path | None, environ: Mapping[str, str], plugins: Plugins, known:
     Raises:
         ConfigurationError: one line for each thing that is wrong, sorted by place.
     """
+    protect_environment(environ)
     around = Environment(environ)
     found = Found()
     faults: list[document.Fault] = []
@@ -52,6 +54,7 @@ def load(path: Path | None, environ: Mapping[str, str], plugins: Plugins, known:
     found.unread += unread_variables.misspelt_own(around.names(), tree)
     found.prune()
     folder = path.parent if path is not None else Path.cwd()
+    protect_written(tree)
     for origin, text in references.substitute(tree, environ, folder):
         problems.add(origin, text)
     config = Assembly(tree, plugins, problems, found).run(path)

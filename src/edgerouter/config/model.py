@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edgerouter.folder import FolderPath
+from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
 from edgerouter.source import Source, SourceConfig
@@ -161,7 +162,7 @@ class ShutdownConfig(Section):
     """Time to deliver what is in the spool; the rest stays there."""
 
 
-class SecretsConfig(Section):
+class SecretsConfig(Section, KeepsItsSecrets):
     """What becomes of secrets that a secret store gave: while a store is down, the last value that it gave counts."""
 
     last_known: Literal["memory", "disk"] = "memory"

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from edgerouter.config.document import Node, Origin, PendingText
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, ConfiguredSource
+from edgerouter.config.secrecy import protect_reference
 from edgerouter.config.store_faults import counted_as_down
 from edgerouter.errors import SinkUnavailable, SourceUnavailable
 from edgerouter.sink import SinkConfig
@@ -69,7 +70,9 @@ def _substitute(node: Node, environ: Mapping[str, str], folder: Path) -> None:
         if kind not in ("env", "file"):
             return match[0]
         resolved.append(match[0].partition(_DEFAULT)[0].rstrip("}") + "}")
-        found = _env(name, environ) if kind == "env" else _file(name, folder)
+        found, secret = _env(name, environ) if kind == "env" else (_file(name, folder), True)
+        if secret:
+            protect_reference(found)
         # what stands in a secret is not read as references again
         return found.replace("${", "$${") if pending else found
 
@@ -90,14 +93,15 @@ def _references(text: str) -> Iterator[tuple[str, str]]:
         yield match["kind"], match["name"]
 
 
-def _env(name: str, environ: Mapping[str, str]) -> str:
+def _env(name: str, environ: Mapping[str, str]) -> tuple[str, bool]:
+    """The value, and whether it was not written in the file as the default."""
     name, separator, default = name.partition(_DEFAULT)
     if found := environ.get(name):
-        return found
+        return found, True
     if separator:
-        return default
+        return default, False
     if name in environ:
-        return ""
+        return "", False
     raise ValueError(f"${{env:{name}}}: the variable is not set")
 
 
@@ -193,6 +197,7 @@ async def _fetch(
                 if value is None:
                     raise failure from error
                 secrets[store, name] = value
+                protect_reference(value)
             log.warning("a secret store does not give its secrets, the last known ones are used", store=store, reason=str(failure))
     return secrets
 
@@ -204,4 +209,5 @@ async def _ask(
         for name in names:
             value = await store.get(name)
             secrets[configured.name, name] = value
+            protect_reference(value)
             last_known.keep(configured.name, name, value)

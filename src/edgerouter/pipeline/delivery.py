@@ -12,6 +12,7 @@ import structlog
 
 from edgerouter.config.model import ConfiguredSink, RetryPolicy
 from edgerouter.errors import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable, WriteUnfinished
+from edgerouter.masking import mask
 from edgerouter.message import Message
 from edgerouter.pipeline.attempts import Attempts, Part
 from edgerouter.pipeline.backoff import full_jitter
@@ -298,8 +299,8 @@ class Delivery:
 
 
 def _reason(error: EdgerouterError) -> str:
-    """Text of an error, for status, log and dead letters; a service or a device may have made it long."""
-    text = str(error)
+    """Text of an error, for status, log and dead letters; a service or a device may have made it long, and may quote a secret."""
+    text = mask(str(error))
     return text if len(text) <= MOST_REASON_CHARACTERS else text[:MOST_REASON_CHARACTERS] + "..."
 
 

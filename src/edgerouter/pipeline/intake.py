@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from edgerouter.errors import EdgerouterError, SourceUnavailable
+from edgerouter.masking import mask
 from edgerouter.pipeline.backoff import full_jitter
 from edgerouter.pipeline.routing import Routing
 from edgerouter.source import Source
@@ -80,7 +81,7 @@ class Intake:
     def connected(self, connected: bool, reason: str) -> None:
         """The source says whether it is connected."""
         self.status.connected = connected
-        self.status.reason = "" if connected else reason
+        self.status.reason = "" if connected else mask(reason)
 
     def stop(self) -> None:
         """Take in nothing more; `run` ends once what has come in is stored."""

@@ -36,7 +36,7 @@ class HttpSink(Sink[HttpConfig]):
     async def open(cls, config: HttpConfig, context: SinkContext) -> AsyncIterator[Self]:
         tls = await client_tls(config.url, config.tls)
         await _reach(config, tls)
-        headers, secrets = _credentials(config)
+        headers = _credentials(config)
         if (encoding := content_encoding(config.compression)) is not None:
             headers["Content-Encoding"] = encoding
         async with client_session(tls, config.connect_timeout) as session:
@@ -45,7 +45,6 @@ class HttpSink(Sink[HttpConfig]):
                 config.method,
                 config.url,
                 where=config.where,
-                secrets=secrets,
                 proxy=config.proxy.get_secret_value() if config.proxy is not None else None,
                 timeout=context.timeout,
             )
@@ -73,15 +72,13 @@ class HttpSink(Sink[HttpConfig]):
         return ()
 
 
-def _credentials(config: HttpConfig) -> tuple[dict[str, str], list[str]]:
-    """Headers of every request, and what in them is secret."""
-    secrets = [value.get_secret_value() for value in config.secret_headers.values()]
-    headers = {**config.headers, **dict(zip(config.secret_headers, secrets, strict=True))}
+def _credentials(config: HttpConfig) -> dict[str, str]:
+    """Headers of every request."""
+    headers = {**config.headers, **{name: value.get_secret_value() for name, value in config.secret_headers.items()}}
     if config.username is not None and config.password is not None:
         token = base64.b64encode(f"{config.username}:{config.password.get_secret_value()}".encode()).decode()
         headers["Authorization"] = f"Basic {token}"
-        secrets += [token, config.password.get_secret_value()]
-    return headers, secrets
+    return headers
 
 
 async def _reach(config: HttpConfig, tls: ssl.SSLContext | None) -> None:

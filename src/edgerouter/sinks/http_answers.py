@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 
 import aiohttp
 
 from edgerouter.errors import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
 from edgerouter.http_client import UnboundedAnswer
+from edgerouter.masking import mask_first
 
 _SOMEBODY_MUST_ACT = {
     401: "not authenticated",
@@ -75,13 +75,10 @@ def unreachable(error: Exception, where: str) -> SinkUnavailable:
     return SinkUnavailable(f"{where}: the connection broke: {type(error).__name__}")
 
 
-def excerpt(body: bytes, secrets: Iterable[str]) -> str:
-    """The beginning of an answer's body on one line, with nothing in it that we sent as a secret."""
-    text = body.decode(errors="replace")
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    text = " ".join("".join([character if character.isprintable() else " " for character in text]).split())
-    return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "..."
+def excerpt(body: bytes) -> str:
+    """The beginning of an answer's body on one line, with no secret in it."""
+    text = body[: 8 * _EXCERPT].decode(errors="replace")
+    return mask_first(" ".join("".join([character if character.isprintable() else " " for character in text]).split()), _EXCERPT)
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -57,7 +57,6 @@ class Exchange:
         method: of every request.
         url: with its query.
         where: the address as errors show it, without secrets.
-        secrets: never shown, even when the service echoes them.
         proxy: URL of an HTTP proxy.
         timeout: seconds that the router gives a write.
     """
@@ -69,7 +68,6 @@ class Exchange:
         url: str,
         *,
         where: str,
-        secrets: Sequence[str],
         proxy: str | None,
         timeout: float,
     ) -> None:
@@ -77,7 +75,6 @@ class Exchange:
         self._method = method
         self._url = url
         self._where = where
-        self._secrets = secrets
         self._proxy = proxy
         self._patience = timeout * _SHARE_OF_TIMEOUT
 
@@ -97,8 +94,7 @@ class Exchange:
         except (aiohttp.ClientError, OSError) as error:
             raise unreachable(error, self._where) from None  # the cause may show headers
         if not 200 <= response.status <= 299:
-            text = excerpt(said, self._secrets)
-            raise error_of(response.status, response.headers.get("Retry-After"), text, self._where)
+            raise error_of(response.status, response.headers.get("Retry-After"), excerpt(said), self._where)
 
 
 async def _rest(response: aiohttp.ClientResponse, until: float) -> bytes:

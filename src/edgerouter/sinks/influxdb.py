@@ -46,7 +46,6 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
                 "POST",
                 url,
                 where=url,
-                secrets=[config.token.get_secret_value()],
                 proxy=config.proxy.get_secret_value() if config.proxy is not None else None,
                 timeout=context.timeout,
             )

@@ -7,6 +7,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edgerouter.masking import protect
 from edgerouter.sources.mqtt_config import NEVER_EXPIRES, MqttSourceConfig
 from edgerouter.sources.mqtt_limits import PacketLimits
 
@@ -45,6 +46,8 @@ def read_password(config: MqttSourceConfig) -> str | None:
     if config.password_file is None:
         return config.password.get_secret_value() if config.password is not None else None
     try:
-        return config.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        password = config.password_file.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
         raise ValueError(f"{config.password_file}: {error.strerror}") from None
+    protect(password)
+    return password

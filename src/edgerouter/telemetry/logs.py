@@ -1,14 +1,17 @@
-"""Logs on standard error: readable on a terminal, JSON elsewhere."""
+"""Logs on standard error: readable on a terminal, JSON elsewhere; without secrets, and without orders to the terminal."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, Final
 
 import structlog
 
 from edgerouter.config.model import LogConfig
+from edgerouter.masking import mask
+from edgerouter.visible import visible
 
 _THIRD_PARTY = (
     "aiomqtt",
@@ -24,6 +27,45 @@ _THIRD_PARTY = (
     "transitions",
 )
 
+_OURS: Final = frozenset(
+    {"level", "logger", "timestamp", "sink", "sinks", "source", "sources", "store", "state", "signal", "version"}
+)
+"""Fields that hold names of the configuration and words of ours; a password like one of them must not hide it."""
+
+
+def mask_fields(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask the secrets in everything that a log line tells; a processor of structlog."""
+    constant = event.get("_from_structlog") and str(event.get("logger", "")).startswith("edgerouter.")
+    for key, value in event.items():
+        if not key.startswith("_") and key not in _OURS and not (constant and key == "event"):
+            event[key] = _masked(value)
+    return event
+
+
+def _masked(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {mask(str(key)): _masked(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_masked(inner) for inner in value]
+    return mask(value if isinstance(value, str) else str(value) if isinstance(value, BaseException) else repr(value))
+
+
+def make_visible(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Take the control characters out of everything that goes to a terminal as it is; a processor of structlog."""
+    return {
+        key: value if key.startswith("_") else _visible(value, lines=key in ("exception", "stack")) for key, value in event.items()
+    }
+
+
+def _visible(value: Any, *, lines: bool) -> Any:
+    if isinstance(value, str):
+        return visible(value, lines=lines)
+    if isinstance(value, Mapping):
+        return {visible(str(key)): _visible(inner, lines=lines) for key, inner in value.items()}
+    return [_visible(inner, lines=lines) for inner in value] if isinstance(value, list) else value
+
 
 def configure(config: LogConfig) -> None:
     """Set up structlog and the standard library's logging, for the whole process.
@@ -38,9 +80,9 @@ def configure(config: LogConfig) -> None:
         structlog.stdlib.PositionalArgumentsFormatter(),
     ]
     renderer: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        [make_visible, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -50,7 +92,13 @@ def configure(config: LogConfig) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer]
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.processors.format_exc_info,
+                mask_fields,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *renderer,
+            ],
         )
     )
     root = logging.getLogger()

@@ -1,0 +1,16 @@
+"""What holds for every test of the router and of its plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from edgerouter.masking import forget_all
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> Iterator[None]:
+    """Secrets are masked for the rest of a process, and all tests share one."""
+    yield
+    forget_all()

@@ -1,0 +1,52 @@
+"""Tells the masking what is secret in the environment, in references, and in a configuration that no plugin has seen yet.
+
+The models of plugins tell it themselves, as soon as they are valid: see `edgerouter.masking.models`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from edgerouter.config.document import Node
+from edgerouter.masking import protect
+from edgerouter.masking.parts import sounds_secret, url_parts
+
+_PLACE: Final = re.compile(
+    r"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.[a-z]{2,10}(?::\d+)?|localhost(?::\d+)?|[\d.:]+|true|false", re.IGNORECASE
+)
+"""A host, an address, a number or a switch: it often comes from a variable, and hiding it would hide what an error is about."""
+_WRITTEN_SECRETS: Final = re.compile(
+    r"(pass(word|phrase)|secret|token|api_key|private_key|access_key|account_key|connection_string|credentials_json)$",
+    re.IGNORECASE,
+)
+
+
+def protect_environment(environ: Mapping[str, str]) -> None:
+    """Mask what SDKs take out of the environment by themselves, such as `AWS_SECRET_ACCESS_KEY`."""
+    protect(*(value for name, value in environ.items() if sounds_secret(name) and not value.startswith("/")))
+
+
+def protect_reference(value: str) -> None:
+    """Mask what a reference gave. Whatever field it fills, its author did not want it in the file."""
+    if not _PLACE.fullmatch(value):
+        protect(value)
+
+
+def protect_written(tree: Node) -> None:
+    """Mask what is recognised as secret before any plugin is asked, so that no problem of the configuration shows it."""
+    found: list[str] = []
+    for place, node in tree.walk():
+        if not isinstance(node.value, str) or node.pending:
+            continue
+        if node.reference is not None:
+            protect_reference(node.value)
+        parents = [step for step in place if isinstance(step, str)]
+        named = parents[-1] if parents else ""
+        in_headers = len(parents) > 1 and parents[-2].lower().endswith("headers")
+        if _WRITTEN_SECRETS.search(named) or (in_headers and sounds_secret(named)):
+            found.append(node.value)
+        if "://" in node.value or "@" in node.value:
+            found += url_parts(node.value)
+    protect(*found)
