@@ -16,6 +16,7 @@ from edgerouter import SinkUnauthorized, SinkUnavailable
 from edgerouter.testing import Received, deliver, make_context, make_message, make_messages
 from edgerouter_aws.s3 import S3Config, S3Sink
 from support.aws.s3 import S3Error, S3Server, Stored
+from support.meeting import Meeting, write_together
 
 
 def unpack(key: str, stored: Stored) -> list[Received]:
@@ -56,6 +57,31 @@ async def test_messages_of_different_folders_are_different_objects(s3: S3Server,
     assert {key.rpartition("-")[0]: stored.body for key, stored in s3.objects.items()} == {
         f"{n}/archive/edge-1/5p00l-{first}-{first + 6}": b"x\n" * 3 for n, first in ((1, 1), (2, 2), (0, 3))
     }
+
+
+async def test_objects_of_one_message_are_written_at_once_within_one_folder(keys: dict[str, Any]) -> None:
+    """Sixteen lanes have sixteen requests under way: their objects have no order to keep."""
+
+    class Patient(Meeting, S3Server):
+        pass
+
+    batch = [make_message(b"%d" % n, sequence=n) for n in range(1, 65)]
+    async with Patient(unpack).running() as s3:
+        config = S3Config(bucket=s3.bucket, endpoint_url=s3.url, framing="payload", key="{topic}/{id}", **keys)
+        await write_together(S3Sink, config, batch, 16)
+        assert len(s3.objects) == 64
+
+
+@pytest.mark.parametrize(
+    ("fields", "ordered"),
+    [({"framing": "payload"}, False), ({"framing": "payload", "ordered": True}, True), ({}, True), ({"ordered": False}, False)],
+)
+async def test_objects_keep_an_order_where_they_hold_many_messages_or_where_the_user_asks(
+    s3: S3Server, keys: dict[str, Any], fields: dict[str, Any], ordered: bool
+) -> None:
+    message = make_message(b"1")
+    async with opened(s3, keys, key="{topic}/{id}", **fields) as sink:
+        assert (sink.order_of(message) is not None) is ordered
 
 
 async def test_everything_that_the_user_wants_an_object_stored_with_is_sent(s3: S3Server, keys: dict[str, Any]) -> None:

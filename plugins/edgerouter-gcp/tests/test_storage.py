@@ -18,6 +18,7 @@ from edgerouter_gcp.storage import StorageConfig, StorageSink
 from support.google.identity import Identity
 from support.google.service import GoogleError
 from support.google.storage import GET, StorageServer, StoredObject
+from support.meeting import Meeting, write_together
 
 BUCKET = "plant-archive"
 KMS = "projects/p/locations/europe-west3/keyRings/r/cryptoKeys/k"
@@ -43,6 +44,31 @@ async def test_a_batch_is_one_object_of_json_lines(storage: StorageServer, accou
     assert item.name == "plant/line-1/temperature/5p00l-1-3.jsonl.gz"
     assert item.upload_type == "multipart"
     assert item.resource == {"contentType": "application/gzip", "metadata": {"edgerouter": "archive 5p00l-1 3 3"}}
+
+
+async def test_objects_of_one_message_are_written_at_once_within_one_folder(identity: Identity, account: Mapping[str, Any]) -> None:
+    """Sixteen lanes have sixteen requests under way: their objects have no order to keep."""
+
+    class Patient(Meeting, StorageServer):
+        pass
+
+    batch = [make_message(b"%d" % n, sequence=n) for n in range(1, 65)]
+    async with Patient(identity).running() as server:
+        server.create(BUCKET)
+        config = configured(server, account, framing="payload", key="{topic}/{id}")
+        await write_together(StorageSink, config, batch, 16)
+        assert len(server.buckets[BUCKET].objects) == 64
+
+
+@pytest.mark.parametrize(
+    ("fields", "ordered"),
+    [({"framing": "payload"}, False), ({"framing": "payload", "ordered": True}, True), ({}, True), ({"ordered": False}, False)],
+)
+async def test_objects_keep_an_order_where_they_hold_many_messages_or_where_the_user_asks(
+    storage: StorageServer, account: Mapping[str, Any], fields: Mapping[str, Any], ordered: bool
+) -> None:
+    async with StorageSink.open(configured(storage, account, **fields), make_context()) as sink:
+        assert (sink.order_of(make_message()) is not None) is ordered
 
 
 async def test_an_object_says_what_the_configuration_says(storage: StorageServer, account: Mapping[str, Any]) -> None:

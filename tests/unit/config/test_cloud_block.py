@@ -90,6 +90,7 @@ def test_all_variables_of_a_sink_switch_it_on(name: str, variables: dict[str, st
     config = load(variables)
     sink = only_sink(config)
     assert (sink.name, sink.type, dict(sink.raw), sink.policies.topics) == (name, name, raw, ("#",))
+    assert sink.policies.concurrency == (16 if "framing" in raw else 1), "an object for each message costs a round trip each"
     assert config.off == ()
     (source,) = config.sources
     assert source.type == "mqtt"

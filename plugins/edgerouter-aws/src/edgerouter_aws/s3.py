@@ -59,6 +59,9 @@ class S3Config(AwsSettings, SinkConfig):
     it is no text, so that any JSON parser gives back every byte; `raw-lines`, each payload and a newline; `length-prefixed`, each
     payload after its length as 4 bytes, big-endian; `payload`, one message's payload; `parquet`, a table (needs
     `edgerouter-aws[parquet]`)."""
+    ordered: bool | None = None
+    """With `concurrency`, write the objects of one folder one after the other, in order. By default that is so for objects of many
+    messages, and not with `framing: payload`, since objects of one message have no order to keep."""
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
     """How an object is compressed; `auto` goes by the end of `key`: `.gz` or `.zst`."""
     content_type: str | None = None
@@ -118,6 +121,7 @@ class S3Sink(Sink[S3Config]):
         self._key = KeyTemplate.parse(_key(config))
         self._framing: Framing | None = config.framing if config.framing != "parquet" else None
         self._compression: Compression = self._key.compression if config.compression == "auto" else config.compression
+        self._ordered = config.ordered if config.ordered is not None else config.framing != "payload"
         self._headers = _headers(config, self._framing, self._compression)
         if self._framing is None:
             self._table = _table(config.parquet)
@@ -153,6 +157,9 @@ class S3Sink(Sink[S3Config]):
 
     def partition_of(self, message: Message) -> Hashable:
         return self._key.partition_of(message, self._names)
+
+    def order_of(self, message: Message) -> Hashable:
+        return self.partition_of(message) if self._ordered else None
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
         body, failures = await self._body(batch)

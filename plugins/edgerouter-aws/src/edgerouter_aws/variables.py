@@ -27,7 +27,8 @@ S3 = Variables(
         Variable(("AWS_S3_ACCESS_KEY",), "access_key_id", shared=_OLDEST_KEY),
         Variable(("AWS_S3_SECRET_KEY",), "secret_access_key", secret=True, shared=_OLDEST_SECRET),
     ),
-    fixed={"framing": "payload", "key": "{id}"},
+    # an object for each message costs a round trip each
+    fixed={"framing": "payload", "key": "{id}", "concurrency": 16},
 )
 SECRETS_MANAGER = Variables(
     kind="secret_store",

@@ -40,7 +40,8 @@ BLOB = Variables(
         Variable(("AZURE_BLOB_STORAGE_ACCOUNT_KEY",), "account_key", secret=True),
         Variable(("AZURE_BLOB_CONTAINER_NAME",), "container"),
     ),
-    fixed={"framing": "payload", "key": "{id}"},
+    # an object for each message costs a round trip each
+    fixed={"framing": "payload", "key": "{id}", "concurrency": 16},
 )
 
 _NAME = Variable(("AZURE_VAULT_NAME",), "vault")

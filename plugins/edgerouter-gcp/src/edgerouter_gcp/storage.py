@@ -65,6 +65,9 @@ class StorageConfig(GoogleFields, SinkConfig):
     """`jsonl`: one JSON object a line with topic, time, id and payload. `jsonl-exact`: the same with every payload as text, or as
     base64 where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a newline.
     `length-prefixed`: each payload after its length in 4 bytes. `payload`: one message an object, its payload and nothing else."""
+    ordered: bool | None = None
+    """With `concurrency`, write the objects of one folder one after the other, in order. By default that is so for objects of many
+    messages, and not with `framing: payload`, since objects of one message have no order to keep."""
     compression: Compression | None = None
     """`none`, `gzip` or `zstd`. Default: what the end of `key` says, `.gz` or `.zst`."""
     decompress_on_download: bool = False
@@ -141,6 +144,7 @@ class StorageSink(Sink[StorageConfig]):
         self._storage = storage
         self._template = KeyTemplate.parse(config.key)
         self._compression = config.chosen_compression
+        self._ordered = config.ordered if config.ordered is not None else config.framing != "payload"
         self._parameters = {"ifGenerationMatch": "0"} | ({"kmsKeyName": config.kms_key} if config.kms_key else {})
         self._content_type, self._resource = _common_resource(config)
 
@@ -164,6 +168,9 @@ class StorageSink(Sink[StorageConfig]):
 
     def partition_of(self, message: Message) -> Hashable:
         return self._template.partition_of(message, self._context)
+
+    def order_of(self, message: Message) -> Hashable:
+        return self.partition_of(message) if self._ordered else None
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
         item = await self._object(batch)

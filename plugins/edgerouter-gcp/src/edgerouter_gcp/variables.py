@@ -47,7 +47,8 @@ STORAGE = Variables(
     type="gcp-storage",
     variables=(Variable(("GCP_STORAGE_BUCKET", "GCP_BLOB_BUCKET"), "bucket"), *_account("GCP_STORAGE", "GCP_BLOB")),
     unused=_unused("GCP_STORAGE", "GCP_BLOB"),
-    fixed={"framing": "payload", "key": "{id}"},
+    # an object for each message costs a round trip each
+    fixed={"framing": "payload", "key": "{id}", "concurrency": 16},
 )
 SECRET_MANAGER = Variables(
     kind="secret_store",
