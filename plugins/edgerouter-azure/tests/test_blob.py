@@ -24,6 +24,7 @@ from edgerouter_azure.blob import BlobSink
 from edgerouter_azure.blob_config import BlobConfig
 from support.azure.azurite import ACCOUNT, API_VERSION, KEY, Azurite, BlobRelay
 from support.json_lines import received
+from support.meeting import write_together
 
 
 @pytest.fixture
@@ -34,10 +35,13 @@ async def relay(azurite: Azurite) -> AsyncIterator[BlobRelay]:
 
 @asynccontextmanager
 async def opened(relay: BlobRelay, sink: str = "archive", **fields: Any) -> AsyncIterator[Sink[Any]]:
-    own: dict[str, Any] = {"connection_string": relay.connection_string(), "container": relay.container, "api_version": API_VERSION}
-    config = BlobConfig.model_validate({name: value for name, value in (own | fields).items() if value is not None})
-    async with BlobSink.open(config, make_context(sink)) as opened_sink:
+    async with BlobSink.open(config_of(relay, **fields), make_context(sink)) as opened_sink:
         yield opened_sink
+
+
+def config_of(relay: BlobRelay, **fields: Any) -> BlobConfig:
+    own: dict[str, Any] = {"connection_string": relay.connection_string(), "container": relay.container, "api_version": API_VERSION}
+    return BlobConfig.model_validate({name: value for name, value in (own | fields).items() if value is not None})
 
 
 async def open_error(relay: BlobRelay, **fields: Any) -> str:
@@ -359,14 +363,32 @@ async def test_another_writer_is_noticed_and_nothing_is_lost(relay: BlobRelay) -
 
 
 async def test_a_blob_that_would_grow_too_large_is_continued_in_another(relay: BlobRelay) -> None:
-    payloads = [b"x" * 40, b"y" * 40, b"z" * 40]
-    async with opened(relay, **APPEND | {"roll_bytes": 100}) as sink:
+    payloads = [b"x" * 400_000, b"y" * 400_000, b"z" * 400_000]
+    async with opened(relay, **APPEND | {"roll_bytes": "1MiB"}) as sink:
         for number, payload in enumerate(payloads[:2], 1):
             await sink.write([make_message(payload, sequence=number)])
         await sink.write([make_message(payloads[2], sequence=3)])
-    async with opened(relay, **APPEND | {"roll_bytes": 100}) as sink:
+    async with opened(relay, **APPEND | {"roll_bytes": "1MiB"}) as sink:
         await sink.write([make_message(b"after a restart", sequence=4)])
-    assert blobs(relay) == {"log.txt": b"x" * 40 + b"\n" + b"y" * 40 + b"\n", "log.1.txt": b"z" * 40 + b"\nafter a restart\n"}
+    assert blobs(relay) == {
+        "log.txt": b"x" * 400_000 + b"\n" + b"y" * 400_000 + b"\n",
+        "log.1.txt": b"z" * 400_000 + b"\nafter a restart\n",
+    }
+
+
+async def test_a_message_over_the_size_of_a_blob_has_one_to_itself(relay: BlobRelay) -> None:
+    """It could be dead-lettered only if no blob could ever take it."""
+    large = make_message(b"x" * 2 * 1024**2, sequence=2)
+    messages = [make_message(b"1", sequence=1), large, make_message(b"3", sequence=3)]
+    async with opened(relay, **APPEND | {"roll_bytes": "1MiB"}) as sink:
+        assert sink.limits.max_message_bytes == 100 * 1024**2
+        await write_together(BlobSink, config_of(relay, **APPEND | {"roll_bytes": "1MiB"}), messages, 1)
+    assert blobs(relay) == {"log.txt": b"1\n", "log.1.txt": large.payload + b"\n", "log.2.txt": b"3\n"}
+
+
+def test_a_size_to_roll_at_that_few_messages_reach_is_told_at_the_start() -> None:
+    with pytest.raises(ValidationError, match="roll_bytes"):
+        BlobConfig(account="plant", container="archive", blob_type="append", roll_bytes="1KiB")  # type: ignore[arg-type]
 
 
 class MakesBlobsBadly(BlobRelay):
@@ -391,12 +413,12 @@ class MakesBlobsBadly(BlobRelay):
 @pytest.mark.parametrize("makes", [True, False])
 async def test_a_part_that_could_not_be_made_is_not_left_out(azurite: Azurite, makes: bool) -> None:
     """A gap in the numbers would hide the later parts after a restart, and the last batch would be appended again."""
-    fields = APPEND | {"framing": "jsonl", "key": "log.jsonl", "roll_bytes": 200}
+    fields = APPEND | {"framing": "jsonl", "key": "log.jsonl", "roll_bytes": "1MiB"}
     async with MakesBlobsBadly(azurite, azurite.new_container()).running() as relay:
         relay.makes = makes
         async with opened(relay, **fields) as sink:
             for number in range(4):
-                message = make_message(b"%d" % number, sequence=number + 1)
+                message = make_message(b"x%d" % number * 300_000, sequence=number + 1)
                 with suppress(SinkUnavailable):
                     await sink.write([message])
                 await sink.write([message])
@@ -405,7 +427,8 @@ async def test_a_part_that_could_not_be_made_is_not_left_out(azurite: Azurite, m
             await sink.write([message])
         stored = blobs(relay)
     assert sorted(stored) == ["log.1.jsonl", "log.2.jsonl", "log.3.jsonl", "log.jsonl"]
-    assert sorted(received(line).payload for data in stored.values() for line in data.splitlines()) == [b"0", b"1", b"2", b"3"]
+    payloads = sorted(received(line).payload for data in stored.values() for line in data.splitlines())
+    assert payloads == [b"x%d" % number * 300_000 for number in range(4)]
 
 
 class FullAfterThree(BlobRelay):

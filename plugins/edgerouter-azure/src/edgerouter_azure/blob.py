@@ -44,7 +44,8 @@ class BlobSink(Sink[BlobConfig]):
         self._template = config.template()
         self._compression = config.chosen_compression()
         largest = config.largest_request()
-        self._limits = Limits(1 if config.framing == "payload" else None, largest, largest)
+        most = min(largest, config.roll_bytes) if self._grows else largest
+        self._limits = Limits(1 if config.framing == "payload" else None, most, largest)
 
     @classmethod
     @asynccontextmanager

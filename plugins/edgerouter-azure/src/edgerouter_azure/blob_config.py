@@ -68,9 +68,9 @@ class BlobConfig(AzureFields, SinkConfig):
     """How blobs are compressed; `auto` goes by the end of `key`: `.gz` or `.zst`."""
     overwrite: bool = False
     """Replace a blob that is already there, instead of taking the same bytes under the same name as written."""
-    roll_bytes: ByteSize = Field(default=1024**3, ge=1)
+    roll_bytes: ByteSize = Field(default=1024**3, ge=1024**2)
     """An append blob that would grow beyond this is continued in another, with `.1`, `.2` ... in its name; also after the 50,000
-    appends that the service allows."""
+    appends that the service allows. A message larger than this has a blob to itself. At least 1 MiB."""
     content_type: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+/[\x20-\x7e]+$")
     """Media type of the blobs; by default what `framing` is."""
     content_encoding: Literal["auto", "none"] = "auto"
@@ -132,12 +132,10 @@ class BlobConfig(AzureFields, SinkConfig):
         )
 
     def largest_request(self) -> int:
-        """Bytes that one write may carry."""
+        """Bytes that one write may carry, whatever `roll_bytes` says."""
         if self.blob_type == "block":
             return _LARGEST_PUT
-        return (
-            _LARGEST_BLOCK_BEFORE if self.api_version and self.api_version < "2022-11-02" else min(_LARGEST_BLOCK, self.roll_bytes)
-        )
+        return _LARGEST_BLOCK_BEFORE if self.api_version and self.api_version < "2022-11-02" else _LARGEST_BLOCK
 
     def _key(self) -> str:
         if self.key is not None:
