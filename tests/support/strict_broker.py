@@ -88,6 +88,8 @@ class StrictBroker:
         self.published: list[Published] = []
         self.subscribed: list[list[tuple[str, int]]] = []
         self.unsubscribed: list[str] = []
+        self.goodbyes: list[bytes] = []
+        """Body of each DISCONNECT."""
         self.faults: list[str] = []
         """What clients sent that MQTT does not allow."""
         self.connack_properties = b""
@@ -141,6 +143,7 @@ class StrictBroker:
                 while True:
                     command, body = await _read_packet(reader)
                     if command == 0xE0:
+                        self.goodbyes.append(body)
                         return
                     self._serve(client, command, body, five=five)
                     await writer.drain()

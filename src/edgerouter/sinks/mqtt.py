@@ -6,21 +6,24 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Hashable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 
-from edgerouter.errors import MessageRejected, SinkUnauthorized
+from edgerouter.errors import MessageRejected, SinkUnauthorized, SinkUnavailable
 from edgerouter.message import Message
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
 from edgerouter.sinks.mqtt_config import MqttSinkConfig
-from edgerouter.sinks.mqtt_link import Answer, Link, Publication, VersionRefused
+from edgerouter.sinks.mqtt_link import Link, VersionRefused
+from edgerouter.sinks.mqtt_publisher import Answer, Publication
 from edgerouter.sinks.mqtt_reasons import NOT_AUTHORIZED, not_taken
+from edgerouter.sinks.mqtt_session import Session
 from edgerouter.sinks.mqtt_topic import TopicTemplate, check_text
 
 _FIXED = 5 + 2 + 2 + 4  # fixed header, length of the topic, packet identifier, length of the properties
+_MOST_UNFINISHED = 10_000  # handshakes of QoS 2 that a lost connection cut, and that no write has continued
 _PROPERTY = 5  # identifier and lengths of one property
 
 
@@ -37,6 +40,7 @@ class MqttSink(Sink[MqttSinkConfig]):
         self._version5 = config.protocol != "3.1.1"
         self._connecting: asyncio.Task[Link] | None = None
         self._largest: int | None = None
+        self._session = Session(min(2 * config.max_inflight, _MOST_UNFINISHED))
 
     @classmethod
     @asynccontextmanager
@@ -85,7 +89,7 @@ class MqttSink(Sink[MqttSinkConfig]):
             if not isinstance(answer, Answer):
                 failures.append(Failure(place, answer))
                 continue
-            failed = not_taken(answer.code, answer.text, publication.topic, str(self._config.address))
+            failed = not_taken(answer.code, publication.topic, str(self._config.address))
             if isinstance(failed, SinkUnauthorized) and not all(forbidden):
                 failed = MessageRejected(str(failed))  # others are taken, so it is about this topic
             if failed is not None:
@@ -95,7 +99,7 @@ class MqttSink(Sink[MqttSinkConfig]):
     def _publication(self, message: Message, link: Link) -> Publication:
         retain = message.retained if self._config.retain == "same" else self._config.retain == "always"
         properties = self._properties(message) if link.version5 else None
-        return Publication(self._template.topic_of(message, self._context), message.payload, retain, properties)
+        return Publication(self._template.topic_of(message, self._context), message.payload, retain, properties, message.id)
 
     def _properties(self, message: Message) -> PahoProperties | None:
         given = message.properties
@@ -133,17 +137,36 @@ class MqttSink(Sink[MqttSinkConfig]):
 
     async def _connect(self) -> Link:
         try:
-            link = await Link.connect(self._config, self._client_id, version5=self._version5)
+            link = await self._linked()
         except VersionRefused as refused:
             if self._config.protocol != "auto" or not self._version5:
                 raise refused.error from None
-            try:
-                link = await Link.connect(self._config, self._client_id, version5=False)
-            except VersionRefused:
-                raise refused.error from None
             self._version5 = False
+            try:
+                link = await self._linked()
+            except VersionRefused:
+                self._version5 = True
+                raise refused.error from None
+            except BaseException:
+                self._version5 = True
+                raise
         self._largest = link.largest_packet
         return link
+
+    async def _linked(self) -> Link:
+        worth_keeping = self._session.is_worth_keeping
+        link = await Link.connect(self._config, self._client_id, self._session, version5=self._version5)
+        if link.session_present and not worth_keeping:
+            # 3.1.1: packet ids of another run that the broker holds would swallow messages of ours
+            await link.close()
+            await self._forget_session()
+            link = await Link.connect(self._config, self._client_id, self._session, version5=self._version5)
+        return link
+
+    async def _forget_session(self) -> None:
+        """Let a broker of 3.1.1 forget the session, which it would keep for ever."""
+        link = await Link.connect(self._config, self._client_id, self._session, version5=self._version5, clean=True)
+        await link.close()
 
     async def _close(self) -> None:
         task = self._connecting
@@ -151,4 +174,8 @@ class MqttSink(Sink[MqttSinkConfig]):
             return
         await asyncio.wait((task,))
         if not task.cancelled() and task.exception() is None:
-            await task.result().close()
+            link = task.result()
+            await link.close()
+            if self._config.qos == 2 and not link.version5:
+                with suppress(SinkUnavailable, VersionRefused):
+                    await self._forget_session()

@@ -17,9 +17,9 @@ class MqttSinkConfig(BrokerSettings, SinkConfig):
     topic: TopicText = "{topic}"
     """Template of the topic to publish to, such as `sites/{host}/{topic}`. Placeholders: `{topic}`, `{topic[0]}`, `{topic[-1]}`,
     `{topic[1:]}`, `{property[name]}`, `{host}`, `{sink}`, `{spool}`."""
-    qos: Literal[0, 1] = 1
-    """Quality of service. With 0 nobody confirms a message, and a lost connection loses what was under way. There is no 2: what is
-    tried again after a lost connection would be a new message all the same."""
+    qos: Literal[0, 1, 2] = 1
+    """Quality of service. With 0 the broker confirms no message, and a lost connection loses what was under way. With 2 it passes
+    each message on once, also when a lost connection is continued; a restart of the router may still double what was under way."""
     retain: Literal["never", "always", "same"] = "never"
     """Whether the broker keeps the last message of each topic: never, always, or where the message came in retained."""
     id_property: str | None = "edgerouter-id"
@@ -30,4 +30,4 @@ class MqttSinkConfig(BrokerSettings, SinkConfig):
     """MQTT version; `auto` tries 5 and falls back to 3.1.1 when the broker does not take it. Only 5 carries properties, and only
     with 5 a broker can say that it did not take a message."""
     max_inflight: int = Field(default=100, ge=1, le=65_535)
-    """Most messages under way without a confirmation; fewer where an MQTT 5 broker says so."""
+    """Most messages under way without a confirmation; fewer where an MQTT 5 broker says so, and at most 20 with QoS 2 and 3.1.1."""

@@ -21,8 +21,24 @@ _CONNECT_UNAUTHORIZED = {
 }
 _THROTTLED = {147, 150, 151, 159}  # receive maximum, message rate, quota, connection rate
 _TAKEN_OVER = 142
-_TAKEN = {0, 16}  # success; no matching subscribers
+_FAILED = 128  # what is below is a success, known or not (MQTT 5.0, 2.4)
 _REJECTED = {144, PACKET_TOO_LARGE, 153, 154, 155}  # topic, size, payload format, retain, quality of service
+_NAMES = {
+    128: "Unspecified error",
+    131: "Implementation specific error",
+    NOT_AUTHORIZED: "Not authorized",
+    144: "Topic Name invalid",
+    145: "Packet Identifier in use",
+    146: "Packet Identifier not found",
+    147: "Receive Maximum exceeded",
+    PACKET_TOO_LARGE: "Packet too large",
+    150: "Message rate too high",
+    151: "Quota exceeded",
+    152: "Administrative action",
+    153: "Payload format invalid",
+    154: "Retain not supported",
+    155: "QoS not supported",
+}  # MQTT 5.0, 3.4.2.1 and 3.5.2.1, and of a DISCONNECT those that some brokers answer with
 
 
 def connect_refused(code: int, text: str, where: str) -> SinkUnavailable:
@@ -36,6 +52,7 @@ def connect_refused(code: int, text: str, where: str) -> SinkUnavailable:
 
 def disconnected(code: int | None, text: str, where: str) -> SinkUnavailable | MessageRejected:
     """The error for messages that were under way when the connection ended; `None` = without a word of the broker."""
+    text = text.removeprefix("the broker disconnected: ")
     if code == PACKET_TOO_LARGE:
         return MessageRejected(f"{where} disconnected: {text}")
     if code == _TAKEN_OVER:
@@ -47,11 +64,12 @@ def disconnected(code: int | None, text: str, where: str) -> SinkUnavailable | M
     return SinkUnavailable(f"{where}: {text}")
 
 
-def not_taken(code: int, text: str, topic: str, where: str) -> SinkUnavailable | MessageRejected | None:
-    """The error for a message that was answered with this PUBACK; `None` when it was taken."""
-    if code in _TAKEN:
+def not_taken(code: int, topic: str, where: str) -> SinkUnavailable | MessageRejected | None:
+    """Return the error for a message that was answered with this PUBACK or PUBREC; `None` when it was taken."""
+    if code < _FAILED:
         return None
-    what = f"{where} does not take messages for {topic!r}: {text}"
+    name = _NAMES.get(code, f"reason code 0x{code:02X}, which MQTT does not define for a publish")
+    what = f"{where} does not take messages for {topic!r}: {name}"
     if code in _REJECTED:
         return MessageRejected(what)
     if code == NOT_AUTHORIZED:

@@ -21,9 +21,9 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edgerouter.mqtt_packets import MalformedPacket
 from edgerouter.mqtt_socket import has_failed
 from edgerouter.sources.mqtt_closing import AT_MOST, read_to_the_end
-from edgerouter.sources.mqtt_properties import MalformedPacket
 
 PRIVATE_NAMES: Final = (
     "_create_socket_connection",
@@ -59,6 +59,7 @@ class ReachedClient:
         on_connack: gets the broker's answer before any publish of this connection.
         on_lost: called once, with the reason, and the reason code where the broker gave one.
         timeout: seconds for each step of connecting: TCP, TLS, WebSocket.
+        on_written: called when the socket has taken everything that was sent.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class ReachedClient:
         on_connack: Callable[[bool, ReasonCode, Properties | None], None],
         on_lost: Callable[[str, int | None], None],
         timeout: float,
+        on_written: Callable[[], None] | None = None,
     ) -> None:
         self._client = client
         self._paho = client._client
         self._on_bytes = on_bytes
         self._on_connack = on_connack
         self._on_lost = on_lost
+        self._on_written = on_written
         self._loop = asyncio.get_running_loop()
         self._paho.connect_timeout = timeout
         self._thread = threading.get_ident()
@@ -169,14 +172,14 @@ class ReachedClient:
     def queue(self, packets: bytes) -> None:
         """Send packets that need no answer, all in one piece, when the event loop turns; safe while a packet is handled."""
         if self.is_open:
-            self._paho._packet_queue(packets[0], packets, 0, 0)
+            self._paho._packet_queue(0, packets, 0, 0)
 
     def send(self, packets: bytes) -> None:
         """Send packets that need no answer, all in one piece, at once as far as the socket takes them."""
         if self.is_open:
             self._writing = True
             try:
-                self._paho._packet_queue(packets[0], packets, 0, 0)
+                self._paho._packet_queue(0, packets, 0, 0)
                 self._paho.loop_write()
             finally:
                 self._writing = False
@@ -248,6 +251,8 @@ class ReachedClient:
         self._written.set()
         if sock.fileno() >= 0:
             self._loop.remove_writer(sock.fileno())
+        if self._on_written is not None:
+            self._on_written()
 
     def _connack(self, client: Any, userdata: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
         self._on_connack(flags.session_present, code, properties)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from edgerouter.message import Properties
+from edgerouter.mqtt_packets import MalformedPacket
 from edgerouter.sources.mqtt_limits import PacketLimits
 
 _UNBOUNDED: Final = PacketLimits(user_properties=1 << 30, user_property_bytes=1 << 30)
@@ -14,10 +15,6 @@ _PAIR: Final = 224
 """Bytes that a user property takes in memory beside those of its packet: a tuple and two strings."""
 WIDEST: Final = 3
 """Bytes beyond its own that a byte of UTF-8 takes at most, in a string where a single character is wide."""
-
-
-class MalformedPacket(ValueError):
-    """The broker sent something that is not MQTT."""
 
 
 def parse_length(data: bytes, at: int) -> tuple[int, int]:

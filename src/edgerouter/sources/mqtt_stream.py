@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from edgerouter.message import Message
+from edgerouter.mqtt_packets import MalformedPacket
 from edgerouter.sources.mqtt_drops import CUT, INTAKE_FULL, TOO_LARGE
 from edgerouter.sources.mqtt_intake import OVERHEAD, PUBACK, PUBREC, Intake
 from edgerouter.sources.mqtt_limits import PacketLimits
-from edgerouter.sources.mqtt_properties import WIDEST, MalformedPacket, parse_properties
+from edgerouter.sources.mqtt_properties import WIDEST, parse_properties
 
 _TOPICS_CACHED: Final = 4096
 _LONGEST_CACHED: Final = 256

@@ -36,25 +36,21 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 async def consumer(broker: Mosquitto, topics: Sequence[str] = ("#",)) -> AsyncIterator[list[aiomqtt.Message]]:
     """All that subscribers get, as it comes."""
     got: list[aiomqtt.Message] = []
+
+    class Direct(asyncio.Queue[aiomqtt.Message]):
+        """Takes messages without the tasks that aiomqtt's iterator makes."""
+
+        def put_nowait(self, item: aiomqtt.Message) -> None:
+            got.append(item)
+
     async with AsyncExitStack() as stack:
         stack.push_async_exit(_ignore_a_broker_that_is_gone)
         client = await stack.enter_async_context(
-            aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5, timeout=3)
+            aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5, timeout=3, queue_type=Direct)
         )
         for topic in topics:
             await client.subscribe(topic, qos=1)
-
-        async def read() -> None:
-            async for message in client.messages:
-                got.append(message)  # noqa: PERF401  (they come one by one, and others look meanwhile)
-
-        task = asyncio.create_task(read())
-        try:
-            yield got
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, aiomqtt.MqttError):
-                await task
+        yield got
 
 
 async def _ignore_a_broker_that_is_gone(kind: type[BaseException] | None, *_: object) -> bool:
@@ -149,7 +145,10 @@ async def test_a_message_keeps_its_properties_and_carries_its_id(broker: Mosquit
     assert found.PayloadFormatIndicator == 1
 
 
-@pytest.mark.parametrize("config", [{"protocol": "3.1.1"}, {"qos": 0}, {"id_property": None}, {"max_inflight": 1}])
+@pytest.mark.parametrize(
+    "config",
+    [{"protocol": "3.1.1"}, {"qos": 0}, {"qos": 2}, {"qos": 2, "protocol": "3.1.1"}, {"id_property": None}, {"max_inflight": 1}],
+)
 async def test_a_large_batch_comes_through_in_order(broker: Mosquitto, config: dict[str, Any]) -> None:
     batch = make_messages([b"%d" % number for number in range(2000)])
     async with consumer(broker, ["plant/#"]) as got, opened(broker, **config) as sink:
@@ -317,6 +316,7 @@ asyncio.run(main())
     ("answer", "config", "said"),
     [
         (b"\x20\x05\x00\x00\x02\x24\x00", {}, "set `qos: 0`"),
+        (b"\x20\x05\x00\x00\x02\x24\x01", {"qos": 2}, "set `qos: 1`"),
         (b"\x20\x05\x00\x00\x02\x25\x00", {"retain": "same"}, "set `retain: never`"),
     ],
 )

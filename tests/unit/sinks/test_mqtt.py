@@ -75,7 +75,7 @@ def test_a_topic_that_would_end_the_connection_rejects_its_message_only(topic: s
     ],
 )
 def test_each_acknowledgement_has_its_meaning(code: int, kind: type[BaseException] | None) -> None:
-    error = not_taken(code, "why", "a/b", "host:1883")
+    error = not_taken(code, "a/b", "host:1883")
 
     assert (None if error is None else type(error)) is kind
 
@@ -109,7 +109,7 @@ def test_each_end_of_a_connection_has_its_meaning(code: int | None, kind: type[B
     [
         ({"url": "http://x"}, "unknown scheme"),
         ({"url": "mqtt://me:pw@x", "password": "b", "username": "me"}, "write them once"),
-        ({"qos": 2}, "qos"),
+        ({"qos": 3}, "qos"),
         ({"tls": {}}, "says no TLS"),
         ({"password": "a"}, "needs `username`"),
         ({"topic": "{topics}"}, "did you mean"),

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgerouter import Message, Properties
+from edgerouter.mqtt_packets import MalformedPacket
 from edgerouter.sources.mqtt_intake import OVERHEAD, Intake
 from edgerouter.sources.mqtt_limits import PacketLimits
-from edgerouter.sources.mqtt_properties import MalformedPacket, parse_properties
+from edgerouter.sources.mqtt_properties import parse_properties
 from edgerouter.sources.mqtt_stream import PublishStream
 
 USUAL = PacketLimits()

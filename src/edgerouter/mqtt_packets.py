@@ -1,0 +1,98 @@
+"""MQTT packets as bytes: cutting what was read into packets, and building the few that a client of ours sends itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+PUBLISH: Final = 0x30
+PUBACK: Final = 0x40
+PUBREC: Final = 0x50
+PUBREL: Final = 0x62
+"""With the flags that the specification demands."""
+PUBCOMP: Final = 0x70
+DISCONNECT: Final = b"\xe0\x00"
+FORGET_SESSION: Final = b"\xe0\x07\x00\x05\x11\x00\x00\x00\x00"
+"""A DISCONNECT of MQTT 5 that lets the session expire at once (3.14.2.2.2)."""
+
+
+class MalformedPacket(ValueError):
+    """The other side sent something that is not MQTT."""
+
+
+def encode_length(value: int) -> bytes:
+    """Encode a variable byte integer."""
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
+
+
+def encode_publish(topic: str, payload: bytes, qos: int, identifier: int, *, retain: bool, again: bool, properties: bytes) -> bytes:
+    """Encode a PUBLISH; `properties` are those of MQTT 5 with their length, and empty for 3.1.1."""
+    name = topic.encode()
+    number = identifier.to_bytes(2) if qos else b""
+    length = encode_length(2 + len(name) + len(number) + len(properties) + len(payload))
+    first = bytes((PUBLISH | again << 3 | qos << 1 | retain,))
+    return b"".join((first, length, len(name).to_bytes(2), name, number, properties, payload))
+
+
+class PacketReader:
+    """Cuts bytes into packets, for a client that expects only short ones.
+
+    Args:
+        on_packet: gets the first byte and the body; returns false when the rest is of no interest any more.
+        largest: bytes of a packet. A larger PUBLISH, for which this client did not ask, is discarded while it streams by.
+    """
+
+    def __init__(self, on_packet: Callable[[int, bytes], bool], *, largest: int) -> None:
+        self._on_packet = on_packet
+        self._largest = largest
+        self._held = bytearray()
+        self._discard = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take in what was read.
+
+        Raises:
+            MalformedPacket: this is not MQTT; the connection cannot be used any more.
+        """
+        if self._discard:
+            gone = min(self._discard, len(data))
+            self._discard -= gone
+            data = data[gone:]
+        held = self._held
+        held += data
+        at = 0
+        while (found := _parse_header(held, at)) is not None:
+            start, length = found
+            command = held[at]
+            if length > self._largest:
+                if command & 0xF0 != PUBLISH:
+                    raise MalformedPacket(f"a packet 0x{command:02x} of {length} bytes")
+                self._discard = max(0, start + length - len(held))
+                at = min(len(held), start + length)
+                continue
+            if start + length > len(held):
+                break
+            at = start + length
+            if not self._on_packet(command, bytes(held[start:at])):
+                at = len(held)
+                break
+        del held[:at]
+
+
+def _parse_header(data: bytearray, at: int) -> tuple[int, int] | None:
+    """Return where the body starts and its length; `None` when the header is not complete."""
+    length = 0
+    for place in range(4):
+        where = at + 1 + place
+        if where >= len(data):
+            return None
+        byte = data[where]
+        length |= (byte & 127) << (7 * place)
+        if byte < 128:
+            return where + 1, length
+    raise MalformedPacket("a packet's length is not a variable byte integer")
