@@ -3,7 +3,8 @@
 Life cycle, in order: the class is loaded, its `Config` is validated, `open` is entered, `limits` is read,
 `write` is called any number of times, `open` is left. If `write` keeps failing the router may leave `open` and enter it again
 with a freshly resolved configuration. Up to `concurrency` calls of `write` run at once (1 unless the user says more);
-everything runs on one event loop.
+everything runs on one event loop, which all sinks and sources share: a call that blocks for more than a few milliseconds goes
+through `asyncio.to_thread`, or the sink declares `blocking`.
 
 The router owns reading, batching, concurrency, time-outs, back-off, bisection, dead letters, metrics and drain.
 A sink only makes the call: it never retries, never buffers, never logs, and switches its SDK's own retries off.
@@ -66,6 +67,10 @@ class SinkContext:
     timeout: float = 30.0
     """Seconds that one `write` may take. A sink that makes several requests in one write ends it well before, and returns what it
     did not try as `WriteUnfinished`; otherwise a slow link would have it make the same requests again for ever."""
+    probe: bool = False
+    """True for `edgerouter check --connect`, possibly while the router runs: only find out in `open` whether the other side lets us
+    in. Nothing is written. Disturb nobody, a running router with the same configuration included: take no lock and no name that
+    it holds, create and delete nothing that it uses."""
 
 
 class Sink(ABC, Generic[ConfigT]):
@@ -77,6 +82,11 @@ class Sink(ABC, Generic[ConfigT]):
     stable_batches: ClassVar[bool] = False
     """True for object stores: the router stores a batch's boundaries before the first `write`, so that a retry,
     even after a crash, writes the same messages in the same batch and the same object can be written again."""
+
+    blocking: ClassVar[bool] = False
+    """True for a sink that calls a synchronous client: the router opens, writes and closes it in a thread of its own, on an event
+    loop of its own, so that only this sink waits. Its writes then take turns, whatever `concurrency` says. `limits`, `size_of`,
+    `partition_of` and `order_of` are still called on the router's loop, and block nothing."""
 
     @classmethod
     @abstractmethod

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from edgerouter.blocking import SinkOpener
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
 from edgerouter.config.references import resolve
 from edgerouter.errors import EdgerouterError, SourceUnavailable
@@ -32,8 +33,8 @@ async def probe_sink(configured: ConfiguredSink, config: RouterConfig, timeout: 
 
     async def opened() -> None:
         resolved = await resolve(configured, config.secret_stores)
-        context = SinkContext(name=configured.name, host=config.host, spool=_SPOOL)
-        async with configured.plugin.open(resolved, context):
+        context = SinkContext(name=configured.name, host=config.host, spool=_SPOOL, probe=True)
+        async with SinkOpener(configured.plugin).open(resolved, context):
             pass
 
     return await _told("sink", configured, opened, timeout, lambda: "")

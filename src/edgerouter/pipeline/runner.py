@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from edgerouter.blocking import SinkOpener
 from edgerouter.config.model import BatchPolicy, ConfiguredSink
 from edgerouter.errors import SinkUnavailable
 from edgerouter.pipeline.backoff import full_jitter
@@ -42,6 +43,7 @@ class Runner:
         self.configured = configured
         self.reader = reader
         self.status = DeliveryStatus()
+        self._opener = SinkOpener(configured.plugin)
         self._context = context
         self._resolve = resolve
         self._delivery = Delivery(configured, reader, self.status)
@@ -120,7 +122,7 @@ class Runner:
         try:
             async with asyncio.timeout(seconds):
                 config = await self._resolve()
-                return await stack.enter_async_context(self.configured.plugin.open(config, self._context))
+                return await stack.enter_async_context(self._opener.open(config, self._context))
         except TimeoutError as error:
             raise SinkUnavailable(f"could not be opened within {seconds:g} s") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgerouter.testing.delivery import deliver
+from edgerouter.testing.held_loop import never_holds_the_loop
 from edgerouter.testing.http_server import HttpSinkServer
 from edgerouter.testing.messages import make_context, make_message, make_messages
 from edgerouter.testing.server import Received, SinkServer
@@ -25,6 +26,7 @@ __all__ = [
     "make_context",
     "make_message",
     "make_messages",
+    "never_holds_the_loop",
 ]
 
 _SUITE = ("conformance", "promises", "config_promises", "write_promises", "fault_promises")

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from edgerouter.blocking import SinkOpener
 from edgerouter.errors import MessageRejected, SinkUnavailable
 from edgerouter.message import Message
 from edgerouter.sink import Failure, Sink
+from edgerouter.testing.held_loop import MOST_SECONDS
 from edgerouter.testing.messages import make_context, make_message
 from edgerouter.testing.server import DISTURBANCES, Received, SinkServer
 
@@ -49,6 +51,8 @@ class SinkPromises:
     RFC 9110, 9.2.2 allows; so a cut connection or a lost response need not be seen as a failure."""
     writes_to_output: ClassVar[bool] = False
     """The sink's service is the process's own output."""
+    most_held_seconds: ClassVar[float] = MOST_SECONDS
+    """Longest time for which the sink may hold the event loop; more only where its SDK leaves no choice, with the reason."""
     patience: ClassVar[float] = 20.0
     """Seconds that any single write may take here."""
 
@@ -84,7 +88,7 @@ class SinkPromises:
     async def opened(self, config: Mapping[str, Any]) -> AsyncIterator[Sink[Any]]:
         """The sink, open, as the router opens it."""
         model = self.sink_class.Config.model_validate(dict(config))
-        async with self.sink_class.open(model, make_context()) as sink:
+        async with SinkOpener(self.sink_class).open(model, make_context()) as sink:
             yield sink
 
     async def write(self, sink: Sink[Any], batch: Sequence[Message]) -> Sequence[Failure]:

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import logging
+import subprocess
+import time
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Self, cast
@@ -274,7 +276,53 @@ class CountingCharacters(EchoSink):
         return too_large or await super().write(batch)
 
 
+class Sleeping(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        time.sleep(0.1)  # noqa: ASYNC251  (the lie)
+        return await super().write(batch)
+
+
+class Computing(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        failures = await super().write(batch)
+        until = time.thread_time() + 0.1
+        while time.thread_time() < until:
+            pass
+        return failures
+
+
+class SlowToOpen(EchoSink):
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: EchoConfig, context: SinkContext) -> AsyncIterator[Self]:
+        async with aiohttp.ClientSession() as session:
+            await asyncio.sleep(0)
+            subprocess.run(["sleep", "0.1"], check=True)
+            yield cls(session, config)
+
+
+class SlowToClose(EchoSink):
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: EchoConfig, context: SinkContext) -> AsyncIterator[Self]:
+        async with aiohttp.ClientSession() as session:
+            yield cls(session, config)
+            time.sleep(0.1)  # noqa: ASYNC251  (the lie)
+
+
+class BlockingLater(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        slow = asyncio.create_task(self.slow())
+        failures = await super().write(batch)
+        await slow
+        return failures
+
+    async def slow(self) -> None:
+        time.sleep(0.1)  # noqa: ASYNC251  (the lie)
+
+
 LIES = [
+    *[(liar, "test_the_event_loop_is_never_held_up") for liar in (Sleeping, Computing, SlowToOpen, SlowToClose, BlockingLater)],
     (Unguarded, "test_a_field_that_sounds_secret_is_one"),
     (Noted, "test_no_error_shows_a_secret"),
     (Logging, "test_no_error_shows_a_secret"),
@@ -348,12 +396,21 @@ async def test_a_gap_that_is_not_declared_fails_its_tests() -> None:
         await suite.test_what_is_declared_unsupported_has_a_name_and_a_reason()
 
 
+async def test_a_sink_that_says_that_it_blocks_may() -> None:
+    class Declared(Sleeping):
+        blocking = True
+
+    suite = EchoSuite()
+    suite.sink_class = Declared  # type: ignore[misc]  # this one suite object is about the sink that blocks
+    async with EchoServer().running() as server:
+        await suite.test_the_event_loop_is_never_held_up({"url": server.url})
+
+
 def test_the_suite_knows_the_names_of_all_policies() -> None:
     assert set(SinkPolicies.model_fields) | {"type"} == POLICY_FIELDS
 
 
 def test_the_fakes_come_without_pytest() -> None:
-    import subprocess
     import sys
 
     program = "import sys, edgerouter.testing as t; t.make_message(); assert not {'pytest', 'edgerouter.spool'} & set(sys.modules)"

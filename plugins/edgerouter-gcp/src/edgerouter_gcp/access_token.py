@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gcloud.aio.auth import Token
 
 from edgerouter import SinkUnauthorized, SinkUnavailable
@@ -101,6 +102,7 @@ class AccessToken(Token):
         started = time.monotonic()
         try:
             async with asyncio.timeout(_SECONDS_PER_ACQUISITION):
+                await self._load_key()
                 answer = await self.refresh(timeout=timeout)
         except Exception as error:  # gcloud-aio raises bare Exception, KeyError and ValueError as well
             raise self._explain(error) from error
@@ -108,6 +110,12 @@ class AccessToken(Token):
         self._accepted = False
         self._early_at = started + answer.expires_in * self.background_refresh_after
         self._ends_at = started + answer.expires_in * self.force_refresh_after
+
+    async def _load_key(self) -> None:
+        """Load the private key in a thread, once: the base class does so at each refresh, and holds the event loop for 50 ms."""
+        key = self.service_data.get("private_key")
+        if isinstance(key, str):
+            self.service_data["private_key"] = await asyncio.to_thread(load_pem_private_key, key.encode(), None)
 
     async def _impersonate(
         self,

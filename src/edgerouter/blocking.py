@@ -1,0 +1,207 @@
+"""Opens sinks for whoever drives them: those that block in a thread of their own, all others on the caller's event loop.
+
+A sink that declares `blocking = True` may call a synchronous client. Its `open`, `write` and `holds` run as they are written, but
+on an event loop in a thread of the sink's own, so that only the sink itself waits. Writes of several workers take turns there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar, cast
+
+from edgerouter.errors import SinkUnavailable
+from edgerouter.message import Message
+from edgerouter.sink import Failure, Limits, Sink, SinkContext
+
+T = TypeVar("T")
+
+_MOST_HUNG: Final = 3
+"""Threads of one sink that did not end when they should have and still run."""
+
+
+class SinkOpener:
+    """Opens sinks of one class, one after another."""
+
+    def __init__(self, plugin: type[Sink[Any]]) -> None:
+        self._plugin = plugin
+        self._hung: list[threading.Thread] = []
+
+    @asynccontextmanager
+    async def open(self, config: Any, context: SinkContext) -> AsyncIterator[Sink[Any]]:
+        """Enter the sink's `open`, and leave it on exit.
+
+        Raises:
+            SinkUnavailable: as the sink's `open`; or earlier threads of a blocking sink hang.
+        """
+        if not self._plugin.blocking:
+            async with self._plugin.open(config, context) as sink:
+                yield sink
+            return
+        self._hung = [thread for thread in self._hung if thread.is_alive()]
+        if len(self._hung) >= _MOST_HUNG:
+            raise SinkUnavailable(f"{len(self._hung)} earlier attempts of this sink still hang in its client")
+        own = _OwnLoop(self._plugin, config, context)
+        self._hung.append(own.thread)
+        opened = await own.opened()
+        try:
+            yield _InThread(opened, own)
+        finally:
+            await own.close()
+            self._hung.remove(own.thread)
+
+
+class _InThread(Sink[Any]):
+    """A blocking sink as the router sees it."""
+
+    def __init__(self, sink: Sink[Any], own: _OwnLoop) -> None:
+        self._sink = sink
+        self._own = own
+        self.stable_batches = sink.stable_batches  # type: ignore[misc]  # of the sink in the thread
+
+    @classmethod
+    def open(cls, config: Any, context: SinkContext) -> Any:
+        raise NotImplementedError("it is open")
+
+    @property
+    def limits(self) -> Limits:
+        return self._sink.limits
+
+    def size_of(self, message: Message) -> int:
+        return self._sink.size_of(message)
+
+    def partition_of(self, message: Message) -> Hashable:
+        return self._sink.partition_of(message)
+
+    def order_of(self, message: Message) -> Hashable:
+        return self._sink.order_of(message)
+
+    async def holds(self, batch: Sequence[Message]) -> bool:
+        return await self._own.call(lambda: self._sink.holds(batch))
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        return await self._own.call(lambda: self._sink.write(batch))
+
+
+class _OwnLoop:
+    """A thread with an event loop, on which one sink is open.
+
+    The thread is a daemon: a client that hangs for ever does not keep the process from ending.
+    """
+
+    def __init__(self, plugin: type[Sink[Any]], config: Any, context: SinkContext) -> None:
+        self._plugin = plugin
+        self._config = config
+        self._context = context
+        self._outer = asyncio.get_running_loop()
+        self._opened: asyncio.Future[Sink[Any]] = self._outer.create_future()
+        self._ended: asyncio.Future[None] = self._outer.create_future()
+        self._inner: asyncio.AbstractEventLoop | None = None
+        self._keeper: asyncio.Task[Any] | None = None
+        self._closing: asyncio.Event | None = None
+        self._abandoned = False
+        self.thread = threading.Thread(target=self._work, name=f"sink {context.name}", daemon=True)
+        self.thread.start()
+
+    async def opened(self) -> Sink[Any]:
+        """Wait until the sink is open."""
+        try:
+            await asyncio.wait((self._opened,))
+        except asyncio.CancelledError:
+            self._abandoned = True
+            if self._keeper is not None:
+                self._ask(self._keeper.cancel)
+            raise
+        return self._opened.result()
+
+    async def call(self, make: Callable[[], Awaitable[T]]) -> T:
+        """Await something in the thread. One that is cancelled is cancelled there, and waited for until it has ended."""
+        done: asyncio.Future[T] = self._outer.create_future()
+        tasks: list[asyncio.Task[T]] = []
+
+        def start() -> None:
+            task = asyncio.ensure_future(cast("Coroutine[Any, Any, T]", make()))
+            tasks.append(task)
+            task.add_done_callback(lambda task: self._tell(_settle, done, task))
+
+        def cancel() -> None:
+            for task in tasks:
+                task.cancel()
+
+        if not self._ask(start):
+            raise SinkUnavailable("the sink's thread has ended")
+        while not done.done():
+            try:
+                await asyncio.wait((done,))
+            except asyncio.CancelledError:
+                self._ask(cancel)
+        return done.result()
+
+    async def close(self) -> None:
+        """Leave the sink's `open` in the thread, and end the thread."""
+        if self._closing is not None:
+            self._ask(self._closing.set)
+        await asyncio.wait((self._ended,))
+        self.thread.join()
+        self._ended.result()
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(self._keep())
+        except BaseException as caught:  # noqa: BLE001  (whatever it is belongs to the one who waits)
+            error = caught if isinstance(caught, Exception) else RuntimeError(f"the plugin ended its thread: {caught!r}")
+        self._tell(self._over, error)
+
+    async def _keep(self) -> None:
+        self._keeper = asyncio.current_task()
+        self._closing = asyncio.Event()
+        self._inner = asyncio.get_running_loop()
+        if self._abandoned:
+            return
+        async with self._plugin.open(self._config, self._context) as sink:
+            self._tell(self._is_open, sink)
+            await self._closing.wait()
+
+    def _is_open(self, sink: Sink[Any]) -> None:
+        if not self._opened.done():
+            self._opened.set_result(sink)
+
+    def _over(self, error: BaseException | None) -> None:
+        """End what waits in the outer loop."""
+        waiter: asyncio.Future[Any] = self._ended if self._opened.done() else self._opened
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+            waiter.exception()  # or asyncio complains where nobody waits any more
+
+    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
+        """Call something in the outer loop, from the thread."""
+        with contextlib.suppress(RuntimeError):  # it is closed: the process ends
+            self._outer.call_soon_threadsafe(what, *arguments)
+
+    def _ask(self, what: Callable[[], Any]) -> bool:
+        """Call something in the thread, from the outer loop; False when the thread has ended."""
+        if self._inner is None:
+            return False
+        try:
+            self._inner.call_soon_threadsafe(what)
+        except RuntimeError:
+            return False
+        return True
+
+
+def _settle(done: asyncio.Future[T], task: asyncio.Task[T]) -> None:
+    """Pass on how a task ended."""
+    if done.done():
+        return
+    if task.cancelled():
+        done.cancel()
+    elif (error := task.exception()) is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(task.result())

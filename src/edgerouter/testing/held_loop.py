@@ -1,0 +1,115 @@
+"""Finds out whether a plugin holds up the event loop, on a busy machine too.
+
+Blocking is what a plugin does each time, and what the kernel does not explain: the time for which a thread was ready to run and
+waited for a processor is not counted, and the best of several attempts is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+MOST_SECONDS: Final = 0.05
+"""Longest time for which a plugin may hold the event loop at once."""
+_ATTEMPTS: Final = 5
+
+T = TypeVar("T")
+
+_watched: ContextVar[LoopHolds | None] = ContextVar("watched", default=None)
+
+
+@dataclass(slots=True)
+class LoopHolds:
+    """For how long one call of a plugin, and what it started, held the event loop."""
+
+    longest: float = 0.0
+    """Seconds."""
+    where: str = ""
+    """The callback or task that did so."""
+
+
+async def never_holds_the_loop(call: Callable[[], Awaitable[T]], what: str, most: float = MOST_SECONDS) -> T:
+    """Make a call of a plugin and see that neither it nor what it starts holds the event loop.
+
+    Args:
+        call: made again, up to five times, if the loop was held; so a first call may import a module.
+        what: the call, for the message.
+        most: seconds.
+
+    Returns:
+        What the last call returned.
+
+    Raises:
+        AssertionError: each call held the loop for longer.
+    """
+    held: list[LoopHolds] = []
+    for _ in range(_ATTEMPTS):
+        holds = LoopHolds()
+        with watching(holds):
+            # in a task of its own, because what the current one does before it waits is part of a callback that has begun already
+            result = await asyncio.ensure_future(_coroutine(call))
+        held.append(holds)
+        if holds.longest <= most:
+            return result
+    least = min(held, key=lambda holds: holds.longest)
+    raise AssertionError(
+        f"{what} held the event loop for {least.longest * 1000:.0f} ms and more, each of {_ATTEMPTS} times, in {least.where}: "
+        "every sink and source stands still meanwhile. Call what blocks with `await asyncio.to_thread(...)`, or declare "
+        "`blocking: ClassVar[bool] = True` on a sink"
+    )
+
+
+@contextmanager
+def watching(holds: LoopHolds) -> Iterator[None]:
+    """Measure all callbacks on the running loop that are made in this context, or in one that descends from it."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        raise TypeError(f"only asyncio's own event loops can be watched, not {type(loop).__name__}")
+    token = _watched.set(holds)
+    run = asyncio.Handle._run  # noqa: SLF001  (asyncio has no public way to see each callback)
+
+    def measured(handle: Any) -> Any:
+        if handle._loop is not loop or handle._context.get(_watched) is not holds:  # noqa: SLF001  (see above)
+            return run(handle)
+        began, waited = time.monotonic(), _waited_for_a_processor()
+        try:
+            return run(handle)
+        finally:
+            held = time.monotonic() - began - (_waited_for_a_processor() - waited)
+            if held > holds.longest:
+                holds.longest, holds.where = held, _name_of(handle)
+
+    asyncio.Handle._run = measured  # type: ignore[method-assign, assignment]  # noqa: SLF001  (see above)
+    try:
+        yield
+    finally:
+        asyncio.Handle._run = run  # type: ignore[method-assign]  # noqa: SLF001  (see above)
+        _watched.reset(token)
+
+
+def _name_of(handle: Any) -> str:
+    """Name what ran, without any `repr`: those of clients' objects have side effects."""
+    callback = handle._callback  # noqa: SLF001  (asyncio has no public way to see each callback)
+    task = getattr(callback, "__self__", None)
+    if isinstance(task, asyncio.Task):
+        return f"task {task.get_name()} ({getattr(task.get_coro(), '__qualname__', 'a coroutine')})"
+    return str(getattr(callback, "__qualname__", type(callback).__qualname__))
+
+
+async def _coroutine(call: Callable[[], Awaitable[T]]) -> T:
+    return await call()
+
+
+def _waited_for_a_processor() -> float:
+    """Seconds for which this thread was ready to run and did not; 0 where the kernel does not say."""
+    try:
+        with open(f"/proc/self/task/{threading.get_native_id()}/schedstat", "rb", buffering=0) as file:  # noqa: PTH123  (read often)
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
