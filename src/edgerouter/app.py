@@ -200,6 +200,7 @@ class Router:
         """The router's numbers at this moment."""
         spool = self._spool
         assert spool is not None, "the router runs"
+        faults = spool.faults
         return RouterStatus(
             version=__version__,
             host=self._config.host,
@@ -210,7 +211,7 @@ class Router:
             sources={name: source_status(s.configured.type, s.intake.status) for name, s in self._sources.items()},
             spool=spool.status,
             sinks={
-                name: sink_status(s.configured.type, s.runner.reader, s.runner.status, s.runner.patience)
+                name: sink_status(s.configured.type, s.runner.reader, s.runner.status, s.runner.patience, faults.get(name, ""))
                 for name, s in self._sinks.items()
             },
             detached=ledgers(spool, spool.status.orphans),

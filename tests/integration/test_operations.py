@@ -147,7 +147,8 @@ async def test_the_status_of_a_stopped_router_is_what_its_spool_says(after_a_run
     running = await process.status()
     assert await process.stop() == 0
     said = json.loads(await edgerouter("status", "--json", "-c", process.file))
-    ledger = {"matched": 100, "delivered": 98, "dead_lettered": 2, "dropped": 0, "pending": 0}
+    ledger = {"matched": 100, "delivered": 98, "filtered": 0, "dead_lettered": 2, "dropped": 0, "pending": 0}
+    ledger |= {"uncounted": 0, "ledger_error": ""}
     assert (said["running"], said["sinks"]) == (False, {"picky": ledger})
     assert said["spool"]["id"] == running["spool"]["id"]
     assert "no router runs" in await edgerouter("status", "-c", process.file)

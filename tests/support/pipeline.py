@@ -43,7 +43,7 @@ class ListReader:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self._matched, len(self.delivered_messages), len(self.rejections), 0)
+        return Ledger(self._matched, len(self.delivered_messages), len(self.rejections), pending=len(self.pending))
 
     @property
     def oldest_pending_at(self) -> int | None:

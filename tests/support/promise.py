@@ -15,11 +15,15 @@ from support.load import Report
 
 
 def ledgers_hold(status: dict[str, Any]) -> None:
-    """`matched = delivered + dead_lettered + dropped + pending` for every sink, and nothing below zero."""
+    """`matched = delivered + filtered + dead_lettered + dropped + pending` for every sink, and nothing below zero."""
     for name, sink in status["sinks"].items():
-        settled = sink["delivered"] + sink["dead_lettered"] + sink["dropped"]
+        settled = sink["delivered"] + sink["filtered"] + sink["dead_lettered"] + sink["dropped"]
+        assert sink["ledger_error"] == "", (name, sink)
         assert sink["matched"] == settled + sink["pending"], (name, sink)
-        assert min(sink[field] for field in ("matched", "delivered", "dead_lettered", "dropped", "pending")) >= 0, (name, sink)
+        assert min(sink[field] for field in ("matched", "delivered", "filtered", "dead_lettered", "dropped", "pending")) >= 0, (
+            name,
+            sink,
+        )
 
 
 _LAST = "sensors/last"

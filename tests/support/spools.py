@@ -11,7 +11,7 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import Reader, Route, Spool
+from edgerouter.spool.contract import Ledger, Reader, Route, Spool
 from edgerouter.topics import Matcher
 
 RECEIVED = 1_790_000_000_000_000_000
@@ -32,6 +32,12 @@ def route(sink: str, *filters: str, **more: Any) -> Route:
     """A route by topic filters; `#` unless told otherwise."""
     filters = filters or ("#",)
     return Route(sink, filters, Matcher(filters), **more)
+
+
+def ledger(matched: int = 0, delivered: int = 0, dead_lettered: int = 0, dropped: int = 0, filtered: int = 0) -> Ledger:
+    """The numbers of a sink of which all else is pending."""
+    pending = matched - delivered - dead_lettered - dropped - filtered
+    return Ledger(matched, delivered, dead_lettered, dropped, filtered, pending)
 
 
 def sqlite(path: Path, **more: Any) -> SpoolConfig:

@@ -23,10 +23,15 @@ def not_ready(status: RouterStatus) -> list[str]:
 def not_flowing(status: RouterStatus) -> list[str]:
     """Why messages do not flow out everywhere; empty when they do, or when there are none."""
     return [
-        f"sink {name} is {sink.state}, {sink.pending} messages wait: {sink.last_error or 'no delivery for a while'}"
+        f"sink {name} is {sink.state}, {_waiting(sink)} wait: {sink.last_error or 'no delivery for a while'}"
         for name, sink in status.sinks.items()
-        if sink.pending and not _flows(sink, status)
+        if (sink.pending or sink.uncounted) and not _flows(sink, status)
     ]
+
+
+def _waiting(sink: SinkStatus) -> str:
+    more = f" and up to {sink.uncounted} that are being counted" if sink.uncounted else ""
+    return f"{sink.pending} messages{more}"
 
 
 def _flows(sink: SinkStatus, status: RouterStatus) -> bool:

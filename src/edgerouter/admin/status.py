@@ -30,7 +30,7 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One sink. `matched = delivered + dead_lettered + dropped + pending`, at every moment."""
+    """One sink. `matched = delivered + filtered + dead_lettered + dropped + pending`, at every moment."""
 
     type: str
     state: str
@@ -39,7 +39,13 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int
     dead_lettered: int
     dropped: int
+    filtered: int = 0
+    """Waited when the sink's `topics` changed, and are not wanted any more."""
     pending: int
+    uncounted: int = 0
+    """Stored messages that are not compared with the sink's topics yet: at most so many more are pending."""
+    ledger_error: str = ""
+    """Why the numbers cannot be right; empty when they add up."""
     oldest_pending_seconds: float | None
     last_error: str
     last_error_at: float | None
@@ -58,13 +64,16 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The account of a sink that does not run. `matched = delivered + dead_lettered + dropped + pending`."""
+    """The account of a sink that does not run. `matched = delivered + filtered + dead_lettered + dropped + pending`."""
 
     matched: int
     delivered: int
     dead_lettered: int
     dropped: int
+    filtered: int
     pending: int
+    uncounted: int
+    ledger_error: str
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +132,7 @@ def source_status(kind: str, status: IntakeStatus) -> SourceStatus:
     )
 
 
-def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: float) -> SinkStatus:
+def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: float, fault: str) -> SinkStatus:
     """The status of a sink."""
     ledger = reader.ledger
     oldest = reader.oldest_pending_at
@@ -134,7 +143,10 @@ def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: flo
         delivered=ledger.delivered,
         dead_lettered=ledger.dead_lettered,
         dropped=ledger.dropped,
+        filtered=ledger.filtered,
         pending=ledger.pending,
+        uncounted=ledger.uncounted,
+        ledger_error=fault,
         oldest_pending_seconds=None if oldest is None else max(0.0, time.time() - oldest / 1e9),
         last_error=status.last_error,
         last_error_at=status.last_error_at,
@@ -153,13 +165,17 @@ def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: flo
 def ledgers(spool: Spool, names: Iterable[str]) -> dict[str, LedgerStatus]:
     """The accounts of these sinks, as far as the spool has them."""
     held = spool.ledgers
+    faults = spool.faults
     return {
         name: LedgerStatus(
             matched=held[name].matched,
             delivered=held[name].delivered,
             dead_lettered=held[name].dead_lettered,
             dropped=held[name].dropped,
+            filtered=held[name].filtered,
             pending=held[name].pending,
+            uncounted=held[name].uncounted,
+            ledger_error=faults.get(name, ""),
         )
         for name in names
         if name in held

@@ -97,7 +97,15 @@ def _stopped(status: dict[str, Any], spool: SpoolConfig) -> Group:
     table = _table("sink", "matched", "delivered", "pending", "dead", "dropped")
     for name, sink in status["sinks"].items():
         table.add_row(name, *(str(sink[field]) for field in ("matched", "delivered", "pending", "dead_lettered", "dropped")))
-    return Group(Text(f"no router runs on {spool.path}; it holds", "yellow"), _spool(status), table, *_drops(status))
+    ledgers = [line for name, sink in status["sinks"].items() for line in _ledger(name, sink)]
+    return Group(Text(f"no router runs on {spool.path}; it holds", "yellow"), _spool(status), table, *ledgers, *_drops(status))
+
+
+def _ledger(name: str, sink: dict[str, Any]) -> Iterator[Text]:
+    if sink["uncounted"]:
+        yield Text(f"{name}: {sink['uncounted']} stored messages are still compared with its topics", "yellow")
+    if sink["ledger_error"]:
+        yield Text(f"{name}: {sink['ledger_error']}", "red")
 
 
 def _spool(status: dict[str, Any]) -> Text:
@@ -157,7 +165,7 @@ def _sources(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None
 def _sinks(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:
     """A table, and below it what each failing sink last said: an error fits no column."""
     table = _table("sink", "type", "state", "delivered", "a second", "pending", "oldest", "dead", "dropped", "latency")
-    errors = []
+    errors: list[Text] = []
     for name, sink in status["sinks"].items():
         oldest = sink["oldest_pending_seconds"]
         good = sink["state"] in _GOOD
@@ -173,6 +181,7 @@ def _sinks(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
             str(sink["dropped"]),
             duration(sink["latency_seconds"]) if sink["last_delivery_at"] else "",
         )
+        errors += _ledger(name, sink)
         if not good and sink["last_error"]:
             errors.append(Text(f"{name}: {sink['last_error']}", "red"))
     return Group(table, *errors)

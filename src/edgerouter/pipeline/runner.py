@@ -56,7 +56,7 @@ class Runner:
     @property
     def drained(self) -> bool:
         """Nothing is left to do, or nothing can be done now because the sink does not take it."""
-        return self.reader.ledger.pending == 0 or self.status.state not in ("starting", "ok")
+        return not self.reader.ledger.waiting or self.status.state not in ("starting", "ok")
 
     @property
     def patience(self) -> float:

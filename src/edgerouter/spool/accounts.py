@@ -32,6 +32,7 @@ class Accounts:
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
         self._readers: dict[str, LogReader] = {}
+        self._forgotten: dict[str, Account] = {}
         self.forgotten = False
         """Accounts were lost: whoever seems new begins with the oldest message, because twice is better than never."""
         self.routing = 0
@@ -86,14 +87,10 @@ class Accounts:
             account = self._accounts[route.sink] = Account(route.sink, new_key(), route.filters, since=end)
             if route.start == "oldest" or self.forgotten:
                 account.position.add(first, end)
-                account.uncounted.add(first, end)
+                account.uncounted.add((), [(first, end)])
+            self._continue(account)
         elif set(account.filters) != set(route.filters):
-            # what was counted by the old filters is taken back, and counted by the new ones as it is read
-            account.matched -= account.pending
-            account.uncounted = account.position.copy()
-            account.uncounted.remove(end, OPEN)
-            account.filters = route.filters
-            account.since = end
+            account.change_filters(route.filters, end)
         elif route.sink not in self._readers and account.left < end:
             # what came in while it was away was not counted for it, and a replay may ask for that
             account.since = end
@@ -129,7 +126,23 @@ class Accounts:
         account = self._accounts.pop(sink)
         for start, end in account.position:
             self.settled.add(start, end)
+        self._forgotten[sink] = account
         return account
+
+    def _continue(self, account: Account) -> None:
+        """Go on with the numbers of a sink of this name that was forgotten: a counter does not fall while the process lives."""
+        before = self._forgotten.pop(account.name, None)
+        if before is not None:
+            account.matched = before.matched
+            account.delivered = before.delivered
+            account.filtered = before.filtered
+            account.dead_lettered = before.dead_lettered
+            account.dropped = before.dropped + before.pending
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Why the numbers of a sink cannot be right, by its name."""
+        return {account.name: account.fault for account in self._accounts.values() if account.fault}
 
     @property
     def matchers(self) -> Matchers:
@@ -159,9 +172,11 @@ class Accounts:
             count = wanted.get(account.key, 0)
             if chunk.only and count:
                 account.dead_lettered -= count
+                account.pending += count
                 account.position.add(chunk.first, chunk.end)
             elif count:
                 account.matched += count
+                account.pending += count
             reader = self._readers.get(account.name)
             if reader is not None:
                 reader.appended(chunk, count)
@@ -174,9 +189,13 @@ class Accounts:
         messages = [m for start, end in ranges for m in chunk.messages[start - chunk.first : end - chunk.first]]
         if wanted == len(chunk.messages):
             return messages
-        reader = self._readers.get(account.name)
-        matches: Callable[[str], bool] = reader.route.matches if reader is not None else Matcher(account.filters)
+        matches = self.wants(account)
         return [message for message in messages if matches(message.topic)]
+
+    def wants(self, account: Account) -> Callable[[str], bool]:
+        """Return what tells whether a sink wants a topic, by its present filters."""
+        reader = self._readers.get(account.name)
+        return reader.route.matches if reader is not None else Matcher(account.filters)
 
     def lose(self, chunk: Chunk, reason: str) -> None:
         """A chunk is going to be deleted: count as dropped what any sink had pending of it."""
@@ -186,7 +205,7 @@ class Accounts:
                 continue
             messages = self.pending_in(account, chunk, ranges)
             if account.uncounted:
-                account.matched += sum(1 for message in messages if message.sequence in account.uncounted)
+                account.look_at(chunk, ranges, self.wants(account))
             account.drop(ranges, len(messages))
             self.count_drops(account.name, Counter(message.topic for message in messages), reason)
             self.forget_read(account, chunk.first, chunk.end)
@@ -212,8 +231,7 @@ class Accounts:
     def _settled_in(self, account: Account, chunk: Chunk) -> list[Message]:
         if chunk.only not in (0, account.key):
             return []
-        reader = self._readers.get(account.name)
-        matches: Callable[[str], bool] = reader.route.matches if reader is not None else Matcher(account.filters)
+        matches = self.wants(account)
         return [m for m in chunk.messages if m.sequence not in account.position and (chunk.only or matches(m.topic))]
 
     def replay(self, account: Account, chunk: Chunk, messages: Sequence[Message]) -> None:
@@ -227,6 +245,7 @@ class Accounts:
         for start, end in added:
             account.position.add(start, end)
         account.matched += len(messages)
+        account.pending += len(messages)
         account.changed = True
         reader = self._readers.get(account.name)
         if reader is not None:
@@ -240,26 +259,52 @@ class Accounts:
             count = append.wanted.get(account.key, 0)
             if count:
                 account.matched += count
-                account.drop([], count)
+                account.dropped += count
+                account.changed = True
                 self.count_drops(account.name, Counter(filter(matchers[account.key], topics)), reason)
 
-    def balance(self, account: Account, end: int) -> None:
-        """With nothing left to do, nothing is pending: correct what had to be guessed of chunks that could not be read.
+    def check(self, account: Account, end: int) -> None:
+        """Notice numbers that cannot be right, and say so: they are not corrected, for nobody knows which of them is wrong.
 
         Args:
             account: of a sink that has just settled something.
             end: the sequence that the next message will have.
         """
-        wrong = account.pending
         first = account.position.first
-        if not wrong or (first is not None and first < end):
+        done = first is None or first >= end
+        fault = ""
+        if account.difference:
+            fault = account.difference_told
+        elif account.pending < 0 or (done and account.pending):
+            fault = f"the ledger says that {account.pending} messages are pending, but none is stored"
+        if fault and not account.fault:
+            log.error(fault, sink=account.name)
+        account.fault = fault
+
+    def counted(self, account: Account) -> None:
+        """Everything that waits for a sink has been looked at: what damage has taken of it is dropped."""
+        missing = account.give_up_missing()
+        if missing:
+            log.error("messages are lost to damage", sink=account.name, messages=missing)
+            self.count_drops(account.name, Counter({"": missing}), "damaged")
+
+    def gone(self, account: Account, start: int, end: int) -> None:
+        """Nothing is stored under these sequences, which were not counted."""
+        lost = account.gone(start, end)
+        if lost:
+            log.error("messages are lost to damage", sink=account.name, messages=lost)
+            self.count_drops(account.name, Counter({"": lost}), "damaged")
+
+    def doubt(self, account: Account, end: int) -> None:
+        """After damage, count anew what is pending for a sink, but for what its reader holds in memory."""
+        reader = self._readers.get(account.name)
+        if reader is not None:
+            account.doubt(reader.unread(end), account.known_to if account.missing else end, reader.held + account.leaving_messages)
             return
-        log.warning("ledger corrected after a loss", sink=account.name, messages=wrong)
-        account.dropped = max(0, account.dropped + wrong)
-        account.matched -= account.pending
-        account.changed = True
-        if wrong > 0:
-            self.count_drops(account.name, Counter({"": wrong}), "damaged")
+        ranges = account.position.copy()
+        for start, stop in ((end, OPEN), *account.leaving):
+            ranges.remove(start, stop)
+        account.doubt(ranges, account.known_to if account.missing else end, account.leaving_messages)
 
     def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
         """Count dropped messages by topic; only the first level, so that the numbers stay few."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError  # noqa: N812  (it is a class)
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -24,11 +24,18 @@ MAX_BYTES: Final = 1024 * 1024
 OVERHEAD: Final = 150
 """Bytes that a message takes in memory beyond its topic and payload, about."""
 
+T = TypeVar("T")
 _HEADER = Struct("<QIQqqI")
 
 
 class Damaged(Exception):
     """The stored bytes are not what was written."""
+
+
+class _Topic(msgspec.Struct, array_like=True):
+    """A message of which nothing but the topic matters; the rest is not decoded."""
+
+    topic: str
 
 
 class Receipt(msgspec.Struct, frozen=True, array_like=True):
@@ -136,6 +143,7 @@ class Codec:
     def __init__(self) -> None:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(list[Message]).decode
+        self._decode_topics = msgspec.msgpack.Decoder(list[_Topic]).decode
         self._decode_wanted = msgspec.msgpack.Decoder(dict[int, int]).decode
         self._decode_receipts = msgspec.msgpack.Decoder(tuple[Receipt, ...]).decode
         self._compress = zstandard.ZstdCompressor(level=1, write_checksum=False).compress
@@ -183,14 +191,25 @@ class Codec:
         Raises:
             Damaged: it is not what was written.
         """
+        messages = self._content(header, payload, self._decode)
+        return Chunk(header.first, messages, self.wanted(header), header.only, header.raw + OVERHEAD * header.messages)
+
+    def topics(self, header: Header, payload: bytes) -> list[str]:
+        """Read the topics of a stored chunk's messages.
+
+        Raises:
+            Damaged: it is not what was written.
+        """
+        return [each.topic for each in self._content(header, payload, self._decode_topics)]
+
+    def _content(self, header: Header, payload: bytes, decode: Callable[[bytes], list[T]]) -> list[T]:
         if not self.is_sound(header, payload):
             raise Damaged("the checksum is wrong")
         try:
             raw = payload if len(payload) == header.raw else self._decompress(payload, max_output_size=header.raw)
-            messages = self._decode(raw)
+            return decode(raw)
         except (zstandard.ZstdError, msgspec.MsgspecError) as error:
             raise Damaged(str(error)) from error
-        return Chunk(header.first, messages, self.wanted(header), header.only, header.raw + OVERHEAD * header.messages)
 
     def is_sound(self, header: Header, payload: bytes) -> bool:
         """Whether the stored bytes are what was written.

@@ -15,17 +15,26 @@ from edgerouter.source import Delivery
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """A sink's account: `matched = delivered + dead_lettered + dropped + pending`, at every moment, over restarts."""
+    """A sink's account: `matched = delivered + filtered + dead_lettered + dropped + pending`, at every moment, over restarts.
+
+    Each is counted by itself, so that an error shows as a difference."""
 
     matched: int = 0
     delivered: int = 0
     dead_lettered: int = 0
     dropped: int = 0
+    filtered: int = 0
+    """Waited when the sink's topic filters changed, and are not wanted any more."""
+    pending: int = 0
+    """Messages that this sink has still to settle."""
+    uncounted: int = 0
+    """Stored messages that are not compared with the sink's topic filters yet, or not since damage: the other numbers may change
+    by so many."""
 
     @property
-    def pending(self) -> int:
-        """Messages that this sink has still to settle."""
-        return self.matched - self.delivered - self.dead_lettered - self.dropped
+    def waiting(self) -> bool:
+        """Messages wait, or may."""
+        return bool(self.pending or self.uncounted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,10 @@ class Spool(Protocol):
     @property
     def ledgers(self) -> Mapping[str, Ledger]:
         """The account of every sink that holds a position, attached or not."""
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Why a sink's numbers cannot be right, by its name; empty when all of them add up."""
 
     @property
     def drops(self) -> Mapping[tuple[str, str, str], int]:

@@ -34,6 +34,11 @@ class Lane:
         self.loading = False
         self._at = 0
 
+    @property
+    def held(self) -> int:
+        """Messages that are read and not taken."""
+        return self.waiting - self._at
+
     def put(self, piece: Piece) -> None:
         """Add messages after those that are there."""
         self.pieces.append(piece)

@@ -21,9 +21,10 @@ from edgerouter.spool.chunk import OVERHEAD, Chunk, new_id, number, times_of
 from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus, SpoolTools
 from edgerouter.spool.grouping import Append, payload_bytes
 from edgerouter.spool.memory_tools import MemoryLetters, MemoryTools
-from edgerouter.spool.position import Position
+from edgerouter.spool.position import OPEN, Position
 from edgerouter.spool.reader import LogReader
 from edgerouter.spool.shelf import Loaded
+from edgerouter.spool.uncounted import Counted
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -88,6 +89,10 @@ class MemorySpool:
         return {account.name: account.ledger for account in self._accounts}
 
     @property
+    def faults(self) -> Mapping[str, str]:
+        return self._accounts.faults
+
+    @property
     def drops(self) -> Mapping[tuple[str, str, str], int]:
         return self._accounts.drops
 
@@ -117,7 +122,22 @@ class MemorySpool:
     async def attach(self, route: Route) -> LogReader:
         self._keys += 1
         first = self._firsts[0] if self._firsts else self.end
-        return self._accounts.attach(route, self, first=first, new_key=lambda: self._keys, oldest_at=None)
+        reader = self._accounts.attach(route, self, first=first, new_key=lambda: self._keys, oldest_at=None)
+        await self._count(reader.account)
+        return reader
+
+    async def _count(self, account: Account) -> None:
+        """Count what waits by the sink's present filters, and let others work in between."""
+        matches = self._accounts.wants(account)
+        while (part := next(iter(account.uncounted), None)) is not None:
+            start = part.ranges.first or 0
+            chunk = self.find(start)
+            if chunk is None:
+                place = bisect_left(self._firsts, start)
+                account.recount([Counted(start, self._firsts[place] if place < len(self._firsts) else OPEN, 0, 0)])
+                continue
+            account.look_at(chunk, [(chunk.first, chunk.end)], matches)
+            await asyncio.sleep(0)
 
     async def detach(self, sink: str) -> None:
         self._accounts.detach(sink, self.end)
@@ -159,11 +179,13 @@ class MemorySpool:
         self.skipped(account, ranges)
         self._trim_soon()
 
-    def skipped(self, account: Account, ranges: list[tuple[int, int]]) -> None:  # noqa: ARG002  (all are looked at)
+    def skipped(self, account: Account, ranges: list[tuple[int, int]]) -> None:
         """The sink does not want these."""
         settled = self._accounts.settled
         for start, end in ranges:
             settled.add(start, end)
+        if account.pending or account.difference:
+            self._accounts.check(account, self.end)
 
     def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
         """Count dropped messages by topic."""
@@ -172,7 +194,7 @@ class MemorySpool:
     async def dead_letter(self, account: Account, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
         """Keep dead letters, as long as the process lives."""
         account.dead_lettered += len(rejections)
-        account.settle(ranges)
+        account.settle(ranges, len(rejections))
         self._letters.add(account.name, rejections)
         self.settled(account, ranges)
 

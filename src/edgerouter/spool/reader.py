@@ -14,9 +14,10 @@ from edgerouter.spool.account import Account
 from edgerouter.spool.chunk import Chunk
 from edgerouter.spool.contract import Ledger, Rejection, Route
 from edgerouter.spool.lane import Lane, Piece
-from edgerouter.spool.position import OPEN
+from edgerouter.spool.position import OPEN, Position
 from edgerouter.spool.shelf import Loaded, Shelf
 from edgerouter.spool.taken import Taken
+from edgerouter.spool.uncounted import Counted
 
 READ_AHEAD: Final = 2000
 """Messages below which a lane that reads from the disk fetches more."""
@@ -97,7 +98,7 @@ class LogReader:
         sequences, ranges = self._taken.settle(messages)
         if sequences:
             self.account.delivered += len(sequences)
-            self._settle(ranges)
+            self._settle(ranges, len(sequences))
 
     def dropped(self, messages: Sequence[Message], reason: str) -> None:
         sequences, ranges = self._taken.settle(messages)
@@ -106,7 +107,7 @@ class LogReader:
             known = set(sequences)
             topics = Counter(message.topic for message in messages if message.sequence in known)
             self._shelf.count_drops(self.account.name, topics, reason)
-            self._settle(ranges)
+            self._settle(ranges, len(sequences))
 
     async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
         # no longer taken: whoever gives them back while they are being stored has lost them already
@@ -126,8 +127,10 @@ class LogReader:
             for sequence in map(_sequence, batch):
                 self._remove_unread(sequence, sequence + 1)
                 self._taken.gaps[sequence] = sequence
-                if sequence in account.uncounted:
-                    self._count((sequence,), sequence, sequence + 1)
+                # it was written once, and is sent again whatever the filters say by now
+                account.recount(
+                    [Counted(sequence, sequence + 1, int(not p.filters), 0) for p in account.uncounted if sequence in p.ranges]
+                )
         return batches
 
     # -- what the spool calls ---------------------------------------------------------------------------------------------------
@@ -140,6 +143,19 @@ class LogReader:
             # nothing is pending before it, so skipping it now costs no further range
             self._live.unread.remove(chunk.first, chunk.end)
             self._skip([(chunk.first, chunk.end)])
+
+    def unread(self, end: int) -> list[tuple[int, int]]:
+        """What is pending below `end` and was not read."""
+        unread = Position(self._live.unread)
+        for start, stop in self._backlog.unread if self._backlog is not None else ():
+            unread.add(start, stop)
+        unread.remove(end, OPEN)
+        return list(unread)
+
+    @property
+    def held(self) -> int:
+        """Messages that were read and are pending: they are in memory."""
+        return self._taken.count + self._live.held + (self._backlog.held if self._backlog is not None else 0)
 
     def replayed(self, ranges: Sequence[tuple[int, int]]) -> None:
         """These are pending again; the account knows already."""
@@ -164,7 +180,7 @@ class LogReader:
         """Another reader takes over; what is settled here from now on does not count."""
         self.closed = True
         self._taken.clear()
-        self._live = Lane(type(self.account.position)())
+        self._live = Lane(Position())
         self._backlog = None
 
     @property
@@ -248,6 +264,8 @@ class LogReader:
         ranges = lane.unread.intersect(chunk.first, chunk.end)
         lane.unread.remove(chunk.first, chunk.end)
         wanted = chunk.wanted_by(account.key, account.since)
+        if account.uncounted:
+            account.look_at(chunk, ranges, self._matches)
         if wanted == 0:
             self._skip(ranges)
             return
@@ -265,27 +283,17 @@ class LogReader:
                 if gaps[-1] < end:
                     self._skip([(gaps[-1], end)])
                 piece = Piece(messages, sequences, gaps[:-1])
-            if account.uncounted:
-                self._count(piece.sequences, start, end)
             if messages:
                 lane.put(piece)
 
-    def _count(self, sequences: Sequence[int], start: int, end: int) -> None:
-        """Messages of which nobody knew whether the sink wants them: now that is known."""
-        account = self.account
-        uncounted = account.uncounted
-        account.matched += sum(1 for sequence in sequences if sequence in uncounted)
-        uncounted.remove(start, end)
-        account.changed = True
-
     # -- settling ---------------------------------------------------------------------------------------------------------------
 
-    def _settle(self, ranges: list[tuple[int, int]]) -> None:
-        self.account.settle(ranges)
+    def _settle(self, ranges: list[tuple[int, int]], messages: int) -> None:
+        self.account.settle(ranges, messages)
         self._shelf.settled(self.account, ranges)
 
     def _skip(self, ranges: list[tuple[int, int]]) -> None:
-        self.account.settle(ranges)
+        self.account.skip(ranges)
         self._shelf.skipped(self.account, ranges)
 
     def _remove_unread(self, start: int, end: int) -> None:

@@ -14,6 +14,7 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError
 from edgerouter.message import Message
 from edgerouter.source import Delivery
+from edgerouter.spool import account_record
 from edgerouter.spool.account import Account, unseal
 from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.chunk import Chunk, Header
@@ -23,6 +24,7 @@ from edgerouter.spool.position import Position
 from edgerouter.spool.reader import LogReader
 from edgerouter.spool.shelf import Loaded
 from edgerouter.spool.sqlite_commits import Commits
+from edgerouter.spool.sqlite_counting import Counting
 from edgerouter.spool.sqlite_errors import DAMAGE
 from edgerouter.spool.sqlite_letterbox import Letterbox
 from edgerouter.spool.sqlite_losses import Losses
@@ -64,6 +66,15 @@ class SqliteSpool:
         self._writing.mark = self._letters.mark = self._commits.touch
         self._salvaging = Salvaging(store, thread, self._writing, self._losses)
         self._writing.recover = self._salvaging.recover
+        self._counting = Counting(
+            store=store,
+            thread=thread,
+            accounts=self._accounts,
+            losses=self._losses,
+            salvaging=self._salvaging,
+            writing=self._writing,
+        )
+        self._losses.recount = self._salvaging.recount = self._counting.doubt
         self._unacknowledged = opened.unacknowledged
         self._batch = 1
         self._accounts.forgotten = opened.forgotten
@@ -71,7 +82,17 @@ class SqliteSpool:
         self._first_salvaged = opened.salvage[0] if opened.salvage is not None else None
         self._restore(opened)
         self._tools = SqliteTools(
-            Parts(store, thread, self._figures, self._accounts, self._letters, self._commits, self._writing, self._salvaging)
+            Parts(
+                store,
+                thread,
+                self._figures,
+                self._accounts,
+                self._letters,
+                self._commits,
+                self._writing,
+                self._salvaging,
+                self._counting,
+            )
         )
 
     # -- what the contract names ------------------------------------------------------------------------------------------------
@@ -103,6 +124,10 @@ class SqliteSpool:
     @property
     def ledgers(self) -> Mapping[str, Ledger]:
         return {account.name: account.ledger for account in self._accounts}
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        return self._accounts.faults
 
     @property
     def drops(self) -> Mapping[tuple[str, str, str], int]:
@@ -145,6 +170,8 @@ class SqliteSpool:
 
         reader = await self._commits.between(attach)
         self._commits.touch()
+        await self._counting.begin(reader.account)
+        self._accounts.check(reader.account, self._figures.end)
         return reader
 
     async def detach(self, sink: str) -> None:
@@ -170,6 +197,7 @@ class SqliteSpool:
         # also writes down that everything is acknowledged
         self._commits.touch()
         self._salvaging.stop()
+        self._counting.stop()
         try:
             await self._commits.close()
         except SpoolError as error:
@@ -215,8 +243,8 @@ class SqliteSpool:
         settled = self._accounts.settled
         for start, end in ranges:
             settled.add(start, end)
-        if account.pending:
-            self._accounts.balance(account, self._figures.end)
+        if account.pending or account.difference:
+            self._accounts.check(account, self._figures.end)
 
     def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
         """Count dropped messages by topic."""
@@ -265,12 +293,12 @@ class SqliteSpool:
             kind, _, rest = name.partition("/")
             if kind == "sink":
                 try:
-                    account = Account.of_record(rest, value)
+                    account = account_record.decode(rest, value)
                 except ValueError as error:
                     log.warning("a damaged position begins again at the oldest message", sink=rest, reason=str(error))
                     account = Account(rest, self._new_key(), since=end, changed=True)
                     account.position.add(self._first, end)
-                    account.uncounted.add(self._first, end)
+                    account.uncounted.add((), [(self._first, end)])
                 self._accounts.restore(account, end)
             elif kind == "batch":
                 number, _, sink = rest.partition("/")
@@ -280,6 +308,8 @@ class SqliteSpool:
                     log.warning("a damaged batch is forgotten", sink=sink, reason=str(error))
                     self._writing.put(name, None)
         for account in self._accounts:
+            if opened.salvage is not None or opened.missing is not None:
+                account.after_damage(end, opened.missing, doubtful=opened.salvage is not None)
             self._letters.reconcile(account)
         for sink, kept, batch in batches:
             self._batch = max(self._batch, kept + 1)
@@ -288,6 +318,8 @@ class SqliteSpool:
         # what was settled and not trimmed when the last run ended
         self._writing.look_at_everything(end)
         self._salvaging.start(opened.salvage)
+        for account in self._accounts:
+            self._counting.go_on(account)
 
     @property
     def _first(self) -> int:

@@ -68,7 +68,9 @@ def read_record(connection: apsw.Connection, value: bytes | None, least: int) ->
     return SpoolRecord(new_id(), end, next_key, messages, letter, end), True
 
 
-def compare_with_mark(connection: apsw.Connection, record: SpoolRecord, mark: Marked | None, *, made_up: bool, lost: bool) -> None:
+def compare_with_mark(
+    connection: apsw.Connection, record: SpoolRecord, mark: Marked | None, *, made_up: bool, lost: bool
+) -> tuple[int, int] | None:
     """Notice commits that are missing, report them, and never give out their numbers again.
 
     Args:
@@ -77,7 +79,11 @@ def compare_with_mark(connection: apsw.Connection, record: SpoolRecord, mark: Ma
         mark: what the mark says.
         made_up: the database knew nothing about the spool.
         lost: commits may be missing.
+
+    Returns:
+        the sequences that are missing; `None` when none is.
     """
+    gone: tuple[int, int] | None = None
     if mark is not None and (made_up or mark.spool == record.id):
         # with its id the spool keeps its session with the broker, and all that waits there
         record.id = mark.spool
@@ -86,7 +92,9 @@ def compare_with_mark(connection: apsw.Connection, record: SpoolRecord, mark: Ma
             log.error("the last commits are missing from the database", first=record.next, messages=missing)
             with suppress(apsw.FullError):  # a full disk is no reason not to start
                 connection.execute(_MISSING, (record.next, missing))
+            gone = (record.next, mark.next)
             record.next = mark.next
     if (lost or (made_up and record.next > 1)) and (mark is None or not mark.exact or mark.spool != record.id):
         log.error("the last commits may be missing from the database: numbers are left out, so that none is used twice")
         record.next += _LEFT_OUT
+    return gone

@@ -42,6 +42,7 @@ class Letterbox:
         """Store letters; the future is done when they are safe."""
         for start, end in ranges:
             account.leaving.add(start, end)
+        account.leaving_messages += len(rejections)
         rows = sqlite_letters.rows_of(account.name, rejections)
         stored = asyncio.get_running_loop().create_future()
         self._waiting.append(Letters(account, ranges, rows, sum(sqlite_letters.size_of(row) for row in rows), stored))
@@ -71,6 +72,7 @@ class Letterbox:
         for letters in waiting:
             change = changes.setdefault(letters.account.key, Change())
             change.dead_lettered += len(letters.rows)
+            change.pending -= len(letters.rows)
             change.settled += letters.ranges
         return waiting
 
@@ -79,7 +81,8 @@ class Letterbox:
         settled = False
         for letters in waiting:
             letters.account.dead_lettered += len(letters.rows)
-            letters.account.settle(letters.ranges)
+            letters.account.settle(letters.ranges, len(letters.rows))
+            letters.account.leaving_messages -= len(letters.rows)
             for start, end in letters.ranges:
                 letters.account.leaving.remove(start, end)
                 self._accounts.settled.add(start, end)

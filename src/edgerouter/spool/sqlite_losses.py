@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -34,6 +34,8 @@ class Losses:
         self._codec = Codec()
         self._evicting = False
         self._seen: set[int] = set()
+        self.recount: Callable[[Account], None] = lambda _: None
+        """Called when it is not known how many messages a sink has lost."""
         self.quarantined_chunks = 0
         self.quarantined_messages = 0
 
@@ -85,23 +87,29 @@ class Losses:
         for account in self._accounts:
             ranges = account.losable(header.first, end)
             if ranges:
-                counted = self._guess(account, header, end)
-                account.drop(ranges, counted)
-                self._accounts.count_drops(account.name, Counter({"": counted} if counted else {}), "damaged")
+                least, most = self._lost(account, header, end)
+                account.drop(ranges, least)
+                self._accounts.count_drops(account.name, Counter({"": least} if least else {}), "damaged")
                 self._accounts.forget_read(account, header.first, end)
+                if least != most:
+                    self.recount(account)
 
-    def _guess(self, account: Account, header: Header, end: int) -> int:
-        """How many messages of an unreadable chunk a sink had pending, from what the chunk's header says.
+    def _lost(self, account: Account, header: Header, end: int) -> tuple[int, int]:
+        """Return the least and the most messages of an unreadable chunk that a sink had pending.
 
-        It is exact when the header is right and the sink wanted all or had settled none. What it is wrong by comes out when the
-        sink has settled everything else: see `Accounts.balance`.
+        They are the same when the sink wanted all of the chunk or none, or had settled none of it. Otherwise the least is counted,
+        for a counter cannot be taken back, and the rest once everything else that is pending has been counted.
         """
         held = sum(b - a for a, b in account.losable(header.first, end)) - account.uncounted.count(header.first, end)
+        settled = end - header.first - held
         try:
             wanted = Chunk(header.first, [], self._codec.wanted(header), header.only).wanted_by(account.key, account.since)
         except (Damaged, TypeError):
             wanted = None
-        return min(held, account.pending, held if wanted is None else wanted)
+        if wanted is None:
+            wanted_all = account.filters == ("#",) and not header.only
+            return (held, held) if wanted_all else (0, held)
+        return max(0, wanted - settled), min(held, wanted)
 
 
 def oldest(store: Store, size: int) -> list[Doomed]:

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import structlog
 
 from edgerouter.errors import SpoolError
+from edgerouter.spool.account import Account
 from edgerouter.spool.sqlite_errors import DAMAGE
 from edgerouter.spool.sqlite_losses import Losses
 from edgerouter.spool.sqlite_salvage import Progress
@@ -38,6 +39,8 @@ class Salvaging:
         self._waiting: list[Callable[[], None]] = []
         self._recovering = False
         self._closed = False
+        self.recount: Callable[[Account | None], None] = lambda _: None
+        """Called when messages may be lost that sinks have pending."""
 
     def recover(self, error: BaseException) -> None:
         """The database is damaged: have it replaced."""
@@ -55,6 +58,7 @@ class Salvaging:
             return
         self._writing.reopened(opened)
         self.start(opened.salvage)
+        self.recount(None)
         self._tell()
 
     def start(self, salvage: tuple[int, int] | None) -> None:

@@ -123,7 +123,7 @@ class Store:
         before = state.pop(RUNNING, None)
         # what is not synchronised may be gone without a trace
         lost = before is not None and (lost or before == b"normal")
-        compare_with_mark(connection, self.record, self._mark.read(), made_up=forgotten, lost=lost)
+        missing = compare_with_mark(connection, self.record, self._mark.read(), made_up=forgotten, lost=lost)
         self._mark.write(self.record.id, self.record.next)
         with suppress(apsw.FullError):  # a full disk is no reason not to start: sinks make room
             connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (RUNNING, self._config.synchronous.encode()))
@@ -140,6 +140,7 @@ class Store:
             connection.execute("SELECT count(*), coalesce(sum(count), 0) FROM quarantine").get,
             self.rows.with_receipts(self.record.acknowledged, self.record.next),
             None if self.salvage is None else (self.salvage.at, self.salvage.high),
+            missing,
             forgotten and self.record.next > 1,
         )
 

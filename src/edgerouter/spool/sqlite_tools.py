@@ -18,6 +18,7 @@ from edgerouter.spool.chunk import Chunk, Damaged, Header
 from edgerouter.spool.contract import DeadLetter, LetterFilter, Verification
 from edgerouter.spool.grouping import Append, payload_bytes
 from edgerouter.spool.sqlite_commits import Commits
+from edgerouter.spool.sqlite_counting import Counting
 from edgerouter.spool.sqlite_errors import DAMAGE
 from edgerouter.spool.sqlite_letterbox import Letterbox
 from edgerouter.spool.sqlite_room import Figures
@@ -42,6 +43,7 @@ class Parts:
     commits: Commits
     writing: Writing
     salvaging: Salvaging
+    counting: Counting
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ class SqliteTools:
         self._commits = parts.commits
         self._writing = parts.writing
         self._salvaging = parts.salvaging
+        self._counting = parts.counting
 
     async def dead_letters(self, which: LetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
         return await self._salvaging.read(partial(self._store.read, sqlite_letters.find, which, limit, after))
@@ -155,6 +158,8 @@ class SqliteTools:
 
     async def _verify(self) -> Verification:
         await self._salvaging.finished()
+        for account in self._accounts:
+            await self._counting.begin(account, whole=True)
         chunks = messages = damaged = 0
         problems: list[str] = []
         await self._commits.flush()
@@ -172,8 +177,7 @@ class SqliteTools:
                 for account in self._accounts:
                     if account.name in pending:
                         ranges = account.position.intersect(chunk.first, chunk.end)
-                        mine = self._accounts.pending_in(account, chunk, ranges)
-                        pending[account.name] += sum(1 for message in mine if message.sequence not in account.uncounted)
+                        pending[account.name] += len(self._accounts.pending_in(account, chunk, ranges))
             for header in scan.damaged:
                 damaged += 1
                 problems.append(f"chunk {header.first}: the checksum is wrong, {header.messages} messages cannot be read")

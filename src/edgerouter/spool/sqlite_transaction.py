@@ -107,6 +107,8 @@ class Opened:
     """Source, messages and receipt of deliveries of the last transaction."""
     salvage: tuple[int, int] | None
     """Sequences that are still being brought over from a damaged database."""
+    missing: tuple[int, int] | None
+    """Sequences of the last commits, which are lost."""
     forgotten: bool
     """The accounts may be lost: a sink that seems new may not be."""
 

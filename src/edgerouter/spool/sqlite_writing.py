@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +12,7 @@ import structlog
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError, SpoolFull, SpoolReadOnly
+from edgerouter.spool import account_record
 from edgerouter.spool.account import Change, seal
 from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.contract import SpoolState
@@ -153,6 +154,7 @@ class Writing:
             end = first + len(chunk.messages)
             for key, count in chunk.wanted.items():
                 change = changes.setdefault(key, Change())
+                change.pending += count
                 if chunk.only:
                     change.dead_lettered -= count
                     change.added.append((first, end))
@@ -172,7 +174,7 @@ class Writing:
                 transaction.delete.append(f"batch/{number}/{account.name}")
             change_of = changes.get(account.key)
             if change_of is not None or account.changed:
-                transaction.put[f"sink/{account.name}"] = account.record(change_of or Change())
+                transaction.put[f"sink/{account.name}"] = account_record.encode(account, change_of or Change(), first)
                 account.changed = False
         transaction.trims = due(self._accounts)
         return transaction
@@ -274,6 +276,8 @@ class Writing:
             log.warning(
                 "spool needs room: a sink that is no longer configured loses its messages", sink=sink, pending=account.pending
             )
+            if account.pending:
+                self._accounts.count_drops(sink, Counter({"": account.pending}), "spool_full")
             self.put(f"sink/{sink}", None)
         if self._accounts.settled:
             self.mark()

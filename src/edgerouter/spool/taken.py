@@ -25,6 +25,11 @@ class Taken:
         return bool(self.gaps or self._returned)
 
     @property
+    def count(self) -> int:
+        """How many are taken, or given back and not taken again."""
+        return len(self.gaps) + len(self._returned)
+
+    @property
     def returned(self) -> bool:
         """Whether something was given back and not taken again."""
         return bool(self._returned)

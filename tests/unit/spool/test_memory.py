@@ -9,8 +9,8 @@ import pytest
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import Ledger, LetterFilter, Rejection
-from support.spools import Pipe, fresh, payloads, route, sequences, take
+from edgerouter.spool.contract import LetterFilter, Rejection
+from support.spools import Pipe, fresh, ledger, payloads, route, sequences, take
 
 
 def memory(**more: object) -> SpoolConfig:
@@ -44,8 +44,8 @@ async def test_a_delivery_is_acknowledged_once_every_sink_that_wants_it_has_sett
         await a.dead_letter([Rejection(of_a[2], "bad", "MessageRejected", 1, 0)])
         await turn()
         assert [m[0].topic for m in pipe.acknowledged] == ["x", "y", "z"]
-        assert a.ledger == Ledger(3, 1, 1, 1)
-        assert b.ledger == Ledger(6, 6)
+        assert a.ledger == ledger(3, 1, 1, 1)
+        assert b.ledger == ledger(6, 6)
         assert spool.status.messages == spool.status.bytes == 0
         assert (await spool.tools.verify()).problems == ()
 
@@ -96,7 +96,7 @@ async def test_a_full_spool_drops_the_oldest_or_the_newest_and_counts_it() -> No
             (reader,) = await pipe.attach(route("sink"))
             for _ in range(10):
                 await pipe.append(fresh(10))
-            assert reader.ledger == Ledger(100, 0, 0, 50)
+            assert reader.ledger == ledger(100, 0, 0, 50)
             assert spool.drops == {("sink", "a", "spool_full"): 50}
             messages = await take(reader, 50)
             assert sequences(messages) == list(kept)
@@ -130,7 +130,7 @@ async def test_dead_letters_can_be_listed_replayed_and_purged() -> None:
         assert await tools.purge_dead_letters(LetterFilter(numbers=(2,))) == 1
         assert payloads(await take(a, 2)) == [b"0", b"2"]
         assert b.take(5) == []
-        assert a.ledger == Ledger(4, 0, 1, 1)
+        assert a.ledger == ledger(4, 0, 1, 1)
         assert (await tools.verify()).problems == ()
 
 

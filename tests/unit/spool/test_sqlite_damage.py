@@ -13,9 +13,9 @@ import apsw
 import pytest
 
 from edgerouter.spool import open_spool, sqlite_file, sqlite_pack
-from edgerouter.spool.contract import Ledger, LetterFilter, Rejection
+from edgerouter.spool.contract import LetterFilter, Rejection
 from edgerouter.spool.sqlite_log import Log
-from support.spools import Pipe, crashing, files, fresh, restore, route, sequences, sqlite, take
+from support.spools import Pipe, crashing, files, fresh, ledger, restore, route, sequences, sqlite, take
 
 COUNT = 3000
 
@@ -74,9 +74,9 @@ async def test_a_flipped_byte_costs_only_its_chunk(tmp_path: Path) -> None:
         every, some = await pipe.attach(route("every"), route("some", "a/#"))
         got = await drain(every, spool)
         assert got == [*range(11, 101), *range(151, COUNT + 1)]
-        assert every.ledger == Ledger(COUNT, COUNT - 60, 10, 50)
+        assert every.ledger == ledger(COUNT, COUNT - 60, 10, 50)
         assert await drain(some, spool) == [s for s in range(1, COUNT + 1) if (s - 1) // 50 % 2 == 0 and not 101 <= s <= 150]
-        assert some.ledger == Ledger(COUNT // 2, COUNT // 2 - 50, 0, 50)
+        assert some.ledger == ledger(COUNT // 2, COUNT // 2 - 50, 0, 50)
         assert (spool.status.quarantined_chunks, spool.status.quarantined_messages) == (1, 50)
         assert spool.drops["every", "", "damaged"] == 50
     async with open_spool(sqlite(tmp_path)) as spool:
@@ -171,7 +171,7 @@ async def test_destroyed_inner_pages_cost_nothing_and_others_what_stood_on_them(
     async with open_spool(sqlite(tmp_path)) as spool:
         every, oldest = await Pipe(spool).attach(route("every"), route("oldest", start="oldest"))
         assert await drain(every, spool) == [s for s in range(101, count + 1) if s != 700]
-        assert every.ledger == Ledger(count, count - 1, 0, 1)
+        assert every.ledger == ledger(count, count - 1, 0, 1)
         assert await drain(oldest, spool) == [s for s in range(101, count + 1) if s != 700]
         assert (await spool.tools.verify()).problems == ()
 
@@ -198,7 +198,7 @@ async def test_a_kill_while_a_damaged_database_is_moved_aside_loses_nothing(tmp_
     async with open_spool(sqlite(tmp_path)) as spool:
         (every,) = await Pipe(spool).attach(route("every"))
         assert await drain(every, spool) == list(range(11, COUNT + 1))
-        assert every.ledger == Ledger(COUNT, COUNT - 10, 10)
+        assert every.ledger == ledger(COUNT, COUNT - 10, 10)
 
 
 @pytest.mark.parametrize("kind", ["zeros", "garbage"])
@@ -215,7 +215,7 @@ async def test_a_destroyed_first_page_costs_nothing(tmp_path: Path, kind: str) -
         assert spool.id == identity
         (every,) = await Pipe(spool).attach(route("every"))
         assert await drain(every, spool) == list(range(11, COUNT + 1))
-        assert every.ledger == Ledger(COUNT, COUNT - 10, 10)
+        assert every.ledger == ledger(COUNT, COUNT - 10, 10)
         assert await spool.tools.count_dead_letters(LetterFilter()) == 10
         async with asyncio.timeout(10):
             while spool.status.messages != COUNT // 2:  # what the other sink still wants
@@ -272,7 +272,7 @@ async def test_a_salvage_that_is_interrupted_goes_on_at_the_next_start(tmp_path:
     async with open_spool(sqlite(tmp_path)) as spool:
         (every,) = await Pipe(spool).attach(route("every"))
         assert await drain(every, spool) == list(range(111, COUNT + 1))
-        assert every.ledger == Ledger(COUNT, COUNT - 10, 10)
+        assert every.ledger == ledger(COUNT, COUNT - 10, 10)
 
 
 async def test_new_messages_come_in_while_old_ones_are_salvaged(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ async def test_a_flipped_byte_in_the_log_costs_no_commit_behind_it(tmp_path: Pat
         got = await drain(every, spool)
         assert got[-1] == COUNT
         assert len(set(range(1001, COUNT + 1)) - set(got)) <= 50
-        assert every.ledger == Ledger(COUNT, len(got) + 1000, 0, COUNT - 1000 - len(got))
+        assert every.ledger == ledger(COUNT, len(got) + 1000, 0, COUNT - 1000 - len(got))
         await drain(some, spool)
         assert (await spool.tools.verify()).problems == ()
 
