@@ -31,6 +31,7 @@ from edgerouter.source import Source, SourceContext
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.folder import locked_folder
+from edgerouter.spool.identity import session_identity
 from edgerouter.telemetry.certificates import Certificates
 from edgerouter.telemetry.loop_watch import LoopWatch
 from edgerouter.topics import Matcher
@@ -273,6 +274,7 @@ class Router:
             connected=intake.connected,
             unacknowledged=spool.unacknowledged(configured.name),
             state=self._source_folder(configured.name),
+            identity=session_identity(self._config.spool, self._config.host, spool.id),
         )
 
         @asynccontextmanager

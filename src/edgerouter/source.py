@@ -64,7 +64,7 @@ class SourceContext:
     host: str
     """The device's name, for client ids."""
     spool: str
-    """Id of the spool; stable over restarts, so good for a client id that must be stable and unique."""
+    """Id of the spool, as in the ids of its messages. A volatile spool has a new one at each start."""
     hurry: Callable[[], None]
     """The sender waits for acknowledgements before it sends more: commit now what there is, without waiting to gather."""
     dropped: Dropped
@@ -74,6 +74,8 @@ class SourceContext:
     """Deliveries that the spool holds and whose acknowledgement may not have reached the sender, oldest first."""
     state: Path | None = None
     """A folder for the source's own small files, kept over restarts; the source makes it. `None`: nothing is kept."""
+    identity: str = ""
+    """Stable over restarts with every kind of spool, so good for a client id that must be stable and unique. Empty: use `spool`."""
     probe: bool = False
     """True for `edgerouter check --connect`, possibly while the router runs: only find out whether the other side lets us in, and
     say so with `connected`. Take no messages, keep no session, disturb none: another client id, nothing subscribed, no status."""

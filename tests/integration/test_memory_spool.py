@@ -98,3 +98,24 @@ async def test_a_volatile_spool_whose_folder_cannot_be_made_goes_on_without_a_co
             await process.start()
             assert "there is no control socket" in process.tail()
             assert await process.stop() == 0
+
+
+async def test_a_volatile_spool_finds_its_session_again_without_a_client_id(tmp_path):
+    """What came to the broker while the router was away is there at the next start, though the spool has another id then."""
+    with running(tmp_path / "broker", *BROKER) as broker:
+        config = {
+            "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"]}},
+            "spool": {"type": "memory"},
+            "sinks": {"files": {"type": "file", "path": str(tmp_path / "files")}},
+        }
+        async with router(tmp_path, config) as process:
+            await process.start()
+            first = await process.until(lambda status: status["sources"]["local"]["connected"])
+            assert await process.stop() == 0
+            async with load(Plan(broker.port, messages=500)) as publisher:
+                report = await publisher.finish()
+            await process.start()
+            status = await process.until(lambda status: status["sinks"]["files"]["delivered"] == 500)
+            assert status["spool"]["id"] != first["spool"]["id"], "numbers begin anew, so ids must not"
+            assert await process.stop() == 0
+    assert arrivals(tmp_path / "files").missing_from(report.acknowledged_numbers()) == {}

@@ -73,7 +73,7 @@ class MqttSource(Source[MqttSourceConfig]):
     @asynccontextmanager
     async def open(cls, config: MqttSourceConfig, context: SourceContext) -> AsyncIterator[Self]:
         """Start to connect; leaving disconnects, and the broker keeps the session."""
-        client_id = config.client_id or f"edgerouter-{context.spool[:12]}-{context.name}"
+        client_id = config.client_id or f"edgerouter-{(context.identity or context.spool)[:12]}-{context.name}"
         if context.probe:
             # a look must not leave a session behind, nor take over that of a running router
             client_id += "-check"

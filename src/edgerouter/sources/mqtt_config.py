@@ -82,7 +82,9 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     qos: Qos = 1
     """Highest quality of service to receive with; 1 and 2 are acknowledged once the message is safe in the spool."""
     client_id: str | None = Field(default=None, min_length=1, max_length=65_535)
-    """Client id; by default made from the spool's id and the source's name, so stable and unique."""
+    """Client id; by default made from the spool's id and the source's name, so stable and unique. With a spool of type `memory`,
+    which has a new id at each start, it is made from `host`, `spool.path` and the source's name: two routers where these are the
+    same, and a container whose host name changes, need a `client_id`."""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     """MQTT version; `auto` tries 5 and falls back to 3.1.1 when the broker refuses it."""
     reconnect: Reconnect = Reconnect()
