@@ -49,4 +49,5 @@ async def write_together(plugin: type[Sink[Any]], config: SinkConfig, messages: 
     reader = ListReader(*messages)
     async with running(sink, reader):
         await until(lambda: not reader.pending, _SECONDS)
+    assert [rejection.reason for rejection in reader.rejections] == []
     assert len(reader.delivered_messages) == len(messages)

@@ -24,7 +24,6 @@ from edgerouter_azure.blob import BlobSink
 from edgerouter_azure.blob_config import BlobConfig
 from support.azure.azurite import ACCOUNT, API_VERSION, KEY, Azurite, BlobRelay
 from support.json_lines import received
-from support.meeting import write_together
 
 
 @pytest.fixture
@@ -376,13 +375,15 @@ async def test_a_blob_that_would_grow_too_large_is_continued_in_another(relay: B
     }
 
 
-async def test_a_message_over_the_size_of_a_blob_has_one_to_itself(relay: BlobRelay) -> None:
+async def test_a_message_over_the_size_to_roll_at_has_a_blob_to_itself(relay: BlobRelay) -> None:
     """It could be dead-lettered only if no blob could ever take it."""
     large = make_message(b"x" * 2 * 1024**2, sequence=2)
     messages = [make_message(b"1", sequence=1), large, make_message(b"3", sequence=3)]
     async with opened(relay, **APPEND | {"roll_bytes": "1MiB"}) as sink:
-        assert sink.limits.max_message_bytes == 100 * 1024**2
-        await write_together(BlobSink, config_of(relay, **APPEND | {"roll_bytes": "1MiB"}), messages, 1)
+        for message in messages:
+            assert sink.limits.max_bytes is not None
+            assert sink.size_of(message) < sink.limits.max_bytes, "or the router dead-letters it"
+            assert not await sink.write([message])
     assert blobs(relay) == {"log.txt": b"1\n", "log.1.txt": large.payload + b"\n", "log.2.txt": b"3\n"}
 
 

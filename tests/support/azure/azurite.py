@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import itertools
 import os
 import re
@@ -120,12 +121,14 @@ class BlobRelay(HttpSinkServer):
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         self.log.append(f"{request.method} {request.raw_path}")
         if self.rejected(body):
-            return _problem(400, "InvalidBlobOrBlock")
+            return _problem(413, "RequestBodyTooLarge")
         root = self.azurite.url.removesuffix(f"/{ACCOUNT}")
         headers = {name: value for name, value in request.headers.items() if name.lower() not in {"host", "transfer-encoding"}}
         async with (
             aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=_AUTOMATIC) as session,
-            session.request(request.method, _exact(root + request.raw_path), data=body or None, headers=headers) as response,
+            session.request(
+                request.method, _exact(root + request.raw_path), data=io.BytesIO(body) if body else None, headers=headers
+            ) as response,
         ):
             drop = _HOP_BY_HOP - {"content-length"} if request.method == "HEAD" else _HOP_BY_HOP
             kept = {name: value for name, value in response.headers.items() if name.lower() not in drop}

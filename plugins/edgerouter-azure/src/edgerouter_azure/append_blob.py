@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from edgerouter import SinkUnavailable
 MOST_BLOCKS = 50_000
 """https://learn.microsoft.com/azure/storage/blobs/scalability-targets: blocks in an append blob"""
 _MOST_KNOWN = 10_000
+_PIECES_OVER_BYTES = 256 * 1024
+"""A larger body is written piece by piece, as the connection takes it, instead of being copied into its buffer at once."""
 
 
 @dataclass(slots=True)
@@ -116,7 +119,8 @@ class AppendBlobs:
         while True:
             blob = self._container.get_blob_client(part_name(name, tail.part))
             try:
-                answer = await blob.append_block(data, length=len(data), appendpos_condition=tail.size)
+                body = data if len(data) <= _PIECES_OVER_BYTES else io.BytesIO(data)
+                answer = await blob.append_block(body, length=len(data), appendpos_condition=tail.size)
             except HttpResponseError as error:
                 code = error.error_code  # type: ignore[attr-defined]  # the storage SDK adds it
                 if code == "BlockCountExceedsLimit":

@@ -44,8 +44,7 @@ class BlobSink(Sink[BlobConfig]):
         self._template = config.template()
         self._compression = config.chosen_compression()
         largest = config.largest_request()
-        most = min(largest, config.roll_bytes) if self._grows else largest
-        self._limits = Limits(1 if config.framing == "payload" else None, most, largest)
+        self._limits = Limits(1 if config.framing == "payload" else None, largest, largest)
 
     @classmethod
     @asynccontextmanager

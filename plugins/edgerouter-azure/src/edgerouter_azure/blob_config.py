@@ -70,7 +70,8 @@ class BlobConfig(AzureFields, SinkConfig):
     """Replace a blob that is already there, instead of taking the same bytes under the same name as written."""
     roll_bytes: ByteSize = Field(default=1024**3, ge=1024**2)
     """An append blob that would grow beyond this is continued in another, with `.1`, `.2` ... in its name; also after the 50,000
-    appends that the service allows. A message larger than this has a blob to itself. At least 1 MiB."""
+    appends that the service allows. A batch larger than this (`batch.max_bytes`) has a blob to itself. At least
+    1 MiB."""
     content_type: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+/[\x20-\x7e]+$")
     """Media type of the blobs; by default what `framing` is."""
     content_encoding: Literal["auto", "none"] = "auto"
