@@ -17,10 +17,12 @@ from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.server import control_routes, observation_routes, serve
 from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, source_status
 from edgerouter.config.last_known import LastKnown
+from edgerouter.config.loops import subscriptions
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig, SpoolConfig
 from edgerouter.config.references import resolve
 from edgerouter.config.undecided import UndecidedSink
 from edgerouter.errors import ConfigurationError, SpoolUnusable
+from edgerouter.loop_guard import LoopGuard
 from edgerouter.masking import mask
 from edgerouter.pipeline.ending import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.pipeline.intake import Intake
@@ -78,6 +80,8 @@ class Router:
         self._tasks: asyncio.TaskGroup | None = None
         self._configuration_error = ""
         self._certificates = Certificates()
+        self._loops = LoopGuard()
+        self._loops.subscribed(subscriptions(config.sources))
         self._loop_watch = LoopWatch(self._plugins_at_work)
         self._changing = asyncio.Lock()
         self._stopping = False
@@ -253,7 +257,7 @@ class Router:
             drain=policies.drain,
             backlog_share=policies.backlog_share,
         )
-        context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout)
+        context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout, loops=self._loops)
 
         async def resolved() -> SinkConfig:
             return await resolve(configured, self._config.secret_stores, self._last_known)
@@ -293,6 +297,7 @@ class Router:
         return spool.path / "sources" / name if spool.type == "sqlite" else None
 
     def _route(self) -> None:
+        self._loops.subscribed(subscriptions(self._config.sources))
         self._routing = Routing({name: sink.matcher for name, sink in self._sinks.items()})
 
     async def _stop(self) -> None:

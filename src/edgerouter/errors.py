@@ -11,6 +11,7 @@ EdgerouterError
 │   └── SinkUnauthorized        ... and somebody must act: credentials, permission, or a missing destination
 │       └── SecretMissing       ... a secret store was asked, and has no secret of that name
 ├── MessageRejected             this message goes to the dead letters, the others go on
+│   └── WouldLoop               ... it is dropped and counted instead, because it would only come back
 └── SpoolError                  the spool cannot do what was asked
     ├── SpoolFull               no room: `on_full` decides, or the disk has no space; goes on when there is room
     ├── SpoolReadOnly           the file system takes no writes just now; goes on when it does
@@ -86,6 +87,10 @@ class SecretMissing(SinkUnauthorized):
 
 class MessageRejected(EdgerouterError):
     """The service will never take this message: too large, malformed, not allowed there."""
+
+
+class WouldLoop(MessageRejected):
+    """This sink must not send the message: it came from there, or would come back for ever."""
 
 
 class SpoolError(EdgerouterError):

@@ -40,6 +40,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Id of the spool that holds the message."""
     sequence: int = 0
     """Position in that spool: 1, 2, 3 ... without gaps; 0 = not stored yet."""
+    source: str = ""
+    """The MQTT source that received it, by its name in the configuration; empty where it came from elsewhere."""
 
     @property
     def id(self) -> str:

@@ -15,12 +15,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import ConfigDict
 
 from edgerouter.errors import MessageRejected, SinkUnavailable
+from edgerouter.loop_guard import LoopGuard
 from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.message import Message
 
@@ -71,6 +72,8 @@ class SinkContext:
     """True for `edgerouter check --connect`, possibly while the router runs: only find out in `open` whether the other side lets us
     in. Nothing is written. Disturb nobody, a running router with the same configuration included: take no lock and no name that
     it holds, create and delete nothing that it uses."""
+    loops: LoopGuard = field(default_factory=LoopGuard, repr=False, compare=False)
+    """For sinks that publish to a broker: which messages would circle."""
 
 
 class Sink(ABC, Generic[ConfigT]):

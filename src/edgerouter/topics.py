@@ -85,6 +85,20 @@ def split_share(topic_filter: str) -> tuple[str | None, str]:
     return None, topic_filter
 
 
+def filters_overlap(one: str, other: str) -> bool:
+    """Tell if some topic is matched by both filters; they hold no `$share`."""
+    first, second = one.split("/"), other.split("/")
+    if "$" in (one[:1], other[:1]) and {first[0], second[0]} & {"#", "+"}:
+        return False  # a wildcard in the first level does not match the broker's own topics
+    for left, right in zip(first, second, strict=False):
+        if "#" in (left, right):
+            return True
+        if left != right and "+" not in (left, right):
+            return False
+    # `sport/#` matches its parent `sport` too
+    return len(first) == len(second) or max(first, second, key=len)[min(len(first), len(second))] == "#"
+
+
 def matches(topic_filter: str, topic: str) -> bool:
     """Whether a broker would send this topic to a subscriber of this (valid) filter."""
     return re.fullmatch(_pattern(topic_filter), topic, re.DOTALL) is not None

@@ -14,6 +14,7 @@ from edgerouter.cli.terminal import say
 from edgerouter.config import effective
 from edgerouter.config.declared import CHAIN
 from edgerouter.config.folders import sink_folder_faults, spool_fault
+from edgerouter.config.loops import loop_faults
 from edgerouter.config.model import RouterConfig
 
 TIMEOUT = 15.0
@@ -39,7 +40,7 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unan
         say(f"{config.file or 'environment'}: {line}", err=True)
     if unanswered:
         say(f"not known yet which sinks are on: {unanswered}", err=True)
-    faults = [*spool_fault(config.spool), *sink_folder_faults(config)]
+    faults = [*spool_fault(config.spool), *sink_folder_faults(config), *loop_faults(config)]
     for fault in faults:
         say(config.located(fault), err=True)
     good = good and not faults

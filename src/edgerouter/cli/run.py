@@ -20,6 +20,7 @@ from edgerouter.config.asking import ask
 from edgerouter.config.declared import Known
 from edgerouter.config.folders import sink_folder_faults
 from edgerouter.config.last_known import LastKnown, open_last_known
+from edgerouter.config.loops import loop_faults
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError
 from edgerouter.pipeline.ending import CLOSING_SECONDS
@@ -51,7 +52,7 @@ def run(load: Load, known: Known | None = None) -> None:
     """
     config = load()
     seen = fingerprint(config.file)
-    if faults := sink_folder_faults(config, lasting_only=True):
+    if faults := [*sink_folder_faults(config, lasting_only=True), *loop_faults(config)]:
         raise ConfigurationError(*faults)
     configure(config.log)
     last_known = open_last_known(config.secrets, config.spool.path)

@@ -11,7 +11,15 @@ from typing import Any
 import structlog
 
 from edgerouter.config.model import ConfiguredSink, RetryPolicy
-from edgerouter.errors import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable, WriteUnfinished
+from edgerouter.errors import (
+    EdgerouterError,
+    MessageRejected,
+    SinkThrottled,
+    SinkUnauthorized,
+    SinkUnavailable,
+    WouldLoop,
+    WriteUnfinished,
+)
 from edgerouter.masking import mask
 from edgerouter.message import Message
 from edgerouter.pipeline.attempts import Attempts, Part
@@ -34,6 +42,9 @@ UNANSWERED_BEFORE_LESS = 2
 
 MOST_REASON_CHARACTERS = 2000
 """Longest text of an error that is kept."""
+
+LOOP = "loop"
+"""Reason of a drop: the message would circle."""
 
 _SEQUENCE = attrgetter("sequence")
 
@@ -141,7 +152,7 @@ class Delivery:
             if not isinstance(failure.error, SinkUnavailable | MessageRejected):
                 raise TypeError(f"write() returned a failure with {type(failure.error).__name__}, not one of the contract's errors")
             by_index[failure.index] = failure.error
-        if any(not isinstance(error, WriteUnfinished) for error in by_index.values()):
+        if any(not isinstance(error, WriteUnfinished | WouldLoop) for error in by_index.values()):
             status.failed_writes += 1
         return sorted(by_index.items())
 
@@ -154,13 +165,18 @@ class Delivery:
         left: list[Message] = []
         cause: SinkUnavailable | None = None
         rejections: list[Rejection] = []
+        circling: list[Message] = []
         for index, error in failures:
-            if isinstance(error, MessageRejected):
+            if isinstance(error, WouldLoop):
+                circling.append(messages[index])
+            elif isinstance(error, MessageRejected):
                 rejections.append(self._rejection(messages[index], error, part, attempts))
             else:
                 left.append(messages[index])
                 if cause is None or isinstance(cause, WriteUnfinished) or isinstance(error, SinkThrottled):
                     cause = error
+        if circling:
+            self._reader.dropped(circling, LOOP)
         if rejections:
             await self._settle_rejected(rejections)
         if isinstance(cause, WriteUnfinished) and len(left) < len(messages):
@@ -189,7 +205,10 @@ class Delivery:
     def _halve(self, parts: list[Part], error: MessageRejected, attempts: Attempts) -> None:
         """Find the messages that the service never takes by halving: about 2 log2(n) writes for one in n."""
         part = parts[0]
-        if len(part.messages) == 1:
+        if len(part.messages) == 1 and isinstance(error, WouldLoop):
+            self._reader.dropped(part.messages, LOOP)
+            del parts[0]
+        elif len(part.messages) == 1:
             attempts.reject(self._rejection(part.messages[0], error, part, attempts))
             del parts[0]
         else:

@@ -12,7 +12,7 @@ from typing import Self
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 
-from edgerouter.errors import MessageRejected, SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import MessageRejected, SinkUnauthorized, SinkUnavailable, WouldLoop
 from edgerouter.message import Message
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
 from edgerouter.sinks.mqtt_config import MqttSinkConfig
@@ -38,6 +38,7 @@ class MqttSink(Sink[MqttSinkConfig]):
         self._template = TopicTemplate.parse(config.topic)
         self._client_id = config.client_id or f"edgerouter-{context.spool[:12]}-sink-{context.name}-{secrets.token_hex(3)}"
         self._version5 = config.protocol != "3.1.1"
+        self._guard = context.loops.for_sink(context.name, config.address, context.spool) if config.loop_guard else None
         self._connecting: asyncio.Task[Link] | None = None
         self._largest: int | None = None
         self._session = Session(min(2 * config.max_inflight, _MOST_UNFINISHED))
@@ -87,19 +88,30 @@ class MqttSink(Sink[MqttSinkConfig]):
         forbidden = [isinstance(answer, Answer) and answer.code == NOT_AUTHORIZED for answer in answers]
         for place, publication, answer in zip(places, publications, answers, strict=True):
             if not isinstance(answer, Answer):
+                self._not_published(publication)
                 failures.append(Failure(place, answer))
                 continue
             failed = not_taken(answer.code, publication.topic, str(self._config.address))
             if isinstance(failed, SinkUnauthorized) and not all(forbidden):
                 failed = MessageRejected(str(failed))  # others are taken, so it is about this topic
             if failed is not None:
+                self._not_published(publication)
                 failures.append(Failure(place, failed))
         return failures
 
     def _publication(self, message: Message, link: Link) -> Publication:
         retain = message.retained if self._config.retain == "same" else self._config.retain == "always"
         properties = self._properties(message) if link.version5 else None
-        return Publication(self._template.topic_of(message, self._context), message.payload, retain, properties, message.id)
+        topic = self._template.topic_of(message, self._context)
+        if self._guard is not None:
+            if reason := self._guard.loop(message, topic):
+                raise WouldLoop(reason)
+            self._guard.publishing(topic, message.payload)
+        return Publication(topic, message.payload, retain, properties, message.id)
+
+    def _not_published(self, publication: Publication) -> None:
+        if self._guard is not None:
+            self._guard.not_published(publication.topic, publication.payload)
 
     def _properties(self, message: Message) -> PahoProperties | None:
         given = message.properties

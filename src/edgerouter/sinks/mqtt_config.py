@@ -12,7 +12,7 @@ from edgerouter.sinks.mqtt_topic import TopicText
 
 
 class MqttSinkConfig(BrokerSettings, SinkConfig):
-    """Publishes messages to an MQTT broker, 3.1.1 or 5. Not to the broker and topic they came from: that would be a loop."""
+    """Publishes messages to an MQTT broker, 3.1.1 or 5."""
 
     topic: TopicText = "{topic}"
     """Template of the topic to publish to, such as `sites/{host}/{topic}`. Placeholders: `{topic}`, `{topic[0]}`, `{topic[-1]}`,
@@ -29,5 +29,10 @@ class MqttSinkConfig(BrokerSettings, SinkConfig):
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     """MQTT version; `auto` tries 5 and falls back to 3.1.1 when the broker does not take it. Only 5 carries properties, and only
     with 5 a broker can say that it did not take a message."""
+    loop_guard: bool = True
+    """Do not publish what would circle: what a source received from the very broker and topic that it would be published to, what
+    carries the id of this router's spool in a user property, and, where messages carry none (MQTT 3.1.1), what a source received
+    within a minute from where this router had published the same topic and payload. Such messages count as dropped (`loop`).
+    Brokers are told apart by host name and port. Without the guard `check` refuses a sink that publishes what a source receives."""
     max_inflight: int = Field(default=100, ge=1, le=65_535)
     """Most messages under way without a confirmation; fewer where an MQTT 5 broker says so, and at most 20 with QoS 2 and 3.1.1."""

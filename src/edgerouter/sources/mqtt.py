@@ -62,6 +62,7 @@ class MqttSource(Source[MqttSourceConfig]):
             max_bytes=config.max_unacknowledged_bytes,
             max_qos0_bytes=config.max_pending_bytes,
             dropped=context.dropped,
+            source=context.name,
         )
         self._redelivery = Redelivery(state, self._intake, context.unacknowledged, self._keep_state)
         self._retained = RetainedPolicy(config.retained, digests)

@@ -57,7 +57,10 @@ class Intake:
         max_bytes: int,
         max_qos0_bytes: int,
         dropped: Dropped,
+        source: str = "",
     ) -> None:
+        self.source = source
+        """Name that the messages carry."""
         self.max_messages = max_messages
         self.max_bytes = max_bytes
         self.max_qos0_bytes = max_qos0_bytes

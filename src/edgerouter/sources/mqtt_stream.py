@@ -140,7 +140,7 @@ class PublishStream:
         room_bytes = intake.max_bytes * beyond - intake.unacknowledged_bytes
         taken = taken_bytes = 0
         qos0_bytes, qos0_limit = batch.qos0_bytes, intake.max_qos0_bytes
-        limits, limit = self._limits, self._limits.packet
+        limits, limit, source = self._limits, self._limits.packet, intake.source
         now = time.time_ns()
         end = len(data)
         at = 0
@@ -223,7 +223,7 @@ class PublishStream:
                     topic = self._topic(raw)
                     if not topic.isascii():
                         size += WIDEST * len(raw)
-                message = Message(topic, data[here:stop], now, qos, command & 1 == 1, properties)
+                message = Message(topic, data[here:stop], now, qos, command & 1 == 1, properties, "", 0, source)
                 if (command & 9 or watching or qos == 2) and not admission.admit(
                     message, identifier if qos else b"", again=command & 8 == 8
                 ):

@@ -115,7 +115,7 @@ def count_wanted(first: int, wanted: Mapping[int, int], only: int, key: int, sin
 def number(messages: Sequence[Message], spool: str, first: int, times: Iterable[int]) -> list[Message]:
     """The messages as a spool holds them, numbered from `first` and with these times of receipt."""
     return [
-        Message(m.topic, m.payload, time, m.qos, m.retained, m.properties, spool, sequence)
+        Message(m.topic, m.payload, time, m.qos, m.retained, m.properties, spool, sequence, m.source)
         for sequence, (m, time) in enumerate(zip(messages, times, strict=True), first)
     ]
 

@@ -1,0 +1,69 @@
+"""Loops between the MQTT sources and sinks of one configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
+from edgerouter.loop_guard import Subscription, broker_key, subscription
+from edgerouter.mqtt_settings import BrokerSettings
+from edgerouter.topics import filters_overlap, split_share
+
+_SEVERAL_LEVELS = re.compile(r"\{(topic(\[[^\]]*:[^\]]*\])?|property\[[^\]]*\])\}")
+
+
+def subscriptions(sources: Iterable[ConfiguredSource]) -> dict[str, Subscription]:
+    """The subscriptions of the MQTT sources, by name."""
+    return {
+        source.name: subscription(source.config.address, _filters(source))
+        for source in sources
+        if isinstance(source.config, BrokerSettings)
+    }
+
+
+def loop_faults(config: RouterConfig) -> list[str]:
+    """MQTT sinks without `loop_guard` that publish what a source of this router receives, and they get again."""
+    faults = []
+    for sink in config.sinks:
+        if not isinstance(sink.config, BrokerSettings) or getattr(sink.config, "loop_guard", True):
+            continue
+        faults += [
+            f"sinks.{sink.name}.loop_guard: false, and what this sink publishes to {sink.config.address} comes back by the"
+            f" source {source.name!r} and is published again, without end; leave `loop_guard` on, or choose `topics` or a"
+            " `topic` that do not overlap"
+            for source in config.sources
+            if _circles(sink, sink.config, source)
+        ]
+    return faults
+
+
+def _circles(sink: ConfiguredSink, to: BrokerSettings, source: ConfiguredSource) -> bool:
+    if not isinstance(source.config, BrokerSettings) or broker_key(source.config.address) != broker_key(to.address):
+        return False
+    wanted = [split_share(each)[1] for each in sink.policies.topics]
+    published = _published(str(getattr(to, "topic", "{topic}")), wanted)
+    received = [split_share(each)[1] for each in _filters(source)]
+    return any(
+        filters_overlap(target, back) and filters_overlap(back, again) and filters_overlap(target, again)
+        for target in published
+        for back in received
+        for again in wanted
+    )
+
+
+def _published(template: str, wanted: list[str]) -> list[str]:
+    """Filters that match every topic which a template gives."""
+    if template == "{topic}":
+        return wanted
+    levels: list[str] = []
+    for level in template.split("/"):
+        if _SEVERAL_LEVELS.search(level):
+            return ["/".join([*levels, "#"])]
+        levels.append("+" if "{" in level else level)
+    return ["/".join(levels)]
+
+
+def _filters(source: ConfiguredSource) -> Iterable[str]:
+    found: Iterable[str] = getattr(source.config, "subscriptions", ())
+    return found

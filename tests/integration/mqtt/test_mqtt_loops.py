@@ -1,0 +1,94 @@
+"""Two brokers that one router bridges in both directions: a message arrives once at the other broker, and goes nowhere else."""
+
+import asyncio
+from collections import Counter
+
+import aiomqtt
+import pytest
+
+from support.mosquitto import running
+from support.router import router
+
+MESSAGES = 20
+PROTOCOLS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
+
+
+def bridge(one, two, protocol, *, guard=True):
+    """A configuration with a source and a sink on each broker, all on the same topics."""
+    return {
+        "sources": {
+            name: {"type": "mqtt", "url": broker.url, "topics": ["plant/#"], "protocol": protocol}
+            for name, broker in (("one", one), ("two", two))
+        },
+        "sinks": {
+            name: {"type": "mqtt", "url": broker.url, "topics": ["plant/#"], "protocol": protocol, "loop_guard": guard}
+            for name, broker in (("to-one", one), ("to-two", two))
+        },
+    }
+
+
+class Listener:
+    """Counts what a broker publishes, by payload, until the message `end`."""
+
+    def __init__(self, broker):
+        self.counts = Counter()
+        self.client = aiomqtt.Client("127.0.0.1", broker.port)
+
+    async def __aenter__(self):
+        await self.client.__aenter__()
+        await self.client.subscribe("plant/#", qos=1)
+        self.task = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(self, *error):
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.client.__aexit__(*error)
+
+    async def _listen(self):
+        async for message in self.client.messages:
+            self.counts[bytes(message.payload)] += 1
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_two_brokers_bridged_both_ways_get_each_message_once(tmp_path, protocol):
+    """Without the guard one message became 44,000 in ten seconds."""
+    with running(tmp_path / "one") as one, running(tmp_path / "two") as two:
+        async with (
+            router(tmp_path, bridge(one, two, protocol)) as bridging,
+            Listener(one) as at_one,
+            Listener(two) as at_two,
+            aiomqtt.Client("127.0.0.1", one.port, protocol=PROTOCOLS[protocol]) as first,
+            aiomqtt.Client("127.0.0.1", two.port, protocol=PROTOCOLS[protocol]) as second,
+        ):
+            await bridging.start()
+            for number in range(MESSAGES):
+                await first.publish("plant/state", b"same", qos=1)
+                await first.publish("plant/number", b"first %d" % number, qos=1)
+                await second.publish("plant/number", b"second %d" % number, qos=1)
+            # each of these is stored twice, as it came and as it came back, and each sink settles both
+            stored = 2 * 3 * MESSAGES
+            settled = await bridging.until(
+                lambda status: all(s["matched"] >= stored and not s["pending"] for s in status["sinks"].values())
+            )
+            assert {s["matched"] for s in settled["sinks"].values()} == {stored}
+            assert {name: s["delivered"] for name, s in settled["sinks"].items()} == {"to-one": MESSAGES, "to-two": 2 * MESSAGES}
+            assert {drop["reason"] for drop in settled["drops"]} == {"loop"}
+            once = {b"first %d" % n: 1 for n in range(MESSAGES)} | {b"second %d" % n: 1 for n in range(MESSAGES)}
+            expected = once | {b"same": MESSAGES}
+            async with asyncio.timeout(30):
+                while (at_one.counts, at_two.counts) != (expected, expected):
+                    await asyncio.sleep(0.05)
+            assert not settled["sinks"]["to-one"]["last_error"]
+
+
+async def test_check_and_run_refuse_a_loop_without_the_guard(tmp_path):
+    with running(tmp_path / "one") as one, running(tmp_path / "two") as two:
+        config = bridge(one, two, "5", guard=False)
+        async with router(tmp_path, bridge(one, two, "5")) as bridging:
+            bridging.write(config)
+            code, said = await bridging.check_connect()
+        assert code == 2
+        assert "sinks.to-one.loop_guard: false, and what this sink publishes to 127.0.0.1" in said
+        assert "edgerouter.yaml:" in said
+        assert "comes back by the source 'one'" in said

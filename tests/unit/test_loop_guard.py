@@ -1,0 +1,96 @@
+"""What circles is told from what does not."""
+
+import pytest
+
+from edgerouter import Message
+from edgerouter.config.loops import _published
+from edgerouter.loop_guard import LoopGuard, subscription
+from edgerouter.message import Properties
+from edgerouter.mqtt_address import parse_address
+from edgerouter.topics import filters_overlap, matches
+
+ONE, TWO = parse_address("mqtt://one:1883"), parse_address("mqtt://two:1883")
+
+
+@pytest.fixture
+def loops():
+    guard = LoopGuard()
+    guard.subscribed({"one": subscription(ONE, ["plant/#"]), "two": subscription(TWO, ["$share/g/plant/#"])})
+    return guard
+
+
+def message(topic="plant/a", payload=b"x", *, source="one", user=()):
+    return Message(topic, payload, 0, properties=Properties(user=user) if user else None, source=source)
+
+
+def test_a_message_does_not_go_back_to_its_broker_and_topic_and_goes_everywhere_else(loops):
+    to_one, to_two = loops.for_sink("to-one", ONE, "spool"), loops.for_sink("to-two", TWO, "spool")
+    assert to_one.loop(message(), "plant/a")
+    assert not to_one.loop(message(), "other/a"), "another topic of its broker"
+    assert not to_two.loop(message(), "plant/a")
+    assert not to_one.loop(message(source=""), "plant/a"), "nobody knows where it came from"
+
+
+def test_a_message_with_the_spools_id_is_one_of_ours_and_anothers_is_not(loops):
+    to_two = loops.for_sink("to-two", TWO, "spool")
+    assert to_two.loop(message(user=(("edgerouter-id", "spool-17"),)), "plant/a")
+    assert not to_two.loop(message(user=(("edgerouter-id", "other-17"),)), "plant/a")
+
+
+def test_what_comes_back_without_properties_is_known_by_its_content_once(loops):
+    to_one, to_two = loops.for_sink("to-one", ONE, "spool"), loops.for_sink("to-two", TWO, "spool")
+    to_two.publishing("plant/a", b"x")
+    echo = message(source="two")
+    assert to_one.loop(echo, "plant/a")
+    assert not to_one.loop(echo, "plant/a"), "a device that says the same again is heard"
+    assert to_two.loop(echo, "elsewhere/a"), "each sink meets the echo by itself"
+
+
+def test_what_the_broker_did_not_take_is_not_expected_back(loops):
+    to_one, to_two = loops.for_sink("to-one", ONE, "spool"), loops.for_sink("to-two", TWO, "spool")
+    to_two.publishing("plant/a", b"x")
+    to_two.not_published("plant/a", b"x")
+    assert not to_one.loop(message(source="two"), "plant/a")
+
+
+def test_what_no_source_receives_is_not_remembered(loops):
+    assert not loops.for_sink("to-two", TWO, "spool").publishing("elsewhere", b"x")
+
+
+def test_the_memory_of_what_was_published_is_bounded_in_number_and_time(loops, monkeypatch):
+    to_two = loops.for_sink("to-two", TWO, "spool")
+    for number in range(60_000):
+        to_two.publishing("plant/a", b"%d" % number)
+    assert len(to_two._expected) <= 50_000
+    monkeypatch.setattr("time.monotonic", lambda: 1e12)
+    to_two.publishing("plant/a", b"x")
+    assert len(to_two._expected) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        ("a/#", "a", True),
+        ("a/#", "a/b/c", True),
+        ("a/+", "a/b/c", False),
+        ("+/b", "a/+", True),
+        ("a/b", "a/c", False),
+        ("#", "$SYS/x", False),
+        ("+/x", "$SYS/x", False),
+        ("#", "anything", True),
+        ("a", "a/b", False),
+        ("a/b/#", "a/+", True),
+        ("+/+", "#", True),
+    ],
+)
+def test_filters_overlap_if_a_topic_matches_both(one, other, overlap):
+    assert filters_overlap(one, other) is overlap
+    assert filters_overlap(other, one) is overlap
+
+
+def test_the_topics_of_a_template_are_known_as_filters():
+    assert _published("{topic}", ["a/#", "b"]) == ["a/#", "b"]
+    assert _published("sites/{host}/{topic}", ["a/#"]) == ["sites/+/#"]
+    assert _published("cooked/{topic[1]}/x", ["a/#"]) == ["cooked/+/x"]
+    assert _published("{property[room]}/x", ["a/#"]) == ["#"]
+    assert matches("sites/+/#", "sites/h/a/b")
