@@ -89,6 +89,7 @@ _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -250,7 +251,7 @@ class _Builder:
         return self._origin or Origin(f"{self._label}:{mark.line + 1}:{mark.column + 1}", mark.line + 1, mark.column + 1)
 
     def _scalar(self, node: yaml.ScalarNode, origin: Origin, key: Origin | None) -> Node:
-        text: str = node.value
+        text = self._whole(node)
         tag = node.tag.removeprefix(_TAG)
         # a plain scalar has no style; quotes and blocks mean text
         if node.style is None and tag == "str":
@@ -262,6 +263,17 @@ class _Builder:
             self.fault(node.start_mark, f"the tag {node.tag} is not known here")
         return Node(text, origin, key)
 
+    def _whole(self, node: yaml.ScalarNode) -> str:
+        """Return the text with the pairs joined that JSON writes for characters such as emoji."""
+        text: str = node.value
+        if not _SURROGATE.search(text):
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self.fault(node.start_mark, "half a surrogate pair, which is no character")
+            return _SURROGATE.sub("?", text)
+
     def _mapping(self, node: yaml.MappingNode, inside: tuple[yaml.Node, ...], path: str) -> dict[str, Node]:
         entries: dict[str, Node] = {}
         merged: dict[str, Node] = {}
@@ -269,7 +281,7 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 self.fault(key_node.start_mark, "a key should be a text")
                 continue
-            key = key_node.value
+            key = self._whole(key_node)
             if key == "<<" and key_node.style is None:
                 self._merge(value_node, merged, inside, path)
                 continue

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final, get_args
 
-import yaml
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from edgerouter.config.declared import CHAIN
 from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, ConfiguredSource, RouterConfig
+from edgerouter.config.yaml_text import MASK, flow, key
 
-MASK: Final = "********"
 DEFAULT: Final = "default"
 
 
@@ -69,20 +67,16 @@ def as_yaml(config: RouterConfig, *, written_only: bool = False) -> str:
     for value in values(config):
         if written_only and value.origin == DEFAULT:
             continue
-        *parents, key = value.path
+        *parents, last = value.path
         common = 0
         while common < min(len(parents), len(open_path)) and parents[common] == open_path[common]:
             common += 1
-        rows += [(f"{'  ' * depth}{_key(parents[depth])}:", "") for depth in range(common, len(parents))]
+        rows += [(f"{'  ' * depth}{key(parents[depth])}:", "") for depth in range(common, len(parents))]
         open_path = tuple(parents)
-        rows.append((f"{'  ' * len(parents)}{_key(key)}: {value.text}", value.origin))
+        rows.append((f"{'  ' * len(parents)}{key(last)}: {value.text}", value.origin))
     width = min(72, max((len(text) for text, origin in rows if origin), default=0))
     lines += [f"{text:<{width}}  # {origin}" if origin else text for text, origin in rows]
     return "\n".join(lines) + "\n"
-
-
-def _key(text: str) -> str:
-    return _flow(text)
 
 
 class _Teller:
@@ -92,7 +86,7 @@ class _Teller:
     def member(self, section: str, member: ConfiguredSink | ConfiguredSource | ConfiguredSecretStore) -> Iterator[Value]:
         """A sink, source or store: its type, its own fields, its policies."""
         place = (section, member.name)
-        yield Value((*place, "type"), _flow(member.type), self.origin((*place, "type"), same=False))
+        yield Value((*place, "type"), flow(member.type), self.origin((*place, "type"), same=False))
         yield from self.model(place, member.config, type(member.config))
         if isinstance(member, ConfiguredSink):
             yield from self.model(place, member.policies, type(member.policies))
@@ -111,10 +105,9 @@ class _Teller:
                 inner = value.__dict__.get(name)
                 yield from self._value((*place, name), inner, getattr(default_of, name, _NO_DEFAULT), secret)
         elif isinstance(value, Mapping) and value:
-            for key, inner in value.items():
-                yield from self._value(
-                    (*place, str(key)), inner, _NO_DEFAULT, secret | {str(key)} if place[-1] in secret else secret
-                )
+            for name, inner in value.items():
+                inside = secret | {str(name)} if place[-1] in secret else secret
+                yield from self._value((*place, str(name)), inner, _NO_DEFAULT, inside)
         else:
             yield Value(place, self.shown(place, value, secret=place[-1] in secret), self.origin(place, same=_same(value, default)))
 
@@ -122,11 +115,11 @@ class _Teller:
         """The value as it would stand in the file, or what stands for a secret."""
         dotted = ".".join(place)
         references = {path: reference for path, reference in self._config.references.items() if _within(path, dotted)}
-        if value is None or value in ((), []):
-            return _flow(_plain(value))
+        if value is None or _is_empty(value):
+            return flow(value)
         if secret or references:
-            return _flow(MASK)
-        return _flow(_plain(value))
+            return flow(MASK)
+        return flow(value)
 
     def origin(self, place: tuple[str, ...], *, same: bool) -> str:
         """Where the value was written, or the part of it that was, or the text that it is a part of."""
@@ -149,33 +142,14 @@ def _same(value: Any, default: Any) -> bool:
     return default is _NO_DEFAULT or bool(value == default)
 
 
+def _is_empty(value: Any) -> bool:
+    """Tell whether there is nothing in it that could be secret."""
+    return isinstance(value, Mapping | AbstractSet | list | tuple) and not value
+
+
 def _within(path: str, dotted: str) -> bool:
     """Whether one is the other, or in it."""
     return path == dotted or (path.startswith(dotted) and path[len(dotted)] in ".[")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return {
-            name: MASK if isinstance(inner, SecretStr | SecretBytes) else _plain(inner)
-            for name, inner in value.__dict__.items()
-            if inner is not None
-        }
-    if isinstance(value, SecretStr | SecretBytes):
-        return MASK
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, Enum):
-        return _plain(value.value)
-    if isinstance(value, AbstractSet) or (isinstance(value, Sequence) and not isinstance(value, str | bytes)):
-        return [_plain(inner) for inner in value]
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
-
-
-def _flow(value: Any) -> str:
-    """One line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True).strip()
-    return text.removesuffix("\n...").strip()
 
 
 def _secret_names(model: type[BaseModel]) -> Iterator[str]:

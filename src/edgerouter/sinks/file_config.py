@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, model_validator
 
 from edgerouter.folder import FolderPath
 from edgerouter.objects import Compression, Framing, ObjectKey
@@ -13,15 +13,22 @@ from edgerouter.sink import SinkConfig
 from edgerouter.units import ByteSize, Duration
 
 
-def _mode(value: Any) -> int:
+def _mode(value: Any) -> FileMode:
     """File permissions; a number is what its digits say in octal, as for chmod, because an unquoted 640 is meant so."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"(0o?)?[0-7]{1,3}", text):
         raise ValueError('not file permissions; write them in octal, for example "0640"')
-    return int(text.removeprefix("0o"), 8)
+    return FileMode(int(text.removeprefix("0o"), 8))
 
 
-Mode = Annotated[int, BeforeValidator(_mode), WithJsonSchema({"type": ["string", "integer"], "examples": ["0640"]})]
+class FileMode(int):
+    """File permissions, which are read and written in octal."""
+
+    def __str__(self) -> str:
+        return f"{int(self):04o}"
+
+
+Mode = Annotated[FileMode, PlainValidator(_mode), WithJsonSchema({"type": ["string", "integer"], "examples": ["0640"]})]
 
 
 class RotateConfig(SinkConfig):
@@ -67,7 +74,7 @@ class FileConfig(SinkConfig):
     Only `batch` loses nothing at a power cut."""
     fsync_interval: Duration = Field(default=1.0, gt=0)
     """Longest time between two syncs with `fsync: interval`."""
-    mode: Mode = Field(default=0o640, json_schema_extra={"default": "0640"})
+    mode: Mode = Field(default=FileMode(0o640), json_schema_extra={"default": "0640"})
     """Permissions of new files in octal, such as "0640"; folders may also be entered by those who may read."""
     once: bool = False
     """The growing file holds every message exactly once, after any crash. Costs a second sync a batch. Objects always are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,13 @@ def test_every_value_and_key_knows_its_line_and_column() -> None:
     assert places["sinks",] == ("f.yaml:1:1", "f.yaml:2:3")
     assert places["sinks", "a", "type"] == ("f.yaml:2:7", "f.yaml:2:13")
     assert places["sinks", "a", "topics", 1] == (None, "f.yaml:2:31")
+
+
+def test_a_pair_of_escapes_as_json_writes_an_emoji_is_one_character_and_half_a_pair_is_told() -> None:
+    node = parse_value(json.dumps({"\U0001f600": ["\U0001f4a1 on"]}), "VARIABLE")
+    assert node.plain() == {"\U0001f600": ["\U0001f4a1 on"]}
+    _, faults = parse('a: "\\ud83d alone"\n', "x.yaml")
+    assert [(origin.label, reason) for origin, reason in faults] == [("x.yaml:1:4", "half a surrogate pair, which is no character")]
 
 
 def test_anchors_and_merge_keys_work() -> None:

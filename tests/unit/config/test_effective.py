@@ -82,3 +82,14 @@ def test_without_a_file_the_variables_are_the_origins() -> None:
     secret = values["sinks.aws-sqs.secret_access_key"]
     assert (secret.text, secret.origin) == ("'********'", "AWS_SECRET_KEY")
     assert (values["sources.local.url"].text, values["sources.local.url"].origin) == ("'********'", "MQTT_HOST")
+
+
+def test_permissions_stay_octal_an_empty_mapping_empty_and_a_text_no_reference(tmp_path: Path) -> None:
+    file = tmp_path / "edgerouter.yaml"
+    file.write_text(
+        "sources: {s: {type: mqtt, url: mqtt://b, topics: ['a/$${b}']}}\n"
+        "sinks: {web: {type: http, url: http://web, secret_headers: {}}, archive: {type: file, path: /data, mode: 0600}}\n"
+    )
+    text = effective.as_yaml(plugins.load(file, {}))
+    for line in ("    mode: '0600'", "    secret_headers: {}", "    topics: [{topic: 'a/$${b}'}]"):
+        assert line in text
