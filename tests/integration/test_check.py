@@ -6,6 +6,7 @@ import sys
 import yaml
 
 from support.mosquitto import running
+from support.router import router
 
 
 def check(file):
@@ -36,3 +37,23 @@ def test_a_check_with_connect_leaves_no_session_and_disturbs_no_running_router(t
     assert " as router (" not in log, "the router's own client id was not used"
     assert "a/#" not in log, "nothing was subscribed"
     assert "c1" in log, "a clean session"
+
+
+async def test_a_check_with_connect_beside_a_running_router_finds_its_file_sinks_well(tmp_path):
+    config = {
+        "sources": {"local": {"type": "mqtt", "url": "mqtt://127.0.0.1", "topics": ["a/#"]}},
+        "sinks": {
+            "files": {"type": "file", "path": str(tmp_path / "files"), "once": True},
+            "objects": {"type": "file", "path": str(tmp_path / "objects"), "key": "{topic}/{id}.jsonl"},
+        },
+    }
+    with running(tmp_path / "broker") as broker:
+        config["sources"]["local"]["url"] = broker.url
+        async with router(tmp_path, config) as process:
+            await process.start()
+            code, said = await process.check_connect()
+            assert code == 0, said
+            assert "sink files (file): ok" in said
+            assert "sink objects (file): ok" in said
+            status = await process.status()
+            assert {sink["state"] for sink in status["sinks"].values()} == {"ok"}

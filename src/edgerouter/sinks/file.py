@@ -12,6 +12,7 @@ from edgerouter.sink import Failure, Sink, SinkContext
 from edgerouter.sinks.file_config import FileConfig
 from edgerouter.sinks.file_growing import GrowingFile, idle_time
 from edgerouter.sinks.file_objects import ObjectWriter
+from edgerouter.sinks.file_probe import Unwritten, look
 from edgerouter.sinks.file_rotation import RotatedFiles
 from edgerouter.sinks.worker import Worker
 
@@ -40,6 +41,14 @@ class FileSink(Sink[FileConfig]):
     @asynccontextmanager
     async def open(cls, config: FileConfig, context: SinkContext) -> AsyncIterator[Self]:
         kind = OnceFileSink if config.once or config.key is not None else cls
+        if context.probe:
+            worker = Worker(f"file sink {context.name}")
+            try:
+                await worker.run(lambda: look(config))
+                yield cast("Self", kind(config, context, worker, Unwritten()))
+            finally:
+                await worker.close(lambda: None)
+            return
         opened = _open_growing(config, context) if config.key is None else _open_objects(config, context)
         async with opened as (worker, writer):
             yield cast("Self", kind(config, context, worker, writer))

@@ -1,9 +1,10 @@
-"""What an error of the file system means for the messages, and whole writes."""
+"""Files that no other local user can pass off as ours, whole writes, and what errors of the file system mean for the messages."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 from edgerouter.errors import SinkUnauthorized, SinkUnavailable
@@ -14,7 +15,49 @@ _PERMISSION = {errno.EACCES, errno.EPERM}
 def unavailable(error: OSError, doing: str, path: Path | str) -> SinkUnavailable:
     """The messages are kept and tried again: a full disk, a read-only file system, a missing permission, a folder that is gone."""
     kind = SinkUnauthorized if error.errno in _PERMISSION else SinkUnavailable
-    return kind(f"cannot {doing} {path}: {error.strerror or error}")
+    # the kernel says "too many levels of symbolic links" of one
+    link = error.errno == errno.ELOOP and error.strerror == os.strerror(errno.ELOOP)
+    why = "there is a symbolic link, which the file sink does not follow" if link else error.strerror or error
+    return kind(f"cannot {doing} {path}: {why}")
+
+
+def open_regular(name: str, flags: int, mode: int, folder: int) -> int:
+    """Open a regular file in a folder: no link is followed, and no pipe or device is waited for.
+
+    Args:
+        name: of the file.
+        flags: of `os.open`.
+        mode: permissions if it is made.
+        folder: an open folder.
+
+    Raises:
+        OSError: it cannot be opened, or is something else.
+    """
+    fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return fd
+
+
+def open_new(name: str, mode: int, folder: int) -> int:
+    """Make a file that is to replace another once it is complete, in place of what a crash or another user left under its name."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, mode, dir_fd=folder)
+    except FileExistsError:
+        os.unlink(name, dir_fd=folder)
+        fd = os.open(name, flags, mode, dir_fd=folder)
+    return fd
+
+
+def exists(name: str, folder: int) -> bool:
+    """Tell whether there is anything of this name in a folder, a link that leads nowhere included."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def write_all(fd: int, data: bytes) -> None:

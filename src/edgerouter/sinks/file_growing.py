@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import stat
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -18,13 +16,13 @@ from edgerouter.message import Message
 from edgerouter.objects import encode
 from edgerouter.sink import Failure
 from edgerouter.sinks.file_config import FileConfig
-from edgerouter.sinks.file_errors import sync_data, sync_folder, unavailable, write_all
+from edgerouter.sinks.file_errors import exists, open_regular, sync_data, sync_folder, unavailable, write_all
 from edgerouter.sinks.file_journal import Appended, Journal, Rotated, identity_of
 from edgerouter.sinks.file_objects import open_folder
 from edgerouter.sinks.file_rotation import RotatedFiles
 
 _BLOCK = 65536
-_FILE = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 class GrowingFile:
@@ -118,23 +116,15 @@ class GrowingFile:
             self._born -= max(0.0, time.time() - self._read_birth())
 
     def _take_lock(self) -> None:
-        self._lock = os.open(
-            f".{self._config.file}.lock",
-            os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
-            self._config.mode,
-            dir_fd=self._folder,
-        )
+        self._lock = open_regular(f".{self._config.file}.lock", os.O_RDWR | os.O_CREAT, self._config.mode, self._folder)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SinkUnavailable(f"cannot open {self._path}: another sink or router writes it") from None
 
     def _open_file(self) -> None:
-        existed = self._exists(self._config.file)
-        fd = os.open(self._config.file, _FILE, self._config.mode, dir_fd=self._folder)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise OSError(errno.EINVAL, "it is not a regular file")
+        existed = exists(self._config.file, self._folder)
+        fd = open_regular(self._config.file, _FILE, self._config.mode, self._folder)
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._size, self._torn = fd, os.fstat(fd).st_size, False
@@ -148,8 +138,9 @@ class GrowingFile:
 
     def _finish_rotation(self, journal: Journal) -> None:
         """A crash came between the journal's word that the file is renamed and the renaming."""
-        if isinstance(journal.last, Rotated) and not self._rotated_files.has(journal.last.name) and self._exists(self._config.file):
-            self._rename(journal.last.name)
+        last = journal.last
+        if isinstance(last, Rotated) and not self._rotated_files.has(last.name) and exists(self._config.file, self._folder):
+            self._rename(last.name)
 
     def _recover(self, journal: Journal) -> None:
         """Cut off the one batch that a crash can have torn; everything before it was on disk before it was begun."""
@@ -280,13 +271,6 @@ class GrowingFile:
         os.rename(self._config.file, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         if self._config.fsync != "never":
             sync_folder(self._folder)
-
-    def _exists(self, name: str) -> bool:
-        try:
-            os.stat(name, dir_fd=self._folder, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return True
 
 
 def idle_time(config: FileConfig) -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from edgerouter.message import Message
-from edgerouter.sinks.file_errors import sync_data, sync_folder, write_all
+from edgerouter.sinks.file_errors import open_new, open_regular, sync_data, sync_folder, write_all
 
 Identity = tuple[str, int, int, int]
 """What a batch is known by: spool, first and last sequence, number of messages."""
@@ -65,7 +65,6 @@ Record = Appended | Held | Rotated | Based
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 _decode = _decoder.decode
 _encode = msgspec.json.Encoder().encode
-_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def identity_of(batch: Sequence[Message]) -> Identity:
@@ -86,7 +85,7 @@ class Journal:
         self._torn = False
         self.last: Record | None = None
         """The newest record of an earlier run, the only one whose work may not be complete; `None` when there was no journal."""
-        self._fd = os.open(name, _OPEN | os.O_APPEND, mode, dir_fd=folder)
+        self._fd = open_regular(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode, folder)
         try:
             self._read()
         except BaseException:
@@ -130,7 +129,7 @@ class Journal:
         records = [*(Held(*identity) for identity in kept), Based(end)]
         content = b"".join([_encode(record) + b"\n" for record in records])
         temporary = self._name + ".new"
-        fd = os.open(temporary, _OPEN | os.O_TRUNC | os.O_APPEND, self._mode, dir_fd=self._folder)
+        fd = open_new(temporary, self._mode, self._folder)
         try:
             write_all(fd, content)
             os.fsync(fd)

@@ -15,10 +15,9 @@ from edgerouter.message import Message
 from edgerouter.objects import Compression, KeyTemplate, encode
 from edgerouter.sink import Failure, SinkContext
 from edgerouter.sinks.file_config import FileConfig
-from edgerouter.sinks.file_errors import sync_folder, unavailable, write_all
+from edgerouter.sinks.file_errors import open_new, sync_folder, unavailable, write_all
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEVER_TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ}
 """The name cannot be used here: another object's folder or file is in its place, or the file system does not know such names."""
 
@@ -73,10 +72,11 @@ class ObjectWriter:
             for part in folders:
                 folder = self._enter(folder, part)
                 opened.callback(os.close, folder)
-            # the same name at each retry, so that a retry also clears away what a crash left; no key part starts like this
-            temporary = ".%" + sha256(name.encode()).hexdigest()[:32]
+            # the same name at each retry, so that a retry also clears away what a crash left; no topic gives a part with "%n",
+            # because what a key escapes has two hexadecimal digits in capitals after each "%"
+            temporary = ".%new-" + sha256(name.encode()).hexdigest()[:32]
             try:
-                fd = os.open(temporary, _NEW_FILE, self._mode, dir_fd=folder)
+                fd = open_new(temporary, self._mode, folder)
                 try:
                     os.fchmod(fd, self._mode)
                     write_all(fd, data)

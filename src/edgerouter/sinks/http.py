@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from edgerouter.errors import SinkUnauthorized, SinkUnavailable
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding, content_type, encode, size_of
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
 from edgerouter.sinks.http_config import HttpConfig
-from edgerouter.sinks.http_exchange import Exchange, client_session, client_tls
+from edgerouter.sinks.http_exchange import Exchange, client_session, client_tls, reach
 
 _LARGEST_WITHOUT_A_THREAD = 64 * 1024
 """Bytes of payload; encoding and compressing more would hold up the event loop for milliseconds."""
@@ -35,7 +33,7 @@ class HttpSink(Sink[HttpConfig]):
     @asynccontextmanager
     async def open(cls, config: HttpConfig, context: SinkContext) -> AsyncIterator[Self]:
         tls = await client_tls(config.url, config.tls)
-        await _reach(config, tls)
+        await reach(config.url, tls, config.proxy, config.connect_timeout, config.where)
         headers = _credentials(config)
         if (encoding := content_encoding(config.compression)) is not None:
             headers["Content-Encoding"] = encoding
@@ -79,22 +77,6 @@ def _credentials(config: HttpConfig) -> dict[str, str]:
         token = base64.b64encode(f"{config.username}:{config.password.get_secret_value()}".encode()).decode()
         headers["Authorization"] = f"Basic {token}"
     return headers
-
-
-async def _reach(config: HttpConfig, tls: ssl.SSLContext | None) -> None:
-    """Whether the service is there, and is who it should be: so much can be found out without sending it anything."""
-    parts = urlsplit(config.proxy.get_secret_value() if config.proxy is not None else config.url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        async with asyncio.timeout(config.connect_timeout):
-            _, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls if config.proxy is None else None)
-    except ssl.SSLCertVerificationError as error:
-        raise SinkUnauthorized(f"{config.where}: TLS: certificate verify failed: {error.verify_message}") from None
-    except TimeoutError:
-        raise SinkUnavailable(f"{config.where} cannot be reached: no connection in time") from None
-    except OSError as error:
-        raise SinkUnavailable(f"{config.where} cannot be reached: {error.strerror or type(error).__name__}") from None
-    writer.transport.abort()
 
 
 def _body(batch: Sequence[Message], config: HttpConfig) -> bytes:

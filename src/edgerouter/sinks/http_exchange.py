@@ -7,10 +7,12 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
+from pydantic import SecretStr
 
-from edgerouter.errors import SinkUnauthorized
+from edgerouter.errors import SinkUnauthorized, SinkUnavailable
 from edgerouter.http_client import PLAIN, beginning, bounded
 from edgerouter.sinks.http_answers import error_of, excerpt, unreachable
 from edgerouter.tls import TlsConfig, make_context
@@ -47,6 +49,26 @@ async def client_session(tls: ssl.SSLContext | None, connect_timeout: float) -> 
         auto_decompress=False,
     ) as session:
         yield session
+
+
+async def reach(url: str, tls: ssl.SSLContext | None, proxy: SecretStr | None, seconds: float, where: str) -> None:
+    """Find out whether a service is there, and is who it should be; sends it nothing.
+
+    Raises:
+        SinkUnavailable: it is not.
+    """
+    parts = urlsplit(proxy.get_secret_value() if proxy is not None else url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls if proxy is None else None)
+    except ssl.SSLCertVerificationError as error:
+        raise SinkUnauthorized(f"{where}: TLS: certificate verify failed: {error.verify_message}") from None
+    except TimeoutError:
+        raise SinkUnavailable(f"{where} cannot be reached: no connection in time") from None
+    except OSError as error:
+        raise SinkUnavailable(f"{where} cannot be reached: {error.strerror or type(error).__name__}") from None
+    writer.transport.abort()
 
 
 class Exchange:

@@ -11,7 +11,7 @@ from edgerouter.errors import MessageRejected
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
-from edgerouter.sinks.http_exchange import Exchange, client_session, client_tls
+from edgerouter.sinks.http_exchange import Exchange, client_session, client_tls, reach
 from edgerouter.sinks.influxdb_config import InfluxDbConfig
 from edgerouter.sinks.influxdb_points import ToLine, by_body, by_template
 
@@ -40,7 +40,10 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
     @asynccontextmanager
     async def open(cls, config: InfluxDbConfig, context: SinkContext) -> AsyncIterator[Self]:
         url = f"{config.url}/api/v2/write"
-        async with client_session(await client_tls(config.url, config.tls), config.connect_timeout) as session:
+        tls = await client_tls(config.url, config.tls)
+        if context.probe and not config.probe:
+            await reach(config.url, tls, config.proxy, config.connect_timeout, url)
+        async with client_session(tls, config.connect_timeout) as session:
             exchange = Exchange(
                 session,
                 "POST",
