@@ -43,7 +43,7 @@ class UnboundedAnswer(HttpProcessingError):
         super().__init__(code=502, message=message)
 
 
-def bounded(connector: ConnectorT) -> ConnectorT:
+def bounded(connector: ConnectorT, *, most_body: int | None = None) -> ConnectorT:
     """Bound what a server may send before the body of its answer, on every connection that the connector makes from now on.
 
     A request whose answer has more than `MOST_INTERIM` interim answers or `MOST_HEAD_BYTES` of status lines and headers raises
@@ -52,12 +52,14 @@ def bounded(connector: ConnectorT) -> ConnectorT:
 
     Args:
         connector: changed in place.
+        most_body: bytes of an answer's body, about, as they arrive; reading more raises `aiohttp.ClientPayloadError`. For clients
+            that read an answer whole, as SDKs do.
 
     Returns:
         The same connector.
     """
     # aiohttp has no public way to say which protocol a connector uses; a test holds every client of ours to it
-    connector._factory = partial(_BoundedResponses, loop=connector._loop)  # type: ignore[assignment]  # noqa: SLF001
+    connector._factory = partial(_BoundedResponses, connector._loop, most_body)  # type: ignore[assignment]  # noqa: SLF001
     return connector
 
 
@@ -76,13 +78,14 @@ async def beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
 class _BoundedResponses(ResponseHandler):
     """Reads answers piece by piece, so that it notices in time when they do not end."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, most_body: int | None = None) -> None:
         super().__init__(loop)
+        self._most_body = most_body
         self._expect_answer()
 
     def _expect_answer(self) -> None:
         self._interim = 0
-        self._head_bytes = 0
+        self._head_bytes = self._body_bytes = 0
         self._head_end = b""  # up to three bytes that may be the beginning of the end of a head
         self._answered = False
 
@@ -117,6 +120,8 @@ class _BoundedResponses(ResponseHandler):
             super().data_received(data[position:end])
             if not self._answered:
                 self._count_head(end - position)
+            elif self._most_body is not None:
+                self._count_body(end - position)
             position = end
 
     def _end_of_piece(self, data: bytes, position: int) -> int:
@@ -140,6 +145,14 @@ class _BoundedResponses(ResponseHandler):
             self._refuse(f"more than {MOST_INTERIM} interim answers and no final one")
         elif self._head_bytes > MOST_HEAD_BYTES:
             self._refuse(f"more than {MOST_HEAD_BYTES // 1024} KiB of headers")
+
+    def _count_body(self, size: int) -> None:
+        self._body_bytes += size
+        payload = self._payload
+        if self._body_bytes > (self._most_body or 0) and payload is not None and not payload.is_eof():
+            payload.set_exception(aiohttp.ClientPayloadError(f"the answer is over {self._most_body} bytes"))
+            if self.transport is not None:
+                self.transport.abort()
 
     def _refuse(self, why: str) -> None:
         if self._exception is None:

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,11 +17,13 @@ from aiohttp import web
 
 from edgerouter import SinkUnauthorized, SinkUnavailable
 from edgerouter.testing import make_context, make_messages
+from edgerouter_aws import session
 from edgerouter_aws.sqs import SqsSink
 from edgerouter_aws.sqs_address import Address
 from edgerouter_aws.sqs_config import SqsConfig
 from support.aws.sqs import SqsServer
 from support.certificates import Authority
+from support.raw_http import for_ever, raw_http
 
 BATCH = make_messages([b"x"])
 
@@ -256,3 +259,23 @@ async def test_a_service_that_hangs_in_connecting_is_given_up(keys: dict[str, An
         finally:
             for client in clients:
                 client.close()
+
+
+async def test_interim_answers_without_end_end_the_request(keys: dict[str, Any]) -> None:
+    async with asyncio.timeout(60), raw_http(partial(for_ever, unit=b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
+        with pytest.raises(SinkUnavailable, match=r"plant in eu-west-1: more than \d+ interim answers"):
+            async with opened(endpoint_url=server.url, **keys):
+                pass
+
+
+async def test_an_answer_without_end_ends_the_request(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_MOST_ANSWER_BYTES", 1024**2)
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await for_ever(writer, b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+
+    async with asyncio.timeout(60), raw_http(answer) as server:
+        with pytest.raises(SinkUnavailable):
+            async with opened(endpoint_url=server.url, **keys):
+                pass

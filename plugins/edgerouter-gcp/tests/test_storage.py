@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Mapping
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -14,11 +15,13 @@ from pydantic import ValidationError
 
 from edgerouter import Message, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
 from edgerouter.testing import make_context, make_message, make_messages
+from edgerouter_gcp import connection
 from edgerouter_gcp.storage import StorageConfig, StorageSink
 from support.google.identity import Identity
 from support.google.service import GoogleError
 from support.google.storage import GET, StorageServer, StoredObject
 from support.meeting import Meeting, write_together
+from support.raw_http import for_ever, raw_http
 
 BUCKET = "plant-archive"
 KMS = "projects/p/locations/europe-west3/keyRings/r/cryptoKeys/k"
@@ -330,3 +333,31 @@ async def test_messages_of_different_folders_go_to_different_objects(storage: St
 def test_mistakes_are_found_when_the_configuration_is_read(fields: Mapping[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         StorageConfig.model_validate({"bucket": BUCKET, **fields})
+
+
+async def test_interim_answers_without_end_end_the_request(account: Mapping[str, Any]) -> None:
+    async with asyncio.timeout(60), raw_http(partial(for_ever, unit=b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
+        config = StorageConfig.model_validate({"bucket": BUCKET, "endpoint": server.url, "key": KEY, **account})
+        with pytest.raises(SinkUnavailable, match=r"open bucket plant-archive: more than \d+ interim answers"):
+            async with StorageSink.open(config, make_context()):
+                pass
+
+
+async def test_an_answer_without_end_ends_the_request(account: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_MOST_ANSWER_BYTES", 1024**2)
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await for_ever(writer, b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+
+    async with asyncio.timeout(60), raw_http(answer) as server:
+        config = StorageConfig.model_validate({"bucket": BUCKET, "endpoint": server.url, "key": KEY, **account})
+        with pytest.raises(SinkUnavailable, match="over 1048576 bytes"):
+            async with StorageSink.open(config, make_context()):
+                pass
+
+
+async def test_compressed_answers_are_not_asked_for(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    async with StorageSink.open(configured(storage, account), make_context()) as sink:
+        await sink.write(make_messages([b"1"]))
+    assert {request.headers.get("Accept-Encoding") for request in storage.seen} == {"identity"}

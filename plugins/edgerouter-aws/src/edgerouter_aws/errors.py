@@ -194,6 +194,9 @@ def translate(error: Exception, call: Call) -> SinkUnavailable | MessageRejected
 
 def _told(error: Exception) -> str:
     """What the SDK says, without the object's key: the same trouble reads the same for every object."""
+    inner = error.kwargs.get("error") if isinstance(error, botocore_errors.BotoCoreError) else error
+    if isinstance(inner, aiohttp.ClientResponseError):
+        return inner.message  # the rest of its text is a repr, with the URL
     text = str(error)
     url = error.kwargs.get("endpoint_url") if isinstance(error, botocore_errors.BotoCoreError) else None
     if not isinstance(url, str):

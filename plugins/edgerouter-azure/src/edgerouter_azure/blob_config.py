@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import aiohttp
 from pydantic import Field, SecretStr, model_validator
 
 from edgerouter import ByteSize, Duration, SinkConfig, SinkUnauthorized
 from edgerouter.objects import Compression, Framing, KeyTemplate
 from edgerouter_azure.credentials import SUFFIXES, AzureFields, http_options, open_credential
+from edgerouter_azure.transport import MOST_ANSWER_BYTES, open_transport
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -159,7 +159,10 @@ async def open_service(config: BlobConfig) -> AsyncIterator[BlobServiceClient]:
     async with AsyncExitStack() as stack:
         keyless = config.connection_string is None and config.account_key is None and config.sas_token is None
         credential = await stack.enter_async_context(open_credential(config)) if keyless else None
-        transport = await stack.enter_async_context(_open_transport())
+        most_body = MOST_ANSWER_BYTES + (config.largest_request() if config.blob_type == "append" else 0)
+        transport = await stack.enter_async_context(
+            open_transport(config, connect_timeout=config.connect_timeout, most_body=most_body)
+        )
         try:
             service = _make(config, credential, transport)
         except ValueError as error:
@@ -168,24 +171,11 @@ async def open_service(config: BlobConfig) -> AsyncIterator[BlobServiceClient]:
         yield await stack.enter_async_context(service)
 
 
-@asynccontextmanager
-async def _open_transport() -> AsyncIterator[AioHttpTransport]:
-    """As the SDK makes it, but without aiohttp's own retry of a PUT whose connection was cut: the router owns retries."""
-    from azure.core.pipeline.transport import AioHttpTransport  # noqa: PLC0415  (only an open sink needs it)
-
-    jar = aiohttp.DummyCookieJar()
-    async with aiohttp.ClientSession(auto_decompress=False, cookie_jar=jar, trust_env=True) as session:
-        if hasattr(session, "_retry_connection"):  # aiohttp has no public switch
-            session._retry_connection = False  # noqa: SLF001  (see above)
-        yield AioHttpTransport(session=session, session_owner=False)
-
-
 def _make(config: BlobConfig, credential: AsyncTokenCredential | None, transport: AioHttpTransport) -> BlobServiceClient:
     from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415  (255 ms and 40 MB that only an open sink needs)
 
     options: dict[str, Any] = {
         **http_options(config),
-        "connection_timeout": config.connect_timeout,
         "max_single_put_size": _LARGEST_PUT,
         "user_agent": "edgerouter",
         "transport": transport,

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
 from edgerouter import SinkUnauthorized
+from edgerouter_azure.transport import open_transport
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.pipeline.transport import AioHttpTransport
 
 Cloud = Literal["public", "china", "us-government"]
 
@@ -150,13 +152,11 @@ def cause(fields: AzureFields, error: BaseException) -> BaseException | None:
 
 
 def http_options(fields: AzureFields) -> dict[str, Any]:
-    """Keyword arguments of every client on azure-core: no retries, the proxy, the certificate authorities."""
+    """Keyword arguments of every client on azure-core, beside its transport: no retries, the proxy."""
     options: dict[str, Any] = dict(NO_RETRIES)
     if fields.proxy is not None:
         url = fields.proxy.get_secret_value()
         options["proxies"] = {"http": url, "https": url}
-    if fields.ca_file is not None:
-        options["connection_verify"] = str(fields.ca_file)
     return options
 
 
@@ -167,23 +167,24 @@ async def open_credential(fields: AzureFields) -> AsyncIterator[AsyncTokenCreden
     Raises:
         SinkUnauthorized: the certificate or token file cannot be used.
     """
-    try:
-        credential = _make(fields)
-    except (ValueError, OSError) as error:
-        raise SinkUnauthorized(f"the credential cannot be used: {error}") from error
-    async with credential:
-        yield credential
+    async with open_transport(fields) as transport:
+        try:
+            credential = _make(fields, transport)
+        except (ValueError, OSError) as error:
+            raise SinkUnauthorized(f"the credential cannot be used: {error}") from error
+        async with credential:
+            yield credential
 
 
-def _make(fields: AzureFields) -> AsyncTokenCredential:
+def _make(fields: AzureFields, transport: AioHttpTransport) -> AsyncTokenCredential:
     from azure.identity import aio  # noqa: PLC0415  (161 ms and 28 MB that a sink with a key does not need)
 
-    options = {**http_options(fields), "authority": fields.authority or _AUTHORITIES[fields.cloud]}
+    options = {**http_options(fields), "transport": transport, "authority": fields.authority or _AUTHORITIES[fields.cloud]}
     if fields.authority is not None:
         options["disable_instance_discovery"] = True
     match fields.credential:
         case ManagedIdentity(client_id=client_id):
-            return aio.ManagedIdentityCredential(client_id=client_id, **NO_RETRIES)
+            return aio.ManagedIdentityCredential(client_id=client_id, transport=transport, **NO_RETRIES)
         case WorkloadIdentity(tenant_id=tenant, client_id=client, token_file=file):
             given = {"tenant_id": tenant, "client_id": client, "token_file_path": str(file) if file else None}
             return aio.WorkloadIdentityCredential(**{name: value for name, value in given.items() if value}, **options)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import aiohttp
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
 from edgerouter import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
@@ -225,6 +226,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _text(error: BaseException) -> str:
+    inner = getattr(error, "inner_exception", None)
+    if isinstance(inner, aiohttp.ClientResponseError):
+        return _clip(inner.message)  # the rest of its text is a repr, with the URL
     described = getattr(error, "status_description", None) or getattr(error, "description", None)
     if isinstance(described, bytes):
         described = described.decode(errors="replace")

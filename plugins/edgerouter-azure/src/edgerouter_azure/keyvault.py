@@ -14,6 +14,7 @@ from pydantic import Field
 from edgerouter import Duration, SecretMissing, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
 from edgerouter_azure.credentials import SUFFIXES, AzureFields, cause, http_options, open_credential
 from edgerouter_azure.errors import translate_at_opening
+from edgerouter_azure.transport import open_transport
 
 if TYPE_CHECKING:
     from azure.keyvault.secrets.aio import SecretClient
@@ -61,11 +62,12 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
             raise SinkUnauthorized(f"open vault {config.vault}: a vault is reached by https:// alone")
         async with (
             open_credential(config) as credential,
+            open_transport(config, connect_timeout=config.connect_timeout) as transport,
             SecretClient(
                 config.url(),
                 credential,
                 verify_challenge_resource=config.verify_challenge_resource,
-                connection_timeout=config.connect_timeout,
+                transport=transport,
                 **http_options(config),
             ) as client,
         ):

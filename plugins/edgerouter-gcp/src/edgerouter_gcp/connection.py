@@ -13,12 +13,15 @@ from urllib.request import getproxies
 import aiohttp
 
 from edgerouter import MessageRejected, SinkUnauthorized, SinkUnavailable
+from edgerouter.http_client import PLAIN, bounded
 from edgerouter_gcp.access_token import AccessToken, metadata_root
 from edgerouter_gcp.credentials import Credentials, GoogleFields, load_credentials
 from edgerouter_gcp.errors import translate
 
 UNBOUNDED = aiohttp.ClientTimeout(total=None, sock_connect=10)
 """For a write: the router's own time-out ends it, whatever gcloud-aio's default is."""
+_MOST_ANSWER_BYTES = 64 * 1024**2
+"""Bound of an answer's body: a pull of Pub/Sub brings messages of 10 MB each."""
 SECONDS_TO_OPEN = 20.0
 """Bound of the look at the service while opening."""
 
@@ -96,7 +99,9 @@ async def connect(
     # Proxy variables are honoured, but only where there are any: aiohttp then also reads ~/.netrc, in a thread, for each request.
     async with aiohttp.ClientSession(
         trust_env=bool(getproxies()),
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=bounded(aiohttp.TCPConnector(limit=0), most_body=_MOST_ANSWER_BYTES),
+        headers=PLAIN,
+        auto_decompress=False,
         middlewares=(_one_attempt, _charging(credentials.data.get("quota_project_id"))),
     ) as session:
         token = AccessToken(credentials, session, scopes, impersonate=fields.impersonate, delegates=fields.delegates)

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from edgerouter import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.http_client import UnboundedAnswer
 
 _BY_STATUS: dict[int, type[EdgerouterError]] = {
     400: MessageRejected,
@@ -121,6 +122,8 @@ def translate(error: Exception, doing: str, *, hint: str = "") -> SinkUnavailabl
     """
     if isinstance(error, SinkUnavailable | MessageRejected):
         return error
+    if isinstance(error.__cause__, UnboundedAnswer):
+        return SinkUnavailable(f"{doing}: {error.__cause__.message}")
     if isinstance(error, aiohttp.ClientResponseError) and error.status >= 400:
         return _translate_response(error, doing, hint)
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
