@@ -74,6 +74,8 @@ class Client:
             raise Refused(f"{self._folder}: the control socket belongs to another user; run this as the router's user") from error
         except TimeoutError as error:
             raise Refused(f"the router that runs on {self._folder} does not answer") from error
+        except BlockingIOError as error:
+            raise Refused(f"the router that runs on {self._folder} takes no connection now ({error.strerror})") from error
         except OSError as error:
             raise NoRouter(f"no router runs on {self._folder} ({error.strerror or error})") from error
         finally:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from edgerouter.admin.control import OPERATIONS, Operation
+from edgerouter.admin.doorkeeper import Doorkeeper, quiet_logger
 from edgerouter.admin.health import not_flowing, not_ready
 from edgerouter.admin.listen import tcp_listener, unix_listener
 from edgerouter.admin.metrics import CONTENT_TYPE, Metrics
@@ -122,27 +122,26 @@ async def serve(
     Raises:
         ConfigurationError: `listen` cannot be used.
     """
-    runners: list[web.AppRunner] = []
-    try:
+    async with AsyncExitStack() as stack:
         if listen is not None:
             listener = tcp_listener(listen)
             # elsewhere whoever scrapes knows this machine by a name that we do not know
             local = ip_address(listener.getsockname()[0]).is_loopback
-            await _start(runners, observation, listener, (asked_for_this_machine,) if local else ())
+            runner = await _runner(stack, observation, (asked_for_this_machine,) if local else ())
+            assert runner.server is not None, "it is set up"
+            server = await asyncio.get_running_loop().create_server(Doorkeeper(runner.server), sock=listener)
+            stack.callback(server.close)
         if folder is not None:
-            await _start(runners, [*observation, *control], unix_listener(folder))
+            # its owner alone opens it, and some of its answers take long
+            runner = await _runner(stack, [*observation, *control])
+            await web.SockSite(runner, unix_listener(folder)).start()
         yield
-    finally:
-        for runner in runners:
-            await runner.cleanup()
 
 
-async def _start(
-    runners: list[web.AppRunner], routes: list[web.RouteDef], listener: socket.socket, middlewares: Sequence[Middleware] = ()
-) -> None:
+async def _runner(stack: AsyncExitStack, routes: list[web.RouteDef], middlewares: Sequence[Middleware] = ()) -> web.AppRunner:
     app = web.Application(client_max_size=1024**2, middlewares=middlewares)
     app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-    runners.append(runner)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0, logger=quiet_logger())
+    stack.push_async_callback(runner.cleanup)
     await runner.setup()
-    await web.SockSite(runner, listener).start()
+    return runner
