@@ -93,6 +93,18 @@ def test_a_port_in_use_gives_one_clear_line(tmp_path):
     assert lines[0].startswith(f"{file}:2:11: admin.listen: "), lines
 
 
+def test_too_few_file_descriptors_give_one_clear_line(tmp_path):
+    """With 16 of them it was a traceback from wherever the seventeenth was wanted."""
+    file = tmp_path / "edgerouter.yaml"
+    file.write_text(yaml.safe_dump(good(tmp_path)))
+    command = f"ulimit -n 16; exec {sys.executable} -m edgerouter.cli.main run -c {file}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    [line] = ended.stderr.strip().splitlines()
+    assert "only 16 files and connections may be open at once" in line
+    assert "ulimit -n" in line
+
+
 def test_all_mistakes_are_said_at_once(tmp_path):
     config = good(tmp_path)
     for path, value, _ in list(WRONG.values())[:3]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from edgerouter.errors import EdgerouterError
+from edgerouter.message import Message
 from edgerouter.objects.framing import encode
 from edgerouter.spool.contract import DeadLetter, LetterFilter, Spool
 from edgerouter.topics import check_filter
@@ -149,8 +151,19 @@ def letter_as_json(letter: DeadLetter) -> dict[str, Any]:
         "first_attempt": _time(letter.first_attempt),
         "last_attempt": _time(letter.last_attempt),
         "config_digest": letter.config_digest,
-        "message": msgspec.json.decode(encode([letter.message], "jsonl")),
+        "message": _message_as_json(letter.message),
     }
+
+
+def _message_as_json(message: Message) -> Any:
+    """A message as in a JSON Lines file; its payload as text where programs that read JSON would stumble over it."""
+    try:
+        found = msgspec.json.decode(encode([message], "jsonl"))
+        # the answer goes through other parsers: a number of 5,000 digits, 1e999 or deep nesting is JSON, and fails in one of them
+        json.loads(json.dumps(found, allow_nan=False))
+    except (ValueError, OverflowError, RecursionError):
+        found = msgspec.json.decode(encode([message], "jsonl-exact"))
+    return found
 
 
 def _check(topic: str) -> None:
@@ -161,4 +174,7 @@ def _check(topic: str) -> None:
 
 
 def _time(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{nanoseconds} ns"  # a clock that had gone wrong

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from edgerouter.app import Router
+from edgerouter.cli.descriptors import raise_limit
 from edgerouter.cli.watch import Fingerprint, fingerprint, watch
 from edgerouter.config.asking import ask
 from edgerouter.config.declared import Known
@@ -50,6 +51,7 @@ def run(load: Load, known: Known | None = None) -> None:
         ConfigurationError: the configuration cannot be used.
         SpoolUnusable: the spool's folder cannot be used.
     """
+    raise_limit()
     config = load()
     seen = fingerprint(config.file)
     if faults := [*sink_folder_faults(config, lasting_only=True), *loop_faults(config)]:
@@ -119,13 +121,18 @@ def _end_anyway() -> None:
     """
 
     def end() -> None:
-        log.warning("a plugin keeps the process from ending; it ends without waiting")
+        log.error("a plugin keeps the process from ending; it ends with exit code 1 without waiting", holding=_still_running())
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(1)  # 0 would say that everything was closed
 
     timer = threading.Timer(CLOSING_SECONDS, end)
     timer.daemon = True
     timer.start()
+
+
+def _still_running() -> list[str]:
+    """Names of the threads that keep the process from ending."""
+    return [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
 
 
 async def _reload(router: Router, file: Path | None, seen: Fingerprint | None, hang_up: asyncio.Event, load: Load) -> None:

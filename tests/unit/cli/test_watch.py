@@ -104,5 +104,6 @@ async def main():
 asyncio.run(main())
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
-    assert ended.returncode == 0
+    assert ended.returncode == 1, "0 would say that everything was closed"
     assert "keeps the process from ending" in ended.stdout + ended.stderr
+    assert "asyncio_0" in ended.stdout + ended.stderr, "the thread is named"
