@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,7 +20,7 @@ from edgerouter.testing import deliver, make_context, make_message, make_message
 from edgerouter_aws.sqs import SqsSink
 from edgerouter_aws.sqs_config import SqsConfig
 from edgerouter_aws.sqs_entry import Entries
-from edgerouter_aws.sqs_groups import requests
+from edgerouter_aws.sqs_groups import Groups, requests
 from edgerouter_aws.sqs_pack import Packs
 from support.aws.s3 import S3Server
 from support.aws.sqs import SqsError, SqsServer, size_of
@@ -117,6 +118,16 @@ async def test_messages_of_different_groups_share_requests(sqs: SqsServer, keys:
     async with opened(sqs, keys, FIFO) as sink:
         assert not await sink.write(batch)
     assert sqs.request_sizes == [10] * 10
+
+
+def test_long_group_ids_are_not_remembered() -> None:
+    groups = Groups("{topic}", make_context())
+    tracemalloc.start()
+    for number in range(8000):
+        groups.id_of(make_message(topic=f"{number}/" + "\N{ROMAN NUMERAL ONE}" * 900))
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 6 * 1024**2  # the key template remembers short topics of its own
 
 
 async def test_group_ids_are_what_sqs_takes_whatever_the_topic(sqs: SqsServer, keys: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import get_args
 
 import pytest
@@ -161,3 +162,17 @@ def test_a_wrong_ordering_key_template_is_found_when_the_configuration_is_read(w
 def test_labels_that_pubsub_would_refuse_are_found_when_the_configuration_is_read(labels: dict[str, str], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         PubsubConfig(topic="t", labels=labels)
+
+
+def test_long_topics_keys_and_properties_are_not_remembered() -> None:
+    envelope = Envelope(EVERYTHING, {})
+    ordering = OrderingTemplate("{topic}", make_context())
+    long = "x" * 30_000
+    tracemalloc.start()
+    for number in range(1, 2000):
+        properties = Properties(user=(("site", f"{number}{long}"),), correlation_data=b"%d" % number + bytes(30_000))
+        message = make_message(b"1", topic=f"{number}/{long}", sequence=number, properties=properties)
+        assert envelope.size_of(message, ordering.key_of(message)) > 90_000
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 4 * 1024**2

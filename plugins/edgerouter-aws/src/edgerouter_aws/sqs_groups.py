@@ -12,6 +12,8 @@ from edgerouter_aws.sqs_queue import MOST_BATCH_BYTES, MOST_ENTRIES
 
 _LEGAL = re.compile(r"[A-Za-z0-9!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}")
 _MOST_CACHED = 10_000
+_LONGEST_CACHED = 256
+"""Characters of what a group is remembered by: a device may choose it."""
 
 
 class Groups:
@@ -30,9 +32,10 @@ class Groups:
             known = self._template.key_of([message], self._names)
             if _LEGAL.fullmatch(known) is None:
                 known = sha256(known.encode()).hexdigest()
-            if len(self._ids) >= _MOST_CACHED:
-                self._ids.clear()
-            self._ids[partition] = known
+            if len(partition) <= _LONGEST_CACHED:
+                if len(self._ids) >= _MOST_CACHED:
+                    self._ids.clear()
+                self._ids[partition] = known
         return known
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
 
-from edgerouter import Message, Properties
+from edgerouter import Message, Properties, TopicCache
 
 BATCH_FORMAT = 0x80013700
 """The message format of a batch of events."""
@@ -27,10 +26,6 @@ _KEY_SYMBOL = b"\xa3\x13x-opt-partition-key"
 _DURABLE_HEADER = b"\x00\x53\x70\xc0\x02\x01\x41"
 _NULL = b"\x40"
 _NO_PROPERTIES = Properties()
-_CACHED_TOPICS = 4096
-_CACHED_PROPERTIES = 256
-_CACHED_TOPIC_LENGTH = 512  # so that the caches are bounded in bytes as well
-_CACHED_USER_PROPERTIES = 16
 _OWN_NAMES = frozenset({"topic", "qos", "retained"})
 _BY_FLAGS = {
     (qos, retained): b"\xa1\x03qos\x54" + bytes([qos]) + b"\xa1\x08retained" + (b"\x41" if retained else b"\x42")
@@ -48,16 +43,11 @@ class EventEncoder:
     """
 
     def __init__(self, *, attributes: bool, content_type: str | None) -> None:
-        def application(topic: str, qos: int, retained: bool, properties: Properties) -> bytes:
-            return _application_properties(topic, qos, retained, properties) if attributes else b""
+        def application(about: tuple[str, int, bool, Properties]) -> bytes:
+            return _application_properties(*about) if attributes else b""
 
-        @lru_cache(_CACHED_PROPERTIES)
-        def middle(properties: Properties) -> bytes:
-            return _middle(properties, content_type)
-
-        self._application = application
-        self._cached_application = lru_cache(_CACHED_TOPICS)(application)
-        self._middle = middle
+        self._application = TopicCache(application)
+        self._middle: TopicCache[Properties, bytes] = TopicCache(lambda properties: _middle(properties, content_type))
 
     def size_of(self, message: Message, key: str | None = None) -> int:
         """Bytes that the event adds to a batch, exactly."""
@@ -100,9 +90,7 @@ class EventEncoder:
     def _about(self, message: Message) -> tuple[bytes, bytes]:
         """The properties between id and time, and the application properties: what many messages share."""
         properties = message.properties or _NO_PROPERTIES
-        small = len(message.topic) < _CACHED_TOPIC_LENGTH and len(properties.user) < _CACHED_USER_PROPERTIES
-        application = self._cached_application if small else self._application
-        return self._middle(properties), application(message.topic, message.qos, message.retained, properties)
+        return self._middle[properties], self._application[message.topic, message.qos, message.retained, properties]
 
 
 _PROPERTIES_FRAME = len(b"\x00\x53\x73\xd0") + 8 + _TIMESTAMP.size
@@ -117,10 +105,14 @@ def _id(message: Message) -> bytes:
     return message.id.encode(errors="replace")
 
 
-@lru_cache(_CACHED_TOPICS)
 def _annotations(key: str) -> bytes:
     """Message annotations with the partition key."""
-    return b"\x00\x53\x72" + _compound(0xD1, [_KEY_SYMBOL, _string(key.encode(errors="replace"))])
+    return _KEYED[key]
+
+
+_KEYED: TopicCache[str, bytes] = TopicCache(
+    lambda key: b"\x00\x53\x72" + _compound(0xD1, [_KEY_SYMBOL, _string(key.encode(errors="replace"))])
+)
 
 
 def _middle(properties: Properties, content_type: str | None) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from edgerouter import Failure, Limits, Message, Sink, SinkContext
+from edgerouter import Failure, Limits, Message, Sink, SinkContext, TopicCache
 from edgerouter.objects import KeyTemplate
 from edgerouter_azure.credentials import cause, open_credential
 from edgerouter_azure.errors import translate, translate_at_opening, translate_condition
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from edgerouter_azure.producer_link import ProducerLink
 
 _HINT = "sending needs the role Azure Event Hubs Data Sender, or a shared access policy with the claim Send"
-_CACHED_KEYS = 4096
-_CACHED_TOPIC_LENGTH = 512
 _BY_TOPIC = re.compile(r"\{(?:topic(?:\[[^\]]*\])?|host|sink|spool)\}")
 
 
@@ -45,7 +43,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
         self._encoder = EventEncoder(attributes=config.attributes, content_type=config.content_type)
         self._template = None if config.partition_key is None else KeyTemplate.parse(config.partition_key, unique=False)
         self._by_topic = config.partition_key is not None and "{" not in _BY_TOPIC.sub("", config.partition_key)
-        self._keys: dict[str, str] = {}
+        self._keys: TopicCache[str, str] = TopicCache(lambda topic: self._made(Message(topic, b"", 0)))
 
     @classmethod
     @asynccontextmanager
@@ -105,14 +103,11 @@ class EventHubsSink(Sink[EventHubsConfig]):
     def _key_of(self, message: Message) -> str | None:
         if self._template is None:
             return None
-        key = self._keys.get(message.topic) if self._by_topic else None
-        if key is None:
-            key = _fit(self._template.key_of([message], self._context))
-            if self._by_topic and len(message.topic) <= _CACHED_TOPIC_LENGTH:
-                if len(self._keys) >= _CACHED_KEYS:
-                    self._keys.clear()
-                self._keys[message.topic] = key
-        return key
+        return self._keys[message.topic] if self._by_topic else self._made(message)
+
+    def _made(self, message: Message) -> str:
+        assert self._template is not None, "asked for where there is one"
+        return _fit(self._template.key_of([message], self._context))
 
 
 def _fit(key: str) -> str:

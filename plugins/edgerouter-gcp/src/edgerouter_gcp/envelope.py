@@ -5,12 +5,11 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Literal
 
 import msgspec
 
-from edgerouter import Message, MessageRejected, Properties
+from edgerouter import Message, MessageRejected, Properties, TopicCache
 
 Attribute = Literal["id", "topic", "time", "retained", "properties"]
 """What of a message travels beside its payload."""
@@ -27,8 +26,6 @@ REQUEST_START = b'{"messages":['
 REQUEST_END = b"]}"
 
 _OWN = ("id", "topic", "time", "retained", "content_type", "response_topic", "correlation_data")
-_CACHED_TOPICS = 4096
-_CACHED_PROPERTIES = 256
 _TIME_BYTES = len(',"time":"2026-11-20T10:00:00.123456Z"')
 _FRAME_BYTES = len('{"data":"","attributes":{}},')
 _json = msgspec.json.encode
@@ -52,34 +49,31 @@ class Envelope:
         self._constant_names = frozenset(constant)
         self._second, self._stamp = -1, b""
 
-        @lru_cache(_CACHED_TOPICS)
         def fixed(topic: str) -> bytes:
             """What all messages of a topic share."""
             return constant_json + _member("topic", topic) if with_topic else constant_json
 
-        @lru_cache(_CACHED_PROPERTIES)
         def user(properties: Properties) -> bytes:
             return b"".join([_member(*item) for item in _attributes_of(properties, self._constant_names).items()])
 
         always = len(constant) + with_topic + self._with_id + self._with_time
 
-        @lru_cache(_CACHED_PROPERTIES)
-        def checked_user(properties: Properties, retained: bool) -> bytes:
+        def checked_user(about: tuple[Properties, bool]) -> bytes:
+            properties, retained = about
             _check(_attributes_of(properties, self._constant_names), always + retained)
             return user(properties)
 
-        @lru_cache(_CACHED_TOPICS)
         def ordering(key: str) -> bytes:
             return b',"orderingKey":' + _text(key) if key else b""
 
-        self._fixed = fixed
-        self._user = user
-        self._checked_user = checked_user
-        self._ordering = ordering
+        self._fixed = TopicCache(fixed)
+        self._user = TopicCache(user)
+        self._checked_user = TopicCache(checked_user)
+        self._ordering = TopicCache(ordering)
 
     def size_of(self, message: Message, ordering_key: str) -> int:
         """Bytes of `encode`, with the comma that separates it from the next."""
-        size = 4 * ((len(message.payload) + 2) // 3) + len(self._ordering(ordering_key)) + len(self._fixed(message.topic))
+        size = 4 * ((len(message.payload) + 2) // 3) + len(self._ordering[ordering_key]) + len(self._fixed[message.topic])
         if self._with_id:
             size += len(message.id) + 8
         if self._with_time:
@@ -87,7 +81,7 @@ class Envelope:
         if self._with_retained and message.retained:
             size += len(b',"retained":"true"')
         if self._with_properties and message.properties is not None:
-            size += len(self._user(message.properties))
+            size += len(self._user[message.properties])
         return size + _FRAME_BYTES
 
     def encode(self, message: Message, ordering_key: str) -> bytes:
@@ -96,7 +90,7 @@ class Envelope:
         Raises:
             MessageRejected: Pub/Sub would refuse it.
         """
-        attributes = self._fixed(message.topic)
+        attributes = self._fixed[message.topic]
         if len(attributes) > MAX_ATTRIBUTE_VALUE_BYTES and self._with_topic and _bytes(message.topic) > MAX_ATTRIBUTE_VALUE_BYTES:
             raise MessageRejected(f"the topic is longer than the {MAX_ATTRIBUTE_VALUE_BYTES} bytes of a Pub/Sub attribute")
         if self._with_id:
@@ -110,7 +104,7 @@ class Envelope:
         if retained:
             attributes += b',"retained":"true"'
         if self._with_properties and message.properties is not None:
-            attributes += self._checked_user(message.properties, retained)
+            attributes += self._checked_user[message.properties, retained]
         if not attributes and not message.payload:
             raise MessageRejected("Pub/Sub takes no message that has neither a payload nor attributes")
         return b'{"data":"%b","attributes":{%b}%b}' % (
@@ -122,7 +116,7 @@ class Envelope:
     def _checked_ordering(self, key: str) -> bytes:
         if len(key) > MAX_ORDERING_KEY_BYTES // 4 and _bytes(key) > MAX_ORDERING_KEY_BYTES:
             raise MessageRejected(f"the ordering key is longer than Pub/Sub's {MAX_ORDERING_KEY_BYTES} bytes")
-        return self._ordering(key)
+        return self._ordering[key]
 
 
 def check_constant(constant: Mapping[str, str]) -> Mapping[str, str]:

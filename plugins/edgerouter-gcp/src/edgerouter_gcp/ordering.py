@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator
 
-from edgerouter import Message, SinkContext
+from edgerouter import Message, SinkContext, TopicCache
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _PLACEHOLDER = re.compile(r"(topic|property|host|spool|sink)(?:\[([^\]]+)\])?")
 _INDEX = re.compile(r"-?\d+")
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
-_CACHED_TOPICS = 4096
 
 Piece = Callable[[Message, SinkContext], str]
 
@@ -31,15 +29,12 @@ class OrderingTemplate:
 
         self._render = render
 
-        @lru_cache(_CACHED_TOPICS)
-        def of_topic(topic: str) -> str:
-            return render(Message(topic, b"", 0))
-
+        of_topic: TopicCache[str, str] = TopicCache(lambda topic: render(Message(topic, b"", 0)))
         self._of_topic = of_topic if by_topic_alone else None
 
     def key_of(self, message: Message) -> str:
         """The ordering key of a message; empty = no order is asked for."""
-        return self._of_topic(message.topic) if self._of_topic is not None else self._render(message)
+        return self._of_topic[message.topic] if self._of_topic is not None else self._render(message)
 
 
 def _checked(text: str) -> str:
