@@ -16,6 +16,7 @@ _SCHEMES: Final[dict[str, tuple[Literal["tcp", "websockets"], bool, int]]] = {
     "ws": ("websockets", False, 80),
     "wss": ("websockets", True, 443),
 }
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/?#@\s]+)(?::(.*))?")
 
 
@@ -37,13 +38,14 @@ class BrokerAddress:
 
 def split_credentials(url: str) -> tuple[str, str | None, str | None]:
     """The URL without `user:password@`, and these two, so that nothing that shows the URL shows them."""
-    scheme, separator, rest = url.rpartition("://")
+    scheme = match[0] if (match := _SCHEME.match(url)) is not None else ""
+    rest = url.removeprefix(scheme)
     authority, slash, path = rest.partition("/")
     credentials, at, host = authority.rpartition("@")
     if not at:
         return url, None, None
     user, colon, password = credentials.partition(":")
-    return scheme + separator + host + slash + path, unquote(user), unquote(password) if colon else None
+    return scheme + host + slash + path, unquote(user), unquote(password) if colon else None
 
 
 def parse_address(url: str) -> BrokerAddress:

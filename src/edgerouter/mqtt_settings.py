@@ -29,8 +29,8 @@ class BrokerSettings(BaseModel):
     """File that holds the password; read at every connect, so a rotated password is picked up."""
     tls: TlsConfig | None = None
     """Certificates, for `mqtts://` and `wss://`."""
-    websocket_headers: dict[str, str] = Field(default_factory=dict)
-    """HTTP headers to add to a WebSocket's request."""
+    websocket_headers: dict[str, SecretStr] = Field(default_factory=dict)
+    """HTTP headers to add to a WebSocket's request; their values are never shown."""
     connect_timeout: Duration = Field(default=10.0, gt=0, le=300)
     """Time for a connection, and for each answer of the broker."""
     keepalive: int = Field(default=60, ge=1, le=65_535)
@@ -71,6 +71,10 @@ class BrokerSettings(BaseModel):
     def address(self) -> BrokerAddress:
         """The URL, taken apart."""
         return parse_address(self.url)
+
+    def read_websocket_headers(self) -> dict[str, str]:
+        """The headers with their values, to be sent."""
+        return {name: value.get_secret_value() for name, value in self.websocket_headers.items()}
 
     @property
     def hint_when_hung_up(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final, get_args
@@ -81,7 +81,8 @@ def as_yaml(config: RouterConfig, *, written_only: bool = False) -> str:
 
 class _Teller:
     def __init__(self, config: RouterConfig) -> None:
-        self._config = config
+        self._origins = _Below(config.origins)
+        self._references = _Below(config.references)
 
     def member(self, section: str, member: ConfiguredSink | ConfiguredSource | ConfiguredSecretStore) -> Iterator[Value]:
         """A sink, source or store: its type, its own fields, its policies."""
@@ -113,26 +114,44 @@ class _Teller:
 
     def shown(self, place: tuple[str, ...], value: Any, *, secret: bool) -> str:
         """The value as it would stand in the file, or what stands for a secret."""
-        dotted = ".".join(place)
-        references = {path: reference for path, reference in self._config.references.items() if _within(path, dotted)}
         if value is None or _is_empty(value):
             return flow(value)
-        if secret or references:
+        if secret or self._references.at_or_below(".".join(place)):
             return flow(MASK)
         return flow(value)
 
     def origin(self, place: tuple[str, ...], *, same: bool) -> str:
         """Where the value was written, or the part of it that was, or the text that it is a part of."""
         dotted = ".".join(place)
-        origins = self._config.origins
-        labels = [label for path, label in origins.items() if _within(path, dotted)]
-        if not labels:
-            labels = [label for path, label in origins.items() if _within(dotted, path)]
-        references = [reference for path, reference in self._config.references.items() if _within(path, dotted)]
+        labels = self._origins.at_or_below(dotted) or self._origins.above(dotted)
+        references = self._references.at_or_below(dotted)
         if labels:
             further = [f"from {each}" for each in references if each not in labels and not each.startswith(f"${{{CHAIN}:")]
             return ", ".join(dict.fromkeys([*labels, *further]))
         return DEFAULT if same else "derived"
+
+
+class _Below:
+    """What is known of the paths in a configuration, found by any path above them in one step."""
+
+    def __init__(self, by_path: Mapping[str, str]) -> None:
+        self._by_path = by_path
+        self._below: dict[str, list[str]] = {}
+        for path, text in by_path.items():
+            for prefix in _prefixes(path):
+                self._below.setdefault(prefix, []).append(text)
+
+    def at_or_below(self, dotted: str) -> Sequence[str]:
+        return self._below.get(dotted, ())
+
+    def above(self, dotted: str) -> Sequence[str]:
+        return [self._by_path[prefix] for prefix in _prefixes(dotted) if prefix in self._by_path]
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """Every path above this one, and itself."""
+    yield from (path[:at] for at, character in enumerate(path) if character in ".[")
+    yield path
 
 
 _NO_DEFAULT: Final = object()
@@ -145,11 +164,6 @@ def _same(value: Any, default: Any) -> bool:
 def _is_empty(value: Any) -> bool:
     """Tell whether there is nothing in it that could be secret."""
     return isinstance(value, Mapping | AbstractSet | list | tuple) and not value
-
-
-def _within(path: str, dotted: str) -> bool:
-    """Whether one is the other, or in it."""
-    return path == dotted or (path.startswith(dotted) and path[len(dotted)] in ".[")
 
 
 def _secret_names(model: type[BaseModel]) -> Iterator[str]:

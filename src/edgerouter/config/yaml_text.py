@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
@@ -12,10 +11,10 @@ import yaml
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from edgerouter.config.document import scalar
+from edgerouter.masking import mask
+from edgerouter.visible import visible
 
 MASK: Final = "********"
-_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa1-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-"""Control characters, line separators, byte order marks and half surrogates: escaped."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -28,7 +27,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = None
-    if _UNPRINTABLE.search(text):
+    if not text.isprintable():
         style = '"'
     elif not isinstance(scalar(text), str):
         style = "'"
@@ -50,7 +49,8 @@ def key(text: str) -> str:
 
 def _dumped(value: Any) -> str:
     text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False)
-    return text.strip().removesuffix("\n...").strip()
+    # PyYAML leaves some as they are that turn the direction of writing or have no width; what has any is in double quotes
+    return visible(text.strip().removesuffix("\n...").strip())
 
 
 def _plain(value: Any) -> Any:
@@ -74,5 +74,6 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     if value is None or type(value) in (bool, int, float):
         return value
+    # a URL may hold a password or a signature, and a header may be secret by its name alone;
     # a number with a notation of its own, such as permissions in octal, is written in it
-    return str(value).replace("${", "$${")
+    return mask(str(value)).replace("${", "$${")

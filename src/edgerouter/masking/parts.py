@@ -14,7 +14,8 @@ _SOUNDS_SECRET: Final = re.compile(
     r"(pass(word|wd|phrase)?|pwd|secret|token|key|sig(nature)?|sas|credential|auth(orization)?|cookie|sharedaccesssignature)$",
     re.IGNORECASE,
 )
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SCHEME: Final = re.compile(r"(https?|wss?|mqtts?|tcp|ssl|tls|amqps?|sb|socks[45]?h?|nats|redis|postgres(ql)?)://", re.IGNORECASE)
+"""Others may be the beginning of a password."""
 _PAIRS: Final = re.compile(r"\??\w[\w-]*=[^;]*(;\s*\w[\w-]*=[^;]*)*;?", re.DOTALL)
 _SAS: Final = re.compile(r"(?:^|[?&\s])sig=([^&\s]+)")
 _AUTHORIZATION: Final = re.compile(

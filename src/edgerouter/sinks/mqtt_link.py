@@ -123,7 +123,7 @@ class Link:
             tls_context=context,
             tls_insecure=True if context is not None and not context.check_hostname else None,
             websocket_path=address.path or None,
-            websocket_headers=dict(config.websocket_headers) or None,
+            websocket_headers=config.read_websocket_headers() or None,
         )
         link = cls(config, client, session, version5=version5)
         try:

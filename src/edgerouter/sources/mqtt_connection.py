@@ -136,7 +136,7 @@ class Connection:
             tls_context=context,
             tls_insecure=True if context is not None and not context.check_hostname else None,
             websocket_path=address.path or None,
-            websocket_headers=dict(config.websocket_headers) or None,
+            websocket_headers=config.read_websocket_headers() or None,
         )
         self._reached = ReachedClient(
             client, on_bytes=self._received, on_connack=self._connack, on_lost=self._ended, timeout=config.connect_timeout
