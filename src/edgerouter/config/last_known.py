@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,6 +11,7 @@ import structlog
 from edgerouter.config.model import SecretsConfig
 from edgerouter.errors import ConfigurationError
 from edgerouter.masking import protect
+from edgerouter.private_files import make_private, read_private, replace_private
 
 log = structlog.get_logger("edgerouter.secrets")
 
@@ -64,7 +63,7 @@ class LastKnown:
 
     def _read(self, file: Path, cipher: _Cipher) -> None:
         try:
-            kept = json.loads(cipher.decrypt(file.read_bytes()))
+            kept = json.loads(cipher.decrypt(read_private(file)))
             self._values, self._found = dict(kept["values"]), dict(kept["found"])
         except FileNotFoundError:
             return
@@ -75,19 +74,11 @@ class LastKnown:
         if self._file is None or self._cipher is None:
             return
         data = self._cipher.encrypt(json.dumps({"values": self._values, "found": self._found}).encode())
-        new = self._file.with_name(self._file.name + ".new")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            new.replace(self._file)
+            make_private(self._file.parent)
+            replace_private(self._file, data, 0o600)
         except OSError as error:
             log.warning("the last known secrets cannot be kept", file=str(self._file), reason=error.strerror)
-            with suppress(OSError):
-                new.unlink(missing_ok=True)
 
 
 def open_last_known(config: SecretsConfig, folder: Path) -> LastKnown:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
+
+from edgerouter.private_files import make_private, read_private, replace_private
 
 log = structlog.get_logger("edgerouter.mqtt")
 
@@ -72,8 +72,7 @@ def _read(folder: Path | None, name: str) -> dict[str, Any] | None:
     if folder is None:
         return None
     try:
-        with (folder / name).open("rb") as file:
-            found = json.loads(file.read(_LARGEST))
+        found = json.loads(read_private(folder / name, _LARGEST))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -85,16 +84,9 @@ def _read(folder: Path | None, name: str) -> dict[str, Any] | None:
 def _write(folder: Path | None, name: str, content: dict[str, Any]) -> None:
     if folder is None:
         return
-    new = folder / f"{name}.new"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(folder / name)
+        make_private(folder)
+        replace_private(folder / name, json.dumps(content).encode())
     except OSError as error:
         # a full disk must not stop the source: what is forgotten costs duplicates, never a message
         log.warning("a state file could not be written", file=str(folder / name), reason=str(error))
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from edgerouter.errors import SpoolUnusable
+from edgerouter.private_files import open_private, tighten
 
 LOCK: Final = "spool.lock"
 
@@ -19,15 +21,17 @@ def locked_folder(folder: Path) -> Iterator[None]:
     """Make the folder and lock it for this process until left.
 
     Raises:
-        SpoolUnusable: the folder cannot be made or written, or another router uses it.
+        SpoolUnusable: the folder cannot be made or written, others may write into it, or another router uses it.
     """
     try:
         _make(folder)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        _refuse_others(folder)
+        lock = open_private(folder / LOCK, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise SpoolUnusable(f"spool.path: {folder}: {error.strerror or error}") from error
     try:
         _lock(lock, folder)
+        _tighten(folder)
         yield
     finally:
         os.close(lock)
@@ -43,6 +47,28 @@ def _make(folder: Path) -> None:
             os.fsync(above)
         finally:
             os.close(above)
+
+
+def _refuse_others(folder: Path) -> None:
+    """A folder in which anybody may put files is no place for messages.
+
+    Raises:
+        SpoolUnusable: it is.
+    """
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & stat.S_IWOTH:
+        raise SpoolUnusable(
+            f"spool.path: {folder}: everybody may write into this folder (mode {mode:04o}): "
+            f"run `chmod o-w {folder}`, or name a folder in it that is the router's alone"
+        )
+
+
+def _tighten(folder: Path) -> None:
+    """What an earlier version left readable for all is so no longer. Files of others in the folder stay as they are."""
+    tighten(folder)
+    for name in ("spool.*", "sources", "sources/*", "sources/*/*", "last-known-secrets*"):
+        for path in folder.glob(name):
+            tighten(path)
 
 
 def _lock(lock: int, folder: Path) -> None:

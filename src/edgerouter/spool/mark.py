@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from edgerouter.private_files import open_private, read_private
+
 FILE: Final = "spool.mark"
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _LAYOUT: Final = struct.Struct("<32s36sQ")
@@ -53,7 +55,7 @@ class Mark:
     def read(self) -> Marked | None:
         """What it says; `None` when there is no mark, or none that can be read."""
         try:
-            data = self._path.read_bytes()
+            data = read_private(self._path, 2 * _LAYOUT.size)
         except OSError:
             return None
         content, checksum = data[: _LAYOUT.size], data[_LAYOUT.size :]
@@ -67,7 +69,7 @@ class Mark:
         content = _LAYOUT.pack(spool.encode(), self._boot, sequence)
         with suppress(OSError):
             if self._file < 0:
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+                self._file = open_private(self._path, os.O_RDWR | os.O_CREAT)
             os.pwrite(self._file, content + crc32(content).to_bytes(4, "little"), 0)
 
     def close(self) -> None:

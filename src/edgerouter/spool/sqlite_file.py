@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -9,6 +11,7 @@ from typing import Final
 import apsw
 
 from edgerouter.errors import SpoolUnusable
+from edgerouter.private_files import open_private
 from edgerouter.spool.mark import Mark
 
 FILE: Final = "spool.db"
@@ -72,6 +75,12 @@ def connect(path: Path, *, synchronous: str, wal_pages: int) -> apsw.Connection:
     """
     refuse_foreign(path)
     try:
+        # SQLite would let everybody read it; its log gets the permissions of the database
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT))
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.ENOSPC):
+            raise SpoolUnusable(f"spool.path: {path}: cannot be opened: {error.strerror or error}") from error
+    try:
         connection = apsw.Connection(str(path))
     except apsw.CantOpenError as error:
         raise SpoolUnusable(f"spool.path: {path}: cannot be opened: {error}") from error
@@ -99,6 +108,9 @@ def refuse_foreign(path: Path) -> None:
         SpoolUnusable: it is.
     """
     try:
+        for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")):
+            if each.is_symlink():
+                raise SpoolUnusable(f"spool.path: {each}: a symbolic link, which is not followed: remove it")
         if path.exists() and not path.is_file():
             raise SpoolUnusable(f"spool.path: {path}: not a file")
         with path.open("rb") as file:
@@ -119,13 +131,18 @@ def _identify(connection: apsw.Connection, path: Path) -> None:
     identity = connection.pragma("application_id")
     if identity == APPLICATION_ID:
         return
-    if identity != 0 or connection.execute("SELECT count(*) FROM sqlite_schema").get:
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    if tables and Mark(path.parent).read() is not None:
+        raise apsw.CorruptError("the database does not say that it is a spool, but the mark beside it does")
+    if identity != 0 or tables:
         raise SpoolUnusable(f"spool.path: {path}: not a spool: this database belongs to another program")
 
 
 def _migrate(connection: apsw.Connection, path: Path, migrations: Sequence[Callable[[apsw.Connection], None]]) -> None:
     newest = len(migrations) + 1
     version = connection.pragma("user_version")
+    if version < 0 or (version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get):
+        raise apsw.CorruptError(f"a format {version} was never written")
     if version > newest:
         raise SpoolUnusable(f"spool.path: {path}: made by a newer edgerouter (format {version}, this one knows {newest})")
     if version == newest:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from edgerouter.config.model import SpoolConfig
+from edgerouter.private_files import open_private
 from edgerouter.spool.sqlite_file import PAGE
 from edgerouter.spool.sqlite_transaction import Opened, Written
 
 MESSAGE_OVERHEAD: Final = 80
 """Bytes that a message may need on disk beyond its payload, about."""
 _LOOK_AGAIN: Final = 1.0
+_LEAST: Final = 64 * 1024
 _RESERVE: Final = "spool.reserve"
 
 
@@ -90,6 +92,13 @@ class Room:
             return f"min_free_bytes: the file system has {free} bytes left"
         return ""
 
+    @property
+    def exhausted(self) -> bool:
+        """Not even a small transaction has room."""
+        self._looked = float("-inf")
+        free = self.free_bytes
+        return free is not None and free + self._figures.free < _LEAST
+
     def after_full(self, need: int) -> bool:
         """Whether deliveries may be tried again after the disk was full: the reserve is not for them."""
         self._looked = float("-inf")
@@ -106,7 +115,7 @@ class Reserve:
     def __init__(self, folder: Path, size: int) -> None:
         self._path = folder / _RESERVE
         self._size = size
-        self.held = self._path.exists()
+        self.held = self._path.is_file() and not self._path.is_symlink()
         """Whether the file is there."""
 
     def hold(self, free: int | None) -> None:
@@ -114,8 +123,11 @@ class Reserve:
         if self.held or free is None or free < 4 * self._size:
             return
         try:
-            with self._path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, self._size)
+            file = open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                os.posix_fallocate(file, 0, self._size)
+            finally:
+                os.close(file)
             self.held = True
         except OSError:
             self.give_up()
@@ -126,7 +138,9 @@ class Reserve:
         give_up_reserve(self._path.parent)
 
 
-def give_up_reserve(folder: Path) -> None:
-    """Delete the reserve of the spool in this folder, if it has one."""
+def give_up_reserve(folder: Path) -> bool:
+    """Delete the reserve of the spool in this folder; returns whether it had one."""
     with suppress(OSError):  # a file system that does not even delete is read-only: the state of the spool says so
-        (folder / _RESERVE).unlink(missing_ok=True)
+        (folder / _RESERVE).unlink()
+        return True
+    return False

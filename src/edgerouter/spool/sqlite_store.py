@@ -11,11 +11,12 @@ import msgspec
 import structlog
 
 from edgerouter.config.model import SpoolConfig
-from edgerouter.errors import SpoolUnusable
+from edgerouter.errors import SpoolFull, SpoolUnusable
 from edgerouter.message import Message
 from edgerouter.spool import sqlite_letters, sqlite_salvage
 from edgerouter.spool.account import seal
-from edgerouter.spool.chunk import Chunk, Codec, NewChunk
+from edgerouter.spool.chunk import Chunk, Codec, NewChunk, new_id
+from edgerouter.spool.machine import is_copy, remember
 from edgerouter.spool.mark import Mark
 from edgerouter.spool.sqlite_errors import DAMAGE, explain
 from edgerouter.spool.sqlite_file import FILE, PAGE, RUNNING, connect, refuse_foreign
@@ -62,10 +63,16 @@ class Store:
             SpoolUnusable: it cannot be used, and that is not for damage.
         """
         try:
+            try:
+                return self._open()
+            except (apsw.Error, OSError) as error:
+                # the reserve serves the start, too
+                if not isinstance(explain(error), SpoolFull) or not give_up_reserve(self._config.path):
+                    raise
+            self._disconnect()
             return self._open()
         except (apsw.Error, OSError) as error:
-            if self._connected:
-                self.connection.close(True)
+            self._disconnect()
             raise SpoolUnusable(f"spool.path: {self._path}: {explain(error)}") from error
 
     def _open(self) -> Opened:
@@ -90,10 +97,13 @@ class Store:
         self.record = msgspec.structs.replace(record, messages=self.record.messages)
         return opened
 
-    def _replace(self, error: BaseException, lost: bool) -> Opened:
+    def _disconnect(self) -> None:
         if self._connected:
             self._connected = False
             self.connection.close(True)
+
+    def _replace(self, error: BaseException, lost: bool) -> Opened:
+        self._disconnect()
         aside = sqlite_salvage.move_aside(self._path, error)
         # what is brought over needs room at once, and settles what is in the way of more
         give_up_reserve(self._path.parent)
@@ -123,9 +133,21 @@ class Store:
         before = state.pop(RUNNING, None)
         # what is not synchronised may be gone without a trace
         lost = before is not None and (lost or before == b"normal")
+        copied = is_copy(self._config.path)
         missing = compare_with_mark(connection, self.record, self._mark.read(), made_up=forgotten, lost=lost)
+        if copied:
+            before_copy, self.record.id = self.record.id, new_id()
+            log.warning(
+                "a copy of a spool takes an id of its own, and a session of its own at the broker",
+                before=before_copy,
+                id=self.record.id,
+            )
         self._mark.write(self.record.id, self.record.next)
         with suppress(apsw.FullError):  # a full disk is no reason not to start: sinks make room
+            if copied:
+                connection.execute("INSERT OR REPLACE INTO state VALUES ('spool', ?)", (seal(msgspec.msgpack.encode(self.record)),))
+            # only now: until the new id is stored, the next start must notice the copy again
+            remember(self._config.path)
             connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (RUNNING, self._config.synchronous.encode()))
             # into the database itself, because it is to tell whether the log is missing
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
