@@ -25,7 +25,7 @@ def small_file_system(folder, megabytes):
         pytest.skip("only root can mount; tests/unit/spool does the same through a faulting file layer")
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"mode=0750,size={megabytes}m", "tmpfs", folder], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"cannot mount here: {mounted.stderr.decode()}; tests/unit/spool does the same through a faulting file layer")

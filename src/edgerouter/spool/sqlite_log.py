@@ -9,7 +9,6 @@ The format: https://www.sqlite.org/fileformat2.html#walformat
 
 from __future__ import annotations
 
-import os
 import struct
 import sys
 from array import array
@@ -20,6 +19,7 @@ from typing import Final
 
 import apsw
 
+from edgerouter.private_files import replace_private
 from edgerouter.spool.sqlite_file import PAGE, RUNNING
 
 _HEAD: Final = 32
@@ -68,7 +68,7 @@ class Log:
 
     def __init__(self, database: Path) -> None:
         self._path = log_of(database)
-        self._seen, self.note = _seen(database)
+        seen, self.note = _seen(database)
         """The note: how the router synchronised its commits."""
         self._data = bytearray(self._path.read_bytes())
         self._frames = max(0, len(self._data) - _HEAD) // _FRAME
@@ -79,6 +79,7 @@ class Log:
         """Frames that are not what was written."""
         self._commits: list[int] = []
         """Frames that are sound and end a commit that SQLite does not see."""
+        self._seen = self._count() if seen is None else seen
         self._look()
 
     @property
@@ -101,13 +102,23 @@ class Log:
         broken = sorted(n for n in self._broken if n < last)
         consistent = self._fill(broken, last)
         self._chain(last)
-        mended = self._path.with_name(self._path.name + ".mended")
-        with mended.open("wb") as file:
-            file.write(self._data[: self._at(last + 1)])
-            file.flush()
-            os.fsync(file.fileno())
-        mended.replace(self._path)
+        replace_private(self._path, bytes(self._data[: self._at(last + 1)]))
         return Mended(len(broken), consistent)
+
+    def _count(self) -> int:
+        """How many frames SQLite sees: up to the last commit before the first frame that is not sound."""
+        if not self._headed:
+            return 0
+        sums: Sums = _SUMS.unpack_from(self._data, 24)
+        seen = 0
+        for n in range(self._frames):
+            at = self._at(n)
+            sums = self._frame_sums(n, sums)
+            if not self._ours(n) or sums != _SUMS.unpack_from(self._data, at + 16):
+                break
+            if any(self._data[at + 4 : at + 8]):
+                seen = n + 1
+        return seen
 
     def _look(self) -> None:
         """Find out which frames are sound."""
@@ -176,8 +187,8 @@ class Log:
         return a, b
 
 
-def _seen(database: Path) -> tuple[int, bytes | None]:
-    """How many frames of its log SQLite sees, and the note of the router that wrote it."""
+def _seen(database: Path) -> tuple[int | None, bytes | None]:
+    """How many frames of its log SQLite sees, `None` when it does not tell, and the note of the router that wrote it."""
     connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -186,7 +197,10 @@ def _seen(database: Path) -> tuple[int, bytes | None]:
         with suppress(apsw.SQLError):  # the power was cut before there were tables
             note = connection.execute("SELECT value FROM state WHERE name = ?", (RUNNING,)).get
         # only now, for SQLite opens the log when it reads something
-        seen, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        try:
+            seen, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.FullError:
+            return None, note  # it has no room for what it does beside counting
         return max(0, seen), note
     finally:
         connection.close()

@@ -57,6 +57,9 @@ class Writing:
         self._full = ""
         self._complained = float("-inf")
         self._trouble = Trouble()
+        if self._short() or self.room.exhausted:
+            # said at the start, and not when the first message comes
+            self._trouble.begins("full", "the disk is full")
         self.evict: Callable[[int], None] | None = None
         """Called when the oldest messages have to make room for so many bytes."""
         self.recover: Callable[[BaseException], None] = lambda _: None
@@ -67,8 +70,13 @@ class Writing:
     @property
     def state(self) -> tuple[SpoolState, str]:
         """How the spool is, and why."""
-        if self._trouble.now is not None:
-            return self._trouble.now
+        trouble = self._trouble
+        full = trouble.now is not None and trouble.now[0] == "full"
+        # without a message nothing else would find out that there is room again
+        if full and not (self._stuck or self._appends_failed or self._short() or self.room.exhausted):
+            trouble.ends()
+        if trouble.now is not None:
+            return trouble.now
         return ("full", self._full) if self._full else ("ok", "")
 
     def put(self, name: str, value: bytes | None) -> None:

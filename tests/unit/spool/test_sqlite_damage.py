@@ -430,3 +430,12 @@ async def test_a_database_that_is_gone_while_its_log_is_there_begins_anew_under_
     if left == "an empty file":
         (tmp_path / "spool.db").write_bytes(b"")
     assert await appended_id(tmp_path) == f"{identity}-11"
+
+
+@pytest.mark.parametrize("pragma", ["user_version = 0", "user_version = -5", "application_id = 0", "application_id = 7"])
+async def test_a_damaged_number_in_the_head_of_the_database_is_damage_like_any_other(tmp_path: Path, pragma: str) -> None:
+    await fill(tmp_path)
+    connection = apsw.Connection(str(tmp_path / "spool.db"))
+    connection.execute(f"PRAGMA {pragma}")
+    connection.close()
+    await assert_goes_on(tmp_path, COUNT - 10)

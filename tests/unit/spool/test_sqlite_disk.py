@@ -14,13 +14,15 @@ import pytest
 
 from edgerouter.errors import SpoolUnusable
 from edgerouter.spool import open_spool, sqlite_salvaging
-from support.spools import Pipe, fresh, ledger, route, sequences, sqlite, take
+from support.spools import Pipe, crashing, fresh, ledger, route, sequences, sqlite, take
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 6 MB."""
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(tmp_path)], check=False, capture_output=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "mode=0750,size=6m", "tmpfs", str(tmp_path)], check=False, capture_output=True
+    )
     if made.returncode:
         pytest.skip("mounting takes root")
     try:
@@ -153,4 +155,44 @@ async def test_a_salvage_on_a_full_disk_waits_for_room_and_loses_nothing(small_d
         hog.unlink()
         async with asyncio.timeout(20):
             assert sequences(await take(reader, total)) == list(range(1, total + 1))
+        await until(lambda: spool.status.state == "ok")
+
+
+def fill_up(folder: Path) -> None:
+    """Leave no byte."""
+    with suppress(OSError), (folder / "hog").open("wb", buffering=0) as hog:
+        while True:
+            hog.write(bytes(4096))
+
+
+@pytest.mark.parametrize("reserve", [True, False], ids=["with its reserve", "that is given up already"])
+async def test_a_crash_on_a_disk_without_a_byte_is_no_reason_not_to_start(small_disk: Path, reserve: bool) -> None:
+    """The state says so before the first message comes; what waits is delivered and makes room."""
+    async with crashing(small_disk) as (spool, crashed):
+        pipe = Pipe(spool)
+        await pipe.attach(route("sink"))
+        for _ in range(20):
+            await pipe.append(fresh(50, payload=lambda _: os.urandom(1000)))
+        crashed()
+    if not reserve:
+        (small_disk / "spool.reserve").unlink(missing_ok=True)
+    fill_up(small_disk)
+    async with open_spool(sqlite(small_disk)) as spool:
+        assert spool.status.state == "full"
+        (reader,) = await Pipe(spool).attach(route("sink"))
+        messages = await take(reader, 1000)
+        assert sequences(messages) == list(range(1, 1001))
+        (small_disk / "hog").unlink()
+        reader.delivered(messages)
+        await until(lambda: spool.status.state == "ok")
+
+
+async def test_a_disk_that_has_room_again_is_not_called_full(small_disk: Path) -> None:
+    """Not only the next message finds that out."""
+    async with open_spool(sqlite(small_disk)):
+        pass
+    fill_up(small_disk)
+    async with open_spool(sqlite(small_disk)) as spool:
+        assert spool.status.state == "full"
+        (small_disk / "hog").unlink()
         await until(lambda: spool.status.state == "ok")
