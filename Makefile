@@ -25,6 +25,7 @@ demo: .venv/.demo  ## See data flow: simulated devices, an embedded broker, the 
 test: .venv/.dev  ## Run the whole test suite (ARGS="-k spool" picks)
 	@.ci/require $(PROGRAMS)
 	@.ci/install-azurite || echo "Azurite cannot be installed: the tests of Blob Storage that need it are skipped" >&2
+	@.ci/install-yaml-language-server || echo "The YAML language server cannot be installed: the tests of what an editor offers are skipped" >&2
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: .venv/.dev  ## Lint, formatting, types, import layers

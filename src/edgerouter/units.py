@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -53,16 +53,24 @@ def parse_duration(value: Any) -> float:
     raise ValueError(msg)
 
 
+_SIZE_TEXT: Final = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]([iI]?[bB])?|[bB])?\s*$"
+_DURATION_TEXT: Final = r"^\s*([0-9]+(\.[0-9]+)?\s*(us|ms|s|m|h|d|w)?|([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d|w))+)\s*$"
+"""What the parsers take, for editors."""
+
 ByteSize = Annotated[
     int,
     BeforeValidator(parse_byte_size),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "examples": ["512KiB", "2GiB"]}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _SIZE_TEXT, "examples": ["512KiB", "2GiB"]}]}
+    ),
 ]
 """A field of bytes: an int in Python, `2GiB` in YAML."""
 
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "examples": ["200ms", "5m"]}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_TEXT, "examples": ["200ms", "5m"]}]}
+    ),
 ]
 """A field of time: float seconds in Python, `200ms` in YAML."""

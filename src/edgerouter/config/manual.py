@@ -44,6 +44,18 @@ At the top stand `sources`, `sinks` (at least one of each), `secret_stores`, `sp
   the newline at its end; a relative path starts at the configuration file), and `${STORE:name}` for a secret store: one that is
   listed under `secret_stores`, or, when it needs no fields, simply its type. A secret of a store is read each time its source or
   sink opens. `$${` stands for the two characters `${`. What came from a reference is never printed.
+
+## In an editor
+
+`edgerouter schema > edgerouter-schema.json` writes a JSON Schema of every installed plugin; write it again after installing one.
+Editors complete, explain and check the file with it:
+
+- **VS Code** with the extension "YAML" (`redhat.vscode-yaml`), in `.vscode/settings.json`:
+  `{"yaml.schemas": {"./edgerouter-schema.json": "edgerouter.yaml"}}`.
+- **Neovim, Emacs, Helix, Zed** and others with `yaml-language-server`: the same setting, or as the first line of the file
+  `# yaml-language-server: $schema=./edgerouter-schema.json`, which VS Code reads too.
+- **IntelliJ, PyCharm**: Settings, Languages & Frameworks, Schemas and DTDs, JSON Schema Mappings; add the file as
+  version 2020-12.
 """
 
 _MORE: Final = """\

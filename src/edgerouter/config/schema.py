@@ -30,6 +30,8 @@ _REFERENCE: Final = {
     "pattern": r"\$\{[A-Za-z0-9][A-Za-z0-9._-]*:[^}]+\}",
     "description": "A reference: ${env:NAME}, ${env:NAME:-default}, ${file:/path} or ${store:name}.",
 }
+_TOLD: Final = ("description", "default", "title", "examples")
+"""Keys that say something about a field whatever stands there."""
 _MODE: Final[JsonSchemaMode] = "validation"
 
 
@@ -51,6 +53,8 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
     of_model, shared = models_json_schema(inputs, ref_template="#/$defs/{model}", schema_generator=Quietly)
     defs: dict[str, Any] = shared.get("$defs", {})
 
+    defs = {name: _with_references(model) for name, model in defs.items()}
+
     def body(model: type[BaseModel]) -> dict[str, Any]:
         found: dict[str, Any] = defs[of_model[model, _MODE]["$ref"].rpartition("/")[2]]
         return found
@@ -62,9 +66,7 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
             entries[f"{kind}:{name}"] = _entry(name, body(model), policies)
     properties: dict[str, Any] = {}
     for key, (kind, description) in _PLUGINS.items():
-        properties[key] = _by_name(
-            description, [f"{kind}:{name}" for name in sorted(configs.get(kind, {}))], needed=kind != "secret_store"
-        )
+        properties[key] = _by_name(description, kind, sorted(configs.get(kind, {})))
     for key, (model, description) in _SECTIONS.items():
         properties[key] = {"$ref": of_model[model, _MODE]["$ref"], "description": description}
     properties["host"] = {
@@ -72,8 +74,6 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
         "description": "The device's name, for object keys and client ids; the host name by default.",
     }
     defs |= entries
-    for each in defs.values():
-        _allow_references(each)
     defs["reference"] = dict(_REFERENCE)
     return {
         "$schema": DRAFT,
@@ -96,24 +96,48 @@ def _entry(name: str, own: Mapping[str, Any], policies: Mapping[str, Any]) -> di
     }
 
 
-def _by_name(description: str, entries: list[str], *, needed: bool) -> dict[str, Any]:
-    one: dict[str, Any] = {"oneOf": [{"$ref": f"#/$defs/{entry}"} for entry in entries]} if entries else {"not": {}}
+def _by_name(description: str, kind: PluginKind, names: list[str]) -> dict[str, Any]:
     return {
         "type": "object",
         "description": description,
         "propertyNames": {"pattern": _NAME},
-        "additionalProperties": one,
-        **({"minProperties": 1} if needed else {}),
+        "additionalProperties": _one_of_type(kind, names),
+        **({"minProperties": 1} if kind != "secret_store" else {}),
     }
 
 
-def _allow_references(model: dict[str, Any]) -> None:
-    """A reference may also stand where a number, a boolean or one of some words is wanted."""
-    for field, schema in model.get("properties", {}).items():
-        if field == "type" and "const" in schema:
-            continue
-        if schema.get("type") in ("integer", "number", "boolean") or "enum" in schema or "pattern" in schema:
-            told = {key: schema.pop(key) for key in ("description", "default", "title") if key in schema}
-            model["properties"][field] = {"anyOf": [schema, {"$ref": "#/$defs/reference"}], **told}
-        elif "anyOf" in schema and {"$ref": "#/$defs/reference"} not in schema["anyOf"]:
-            schema["anyOf"].append({"$ref": "#/$defs/reference"})
+def _one_of_type(kind: PluginKind, names: list[str]) -> dict[str, Any]:
+    """The types as an enumeration, and the fields of the one that is written: of a `oneOf`, editors show the first alone."""
+    if not names:
+        return {"not": {}}
+    word = kind.replace("_", " ")
+    return {
+        "type": "object",
+        "properties": {"type": {"enum": names, "description": f"The plugin of this {word}, one of: {', '.join(names)}."}},
+        "required": ["type"],
+        "allOf": [
+            {
+                "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+                "then": {"$ref": f"#/$defs/{kind}:{name}"},
+            }
+            for name in names
+        ],
+    }
+
+
+def _with_references(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in which a reference may also stand where a number, a boolean or one of some words is wanted."""
+    properties = model.get("properties")
+    if properties is None:
+        return dict(model)
+    return {**model, "properties": {field: _or_reference(field, schema) for field, schema in properties.items()}}
+
+
+def _or_reference(field: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    if field == "type" and "const" in schema:
+        return dict(schema)
+    reference = {"$ref": "#/$defs/reference"}
+    if schema.get("type") in ("integer", "number", "boolean") or "enum" in schema or "pattern" in schema:
+        told = {key: schema[key] for key in _TOLD if key in schema}
+        return {"anyOf": [{key: value for key, value in schema.items() if key not in _TOLD}, reference], **told}
+    return {**schema, "anyOf": [*schema["anyOf"], reference]} if "anyOf" in schema else dict(schema)

@@ -91,7 +91,9 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     """How long to wait before connecting again."""
     clean_session: bool = False
     """Start without a session each time. The broker then keeps nothing for us while we are away: messages are lost."""
-    session_expiry: Annotated[Duration, BeforeValidator(_expiry)] = Field(default=7 * 86_400.0, le=NEVER_EXPIRES)
+    session_expiry: Annotated[Duration, BeforeValidator(_expiry, json_schema_input_type=Duration | Literal["never"])] = Field(
+        default=7 * 86_400.0, le=NEVER_EXPIRES
+    )
     """How long the broker keeps the session while we are away, or `never` for a session that does not expire (MQTT 5; with
     3.1.1 the broker decides)."""
     receive_maximum: int = Field(default=2000, ge=1, le=65_535)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import jsonschema
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from edgerouter import plugins
 from edgerouter.cli.main import app
 from edgerouter.cli.schema import installed_configs
 from edgerouter.config import model
-from edgerouter.config.schema import DRAFT, build
+from edgerouter.config.model import SinkPolicies
+from edgerouter.config.schema import DRAFT, Quietly, build
+from edgerouter.units import ByteSize, Duration, parse_byte_size, parse_duration
 from support.distributions import install, installed_plugins, on_path
 
 
@@ -77,11 +80,43 @@ def test_the_router_takes_the_good_file_too(tmp_path: Path) -> None:
         ("level: debug", "level: loud"),
         ("prefix: p", "suffix: p"),
         ("archive:", "'archive !':"),
+        ("2GiB", "2 gigs"),
+        ("200ms", "200 moments"),
     ],
 )
 def test_a_bad_file_is_not_valid(validator: jsonschema.Draft202012Validator, old: str, new: str) -> None:
     assert old in GOOD
     assert not validator.is_valid(yaml.safe_load(GOOD.replace(old, new)))
+
+
+def test_every_property_of_every_plugin_keeps_its_description_and_its_default() -> None:
+    """What is written for one plugin is not taken from another that shares it."""
+    configs = installed_configs()
+    schema = build(configs)
+    for kind, by_type in configs.items():
+        for name, config in by_type.items():
+            shared = [SinkPolicies] if kind == "sink" else []
+            properties = schema["$defs"][f"{kind}:{name}"]["properties"]
+            for each in (config, *shared):
+                for field, alone in each.model_json_schema(schema_generator=Quietly)["properties"].items():
+                    for told in ("description", "default", "title"):
+                        assert properties[field].get(told) == alone.get(told), f"{kind} {name}: {told} of {field}"
+
+
+def test_sizes_and_durations_of_the_schema_are_those_that_the_router_reads() -> None:
+    size, duration = (TypeAdapter(each).json_schema()["anyOf"][1]["pattern"] for each in (ByteSize, Duration))
+    for text in ("0", "512KiB", "1.5MB", " 2 gib ", "10k", "7B", "2 gigs", "KiB", "1Ki", "-1", "1e3", "", "0x10"):
+        assert bool(re.search(size, text)) == is_read(parse_byte_size, text), text
+    for text in ("0", "5", "0.2", "200ms", "1h30m", " 5 m ", "1w2d", "5 parsecs", "1h 30m", "ms", "-1s", "1M", "1e3", "never"):
+        assert bool(re.search(duration, text)) == is_read(parse_duration, text), text
+
+
+def is_read(parse: Callable[[str], float], text: str) -> bool:
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def test_a_plugin_that_cannot_be_imported_is_left_out_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
