@@ -78,7 +78,8 @@ class SourceContext:
     """Stable over restarts with every kind of spool, so good for a client id that must be stable and unique. Empty: use `spool`."""
     probe: bool = False
     """True for `edgerouter check --connect`, possibly while the router runs: only find out whether the other side lets us in, and
-    say so with `connected`. Take no messages, keep no session, disturb none: another client id, nothing subscribed, no status."""
+    say so with `connected`. Take no messages, keep no session, disturb none: another client id, no subscription that stays, no
+    status. A refusal may be raised as `SourceUnavailable` from `deliveries`, so that the command need not wait."""
 
 
 class Source(ABC, Generic[ConfigT]):

@@ -76,6 +76,7 @@ async def opened(
     state: Path | None = None,
     unacknowledged: Sequence[Delivery] = (),
     name: str = "local",
+    probe: bool = False,
     **config: Any,
 ) -> AsyncIterator[Opened]:
     """Open a source that reconnects quickly."""
@@ -95,6 +96,7 @@ async def opened(
         connected=lambda connected, reason: told.append((connected, reason)),
         unacknowledged=unacknowledged,
         state=state,
+        probe=probe,
     )
     settings = {
         "url": broker if isinstance(broker, str) else broker.url,

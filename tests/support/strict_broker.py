@@ -86,6 +86,8 @@ class StrictBroker:
         """Every CONNECT, those refused too."""
         self.clients: list[Client] = []
         self.published: list[Published] = []
+        self.subscribe_ids: list[int] = []
+        self.pings = 0
         self.subscribed: list[list[tuple[str, int]]] = []
         self.unsubscribed: list[str] = []
         self.goodbyes: list[bytes] = []
@@ -93,6 +95,8 @@ class StrictBroker:
         self.faults: list[str] = []
         """What clients sent that MQTT does not allow."""
         self.connack_properties = b""
+        self.greeting = b""
+        """Sent behind each CONNACK."""
         self.session_present = False
         self.admit: Callable[[Connect], int | None] = lambda _: 0
         """The CONNACK's code; `None` hangs up without an answer."""
@@ -140,6 +144,7 @@ class StrictBroker:
                     return
                 client = Client(writer, connect)
                 self.clients.append(client)
+                client.send(self.greeting)
                 while True:
                     command, body = await _read_packet(reader)
                     if command == 0xE0:
@@ -173,6 +178,7 @@ class StrictBroker:
                 filters.append((body[at + 2 : end].decode(), body[end] & 3))
                 at = end + 1
             self.subscribed.append(filters)
+            self.subscribe_ids.append(int.from_bytes(body[:2]))
             client.send(packet(0x90, body[:2] + (b"\x00" if five else b"") + bytes(self.subscribe_codes(filters))))
         elif command == 0xA2:
             at = 2 + (body[2] + 1 if five else 0)
@@ -184,6 +190,7 @@ class StrictBroker:
                 count += 1
             client.send(packet(0xB0, body[:2] + (b"\x00" + bytes(count) if five else b"")))
         elif command == 0xC0:
+            self.pings += 1
             client.send(b"\xd0\x00")
         else:
             self.faults.append(f"an unexpected packet 0x{command:02x}")

@@ -39,6 +39,7 @@ class MqttSink(Sink[MqttSinkConfig]):
         self._client_id = config.client_id or f"edgerouter-{context.spool[:12]}-sink-{context.name}-{secrets.token_hex(3)}"
         self._version5 = config.protocol != "3.1.1"
         self._guard = context.loops.for_sink(context.name, config.address, context.spool) if config.loop_guard else None
+        self._spoke_version5 = False
         self._connecting: asyncio.Task[Link] | None = None
         self._largest: int | None = None
         self._session = Session(min(2 * config.max_inflight, _MOST_UNFINISHED))
@@ -151,17 +152,20 @@ class MqttSink(Sink[MqttSinkConfig]):
         try:
             link = await self._linked()
         except VersionRefused as refused:
-            if self._config.protocol != "auto" or not self._version5:
+            if self._config.protocol != "auto" or not self._version5 or self._spoke_version5:
                 raise refused.error from None
             self._version5 = False
             try:
                 link = await self._linked()
+            except SinkUnauthorized:
+                raise  # it speaks this version, and refuses us
             except VersionRefused:
                 self._version5 = True
                 raise refused.error from None
             except BaseException:
                 self._version5 = True
                 raise
+        self._spoke_version5 |= self._version5
         self._largest = link.largest_packet
         return link
 

@@ -20,6 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgerouter.errors import SinkUnauthorized, SinkUnavailable
+from edgerouter.mqtt_diagnosis import diagnose
 from edgerouter.mqtt_packets import DISCONNECT, FORGET_SESSION, PUBACK, PUBCOMP, PUBREC, PacketReader
 from edgerouter.mqtt_socket import in_words
 from edgerouter.sinks.mqtt_config import MqttSinkConfig
@@ -131,6 +132,8 @@ class Link:
         except (aiomqtt.MqttError, ValueError) as error:
             failure = link._failure(error)
             link.cut("not connected")
+            if not link._answered and (found := await asyncio.to_thread(diagnose, address)) is not None:
+                failure = SinkUnauthorized(f"{where}: {found}")
             raise failure from None
         except BaseException:
             link.cut("not connected")

@@ -14,11 +14,15 @@ import structlog
 from edgerouter.errors import SourceUnavailable
 from edgerouter.source import Delivery, Source, SourceContext
 from edgerouter.sources.mqtt_admission import Gate, RetainedPolicy
+from edgerouter.sources.mqtt_broker import SilenceWatch
+from edgerouter.sources.mqtt_calls import ConnectFailed
 from edgerouter.sources.mqtt_config import MqttSourceConfig
-from edgerouter.sources.mqtt_connection import TAKEN_OVER, ConnectFailed, Connection, Protocol
+from edgerouter.sources.mqtt_connection import TAKEN_OVER, Connection
 from edgerouter.sources.mqtt_intake import Batch, Intake
 from edgerouter.sources.mqtt_limits import PacketLimits
 from edgerouter.sources.mqtt_paho import LOST
+from edgerouter.sources.mqtt_probe import configure_probe
+from edgerouter.sources.mqtt_protocol import ProtocolChoice
 from edgerouter.sources.mqtt_redelivery import Redelivery
 from edgerouter.sources.mqtt_state import SessionState, read_retained, read_session, write_retained, write_session
 
@@ -30,8 +34,6 @@ _SHORT_LIVES: Final = 3
 """Connections that end that soon, one after another, after which another client with our id is suspected."""
 _SAVE_RETAINED: Final = 30.0
 """Least seconds between two writes of the retained messages' digests."""
-_UNANSWERED: Final = 2
-"""Connects that a broker closes without an answer, after which `protocol: auto` tries the older version once."""
 
 
 class MqttSource(Source[MqttSourceConfig]):
@@ -54,9 +56,9 @@ class MqttSource(Source[MqttSourceConfig]):
         self._stopping = asyncio.Event()
         self._state_changed = False
         self._saving = asyncio.Lock()
-        self._protocol: Protocol = "3.1.1" if config.protocol == "3.1.1" else "5"
-        self._unanswered = 0
-        self._spoke_version5 = False
+        self._protocol = ProtocolChoice(config.protocol, state.protocol, patient=not context.probe)
+        self._silence = SilenceWatch(active=False)
+        self._refused: str | None = None
         self._intake = Intake(
             max_messages=config.max_unacknowledged,
             max_bytes=config.max_unacknowledged_bytes,
@@ -78,9 +80,7 @@ class MqttSource(Source[MqttSourceConfig]):
         if context.probe:
             # a look must not leave a session behind, nor take over that of a running router
             client_id += "-check"
-            config = config.model_copy(
-                update={"clean_session": True, "topics": (), "share": None, "status_topic": None, "last_will": None}
-            )
+            config = configure_probe(config)
         broker = str(config.address)
         known = await asyncio.to_thread(read_session, context.state)
         if known is not None and (known.broker, known.client_id) != (broker, client_id):
@@ -109,14 +109,17 @@ class MqttSource(Source[MqttSourceConfig]):
         """Everything that came in since the last delivery, as one, as often as there is something.
 
         Raises:
-            SourceUnavailable: the task that serves the connection ended, which is a bug.
+            SourceUnavailable: a probe was refused; or the task that serves the connection ended, which is a bug.
         """
         intake = self._intake
         while True:
             while (delivery := intake.take()) is not None:
+                self._silence.heard()
                 yield delivery
             if intake.stopped:
                 return
+            if self._refused is not None:
+                raise SourceUnavailable(self._refused)
             if self._task.done():
                 error = None if self._task.cancelled() else self._task.exception()
                 raise SourceUnavailable(f"the MQTT connection's task ended: {type(error).__name__}") from error
@@ -157,6 +160,9 @@ class MqttSource(Source[MqttSourceConfig]):
             delay = max(self._delay(failures), patience * random.uniform(0.5, 1))  # noqa: S311  (jitter is no secret)
             failures += 1
             self._context.connected(False, reason)
+            if self._context.probe:
+                self._refused = reason
+                return
             self._log.warning("not connected, will try again", reason=reason, seconds=round(delay, 2))
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
@@ -164,22 +170,26 @@ class MqttSource(Source[MqttSourceConfig]):
 
     async def _serve_one_connection(self) -> tuple[str, int | None]:
         connection = Connection(
-            self._config, self._state.client_id, self._protocol,
+            self._config, self._state.client_id, self._protocol.version,
             intake=self._intake, redelivery=self._redelivery, gate=self._gate, limits=self._limits, hurry=self._context.hurry,
+            probe=self._context.probe,
         )  # fmt: skip
         expects_session = bool(self._state.subscriptions) and not self._config.clean_session
         try:
             await connection.connect()
         except ConnectFailed as error:
-            self._choose_protocol(error)
+            at_once = self._protocol.failed(error)
+            self._note_protocol()
+            if at_once and not self._stopping.is_set():
+                return await self._serve_one_connection()
             raise
         if expects_session and not connection.session_present:
             self._log.warning(
                 "the broker no longer has our session: what it kept for us meanwhile is gone. Does it keep sessions over a restart,"
                 " as mosquitto does with `persistence true`?"
             )
-        self._unanswered = 0
-        self._spoke_version5 |= connection.version5
+        self._protocol.connected()
+        self._note_protocol()
         try:
             return await self._use(connection)
         except ConnectFailed:
@@ -190,16 +200,21 @@ class MqttSource(Source[MqttSourceConfig]):
             await connection.close()
 
     async def _use(self, connection: Connection) -> tuple[str, int | None]:
+        for remark in connection.abilities.remarks(self._config, self._state.client_id):
+            self._log.warning(remark)
         refused = await self._subscribe(connection, self._config.subscriptions)
+        if self._context.probe:
+            await connection.calls.unsubscribe(self._config.subscriptions)
         await connection.publish_status("online")
         self._report(connection, refused)
         retry_at = time.monotonic() + self._config.reconnect.max_delay
         save_at = time.monotonic() + _SAVE_RETAINED
+        self._silence = SilenceWatch(active=self._config.shares and not connection.version5)
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             while True:
                 await asyncio.wait(
-                    (connection.lost, stopping), timeout=min(1.0, self._config.keepalive / 8), return_when="FIRST_COMPLETED"
+                    (connection.lost, stopping), timeout=min(1.0, max(1, connection.keepalive) / 8), return_when="FIRST_COMPLETED"
                 )
                 if connection.lost.done():
                     return connection.lost.result()
@@ -212,9 +227,13 @@ class MqttSource(Source[MqttSourceConfig]):
                 if self._state_changed or (self._retained.changed and now >= save_at):
                     save_at = now + _SAVE_RETAINED
                     await self._save()
+                if self._silence.is_suspicious():
+                    self._log.warning(
+                        "no message on a shared subscription for a long time: does the broker have such? (3.1.1 cannot say no)"
+                    )
                 if refused and now >= retry_at:
                     retry_at = now + self._config.reconnect.max_delay
-                    refused = await connection.subscribe({each: self._config.subscriptions[each] for each in refused})
+                    refused = await connection.calls.subscribe({each: self._config.subscriptions[each] for each in refused})
                     self._report(connection, refused)
         finally:
             stopping.cancel()
@@ -228,9 +247,9 @@ class MqttSource(Source[MqttSourceConfig]):
             self._state.subscriptions = known
             self._keep_state()
             await self._save()
-        refused = await connection.subscribe(wanted)
+        refused = await connection.calls.subscribe(wanted)
         if former:
-            await connection.unsubscribe(former)
+            await connection.calls.unsubscribe(former)
             self._log.info("unsubscribed what the configuration no longer holds", topics=former)
             self._state.subscriptions = list(wanted)
             self._keep_state()
@@ -240,27 +259,20 @@ class MqttSource(Source[MqttSourceConfig]):
         if refused:
             reason = "; ".join(f"the broker refuses the subscription {each!r}: {why}" for each, why in refused.items())
             self._context.connected(False, reason)
+            if self._context.probe:
+                self._refused = reason
+                self._intake.arrived.set()
+                return
             self._log.error("subscription refused, will try again", topics=refused)
         else:
             self._context.connected(True, "")
-            self._log.info(
-                "connected", protocol="5" if connection.version5 else "3.1.1", session_present=connection.session_present
-            )
+            version = "5" if connection.version5 else "3.1.1"
+            self._log.info("connected", protocol=version, session_present=connection.session_present)
 
-    def _choose_protocol(self, error: ConnectFailed) -> None:
-        """For `protocol: auto`: the older version when the broker says so, and once when it will not answer to the newer one."""
-        if self._config.protocol != "auto":
-            return
-        if self._protocol == "3.1.1":
-            if self._unanswered:
-                self._protocol = "5"
-                self._unanswered = 0
-        elif error.version_refused:
-            self._protocol = "3.1.1"
-        elif error.unanswered and not self._spoke_version5:
-            self._unanswered += 1
-            if self._unanswered >= _UNANSWERED:
-                self._protocol = "3.1.1"
+    def _note_protocol(self) -> None:
+        if self._state.protocol != self._protocol.known:
+            self._state.protocol = self._protocol.known
+            self._keep_state()
 
     def _delay(self, failures: int) -> float:
         reconnect = self._config.reconnect

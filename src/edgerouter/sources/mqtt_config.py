@@ -86,7 +86,8 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     which has a new id at each start, it is made from `host`, `spool.path` and the source's name: two routers where these are the
     same, and a container whose host name changes, need a `client_id`."""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    """MQTT version; `auto` tries 5 and falls back to 3.1.1 when the broker refuses it."""
+    """MQTT version; `auto` tries 5 and falls back to 3.1.1 when the broker refuses it or hangs up on it. The version that the
+    broker has answered to is remembered, over restarts too."""
     reconnect: Reconnect = Reconnect()
     """How long to wait before connecting again."""
     clean_session: bool = False
@@ -115,7 +116,9 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     max_user_property_bytes: ByteSize = Field(default=256 * 1024, ge=1024, le=LARGEST_PACKET)
     """Most bytes of a message's properties (MQTT 5). Those beyond are left off, and logged; the message itself is kept."""
     share: ShareGroup | None = None
-    """Group of a shared subscription: the broker spreads the messages over all clients of the group (`$share/GROUP/...`)."""
+    """Group of a shared subscription: the broker spreads the messages over all clients of the group (`$share/GROUP/...`). RabbitMQ,
+    NATS and aedes have no such subscriptions: an MQTT 5 broker says so, and the source is not connected, with that reason. A 3.1.1
+    broker cannot say it and sends nothing: after ten minutes without a message the log warns."""
     retained: Literal["keep", "drop", "once"] = "keep"
     """Messages that the broker replays because they are retained: store each time, never, or not again while the last content
     stored for the topic is the same."""
@@ -148,6 +151,11 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
         """Bounds of a publish. Reads files for the default: not for the event loop."""
         packet = default_packet_limit() if self.max_message_bytes is None else self.max_message_bytes
         return PacketLimits(packet, self.max_user_properties, self.max_user_property_bytes)
+
+    @property
+    def shares(self) -> bool:
+        """Some subscription is shared with other clients."""
+        return any(split_share(each)[0] is not None for each in self.subscriptions)
 
     @property
     def subscriptions(self) -> dict[str, int]:

@@ -4,59 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from itertools import zip_longest
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal
 
 import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edgerouter.mqtt_diagnosis import diagnose
 from edgerouter.mqtt_socket import in_words
 from edgerouter.sources.mqtt_admission import Gate
+from edgerouter.sources.mqtt_broker import Abilities
+from edgerouter.sources.mqtt_calls import Calls, ConnectFailed
 from edgerouter.sources.mqtt_closing import DISCONNECT
 from edgerouter.sources.mqtt_config import MqttSourceConfig
 from edgerouter.sources.mqtt_intake import PUBCOMP, Batch, Intake
 from edgerouter.sources.mqtt_limits import PacketLimits
-from edgerouter.sources.mqtt_options import connect_properties, last_will, read_password, subscribe_options
+from edgerouter.sources.mqtt_options import connect_properties, last_will, read_password
 from edgerouter.sources.mqtt_paho import LOST, ReachedClient
+from edgerouter.sources.mqtt_protocol import Protocol
 from edgerouter.sources.mqtt_redelivery import Redelivery
 from edgerouter.sources.mqtt_stream import PublishStream
 from edgerouter.tls import ClientContext, TlsConfig, make_context
 
-Protocol = Literal["5", "3.1.1"]
-Answer = TypeVar("Answer")
-
 TAKEN_OVER: Final = 142
 """Reason code of a DISCONNECT: another client connected with the same client id (MQTT 5.0, 3.14.2.1)."""
 _UNSUPPORTED_VERSION: Final = 132
-_REFUSED_FILTER: Final = 128
-_FILTERS_A_PACKET: Final = 8
-"""AWS IoT Core refuses a SUBSCRIBE with more."""
+_HINTS: Final = {
+    154: "; remove `status_topic`, or `retain` from `last_will`",
+    155: "; set a lower `qos` for `last_will`, and no `status_topic`",
+}
+"""What to change when the broker does not take the last will: retained, or with this QoS."""
 _PUBREL: Final = 0x62
 _HARD_LIMIT: Final = 2
 """Where reading goes on beyond the bounds only to keep the connection alive, it takes in at most this many times the bounds."""
 _SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
 """For what paho would log: each end of a connection, which the source says itself, with its reason."""
 _SILENT.setLevel(logging.CRITICAL)
-
-
-class ConnectFailed(Exception):
-    """There is no connection.
-
-    Args:
-        reason: for the operator; holds no secret.
-        version_refused: the broker said that it does not speak this version of MQTT.
-        unanswered: the broker closed the connection instead of answering, as some do that do not know the version.
-    """
-
-    def __init__(self, reason: str, *, version_refused: bool = False, unanswered: bool = False) -> None:
-        super().__init__(reason)
-        self.version_refused = version_refused
-        self.unanswered = unanswered
 
 
 class Connection:
@@ -71,6 +59,7 @@ class Connection:
         gate: asked about publishes that may have been here before.
         limits: of a publish.
         hurry: called when the broker waits for acknowledgements.
+        probe: take no messages.
     """
 
     def __init__(
@@ -84,11 +73,13 @@ class Connection:
         gate: Gate,
         limits: PacketLimits,
         hurry: Callable[[], None],
+        probe: bool = False,
     ) -> None:
         self.lost: asyncio.Future[tuple[str, int | None]] = asyncio.get_running_loop().create_future()
         """Done when the connection has ended: the reason, and the broker's reason code where it gave one."""
         self.session_present = False
         self.version5 = protocol == "5"
+        self.abilities = Abilities()
         self._config = config
         self._client_id = client_id
         self._intake = intake
@@ -96,6 +87,7 @@ class Connection:
         self._gate = gate
         self._limits = limits
         self._hurry = hurry
+        self._probe = probe
         self._hurried: Batch | None = None
         self._window = min(config.receive_maximum, config.max_unacknowledged) if self.version5 else config.broker_window
         self._answered = False
@@ -144,46 +136,20 @@ class Connection:
         self._stream = PublishStream(
             self._intake, version5=self.version5, admission=self._gate, other_packet=self._other_packet, limits=self._limits
         )
+        self._stream.ignores_messages = self._probe
+        self.calls = Calls(client, self.lost, config, version5=self.version5, why_not=self._why_not)
         self._intake.begin_connection(send=self._reached.send, queue=self._reached.queue, has_room=self._has_room)
         try:
             await client.__aenter__()
         except (aiomqtt.MqttError, ValueError) as error:
             failure = self._failure(error)
             self._abandon(context)
+            if failure.unanswered and (found := await asyncio.to_thread(diagnose, address)) is not None:
+                failure = ConnectFailed(found)
             raise failure from None
         except BaseException:
             self._abandon(context)
             raise
-
-    async def subscribe(self, filters: Mapping[str, int]) -> dict[str, str]:
-        """Subscribe, and return the filters that the broker refused with its reason.
-
-        Raises:
-            ConnectFailed: the connection is gone, or the broker does not answer.
-        """
-        config = self._config
-        refused: dict[str, str] = {}
-        for part in _parts(filters):
-            if self.version5:
-                call = self._opened.subscribe([(each, subscribe_options(config, filters[each])) for each in part])
-            else:
-                call = self._opened.subscribe([(each, filters[each]) for each in part])
-            codes = await self._answered_call("subscribing", call)
-            for each, code in zip_longest(part, codes[: len(part)]):
-                if code is None:
-                    refused[each] = "the broker answered without a word about it"
-                elif _number(code) >= _REFUSED_FILTER:
-                    refused[each] = str(code)
-        return refused
-
-    async def unsubscribe(self, filters: Iterable[str]) -> None:
-        """Take filters out of the session.
-
-        Raises:
-            ConnectFailed: the connection is gone, or the broker does not answer.
-        """
-        for part in _parts(filters):
-            await self._answered_call("unsubscribing", self._opened.unsubscribe(part))
 
     async def publish_status(self, status: Literal["online", "offline"]) -> None:
         """Say on the status topic whether the router is there.
@@ -192,15 +158,18 @@ class Connection:
             ConnectFailed: the connection is gone, or the broker does not answer.
         """
         if self._config.status_topic is not None:
-            await self._answered_call(
-                "publishing the status", self._opened.publish(self._config.status_topic, status, qos=1, retain=True)
+            await self.calls.answered(
+                "publishing the status",
+                self._opened.publish(
+                    self._config.status_topic, status, qos=min(1, self.abilities.maximum_qos), retain=self.abilities.retain
+                ),
             )
 
     def tick(self) -> None:
         """What has to be done every now and then: see that the connection stands, and keep it alive when nothing is read."""
         self._reached.notice_failure()
         waiting_since = self._reached.awaits_answer_since
-        if self._paused and waiting_since and time.monotonic() - waiting_since > self._config.keepalive / 4:
+        if self._paused and waiting_since and time.monotonic() - waiting_since > self._reached.keepalive / 4:
             self._dosing = True
             try:
                 self._reached.read_a_dose()
@@ -218,6 +187,11 @@ class Connection:
         await self._reached.finish(DISCONNECT)
         self._reached.close("closed")
 
+    @property
+    def keepalive(self) -> int:
+        """Seconds of silence after which the link is tested."""
+        return self._reached.keepalive
+
     def cut(self, reason: str) -> None:
         """Take in nothing more; `close` ends the connection in good order."""
         self._reached.discard()
@@ -233,18 +207,8 @@ class Connection:
         assert self._client is not None, "connect comes first"
         return self._client
 
-    async def _answered_call(self, what: str, call: Coroutine[Any, Any, Answer]) -> Answer:
-        """What the broker answers; fails as soon as the connection is lost, where aiomqtt would wait out its time."""
-        task = asyncio.ensure_future(call)
-        await asyncio.wait((task, self.lost), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait((task,))
-            raise ConnectFailed(f"{what} failed: {self.lost.result()[0]}")
-        try:
-            return task.result()
-        except (aiomqtt.MqttError, ValueError) as error:
-            raise ConnectFailed(f"{what} failed: {error}") from None
+    def _why_not(self, topic_filter: str) -> str | None:
+        return self.abilities.why_not(topic_filter)
 
     def _received(self, data: bytes) -> None:
         intake = self._intake
@@ -273,11 +237,13 @@ class Connection:
             self._redelivery.released(body[:2])
             self._reached.queue(PUBCOMP + body[:2])
             return True
+        self.calls.note_unsuback(command, body)
         return self._reached.handle(command, body)
 
-    def _connack(self, session_present: bool, code: ReasonCode, _: Properties | None) -> None:
+    def _connack(self, session_present: bool, code: ReasonCode, properties: Properties | None) -> None:
         self._answered = True
         if not code.is_failure:
+            self.abilities = Abilities.from_connack(properties)
             self.session_present = session_present
             self._redelivery.connected(session_present=session_present)
 
@@ -289,21 +255,15 @@ class Connection:
     def _failure(self, error: aiomqtt.MqttError | ValueError) -> ConnectFailed:
         code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
         if isinstance(code, ReasonCode):
-            return ConnectFailed(f"the broker refuses the connection: {code}", version_refused=code.value == _UNSUPPORTED_VERSION)
+            reason = f"the broker refuses the connection: {code}{_HINTS.get(code.value, '')}"
+            return ConnectFailed(reason, version_refused=code.value == _UNSUPPORTED_VERSION, refused=True)
         if not self.lost.done():
             text = in_words(str(error))
-            return ConnectFailed("the broker does not answer" if text in ("Operation timed out", "timed out") else text)
+            silent = text in ("Operation timed out", "timed out")
+            tls = isinstance(error.__cause__ or error.__context__, ssl.SSLError | ConnectionError) and self._config.address.tls
+            return ConnectFailed("the broker does not answer" if silent else text, unanswered=tls)
         reason, code = self.lost.result()
         if code is None and reason == LOST:
             reason = "the broker closed the connection instead of answering; "
             reason += self._config.hint_when_hung_up
         return ConnectFailed(reason, unanswered=not self._answered)
-
-
-def _number(code: Any) -> int:
-    return int(code.value if isinstance(code, ReasonCode) else code)
-
-
-def _parts(filters: Iterable[str]) -> Iterable[list[str]]:
-    every = list(filters)
-    return (every[at : at + _FILTERS_A_PACKET] for at in range(0, len(every), _FILTERS_A_PACKET))

@@ -108,6 +108,11 @@ class ReachedClient:
         return float(self._paho._ping_t)
 
     @property
+    def keepalive(self) -> int:
+        """Seconds of silence after which the link is tested: the broker's wish, where it has one."""
+        return int(self._paho._keepalive)
+
+    @property
     def is_open(self) -> bool:
         """There is a socket."""
         return self._paho._sock is not None

@@ -33,6 +33,8 @@ class SessionState:
     """The broker was seen to use an acknowledged packet id again at once, instead of counting on."""
     subscriptions: list[str] = field(default_factory=list)
     """Filters that the session may hold at the broker."""
+    protocol: str = ""
+    """Version of MQTT that the broker answered to, for `protocol: auto`."""
 
 
 def read_session(folder: Path | None) -> SessionState | None:

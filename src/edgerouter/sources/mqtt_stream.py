@@ -53,6 +53,8 @@ class PublishStream:
     ) -> None:
         self.skipped = False
         """A message of QoS 1 or 2 was passed over for want of room; the broker sends it again after a reconnect."""
+        self.ignores_messages = False
+        """Neither take nor acknowledge messages."""
         self._intake = intake
         self._version5 = version5
         self._admission = admission
@@ -122,7 +124,7 @@ class PublishStream:
         return stop
 
     def _count_discarded(self) -> None:
-        if self._discarded is None or self._intake.stopped:
+        if self._discarded is None or self._intake.stopped or self.ignores_messages:
             return
         topic, ack = self._discarded
         self._discarded = None
@@ -135,7 +137,7 @@ class PublishStream:
         intake, admission, version5, topics = self._intake, self._admission, self._version5, self._topics
         batch = intake.current
         append, acks = batch.messages.append, batch.acks
-        stopped, watching = intake.stopped, admission.watching
+        stopped, watching = intake.stopped or self.ignores_messages, admission.watching
         room = intake.max_messages * beyond - intake.unacknowledged
         room_bytes = intake.max_bytes * beyond - intake.unacknowledged_bytes
         taken = taken_bytes = 0
@@ -186,7 +188,7 @@ class PublishStream:
                         return end
                     room = intake.max_messages * beyond - intake.unacknowledged
                     room_bytes = intake.max_bytes * beyond - intake.unacknowledged_bytes
-                    stopped, watching = intake.stopped, admission.watching
+                    stopped, watching = intake.stopped or self.ignores_messages, admission.watching
                     continue
                 if stopped:
                     at = stop
