@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgerouter.cli.terminal import say
+
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
 # ruff: noqa: PLC0415
 
@@ -43,7 +45,10 @@ def _spool(config: Path | None, folder: Path | None) -> SpoolConfig:
 
 def _tell(answer: dict[str, Any], said: str, *, as_json: bool) -> None:
     """Say what was done, for people or for programs."""
-    typer.echo(json.dumps(answer) if as_json else said)
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        say(said)
 
 
 def _which(

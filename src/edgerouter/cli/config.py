@@ -8,6 +8,7 @@ from typing import Protocol
 
 import typer
 
+from edgerouter.cli.terminal import say
 from edgerouter.config import effective
 from edgerouter.config.asking import ask
 from edgerouter.config.declared import Known
@@ -32,7 +33,7 @@ def print_config(load: Load, *, everything: bool) -> None:
     """
     config, reason = asked(load)
     if reason:
-        typer.echo(f"# not known yet which sinks are on: {reason}")
+        say(f"# not known yet which sinks are on: {reason}")
     text = effective.as_yaml(config) if everything else effective.as_yaml(config, written_only=True)
     typer.echo(text, nl=False)
 

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from rich.console import Console
 from rich.live import Live
 
 from edgerouter import plugins
 from edgerouter.admin.status import RouterStatus
 from edgerouter.app import Router
 from edgerouter.cli.run import run_loop
+from edgerouter.cli.terminal import console, shown
 from edgerouter.demo.devices import Devices, publishing
 from edgerouter.demo.signals import CpuTemperature, signals
 from edgerouter.demo.stored import compare
@@ -67,7 +67,7 @@ class _Demo:
 
     def __init__(self, port: int, rate: float, seconds: float | None) -> None:
         self._seconds = seconds
-        self._console = Console()
+        self._console = console()
         self._folder = Path(tempfile.mkdtemp(prefix="edgerouter-demo-"))
         file = self._folder / "edgerouter.yaml"
         # JSON strings are YAML strings, whatever the path holds
@@ -160,4 +160,4 @@ class _Demo:
         return 0 if complete else 1
 
     def _say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+        self._console.print(shown(text), soft_wrap=True)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import typer
 
 from edgerouter import plugins
+from edgerouter.cli.terminal import say
 
 
 def print_plugins(*, as_json: bool) -> None:
@@ -23,4 +24,4 @@ def print_plugins(*, as_json: bool) -> None:
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
-        typer.echo("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]))
+        say("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]))

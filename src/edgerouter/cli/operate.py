@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from edgerouter.admin import status
 from edgerouter.admin.client import Client, NoRouter
 from edgerouter.admin.control import OPERATIONS
+from edgerouter.cli.terminal import all_shown, console, say
 from edgerouter.config.model import LogConfig, SpoolConfig
 from edgerouter.errors import ConfigurationError, EdgerouterError
 from edgerouter.spool import open_spool
@@ -115,7 +115,7 @@ def list_letters(spool: SpoolConfig, *, limit: int, as_json: bool, **which: Any)
         typer.echo(json.dumps({"dead_letters": found, "total": total}, indent=2))
         return
     table = Table("number", "sink", "time", "topic", "attempts", "reason", box=None, header_style="bold")
-    for letter in found:
+    for letter in all_shown(found):
         reason = f"{letter['error']}: {letter['reason']}"
         table.add_row(
             str(letter["number"]),
@@ -126,7 +126,7 @@ def list_letters(spool: SpoolConfig, *, limit: int, as_json: bool, **which: Any)
             reason,
         )
     if found:
-        Console().print(table)
+        console().print(table)
     typer.echo(f"{len(found)} of {total} dead letters")
 
 
@@ -161,7 +161,7 @@ def verify(spool: SpoolConfig, *, as_json: bool) -> int:
         typer.echo(json.dumps(found, indent=2))
     else:
         for problem in found["problems"]:
-            typer.echo(problem, err=True)
+            say(problem, err=True)
         typer.echo(f"{found['chunks']} chunks, {found['messages']} messages, {found['damaged_chunks']} damaged chunks")
     return 1 if found["problems"] else 0
 

@@ -8,6 +8,7 @@ import typer
 from pydantic import BaseModel
 
 from edgerouter import plugins
+from edgerouter.cli.terminal import say
 from edgerouter.config.model import PluginKind
 from edgerouter.config.schema import build
 from edgerouter.errors import PluginError
@@ -27,5 +28,5 @@ def installed_configs() -> dict[PluginKind, dict[str, type[BaseModel]]]:
         try:
             configs[kind][name] = plugins.find(kind, name).Config
         except PluginError as error:
-            typer.echo(f"left out: {error}", err=True)
+            say(f"left out: {error}", err=True)
     return configs

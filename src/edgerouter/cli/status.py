@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from edgerouter.admin.client import Client, NoRouter
 from edgerouter.cli.operate import stopped_status
+from edgerouter.cli.terminal import all_shown, console, say, shown
 from edgerouter.config.model import SpoolConfig
 from edgerouter.telemetry.certificates import WARN_DAYS
 
@@ -39,9 +40,9 @@ def show(spool: SpoolConfig, *, ready: bool, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps(status, indent=2))
     else:
-        Console().print(render(status, None) if status["running"] else _stopped(status, spool))
+        console().print(render(status, None) if status["running"] else _stopped(status, spool))
     for reason in reasons:
-        typer.echo(reason, err=True)
+        say(reason, err=True)
     return 1 if reasons else 0
 
 
@@ -50,7 +51,7 @@ def watch(client: Client, interval: float, seconds: float | None) -> None:
     started = time.monotonic()
     before: tuple[float, dict[str, Any]] | None = None
     seen = False
-    with Live(console=Console(), auto_refresh=False) as live:
+    with Live(console=console(), auto_refresh=False) as live:
         try:
             while seconds is None or time.monotonic() - started < seconds:
                 now = time.monotonic()
@@ -60,7 +61,7 @@ def watch(client: Client, interval: float, seconds: float | None) -> None:
                     if not seen:
                         raise
                     before = None  # it may be starting again
-                    live.update(Text(str(error), "red"), refresh=True)
+                    live.update(Text(shown(str(error)), "red"), refresh=True)
                 else:
                     seen = True
                     live.update(render(status, None if before is None else (now - before[0], before[1])), refresh=True)
@@ -77,11 +78,13 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
         status: of `/api/status`.
         before: seconds ago, and the status then, for rates.
     """
+    refused = shown(status["configuration_error"])  # one line for each problem
+    status = all_shown(status)
     head = Text(
         f"edgerouter {status['version']} on {status['host']}, up {duration(status['uptime_seconds'])}, {status['configuration']}"
     )
-    if status["configuration_error"]:
-        head.append(f"\nthe last change of the configuration was refused:\n{status['configuration_error']}", "red")
+    if refused:
+        head.append(f"\nthe last change of the configuration was refused:\n{refused}", "red")
     parts: list[Any] = [head, _spool(status), _sources(status, before), _sinks(status, before), *_drops(status)]
     for name, sink in status["detached"].items():
         parts.append(
@@ -94,6 +97,7 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
 
 def _stopped(status: dict[str, Any], spool: SpoolConfig) -> Group:
     """What waits for the next start."""
+    status = all_shown(status)
     table = _table("sink", "matched", "delivered", "pending", "dead", "dropped")
     for name, sink in status["sinks"].items():
         table.add_row(name, *(str(sink[field]) for field in ("matched", "delivered", "pending", "dead_lettered", "dropped")))

@@ -6,8 +6,12 @@ import sys
 import threading
 import traceback
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -21,6 +25,25 @@ def shown(text: str) -> str:
     from edgerouter.visible import visible  # noqa: PLC0415
 
     return visible(mask(text), lines=True)
+
+
+def all_shown(value: Any) -> Any:
+    """The answer of a router with every text in it, keys too, as it may be shown on one line."""
+    from edgerouter.masking import mask  # noqa: PLC0415
+    from edgerouter.visible import visible  # noqa: PLC0415
+
+    if isinstance(value, str):
+        return visible(mask(value))
+    if isinstance(value, dict):
+        return {all_shown(key): all_shown(inner) for key, inner in value.items()}
+    return [all_shown(inner) for inner in value] if isinstance(value, list) else value
+
+
+def console() -> Console:
+    """A console of Rich that takes no text for its markup: a topic may be `[red]` or `:smile:`."""
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def hook_tracebacks() -> None:

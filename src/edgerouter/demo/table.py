@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from edgerouter.admin.status import RouterStatus, SinkStatus
+from edgerouter.visible import visible
 
 
 def table(status: RouterStatus, sent: int, rate: float, elapsed: float) -> Table:
@@ -16,13 +17,13 @@ def table(status: RouterStatus, sent: int, rate: float, elapsed: float) -> Table
     result.add_column("state")
     result.add_row("devices, sent", f"{sent:,}", "", "", "")
     for name, source in status.sources.items():
-        state = "connected" if source.connected else source.reason
+        state = "connected" if source.connected else visible(source.reason)
         result.add_row(f"in: {name} ({source.type})", f"{source.messages:,}", "", "", state)
     spool = status.spool
     result.add_row(f"spool ({spool.type})", f"{spool.last_sequence:,}", "", "", f"{spool.state}, {spool.bytes / 1024:,.0f} KiB")
     for name, sink in status.sinks.items():
         numbers = f"{sink.delivered:,}", f"{sink.pending:,}", _latency(sink)
-        result.add_row(f"out: {name} ({sink.type})", *numbers, sink.last_error or sink.state)
+        result.add_row(f"out: {name} ({sink.type})", *numbers, visible(sink.last_error) or sink.state)
     return result
 
 

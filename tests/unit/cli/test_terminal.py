@@ -1,0 +1,106 @@
+"""What a device or a service sends is shown as it is, and does nothing to the terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+import structlog
+from rich.console import Console
+
+from edgerouter.cli import operate, status, terminal
+from edgerouter.config.model import LogConfig, SpoolConfig
+from edgerouter.telemetry.logs import configure
+
+HOSTILE = "[bold red]x[/] :smile: \x1b]0;owned\x07\x1b[2J\x9b31m\r\u202egnp\u2066\u200b\ufeff\ud800\n[/nothing]"
+ORDERS = "\x1b\x07\x9b\r\u202e\u2066\u200b\ufeff\ud800"
+
+
+def assert_harmless(shown: str) -> None:
+    assert [order for order in ORDERS if order in shown] == []
+    assert "[bold red]x[/] :smile: \\x1b]0;owned\\x07" in shown.replace("\n", "")
+    assert "\\u202e" in shown.replace("\n", "")
+
+
+def wide() -> Console:
+    return Console(file=io.StringIO(), width=4000, markup=False, emoji=False, highlight=False, force_terminal=False)
+
+
+def answer(**changes: Any) -> dict[str, Any]:
+    """A router's status with a hostile text in every place that others fill."""
+    spool = {"state": "full", "messages": 1, "bytes": 1, "max_bytes": 2, "dead_letters": 0, "reason": HOSTILE}
+    source = {"type": "mqtt", "connected": False, "messages": 0, "reason": HOSTILE}
+    sink = {"type": "http", "state": "retrying", "last_error": HOSTILE, "last_delivery_at": None, "oldest_pending_seconds": None}
+    sink |= dict.fromkeys(("matched", "delivered", "pending", "dead_lettered", "dropped", "uncounted", "latency_seconds"), 0)
+    sink["ledger_error"] = HOSTILE
+    whole = {"version": "1", "host": HOSTILE, "uptime_seconds": 1, "configuration": HOSTILE, "configuration_error": HOSTILE}
+    whole |= {
+        "spool": spool,
+        "sources": {"in": source},
+        "sinks": {"out": sink},
+        "detached": {},
+        "certificates": [],
+        "event_loop": {"pauses": 0},
+    }
+    return whole | {"drops": [{"sink": "out", "topic": HOSTILE, "reason": HOSTILE, "messages": 1}]} | changes
+
+
+def test_every_text_of_a_status_is_harmless() -> None:
+    for rendered in (status.render(answer(), None), status._stopped(answer(), SpoolConfig())):
+        console = wide()
+        console.print(rendered)
+        assert_harmless(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_a_list_of_dead_letters_is_harmless_and_as_json_exact(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letter = {"number": 1, "sink": "out", "last_attempt": "now", "message": {"topic": HOSTILE}, "attempts": 1}
+    letter |= {"error": "MessageRejected", "reason": HOSTILE}
+    monkeypatch.setattr(operate, "letters", lambda *_arguments, **_options: [letter])
+    monkeypatch.setattr(operate, "count", lambda *_arguments, **_options: 1)
+    console = wide()
+    monkeypatch.setattr(operate, "console", lambda: console)
+    operate.list_letters(SpoolConfig(), limit=1, as_json=False)
+    assert_harmless(console.file.getvalue())  # type: ignore[attr-defined]
+    capsys.readouterr()
+    operate.list_letters(SpoolConfig(), limit=1, as_json=True)
+    printed = capsys.readouterr().out
+    assert printed.isascii()
+    assert json.loads(printed)["dead_letters"] == [letter]
+
+
+def test_a_line_for_people_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.say(HOSTILE)
+    assert_harmless(capsys.readouterr().out)
+
+
+def test_a_console_of_ours_takes_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.console().print("[bold]x[/] :smile: [/nothing]")
+    assert capsys.readouterr().out == "[bold]x[/] :smile: [/nothing]\n"
+
+
+@pytest.mark.parametrize("format_", ["console", "json"])
+def test_a_log_line_is_harmless(format_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.getLogger()
+    before, level, configured = root.handlers[:], root.level, structlog.get_config()
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    try:
+        configure(LogConfig(format=format_))
+        structlog.get_logger("edgerouter.test").warning("sink cannot deliver", reason=HOSTILE, topics=[HOSTILE])
+        logging.getLogger("aiohttp").warning("odd: %s", HOSTILE)
+        structlog.get_logger("edgerouter.test").error("failed", exc_info=ValueError(HOSTILE))
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        structlog.configure(**configured)
+    lines = stream.getvalue()
+    assert [order for order in ORDERS if order in lines] == []
+    assert lines.count("owned") == 4
+    if format_ == "json":
+        assert json.loads(lines.splitlines()[0])["reason"] == HOSTILE
