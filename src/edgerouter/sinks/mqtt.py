@@ -37,6 +37,8 @@ class MqttSink(Sink[MqttSinkConfig]):
         self._context = context
         self._template = TopicTemplate.parse(config.topic)
         self._client_id = config.client_id or f"edgerouter-{context.spool[:12]}-sink-{context.name}-{secrets.token_hex(3)}"
+        if context.probe:
+            self._client_id += "-check"  # a broker would end the connection of a running router's sink of the same client id
         self._version5 = config.protocol != "3.1.1"
         self._guard = context.loops.for_sink(context.name, config.address, context.spool) if config.loop_guard else None
         self._spoke_version5 = False

@@ -374,3 +374,14 @@ async def test_a_broker_that_hangs_up_on_version_5_gets_the_older_one() -> None:
                     pass
         finally:
             process.send_signal(signal.SIGKILL)
+
+
+async def test_a_look_beside_a_running_sink_of_the_same_client_id_does_not_end_its_connection(broker: Mosquitto) -> None:
+    config = MqttSinkConfig.model_validate({"url": broker.url, "client_id": "bridge"})
+    async with MqttSink.open(config, CONTEXT) as running:
+        await running.write([make_message(sequence=1)])
+        async with MqttSink.open(config, SinkContext("out", "edge-1", "check", probe=True)):
+            pass
+        await running.write([make_message(sequence=2)])
+    assert broker.log.count(" as bridge (") == 1, "the running sink has connected once"
+    assert broker.log.count(" as bridge-check (") == 1
