@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from edgerouter import SinkThrottled, SinkUnauthorized, SinkUnavailable
-from edgerouter.testing import HttpSinkServer
+from edgerouter.testing import HttpSinkServer, SecretStoreConformance
 from edgerouter_aws.secrets_manager import SecretsManagerConfig, SecretsManagerStore
 
 
@@ -41,6 +41,19 @@ class Vault(HttpSinkServer):
 async def vault() -> AsyncIterator[Vault]:
     async with Vault().running() as vault:
         yield vault
+
+
+class TestTheStore(SecretStoreConformance):
+    store_class = SecretsManagerStore
+
+    @pytest.fixture
+    def config(self, vault: Vault, keys: dict[str, Any]) -> Mapping[str, Any]:
+        return {"endpoint_url": vault.url, **keys}
+
+    @pytest.fixture
+    def secret(self, vault: Vault) -> tuple[str, str]:
+        vault.secrets = {"db": {"SecretString": "hunter2"}}
+        return "db", "hunter2"
 
 
 @asynccontextmanager

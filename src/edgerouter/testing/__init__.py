@@ -1,11 +1,12 @@
-"""For plugin authors: the conformance suite that every sink passes, and what it is made of.
+"""For plugin authors: the conformance suites that every sink, source and secret store passes, and what they are made of.
 
-Subclass `SinkConformance` in a test module of your plugin, give it your sink and a server, and run pytest
-(with pytest-asyncio installed). pytest is imported only when `SinkConformance` is.
+Subclass `SinkConformance`, `SourceConformance` or `SecretStoreConformance` in a test module of your plugin, give it your class and
+a server, and run pytest (with pytest-asyncio installed). pytest is imported only when a suite is.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from edgerouter.testing.delivery import deliver
@@ -16,12 +17,16 @@ from edgerouter.testing.server import Received, SinkServer
 
 if TYPE_CHECKING:
     from edgerouter.testing.conformance import SinkConformance
+    from edgerouter.testing.secret_store_conformance import SecretStoreConformance
+    from edgerouter.testing.source_conformance import SourceConformance
 
 __all__ = [
     "HttpSinkServer",
     "Received",
+    "SecretStoreConformance",
     "SinkConformance",
     "SinkServer",
+    "SourceConformance",
     "deliver",
     "make_context",
     "make_message",
@@ -29,15 +34,18 @@ __all__ = [
     "never_holds_the_loop",
 ]
 
-_SUITE = ("conformance", "promises", "config_promises", "write_promises", "fault_promises")
+_SUITES = {
+    "SecretStoreConformance": "secret_store_conformance",
+    "SinkConformance": "conformance",
+    "SourceConformance": "source_conformance",
+}
+_ASSERTING = (*_SUITES.values(), "promises", "config_promises", "write_promises", "fault_promises")
 
 
 def __getattr__(name: str) -> Any:
-    if name != "SinkConformance":
+    if name not in _SUITES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import pytest  # noqa: PLC0415  (a production install has no pytest, and may use the fakes)
 
-    pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _SUITE))
-    from edgerouter.testing.conformance import SinkConformance  # noqa: PLC0415  (after its assertions are set up)
-
-    return SinkConformance
+    pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _ASSERTING))
+    return getattr(import_module(f"{__name__}.{_SUITES[name]}"), name)  # after its assertions are set up
