@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
+import structlog
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 
 from edgerouter.errors import MessageRejected, SinkUnauthorized, SinkUnavailable, WouldLoop
 from edgerouter.message import Message
+from edgerouter.mqtt_settings import warn_of_weak_points
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
 from edgerouter.sinks.mqtt_config import MqttSinkConfig
 from edgerouter.sinks.mqtt_link import Link, VersionRefused
@@ -21,6 +23,8 @@ from edgerouter.sinks.mqtt_publisher import Answer, Publication
 from edgerouter.sinks.mqtt_reasons import NOT_AUTHORIZED, not_taken
 from edgerouter.sinks.mqtt_session import Session
 from edgerouter.sinks.mqtt_topic import TopicTemplate, check_text
+
+log = structlog.get_logger("edgerouter.mqtt")
 
 _FIXED = 5 + 2 + 2 + 4  # fixed header, length of the topic, packet identifier, length of the properties
 _MOST_UNFINISHED = 10_000  # handshakes of QoS 2 that a lost connection cut, and that no write has continued
@@ -49,6 +53,7 @@ class MqttSink(Sink[MqttSinkConfig]):
     @classmethod
     @asynccontextmanager
     async def open(cls, config: MqttSinkConfig, context: SinkContext) -> AsyncIterator[Self]:
+        warn_of_weak_points(config, log.bind(sink=context.name), f"sink {context.name}")
         sink = cls(config, context)
         try:
             await sink._link()

@@ -39,8 +39,9 @@ class TopicTemplate:
     `{host}`, `{sink}`, `{spool}`; `{{` and `}}` are braces.
     """
 
-    def __init__(self, parts: list[_Part]) -> None:
+    def __init__(self, parts: list[_Part], *, reserved: bool) -> None:
         self._parts = parts
+        self._reserved = reserved
 
     @classmethod
     def parse(cls, text: str) -> TopicTemplate:
@@ -65,7 +66,11 @@ class TopicTemplate:
                     f"{text!r} has a single {match[0]!r}; write {match[0] * 2!r} for a brace that is not a placeholder"
                 )
         parts.append(_literal(text[end:]))
-        return cls(parts)
+        reserved = text.startswith("$")
+        first = text.partition("/")[0]
+        if reserved and (first == "$SYS" or _TOKEN.search(first)):
+            raise ValueError(f"{text!r}: topics below $SYS belong to the broker, and no device may choose what follows a leading $")
+        return cls(parts, reserved=reserved)
 
     def topic_of(self, message: Message, names: SinkContext) -> str:
         """The topic to publish a message to.
@@ -83,8 +88,9 @@ class TopicTemplate:
             raise MessageRejected(f"the topic is longer than {_MAX_BYTES} bytes")
         if topic.count("/") >= _MAX_LEVELS:
             raise MessageRejected(f"the topic has more than {_MAX_LEVELS} levels, for which brokers may close the connection")
-        if topic == "$SYS" or topic.startswith("$SYS/"):
-            raise MessageRejected("topics below $SYS belong to the broker")
+        if topic[0] == "$" and not self._reserved:
+            # a device must not reach the broker's own topics by its choice of a name
+            raise MessageRejected("a topic that begins with $ belongs to the broker; a template may name one, a message may not")
         return topic
 
 
