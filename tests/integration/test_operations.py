@@ -89,7 +89,7 @@ async def test_dead_letters_are_listed_shown_exported_and_purged(after_a_run, st
     assert "0 of 0" in await edgerouter("dead-letters", "list", *config, "--topic", "other/#")
     assert "0 of 0" in await edgerouter("dead-letters", "list", *config, "--to", "1h")
     await edgerouter("dead-letters", "show", 999, *config, code=1)
-    assert "1 dead letters thrown away" in await edgerouter("dead-letters", "purge", "--yes", number, *config)
+    assert "1 dead letter thrown away" in await edgerouter("dead-letters", "purge", "--yes", number, *config)
     assert "1 of 1" in await edgerouter("dead-letters", "list", *config)
     assert json.loads(await edgerouter("dead-letters", "purge", "--yes", "--json", *config)) == {"messages": 1}
     assert "0 damaged" in await edgerouter("verify", *config)

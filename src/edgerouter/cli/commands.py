@@ -153,9 +153,10 @@ def replay_letters(
 ) -> None:
     """Send dead letters to their sinks again."""
     from edgerouter.cli import operate
+    from edgerouter.cli.nouns import counted
 
     answer = operate.ask(_spool(config, spool), "dead-letters/replay", **_which(sink, topic, since, until, reason, numbers))
-    _tell(answer, f"{answer['messages']} messages will be sent again", as_json=as_json)
+    _tell(answer, f"{counted(answer['messages'], 'message')} will be sent again", as_json=as_json)
 
 
 @dead_letters.command()
@@ -173,13 +174,14 @@ def purge(
 ) -> None:
     """Throw dead letters away for ever; they count as dropped."""
     from edgerouter.cli import operate
+    from edgerouter.cli.nouns import counted
 
     where = _spool(config, spool)
     which = _which(sink, topic, since, until, reason, numbers)
     if not yes:
-        typer.confirm(f"throw away {operate.count(where, **which)} dead letters for ever?", abort=True)
+        typer.confirm(f"throw away {counted(operate.count(where, **which), 'dead letter')} for ever?", abort=True)
     answer = operate.ask(where, "dead-letters/purge", **which)
-    _tell(answer, f"{answer['messages']} dead letters thrown away", as_json=as_json)
+    _tell(answer, f"{counted(answer['messages'], 'dead letter')} thrown away", as_json=as_json)
 
 
 def replay(
@@ -194,9 +196,11 @@ def replay(
 ) -> None:
     """Let a sink deliver messages again that the spool still holds (spool.retain keeps them)."""
     from edgerouter.cli import operate
+    from edgerouter.cli.nouns import counted
 
+    where = _spool(config, spool)
     answer = operate.ask(
-        _spool(config, spool),
+        where,
         "replay",
         sink=sink,
         topic=topic,
@@ -204,7 +208,9 @@ def replay(
         until=operate.moment(until),
         dry_run=dry_run,
     )
-    said = f"{answer['messages']} messages {'would' if dry_run else 'will'} be delivered again to {sink}"
+    said = f"{counted(answer['messages'], 'message')} {'would' if dry_run else 'will'} be delivered again to {sink}"
+    if not answer["messages"]:
+        said += operate.why_nothing_is_replayed(where, known=spool is None)
     _tell(answer | {"dry_run": dry_run}, said, as_json=as_json)
 
 
@@ -212,13 +218,14 @@ def forget(sink: str, config: ConfigFile = None, spool: SpoolFolder = None, as_j
     """Give up what waits for a sink that is no longer configured."""
     from edgerouter import plugins
     from edgerouter.cli import operate
+    from edgerouter.cli.nouns import counted
     from edgerouter.config import spool_section
     from edgerouter.config.loading import find_file
 
     where = _spool(config, spool)
     configured = set() if spool is not None else spool_section.sink_names(find_file(config, os.environ), os.environ, plugins)
     answer = operate.forget(where, sink, configured)
-    _tell(answer, f"{sink} is forgotten, and {answer['messages']} messages that waited for it", as_json=as_json)
+    _tell(answer, f"{sink} is forgotten, and {counted(answer['messages'], 'message')} that waited for it", as_json=as_json)
 
 
 def verify(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False) -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from edgerouter.admin import status
 from edgerouter.admin.client import Client, NoRouter
 from edgerouter.admin.control import OPERATIONS
+from edgerouter.cli.nouns import counted
 from edgerouter.cli.terminal import all_shown, console, say
 from edgerouter.config.model import LogConfig, SpoolConfig
 from edgerouter.errors import ConfigurationError, EdgerouterError
@@ -127,7 +128,7 @@ def list_letters(spool: SpoolConfig, *, limit: int, as_json: bool, **which: Any)
         )
     if found:
         console().print(table)
-    typer.echo(f"{len(found)} of {total} dead letters")
+    typer.echo(f"{len(found)} of {counted(total, 'dead letter')}")
 
 
 def show_letter(spool: SpoolConfig, number: int) -> None:
@@ -154,6 +155,18 @@ def count(spool: SpoolConfig, **which: Any) -> int:
     return total
 
 
+def why_nothing_is_replayed(spool: SpoolConfig, *, known: bool) -> str:
+    """Say what keeps messages for a replay.
+
+    Args:
+        spool: as configured.
+        known: the configuration says what `retain` is; a folder alone does not.
+    """
+    if known and not (spool.retain.age or spool.retain.bytes):
+        return ": `spool.retain` is not set, so messages leave the spool once every sink has settled them"
+    return ": the spool holds none that match and that it has settled; `spool.retain` says how long delivered messages stay"
+
+
 def verify(spool: SpoolConfig, *, as_json: bool) -> int:
     """Check every chunk and every ledger; exit code 0 when there is nothing to complain of, else 1."""
     found = ask(spool, "verify")
@@ -162,7 +175,10 @@ def verify(spool: SpoolConfig, *, as_json: bool) -> int:
     else:
         for problem in found["problems"]:
             say(problem, err=True)
-        typer.echo(f"{found['chunks']} chunks, {found['messages']} messages, {found['damaged_chunks']} damaged chunks")
+        typer.echo(
+            f"{counted(found['chunks'], 'chunk')}, {counted(found['messages'], 'message')},"
+            f" {counted(found['damaged_chunks'], 'damaged chunk')}"
+        )
     return 1 if found["problems"] else 0
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgerouter.admin.client import Client, NoRouter
+from edgerouter.cli.nouns import counted
 from edgerouter.cli.operate import stopped_status
 from edgerouter.cli.terminal import all_shown, console, say, shown
 from edgerouter.config.model import SpoolConfig
@@ -47,10 +48,14 @@ def show(spool: SpoolConfig, *, ready: bool, as_json: bool) -> int:
 
 
 def watch(client: Client, interval: float, seconds: float | None) -> None:
-    """Show the status live, until Ctrl-C or for so many seconds."""
+    """Show the status live, until Ctrl-C or for so many seconds; wait for a router that does not run yet.
+
+    Raises:
+        NoRouter: none was there in so many seconds.
+    """
     started = time.monotonic()
     before: tuple[float, dict[str, Any]] | None = None
-    seen = False
+    missing: NoRouter | None = None
     with Live(console=console(), auto_refresh=False) as live:
         try:
             while seconds is None or time.monotonic() - started < seconds:
@@ -58,17 +63,17 @@ def watch(client: Client, interval: float, seconds: float | None) -> None:
                 try:
                     status = client.get("/api/status")
                 except NoRouter as error:
-                    if not seen:
-                        raise
-                    before = None  # it may be starting again
-                    live.update(Text(shown(str(error)), "red"), refresh=True)
+                    before, missing = None, missing or error
+                    live.update(Text(shown(f"{error}; waiting for one"), "red"), refresh=True)
                 else:
-                    seen = True
+                    missing = None
                     live.update(render(status, None if before is None else (now - before[0], before[1])), refresh=True)
                     before = (now, status)
                 time.sleep(interval)
         except KeyboardInterrupt:
             return
+    if missing is not None:
+        raise missing
 
 
 def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:
@@ -88,7 +93,10 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
     parts: list[Any] = [head, _spool(status), _sources(status, before), _sinks(status, before), *_drops(status)]
     for name, sink in status["detached"].items():
         parts.append(
-            Text(f"{name} is not configured any more: position kept, {sink['pending']} messages wait (edgerouter forget)", "yellow")
+            Text(
+                f"{name} is not configured any more: position kept, {counted(sink['pending'], 'message')} kept (edgerouter forget)",
+                "yellow",
+            )
         )
     parts += _certificates(status)
     parts += _event_loop(status)
@@ -107,7 +115,7 @@ def _stopped(status: dict[str, Any], spool: SpoolConfig) -> Group:
 
 def _ledger(name: str, sink: dict[str, Any]) -> Iterator[Text]:
     if sink["uncounted"]:
-        yield Text(f"{name}: {sink['uncounted']} stored messages are still compared with its topics", "yellow")
+        yield Text(f"{name}: {counted(sink['uncounted'], 'stored message')} still to be compared with its topics", "yellow")
     if sink["ledger_error"]:
         yield Text(f"{name}: {sink['ledger_error']}", "red")
 
@@ -115,8 +123,8 @@ def _ledger(name: str, sink: dict[str, Any]) -> Iterator[Text]:
 def _spool(status: dict[str, Any]) -> Text:
     spool = status["spool"]
     line = Text(
-        f"spool {spool['state']}  {spool['messages']} messages, {size(spool['bytes'])} of {size(spool['max_bytes'])},"
-        f" {spool['dead_letters']} dead letters",
+        f"spool {spool['state']}  {counted(spool['messages'], 'message')}, {size(spool['bytes'])} of {size(spool['max_bytes'])},"
+        f" {counted(spool['dead_letters'], 'dead letter')}",
         "" if spool["state"] == "ok" else "red",
     )
     if spool["reason"]:
@@ -150,7 +158,7 @@ def _event_loop(status: dict[str, Any]) -> Iterator[Text]:
         yield Text(
             f"{loop['last_holder']} held the event loop for {duration(loop['last_pause_seconds'])}{where},"
             f" {duration(max(0.0, time.time() - loop['last_pause_at']))} ago; every sink and source waited"
-            f" ({loop['pauses']} pauses, {duration(loop['paused_seconds'])} in all)",
+            f" ({counted(loop['pauses'], 'pause')}, {duration(loop['paused_seconds'])} in all)",
             "red",
         )
 

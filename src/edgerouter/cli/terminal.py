@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import traceback
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_UNBOUNDED: Final = 10_000
+"""Columns of a pipe or a file; a table takes no more than it needs."""
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -40,10 +45,14 @@ def all_shown(value: Any) -> Any:
 
 
 def console() -> Console:
-    """A console of Rich that takes no text for its markup: a topic may be `[red]` or `:smile:`."""
+    """A console of Rich that takes no text for its markup: a topic may be `[red]` or `:smile:`.
+
+    In a pipe or a file it is as wide as its widest table: Rich takes that for 80 columns, and cuts what is wider.
+    """
     from rich.console import Console  # noqa: PLC0415
 
-    return Console(markup=False, emoji=False, highlight=False)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _UNBOUNDED
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def hook_tracebacks() -> None:
