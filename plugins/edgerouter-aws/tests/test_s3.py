@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from edgerouter.testing import Received, deliver, make_context, make_message, ma
 from edgerouter_aws.s3 import S3Config, S3Sink
 from support.aws.s3 import S3Error, S3Server, Stored
 from support.meeting import Meeting, write_together
+from support.raw_http import raw_http
 
 
 def unpack(key: str, stored: Stored) -> list[Received]:
@@ -211,7 +213,6 @@ async def test_an_upload_that_came_apart_is_made_anew_and_is_not_the_fault_of_it
         ({"bucket": "plant-archve"}, "bucket plant-archve in eu-west-1: the bucket does not exist"),
         ({"region": "us-east-1"}, "it is in another region; set region: eu-west-1"),
         ({"denied": {"put"}}, "grant s3:PutObject, s3:AbortMultipartUpload on arn:aws:s3:::plant-archive/*"),
-        ({"denied": {"part"}}, "not authorized to perform: kms:Decrypt"),
     ],
 )
 async def test_opening_says_what_is_wrong_and_what_to_grant(
@@ -262,12 +263,49 @@ async def test_what_s3_has_against_the_settings_is_told_in_opening(
     [
         {"metadata": {"größe": "1"}}, {"metadata": {"a": "ü"}}, {"metadata": {"a": "1\r\nx-amz-acl: public-read"}},
         {"metadata": {"a:": "1"}}, {"metadata": {"a": "x" * 2048}}, {"tags": {"": "1"}}, {"tags": {"x" * 129: "1"}},
-        {"tags": {"a": "x" * 257}},
+        {"tags": {"a": "x" * 257}}, {"tags": {"a": "50 %"}}, {"tags": {"a,b": "1"}}, {"tags": {"aws:a": "1"}},
     ],
 )  # fmt: skip
 def test_metadata_and_tags_that_s3_would_not_take_are_told_at_the_start(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         S3Config(bucket="b", **fields)
+
+
+@pytest.mark.parametrize("bucket", ["plant archive", "plant/archive", "s3://plant", ""])
+def test_what_is_no_name_of_a_bucket_is_told_at_the_start_without_a_regular_expression(bucket: str) -> None:
+    with pytest.raises(ValidationError, match="is not the name of a bucket: letters, digits, dots and hyphens") as caught:
+        S3Config(bucket=bucket)
+    assert "A-Z" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bucket", ["plant-archive", "Plant_Archive.2016", "arn:aws:s3:eu-west-1:123456789012:accesspoint/plant"])
+def test_names_of_buckets_old_and_new_are_taken(bucket: str) -> None:
+    assert S3Config(bucket=bucket).bucket == bucket
+
+
+async def test_a_404_that_is_not_of_s3_is_not_a_missing_bucket(s3: S3Server, keys: dict[str, Any]) -> None:
+    async with raw_http(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nnot here") as server:
+        with pytest.raises(SinkUnavailable, match="the answer is not one of AWS; check endpoint_url") as caught:
+            async with opened(s3, keys, endpoint_url=server.url):
+                pass
+    assert "the bucket does not exist" not in str(caught.value)
+
+
+async def test_tls_spoken_to_a_plain_port_is_told(s3: S3Server, keys: dict[str, Any]) -> None:
+    with pytest.raises(SinkUnauthorized, match="does not speak TLS on this port; is it http:// and not https://"):
+        async with opened(s3, keys, endpoint_url=s3.url.replace("http:", "https:")):
+            pass
+
+
+async def test_only_checking_stores_a_part(s3: S3Server, keys: dict[str, Any]) -> None:
+    """An account that may not use the KMS key for parts goes on storing objects of one request."""
+    s3.denied = {"part"}
+    config = S3Config(bucket=s3.bucket, endpoint_url=s3.url, **keys)
+    async with S3Sink.open(config, make_context()) as sink:
+        assert not await sink.write(make_messages([b"1"]))
+    with pytest.raises(SinkUnauthorized, match="kms:Decrypt"):
+        async with S3Sink.open(config, replace(make_context(), probe=True)):
+            pass
 
 
 async def test_opening_leaves_nothing_in_the_bucket(s3: S3Server, keys: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from edgerouter import MessageRejected, Properties, SinkContext, SinkThrottled, SinkUnauthorized, SinkUnavailable
 from edgerouter.testing import make_context, make_message, make_messages
+from edgerouter_azure import event_hubs
 from edgerouter_azure.event_hubs import EventHubsSink
 from edgerouter_azure.event_hubs_config import EventHubsConfig
 from support.amqp.conformance import KEY, POLICY, EventHubsServer
@@ -106,7 +108,7 @@ async def test_a_service_that_accepts_and_says_nothing_is_unavailable_in_time() 
     text = f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=a;SharedAccessKey=b;EntityPath=h;UseDevelopmentEmulator=true"
     config = EventHubsConfig.model_validate({"connection_string": text, "connect_timeout": 0.3})
     async with mute:
-        with pytest.raises(SinkUnavailable, match="in time"):
+        with pytest.raises(SinkUnavailable, match="nothing answered in AMQP"):
             async with EventHubsSink.open(config, make_context()):
                 pass
 
@@ -158,6 +160,27 @@ async def test_an_application_of_entra_logs_in(server_tls: ssl.SSLContext, autho
         with pytest.raises(SinkUnauthorized, match="Azure Event Hubs Data Sender"):
             async with EventHubsSink.open(config, make_context()):
                 pass
+
+
+async def test_a_server_that_does_not_speak_amqp_is_told_before_check_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection and says nothing, or something else."""
+    monkeypatch.setattr(event_hubs, "_PROBE_SECONDS", 0.5)
+    ended = asyncio.Event()
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        text = f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=a;SharedAccessKey=YQ==;EntityPath=h;UseDevelopmentEmulator=true"
+        config = EventHubsConfig.model_validate({"connection_string": text})
+        try:
+            with pytest.raises(SinkUnavailable, match=r"nothing answered in AMQP within 0.5 s; is this the address of"):
+                async with EventHubsSink.open(config, replace(make_context(), probe=True)):
+                    pass
+        finally:
+            ended.set()
 
 
 # -- what survives

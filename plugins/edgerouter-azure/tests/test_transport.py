@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from pydantic import ValidationError
 
 from edgerouter import SinkUnauthorized, SinkUnavailable
 from edgerouter.testing import make_context, make_messages
@@ -132,3 +133,20 @@ async def test_only_the_authorities_of_the_user_are_trusted(
         assert "cannot be used" in await open_error(configured(url, relay.container, ca_file=nothing))
     finally:
         await runner.cleanup()
+
+
+async def test_tls_spoken_to_a_plain_port_is_told(azurite: Azurite) -> None:
+    url = azurite.url.removesuffix(f"/{ACCOUNT}").replace("http:", "https:")
+    assert "does not speak TLS on this port; is it http:// and not https://" in await open_error(configured(url))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"container": "Plant Archive"}, "is not the name of a container: 3 to 63 small letters"),
+        ({"account": "plant-store"}, "is not the name of a storage account: 3 to 24 small letters"),
+    ],
+)
+def test_names_that_cannot_be_are_told_at_the_start_without_a_regular_expression(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        BlobConfig.model_validate({"account": "plant", "container": "archive", **fields})

@@ -361,3 +361,24 @@ async def test_compressed_answers_are_not_asked_for(storage: StorageServer, acco
     async with StorageSink.open(configured(storage, account), make_context()) as sink:
         await sink.write(make_messages([b"1"]))
     assert {request.headers.get("Accept-Encoding") for request in storage.seen} == {"identity"}
+
+
+async def test_a_404_that_is_not_of_google_is_not_a_missing_bucket(account: Mapping[str, Any]) -> None:
+    async with raw_http(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nnot here") as server:
+        config = StorageConfig.model_validate({"bucket": BUCKET, "endpoint": server.url, "key": KEY, **account})
+        with pytest.raises(SinkUnauthorized, match="404, and the answer is not one of Google's") as caught:
+            async with StorageSink.open(config, make_context()):
+                pass
+    assert "no such bucket" not in str(caught.value)
+
+
+async def test_tls_spoken_to_a_plain_port_is_told(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    config = configured(storage, account).model_copy(update={"endpoint": storage.url.replace("http:", "https:")})
+    with pytest.raises(SinkUnauthorized, match="does not speak TLS on this port; is it http:// and not https://"):
+        async with StorageSink.open(config, make_context()):
+            pass
+
+
+def test_what_is_no_name_of_a_bucket_is_told_at_the_start_without_a_regular_expression() -> None:
+    with pytest.raises(ValidationError, match="is not the name of a bucket: small letters"):
+        StorageConfig(bucket="Plant Archive")

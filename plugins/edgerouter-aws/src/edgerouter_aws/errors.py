@@ -5,6 +5,7 @@ Sources: the service models in botocore, "Common error types" of the SQS API ref
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,7 +76,7 @@ NOT_THERE = {
     "InvalidAddress": "the queue's URL is not valid in this region",
     "NoSuchBucket": "the bucket does not exist; check its name",
     "InvalidBucketName": "the bucket's name is not valid",
-    "404": "the bucket does not exist; check its name",
+    "404": "nothing is there, and the answer is not one of AWS; check endpoint_url",
     "ResourceNotFoundException": "the secret does not exist; check its name and region",
     "NoSuchAccessPoint": "the access point does not exist; check its ARN",
 }
@@ -125,6 +126,8 @@ _OF_CREDENTIALS = frozenset(
     {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "CreateOAuth2Token", "CreateToken", "GetRoleCredentials"}
 )
 """Requests that the SDK makes for credentials before ours, or in the middle of the day when they expire."""
+_NOT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
+"""What OpenSSL says of an answer that is not TLS."""
 _PREFIXES = ("AWS.SimpleQueueService.",)
 _SKEW_WORTH_TELLING = 300  # AWS takes signatures that are up to five minutes off
 
@@ -181,6 +184,8 @@ def translate(error: Exception, call: Call) -> SinkUnavailable | MessageRejected
         return _of_answer(error.response, call)
     if isinstance(error, _CREDENTIALS):
         return SinkUnauthorized(f"{call.what}: no usable credentials: {error}")
+    if isinstance(error, botocore_errors.SSLError) and _NOT_TLS.search(str(error)):
+        return SinkUnauthorized(f"{call.what}: the service does not speak TLS on this port; is it http:// and not https://?")
     if isinstance(error, _SETTINGS):
         return SinkUnauthorized(f"{call.what}: {error}")
     if isinstance(error, _MAYBE_TAKEN):

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from edgerouter import ByteSize, Failure, Limits, Message, Sink, SinkConfig, SinkContext, SinkUnauthorized
 from edgerouter.objects import Compression, Framing, KeyTemplate, ObjectKey, content_encoding, content_type, encode, size_of
 from edgerouter_aws.parquet_config import ParquetOptions
-from edgerouter_aws.s3_bucket import MOST_OBJECT_BYTES, Bucket, bucket_call, open_s3
+from edgerouter_aws.s3_bucket import MOST_OBJECT_BYTES, Bucket, BucketName, bucket_call, open_s3
 from edgerouter_aws.session import AwsSettings
 
 _ENCODE_IN_THREAD_BYTES = 64 * 1024
@@ -27,6 +27,14 @@ TagValue = Annotated[str, Field(max_length=256)]
 MetadataName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 MetadataValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
 """They travel as HTTP headers."""
+
+_OF_TAGS = frozenset(" +-=._:/@")
+"""Beside letters and digits (S3 user guide, "Object tagging")."""
+
+
+def _is_tag(text: str) -> bool:
+    return "${" in text or all(character.isalnum() or character in _OF_TAGS for character in text)
+
 
 _ENDINGS = {
     "jsonl": ".jsonl.gz",
@@ -48,7 +56,7 @@ class Table(Protocol):
 class S3Config(AwsSettings, SinkConfig):
     """Objects in an S3 bucket, or in a service that is compatible with S3."""
 
-    bucket: str = Field(min_length=1)
+    bucket: BucketName
     """Name of the bucket, or ARN of an access point."""
     key: ObjectKey | None = None
     """Key of an object, a template: `{topic}`, `{topic[1]}`, `{time:%Y/%m/%d}`, `{id}`, `{first}`, `{last}`, `{property[name]}`,
@@ -104,6 +112,10 @@ class S3Config(AwsSettings, SinkConfig):
             raise ValueError("kms_key_id needs encryption: aws:kms")
         if sum(len(name) + len(value) for name, value in self.metadata.items()) > _MOST_METADATA_BYTES:
             raise ValueError(f"the metadata is over {_MOST_METADATA_BYTES} bytes, which is all that S3 takes")
+        if bad := [name for name, value in self.tags.items() if name.lower().startswith("aws:") or not _is_tag(name + value)]:
+            raise ValueError(
+                f"tags are of letters, digits, spaces and +-=._:/@, and their names do not begin with aws: {', '.join(bad)}"
+            )
         if self.framing == "parquet" and self.compression != "auto":
             raise ValueError("a Parquet file is compressed inside: set parquet.compression instead of compression")
         return self
@@ -142,7 +154,7 @@ class S3Sink(Sink[S3Config]):
                 multipart_bytes=config.multipart,
             )
             if config.probe:
-                await bucket.probe(_key(config).partition("{")[0])
+                await bucket.probe(_key(config).partition("{")[0], parts=context.probe)
             yield cls(bucket, config, context)
 
     @property

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import AfterValidator
 
 from edgerouter import SinkUnavailable
 from edgerouter_aws.errors import Call, of_service, translated
@@ -26,6 +28,19 @@ _PLACE = ("Bucket", "Key", "ExpectedBucketOwner")
 _NOT_S3 = "the answer is not one of S3; is there a captive portal or a proxy in between?"
 _MORE_ACTIONS = {"Tagging": "s3:PutObjectTagging", "ACL": "s3:PutObjectAcl"}
 """What a policy must allow beside storing, where objects are stored with this."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:.+")
+
+
+def _checked(name: str) -> str:
+    if "${" not in name and _NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is not the name of a bucket: letters, digits, dots and hyphens, or the ARN of an access point")
+    return name
+
+
+BucketName = Annotated[str, AfterValidator(_checked)]
+"""A configuration field that names a bucket; buckets made before 2018 have up to 255 characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +93,13 @@ class Bucket:
                 raise
         return bool(found.get("ContentLength") == size)
 
-    async def probe(self, prefix: str) -> None:
-        """Begin a multipart upload, store a part of one byte, and give both up: nothing appears in the bucket.
+    async def probe(self, prefix: str, *, parts: bool) -> None:
+        """Begin a multipart upload and give it up: nothing appears in the bucket.
 
-        The part shows what beginning alone does not: SSE-KMS needs `kms:Decrypt` for it, and the completion lists its checksum.
+        Args:
+            prefix: start of the keys that may be allowed.
+            parts: store a part of one byte too. It shows what beginning alone does not: SSE-KMS needs `kms:Decrypt` for it, which
+                objects of one request do without.
 
         Raises:
             SinkUnavailable: with what is missing.
@@ -90,7 +108,8 @@ class Bucket:
         with of_service(self.call):
             upload = await self._begin({**place, **self.parameters})
             try:
-                await self._put_part(1, b"\n", upload, place)
+                if parts:
+                    await self._put_part(1, b"\n", upload, place)
             finally:
                 await self._abort(place, upload)
 

@@ -242,6 +242,6 @@ async def _open_claims(
     client = await stack.enter_async_context(open_s3(settings, call))
     bucket = Bucket(client, options.bucket, call)
     if config.probe:
-        await bucket.probe(options.key.partition("{")[0])
+        await bucket.probe(options.key.partition("{")[0], parts=context.probe)
     over = min(options.over if options.over is not None else queue.max_message_bytes, queue.max_message_bytes)
     return Claims(bucket, KeyTemplate.parse(options.key), over, Entries(config), context)

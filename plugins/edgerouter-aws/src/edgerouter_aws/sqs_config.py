@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from edgerouter import ByteSize, SinkConfig
 from edgerouter.objects import KeyTemplate, ObjectKey
+from edgerouter_aws.s3_bucket import BucketName
 from edgerouter_aws.session import AwsSettings
 from edgerouter_aws.sqs_address import Address
 
@@ -31,7 +32,7 @@ class ClaimCheck(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    bucket: str = Field(min_length=1)
+    bucket: BucketName
     """S3 bucket for these payloads. A lifecycle rule should remove them after some time."""
     key: ObjectKey = "{topic}/{id}"
     """Key of a payload, a template as for the sink aws-s3."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from edgerouter import ByteSize, Duration, SinkConfig, SinkUnauthorized
 from edgerouter.objects import Compression, Framing, KeyTemplate
@@ -36,12 +36,27 @@ _LARGEST_BLOCK = 100 * 1024**2
 _LARGEST_BLOCK_BEFORE = 4 * 1024**2
 
 
+_ACCOUNT, _CONTAINER = re.compile(r"[a-z0-9]{3,24}"), re.compile(r"\$root|[a-z0-9](-?[a-z0-9]){2,62}")
+
+
+def _account(name: str) -> str:
+    if _ACCOUNT.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is not the name of a storage account: 3 to 24 small letters and digits")
+    return name
+
+
+def _container(name: str) -> str:
+    if _CONTAINER.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is not the name of a container: 3 to 63 small letters, digits and single hyphens between them")
+    return name
+
+
 class BlobConfig(AzureFields, SinkConfig):
     """Configuration of `azure-blob`. The identity needs the role Storage Blob Data Contributor on the container."""
 
     connection_string: SecretStr | None = None
     """Connection string of the storage account, with a key or a shared access signature."""
-    account: str | None = Field(default=None, pattern=r"^[a-z0-9]{3,24}$")
+    account: Annotated[str, AfterValidator(_account)] | None = None
     """Instead of a connection string: the storage account, together with `account_key`, `sas_token` or `credential`."""
     account_key: SecretStr | None = None
     """A key of the account."""
@@ -49,7 +64,7 @@ class BlobConfig(AzureFields, SinkConfig):
     """A shared access signature that may create and write blobs, and for append blobs add to them and read them."""
     endpoint: str | None = Field(default=None, pattern=r"^https?://")
     """URL of the account's Blob service, where it is not that of the cloud: a private link, an emulator."""
-    container: str = Field(pattern=r"^(\$root|[a-z0-9](-?[a-z0-9]){2,62})$")
+    container: Annotated[str, AfterValidator(_container)]
     """The container."""
     create_container: bool = True
     """Create the container if it is missing and we may."""

@@ -81,6 +81,8 @@ _OF_REQUEST = re.compile(r"(?<=HTTP request) '[^']*'")
 _REQUEST_ID = re.compile(r"\s*(?:RequestId:|TrackingId:|Trace ID:)")
 _USER_OF_URL = re.compile(r"://[^/@\s'\"]+@")
 """aiohttp quotes a proxy with its password."""
+_NOT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
+"""What OpenSSL says of an answer that is not TLS."""
 _MOST_SKEW = 600.0
 """Seconds; the services take requests that are 15 minutes off."""
 _TEXT_LIMIT = 400
@@ -101,6 +103,8 @@ def translate(error: BaseException, doing: str, *, hint: str = "") -> SinkUnavai
     if (bad := [cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)]) != []:
         why = next((cause.verify_message for cause in bad if hasattr(cause, "verify_message")), "unknown authority")
         return SinkUnauthorized(f"{doing}: the service's certificate is not trusted: {why}; {CLOCK_HINT}")
+    if any(isinstance(cause, ssl.SSLError) and _NOT_TLS.search(str(cause)) for cause in _causes(error)):
+        return SinkUnauthorized(f"{doing}: the service does not speak TLS on this port; is it http:// and not https://?")
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
         return SinkUnauthorized(_explain(doing, _text(error), hint))
     if isinstance(error, HttpResponseError):

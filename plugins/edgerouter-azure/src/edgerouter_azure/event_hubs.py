@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from edgerouter import Failure, Limits, Message, Sink, SinkContext, TopicCache
+from edgerouter import Failure, Limits, Message, Sink, SinkContext, SinkUnavailable, TopicCache
 from edgerouter.objects import KeyTemplate
 from edgerouter_azure.credentials import cause, open_credential
 from edgerouter_azure.errors import translate, translate_at_opening, translate_condition
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _HINT = "sending needs the role Azure Event Hubs Data Sender, or a shared access policy with the claim Send"
 _BY_TOPIC = re.compile(r"\{(?:topic(?:\[[^\]]*\])?|host|sink|spool)\}")
+
+
+_PROBE_SECONDS = 10.0
+"""Of connecting, for `check --connect`: it gives up after 15 s without knowing why."""
 
 
 class EventHubsSink(Sink[EventHubsConfig]):
@@ -53,12 +57,19 @@ class EventHubsSink(Sink[EventHubsConfig]):
 
         place = config.place()
         doing = f"connect to event hub {place.hub} at {config.endpoint or place.host}"
+        seconds = min(config.connect_timeout, _PROBE_SECONDS) if context.probe else config.connect_timeout
         async with _client(config, place) as client:
 
             async def connect() -> ProducerLink:
                 try:
-                    async with asyncio.timeout(config.connect_timeout):
+                    async with asyncio.timeout(seconds) as bound:
                         return await ProducerLink.open(client, config.partition_id)
+                except TimeoutError as error:
+                    if not bound.expired():
+                        raise translate_at_opening(error, doing, hint=_HINT) from cause(config, error)
+                    raise SinkUnavailable(
+                        f"{doing}: nothing answered in AMQP within {seconds:g} s; is this the address of an event hub?"
+                    ) from cause(config, error)
                 except Exception as error:  # noqa: BLE001  (the SDK raises many types, of which the table makes ours)
                     raise translate_at_opening(error, doing, hint=_HINT) from cause(config, error)
 

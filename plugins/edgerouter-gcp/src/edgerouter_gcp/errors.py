@@ -68,6 +68,8 @@ _DAMAGED = re.compile(
     re.IGNORECASE,
 )
 """In the text of a 400 that is about what became of the request on its way: the same bytes, sent anew, can be taken."""
+_NOT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
+"""What OpenSSL says of an answer that is not TLS."""
 _KMS = re.compile(r"kms", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 
@@ -126,6 +128,8 @@ def translate(error: Exception, doing: str, *, hint: str = "") -> SinkUnavailabl
         return SinkUnavailable(f"{doing}: {error.__cause__.message}")
     if isinstance(error, aiohttp.ClientResponseError) and error.status >= 400:
         return _translate_response(error, doing, hint)
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and _NOT_TLS.search(str(error)):
+        return SinkUnauthorized(f"{doing}: {error.host} does not speak TLS on this port; is it http:// and not https://?")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return SinkUnauthorized(f"{doing}: no secure connection to {error.host}: {error.os_error}; is the device's clock right?")
     if isinstance(error, aiohttp.InvalidURL):

@@ -26,6 +26,7 @@ from edgerouter_gcp.envelope import (
     Envelope,
     check_constant,
 )
+from edgerouter_gcp.errors import read_answer
 from edgerouter_gcp.ordering import OrderingKey, OrderingTemplate
 
 _SCOPES = ("https://www.googleapis.com/auth/pubsub",)
@@ -192,7 +193,7 @@ async def _look(connection: Connection, publisher: _Publisher, topic: str) -> No
             connection.token.accepted()
             await publisher.look_at(topic)
     except aiohttp.ClientResponseError as error:
-        if error.status == 404:
+        if error.status == 404 and read_answer(error).code:
             raise SinkUnauthorized(f"{doing}: there is no such topic; create it, or look at its name and project") from None
         raise _unavailable(connection.explain(error, doing, role=f"{_ROLE} on the topic, which may also be missing,")) from None
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:

@@ -159,7 +159,7 @@ class _Subscription:
                     return
                 await self._client.look_at(self._name)
         except aiohttp.ClientResponseError as error:
-            if error.status == 404:
+            if error.status == 404 and read_answer(error).code:
                 text = f"{doing}: there is no such subscription; create it, or look at its name and project"
                 raise SinkUnauthorized(text) from None
             role = f"{_ROLE} on the subscription, which may also be missing,"

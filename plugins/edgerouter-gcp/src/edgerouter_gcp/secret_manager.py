@@ -17,6 +17,7 @@ from pydantic import Field
 from edgerouter import SecretMissing, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
+from edgerouter_gcp.errors import read_answer
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _ROLE = "roles/secretmanager.secretAccessor"
@@ -71,7 +72,7 @@ class SecretManagerStore(SecretStore[SecretManagerConfig]):
                 response = await self._session.get(url, headers=headers)
                 body = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if isinstance(error, aiohttp.ClientResponseError) and error.status == 404:
+            if isinstance(error, aiohttp.ClientResponseError) and error.status == 404 and read_answer(error).code:
                 raise SecretMissing(f"{doing}: there is no such secret or version") from None
             explained = self._connection.explain(error, doing, role=f"{_ROLE} on the secret")
             # 400 and 413 are about the name here

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import md5
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 import aiohttp
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from edgerouter import (
     ByteSize,
@@ -39,6 +40,7 @@ from edgerouter.objects import (
 )
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, UNBOUNDED, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
+from edgerouter_gcp.errors import read_answer
 from edgerouter_gcp.resumable import ResumableStorage
 
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
@@ -53,10 +55,19 @@ _THREAD_ABOVE = 64 * 1024
 """Framing, compressing and summing up more than this would hold up the event loop."""
 
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+
+
+def _bucket(name: str) -> str:
+    if "${" not in name and _NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is not the name of a bucket: small letters, digits, dots, hyphens and underscores, at least 3")
+    return name
+
+
 class StorageConfig(GoogleFields, SinkConfig):
     """Configuration of `gcp-storage`. The account needs roles/storage.objectCreator on the bucket."""
 
-    bucket: str = Field(min_length=3, pattern=r"^[^/]+$")
+    bucket: Annotated[str, AfterValidator(_bucket)]
     """The bucket, which must be there."""
     key: ObjectKey = "{topic}/{time:%Y/%m/%d/%H}/{id}.jsonl.gz"
     """Name of each object, from a template with `{topic}`, `{topic[0]}`, `{time:%Y/%m/%d}`, `{id}`, `{first}`, `{last}`, `{spool}`,
@@ -305,7 +316,7 @@ async def _look(connection: Connection, storage: _Storage, bucket: str) -> None:
                 return
             allowed = await storage.permissions(bucket)
     except aiohttp.ClientResponseError as error:
-        if error.status == 404:
+        if error.status == 404 and read_answer(error).code:
             raise SinkUnauthorized(f"{doing}: there is no such bucket; create it, or look at its name") from None
         raise _unavailable(connection.explain(error, doing, role=f"{_ROLE} on the bucket")) from None
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
