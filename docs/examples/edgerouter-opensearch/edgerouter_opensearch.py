@@ -21,6 +21,7 @@ from edgerouter import (
     SinkUnauthorized,
     SinkUnavailable,
 )
+from edgerouter.http_client import bounded
 from edgerouter.objects import encode, size_of
 
 
@@ -49,7 +50,7 @@ class OpenSearchSink(Sink[OpenSearchConfig]):
         headers = {"Content-Type": "application/x-ndjson"}
         if config.api_key is not None:
             headers["Authorization"] = f"ApiKey {config.api_key.get_secret_value()}"
-        async with aiohttp.ClientSession(headers=headers) as session:
+        async with aiohttp.ClientSession(connector=bounded(aiohttp.TCPConnector()), headers=headers) as session:
             yield cls(session, f"{config.url}/{config.index}/_bulk")
 
     @property
@@ -63,7 +64,7 @@ class OpenSearchSink(Sink[OpenSearchConfig]):
         body = b"".join(_action(message) + encode([message], "jsonl") for message in batch)
         try:
             async with self._session.post(self._url, data=body) as response:
-                if not response.ok:
+                if not 200 <= response.status < 300:
                     wait = response.headers.get("Retry-After", "")
                     raise _error(response.status, response.reason or "", float(wait) if wait.isdecimal() else None)
                 items = (await response.json())["items"]

@@ -63,6 +63,8 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
         return Limits(max_messages=self._config.max_request_messages, max_bytes=most, max_message_bytes=most)
 
     def size_of(self, message: Message) -> int:
+        if len(message.payload) > self._config.max_request_bytes:
+            return len(message.payload)  # to decode it only to find that it is too large would hold up the event loop
         try:
             return len(self._line(message)) + 1
         except ValueError:

@@ -43,7 +43,7 @@ class InfluxDbConfig(SinkConfig):
     max_request_messages: int = Field(default=5000, ge=1)
     """Most points in one request."""
     max_request_bytes: ByteSize = Field(default=8 * 1024**2, ge=1024)
-    """Largest request, before compression."""
+    """Largest request, before compression. A message whose payload is larger by itself is dead-lettered without being read."""
     compression: Literal["gzip", "none"] = "gzip"
     """Compression of requests."""
     probe: bool = True

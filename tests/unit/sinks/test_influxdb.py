@@ -133,6 +133,14 @@ async def test_messages_of_one_moment_are_different_points(server: InfluxDbServe
     assert server.writes == [5_000] * 8
 
 
+async def test_a_payload_over_the_largest_request_is_too_large_without_being_read(server: InfluxDbServer) -> None:
+    async with opened(server, fields={"a": "{payload[a]}"}, max_request_bytes="1KiB") as sink:
+        message = make_message(b'{"a": 1, "x": "' + b"x" * 2000 + b'"}')
+        assert sink.limits.max_message_bytes is not None
+        assert sink.size_of(message) > sink.limits.max_message_bytes
+        assert sink.size_of(make_message(b'{"a": 1, "x": "' + b"x" * 900 + b'"}')) < 100
+
+
 async def test_a_point_of_another_type_is_rejected_so_that_it_can_be_found(server: InfluxDbServer) -> None:
     async with opened(server) as sink:
         await sink.write([make_message(b'{"v": 1}')])
