@@ -23,13 +23,16 @@ def _written(value: Any) -> Any:
     """An empty path would be the present folder, and `~` a folder of that name: nobody means that.
 
     Raises:
-        ValueError: empty, with a NUL, or with a `~` that nobody expands.
+        ValueError: empty, not UTF-8, with a NUL, or with a `~` that nobody expands.
     """
-    if isinstance(value, str):
+    if isinstance(value, str | Path):
+        value = str(value)
         if not value.strip():
             raise ValueError("is empty; write the path of a folder, `.` for the present one")
         if "\0" in value:
             raise ValueError("a path holds no NUL character")
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ValueError("is not UTF-8, which file names here have to be")
         if value == "~" or value.startswith("~/"):
             raise ValueError("`~` is not expanded; write the whole path")
     return value

@@ -14,8 +14,12 @@ _BYTES = {
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d|w)")
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d|w)")
+
+_MOST: Final = 2**63
+"""Sizes, and times in nanoseconds, are 64-bit numbers with a sign in SQLite and elsewhere."""
+_MOST_SECONDS: Final = _MOST / 1e9
 
 
 def parse_byte_size(value: Any) -> int:
@@ -24,12 +28,12 @@ def parse_byte_size(value: Any) -> int:
     Raises:
         ValueError: not a size of at least 0 bytes.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST:
         return value
     if isinstance(value, str) and (match := _QUANTITY.fullmatch(value)):
         unit = _BYTES.get(match[2].upper())
-        if unit is not None:
-            return int(float(match[1]) * unit)
+        if unit is not None and (size := float(match[1]) * unit) < _MOST:
+            return int(size)
     msg = f"not a byte size: {value!r}; write a number of bytes or for example 512KiB, 2GiB"
     raise ValueError(msg)
 
@@ -40,17 +44,23 @@ def parse_duration(value: Any) -> float:
     Raises:
         ValueError: not a duration of at least 0 s.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST_SECONDS:
         return float(value)
     if isinstance(value, str):
-        text = value.strip()
-        if (match := _QUANTITY.fullmatch(text)) and match[2] in _SECONDS:
-            return float(match[1]) * _SECONDS[match[2]]
-        parts = _DURATION_PART.findall(text)
-        if parts and "".join(number + unit for number, unit in parts) == text:
-            return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        seconds = _seconds(value.strip())
+        if seconds is not None and seconds < _MOST_SECONDS:
+            return seconds
     msg = f"not a duration: {value!r}; write a number of seconds or for example 200ms, 5m, 1h30m"
     raise ValueError(msg)
+
+
+def _seconds(text: str) -> float | None:
+    if (match := _QUANTITY.fullmatch(text)) and match[2] in _SECONDS:
+        return float(match[1]) * _SECONDS[match[2]]
+    parts = _DURATION_PART.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return None
 
 
 _SIZE_TEXT: Final = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]([iI]?[bB])?|[bB])?\s*$"

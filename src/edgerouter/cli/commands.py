@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,16 @@ from edgerouter.cli.terminal import say
 if TYPE_CHECKING:
     from edgerouter.config.model import SpoolConfig
 
+_MOST = 2**63 - 1
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number of seconds, which is not `nan` or `inf`."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("should be a number of seconds")
+    return value
+
+
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
 SpoolFolder = Annotated[
     Path | None, typer.Option("--spool", metavar="FOLDER", help="The spool's folder, instead of what the configuration says.")
@@ -27,7 +38,7 @@ TopicFilter = Annotated[str | None, typer.Option("--topic", metavar="FILTER", he
 From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="2026-11-20T08:00, or 2h for two hours ago.")]
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Before this time.")]
 Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Only reasons that contain this.")]
-Numbers = Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Only these dead letters.")]
+Numbers = Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...", min=1, max=_MOST, help="Only these dead letters.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 dead_letters = typer.Typer(
@@ -81,8 +92,10 @@ def status(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson
 def top(
     config: ConfigFile = None,
     spool: SpoolFolder = None,
-    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 1.0,
-    seconds: Annotated[float | None, typer.Option(help="End after so many seconds instead of at Ctrl-C.")] = None,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=86_400, callback=finite)] = 1.0,
+    seconds: Annotated[
+        float | None, typer.Option(help="End after so many seconds instead of at Ctrl-C.", min=0, callback=finite)
+    ] = None,
 ) -> None:
     """Show live what the running router does."""
     from edgerouter.admin.client import Client
@@ -100,7 +113,7 @@ def list_letters(
     since: From = None,
     until: To = None,
     reason: Reason = None,
-    limit: Annotated[int, typer.Option(min=1)] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="List at most so many.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, oldest first."""
@@ -111,7 +124,7 @@ def list_letters(
 
 @dead_letters.command()
 def show(
-    number: int,
+    number: Annotated[int, typer.Argument(min=1, max=_MOST)],
     config: ConfigFile = None,
     spool: SpoolFolder = None,
     as_json: AsJson = True,  # noqa: ARG001  (it always is; whoever says so is right)

@@ -112,8 +112,13 @@ def run(config: ConfigFile = None) -> None:
 
 @app.command()
 def demo(
-    seconds: Annotated[float | None, typer.Option(min=1, help="End by itself after this long; else Ctrl-C ends it.")] = None,
-    rate: Annotated[float | None, typer.Option(min=1, max=5000, help="Messages a second of all devices together (100).")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, callback=commands.finite, help="End by itself after this long; else Ctrl-C ends it.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=1, max=5000, callback=commands.finite, help="Messages a second of all devices together (100)."),
+    ] = None,
 ) -> None:
     """See data flow, with nothing to configure.
 
@@ -183,7 +188,21 @@ commands.register(app)
 def main() -> None:
     """Run one command; a wrong configuration is told without a traceback."""
     with _told_in_lines():
+        _refuse_bytes()
         app()
+
+
+def _refuse_bytes() -> None:
+    """Refuse arguments that are not UTF-8: nothing that they could name is."""
+    from edgerouter.errors import ConfigurationError
+
+    given = [*sys.argv[1:], os.environ.get("EDGEROUTER_CONFIG", "")]
+    for argument in given:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            shown = argument.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise ConfigurationError(f"not UTF-8: {shown}") from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -59,7 +59,11 @@ async def _opened(spool: SpoolConfig) -> AsyncIterator[Spool]:
     # the spool logs what it finds damaged, and standard output may be read by a program
     configure(LogConfig(level="warning"))
     # looking must not make one, in a folder that was misspelt
-    if not any(spool.path.glob(f"{FILE}*")):
+    try:
+        there = any(spool.path.glob(f"{FILE}*"))
+    except OSError as error:
+        raise ConfigurationError(f"spool.path: {spool.path}: {error.strerror or error}") from None
+    if not there:
         raise ConfigurationError(f"spool.path: {spool.path}: there is no spool")
     async with open_spool(spool) as opened:
         yield opened
@@ -183,17 +187,27 @@ def verify(spool: SpoolConfig, *, as_json: bool) -> int:
 
 
 def moment(text: str | None) -> int | None:
-    """A time as users write it, in nanoseconds since 1970-01-01 UTC: `2026-11-20T08:00`, `2026-11-20`, or `2h` for two hours ago.
+    """Return a time as users write it, in nanoseconds since 1970-01-01 UTC.
+
+    Args:
+        text: `2026-11-20T08:00`, `2026-11-20`, or `2h` for two hours ago.
 
     Raises:
-        ConfigurationError: neither.
+        ConfigurationError: neither, or before 1970 or after 2262, which 64 bits do not hold.
     """
     if text is None:
         return None
-    if re.fullmatch(r"[\d.]+(us|ms|s|m|h|d|w)([\d.]+(us|ms|s|m|h|d|w))*", text):
-        return time.time_ns() - int(parse_duration(text) * 1e9)
-    try:
-        # without an offset: the device's own time
-        return int(datetime.fromisoformat(text).astimezone().timestamp() * 1e9)
-    except ValueError:
-        raise ConfigurationError(f"not a time: {text!r}; write for example 2026-11-20T08:00, or 2h for two hours ago") from None
+    found: int | None = None
+    with suppress(ValueError):
+        if re.search(r"[a-z]\s*$", text):
+            found = time.time_ns() - int(parse_duration(text) * 1e9)
+    # out of range for the C library, which knows no time zone then
+    with suppress(ValueError, OverflowError, OSError):
+        if found is None:
+            # without an offset: the device's own time
+            found = int(datetime.fromisoformat(text).astimezone().timestamp() * 1e9)
+    if found is None or not 0 <= found < 2**63:
+        raise ConfigurationError(
+            f"not a time from 1970 to 2262: {text!r}; write for example 2026-11-20T08:00, or 2h for two hours ago"
+        )
+    return found

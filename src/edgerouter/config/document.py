@@ -171,6 +171,7 @@ def parse_value(text: str, variable: str) -> Node:
 
 
 def _parse(text: str, label: str, origin: Origin | None) -> tuple[Node, list[Fault]]:
+    loader: _Loader | None = None
     try:
         loader = _Loader(text)
         try:
@@ -186,9 +187,12 @@ def _parse(text: str, label: str, origin: Origin | None) -> tuple[Node, list[Fau
             f"{label}:{line}:{column}: a character that YAML does not allow: #x{ord(text[error.position]):04x}"
         ) from None
     except RecursionError:
-        raise ConfigurationError(f"{label}: nested too deeply") from None
+        mark = loader.get_mark() if loader is not None else None
+        at = f"{label}:{mark.line + 1}:{mark.column + 1}" if mark is not None and origin is None else label
+        raise ConfigurationError(f"{at}: nested too deeply") from None
     if top is None:
-        raise ConfigurationError(f"{label}: is empty; at least one source and one sink are needed")
+        at = label if origin is not None else f"{label}:1:1"
+        raise ConfigurationError(f"{at}: is empty; at least one source and one sink are needed")
     builder = _Builder(label, origin)
     return builder.build(top, None, ()), builder.faults
 
@@ -218,6 +222,7 @@ class _Builder:
     """Makes our tree of YAML's nodes and gathers what is wrong with them."""
 
     _MOST_NODES = 100_000
+    _MOST_DEPTH = 64
 
     def __init__(self, label: str, origin: Origin | None) -> None:
         self._label = label
@@ -237,6 +242,9 @@ class _Builder:
         if self._built > self._MOST_NODES:
             if self._built == self._MOST_NODES + 1:
                 self.fault(node.start_mark, f"more than {self._MOST_NODES} values, most of them by aliases")
+            return Node(None, origin, key)
+        if len(open_nodes) >= self._MOST_DEPTH:
+            self.fault(node.start_mark, "nested too deeply")
             return Node(None, origin, key)
         inside = (*open_nodes, node)
         if isinstance(node, yaml.MappingNode):

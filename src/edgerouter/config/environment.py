@@ -71,7 +71,11 @@ class Environment:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._folder = Path(named).absolute() if (named := environ.get(SECRETS_DIR, "").strip()) else None
-        if self._folder is not None and not self._folder.exists():
+        try:
+            there = self._folder is None or self._folder.exists()
+        except OSError as error:
+            raise ConfigurationError(f"{SECRETS_DIR}: {self._folder}: {error.strerror or error}") from None
+        if not there:
             raise ConfigurationError(f"{SECRETS_DIR}: {self._folder} is not there")
 
     def read(self, settings: type[BaseSettings]) -> dict[str, Given]:

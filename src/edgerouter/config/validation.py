@@ -66,7 +66,8 @@ class Problems:
             reason: what is wrong.
             key: the key is what is wrong, not its value.
         """
-        node, origin = tree, None
+        # of what is missing the whole is the nearest thing that was written
+        node, origin = tree, tree.origin if tree.origin.line else None
         for number, step in enumerate(place, start=1):
             child = node.child(step)
             if child is None:

@@ -99,6 +99,17 @@ def test_a_pair_of_escapes_as_json_writes_an_emoji_is_one_character_and_half_a_p
     assert [(origin.label, reason) for origin, reason in faults] == [("x.yaml:1:4", "half a surrogate pair, which is no character")]
 
 
+@pytest.mark.parametrize("depth", [100, 400, 5000])
+def test_what_is_nested_too_deeply_is_told_at_its_place(depth: int) -> None:
+    try:
+        _, faults = parse("a: " + "[" * depth + "]" * depth, "f.yaml")
+        told = [f"{origin.label}: {reason}" for origin, reason in faults]
+    except ConfigurationError as error:
+        told = list(error.problems)
+    assert len(told) == 1
+    assert re.fullmatch(r"f\.yaml:1:[0-9]+: nested too deeply", told[0])
+
+
 def test_anchors_and_merge_keys_work() -> None:
     text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: *a\nd: {<<: [{x: 9}, *a]}\n"
     assert values(text) == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}, "c": {"x": 1, "y": 2}, "d": {"x": 9, "y": 2}}
@@ -149,12 +160,12 @@ def test_an_error_of_syntax_tells_where_to_look(text: str, said: str) -> None:
         ("a: [1, 2", "f.yaml:1:9: not YAML: "),
         ("a:\n\tb: 1", "f.yaml:2:1: not YAML: a tab; indent with spaces"),
         ("a: 1\n---\nb: 2", "f.yaml:2:1: not YAML: "),
-        ("", "f.yaml: is empty"),
-        ("# nothing\n", "f.yaml: is empty"),
+        ("", "f.yaml:1:1: is empty"),
+        ("# nothing\n", "f.yaml:1:1: is empty"),
         ("- a\n", "f.yaml:1:1: the file should be a mapping"),
         ("just words", "f.yaml:1:1: the file should be a mapping"),
         ("a: \x01", "f.yaml:1:4: a character that YAML does not allow"),
-        ("[" * 5000, "f.yaml: nested too deeply"),
+        ("[" * 5000, "f.yaml:1:"),
     ],
 )
 def test_what_is_not_yaml_is_one_line_with_its_place(text: str, start: str) -> None:

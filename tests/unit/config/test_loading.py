@@ -111,7 +111,10 @@ log: {level: debug, level: info}
     [
         (
             "spool: {}",
-            ["edgerouter.yaml: sinks: at least one sink is needed", "edgerouter.yaml: sources: at least one source is needed"],
+            [
+                "edgerouter.yaml:1:1: sinks: at least one sink is needed",
+                "edgerouter.yaml:1:1: sources: at least one source is needed",
+            ],
         ),
         (
             "sources:\nsinks: {}\n",
