@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgerouter.message import Message, Properties
     from edgerouter.secrets import SecretStore, SecretStoreConfig
     from edgerouter.sink import Failure, Limits, Sink, SinkConfig, SinkContext
-    from edgerouter.source import Delivery, Source, SourceConfig, SourceContext
+    from edgerouter.source import Confirmation, Delivery, Source, SourceConfig, SourceContext
     from edgerouter.topic_cache import TopicCache
     from edgerouter.units import ByteSize, Duration
     from edgerouter.variables import Variable, Variables
@@ -31,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ByteSize",
     "ConfigurationError",
+    "Confirmation",
     "Delivery",
     "Duration",
     "EdgerouterError",
@@ -76,7 +77,7 @@ _MODULES = {
     "edgerouter.message": ("Message", "Properties"),
     "edgerouter.secrets": ("SecretStore", "SecretStoreConfig"),
     "edgerouter.sink": ("Failure", "Limits", "Sink", "SinkConfig", "SinkContext"),
-    "edgerouter.source": ("Delivery", "Source", "SourceConfig", "SourceContext"),
+    "edgerouter.source": ("Confirmation", "Delivery", "Source", "SourceConfig", "SourceContext"),
     "edgerouter.topic_cache": ("TopicCache",),
     "edgerouter.units": ("ByteSize", "Duration"),
     "edgerouter.variables": ("Variable", "Variables"),

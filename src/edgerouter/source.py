@@ -37,6 +37,24 @@ class SourceConfig(KeepsItsSecrets):
 ConfigT = TypeVar("ConfigT", bound=SourceConfig)
 
 
+class Confirmation:
+    """Says that the sender is known to have read the acknowledgement of a delivery, and will not send its messages again."""
+
+    __slots__ = ("confirmed", "listener")
+
+    def __init__(self) -> None:
+        self.confirmed = False
+        self.listener: Callable[[], None] | None = None
+        """For the router: called once, when it is confirmed."""
+
+    def confirm(self) -> None:
+        """The sender has read it."""
+        if not self.confirmed:
+            self.confirmed = True
+            if self.listener is not None:
+                self.listener()
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """Messages read together, and how to tell their sender that they are safe."""
@@ -47,6 +65,8 @@ class Delivery:
     receipt: bytes = b""
     """Kept by the spool beside the messages until they are acknowledged, and given back after a crash in
     `SourceContext.unacknowledged`, so that the source can tell a redelivered message from a new one."""
+    confirmation: Confirmation | None = None
+    """Given by a source that finds out when an acknowledgement has been read: the receipt is kept until it is confirmed."""
 
 
 class Dropped(Protocol):

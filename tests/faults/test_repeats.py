@@ -39,13 +39,14 @@ async def a_backlog(tmp_path, protocol: str, **source: Any) -> AsyncIterator[tup
             yield process, report, broker.port
 
 
-async def the_rest_comes(tmp_path, process: ForkedRouter, report: Report, port: int, *, repeats: int) -> None:
-    """Everything arrives, and at most so much of it a second time."""
+async def the_rest_comes(tmp_path, process: ForkedRouter, report: Report, port: int) -> int:
+    """Everything arrives; returns how much of it was stored a second time, under a new id."""
     await everything_came(port, tmp_path / "files")
     await process.until_delivered()
     assert await process.stop() == 0
-    nothing_is_missing(tmp_path / "files", report, repeats=repeats)
+    found = nothing_is_missing(tmp_path / "files", report, repeats=BACKLOG)
     await spool_is_sound(process.spool)
+    return found.stored_again
 
 
 @both_protocols
@@ -54,7 +55,7 @@ async def test_a_stop_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path
     async with a_backlog(tmp_path, protocol) as (process, report, port):
         assert await process.stop() == 0
         await process.start()
-        await the_rest_comes(tmp_path, process, report, port, repeats=0)
+        assert await the_rest_comes(tmp_path, process, report, port) == 0
 
 
 @both_protocols
@@ -64,5 +65,26 @@ async def test_a_reload_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_pa
         process.config["sources"]["local"]["keepalive"] = 59
         process.write(process.config)
         os.kill(process.pid, signal.SIGHUP)
-        await the_rest_comes(tmp_path, process, report, port, repeats=0)
+        assert await the_rest_comes(tmp_path, process, report, port) == 0
         assert "configuration reloaded" in process.log.read_text()
+
+
+@both_protocols
+async def test_a_kill_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path, protocol):
+    """What the broker has not read acknowledgements of is recognised when it comes again."""
+    async with a_backlog(tmp_path, protocol) as (process, report, port):
+        await process.kill()
+        await process.start()
+        assert await the_rest_comes(tmp_path, process, report, port) == 0
+
+
+@both_protocols
+async def test_a_kill_that_costs_the_receipts_too_stores_at_most_the_bound_twice(tmp_path, protocol):
+    """No more is taken in beyond the fence than `max_unconfirmed`, so no more comes again where nothing can be recognised."""
+    most = 2_000
+    async with a_backlog(tmp_path, protocol, max_unconfirmed=most) as (process, report, port):
+        await process.kill()
+        (session,) = process.spool.rglob("session.json")
+        session.unlink()
+        await process.start()
+        assert await the_rest_comes(tmp_path, process, report, port) <= most

@@ -44,6 +44,11 @@ class Arrivals:
         """Lines more than there are different messages."""
         return sum(counter.total() - len(counter) for counter in self.numbers.values())
 
+    @property
+    def stored_again(self) -> int:
+        """Messages that the router has stored more than once: that have more ids than one."""
+        return len(self.ids) - sum(len(counter) for counter in self.numbers.values())
+
     def missing_from(self, expected: dict[str, set[int]]) -> dict[str, list[int]]:
         """By topic, the expected numbers that have not arrived; empty when all have."""
         missing = {topic: sorted(numbers - self.numbers.get(topic, Counter()).keys()) for topic, numbers in expected.items()}

@@ -19,6 +19,7 @@ from edgerouter.sources.mqtt_broker import SilenceWatch
 from edgerouter.sources.mqtt_calls import ConnectFailed
 from edgerouter.sources.mqtt_config import MqttSourceConfig
 from edgerouter.sources.mqtt_connection import TAKEN_OVER, Connection
+from edgerouter.sources.mqtt_inflow import OVERRUN
 from edgerouter.sources.mqtt_intake import Batch, Intake
 from edgerouter.sources.mqtt_limits import PacketLimits
 from edgerouter.sources.mqtt_paho import LOST
@@ -64,6 +65,7 @@ class MqttSource(Source[MqttSourceConfig]):
             max_messages=config.max_unacknowledged,
             max_bytes=config.max_unacknowledged_bytes,
             max_qos0_bytes=config.max_pending_bytes,
+            max_unconfirmed=config.max_unconfirmed,
             dropped=context.dropped,
             source=context.name,
         )
@@ -149,7 +151,8 @@ class MqttSource(Source[MqttSourceConfig]):
                 good = was_away or time.monotonic() - began > _STEADY
                 was_away = False
                 short_lives = 0 if good else short_lives + 1
-                failures = 0 if good else failures
+                # a connection that we end because the broker overruns its window has brought as many messages as it may
+                failures = 0 if good or reason == OVERRUN else failures
             if self._stopping.is_set():
                 break
             if code == TAKEN_OVER:

@@ -105,6 +105,9 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     """Our own bound of unacknowledged messages of QoS 1 and 2, for brokers that send more than they should."""
     max_unacknowledged_bytes: ByteSize = Field(default=32 * 1024**2, ge=1024)
     """Our own bound of their bytes."""
+    max_unconfirmed: int = Field(default=20_000, ge=1, le=30_000)
+    """Most messages of QoS 1 and 2 that are taken in beyond the last acknowledgement that the broker is known to have read. So many
+    may come twice, at most, after a crash of the router, and only where they cannot be recognised."""
     max_pending_bytes: ByteSize = Field(default=16 * 1024**2, ge=1024)
     """Most bytes of QoS 0 messages that wait to be stored; what exceeds it is dropped and counted, as nobody can hold it."""
     max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=LARGEST_PACKET)
@@ -144,7 +147,12 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
 
     @property
     def window(self) -> int:
-        return min(self.broker_window if self.protocol == "3.1.1" else self.receive_maximum, self.max_unacknowledged)
+        return min(self.broker_window if self.protocol == "3.1.1" else self.receive_maximum, self.receive_window)
+
+    @property
+    def receive_window(self) -> int:
+        """The receive maximum that the broker is told."""
+        return min(self.receive_maximum, self.max_unacknowledged, self.max_unconfirmed)
 
     @property
     def limits(self) -> PacketLimits:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Literal
@@ -18,11 +17,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edgerouter.mqtt_diagnosis import diagnose
 from edgerouter.mqtt_socket import in_words
 from edgerouter.sources.mqtt_admission import Gate
+from edgerouter.sources.mqtt_ahead import PUBREL
 from edgerouter.sources.mqtt_broker import Abilities
 from edgerouter.sources.mqtt_calls import Calls, ConnectFailed
 from edgerouter.sources.mqtt_closing import DISCONNECT
 from edgerouter.sources.mqtt_config import MqttSourceConfig
-from edgerouter.sources.mqtt_intake import PUBCOMP, Batch, Intake
+from edgerouter.sources.mqtt_inflow import Inflow
+from edgerouter.sources.mqtt_intake import PUBCOMP, Intake
 from edgerouter.sources.mqtt_limits import PacketLimits
 from edgerouter.sources.mqtt_options import connect_properties, last_will, read_password
 from edgerouter.sources.mqtt_paho import LOST, ReachedClient
@@ -39,9 +40,6 @@ _HINTS: Final = {
     155: "; set a lower `qos` for `last_will`, and no `status_topic`",
 }
 """What to change when the broker does not take the last will: retained, or with this QoS."""
-_PUBREL: Final = 0x62
-_HARD_LIMIT: Final = 2
-"""Where reading goes on beyond the bounds only to keep the connection alive, it takes in at most this many times the bounds."""
 _SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
 """For what paho would log: each end of a connection, which the source says itself, with its reason."""
 _SILENT.setLevel(logging.CRITICAL)
@@ -88,11 +86,8 @@ class Connection:
         self._limits = limits
         self._hurry = hurry
         self._probe = probe
-        self._hurried: Batch | None = None
-        self._window = min(config.receive_maximum, config.max_unacknowledged) if self.version5 else config.broker_window
+        self._window = config.receive_window if self.version5 else config.broker_window
         self._answered = False
-        self._paused = False
-        self._dosing = False
         self._client: aiomqtt.Client | None = None
 
     async def connect(self) -> None:
@@ -138,7 +133,16 @@ class Connection:
         )
         self._stream.ignores_messages = self._probe
         self.calls = Calls(client, self.lost, config, version5=self.version5, why_not=self._why_not)
-        self._intake.begin_connection(send=self._reached.send, queue=self._reached.queue, has_room=self._has_room)
+        inflow = self._inflow = Inflow(
+            self._intake,
+            self._stream,
+            self._reached,
+            window=self._window,
+            hurry=self._hurry,
+            cut=self.cut,
+            other_answer=self._other_answer,
+        )
+        self._intake.begin_connection(send=inflow.fence.send, queue=self._reached.queue, has_room=inflow.has_room)
         try:
             await client.__aenter__()
         except (aiomqtt.MqttError, ValueError) as error:
@@ -168,13 +172,7 @@ class Connection:
     def tick(self) -> None:
         """What has to be done every now and then: see that the connection stands, and keep it alive when nothing is read."""
         self._reached.notice_failure()
-        waiting_since = self._reached.awaits_answer_since
-        if self._paused and waiting_since and time.monotonic() - waiting_since > self._reached.keepalive / 4:
-            self._dosing = True
-            try:
-                self._reached.read_a_dose()
-            finally:
-                self._dosing = False
+        self._inflow.tick(self._reached.keepalive)
 
     async def close(self) -> None:
         """Disconnect as the specification wants it: the broker keeps the session and does not publish the last will.
@@ -184,7 +182,8 @@ class Connection:
         if not self.lost.done():
             with suppress(ConnectFailed):
                 await self.publish_status("offline")
-        await self._reached.finish(DISCONNECT)
+        if await self._reached.finish(DISCONNECT):
+            self._intake.unconfirmed.read_to_the_end()
         self._reached.close("closed")
 
     @property
@@ -211,32 +210,17 @@ class Connection:
         return self.abilities.why_not(topic_filter)
 
     def _received(self, data: bytes) -> None:
-        intake = self._intake
-        self._stream.feed(data, beyond=_HARD_LIMIT if self._dosing else 1)
-        if intake.unacknowledged >= self._window and intake.current is not self._hurried:
-            self._hurried = intake.current
-            self._hurry()
-        if intake.is_full and not self._paused and not self.lost.done():
-            self._paused = True
-            self._reached.pause()
-
-    def _has_room(self) -> None:
-        if self._paused and self._intake.has_half_of_its_room:
-            self._paused = False
-            if self._stream.skipped:
-                # what was passed over comes again only on a new connection
-                self.cut("the broker sent more than it should; connecting again for what was left out")
-                return
-            self._reached.resume()
-            if self._stream.holds_packets:
-                asyncio.get_running_loop().call_soon(self._reached.go_on)
+        self._inflow.received(data)
 
     def _other_packet(self, command: int, body: bytes) -> bool:
-        if command == _PUBREL:
+        if command == PUBREL:
             # the message is safe since its PUBREC was sent
             self._redelivery.released(body[:2])
             self._reached.queue(PUBCOMP + body[:2])
             return True
+        return self._inflow.answered(command, body)
+
+    def _other_answer(self, command: int, body: bytes) -> bool:
         self.calls.note_unsuback(command, body)
         return self._reached.handle(command, body)
 

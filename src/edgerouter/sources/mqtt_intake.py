@@ -9,8 +9,9 @@ from functools import partial
 from typing import Final
 
 from edgerouter.message import Message
-from edgerouter.source import Delivery, Dropped
+from edgerouter.source import Confirmation, Delivery, Dropped
 from edgerouter.sources.mqtt_drops import Drops
+from edgerouter.sources.mqtt_fence import Unconfirmed
 
 PUBACK: Final = b"\x40\x02"
 PUBREC: Final = b"\x50\x02"
@@ -24,7 +25,9 @@ OVERHEAD: Final = 256
 class Batch:
     """Messages received together on one connection."""
 
-    __slots__ = ("acks", "again", "connection", "done", "messages", "qos0_bytes", "received", "size", "unstored")
+    __slots__ = (
+        "acks", "again", "answered", "confirmation", "connection", "done", "messages", "qos0_bytes", "received", "size", "unstored",
+    )  # fmt: skip
 
     def __init__(self, connection: int) -> None:
         self.connection = connection
@@ -41,13 +44,17 @@ class Batch:
         self.received = 0
         """Messages of QoS 1 and 2."""
         self.done = False
+        self.answered = False
+        """All of `acks` were sent."""
+        self.confirmation = Confirmation()
 
 
 class Intake:
     """Holds what came in until it is safe, within bounds.
 
-    A batch fills until it is taken. After a reconnect, acknowledgements of earlier connections are void, except for messages that
-    the broker has sent again on the new one.
+    A batch fills until it is taken, is acknowledged when it is safe, and confirmed when the broker is known to have read that.
+    After a reconnect, acknowledgements of earlier connections are void, except for messages that the broker has sent again on the
+    new one.
     """
 
     def __init__(
@@ -57,10 +64,12 @@ class Intake:
         max_bytes: int,
         max_qos0_bytes: int,
         dropped: Dropped,
+        max_unconfirmed: int = 20_000,
         source: str = "",
     ) -> None:
         self.source = source
         """Name that the messages carry."""
+        self.unconfirmed: Unconfirmed[Batch] = Unconfirmed(max_unconfirmed, max_bytes)
         self.max_messages = max_messages
         self.max_bytes = max_bytes
         self.max_qos0_bytes = max_qos0_bytes
@@ -93,6 +102,20 @@ class Intake:
         return self.unacknowledged >= self.max_messages or self.unacknowledged_bytes >= self.max_bytes
 
     @property
+    def awaits_fence(self) -> bool:
+        """No more is taken in until the broker is known to have read acknowledgements."""
+        room, room_bytes = self.room(1)
+        return room <= 0 or room_bytes <= 0
+
+    def room(self, beyond: int) -> tuple[int, int]:
+        """Messages and bytes that may be taken in, within `beyond` times the bounds of what is not acknowledged."""
+        unconfirmed = self.unconfirmed
+        return (
+            min(self.max_messages * beyond, unconfirmed.most - unconfirmed.messages) - self.unacknowledged,
+            min(self.max_bytes * beyond, unconfirmed.most_bytes - unconfirmed.bytes) - self.unacknowledged_bytes,
+        )
+
+    @property
     def has_half_of_its_room(self) -> bool:
         """There is room enough to go on reading; half, so that reading does not stop and go with each message."""
         return self.unacknowledged * 2 <= self.max_messages and self.unacknowledged_bytes * 2 <= self.max_bytes
@@ -103,6 +126,7 @@ class Intake:
         """From now on messages come in on, and are acknowledged on, a new connection."""
         self._close_current()
         self.connection += 1
+        self.unconfirmed.connected()
         self.current = Batch(self.connection)
         self.send = send
         self.queue = queue
@@ -112,6 +136,7 @@ class Intake:
         """The connection is gone; acknowledgements go nowhere."""
         self._close_current()
         self.connection += 1
+        self.unconfirmed.disconnected()
         self.current = Batch(self.connection)
         self.send = self.queue = _nowhere
         self.has_room = _nothing
@@ -129,7 +154,9 @@ class Intake:
                 self.arrived.clear()
                 return None
         batch = self._ready.popleft()
-        return Delivery(batch.messages, partial(self._acknowledge, batch), self.receipt(batch) if batch.received else b"")
+        if not batch.received:
+            return Delivery(batch.messages, partial(self._acknowledge, batch))
+        return Delivery(batch.messages, partial(self._acknowledge, batch), self.receipt(batch), batch.confirmation)
 
     def waiting(self) -> Iterator[Batch]:
         """Batches that the broker waits for, oldest first."""
@@ -176,6 +203,8 @@ class Intake:
             acks = bytes(batch.acks)
         elif batch.again[0] == self.connection:
             acks = bytes(batch.again[1])
+        if batch.received:
+            self.unconfirmed.add(batch, answered=batch.connection == self.connection)
         self.settled(batch, acks)
         if acks:
             self.send(acks)

@@ -16,7 +16,7 @@ def connect_properties(config: MqttSourceConfig, limits: PacketLimits) -> Proper
     """MQTT 5 properties of the CONNECT."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types here
     properties.SessionExpiryInterval = 0 if config.clean_session else min(int(config.session_expiry), NEVER_EXPIRES)
-    properties.ReceiveMaximum = min(config.receive_maximum, config.max_unacknowledged)
+    properties.ReceiveMaximum = config.receive_window
     properties.MaximumPacketSize = limits.packet
     return properties
 

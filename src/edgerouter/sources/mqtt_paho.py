@@ -35,6 +35,7 @@ PRIVATE_NAMES: Final = (
     "_packet_handle",
     "_packet_queue",
     "_ping_t",
+    "_send_pingreq",
     "_sock",
     "_sock_close",
     "_sock_recv",
@@ -79,6 +80,8 @@ class ReachedClient:
         self._on_lost = on_lost
         self._on_written = on_written
         self._loop = asyncio.get_running_loop()
+        self.on_keep_alive: Callable[[], None] = lambda: None
+        """Called when paho sends a PINGREQ."""
         self._paho.connect_timeout = timeout
         self._thread = threading.get_ident()
         self._reading = True
@@ -92,6 +95,8 @@ class ReachedClient:
         self._tcp: socket.socket | None = None
         self._create_tcp = self._paho._create_socket_connection
         self._paho._create_socket_connection = self._connect_tcp  # type: ignore[method-assign]  # this is the reach
+        self._send_ping = self._paho._send_pingreq
+        self._paho._send_pingreq = self._keep_alive  # type: ignore[method-assign]  # this is the reach
         self._open_socket = self._paho.on_socket_open
         self._connected = self._paho.on_connect
         self._disconnected = self._paho.on_disconnect
@@ -195,10 +200,14 @@ class ReachedClient:
         """Take in nothing more of what is read: the connection is going to be finished."""
         self._discarding = True
 
-    async def finish(self, packets: bytes) -> None:
-        """Send these last packets and close by half: return when the broker has read all that was sent, or takes too long."""
+    async def finish(self, packets: bytes) -> bool:
+        """Send these last packets and close by half.
+
+        Returns:
+            whether the broker is known to have read all that was sent; it may have been slow, or the connection was lost.
+        """
         if not self.is_open:
-            return
+            return False
         self.discard()
         self.resume()
         self._written.clear()
@@ -208,11 +217,12 @@ class ReachedClient:
             async with asyncio.timeout(AT_MOST):
                 await self._written.wait()
         except TimeoutError:
-            return
-        if self.is_open:
-            connection = socket.socket(fileno=os.dup(self._fileno))
-            self.close("closed")
-            await read_to_the_end(connection)
+            return False
+        if not self.is_open:
+            return False
+        connection = socket.socket(fileno=os.dup(self._fileno))
+        self.close("closed")
+        return await read_to_the_end(connection)
 
     def close(self, reason: str) -> None:
         """Close the socket at once, as if the connection were lost. The broker publishes the last will."""
@@ -221,6 +231,10 @@ class ReachedClient:
             # paho forgets it when a handshake above it fails
             self._tcp.close()
         self._ended(reason, None)
+
+    def _keep_alive(self) -> MQTTErrorCode:
+        self.on_keep_alive()
+        return self._send_ping()
 
     def _connect_tcp(self) -> socket.socket:
         self._tcp = self._create_tcp()

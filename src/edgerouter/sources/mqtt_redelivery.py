@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from edgerouter.message import Message
 from edgerouter.source import Delivery
-from edgerouter.sources.mqtt_intake import PUBACK, PUBREC, Batch, Intake
+from edgerouter.sources.mqtt_intake import PUBREC, Batch, Intake
+from edgerouter.sources.mqtt_receipt import entries, entries_of_receipts, receipt_of, split
 from edgerouter.sources.mqtt_state import TOKEN_BYTES, SessionState
 
-_VERSION: Final = b"\x01"
-_HEADER: Final = 1 + TOKEN_BYTES + 1
 _ACK: Final = 4
 _IDS: Final = 65_535
 """Packet ids run from 1 to this and start again."""
@@ -29,7 +28,7 @@ class Redelivery:
 
     Args:
         state: the session; the caller keeps it over restarts.
-        intake: what this process has received and not acknowledged.
+        intake: what this process has received and not acknowledged, or acknowledged and not seen confirmed.
         unacknowledged: what the spool holds of an earlier run, oldest first.
         changed: called when `state` has to be kept again.
     """
@@ -45,15 +44,22 @@ class Redelivery:
         self._changed = changed
         self._session_began = 0
         self._held: dict[bytes, tuple[Batch, Message]] = {}
-        self._unsent: dict[bytes, Message] = {}
-        """Stored, but the answer was never sent, as the connection it belongs to was gone."""
         self._earlier: deque[tuple[bytes, Message]] = deque()
         self._aligned = False
-        self._unreleased: set[bytes] = set()
-        """QoS 2: answers sent whose PUBREL has not come; such a packet id is not used for another message."""
+        self._unreleased: dict[bytes, int] = {}
+        """QoS 2: answers sent whose PUBREL has not come, and a hash of the message; such a packet id is in use."""
         self._last_id: tuple[int, int] | None = None
+        self._newest_id: int | None = None
+        """The packet id received last, on any connection."""
         if not state.ids_reused:
-            self._earlier.extend(_entries_of_receipts(unacknowledged, bytes.fromhex(state.token)))
+            self._earlier.extend(entries_of_receipts(unacknowledged, bytes.fromhex(state.token)))
+        self._earlier_run = _of_earlier_run(unacknowledged)
+        if self._earlier:
+            self._newest_id = int.from_bytes(self._earlier[-1][0][2:])
+        elif self._earlier_run is not None:
+            # these receipts mean nothing
+            self._earlier_run.confirmation.confirm()
+            self._earlier_run = None
 
     def connected(self, *, session_present: bool) -> None:
         """A connection is made; the broker says whether it still knows the session."""
@@ -61,75 +67,79 @@ class Redelivery:
         self._held.clear()
         self._aligned = False
         if session_present:
-            for batch in self._intake.waiting():
-                if batch.connection >= self._session_began:
-                    self._held.update((ack, (batch, message)) for ack, message in _entries(batch))
+            for batch in (*self._intake.unconfirmed.former(), *self._intake.waiting()):
+                # an acknowledgement that was sent may have freed its packet id
+                if batch.connection >= self._session_began and not (batch.answered and self._state.ids_reused):
+                    self._held.update((ack, (batch, message)) for ack, message in entries(batch))
         else:
             self._session_began = self._intake.connection
             self._earlier.clear()
-            self._unsent.clear()
             self._unreleased.clear()
             self._state.ids_reused = False
             self._state.subscriptions = []
             self._renew_token()
-        self.watching = bool(self._held or self._unsent or self._earlier)
+            self._resolve()
+            self._intake.unconfirmed.confirm()
+        self.watching = bool(self._held or self._earlier or self._earlier_run or any(self._intake.unconfirmed.former()))
 
     def is_known(self, message: Message, ack: bytes, *, again: bool) -> bool:
         """Whether the message is stored, or will be; then its acknowledgement is taken care of."""
         if not again:
             # sent for the first time, so there is nothing more to come of what was sent before
-            self._forget()
-            self._unreleased.discard(ack)
+            if self.watching:
+                self._forget(first=int.from_bytes(ack[2:]))
+            self._unreleased.pop(ack, None)
             return False
-        known = ack in self._unreleased or self._is_unsent(message, ack) or self._is_of_an_earlier_run(message, ack)
+        known = self._is_unreleased(message, ack) or self._is_of_an_earlier_run(message, ack)
         if known:
-            self.answered(ack)
+            self._answered((ack, message))
             self._intake.queue(ack)
         else:
             known = self._is_held(message, ack)
         self.recognised += known
-        if not self._held and not self._unsent and not self._earlier:
+        if not known:
+            # messages come again in the order in which they came at first, so all that are known have come, or do not come
+            self._resolve()
+        if self.watching and not self._held and not self._earlier:
             self._forget()
         return known
 
     def settled(self, batch: Batch, acks: bytes) -> None:
         """A batch is safe, and these answers are sent for it."""
-        self.answered(acks)
-        if len(acks) < len(batch.acks) and batch.connection >= self._session_began:
-            sent = set(_split(acks))
-            self._unsent.update((ack, message) for ack, message in _entries(batch) if ack not in sent)
-
-    def answered(self, acks: bytes | bytearray) -> None:
-        """These answers are sent: remember those of QoS 2 until the broker releases their packet ids."""
         if PUBREC[0] in acks[::_ACK]:
-            self._unreleased.update(ack for ack in _split(acks) if ack[0] == PUBREC[0])
+            sent = acks if len(acks) == len(batch.acks) else set(split(acks))
+            self._answered(*(entry for entry in entries(batch) if entry[0] in sent))
 
     def released(self, identifier: bytes) -> None:
         """The broker is done with a message of QoS 2."""
-        self._unreleased.discard(PUBREC + identifier)
+        self._unreleased.pop(PUBREC + identifier, None)
 
     def receipt(self, batch: Batch) -> bytes:
         """What to keep beside a batch, so that its messages are known again after a crash."""
         if batch.connection < self._session_began:
             return b""
-        acks = batch.acks
-        if batch.unstored:
-            acks = bytearray().join(acks[at : at + _ACK] for at in range(0, len(acks), _ACK) if at not in set(batch.unstored))
         self._watch_ids(batch)
-        kinds = bytes(acks[::_ACK])
-        uniform = kinds.count(PUBACK[0]) == len(kinds)
-        header = _VERSION + bytes.fromhex(self._state.token) + (b"\x00" if uniform else b"\x01")
-        return header + bytes(acks[2::_ACK]) + bytes(acks[3::_ACK]) + (b"" if uniform else kinds)
+        return receipt_of(batch, bytes.fromhex(self._state.token), ids_reused=self._state.ids_reused)
 
     def _watch_ids(self, batch: Batch) -> None:
         """A broker that uses an acknowledged packet id again at once makes a receipt ambiguous: then none of them counts."""
         first, last = int.from_bytes(batch.acks[2:4]), int.from_bytes(batch.acks[-2:])
-        if self._last_id is not None and self._last_id[0] == batch.connection and not self._state.ids_reused:
-            step = (first - self._last_id[1]) % _IDS
-            if not 0 < step < _IDS // 2:
-                self._state.ids_reused = True
-                self._changed()
+        connection, before = self._last_id or (0, 0)
+        if connection == batch.connection and not self._state.ids_reused and not _follows(first, before):
+            self._state.ids_reused = True
+            self._changed()
         self._last_id = (batch.connection, last)
+        self._newest_id = last
+
+    def _answered(self, *answered: tuple[bytes, Message]) -> None:
+        """These are answered: remember those of QoS 2 until the broker releases their packet ids."""
+        for ack, message in answered:
+            if ack[0] == PUBREC[0]:
+                self._unreleased[ack] = _content(message)
+
+    def _is_unreleased(self, message: Message, ack: bytes) -> bool:
+        # a broker may number anew what it sends on a session that it resumed
+        return self._unreleased.get(ack) == _content(message) if ack in self._unreleased else False
 
     def _is_of_an_earlier_run(self, message: Message, ack: bytes) -> bool:
         earlier = self._earlier
@@ -143,19 +153,12 @@ class Redelivery:
                 earlier.clear()
         return False
 
-    def _is_unsent(self, message: Message, ack: bytes) -> bool:
-        known = self._unsent.pop(ack, None)
-        if known is None or not _is_same(message, known):
-            return False
-        self._held.pop(ack, None)
-        return True
-
     def _is_held(self, message: Message, ack: bytes) -> bool:
         batch, known = self._held.pop(ack, (None, message))
         if batch is None or not _is_same(message, known):
             return False
         if batch.done:
-            self.answered(ack)
+            self._answered((ack, message))
             self._intake.queue(ack)
         elif batch.again[0] == self._intake.connection:
             batch.again[1].extend(ack)
@@ -163,15 +166,24 @@ class Redelivery:
             batch.again = (self._intake.connection, bytearray(ack))
         return True
 
-    def _forget(self) -> None:
+    def _forget(self, first: int | None = None) -> None:
+        """Nothing comes again any more; the first new message has this packet id."""
         self.watching = False
         self._held.clear()
-        self._unsent.clear()
-        if self._aligned or self._earlier:
-            # the spool's deliveries of the earlier run are acknowledged, or will never be: their receipts are void from now on
-            self._earlier.clear()
-            self._aligned = False
-            self._renew_token()
+        self._earlier.clear()
+        self._aligned = False
+        self._resolve()
+        if first is not None and self._newest_id is not None and not _follows(first, self._newest_id):
+            # packet ids are used again: what is remembered by them must not be taken for something new
+            self._intake.unconfirmed.confirm()
+
+    def _resolve(self) -> None:
+        """All that the broker wanted to be acknowledged again has been, or is not known here."""
+        unconfirmed = self._intake.unconfirmed
+        if self._earlier_run is not None:
+            unconfirmed.add(self._earlier_run, answered=False)
+            self._earlier_run = None
+        unconfirmed.resolve()
 
     def _renew_token(self) -> None:
         self._state.token = secrets.token_hex(TOKEN_BYTES)
@@ -182,24 +194,27 @@ def _is_same(message: Message, known: Message) -> bool:
     return message.payload == known.payload and message.topic == known.topic
 
 
-def _split(acks: bytes | bytearray) -> Iterator[bytes]:
-    return (bytes(acks[at : at + _ACK]) for at in range(0, len(acks), _ACK))
+def _content(message: Message) -> int:
+    return hash((message.topic, message.payload))
 
 
-def _entries(batch: Batch) -> Iterator[tuple[bytes, Message]]:
-    acks = (ack for at, ack in zip(range(0, len(batch.acks), _ACK), _split(batch.acks), strict=True) if at not in batch.unstored)
-    return zip(acks, (message for message in batch.messages if message.qos), strict=True)
+def _follows(identifier: int, last: int) -> bool:
+    return 0 < (identifier - last) % _IDS < _IDS // 2
 
 
-def _entries_of_receipts(deliveries: Sequence[Delivery], token: bytes) -> Iterator[tuple[bytes, Message]]:
-    for delivery in deliveries:
-        receipt = delivery.receipt
-        messages = [message for message in delivery.messages if message.qos]
-        count = len(messages)
-        uniform = receipt[_HEADER - 1 : _HEADER] == b"\x00"
-        if receipt[: _HEADER - 1] != _VERSION + token or len(receipt) != _HEADER + count * (2 if uniform else 3):
-            continue
-        ids = receipt[_HEADER:]
-        for at, message in enumerate(messages):
-            ack = PUBACK if uniform or ids[2 * count + at] == PUBACK[0] else PUBREC
-            yield ack + bytes((ids[at], ids[count + at])), message
+def _of_earlier_run(unacknowledged: Sequence[Delivery]) -> Batch | None:
+    """Deliveries of an earlier run as one batch, which is confirmed as they are."""
+    confirmations = [delivery.confirmation for delivery in unacknowledged if delivery.confirmation is not None]
+    if not confirmations:
+        return None
+
+    def confirm() -> None:
+        for confirmation in confirmations:
+            confirmation.confirm()
+
+    batch = Batch(0)
+    batch.done = True
+    batch.received = sum(message.qos > 0 for delivery in unacknowledged for message in delivery.messages)
+    batch.size = sum(len(message.payload) for delivery in unacknowledged for message in delivery.messages)
+    batch.confirmation.listener = confirm
+    return batch

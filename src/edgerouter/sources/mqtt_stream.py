@@ -133,13 +133,17 @@ class PublishStream:
             # the broker would send it again for ever
             self._intake.pass_over(ack)
 
+    @property
+    def held(self) -> bytes:
+        """What was read and is not taken in."""
+        return bytes(self._held)
+
     def _parse(self, data: bytes, beyond: int) -> int:  # noqa: C901, PLR0912, PLR0915  (a call here costs as much as a message)
         intake, admission, version5, topics = self._intake, self._admission, self._version5, self._topics
         batch = intake.current
         append, acks = batch.messages.append, batch.acks
         stopped, watching = intake.stopped or self.ignores_messages, admission.watching
-        room = intake.max_messages * beyond - intake.unacknowledged
-        room_bytes = intake.max_bytes * beyond - intake.unacknowledged_bytes
+        room, room_bytes = intake.room(beyond)
         taken = taken_bytes = 0
         qos0_bytes, qos0_limit = batch.qos0_bytes, intake.max_qos0_bytes
         limits, limit, source = self._limits, self._limits.packet, intake.source
@@ -186,8 +190,7 @@ class PublishStream:
                     taken = taken_bytes = 0
                     if not self._other_packet(command, data[start:stop]):
                         return end
-                    room = intake.max_messages * beyond - intake.unacknowledged
-                    room_bytes = intake.max_bytes * beyond - intake.unacknowledged_bytes
+                    room, room_bytes = intake.room(beyond)
                     stopped, watching = intake.stopped or self.ignores_messages, admission.watching
                     continue
                 if stopped:
@@ -226,10 +229,10 @@ class PublishStream:
                     if not topic.isascii():
                         size += WIDEST * len(raw)
                 message = Message(topic, data[here:stop], now, qos, command & 1 == 1, properties, "", 0, source)
-                if (command & 9 or watching or qos == 2) and not admission.admit(
-                    message, identifier if qos else b"", again=command & 8 == 8
-                ):
-                    continue
+                if command & 9 or watching or qos == 2:
+                    if not admission.admit(message, identifier if qos else b"", again=command & 8 == 8):
+                        continue
+                    room, room_bytes = intake.room(beyond)
                 if qos:
                     taken += 1
                     taken_bytes += size

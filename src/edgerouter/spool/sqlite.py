@@ -22,6 +22,7 @@ from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus, Spo
 from edgerouter.spool.grouping import Append, payload_bytes
 from edgerouter.spool.position import Position
 from edgerouter.spool.reader import LogReader
+from edgerouter.spool.receipts import Receipts
 from edgerouter.spool.shelf import Loaded
 from edgerouter.spool.sqlite_commits import Commits
 from edgerouter.spool.sqlite_counting import Counting
@@ -37,6 +38,7 @@ from edgerouter.spool.sqlite_transaction import Opened
 from edgerouter.spool.sqlite_writing import Writing
 
 _LOAD_RETRY: Final = 1.0
+_TRIM_AFTER: Final = 1.0
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -58,7 +60,9 @@ class SqliteSpool:
         self._accounts = Accounts()
         quota = min(config.dead_letter_bytes, config.max_bytes // 4)
         self._letters = Letterbox(store, thread, self._accounts, opened.letters, quota)
-        self._writing = Writing(config, store, self._figures, self._accounts, self._letters)
+        self._receipts = Receipts(opened.unacknowledged)
+        self._receipts.released = self._trim_soon
+        self._writing = Writing(config, store, self._figures, self._accounts, self._letters, receipts=self._receipts)
         self._losses = Losses(store, thread, self._accounts, self._writing)
         self._losses.quarantined_chunks, self._losses.quarantined_messages = opened.quarantined
         self._commits = Commits(self._loop, thread, self._writing, config.commit_interval)
@@ -75,7 +79,7 @@ class SqliteSpool:
             writing=self._writing,
         )
         self._losses.recount = self._salvaging.recount = self._counting.doubt
-        self._unacknowledged = opened.unacknowledged
+        self._trimming_soon = False
         self._batch = 1
         self._accounts.forgotten = opened.forgotten
         # lowest sequence that a sink may start at: what is being salvaged is still to come
@@ -150,7 +154,7 @@ class SqliteSpool:
         await self._commits.append(Append(source, delivery, accounts.keys(wanted), size, accounts.routing, stored))
 
     def unacknowledged(self, source: str) -> Sequence[Delivery]:
-        return [Delivery(messages, lambda: None, receipt) for name, messages, receipt in self._unacknowledged if name == source]
+        return self._receipts.of(source)
 
     async def attach(self, route: Route) -> LogReader:
         oldest_at = None
@@ -237,6 +241,17 @@ class SqliteSpool:
         """These are done for this sink: write that down, and look whether there is something to trim."""
         self.skipped(account, ranges)
         self._commits.touch()
+
+    def _trim_soon(self) -> None:
+        """Receipts are not needed any more: trim what was kept for them, with a transaction that comes anyhow if one comes soon."""
+        if not self._trimming_soon and self._accounts.settled:
+            self._trimming_soon = True
+            self._loop.call_later(_TRIM_AFTER, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming_soon = False
+        if self._accounts.settled:
+            self._commits.touch()
 
     def skipped(self, account: Account, ranges: list[tuple[int, int]]) -> None:
         """The sink does not want these: no hurry to write that down."""

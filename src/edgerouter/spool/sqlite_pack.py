@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import apsw
 
 from edgerouter.message import Message
 from edgerouter.spool.chunk import MAX_MESSAGES, Codec, Damaged, Header, NewChunk
+from edgerouter.spool.receipts import Span, overlaps
 from edgerouter.spool.sqlite_rows import Rows
 
 SMALL: Final = 100
@@ -38,17 +39,19 @@ class Packer:
                 self._from = header.first
             self._small += 1
 
-    def pack(self, end: int) -> None:
+    def pack(self, end: int, kept: Sequence[Span]) -> None:
         """Pack what has been added since the last time and is still there, if it is much.
 
         Args:
-            end: chunks from here on stay as they are, because their receipts are still needed.
+            end: one above the last sequence.
+            kept: chunks that hold any of these stay as they are, because their receipts are still needed.
         """
         if self._small < AFTER:
             return
         headers = self._rows.headers(self._from, end, 2 * AFTER)
         self._small = 0
-        for run in _runs(header for header in headers if header.first >= self._from):
+        packable = (each for each in headers if not overlaps(kept, each.first, each.first + each.messages))
+        for run in _runs(header for header in packable if header.first >= self._from):
             if len(run) >= _LEAST:
                 self._join(run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -101,7 +102,11 @@ class Rows:
                 continue  # whoever reads it finds out
             messages += chunk.messages
             receipts += self._codec.receipts(header)
-        return [(r.source, [m for m in messages if r.first <= m.sequence < r.first + r.count], r.receipt) for r in receipts]
+        sequences = [message.sequence for message in messages]
+        return [
+            (r.source, messages[bisect_left(sequences, r.first) : bisect_left(sequences, r.first + r.count)], r.receipt)
+            for r in receipts
+        ]
 
     def messages(self, ranges: Sequence[tuple[int, int]]) -> list[Message]:
         """All readable messages with these sequences, in order."""

@@ -160,11 +160,22 @@ class Store:
             self.trimmer.retained,
             sqlite_letters.usage(connection),
             connection.execute("SELECT count(*), coalesce(sum(count), 0) FROM quarantine").get,
-            self.rows.with_receipts(self.record.acknowledged, self.record.next),
+            self._unacknowledged(),
             None if self.salvage is None else (self.salvage.at, self.salvage.high),
             missing,
             forgotten and self.record.next > 1,
         )
+
+    def _unacknowledged(self) -> list[tuple[str, list[Message], bytes]]:
+        record = self.record
+        if record.receipts is None:
+            return self.rows.with_receipts(record.acknowledged, record.next)
+        return [
+            found
+            for source, (first, end) in record.receipts.items()
+            for found in self.rows.with_receipts(first, end)
+            if found[0] == source and found[1] and first <= found[1][0].sequence
+        ]
 
     def close(self) -> None:
         """Close the database in good order; its log is folded in and removed."""
@@ -213,10 +224,11 @@ class Store:
                 sqlite_letters.remove(connection, (place[0] for place in transaction.replayed + transaction.thrown_away))
             leftover = [] if self.held else trimmer.trim(transaction.trims)
             if not self.held:
-                self.packer.pack(self.record.acknowledged)
+                self.packer.pack(self.record.next, list(transaction.receipts.values()))
             if trimmer.retained and not self.held:
                 trimmer.trim_retained(transaction.release)
-            self.record.acknowledged = transaction.acknowledged
+            self.record.receipts = transaction.receipts
+            self.record.acknowledged = min([first for first, _ in transaction.receipts.values()], default=self.record.next)
             self.record.messages -= trimmer.deleted
             put = [*transaction.put.items(), ("spool", seal(msgspec.msgpack.encode(self.record)))]
             connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", put)

@@ -31,6 +31,8 @@ class SpoolRecord(msgspec.Struct, array_like=True):
     """The number of the next dead letter."""
     acknowledged: int = 1
     """Below this sequence all deliveries were acknowledged before the transaction that stored this record."""
+    receipts: dict[str, tuple[int, int]] | None = None
+    """By source: first and one above the last sequence whose receipts count; `None` in a spool of the first release."""
     received: int = 0
     """When the newest message was received, ns."""
 
@@ -51,6 +53,8 @@ class Trim:
     start: int
     end: int
     needs: Sequence[Need]
+    kept: Sequence[tuple[int, int]] = ()
+    """Sequences whose receipts are still needed."""
 
     def touches(self, first: int, end: int) -> bool:
         """Whether any sink has not settled everything between these, whatever it wants of it."""
@@ -80,8 +84,8 @@ class Transaction:
     also: list[Callable[[Store], None]] = field(default_factory=list)
     release: int = 0
     """Bytes of retained chunks to give up."""
-    acknowledged: int = 1
-    """All deliveries below this sequence are acknowledged."""
+    receipts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By source: sequences whose receipts are still needed."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,7 +108,7 @@ class Opened:
     quarantined: tuple[int, int]
     """Number of damaged chunks put aside, and of messages in them."""
     unacknowledged: list[tuple[str, list[Message], bytes]]
-    """Source, messages and receipt of deliveries of the last transaction."""
+    """Source, messages and receipt of deliveries whose receipts count."""
     salvage: tuple[int, int] | None
     """Sequences that are still being brought over from a damaged database."""
     missing: tuple[int, int] | None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import apsw
@@ -11,6 +12,7 @@ import apsw
 from edgerouter.config.model import RetainPolicy
 from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.chunk import MAX_MESSAGES, Codec, Damaged, Header
+from edgerouter.spool.receipts import Span, outside, overlaps
 from edgerouter.spool.sqlite_rows import Rows
 from edgerouter.spool.sqlite_transaction import Need, Trim
 
@@ -19,18 +21,24 @@ TRIM_ROWS: Final = 2000
 _RANGES: Final = 16
 
 
-def due(accounts: Accounts) -> list[Trim]:
-    """What a transaction is to look at, of all that sinks have settled; called on the event loop."""
+def due(accounts: Accounts, spans: Mapping[str, Span]) -> list[Trim]:
+    """What a transaction is to look at, of all that sinks have settled; called on the event loop.
+
+    Args:
+        accounts: the sinks.
+        spans: what is kept for its receipts, and looked at another time.
+    """
     settled = accounts.settled
     trims = []
-    for start, end in list(settled)[:_RANGES]:
+    parts = (part for start, end in list(settled) for part in outside(spans, start, end))
+    for start, end in islice(parts, _RANGES):
         settled.remove(start, end)
         # a chunk may begin before and end behind what was settled
         low, high = start - MAX_MESSAGES, end + MAX_MESSAGES
         needs = [
             Need(account.key, account.since, ranges) for account in accounts if (ranges := account.position.intersect(low, high))
         ]
-        trims.append(Trim(start, end, needs))
+        trims.append(Trim(start, end, needs, tuple(spans.values())))
     return trims
 
 
@@ -76,6 +84,8 @@ class Trimmer:
 
     def _needed(self, trim: Trim, header: Header) -> bool:
         end = header.first + header.messages
+        if overlaps(trim.kept, header.first, end):
+            return True
         if not trim.touches(header.first, end):
             return False
         try:

@@ -18,6 +18,7 @@ from edgerouter.spool.accounts import Accounts
 from edgerouter.spool.contract import SpoolState
 from edgerouter.spool.grouping import Append, group
 from edgerouter.spool.position import Position
+from edgerouter.spool.receipts import Receipts
 from edgerouter.spool.recent import Recent
 from edgerouter.spool.sqlite_errors import COMPLAIN_EVERY, DAMAGE, Trouble, explain
 from edgerouter.spool.sqlite_letterbox import Letterbox
@@ -35,7 +36,16 @@ log = structlog.get_logger("edgerouter.spool")
 class Writing:
     """Owns what waits to be written; `Commits` says when."""
 
-    def __init__(self, config: SpoolConfig, store: Store, figures: Figures, accounts: Accounts, letters: Letterbox) -> None:
+    def __init__(
+        self,
+        config: SpoolConfig,
+        store: Store,
+        figures: Figures,
+        accounts: Accounts,
+        letters: Letterbox,
+        *,
+        receipts: Receipts,
+    ) -> None:
         self._config = config
         self._store = store
         self.figures = figures
@@ -46,6 +56,7 @@ class Writing:
         self._most = min(_TRANSACTION_BYTES, self.room.reserve // 2)
         self.recent = Recent(config.cache_bytes, figures.end)
         self._reserve = Reserve(config.path, self.room.reserve)
+        self.receipts = receipts
         self._put: dict[str, bytes] = {}
         self._delete: list[str] = []
         self._also: list[Callable[[Store], None]] = []
@@ -155,7 +166,8 @@ class Writing:
 
     def prepare(self, appends: list[Append]) -> Transaction:
         """Everything that is to be written just now."""
-        transaction = Transaction(chunks=group(appends, self._accounts.matchers), acknowledged=self.figures.end)
+        transaction = Transaction(chunks=group(appends, self._accounts.matchers))
+        transaction.receipts = self.receipts.spans(self.figures.end, appends)
         changes: dict[int, Change] = {}
         first = self.figures.end
         for chunk in transaction.chunks:
@@ -184,7 +196,7 @@ class Writing:
             if change_of is not None or account.changed:
                 transaction.put[f"sink/{account.name}"] = account_record.encode(account, change_of or Change(), first)
                 account.changed = False
-        transaction.trims = due(self._accounts)
+        transaction.trims = due(self._accounts, self.receipts.spans())
         return transaction
 
     def write(self, transaction: Transaction) -> Written:
@@ -194,6 +206,10 @@ class Writing:
     def committed(self, transaction: Transaction, appends: list[Append], written: Written) -> None:
         """It is on disk: count it, let readers have it, acknowledge."""
         self.figures.update(written)
+        first = self.figures.end
+        for append in appends:
+            self.receipts.stored(append, first)
+            first += len(append.delivery.messages)
         for chunk in written.chunks:
             self.recent.add(chunk)
             self.figures.end = chunk.end
@@ -288,6 +304,9 @@ class Writing:
                 self._accounts.count_drops(sink, Counter({"": account.pending}), "spool_full")
             self.put(f"sink/{sink}", None)
         if self._accounts.settled:
+            if self.receipts.hold_all(self._accounts.settled):
+                # a repeat is better than a router that waits
+                self.receipts.give_up()
             self.mark()
             return False
         policy = self._config.on_full

@@ -260,3 +260,73 @@ def test_an_acknowledgement_of_a_connection_that_is_gone_goes_nowhere() -> None:
     first.acknowledge()
     assert not run.sent
     assert run.intake.unacknowledged == 0
+
+
+def test_an_acknowledgement_that_was_sent_and_not_read_is_sent_again_and_the_message_not_stored_twice() -> None:
+    run = Run(SessionState("broker", "client"))
+    run.connect(session_present=False)
+    for identifier in (1, 2):
+        run.receive(identifier, b"x")
+    run.take().acknowledge()
+    run.disconnect()
+    run.sent.clear()
+    run.connect()
+    for identifier in (2, 3):
+        run.receive(identifier, b"x", again=True)
+    assert run.payloads() == [b"x"]
+    assert bytes(run.sent) == PUBACK + b"\x00\x02"
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same content", "another content"])
+def test_a_broker_that_numbers_anew_on_a_resumed_session_loses_no_message_of_qos_2(same: bool) -> None:
+    run = Run(SessionState("broker", "client"))
+    run.connect(session_present=False)
+    run.receive(5, b"stored", qos=2)
+    run.take().acknowledge()
+    run.disconnect()
+    run.intake.unconfirmed.resolve()
+    run.connect()
+    run.receive(5, b"stored" if same else b"never stored", qos=2, again=True)
+    assert run.payloads() == ([] if same else [b"never stored"])
+
+
+def test_a_receipt_counts_until_it_is_confirmed_whatever_comes_after_it() -> None:
+    """A second crash, soon after the first, finds what the first left and what was stored since."""
+    state, deliveries = stored()
+    run = Run(state, deliveries)
+    run.connect()
+    run.receive(3, b"3", again=True)
+    run.receive(4, b"4", again=True)
+    run.receive(5, b"5")
+    since = run.take()
+    since.acknowledge()
+    assert not any(each.confirmation.confirmed for each in (*deliveries, since) if each.confirmation)
+    later = Run(state, [*deliveries, since])
+    later.connect()
+    for identifier in (3, 4, 5, 6):
+        later.receive(identifier, b"%d" % identifier, again=True)
+    assert later.payloads() == [b"6"]
+
+
+def test_packet_ids_that_begin_anew_on_a_connection_make_what_came_before_it_confirmed() -> None:
+    state, deliveries = stored()
+    run = Run(state, deliveries)
+    run.connect()
+    run.receive(1, b"new")
+    assert all(each.confirmation.confirmed for each in deliveries if each.confirmation)
+
+
+def test_receipts_say_themselves_that_packet_ids_are_ambiguous() -> None:
+    """The state of the session is written later than the receipts, and a crash may come between."""
+    state = SessionState("broker", "client")
+    run = Run(state)
+    run.connect(session_present=False)
+    deliveries = []
+    for payload in (b"a", b"a"):
+        run.receive(1, payload)
+        deliveries.append(run.take())
+        deliveries[-1].acknowledge()
+    later = Run(SessionState("broker", "client", token=state.token), deliveries)
+    later.connect()
+    later.receive(1, b"a", again=True)
+    assert later.payloads() == [b"a"]
