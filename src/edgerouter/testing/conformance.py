@@ -25,11 +25,12 @@ import pytest
 
 from edgerouter.testing.config_promises import ConfigPromises
 from edgerouter.testing.fault_promises import FaultPromises
+from edgerouter.testing.loop_promises import LoopPromises
 from edgerouter.testing.server import DISTURBANCES
 
 
 @pytest.mark.asyncio
-class SinkConformance(ConfigPromises, FaultPromises):
+class SinkConformance(ConfigPromises, FaultPromises, LoopPromises):
     """Everything that the router relies on in a sink. Subclass it under a name that starts with `Test`."""
 
     async def test_what_is_declared_unsupported_has_a_name_and_a_reason(self) -> None:

@@ -14,7 +14,6 @@ from edgerouter.errors import MessageRejected
 from edgerouter.message import Message, Properties
 from edgerouter.sink import Sink
 from edgerouter.testing.delivery import batches, deliver
-from edgerouter.testing.held_loop import never_holds_the_loop
 from edgerouter.testing.promises import SinkPromises, failures_of
 from edgerouter.testing.server import SinkServer
 
@@ -51,22 +50,6 @@ class WritePromises(SinkPromises):
         async with self.opened(config) as sink:
             await self.write(sink, self.messages(1))
         await self.assert_nothing_left(server, tasks_before)
-
-    async def test_the_event_loop_is_never_held_up(self, config: Mapping[str, Any]) -> None:
-        """Opening, writing and closing leave the event loop to all other sinks and sources; none of them waits for this one."""
-        if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
-            pytest.skip("only asyncio's own event loop can be watched")
-        start = 1
-
-        async def life() -> None:
-            nonlocal start
-            async with self.opened(config) as sink:
-                batch = self.batch(sink, 20, start=start)
-                start += len(batch)
-                await self.taken(sink, batch)
-
-        what = f"opening, writing to and closing {self.sink_class.__name__}"
-        await never_holds_the_loop(life, what, self.most_held_seconds)
 
     async def test_a_failure_in_the_router_closes_the_sink_too(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """The context is left properly by an exception of somebody else, and passes that exception on."""
