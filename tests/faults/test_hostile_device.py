@@ -1,0 +1,74 @@
+"""A device that sends what no device should: the router stays small, and its event loop goes on turning."""
+
+from pathlib import Path
+
+import pytest
+
+from support.influxdb import BUCKET, ORG, TOKEN, InfluxDbServer
+from support.process_meter import usage
+from support.router import router
+from support.strict_broker import publish, strict_broker
+
+MIB = 1024**2
+MOST_RSS = 300 * MIB
+NO_PAUSE = 0.25
+TOPICS = 4000
+"""Of 60 KB each: held once they are 240 MB, and every cache held them."""
+
+
+def nested(levels: int, key: str) -> bytes:
+    """JSON whose leaves have ever longer paths: as line protocol with whole paths it becomes a hundred times as long."""
+    return f'{{"v":1,"{key}":'.encode() * levels + b"1" + b"}" * levels
+
+
+def attacks(five: bool) -> dict[str, list[bytes]]:
+    """Packets by the topic that they end with."""
+    properties = b"" if five else None
+    pairs = b"\x26\x00\x01n\x00\x02vv" * 1_000_000 if five else None
+    return {
+        "big": [publish("big", bytes(80 * MIB), 1, 1, properties=properties) for _ in range(2)],
+        "pairs": [publish("pairs", b"x", 1, 2, properties=pairs)],
+        "topics": [publish(f"{n}/" + "x" * 60_000, b"x", 1, 100 + n, properties=properties) for n in range(TOPICS)],
+        "nested": [publish("json/x", nested(900, "k" * 1000), 1, 3 + n, properties=properties) for n in range(3)],
+    }
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_a_hostile_device_neither_fills_the_memory_nor_holds_the_event_loop(tmp_path: Path, protocol: str) -> None:
+    """80 MB messages, 1,000,000 user properties, thousands of long topics and nested JSON, one after another."""
+    async with strict_broker() as broker, InfluxDbServer().running() as influx:
+        config = {
+            "sources": {"devices": {"type": "mqtt", "url": broker.url, "topics": ["#"], "protocol": protocol}},
+            "sinks": {
+                "all": {"type": "file", "path": str(tmp_path / "all"), "framing": "raw-lines"},
+                "influx": {
+                    "type": "influxdb", "url": influx.url, "token": TOKEN, "org": ORG, "bucket": BUCKET, "topics": ["json/#"],
+                },
+            },
+        }  # fmt: skip
+        async with router(tmp_path, config) as process:
+            await process.start()
+            client = await broker.client()
+            delivered = 0
+            for name, packets in attacks(protocol == "5").items():
+                for packet in packets:
+                    for at in range(0, len(packet), MIB):
+                        client.send(packet[at : at + MIB])
+                        await client.writer.drain()
+                client.send(publish("end", name.encode(), 1, 50, properties=b"" if protocol == "5" else None))
+                delivered += len(packets) + 1 - (len(packets) if name == "big" else 0)
+                status = await process.until(
+                    lambda found, least=delivered: (
+                        found["sinks"]["all"]["delivered"] >= least and not any(sink["pending"] for sink in found["sinks"].values())
+                    ),
+                    120,
+                )
+                peak = usage(process.pid).peak_rss_bytes
+                assert peak < MOST_RSS, f"{name}: {peak / MIB:.0f} MiB"
+                longest = status["event_loop"]["longest_pause_seconds"]
+                assert longest < NO_PAUSE, f"{name}: {longest:.2f} s, {status['event_loop']}"
+            assert not client.gone.is_set(), "it is no reason to hang up on the broker"
+            await process.until(lambda found: [(drop["reason"], drop["messages"]) for drop in found["drops"]] == [("too_large", 2)])
+            assert len(await process.get("/metrics")) < MIB
+            assert await process.stop() == 0
+    assert not broker.faults
