@@ -235,6 +235,10 @@ async def test_only_the_authorities_of_the_user_are_trusted(sqs: SqsServer, keys
         with pytest.raises(SinkUnauthorized, match="certificate verify failed"):
             async with opened(endpoint_url=endpoint, **keys):
                 pass
+        nothing = tmp_path / "nothing.pem"
+        with pytest.raises(SinkUnauthorized, match=r"ca_bundle .*nothing\.pem cannot be used: No such file"):
+            async with opened(endpoint_url=endpoint, ca_bundle=nothing, **keys):
+                pass
 
 
 async def test_a_service_that_hangs_in_connecting_is_given_up(keys: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,6 +182,14 @@ async def test_a_server_that_does_not_speak_amqp_is_told_before_check_gives_up(m
                     pass
         finally:
             ended.set()
+
+
+async def test_a_file_of_authorities_that_is_missing_is_named(tmp_path: Path) -> None:
+    text = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=a;SharedAccessKey=YQ==;EntityPath=h"
+    config = EventHubsConfig.model_validate({"connection_string": text, "ca_file": str(tmp_path / "nothing.pem")})
+    with pytest.raises(SinkUnauthorized, match=r"ca_file .*nothing\.pem cannot be used: No such file"):
+        async with EventHubsSink.open(config, make_context()):
+            pass
 
 
 # -- what survives

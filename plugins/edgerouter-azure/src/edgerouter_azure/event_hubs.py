@@ -16,6 +16,7 @@ from edgerouter_azure.errors import translate, translate_at_opening, translate_c
 from edgerouter_azure.event_encoding import ENVELOPE_BYTES, MAX_KEY_CHARACTERS, EventEncoder
 from edgerouter_azure.event_hubs_config import EventHubsConfig, Place, client_options
 from edgerouter_azure.shared_key import SharedKeyCredential
+from edgerouter_azure.transport import load_authorities
 
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubProducerClient
@@ -57,6 +58,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
 
         place = config.place()
         doing = f"connect to event hub {place.hub} at {config.endpoint or place.host}"
+        await load_authorities(config)  # the SDK does so while it connects, and does not say which file it has not found
         seconds = min(config.connect_timeout, _PROBE_SECONDS) if context.probe else config.connect_timeout
         async with _client(config, place) as client:
 

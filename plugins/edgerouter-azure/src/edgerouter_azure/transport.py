@@ -43,12 +43,7 @@ async def open_transport(
     """
     from azure.core.pipeline.transport import AioHttpTransport  # noqa: PLC0415  (only an open client needs it)
 
-    authorities: ssl.SSLContext | bool = True
-    if fields.ca_file is not None:
-        try:
-            authorities = await asyncio.to_thread(ssl.create_default_context, cafile=str(fields.ca_file))
-        except OSError as error:
-            raise SinkUnauthorized(f"ca_file {fields.ca_file} cannot be used: {error.strerror or error}") from error
+    authorities = await load_authorities(fields) or True
     async with aiohttp.ClientSession(
         connector=bounded(aiohttp.TCPConnector(ssl=authorities, limit=0), most_body=most_body),
         headers=PLAIN,
@@ -60,6 +55,20 @@ async def open_transport(
         if hasattr(session, "_retry_connection"):  # aiohttp sends a PUT again by itself and has no public switch
             session._retry_connection = False  # noqa: SLF001  (the router owns retries)
         yield AioHttpTransport(session=session, session_owner=False, connection_timeout=connect_timeout)
+
+
+async def load_authorities(fields: AzureFields) -> ssl.SSLContext | None:
+    """Load `ca_file`; `None` where there is none.
+
+    Raises:
+        SinkUnauthorized: it cannot be used.
+    """
+    if fields.ca_file is None:
+        return None
+    try:
+        return await asyncio.to_thread(ssl.create_default_context, cafile=str(fields.ca_file))
+    except OSError as error:
+        raise SinkUnauthorized(f"ca_file {fields.ca_file} cannot be used: {error.strerror or error}") from error
 
 
 async def _not_compressed(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
