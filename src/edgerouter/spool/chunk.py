@@ -116,7 +116,7 @@ def number(messages: Sequence[Message], spool: str, first: int, times: Iterable[
     """The messages as a spool holds them, numbered from `first` and with these times of receipt."""
     return [
         Message(m.topic, m.payload, time, m.qos, m.retained, m.properties, spool, sequence, m.source)
-        for sequence, (m, time) in enumerate(zip(messages, times, strict=True), first)
+        for m, time, sequence in zip(messages, times, range(first, first + len(messages)), strict=True)
     ]
 
 
@@ -158,18 +158,18 @@ class Codec:
             first: the sequence of the first one.
             after: when the newest message before them was received, ns.
         """
-        messages = number(new.messages, spool, first, times_of(new.messages, new.only, after))
-        header, payload = self.store(first, messages, new)
+        times = times_of(new.messages, new.only, after)
+        messages = number(new.messages, spool, first, times)
+        header, payload = self.store(first, messages, new, times)
         return header, payload, Chunk(first, messages, new.wanted, new.only, header.raw + OVERHEAD * len(messages))
 
-    def store(self, first: int, messages: list[Message], new: NewChunk) -> tuple[Header, bytes]:
-        """Encode messages that have their numbers."""
+    def store(self, first: int, messages: list[Message], new: NewChunk, times: Sequence[int]) -> tuple[Header, bytes]:
+        """Encode messages that have their numbers and these times of receipt."""
         raw = self._encode(messages)
         payload = self._compress(raw)
         if len(payload) >= len(raw):
             # told apart by its length
             payload = raw
-        times = [m.received_at for m in messages]
         received = min(times)
         receipts = [Receipt(r.source, first + r.first, r.count, r.receipt) for r in new.receipts]
         unsigned = Header(

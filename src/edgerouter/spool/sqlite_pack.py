@@ -67,7 +67,8 @@ class Packer:
                 wanted.update(self._codec.wanted(header))
         except Damaged:
             return  # whoever reads it finds out
-        header, payload = self._codec.store(first, messages, NewChunk(messages, dict(wanted), run[0].only))
+        new = NewChunk(messages, dict(wanted), run[0].only)
+        header, payload = self._codec.store(first, messages, new, [message.received_at for message in messages])
         self._connection.execute("DELETE FROM chunks WHERE first BETWEEN ? AND ?", (first, last))
         self._connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*header, payload))
 

@@ -70,3 +70,9 @@ def test_a_sink_that_may_take_its_time_is_not_stuck():
 def test_a_clock_that_jumps_by_decades_hides_no_stuck_sink_and_makes_none():
     assert reasons(idle_seconds=61.0, oldest_pending_seconds=1.7e9, last_delivery_at=1.7e9)
     assert reasons(idle_seconds=1.0, oldest_pending_seconds=1.7e9, last_delivery_at=5.0) == []
+
+
+def test_messages_that_are_still_being_counted_count_as_waiting():
+    """A large backlog is compared with changed topics while the sink works: until then nothing is known to be done."""
+    (reason,) = reasons(state="retrying", pending=0, matched=0, uncounted=7, last_error="no route")
+    assert reason == "sink out is retrying, 0 messages and up to 7 that are being counted wait: no route"
