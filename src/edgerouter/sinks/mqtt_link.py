@@ -213,7 +213,7 @@ class Link:
     def _failure(self, error: aiomqtt.MqttError | ValueError) -> SinkUnavailable | VersionRefused:
         code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
         if isinstance(code, ReasonCode):
-            refused = connect_refused(code.value, str(code), self._where)
+            refused = connect_refused(code.value, self._reached.named(code), self._where)
             return VersionRefused(refused) if code.value in UNSUPPORTED_VERSIONS else refused
         cause = error.__cause__ or error.__context__
         if isinstance(cause, ssl.SSLCertVerificationError) or (isinstance(cause, ssl.SSLError) and not self._answered):

@@ -239,7 +239,7 @@ class Connection:
     def _failure(self, error: aiomqtt.MqttError | ValueError) -> ConnectFailed:
         code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
         if isinstance(code, ReasonCode):
-            reason = f"the broker refuses the connection: {code}{_HINTS.get(code.value, '')}"
+            reason = f"the broker refuses the connection: {self._reached.named(code)}{_HINTS.get(code.value, '')}"
             return ConnectFailed(reason, version_refused=code.value == _UNSUPPORTED_VERSION, refused=True)
         if not self.lost.done():
             text = in_words(str(error))

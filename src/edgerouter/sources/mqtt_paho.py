@@ -17,13 +17,14 @@ from typing import Any, Final
 
 import aiomqtt
 from paho.mqtt.client import ConnectFlags, DisconnectFlags
-from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgerouter.mqtt_packets import MalformedPacket
 from edgerouter.mqtt_socket import has_failed
 from edgerouter.sources.mqtt_closing import AT_MOST, read_to_the_end
+from edgerouter.sources.mqtt_codes import with_known_codes
 
 PRIVATE_NAMES: Final = (
     "_create_socket_connection",
@@ -35,6 +36,7 @@ PRIVATE_NAMES: Final = (
     "_packet_handle",
     "_packet_queue",
     "_ping_t",
+    "_protocol",
     "_send_pingreq",
     "_sock",
     "_sock_close",
@@ -92,6 +94,8 @@ class ReachedClient:
         self._discarding = False
         self._written = asyncio.Event()
         self._malformed: str | None = None
+        self.unknown_code: int | None = None
+        """Last reason code that MQTT does not define, where the broker gave one."""
         self._tcp: socket.socket | None = None
         self._create_tcp = self._paho._create_socket_connection
         self._paho._create_socket_connection = self._connect_tcp  # type: ignore[method-assign]  # this is the reach
@@ -160,6 +164,9 @@ class ReachedClient:
     def handle(self, command: int, body: bytes) -> bool:
         """Let paho handle a packet. Returns whether the connection still stands."""
         paho = self._paho
+        body, unknown = with_known_codes(command, body, version5=paho._protocol == MQTTProtocolVersion.MQTTv5)
+        if unknown is not None:
+            self.unknown_code = unknown
         packet: Any = {
             "command": command,
             "have_remaining": 1,
@@ -236,6 +243,10 @@ class ReachedClient:
         self.on_keep_alive()
         return self._send_ping()
 
+    def named(self, code: object) -> str:
+        """Return a reason code's name, with the number where the broker's is unknown."""
+        return str(code) if self.unknown_code is None else f"{code} (reason code 0x{self.unknown_code:02X})"
+
     def _connect_tcp(self) -> socket.socket:
         self._tcp = self._create_tcp()
         return self._tcp
@@ -285,7 +296,7 @@ class ReachedClient:
         if self._malformed is not None:
             reason = self._malformed
         elif by_broker:
-            reason = f"the broker disconnected: {code}"
+            reason = f"the broker disconnected: {self.named(code)}"
         elif code.value == 141:  # how paho says that a keep-alive was not answered
             reason = "the broker does not answer"
         else:

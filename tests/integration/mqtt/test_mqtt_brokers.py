@@ -165,6 +165,33 @@ async def test_a_packet_id_in_use_is_answered_with_the_next_one_at_once() -> Non
         assert len(set(broker.subscribe_ids)) == 5
 
 
+async def test_a_code_that_mqtt_does_not_define_refuses_a_connection_with_its_number() -> None:
+    async with strict_broker() as broker:
+        broker.admit = lambda _: 0xF0
+        async with opened(broker.url, "a", protocol="5") as source:
+            assert "refuses the connection: Unspecified error (reason code 0xF0)" in await source.disconnected()
+        assert "(reason code 0xF0)" in await sink_error(broker.url, protocol="5")
+
+
+async def test_a_code_that_mqtt_does_not_define_ends_a_connection_with_its_number() -> None:
+    async with strict_broker() as broker, opened(broker.url, "a", reconnect={"first_delay": 30, "max_delay": 30}) as source:
+        await source.connected()
+        broker.clients[0].send(b"\xe0\x02\xf1\x00")
+        assert "the broker disconnected: Unspecified error (reason code 0xF1)" in await source.disconnected()
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_a_subscription_answered_with_a_code_that_mqtt_does_not_define_is_refused_or_taken_by_its_range(
+    protocol: str,
+) -> None:
+    async with strict_broker() as broker:
+        broker.subscribe_codes = lambda filters: [0x7F if name == "a" else 0xF2 for name, _ in filters]
+        async with opened(broker.url, "a", "b", protocol=protocol) as source:
+            reason = await source.disconnected()
+        assert "'b'" in reason
+        assert "'a'" not in reason
+
+
 async def sink_error(url: str, **config: Any) -> str:
     with pytest.raises(SinkUnavailable) as caught:
         async with MqttSink.open(MqttSinkConfig.model_validate({"url": url, **config}), SinkContext("o", "h", "5p")):

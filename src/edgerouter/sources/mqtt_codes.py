@@ -1,0 +1,58 @@
+"""Reason codes that the MQTT client does not know, made into ones that it knows: it would end the connection with a riddle.
+
+MQTT 5.0, 2.4: a code below 0x80 is a success, any other a failure.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+_SUCCESS: Final = 0
+_UNSPECIFIED: Final = 128
+_ONE_CODE: Final = {0x20: (PacketTypes.CONNACK, 1), 0xE0: (PacketTypes.DISCONNECT, 0)}
+_MANY_CODES: Final = {0x90: PacketTypes.SUBACK, 0xB0: PacketTypes.UNSUBACK}
+
+
+def with_known_codes(command: int, body: bytes, *, version5: bool) -> tuple[bytes, int | None]:
+    """Return the packet's body with codes that the client knows, and the first code that was replaced."""
+    if version5 and command in _ONE_CODE:
+        kind, start = _ONE_CODE[command]
+        end = start + 1
+    elif command in _MANY_CODES and (version5 or command == 0x90):
+        kind = _MANY_CODES[command]
+        start, end = _codes_of(body, version5=version5), len(body)
+    else:
+        return body, None
+    changed = bytearray(body)
+    first: int | None = None
+    for at in range(start, min(end, len(body))):
+        if not _is_known(kind, body[at]):
+            changed[at] = _UNSPECIFIED if body[at] >= _UNSPECIFIED else _SUCCESS
+            first = body[at] if first is None else first
+    return (bytes(changed), first) if first is not None else (body, None)
+
+
+def _codes_of(body: bytes, *, version5: bool) -> int:
+    at = 2
+    if version5:
+        length = shift = 0
+        while at < len(body):
+            byte = body[at]
+            at += 1
+            length |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                break
+        at += length
+    return at
+
+
+def _is_known(kind: int, code: int) -> bool:
+    try:
+        ReasonCode(kind, identifier=code).getName()
+    except (KeyError, ValueError, AssertionError):
+        return False
+    return True
