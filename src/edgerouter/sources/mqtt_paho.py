@@ -25,6 +25,7 @@ from edgerouter.mqtt_packets import MalformedPacket
 from edgerouter.mqtt_socket import has_failed
 from edgerouter.sources.mqtt_closing import AT_MOST, read_to_the_end
 from edgerouter.sources.mqtt_codes import with_known_codes
+from edgerouter.sources.mqtt_websocket import FrameReader
 
 PRIVATE_NAMES: Final = (
     "_create_socket_connection",
@@ -255,6 +256,8 @@ class ReachedClient:
         # runs in the thread that connects; what aiomqtt schedules first is replaced by ours before the loop turns
         if self._open_socket is not None:
             self._open_socket(client, userdata, sock)
+        if hasattr(sock, "_recv_impl"):
+            sock._recv_impl = FrameReader(sock).recv
         self._fileno = sock.fileno()
         self._whole_reads = not hasattr(sock, "pending")
         self._loop.call_soon_threadsafe(self._watch, self._loop.add_reader, self._fileno, self._readable)
