@@ -6,7 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from edgerouter.config.model import SpoolConfig
 
 _MOST = 2**63 - 1
+
+Number = TypeVar("Number", int, "list[int]", None)
+
+
+def in_64_bits(value: Number) -> Number:
+    """Return a number, or numbers, that can count messages."""
+    for each in value if isinstance(value, list) else [1 if value is None else value]:
+        if not 0 < each <= _MOST:
+            raise typer.BadParameter(f"{each} is not a number from 1 to {_MOST}")
+    return value
 
 
 def finite(value: float | None) -> float | None:
@@ -33,12 +43,13 @@ SpoolFolder = Annotated[
     Path | None, typer.Option("--spool", metavar="FOLDER", help="The spool's folder, instead of what the configuration says.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
-SinkName = Annotated[str | None, typer.Option("--sink", help="Only this sink.")]
+SinkName = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Only this sink.")]
 TopicFilter = Annotated[str | None, typer.Option("--topic", metavar="FILTER", help="Only topics that match this MQTT filter.")]
 From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="2026-11-20T08:00, or 2h for two hours ago.")]
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Before this time.")]
 Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Only reasons that contain this.")]
-Numbers = Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...", min=1, max=_MOST, help="Only these dead letters.")]
+Numbers = Annotated[list[int] | None, typer.Argument(metavar="NUMBER", callback=in_64_bits, help="Only these dead letters.")]
+Ready = Annotated[bool, typer.Option("--ready", help="Exit with 0 when messages can be taken in, else with 1.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 dead_letters = typer.Typer(
@@ -78,7 +89,7 @@ def _which(
     }
 
 
-def status(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False, ready: bool = False) -> None:
+def status(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False, ready: Ready = False) -> None:
     """Show once what the running router does.
 
     While no router runs it shows what the spool holds. With --ready the exit code is 0 when messages can be taken in and 1 when
@@ -92,9 +103,11 @@ def status(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson
 def top(
     config: ConfigFile = None,
     spool: SpoolFolder = None,
-    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=86_400, callback=finite)] = 1.0,
+    interval: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds between two looks.", min=0.1, max=86_400, callback=finite)
+    ] = 1.0,
     seconds: Annotated[
-        float | None, typer.Option(help="End after so many seconds instead of at Ctrl-C.", min=0, callback=finite)
+        float | None, typer.Option(metavar="SECONDS", help="End by itself after this long; else Ctrl-C ends it.", callback=finite)
     ] = None,
 ) -> None:
     """Show live what the running router does."""
@@ -113,7 +126,7 @@ def list_letters(
     since: From = None,
     until: To = None,
     reason: Reason = None,
-    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="List at most so many.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="COUNT", callback=in_64_bits, help="List at most so many.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, oldest first."""
@@ -124,7 +137,7 @@ def list_letters(
 
 @dead_letters.command()
 def show(
-    number: Annotated[int, typer.Argument(min=1, max=_MOST)],
+    number: Annotated[int, typer.Argument(metavar="NUMBER", callback=in_64_bits, help="As `dead-letters list` shows it.")],
     config: ConfigFile = None,
     spool: SpoolFolder = None,
     as_json: AsJson = True,  # noqa: ARG001  (it always is; whoever says so is right)
@@ -198,7 +211,7 @@ def purge(
 
 
 def replay(
-    sink: Annotated[str, typer.Option("--sink", help="The sink that shall deliver again.")],
+    sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink that shall deliver again.")],
     config: ConfigFile = None,
     spool: SpoolFolder = None,
     topic: Annotated[str, typer.Option("--topic", metavar="FILTER", help="Only topics that match this MQTT filter.")] = "#",
@@ -227,7 +240,12 @@ def replay(
     _tell(answer | {"dry_run": dry_run}, said, as_json=as_json)
 
 
-def forget(sink: str, config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False) -> None:
+def forget(
+    sink: Annotated[str, typer.Argument(metavar="NAME", help="The sink, as `status` names it.")],
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+    as_json: AsJson = False,
+) -> None:
     """Give up what waits for a sink that is no longer configured."""
     from edgerouter import plugins
     from edgerouter.cli import operate

@@ -35,7 +35,8 @@ Examples:
 Without -c the configuration is the file that EDGEROUTER_CONFIG names, else ./edgerouter.yaml, else
 /etc/edgerouter/edgerouter.yaml, else the environment alone. EDGEROUTER__SPOOL__MAX_BYTES=2GiB sets spool.max_bytes.
 
-A wrong configuration ends every command with exit code 2 and one line for each problem.
+A wrong configuration ends run, check and config with exit code 2 and one line for each problem. Commands on a spool read
+spool.path alone, and nothing with --spool FOLDER.
 """
 
 app = typer.Typer(
@@ -113,11 +114,16 @@ def run(config: ConfigFile = None) -> None:
 @app.command()
 def demo(
     seconds: Annotated[
-        float | None, typer.Option(min=1, callback=commands.finite, help="End by itself after this long; else Ctrl-C ends it.")
+        float | None,
+        typer.Option(
+            metavar="SECONDS", min=1, callback=commands.finite, help="End by itself after this long; else Ctrl-C ends it."
+        ),
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(min=1, max=5000, callback=commands.finite, help="Messages a second of all devices together (100)."),
+        typer.Option(
+            metavar="RATE", min=1, max=5000, callback=commands.finite, help="Messages a second of all devices together (100)."
+        ),
     ] = None,
 ) -> None:
     """See data flow, with nothing to configure.

@@ -166,3 +166,12 @@ def test_a_secrets_folder_whose_name_is_too_long_is_told(
     monkeypatch.setenv("EDGEROUTER_SECRETS_DIR", "/" + "a" * 300)
     assert run("check") == 2
     assert "File name too long" in capsys.readouterr().err
+
+
+def test_the_help_names_what_an_option_takes_and_no_type_of_python(capsys: pytest.CaptureFixture[str]) -> None:
+    letters = (("dead-letters", each) for each in ("list", "show", "export", "replay", "purge"))
+    for command in [("run",), ("demo",), ("check",), ("config",), ("status",), ("top",), ("replay",), ("forget",), *letters]:
+        assert run(*command, "--help") == 0
+        said = capsys.readouterr().out
+        assert "9223372036854775807" not in said
+        assert not {"<str>", "<float range>", "<int range>", "--no-ready"} & set(said.split()) or "NAME <str>" in said
