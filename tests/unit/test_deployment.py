@@ -106,6 +106,13 @@ def test_three_services_start_without_privileges(file):
 
 
 @pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.parent.name)
+def test_a_broker_without_passwords_is_not_published_beyond_the_host(file):
+    assert "allow_anonymous true" in (ROOT / "deploy/mosquitto.conf").read_text()
+    published = [port for service in services(file).values() for port in service.get("ports", [])]
+    assert [port for port in published if not str(port).startswith("127.0.0.1:")] == []
+
+
+@pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.parent.name)
 def test_what_is_built_and_mounted_is_there(file):
     """In balena's form, paths start at the repository's root, where the file is copied to."""
     volumes = yaml.safe_load(file.read_text())["volumes"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -60,9 +61,13 @@ dead_letters = typer.Typer(
 def _spool(config: Path | None, folder: Path | None) -> SpoolConfig:
     """Return the spool that the options mean; of the configuration, its `spool` section alone is read."""
     from edgerouter.config import spool_section
-    from edgerouter.config.loading import find_file
+    from edgerouter.config.finding import find_file
 
-    return spool_section.at(folder) if folder is not None else spool_section.read(find_file(config, os.environ), os.environ)
+    return (
+        spool_section.at(folder)
+        if folder is not None
+        else spool_section.read(find_file(config, os.environ, here=False, note=partial(say, err=True)), os.environ)
+    )
 
 
 def _tell(answer: dict[str, Any], said: str, *, as_json: bool) -> None:
@@ -251,10 +256,14 @@ def forget(
     from edgerouter.cli import operate
     from edgerouter.cli.nouns import counted
     from edgerouter.config import spool_section
-    from edgerouter.config.loading import find_file
+    from edgerouter.config.finding import find_file
 
     where = _spool(config, spool)
-    configured = set() if spool is not None else spool_section.sink_names(find_file(config, os.environ), os.environ, plugins)
+    configured = (
+        set()
+        if spool is not None
+        else spool_section.sink_names(find_file(config, os.environ, here=False, note=partial(say, err=True)), os.environ, plugins)
+    )
     answer = operate.forget(where, sink, configured)
     _tell(answer, f"{sink} is forgotten, and {counted(answer['messages'], 'message')} that waited for it", as_json=as_json)
 

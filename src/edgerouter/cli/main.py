@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,8 +33,8 @@ Examples:
   edgerouter config --effective         every value and where it comes from
   edgerouter run -c edgerouter.yaml     the router, until SIGTERM or Ctrl-C
 
-Without -c the configuration is the file that EDGEROUTER_CONFIG names, else ./edgerouter.yaml, else
-/etc/edgerouter/edgerouter.yaml, else the environment alone. EDGEROUTER__SPOOL__MAX_BYTES=2GiB sets spool.max_bytes.
+Without -c the configuration is the file that EDGEROUTER_CONFIG names, else (run, check, config) ./edgerouter.yaml,
+else /etc/edgerouter/edgerouter.yaml, else the environment alone. EDGEROUTER__SPOOL__MAX_BYTES=2GiB sets spool.max_bytes.
 
 A wrong configuration ends run, check and config with exit code 2 and one line for each problem. Commands on a spool read
 spool.path alone, and nothing with --spool FOLDER.
@@ -80,9 +81,9 @@ def load(file: Path | None, known: Known | None = None) -> RouterConfig:
         ConfigurationError: it is not valid.
     """
     from edgerouter import plugins
-    from edgerouter.config.loading import find_file
+    from edgerouter.config.finding import find_file
 
-    return plugins.load(find_file(file, os.environ), os.environ, known)
+    return plugins.load(find_file(file, os.environ, note=partial(say, err=True)), os.environ, known)
 
 
 @app.command()

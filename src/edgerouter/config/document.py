@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -91,6 +92,9 @@ _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fal
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
+_MOST_BYTES = 4 * 1024 * 1024
+_MOST_NODES = 100_000
+"""Keys and values. A sink takes about 20 of them."""
 
 
 def scalar(text: str) -> str | int | float | bool | None:
@@ -115,6 +119,18 @@ class _Loader(yaml.SafeLoader):
     """Composes nodes only; what plain scalars mean is decided by `scalar`, not by YAML 1.1."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (PyYAML declares it without ClassVar)
+    _composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Count on the way: to compose a million of them takes minutes."""
+        self._composed += 1
+        if self._composed > _MOST_NODES:
+            raise _TooManyNodes(problem_mark=self.get_mark())
+        return super().compose_node(parent, index)
+
+
+class _TooManyNodes(yaml.MarkedYAMLError):
+    """A file that no configuration is like."""
 
 
 def read(path: Path) -> tuple[Node, list[Fault]]:
@@ -123,10 +139,7 @@ def read(path: Path) -> tuple[Node, list[Fault]]:
     Raises:
         ConfigurationError: it cannot be read, is empty, or is not YAML; one line.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    data = _read(path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -134,6 +147,21 @@ def read(path: Path) -> tuple[Node, list[Fault]]:
         column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
         raise ConfigurationError(f"{path}:{line}:{column}: not UTF-8; save the file as UTF-8") from None
     return parse(text, str(path))
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file or a pipe. A device has no end, and one that is opened may do something."""
+    try:
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISDIR(kind)):
+            raise ConfigurationError(f"{path}: is no file; name the configuration file")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    if len(data) > _MOST_BYTES:
+        raise ConfigurationError(f"{path}: has more than {_MOST_BYTES} bytes; is it the configuration file?")
+    return data
 
 
 def parse(text: str, label: str) -> tuple[Node, list[Fault]]:
@@ -178,6 +206,9 @@ def _parse(text: str, label: str, origin: Origin | None) -> tuple[Node, list[Fau
             top = loader.get_single_node()
         finally:
             loader.dispose()
+    except _TooManyNodes as error:
+        at = f"{label}:{error.problem_mark.line + 1}" if error.problem_mark is not None else label
+        raise ConfigurationError(f"{at}: more than {_MOST_NODES} keys and values; is it the configuration file?") from None
     except yaml.MarkedYAMLError as error:
         raise ConfigurationError(_syntax(error, label)) from None
     except yaml.reader.ReaderError as error:
@@ -221,7 +252,6 @@ def _begun(error: yaml.MarkedYAMLError, mark: Any) -> str:
 class _Builder:
     """Makes our tree of YAML's nodes and gathers what is wrong with them."""
 
-    _MOST_NODES = 100_000
     _MOST_DEPTH = 64
 
     def __init__(self, label: str, origin: Origin | None) -> None:
@@ -239,9 +269,9 @@ class _Builder:
         if node in open_nodes:
             self.fault(node.start_mark, "an alias that leads back to itself")
             return Node(None, origin, key)
-        if self._built > self._MOST_NODES:
-            if self._built == self._MOST_NODES + 1:
-                self.fault(node.start_mark, f"more than {self._MOST_NODES} values, most of them by aliases")
+        if self._built > _MOST_NODES:
+            if self._built == _MOST_NODES + 1:
+                self.fault(node.start_mark, f"more than {_MOST_NODES} values, most of them by aliases")
             return Node(None, origin, key)
         if len(open_nodes) >= self._MOST_DEPTH:
             self.fault(node.start_mark, "nested too deeply")

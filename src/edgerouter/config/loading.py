@@ -6,22 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgerouter.config import cloud_block, document, environment, references, unread_variables
-from edgerouter.config.assembly import HERE, SYSTEM, Assembly, Plugins
+from edgerouter.config.assembly import Assembly, Plugins
 from edgerouter.config.cloud_block import Found
 from edgerouter.config.declared import Known
-from edgerouter.config.environment import FILE_VARIABLE, Environment
+from edgerouter.config.environment import Environment
 from edgerouter.config.model import RouterConfig
 from edgerouter.config.secrecy import protect_environment, protect_written
 from edgerouter.config.validation import Problems
-
-
-def find_file(option: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file to load: the option, `EDGEROUTER_CONFIG`, ./edgerouter.yaml, /etc/edgerouter/edgerouter.yaml, or none."""
-    if option is not None:
-        return option
-    if named := environ.get(FILE_VARIABLE):
-        return Path(named)
-    return next((path for path in (HERE, SYSTEM) if path.exists()), None)
 
 
 def load(path: Path | None, environ: Mapping[str, str], plugins: Plugins, known: Known | None = None) -> RouterConfig:

@@ -17,7 +17,8 @@ _HEAD: Final = """\
 <!-- Written by `make docs` from the models in src/; change the docstrings there. -->
 
 One YAML file. `edgerouter check` says what is wrong with it, line by line; `edgerouter schema` prints a JSON Schema for editors.
-The file is the one of `-c FILE`, else the one that `EDGEROUTER_CONFIG` names, else `./edgerouter.yaml`, else
+The file is the one of `-c FILE`, else the one that `EDGEROUTER_CONFIG` names, else for `run`, `check` and `config`
+`./edgerouter.yaml` (unless another user owns it or may change it), else
 `/etc/edgerouter/edgerouter.yaml`, else there is none and the environment says everything.
 
 ```yaml

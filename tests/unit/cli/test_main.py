@@ -91,7 +91,7 @@ def test_a_wrong_configuration_is_its_lines_on_standard_error_and_exit_code_2(
 def test_no_configuration_at_all_is_exit_code_2(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("edgerouter.config.loading.SYSTEM", Path("nowhere.yaml"))
+    monkeypatch.setattr("edgerouter.config.finding.SYSTEM", Path("nowhere.yaml"))
     assert run(command, monkeypatch=monkeypatch) == 2
     assert "at least one sink is needed" in capsys.readouterr().err
 

@@ -349,7 +349,7 @@ def test_no_repr_shows_a_secret(here: Here) -> None:
 
 def test_the_file_is_the_option_then_the_variable_then_the_one_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("edgerouter.config.loading.SYSTEM", tmp_path / "system.yaml")
+    monkeypatch.setattr("edgerouter.config.finding.SYSTEM", tmp_path / "system.yaml")
     assert find_file(None, {}) is None
     (tmp_path / "system.yaml").touch()
     assert find_file(None, {}) == tmp_path / "system.yaml"
