@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgerouter import ConfigurationError, SinkUnavailable, SourceUnavailable, plugins
-from edgerouter.config.loading import find_file
+from edgerouter.config.finding import find_file
 from edgerouter.config.model import ConfiguredSink, RouterConfig
 from edgerouter.config.references import resolve
 from support.distributions import installed_plugins
