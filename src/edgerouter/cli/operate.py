@@ -64,7 +64,7 @@ async def _opened(spool: SpoolConfig) -> AsyncIterator[Spool]:
     except OSError as error:
         raise ConfigurationError(f"spool.path: {spool.path}: {error.strerror or error}") from None
     if not there:
-        raise ConfigurationError(f"spool.path: {spool.path}: there is no spool")
+        raise ConfigurationError(f"spool.path: {spool.path.absolute()}: there is no spool; a router makes it when it starts first")
     async with open_spool(spool) as opened:
         yield opened
 

@@ -174,4 +174,4 @@ def test_the_help_names_what_an_option_takes_and_no_type_of_python(capsys: pytes
         assert run(*command, "--help") == 0
         said = capsys.readouterr().out
         assert "9223372036854775807" not in said
-        assert not {"<str>", "<float range>", "<int range>", "--no-ready"} & set(said.split()) or "NAME <str>" in said
+        assert not [word for word in ("  --sink <", "range>", "--no-ready") if word in said]
