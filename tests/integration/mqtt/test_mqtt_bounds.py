@@ -18,7 +18,7 @@ from support.strict_broker import Client, StrictBroker, publish, strict_broker
 MIB = 1024**2
 TESTS = Path(__file__).parents[2]
 NO_PAUSE = 0.25
-"""Seconds of the event loop that no message may take, on a machine that is busy otherwise too."""
+"""Seconds of the event loop's thread that nothing may take between two turns of others."""
 
 
 async def source_process(config: dict[str, Any]) -> asyncio.subprocess.Process:
