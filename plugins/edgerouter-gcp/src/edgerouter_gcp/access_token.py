@@ -187,6 +187,9 @@ class AccessToken(Token):
         doing = f"get an access token for {self.identity}"
         if ":generateAccessToken" in error.request_info.url.path:
             hint = f"grant {_TOKEN_CREATOR} on {self._impersonate_as} to {self.credentials.identity}"
+        elif not self.credentials.data and error.status == 404:
+            # the metadata server answers in plain text, which elsewhere says that a proxy spoke in Google's place
+            return SinkUnauthorized(f"{doing}: 404; attach a service account to this machine, or set credentials_file")
         elif not self.credentials.data:
             hint = "attach a service account to this machine, or set credentials_file"
         elif answer.code == "invalid_grant" and self.credentials.data["type"] in _RENEWAL:
