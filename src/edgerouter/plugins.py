@@ -131,10 +131,15 @@ def load(path: Path | None, environ: Mapping[str, str], known: Known | None = No
 
 
 class _Here:
-    """This module's functions, as `edgerouter.config` wants them handed in."""
+    """This module's functions, as `edgerouter.config` wants them handed in; one load looks each plugin up once."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[PluginKind, str], type[Any]] = {}
 
     def find(self, kind: PluginKind, name: str) -> type[Any]:
-        return find(kind, name)
+        if (kind, name) not in self._found:
+            self._found[kind, name] = find(kind, name)
+        return self._found[kind, name]
 
     def names(self, kind: PluginKind) -> Sequence[str]:
         return names(kind)

@@ -148,3 +148,22 @@ def test_looking_for_plugins_leaves_no_cache_behind_even_without_a_home(tmp_path
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment, timeout=60)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_load_looks_each_plugin_up_once_however_many_sinks_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "edgerouter.yaml"
+    sinks = "".join(f"  s{number}: {{type: stdout}}\n" for number in range(20))
+    path.write_text(f'sources: {{local: {{type: mqtt, url: "mqtt://localhost", topics: ["#"]}}}}\nsinks:\n{sinks}')
+    scans = 0
+    entry_points = metadata.entry_points
+
+    def counted(**selection: str) -> metadata.EntryPoints:
+        nonlocal scans
+        scans += selection.get("group") == SINKS
+        return entry_points(**selection)
+
+    monkeypatch.setattr(metadata, "entry_points", counted)
+    config = plugins.load(path, {})
+
+    assert len(config.sinks) == 20
+    assert scans <= 2, "a scan of all installed packages for each sink makes `check` slow"
