@@ -1,4 +1,4 @@
-"""What holds for every test of the router and of its plugins."""
+"""Fixtures of every test of the router and of its plugins."""
 
 from __future__ import annotations
 

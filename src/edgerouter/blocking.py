@@ -1,4 +1,4 @@
-"""Opens sinks for whoever drives them: those that block in a thread of their own, all others on the caller's event loop.
+"""Opens sinks for their driver: those that block in a thread of their own, all others on the caller's event loop.
 
 A sink that declares `blocking = True` may call a synchronous client. Its `open`, `write` and `holds` run as they are written, but
 on an event loop in a thread of the sink's own, so that only the sink itself waits. Writes of several workers take turns there.
@@ -177,7 +177,7 @@ class _OwnLoop:
             waiter.set_result(None)
         else:
             waiter.set_exception(error)
-            waiter.exception()  # or asyncio complains where nobody waits any more
+            waiter.exception()  # or asyncio complains when the waiter is gone
 
     def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
         """Call something in the outer loop, from the thread."""

@@ -23,7 +23,7 @@ def _written(value: Any) -> Any:
     """An empty path would be the present folder, and `~` a folder of that name: nobody means that.
 
     Raises:
-        ValueError: empty, not UTF-8, with a NUL, or with a `~` that nobody expands.
+        ValueError: empty, not UTF-8, with a NUL, or with a `~` that cannot be expanded.
     """
     if isinstance(value, str | Path):
         value = str(value)

@@ -30,7 +30,7 @@ PLAIN: Final = {"Accept-Encoding": "identity"}
 
 _HEAD_PIECE: Final = 4 * 1024
 _BODY_PIECE: Final = 16 * 1024
-"""Parsed at a time: what a server can make of it, in answers nobody asked for, takes the parser a few milliseconds."""
+"""Parsed at a time: what a server can make of it, in unsolicited answers, takes the parser a few milliseconds."""
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 ConnectorT = TypeVar("ConnectorT", bound=aiohttp.BaseConnector)

@@ -1,4 +1,4 @@
-"""Files of the router's own, in a folder of its own: nobody else reads them, and no link that another planted is followed."""
+"""Files of the router's own, in its own folder: private to its user, and no planted link is followed."""
 
 from __future__ import annotations
 

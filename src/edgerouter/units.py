@@ -65,7 +65,7 @@ def _seconds(text: str) -> float | None:
 
 _SIZE_TEXT: Final = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]([iI]?[bB])?|[bB])?\s*$"
 _DURATION_TEXT: Final = r"^\s*([0-9]+(\.[0-9]+)?\s*(us|ms|s|m|h|d|w)?|([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d|w))+)\s*$"
-"""What the parsers take, for editors."""
+"""Patterns of the parsers' syntax, for editors."""
 
 ByteSize = Annotated[
     int,

@@ -71,7 +71,7 @@ async def test_a_reload_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_pa
 
 @both_protocols
 async def test_a_kill_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path, protocol):
-    """What the broker has not read acknowledgements of is recognised when it comes again."""
+    """Messages whose acknowledgements the broker has not read are recognised when they come again."""
     async with a_backlog(tmp_path, protocol) as (process, report, port):
         await process.kill()
         await process.start()

@@ -101,7 +101,7 @@ async def test_a_volatile_spool_whose_folder_cannot_be_made_goes_on_without_a_co
 
 
 async def test_a_volatile_spool_finds_its_session_again_without_a_client_id(tmp_path):
-    """What came to the broker while the router was away is there at the next start, though the spool has another id then."""
+    """Messages that reached the broker while the router was away arrive at the next start, though the spool has another id then."""
     with running(tmp_path / "broker", *BROKER) as broker:
         config = {
             "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"]}},

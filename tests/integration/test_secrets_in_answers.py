@@ -21,7 +21,7 @@ PARTS = ("w0rd", "Geheim", *(base64.b64encode(b"." * pad + b"Geheim").decode()[p
 
 
 async def edgerouter(*arguments):
-    """What the command line prints."""
+    """Output of the command line."""
 
     def run():
         return subprocess.run(

@@ -11,7 +11,7 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 class RawHttp:
-    """What has come in."""
+    """Bytes received so far."""
 
     def __init__(self) -> None:
         self.url = ""

@@ -36,7 +36,7 @@ def publish(
 
 @dataclass(frozen=True)
 class Connect:
-    """What a client said in its CONNECT."""
+    """Content of a client's CONNECT."""
 
     version: int
     client_id: str
@@ -93,7 +93,7 @@ class StrictBroker:
         self.goodbyes: list[bytes] = []
         """Body of each DISCONNECT."""
         self.faults: list[str] = []
-        """What clients sent that MQTT does not allow."""
+        """Violations of MQTT by clients."""
         self.connack_properties = b""
         self.greeting = b""
         """Sent behind each CONNACK."""

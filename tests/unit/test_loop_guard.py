@@ -1,4 +1,4 @@
-"""What circles is told from what does not."""
+"""A message that circles is told from one that does not."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_a_message_does_not_go_back_to_its_broker_and_topic_and_goes_everywhere_
     assert to_one.loop(message(), "plant/a")
     assert not to_one.loop(message(), "other/a"), "another topic of its broker"
     assert not to_two.loop(message(), "plant/a")
-    assert not to_one.loop(message(source=""), "plant/a"), "nobody knows where it came from"
+    assert not to_one.loop(message(source=""), "plant/a"), "its origin is unknown"
 
 
 def test_a_message_with_the_spools_id_is_one_of_ours_and_anothers_is_not(loops):

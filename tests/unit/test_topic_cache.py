@@ -1,4 +1,4 @@
-"""What is remembered by topic is bounded in bytes, whatever topics devices invent."""
+"""Caches by topic are bounded in bytes, whatever topics devices invent."""
 
 import tracemalloc
 from collections.abc import Iterator

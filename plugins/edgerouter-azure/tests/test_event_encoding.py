@@ -1,4 +1,4 @@
-"""What the encoder of events remembers is bounded in bytes, whatever devices send."""
+"""The cache of the event encoder is bounded in bytes, whatever devices send."""
 
 from __future__ import annotations
 

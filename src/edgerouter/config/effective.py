@@ -132,7 +132,7 @@ class _Teller:
 
 
 class _Below:
-    """What is known of the paths in a configuration, found by any path above them in one step."""
+    """Origins by path of a configuration, found by any path above them in one step."""
 
     def __init__(self, by_path: Mapping[str, str]) -> None:
         self._by_path = by_path

@@ -40,7 +40,7 @@ def find_file(
 
 
 def _distrust(path: Path) -> str:
-    """Why a file that nobody named does not count; empty when it does."""
+    """Reason for ignoring a file that was not named; empty when it counts."""
     try:
         found = (path.lstat(), path.stat())
     except OSError as error:

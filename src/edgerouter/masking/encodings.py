@@ -27,7 +27,7 @@ _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{6,}")
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _WORD: Final = re.compile(rb"[A-Z]?[a-z/_-]+|[A-Z_-]+")
 _LONGEST_WORD: Final = 24
-"""What looks like a word up to this length is one: base64 mixes its letters."""
+"""Longest run of letters that counts as a word: base64 mixes its letters."""
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{8,}")
 _HEX_APART: Final = re.compile(rb"[0-9A-Fa-f]{2}(?:[ :-][0-9A-Fa-f]{2}){3,}")
 _LAST_CHARACTER: Final = 0x10FFFF
@@ -39,7 +39,7 @@ Original: TypeAlias = Callable[[int, int], tuple[int, int]]
 
 
 class Decoded(NamedTuple):
-    """What a text, or a part of it, stands for."""
+    """Decoded form of a text, or of a part of it."""
 
     data: bytes
     original: Original

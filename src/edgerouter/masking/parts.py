@@ -34,7 +34,7 @@ def sounds_secret(name: str) -> bool:
 
 
 def secret_parts(text: str) -> Iterator[str]:
-    """What of a secret must not be shown."""
+    """Return the parts of a secret that must not be shown."""
     text = text.strip()
     if not text:
         return
@@ -57,7 +57,7 @@ def secret_parts(text: str) -> Iterator[str]:
 
 
 def url_parts(url: str) -> Iterator[str]:
-    """What of a URL that was written in the open is secret all the same: its password, and a signature or token in its query."""
+    """Return the secret parts of a URL that was written in the open: its password, and a signature or token in its query."""
     credentials, query = _credentials(url), url.partition("#")[0].partition("?")[2]
     yield from credentials
     for pair in query.split("&"):

@@ -37,7 +37,7 @@ _LARGEST_PACKET: Final = 268_435_455
 _LARGEST_ANSWER: Final = 256 * 1024
 """Bytes of what a broker sends to a client that subscribes to nothing: reason strings and user properties."""
 _SESSION_SECONDS: Final = 3600
-"""How long a broker keeps the session of a sink with QoS 2, for unfinished handshakes; closing ends it (MQTT 5)."""
+"""Seconds that a broker keeps the session of a sink with QoS 2, for unfinished handshakes; closing ends it (MQTT 5)."""
 _WINDOW_OF_OLD_BROKERS: Final = 20
 """Handshakes of QoS 2 at once that a 3.1.1 broker takes: it cannot say it, and mosquitto hangs up on more."""
 _ANSWERS: Final = {PUBACK, PUBREC, PUBCOMP}

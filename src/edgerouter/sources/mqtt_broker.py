@@ -15,7 +15,7 @@ QUIET: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What is not stated is possible. A 3.1.1 broker states nothing.
+    """Abilities of a broker; those not stated are assumed. A 3.1.1 broker states none.
 
     The topic alias maximum and the broker's maximum packet size and receive maximum concern what a client publishes: a source
     publishes no more than its status, one message at a time and without an alias.
@@ -70,7 +70,7 @@ class Abilities:
 
 
 class SilenceWatch:
-    """Suspects a 3.1.1 broker that takes `$share/...` for a topic on which nobody publishes: it cannot say so.
+    """Suspects a 3.1.1 broker that takes `$share/...` for an ordinary topic, on which nothing is published: it cannot say so.
 
     Args:
         active: there is such a subscription.

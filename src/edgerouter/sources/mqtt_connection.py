@@ -39,7 +39,7 @@ _HINTS: Final = {
     154: "; remove `status_topic`, or `retain` from `last_will`",
     155: "; set a lower `qos` for `last_will`, and no `status_topic`",
 }
-"""What to change when the broker does not take the last will: retained, or with this QoS."""
+"""Advice for a broker that refuses the last will: retained, or with this QoS."""
 _SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
 """For what paho would log: each end of a connection, which the source says itself, with its reason."""
 _SILENT.setLevel(logging.CRITICAL)

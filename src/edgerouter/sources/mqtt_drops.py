@@ -27,7 +27,7 @@ _LOG_SECONDS: Final = 60.0
 
 
 class Drops:
-    """What was dropped since the last report.
+    """Return the drops since the last report.
 
     Args:
         dropped: gets the counts.

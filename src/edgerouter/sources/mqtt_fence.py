@@ -147,7 +147,7 @@ class Fence(Generic[BatchT]):
             self._send(acks)
 
     def tick(self) -> None:
-        """Ask about what nobody has asked about."""
+        """Ask about the sequences that were not asked about yet."""
         if self._unconfirmed.number > self._asked_number and time.monotonic() - self._asked_at >= _EVERY:
             self._ask(b"")
 

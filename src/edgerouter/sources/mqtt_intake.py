@@ -220,7 +220,7 @@ def _no_receipt(_: Batch) -> bytes:
 
 
 def _unheard(_: Batch, __: bytes) -> None:
-    """Nobody wants to know."""
+    """Ignore the report."""
 
 
 def _nothing() -> None:

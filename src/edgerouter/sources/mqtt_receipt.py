@@ -1,4 +1,4 @@
-"""What the spool keeps beside a delivery of the MQTT source: the session, and the packet id of each message.
+"""The receipt of a delivery of the MQTT source: the session, and the packet id of each message.
 
 One byte of version, the session's token, one byte of flags, then the high bytes of all packet ids, their low bytes, and, if not all
 messages are of QoS 1, the first byte of the answer to each.

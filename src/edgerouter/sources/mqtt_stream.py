@@ -135,7 +135,7 @@ class PublishStream:
 
     @property
     def held(self) -> bytes:
-        """What was read and is not taken in."""
+        """Bytes read and not yet taken in."""
         return bytes(self._held)
 
     def _parse(self, data: bytes, beyond: int) -> int:  # noqa: C901, PLR0912, PLR0915  (a call here costs as much as a message)

@@ -41,7 +41,7 @@ class Account:
     position: Position = field(default_factory=Position)
     """Every sequence that the sink wants and that is not settled, and some that it does not want and that nobody looked at yet."""
     uncounted: Uncounted = field(default_factory=Uncounted)
-    """What of the position is not counted by the present filters."""
+    """Ranges of the position that the present filters have not counted yet."""
     matched: int = 0
     delivered: int = 0
     dead_lettered: int = 0
@@ -55,7 +55,7 @@ class Account:
     known_to: int = 0
     """Of what is uncounted, messages below this sequence are in `missing`."""
     vouched: tuple[int, int] = (0, 0)
-    """These sequences were given to messages. Of uncounted ones nobody knows that otherwise: after damage numbers are left out."""
+    """These sequences were given to messages. For uncounted ones there is no other record: after damage numbers are left out."""
     fault: str = ""
     """Why the numbers cannot be right; empty when they can."""
     leaving: Position = field(default_factory=Position)
@@ -79,7 +79,7 @@ class Account:
 
     @property
     def difference(self) -> int:
-        """What the numbers are apart; anything but 0 is an error of ours."""
+        """Difference between the two sides of the identity; anything but 0 is a bug of the router."""
         return self.matched - self.delivered - self.filtered - self.dead_lettered - self.dropped - self.pending - self.missing
 
     def imbalance(self, pending: int, letters: int) -> list[str]:
@@ -152,7 +152,7 @@ class Account:
         self.uncounted.remove(start, end)
         self.changed = True
         if self.filters != ("#",):
-            return 0  # nobody knows which of them the sink wanted
+            return 0  # unknown which of them the sink wanted
         self.matched += lost
         self.dropped += lost
         return lost

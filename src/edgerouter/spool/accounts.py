@@ -264,7 +264,7 @@ class Accounts:
                 self.count_drops(account.name, Counter(filter(matchers[account.key], topics)), reason)
 
     def check(self, account: Account, end: int) -> None:
-        """Notice numbers that cannot be right, and say so: they are not corrected, for nobody knows which of them is wrong.
+        """Notice numbers that cannot be right, and say so: they are not corrected, since it is unknown which of them is wrong.
 
         Args:
             account: of a sink that has just settled something.

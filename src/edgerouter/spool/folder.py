@@ -64,7 +64,7 @@ def _refuse_others(folder: Path) -> None:
 
 
 def _tighten(folder: Path) -> None:
-    """What an earlier version left readable for all is so no longer. Files of others in the folder stay as they are."""
+    """Close the files that an earlier version left readable for all. Files of others in the folder stay as they are."""
     tighten(folder)
     for name in ("spool.*", "sources", "sources/*", "sources/*/*", "last-known-secrets*"):
         for path in folder.glob(name):

@@ -1,4 +1,4 @@
-"""What ties a spool to its machine, so that one that was copied with a disk image notices that it is a copy."""
+"""Tie a spool to its machine, so that one that was copied with a disk image notices that it is a copy."""
 
 from __future__ import annotations
 

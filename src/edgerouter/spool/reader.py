@@ -145,7 +145,7 @@ class LogReader:
             self._skip([(chunk.first, chunk.end)])
 
     def unread(self, end: int) -> list[tuple[int, int]]:
-        """What is pending below `end` and was not read."""
+        """Return the pending ranges below `end` that were not read."""
         unread = Position(self._live.unread)
         for start, stop in self._backlog.unread if self._backlog is not None else ():
             unread.add(start, stop)

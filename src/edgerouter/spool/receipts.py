@@ -75,11 +75,11 @@ class Receipts:
             self._kept.pop(append.source, None)
 
     def of(self, source: str) -> list[Delivery]:
-        """What this source has not confirmed, oldest first."""
+        """Return the unconfirmed receipts of this source, oldest first."""
         return [kept.delivery for kept in self._kept.get(source, ()) if not kept.confirmation.confirmed]
 
     def hold_all(self, ranges: Iterable[Span]) -> bool:
-        """Whether nothing of these can be trimmed because of a receipt."""
+        """Return True when a receipt keeps all of these from being trimmed."""
         spans = self.spans()
         return not any(True for start, end in ranges for _ in outside(spans, start, end))
 
@@ -97,7 +97,7 @@ class Receipts:
 
 
 def overlaps(spans: Iterable[Span], first: int, end: int) -> bool:
-    """Whether a chunk holds anything of these spans."""
+    """Return True when a chunk holds part of these spans."""
     return any(a < end and first < b for a, b in spans)
 
 
@@ -112,4 +112,4 @@ def outside(spans: Mapping[str, Span], start: int, end: int) -> Iterator[Span]:
 
 
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Ignore the report."""

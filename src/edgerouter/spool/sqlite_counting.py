@@ -38,7 +38,7 @@ log = structlog.get_logger("edgerouter.spool")
 
 @dataclass(slots=True)
 class _Found:
-    """What one step counted."""
+    """Result of one counting step."""
 
     counted: list[Counted] = field(default_factory=list)
     gone: list[tuple[int, int]] = field(default_factory=list)
@@ -196,7 +196,7 @@ def _count(store: Store, ranges: Sequence[tuple[int, int]], filters: _Filters) -
                 try:
                     found.counted.append(_count_chunk(store, header, (at, above), filters))
                 except Damaged:
-                    # whoever takes it out of the spool counts it as lost
+                    # the reader counts it as lost when it removes it from the spool
                     found.damaged.append(header)
                 at = above
     return found

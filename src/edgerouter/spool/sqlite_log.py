@@ -106,7 +106,7 @@ class Log:
         return Mended(len(broken), consistent)
 
     def _count(self) -> int:
-        """How many frames SQLite sees: up to the last commit before the first frame that is not sound."""
+        """Number of frames SQLite sees: up to the last commit before the first frame that is not sound."""
         if not self._headed:
             return 0
         sums: Sums = _SUMS.unpack_from(self._data, 24)
@@ -188,7 +188,7 @@ class Log:
 
 
 def _seen(database: Path) -> tuple[int | None, bytes | None]:
-    """How many frames of its log SQLite sees, `None` when it does not tell, and the note of the router that wrote it."""
+    """Number of frames of its log that SQLite sees, `None` when unknown, and the note of the router that wrote it."""
     connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

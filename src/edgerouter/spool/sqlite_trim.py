@@ -22,7 +22,7 @@ _RANGES: Final = 16
 
 
 def due(accounts: Accounts, spans: Mapping[str, Span]) -> list[Trim]:
-    """What a transaction is to look at, of all that sinks have settled; called on the event loop.
+    """Return the settled sequences that a transaction examines; called on the event loop.
 
     Args:
         accounts: the sinks.

@@ -26,7 +26,7 @@ class Taken:
 
     @property
     def count(self) -> int:
-        """How many are taken, or given back and not taken again."""
+        """Number of messages taken, or given back and not taken again."""
         return len(self.gaps) + len(self._returned)
 
     @property

@@ -47,7 +47,7 @@ log = structlog.get_logger("edgerouter.loop")
 
 
 class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How the event loop was held since the start."""
+    """Pauses of the event loop since the start."""
 
     pauses: int = 0
     """Pauses of a quarter of a second or longer."""

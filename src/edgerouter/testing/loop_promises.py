@@ -1,4 +1,4 @@
-"""What the conformance suite checks of the event loop, which all sinks and sources share."""
+"""Promises about the event loop that the conformance suites of all kinds of plugins share."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from edgerouter.testing.held_loop import MOST_SECONDS, never_holds_the_loop
 
 @pytest.mark.asyncio
 class SecretStoreConformance:
-    """What the router relies on in a secret store. Subclass it under a name that starts with `Test`."""
+    """Promises that the router relies on in a secret store. Subclass it under a name that starts with `Test`."""
 
     store_class: ClassVar[type[SecretStore[Any]]]
     """The store under test."""
@@ -78,7 +78,7 @@ class SecretStoreConformance:
                 await store.get(self.missing)
 
     async def test_closing_leaves_no_task(self, config: Mapping[str, Any], secret: tuple[str, str]) -> None:
-        """What the store started ends with it."""
+        """Tasks and connections of the store end with it."""
         before = asyncio.all_tasks()
         async with self.opened(config) as store:
             await store.get(secret[0])

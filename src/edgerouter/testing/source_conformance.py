@@ -35,7 +35,7 @@ Send = Callable[[Sequence[bytes]], Awaitable[None]]
 
 @dataclass(slots=True)
 class _Told:
-    """What a source has told the router."""
+    """Record of the calls a source made to the router."""
 
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = ""
@@ -48,7 +48,7 @@ class _Told:
 
 @pytest.mark.asyncio
 class SourceConformance:
-    """What the router relies on in a source. Subclass it under a name that starts with `Test`."""
+    """Promises that the router relies on in a source. Subclass it under a name that starts with `Test`."""
 
     source_class: ClassVar[type[Source[Any]]]
     """The source under test."""

@@ -1,4 +1,4 @@
-"""What one hostile message costs the MQTT source: bounded memory, and no pause of the event loop."""
+"""One hostile message costs the MQTT source bounded memory and no pause of the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A connection is closed by half: the broker reads every acknowledgement, whatever it has sent that nobody read."""
+"""A connection is closed by half: the broker reads every acknowledgement, however much of what it sent is unread."""
 
 from __future__ import annotations
 

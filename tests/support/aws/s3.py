@@ -71,7 +71,7 @@ class S3Server(HttpSinkServer):
         self.script: list[S3Error] = []
         """Errors for the next requests that carry messages, in order."""
         self.denied: set[str] = set()
-        """What the caller may not do: `put`, `part`, `abort`, `get`."""
+        """Forbidden calls: `put`, `part`, `abort`, `get`."""
         self.region = "eu-west-1"
         self.aborted = 0
         self._begun = 0

@@ -1,4 +1,4 @@
-"""What a scrape and a status answer hold does not grow with what devices and services send."""
+"""The size of a scrape and of a status answer does not grow with what devices and services send."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""What commands print for people reads well, and is whole in a pipe."""
+"""Output for people reads well, and is whole in a pipe."""
 
 import pytest
 from rich.table import Table

@@ -1,4 +1,4 @@
-"""What a device or a service sends is shown as it is, and does nothing to the terminal."""
+"""Text of a device or a service is shown as it is, and does nothing to the terminal."""
 
 from __future__ import annotations
 

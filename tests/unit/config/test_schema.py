@@ -90,7 +90,7 @@ def test_a_bad_file_is_not_valid(validator: jsonschema.Draft202012Validator, old
 
 
 def test_every_property_of_every_plugin_keeps_its_description_and_its_default() -> None:
-    """What is written for one plugin is not taken from another that shares it."""
+    """Properties written for one plugin are not taken from another that shares them."""
     configs = installed_configs()
     schema = build(configs)
     for kind, by_type in configs.items():

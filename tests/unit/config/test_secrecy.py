@@ -39,7 +39,7 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
     "sink gcp-storage": {"bucket": "b"},
     "secret_store azure-keyvault": {"vault": "v"},
 }
-"""What makes a configuration of each plugin valid but for the field in question."""
+"""Fields that make a configuration of each plugin valid but for the one in question."""
 
 
 MOST = 4

@@ -1,4 +1,4 @@
-"""What a device says cannot change the form of InfluxDB's lines, make one series of two, or a line out of all proportion."""
+"""A device cannot change the form of InfluxDB's lines, merge two series, or make a line out of all proportion."""
 
 from __future__ import annotations
 

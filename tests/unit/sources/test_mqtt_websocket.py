@@ -17,7 +17,7 @@ from edgerouter.sources.mqtt_websocket import FrameReader
 
 
 class Wrapper:
-    """What the reader needs of paho's WebSocket."""
+    """Stand-in for paho's WebSocket, as far as the reader uses it."""
 
     OPCODE_CONNCLOSE = _WebsocketWrapper.OPCODE_CONNCLOSE
     OPCODE_PONG = _WebsocketWrapper.OPCODE_PONG

@@ -24,7 +24,7 @@ def everybody_may_read() -> object:
 
 
 def loose(folder: Path) -> dict[str, str]:
-    """What in a folder others may read, or the group may write."""
+    """Return the files of a folder that others may read, or the group may write."""
     modes = {path: stat.S_IMODE(path.lstat().st_mode) for path in (folder, *folder.rglob("*"))}
     return {str(path): f"{mode:o}" for path, mode in modes.items() if mode & 0o027}
 
@@ -80,7 +80,7 @@ def test_a_spool_folder_that_everybody_may_write_is_refused(tmp_path: Path, mode
 
 
 def plant(link: Path, victim: Path) -> None:
-    """What another user could have done while the folder was open to all."""
+    """Links that another user could have planted while the folder was open to all."""
     link.parent.mkdir(parents=True)
     victim.write_bytes(b"precious")
     link.symlink_to(victim)

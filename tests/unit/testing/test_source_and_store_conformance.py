@@ -56,7 +56,7 @@ class QueueSource(Source[QueueConfig]):
             yield Delivery([Message("t", payload, time.time_ns(), 1)], self.acknowledge)
 
     def acknowledge(self) -> None:
-        """Tell nobody."""
+        """Drop the report."""
 
     def stop(self) -> None:
         self.queue.put_nowait(None)

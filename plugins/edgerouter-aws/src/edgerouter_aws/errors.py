@@ -127,7 +127,7 @@ _OF_CREDENTIALS = frozenset(
 )
 """Requests that the SDK makes for credentials before ours, or in the middle of the day when they expire."""
 _NOT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
-"""What OpenSSL says of an answer that is not TLS."""
+"""OpenSSL's names for an answer that is not TLS."""
 _PREFIXES = ("AWS.SimpleQueueService.",)
 _SKEW_WORTH_TELLING = 300  # AWS takes signatures that are up to five minutes off
 

@@ -23,7 +23,7 @@ MOST_OBJECT_BYTES = 5 * 1024**4
 _MOST_PARTS = 10_000
 _ABORT_SECONDS = 5.0
 _CHECKSUM = "CRC32"
-"""What the SDK computes unless told otherwise."""
+"""The SDK's default."""
 _PLACE = ("Bucket", "Key", "ExpectedBucketOwner")
 _NOT_S3 = "the answer is not one of S3; is there a captive portal or a proxy in between?"
 _MORE_ACTIONS = {"Tagging": "s3:PutObjectTagging", "ACL": "s3:PutObjectAcl"}
@@ -119,7 +119,7 @@ class Bucket:
 
     @property
     def _algorithm(self) -> dict[str, str]:
-        """What the client sends with each part must be named when the upload begins; otherwise S3 does not complete it."""
+        """Name the checksum of the parts when the upload begins; otherwise S3 does not complete it."""
         return {"ChecksumAlgorithm": _CHECKSUM} if self.client.meta.config.request_checksum_calculation == "when_supported" else {}
 
     async def _put_in_parts(self, parameters: dict[str, Any], body: bytes) -> Any:

@@ -84,7 +84,7 @@ class AppendBlobs:
             tail.last = _digest(data)
 
     async def holds(self, name: str, data: bytes) -> bool:
-        """Whether the bytes stand where an earlier attempt sent them.
+        """Return True when the bytes stand where an earlier attempt sent them.
 
         Raises:
             AzureError: the service did not answer.

@@ -53,7 +53,7 @@ class BlockBlobs:
         return True
 
     async def holds(self, name: str, data: bytes) -> bool:
-        """Whether the blob is there and holds these bytes; False where we may not look.
+        """Return True when the blob exists and holds these bytes; False without permission to read.
 
         Raises:
             AzureError: the service did not answer.
@@ -61,7 +61,7 @@ class BlockBlobs:
         return bool(await self._find(name, len(data), hashlib.md5(data, usedforsecurity=False).digest()))
 
     async def _find(self, name: str, size: int, digest: bytes) -> bool | None:
-        """Whether the blob holds these bytes; `None` where we may not look."""
+        """Return True when the blob holds these bytes; `None` without permission to read."""
         try:
             found = await self._container.get_blob_client(name).get_blob_properties()
         except ResourceNotFoundError:

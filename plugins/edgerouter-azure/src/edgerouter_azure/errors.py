@@ -82,7 +82,7 @@ _REQUEST_ID = re.compile(r"\s*(?:RequestId:|TrackingId:|Trace ID:)")
 _USER_OF_URL = re.compile(r"://[^/@\s'\"]+@")
 """aiohttp quotes a proxy with its password."""
 _NOT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
-"""What OpenSSL says of an answer that is not TLS."""
+"""OpenSSL's names for an answer that is not TLS."""
 _MOST_SKEW = 600.0
 """Seconds; the services take requests that are 15 minutes off."""
 _TEXT_LIMIT = 400

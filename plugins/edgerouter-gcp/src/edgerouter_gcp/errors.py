@@ -69,7 +69,7 @@ _DAMAGED = re.compile(
 )
 """In the text of a 400 that is about what became of the request on its way: the same bytes, sent anew, can be taken."""
 _NOT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
-"""What OpenSSL says of an answer that is not TLS."""
+"""OpenSSL's names for an answer that is not TLS."""
 _KMS = re.compile(r"kms", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 
