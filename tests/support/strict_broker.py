@@ -103,6 +103,8 @@ class StrictBroker:
         self.subscribe_codes: Callable[[Sequence[tuple[str, int]]], Sequence[int]] = lambda filters: [qos for _, qos in filters]
         self.puback: Callable[[Client, Published], bytes | None] = acknowledge
         """The answer to a PUBLISH of QoS 1 or 2."""
+        self.acknowledged: Callable[[Client], None] = lambda _: None
+        """Called for each PUBACK and PUBCOMP, which make room in the window of a client."""
         self.pubcomp: Callable[[Client, int], bytes | None] = lambda _, identifier: packet(0x70, struct.pack("!H", identifier))
 
     @property
@@ -164,6 +166,8 @@ class StrictBroker:
         elif kind in (0x40, 0x50, 0x60, 0x70):
             identifier = int.from_bytes(body[:2])
             client.answers.append((kind, identifier))
+            if kind in (0x40, 0x70):
+                self.acknowledged(client)
             if kind == 0x60:
                 if command != 0x62:
                     self.faults.append("a PUBREL without its flags")

@@ -116,7 +116,8 @@ class SpoolConfig(Section):
     retain: RetainPolicy = RetainPolicy()
     """Keep delivered messages for replay."""
     commit_interval: Duration = Field(default=0.02, le=10)
-    """Least time between two commits under load; a message that comes in after a quiet time is committed at once."""
+    """Least time between two commits under load; a message that comes in after a quiet time is committed at once, and so
+    is what a broker with a small window waits for."""
     synchronous: Literal["full", "normal"] = "full"
     """`full` survives a power cut; `normal` survives a crash of the process and may lose the last commits at a power cut."""
     cache_bytes: ByteSize = 16 * 1024**2

@@ -12,6 +12,7 @@ from edgerouter.sources.mqtt_fence import Fence
 from edgerouter.sources.mqtt_intake import Batch, Intake
 from edgerouter.sources.mqtt_paho import ReachedClient
 from edgerouter.sources.mqtt_stream import PublishStream
+from edgerouter.sources.mqtt_window import SenderWindow
 
 OVERRUN: Final = "the broker sends much more than it should before it reads acknowledgements; connecting again"
 _HARD_LIMIT: Final = 2
@@ -32,7 +33,7 @@ class Inflow:
         intake: where messages go.
         stream: cuts what is read into messages.
         reached: the connection.
-        window: unacknowledged messages after which the broker is taken to wait for us.
+        window: unacknowledged messages after which the broker is taken to wait for us in any case; a smaller window is learned.
         hurry: called when the broker waits for acknowledgements.
         cut: ends the connection, with a reason.
         other_answer: gets every answer that is not the fence's; says whether the connection still stands.
@@ -54,7 +55,7 @@ class Inflow:
         self._intake = intake
         self._stream = stream
         self._reached = reached
-        self._window = window
+        self._window = SenderWindow(window)
         self._hurry = hurry
         self._hurried: Batch | None = None
         self._cut = cut
@@ -77,6 +78,7 @@ class Inflow:
 
     def has_room(self) -> None:
         """Something was acknowledged."""
+        self._window.acknowledged(self._intake.unacknowledged)
         if self._paused and self._intake.has_half_of_its_room:
             self._paused = False
             if self._stream.skipped:
@@ -108,7 +110,7 @@ class Inflow:
     def _take_in(self, data: bytes) -> None:
         intake = self._intake
         self._stream.feed(data, beyond=_HARD_LIMIT if self._dosing else 1)
-        if intake.unacknowledged >= self._window and intake.current is not self._hurried:
+        if self._window.arrived(intake.unacknowledged) and intake.current is not self._hurried:
             self._hurried = intake.current
             self._hurry()
         if intake.is_full and not self._paused and self._reached.is_open:
