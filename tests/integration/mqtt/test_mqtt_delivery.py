@@ -104,7 +104,7 @@ async def test_what_was_not_acknowledged_comes_again_in_the_next_run(broker: Mos
         again = await source.messages(2)
         await source.nothing_comes()
     assert first == [
-        type(message)(message.topic, message.payload, old.received_at, message.qos)
+        type(message)(message.topic, message.payload, old.received_at, message.qos, source="local")
         for message, old in zip(again, first, strict=True)
     ]
     async with opened(broker, protocol=protocol, qos=2) as source:
