@@ -74,7 +74,7 @@ class FileConfig(SinkConfig):
     Only `batch` loses nothing at a power cut."""
     fsync_interval: Duration = Field(default=1.0, gt=0)
     """Longest time between two syncs with `fsync: interval`."""
-    mode: Mode = Field(default=FileMode(0o640), json_schema_extra={"default": "0640"})
+    mode: Mode = Field(default_factory=lambda: FileMode(0o640), json_schema_extra={"default": "0640"})
     """Permissions of new files in octal, such as "0640"; folders may also be entered by those who may read."""
     once: bool = False
     """The growing file holds every message exactly once, after any crash. Costs a second sync a batch. Objects always are."""

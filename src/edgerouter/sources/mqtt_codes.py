@@ -12,12 +12,17 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 _SUCCESS: Final = 0
 _UNSPECIFIED: Final = 128
-_ONE_CODE: Final = {0x20: (PacketTypes.CONNACK, 1), 0xE0: (PacketTypes.DISCONNECT, 0)}
+_CONNACK: Final = 0x20
+_OLD_CONNACK_BYTES: Final = 2
+"""Without the length of properties, which MQTT 5 always has (MQTT 3.1.1, 3.2)."""
+_ONE_CODE: Final = {_CONNACK: (PacketTypes.CONNACK, 1), 0xE0: (PacketTypes.DISCONNECT, 0)}
 _MANY_CODES: Final = {0x90: PacketTypes.SUBACK, 0xB0: PacketTypes.UNSUBACK}
 
 
 def with_known_codes(command: int, body: bytes, *, version5: bool) -> tuple[bytes, int | None]:
     """Return the packet's body with codes that the client knows, and the first code that was replaced."""
+    if command == _CONNACK and len(body) == _OLD_CONNACK_BYTES:
+        return body, None  # a broker that speaks 3.1.1 only: its code 1 refuses the version
     if version5 and command in _ONE_CODE:
         kind, start = _ONE_CODE[command]
         end = start + 1
