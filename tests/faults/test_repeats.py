@@ -14,15 +14,15 @@ from support.promise import everything_came, nothing_is_missing, spool_is_sound
 from support.router import ForkedRouter, forked_router
 
 BACKLOG = 60_000
-SO_FAR = 20_000
-"""Messages stored when the router is disturbed."""
 BROKER = ("max_queued_messages 0", "log_type error")
 
 both_protocols = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 
 
 @asynccontextmanager
-async def a_backlog(tmp_path, protocol: str, **source: Any) -> AsyncIterator[tuple[ForkedRouter, Report, int]]:
+async def a_backlog(
+    tmp_path, protocol: str, messages: int = BACKLOG, **source: Any
+) -> AsyncIterator[tuple[ForkedRouter, Report, int]]:
     """A router that has stored a third of what waited for it at the broker, what was published, and the broker's port."""
     with running(tmp_path / "broker", *BROKER) as broker:
         config = {
@@ -32,10 +32,10 @@ async def a_backlog(tmp_path, protocol: str, **source: Any) -> AsyncIterator[tup
         async with forked_router(tmp_path, config) as process:
             await process.start()
             assert await process.stop() == 0
-            async with load(Plan(broker.port, messages=BACKLOG)) as publisher:
+            async with load(Plan(broker.port, messages=messages)) as publisher:
                 report = await publisher.finish()
             await process.start()
-            await process.until(lambda status: status["sources"]["local"]["messages"] >= SO_FAR)
+            await process.until(lambda status: status["sources"]["local"]["messages"] >= messages // 3)
             yield process, report, broker.port
 
 
@@ -88,3 +88,14 @@ async def test_a_kill_that_costs_the_receipts_too_stores_at_most_the_bound_twice
         session.unlink()
         await process.start()
         assert await the_rest_comes(tmp_path, process, report, port) <= most
+
+
+@both_protocols
+async def test_a_broker_that_overruns_its_window_by_more_than_is_read_ahead_is_served_without_a_pause(tmp_path, protocol):
+    """Nothing waits for a back-off, nothing comes twice, and the source counts as connected all the time."""
+    narrow = {"max_unconfirmed": 1_000, "max_unacknowledged_bytes": "1MiB"}
+    async with a_backlog(tmp_path, protocol, 20_000, **narrow) as (process, report, port):
+        assert await the_rest_comes(tmp_path, process, report, port) == 0
+        said = process.log.read_text()
+    assert said.count("sends much more than it should before it reads") == 1, "this broker keeps to its window, or it is said often"
+    assert "not connected" not in said

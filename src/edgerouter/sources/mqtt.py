@@ -15,6 +15,7 @@ from edgerouter.errors import SourceUnavailable
 from edgerouter.mqtt_settings import warn_of_weak_points
 from edgerouter.source import Delivery, Source, SourceContext
 from edgerouter.sources.mqtt_admission import Gate, RetainedPolicy
+from edgerouter.sources.mqtt_ahead import Allowance
 from edgerouter.sources.mqtt_broker import SilenceWatch
 from edgerouter.sources.mqtt_calls import ConnectFailed
 from edgerouter.sources.mqtt_config import MqttSourceConfig
@@ -34,6 +35,8 @@ _STEADY: Final = 10.0
 """Seconds after which a connection counts as good, and the next back-off starts small again."""
 _SHORT_LIVES: Final = 3
 """Connections that end that soon, one after another, after which another client with our id is suspected."""
+_AHEAD: Final = 2
+"""Bytes that are read ahead of what is taken in: so many times the bound of bytes that are not acknowledged."""
 _SAVE_RETAINED: Final = 30.0
 """Least seconds between two writes of the retained messages' digests."""
 
@@ -60,12 +63,15 @@ class MqttSource(Source[MqttSourceConfig]):
         self._saving = asyncio.Lock()
         self._protocol = ProtocolChoice(config.protocol, state.protocol, patient=not context.probe)
         self._silence = SilenceWatch(active=False)
+        self._allowance = Allowance(_AHEAD * config.max_unacknowledged_bytes)
         self._refused: str | None = None
+        self._refused_filters: dict[str, str] = {}
+        self._introduced = False
         self._intake = Intake(
             max_messages=config.max_unacknowledged,
             max_bytes=config.max_unacknowledged_bytes,
             max_qos0_bytes=config.max_pending_bytes,
-            max_unconfirmed=config.max_unconfirmed,
+            max_unconfirmed=None if config.clean_session else config.max_unconfirmed,
             dropped=context.dropped,
             source=context.name,
         )
@@ -137,12 +143,14 @@ class MqttSource(Source[MqttSourceConfig]):
         """Connect, serve the connection until it is lost, and so on."""
         failures = 0
         short_lives = 0
+        reason = ""
         was_away = False
         while not self._stopping.is_set() and not self._intake.stopped:
             began = time.monotonic()
             patience = 0.0
+            goes_on = reason == OVERRUN
             try:
-                reason, code = await self._serve_one_connection()
+                reason, code = await self._serve_one_connection(goes_on=goes_on)
             except ConnectFailed as error:
                 reason, code = str(error), None
                 was_away = True
@@ -151,10 +159,16 @@ class MqttSource(Source[MqttSourceConfig]):
                 good = was_away or time.monotonic() - began > _STEADY
                 was_away = False
                 short_lives = 0 if good else short_lives + 1
-                # a connection that we end because the broker overruns its window has brought as many messages as it may
-                failures = 0 if good or reason == OVERRUN else failures
+                failures = 0 if good else failures
             if self._stopping.is_set():
                 break
+            if reason == OVERRUN:
+                # such a connection has brought as many messages as it may, and the next one is meant to bring more
+                failures = short_lives = 0
+                self._context.connected(True, "")
+                if not goes_on:
+                    self._log.warning(f"{reason}; connecting again for each `max_unconfirmed` messages while it does so")
+                continue
             if code == TAKEN_OVER:
                 patience = self._config.reconnect.max_delay
                 reason += f": another client uses the client id {self._state.client_id!r}; give each its own"
@@ -173,11 +187,11 @@ class MqttSource(Source[MqttSourceConfig]):
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
 
-    async def _serve_one_connection(self) -> tuple[str, int | None]:
+    async def _serve_one_connection(self, *, goes_on: bool) -> tuple[str, int | None]:
         connection = Connection(
             self._config, self._state.client_id, self._protocol.version,
-            intake=self._intake, redelivery=self._redelivery, gate=self._gate, limits=self._limits, hurry=self._context.hurry,
-            probe=self._context.probe,
+            intake=self._intake, redelivery=self._redelivery, gate=self._gate, limits=self._limits, allowance=self._allowance,
+            hurry=self._context.hurry, probe=self._context.probe,
         )  # fmt: skip
         expects_session = bool(self._state.subscriptions) and not self._config.clean_session
         try:
@@ -186,7 +200,7 @@ class MqttSource(Source[MqttSourceConfig]):
             at_once = self._protocol.failed(error)
             self._note_protocol()
             if at_once and not self._stopping.is_set():
-                return await self._serve_one_connection()
+                return await self._serve_one_connection(goes_on=goes_on)
             raise
         if expects_session and not connection.session_present:
             self._log.warning(
@@ -196,7 +210,7 @@ class MqttSource(Source[MqttSourceConfig]):
         self._protocol.connected()
         self._note_protocol()
         try:
-            return await self._use(connection)
+            return await self._use(connection, goes_on=goes_on and connection.session_present)
         except ConnectFailed:
             if not connection.lost.done():
                 raise
@@ -204,16 +218,18 @@ class MqttSource(Source[MqttSourceConfig]):
         finally:
             await connection.close()
 
-    async def _use(self, connection: Connection) -> tuple[str, int | None]:
-        for remark in connection.abilities.remarks(self._config, self._state.client_id):
-            self._log.warning(remark)
-        refused = await self._subscribe(connection, self._config.subscriptions)
-        if self._context.probe:
-            await connection.calls.unsubscribe(self._config.subscriptions)
-        await connection.publish_status("online")
-        self._report(connection, refused)
-        retry_at = time.monotonic() + self._config.reconnect.max_delay
-        save_at = time.monotonic() + _SAVE_RETAINED
+    async def _use(self, connection: Connection, *, goes_on: bool) -> tuple[str, int | None]:
+        """Serve a connection to its end; `goes_on` if it is the former one in all but name, with all it subscribed to.
+
+        Of the former one, the answers to subscribing may have been among what was not read.
+        """
+        self._introduced = self._introduced and goes_on
+        if not goes_on:
+            await self._introduce(connection)
+        now = time.monotonic()
+        retry_at = now + self._config.reconnect.max_delay
+        steady_at = now + _STEADY
+        save_at = now + _SAVE_RETAINED
         self._silence = SilenceWatch(active=self._config.shares and not connection.version5)
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -229,6 +245,10 @@ class MqttSource(Source[MqttSourceConfig]):
                 self._intake.drops.report()
                 self._intake.drops.log(self._log)
                 now = time.monotonic()
+                if now >= steady_at:
+                    self._allowance.overrun = False
+                    if not self._introduced:
+                        await self._introduce(connection)
                 if self._state_changed or (self._retained.changed and now >= save_at):
                     save_at = now + _SAVE_RETAINED
                     await self._save()
@@ -236,12 +256,23 @@ class MqttSource(Source[MqttSourceConfig]):
                     self._log.warning(
                         "no message on a shared subscription for a long time: does the broker have such? (3.1.1 cannot say no)"
                     )
-                if refused and now >= retry_at:
+                if self._refused_filters and now >= retry_at:
                     retry_at = now + self._config.reconnect.max_delay
-                    refused = await connection.calls.subscribe({each: self._config.subscriptions[each] for each in refused})
-                    self._report(connection, refused)
+                    again = {each: self._config.subscriptions[each] for each in self._refused_filters}
+                    self._refused_filters = await connection.calls.subscribe(again)
+                    self._report(connection)
         finally:
             stopping.cancel()
+
+    async def _introduce(self, connection: Connection) -> None:
+        for remark in connection.abilities.remarks(self._config, self._state.client_id):
+            self._log.warning(remark)
+        self._refused_filters = await self._subscribe(connection, self._config.subscriptions)
+        if self._context.probe:
+            await connection.calls.unsubscribe(self._config.subscriptions)
+        await connection.publish_status("online")
+        self._introduced = True
+        self._report(connection)
 
     async def _subscribe(self, connection: Connection, wanted: dict[str, int]) -> dict[str, str]:
         """Make the session's subscriptions those of the configuration."""
@@ -260,8 +291,8 @@ class MqttSource(Source[MqttSourceConfig]):
             self._keep_state()
         return refused
 
-    def _report(self, connection: Connection, refused: dict[str, str]) -> None:
-        if refused:
+    def _report(self, connection: Connection) -> None:
+        if refused := self._refused_filters:
             reason = "; ".join(f"the broker refuses the subscription {each!r}: {why}" for each, why in refused.items())
             self._context.connected(False, reason)
             if self._context.probe:

@@ -15,6 +15,28 @@ PUBREL: Final = 0x62
 _PUBLISH: Final = 0x30
 _LONGEST: Final = 64 * 1024
 """Bytes of an answer."""
+_LITTLE: Final = 256 * 1024
+"""Bytes that may always be read ahead."""
+
+
+class Allowance:
+    """How many bytes of one source may be read ahead, over its connections.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.overrun = False
+        """The broker sent more than that, and would again: so from then on no more is read ahead than a connection has brought."""
+        self._most = most
+
+    def exceeded(self, ahead: int, brought: int) -> bool:
+        """Whether so many bytes are too many, on a connection that has brought so many that were taken in."""
+        if ahead > (min(self._most, max(_LITTLE, brought)) if self.overrun else self._most):
+            self.overrun = True
+            return True
+        return False
 
 
 class ReadAhead:

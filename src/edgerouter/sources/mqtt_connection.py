@@ -17,7 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edgerouter.mqtt_diagnosis import diagnose
 from edgerouter.mqtt_socket import in_words
 from edgerouter.sources.mqtt_admission import Gate
-from edgerouter.sources.mqtt_ahead import PUBREL
+from edgerouter.sources.mqtt_ahead import PUBREL, Allowance
 from edgerouter.sources.mqtt_broker import Abilities
 from edgerouter.sources.mqtt_calls import Calls, ConnectFailed
 from edgerouter.sources.mqtt_closing import DISCONNECT
@@ -56,6 +56,7 @@ class Connection:
         redelivery: told about the session.
         gate: asked about publishes that may have been here before.
         limits: of a publish.
+        allowance: bounds what is read ahead.
         hurry: called when the broker waits for acknowledgements.
         probe: take no messages.
     """
@@ -70,6 +71,7 @@ class Connection:
         redelivery: Redelivery,
         gate: Gate,
         limits: PacketLimits,
+        allowance: Allowance,
         hurry: Callable[[], None],
         probe: bool = False,
     ) -> None:
@@ -84,6 +86,7 @@ class Connection:
         self._redelivery = redelivery
         self._gate = gate
         self._limits = limits
+        self._allowance = allowance
         self._hurry = hurry
         self._probe = probe
         self._window = config.receive_window if self.version5 else config.broker_window
@@ -137,6 +140,7 @@ class Connection:
             self._intake,
             self._stream,
             self._reached,
+            allowance=self._allowance,
             window=self._window,
             hurry=self._hurry,
             cut=self.cut,

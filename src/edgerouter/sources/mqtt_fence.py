@@ -8,6 +8,7 @@ it cannot be recognised.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -43,14 +44,16 @@ class Unconfirmed(Generic[BatchT]):
     """Batches that are safe and acknowledged, as far as the broker may not have read that.
 
     Args:
-        most: messages, of them and of those that are still to be acknowledged.
+        most: messages, of them and of those that are still to be acknowledged; `None` where the broker keeps no session, so that
+            nothing can come twice.
         most_bytes: their bytes.
     """
 
-    def __init__(self, most: int, most_bytes: int) -> None:
+    def __init__(self, most: int | None, most_bytes: int) -> None:
+        self._can_come_twice = most is not None
         # one may be taken in at the moment that former connections are resolved
-        self.most = max(1, most - 1)
-        self.most_bytes = most_bytes
+        self.most = sys.maxsize if most is None else max(1, most - 1)
+        self.most_bytes = sys.maxsize if most is None else most_bytes
         self.messages = 0
         """Acknowledged on the present connection."""
         self.bytes = 0
@@ -65,6 +68,9 @@ class Unconfirmed(Generic[BatchT]):
     def add(self, batch: BatchT, *, answered: bool) -> None:
         """A batch is safe; `answered` if all its acknowledgements are written to the present connection."""
         batch.answered = answered
+        if not self._can_come_twice:
+            batch.confirmation.confirm()
+            return
         if not answered and not self._resolved:
             self._former.append(batch)
             return

@@ -7,18 +7,17 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from edgerouter.sources.mqtt_ahead import PINGRESP, ReadAhead
+from edgerouter.sources.mqtt_ahead import PINGRESP, Allowance, ReadAhead
 from edgerouter.sources.mqtt_fence import Fence
 from edgerouter.sources.mqtt_intake import Batch, Intake
 from edgerouter.sources.mqtt_paho import ReachedClient
 from edgerouter.sources.mqtt_stream import PublishStream
 from edgerouter.sources.mqtt_window import SenderWindow
 
-OVERRUN: Final = "the broker sends much more than it should before it reads acknowledgements; connecting again"
+OVERRUN: Final = "the broker sends much more than it should before it reads acknowledgements"
+"""Closing makes it read them, and what it has sent beyond comes again."""
 _HARD_LIMIT: Final = 2
 """Where reading goes on beyond the bounds only to keep the connection alive, it takes in at most this many times the bounds."""
-_AHEAD: Final = 2
-"""Bytes that are read ahead: so many times the bound of bytes that are not acknowledged."""
 _PATIENCE: Final = 4
 """Part of the keep-alive interval after which an answer to it is looked for behind messages for which there is no room."""
 
@@ -33,6 +32,7 @@ class Inflow:
         intake: where messages go.
         stream: cuts what is read into messages.
         reached: the connection.
+        allowance: bounds what is read ahead.
         window: unacknowledged messages after which the broker is taken to wait for us in any case; a smaller window is learned.
         hurry: called when the broker waits for acknowledgements.
         cut: ends the connection, with a reason.
@@ -45,6 +45,7 @@ class Inflow:
         stream: PublishStream,
         reached: ReachedClient,
         *,
+        allowance: Allowance,
         window: int,
         hurry: Callable[[], None],
         cut: Callable[[str], None],
@@ -55,6 +56,9 @@ class Inflow:
         self._intake = intake
         self._stream = stream
         self._reached = reached
+        self._allowance = allowance
+        self._brought = 0
+        """Bytes of this connection that were taken in."""
         self._window = SenderWindow(window)
         self._hurry = hurry
         self._hurried: Batch | None = None
@@ -109,6 +113,7 @@ class Inflow:
 
     def _take_in(self, data: bytes) -> None:
         intake = self._intake
+        self._brought += len(data)
         self._stream.feed(data, beyond=_HARD_LIMIT if self._dosing else 1)
         if self._window.arrived(intake.unacknowledged) and intake.current is not self._hurried:
             self._hurried = intake.current
@@ -133,7 +138,7 @@ class Inflow:
                 self._go_on_soon()
             elif not self._stream.holds_packets:
                 self._ahead = None
-        if self._ahead is not None and ahead.size > _AHEAD * intake.max_bytes:
+        if self._ahead is not None and self._allowance.exceeded(ahead.size, self._brought):
             # closing makes it read all that was sent, which is a fence, too
             self._cut(OVERRUN)
 

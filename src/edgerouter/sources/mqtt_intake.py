@@ -64,7 +64,7 @@ class Intake:
         max_bytes: int,
         max_qos0_bytes: int,
         dropped: Dropped,
-        max_unconfirmed: int = 20_000,
+        max_unconfirmed: int | None = 20_000,
         source: str = "",
     ) -> None:
         self.source = source
@@ -73,6 +73,7 @@ class Intake:
         self.max_messages = max_messages
         self.max_bytes = max_bytes
         self.max_qos0_bytes = max_qos0_bytes
+        self._most = min(max_messages, self.unconfirmed.most)
         self.connection = 0
         """Counts connections; an acknowledgement is good for one of them."""
         self.current = Batch(0)
@@ -98,8 +99,8 @@ class Intake:
 
     @property
     def is_full(self) -> bool:
-        """The bounds are reached: the connection reads no more."""
-        return self.unacknowledged >= self.max_messages or self.unacknowledged_bytes >= self.max_bytes
+        """The bounds are reached, and only acknowledging makes room: the connection reads no more."""
+        return self.unacknowledged >= self._most or self.unacknowledged_bytes >= self.max_bytes
 
     @property
     def awaits_fence(self) -> bool:
@@ -118,7 +119,7 @@ class Intake:
     @property
     def has_half_of_its_room(self) -> bool:
         """There is room enough to go on reading; half, so that reading does not stop and go with each message."""
-        return self.unacknowledged * 2 <= self.max_messages and self.unacknowledged_bytes * 2 <= self.max_bytes
+        return self.unacknowledged * 2 <= self._most and self.unacknowledged_bytes * 2 <= self.max_bytes
 
     def begin_connection(
         self, *, send: Callable[[bytes], None], queue: Callable[[bytes], None], has_room: Callable[[], None]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from edgerouter.sources.mqtt_ahead import ReadAhead
+from edgerouter.sources.mqtt_ahead import Allowance, ReadAhead
 from edgerouter.sources.mqtt_fence import PINGREQ, Fence, Unconfirmed
 from edgerouter.sources.mqtt_intake import Batch
+
+MIB = 1024**2
 
 
 def batch(messages: int = 1) -> Batch:
@@ -19,7 +21,7 @@ def batch(messages: int = 1) -> Batch:
 class Link:
     """A connection without a network."""
 
-    def __init__(self, most: int = 100) -> None:
+    def __init__(self, most: int | None = 100) -> None:
         self.sent = b""
         self.passed = 0
         self.unconfirmed: Unconfirmed[Batch] = Unconfirmed(most, 10**6)
@@ -104,6 +106,20 @@ def test_a_connection_that_was_read_to_its_end_confirms_what_was_answered_on_it(
     link.unconfirmed.add(later, answered=False)
     link.unconfirmed.read_to_the_end()
     assert [each.confirmation.confirmed for each in (before, answered, later)] == [False, True, False]
+
+
+def test_nothing_is_remembered_where_the_broker_keeps_no_session_and_so_sends_nothing_again() -> None:
+    link = Link(most=None)
+    assert link.acknowledge(10**6).confirmation.confirmed
+    assert (link.unconfirmed.messages, link.unconfirmed.bytes) == (0, 0)
+
+
+def test_after_a_broker_overran_all_that_may_be_read_ahead_a_connection_gets_no_more_than_it_brought() -> None:
+    allowance = Allowance(64 * MIB)
+    assert not allowance.exceeded(64 * MIB, brought=0)
+    assert allowance.exceeded(64 * MIB + 1, brought=10 * MIB)
+    assert allowance.exceeded(11 * MIB, brought=10 * MIB)
+    assert not allowance.exceeded(9 * MIB, brought=10 * MIB)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
