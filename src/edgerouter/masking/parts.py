@@ -73,7 +73,8 @@ def _credentials(url: str) -> list[str]:
     if not at:
         before, at, _ = rest.rpartition("@")
     user, colon, password = before.partition(":")
-    if not at or (not colon and "/" in user):
+    if not at or (not colon and ("/" in user or "://" not in url)):
+        # an address of electronic mail, or a path: without a scheme only a pair is a credential
         return []
     return [unquote(password)] if colon else [unquote(user)]
 

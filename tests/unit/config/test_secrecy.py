@@ -14,8 +14,9 @@ import yaml
 from pydantic import BaseModel, SecretStr
 
 from edgerouter import plugins
-from edgerouter.config import effective, loading
+from edgerouter.config import document, effective, loading
 from edgerouter.config.model import PluginKind
+from edgerouter.config.secrecy import protect_written
 from edgerouter.errors import ConfigurationError
 from edgerouter.masking import mask
 from edgerouter.masking.models import secrets_in
@@ -158,3 +159,10 @@ def test_the_secrets_of_a_valid_model_are_known_at_once() -> None:
     )
     assert sorted(secrets_in(config)) == ["g3heim-77", "k3y-k3y-k3y"]
     assert mask("refused g3heim-77 and k3y-k3y-k3y") == "refused *** and ***"
+
+
+def test_what_merely_holds_an_at_sign_is_no_secret() -> None:
+    """An address of electronic mail, or a folder: as a secret it would turn every other word like it into stars."""
+    tree, _ = document.parse('sources: {s: {type: mqtt, client_id: sensors@plant-7, topics: ["gateways@hall/#"]}}', "x")
+    protect_written(tree)
+    assert mask("sensors and gateways") == "sensors and gateways"
