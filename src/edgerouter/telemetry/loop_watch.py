@@ -165,7 +165,7 @@ class LoopWatch:
         if question is None:
             if self._waits_for_events():
                 return _IDLE_SECONDS
-            self._ask(now, times)
+            self._ask(times)
             return _ASKED_SECONDS
         answered = question.answered
         question.held += self._own_doing(question, now if answered is None else answered, times)
@@ -178,8 +178,9 @@ class LoopWatch:
             self._name_holder(question)
         return _ASKED_SECONDS
 
-    def _ask(self, now: float, times: ThreadTimes) -> None:
-        question = self._question = _Question(now, times)
+    def _ask(self, times: ThreadTimes) -> None:
+        # not the time of the look: this thread may have waited since then, for the interpreter or a processor
+        question = self._question = _Question(time.monotonic(), times)
 
         def answer() -> None:
             question.answered = time.monotonic()
@@ -198,7 +199,8 @@ class LoopWatch:
         if elapsed > _LATE_SECONDS:
             # this thread was kept from looking too: by a stopped process, or by native code that used the processor
             elapsed = max(_ASKED_SECONDS, min(elapsed, times.cpu - question.times.cpu))
-        return max(0.0, elapsed - (times.delay - question.times.delay))
+        # less than nothing where the loop's thread waited after `until` but before its times were read: the next look makes up for it
+        return elapsed - (times.delay - question.times.delay)
 
     def _name_holder(self, question: _Question) -> None:
         frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001  (as above)
@@ -233,6 +235,7 @@ class LoopWatch:
 
     def _count(self, seconds: float, holder: str, place: str, *, logged: bool) -> None:
         numbers = self._numbers
+        seconds = max(0.0, seconds)
         numbers.longest = max(numbers.longest, seconds)
         if seconds < PAUSE_SECONDS:
             return
