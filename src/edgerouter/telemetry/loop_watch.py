@@ -16,13 +16,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from edgerouter.telemetry.thread_times import ThreadTimes
 
@@ -82,18 +83,6 @@ class _Question:
     logged: bool = False
 
 
-@dataclass(slots=True)
-class _Numbers:
-    pauses: int = 0
-    seconds: float = 0.0
-    longest: float = 0.0
-    last_seconds: float = 0.0
-    last_at: float | None = None
-    last_holder: str = ""
-    last_place: str = ""
-    by_holder: dict[str, float] = field(default_factory=dict)
-
-
 class LoopWatch:
     """Watches one event loop.
 
@@ -103,26 +92,12 @@ class LoopWatch:
     """
 
     def __init__(self, plugins: Callable[[], Mapping[str, str]]) -> None:
+        self.status = LoopStatus()
+        """The pauses so far."""
         self._plugins = plugins
-        self._numbers = _Numbers()
         self._question: _Question | None = None
         self._ended = threading.Event()
         self._logged: dict[str, float] = {}
-
-    @property
-    def status(self) -> LoopStatus:
-        """The numbers at this moment."""
-        numbers = self._numbers
-        return LoopStatus(
-            pauses=numbers.pauses,
-            paused_seconds=numbers.seconds,
-            longest_pause_seconds=numbers.longest,
-            last_pause_seconds=numbers.last_seconds,
-            last_pause_at=numbers.last_at,
-            last_holder=numbers.last_holder,
-            last_place=numbers.last_place,
-            held_seconds=dict(numbers.by_holder),
-        )
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -199,7 +174,7 @@ class LoopWatch:
         if elapsed > _LATE_SECONDS:
             # this thread was kept from looking too: by a stopped process, or by native code that used the processor
             elapsed = max(_ASKED_SECONDS, min(elapsed, times.cpu - question.times.cpu))
-        # less than nothing where the loop's thread waited after `until` but before its times were read: the next look makes up for it
+        # may be below 0: the thread waited after `until` and before its times were read, and the next look makes up for it
         return elapsed - (times.delay - question.times.delay)
 
     def _name_holder(self, question: _Question) -> None:
@@ -234,19 +209,25 @@ class LoopWatch:
         return True
 
     def _count(self, seconds: float, holder: str, place: str, *, logged: bool) -> None:
-        numbers = self._numbers
-        seconds = max(0.0, seconds)
-        numbers.longest = max(numbers.longest, seconds)
+        status, seconds = self.status, max(0.0, seconds)
+        longest = max(status.longest_pause_seconds, seconds)
         if seconds < PAUSE_SECONDS:
+            if longest > status.longest_pause_seconds:
+                self.status = replace(status, longest_pause_seconds=longest)
             return
         holder = holder or "unknown"
-        numbers.pauses += 1
-        numbers.seconds += seconds
-        numbers.last_seconds, numbers.last_at = seconds, time.time()
-        numbers.last_holder, numbers.last_place = holder, place
-        if holder not in numbers.by_holder and len(numbers.by_holder) >= _MOST_PLACES:
-            holder = "(other)"
-        numbers.by_holder[holder] = numbers.by_holder.get(holder, 0.0) + seconds
+        counted = holder if holder in status.held_seconds or len(status.held_seconds) < _MOST_PLACES else "(other)"
+        self.status = replace(
+            status,
+            pauses=status.pauses + 1,
+            paused_seconds=status.paused_seconds + seconds,
+            longest_pause_seconds=longest,
+            last_pause_seconds=seconds,
+            last_pause_at=time.time(),
+            last_holder=holder,
+            last_place=place,
+            held_seconds=status.held_seconds | {counted: status.held_seconds.get(counted, 0.0) + seconds},
+        )
         if logged or self._is_news(place, time.monotonic()):
             log.warning("the event loop was held", holder=holder, place=place, seconds=round(seconds, 2))
 
