@@ -47,7 +47,7 @@ async def test_a_hundred_broker_restarts_lose_nothing(tmp_path):
             ledgers_hold(await process.until_delivered())
             assert await process.stop() == 0
     assert report.connections > RESTARTS / 2
-    nothing_is_missing(tmp_path, report, repeats=(RESTARTS + 1) * 500)
+    nothing_is_missing(tmp_path, report, repeats=0)
     await spool_is_sound(process.spool)
 
 
@@ -73,7 +73,7 @@ async def test_cut_and_half_open_connections_are_noticed_and_lose_nothing(tmp_pa
             await everything_came(broker.port, tmp_path / "files")
             ledgers_hold(await process.until_delivered())
             assert await process.stop() == 0
-    nothing_is_missing(tmp_path, report, repeats=22 * 500)
+    nothing_is_missing(tmp_path, report, repeats=0)
 
 
 @pytest.mark.timeout(120)
@@ -111,5 +111,5 @@ async def test_a_kill_while_the_broker_is_away_and_a_later_broker_still_lose_not
             await process.until(lambda status: status["sources"]["local"]["connected"])
             await everything_came(broker.port, tmp_path / "files")
             ledgers_hold(await process.until_delivered())
-    # a window was in flight when the broker went, and at each kill a batch if the file was still being written
-    nothing_is_missing(tmp_path, report, repeats=500 + kills * 500)
+    # at each kill a batch if the file was still being written
+    assert nothing_is_missing(tmp_path, report, repeats=kills * 500).stored_again == 0
