@@ -14,6 +14,7 @@ from edgerouter.objects import content_encoding, content_type, encode, size_of
 from edgerouter_azure.blob_config import BlobConfig, open_service
 from edgerouter_azure.credentials import cause
 from edgerouter_azure.errors import translate, translate_at_opening
+from edgerouter_azure.sdk import load
 from edgerouter_azure.shared_signature import permission_missing, time_missed
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class BlobSink(Sink[BlobConfig]):
     @asynccontextmanager
     async def open(cls, config: BlobConfig, context: SinkContext) -> AsyncIterator[Self]:
         doing = f"open container {config.container}"
+        await load("edgerouter_azure.append_blob", "edgerouter_azure.block_blob")
         async with open_service(config) as service:
             container = service.get_container_client(config.container)
             try:

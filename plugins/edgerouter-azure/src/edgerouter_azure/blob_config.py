@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from edgerouter import ByteSize, Duration, SinkConfig, SinkUnauthorized
 from edgerouter.objects import Compression, Framing, KeyTemplate
 from edgerouter_azure.credentials import SUFFIXES, AzureFields, http_options, open_credential
+from edgerouter_azure.sdk import load
 from edgerouter_azure.transport import MOST_ANSWER_BYTES, open_transport
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ async def open_service(config: BlobConfig) -> AsyncIterator[BlobServiceClient]:
     Raises:
         SinkUnauthorized: the connection string or the credential cannot be used.
     """
+    await load("azure.storage.blob.aio")
     async with AsyncExitStack() as stack:
         keyless = config.connection_string is None and config.account_key is None and config.sas_token is None
         credential = await stack.enter_async_context(open_credential(config)) if keyless else None

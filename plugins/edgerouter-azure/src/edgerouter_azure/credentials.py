@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
 from edgerouter import SinkUnauthorized
+from edgerouter_azure.sdk import load
 from edgerouter_azure.transport import open_transport
 
 if TYPE_CHECKING:
@@ -167,9 +169,10 @@ async def open_credential(fields: AzureFields) -> AsyncIterator[AsyncTokenCreden
     Raises:
         SinkUnauthorized: the certificate or token file cannot be used.
     """
+    await load("azure.identity.aio")
     async with open_transport(fields) as transport:
         try:
-            credential = _make(fields, transport)
+            credential = await asyncio.to_thread(_make, fields, transport)
         except (ValueError, OSError) as error:
             raise SinkUnauthorized(f"the credential cannot be used: {error}") from error
         async with credential:

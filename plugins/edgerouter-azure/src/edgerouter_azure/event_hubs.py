@@ -15,6 +15,7 @@ from edgerouter_azure.credentials import cause, open_credential
 from edgerouter_azure.errors import translate, translate_at_opening, translate_condition
 from edgerouter_azure.event_encoding import ENVELOPE_BYTES, MAX_KEY_CHARACTERS, EventEncoder
 from edgerouter_azure.event_hubs_config import EventHubsConfig, Place, client_options
+from edgerouter_azure.sdk import load
 from edgerouter_azure.shared_key import SharedKeyCredential
 from edgerouter_azure.transport import load_authorities
 
@@ -53,6 +54,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
     @classmethod
     @asynccontextmanager
     async def open(cls, config: EventHubsConfig, context: SinkContext) -> AsyncIterator[Self]:
+        await load("edgerouter_azure.link_pool", "edgerouter_azure.producer_link")
         from edgerouter_azure.link_pool import LinkPool  # noqa: PLC0415  (brings the SDK, 106 ms and 11 MB)
         from edgerouter_azure.producer_link import ProducerLink  # noqa: PLC0415  (brings the SDK, 106 ms and 11 MB)
 

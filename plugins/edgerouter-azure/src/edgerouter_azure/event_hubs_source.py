@@ -19,6 +19,7 @@ from edgerouter_azure.errors import translate_at_opening
 from edgerouter_azure.event_hubs_config import Place, client_options
 from edgerouter_azure.event_hubs_source_config import EventHubsSourceConfig
 from edgerouter_azure.event_received import Position, is_of, message_of, newest, position_of
+from edgerouter_azure.sdk import load
 from edgerouter_azure.shared_key import SharedKeyCredential
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
     @asynccontextmanager
     async def open(cls, config: EventHubsSourceConfig, context: SourceContext) -> AsyncIterator[Self]:
         """Start to receive; whether the hub can be reached shows later."""
+        await load("edgerouter_azure.consumer_link")
         place = config.as_sink_config().place()
         stores: list[Checkpoints] = []
         async with AsyncExitStack() as stack:

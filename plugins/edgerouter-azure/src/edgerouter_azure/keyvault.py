@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from pydantic import Field
 from edgerouter import Duration, SecretMissing, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
 from edgerouter_azure.credentials import SUFFIXES, AzureFields, cause, http_options, open_credential
 from edgerouter_azure.errors import translate_at_opening
+from edgerouter_azure.sdk import load
 from edgerouter_azure.transport import open_transport
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
     @classmethod
     @asynccontextmanager
     async def open(cls, config: KeyVaultConfig) -> AsyncIterator[Self]:
+        await load("azure.keyvault.secrets.aio")
         from azure.keyvault.secrets.aio import SecretClient  # noqa: PLC0415  (70 ms that only an open store needs)
 
         if not config.url().startswith("https://"):
@@ -63,15 +66,15 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
         async with (
             open_credential(config) as credential,
             open_transport(config, connect_timeout=config.connect_timeout) as transport,
-            SecretClient(
-                config.url(),
-                credential,
-                verify_challenge_resource=config.verify_challenge_resource,
-                transport=transport,
-                **http_options(config),
-            ) as client,
         ):
-            yield cls(config, client)
+            options = {
+                "verify_challenge_resource": config.verify_challenge_resource,
+                "transport": transport,
+                **http_options(config),
+            }
+            # in a thread, because it imports the code of the API's version
+            async with await asyncio.to_thread(SecretClient, config.url(), credential, **options) as client:
+                yield cls(config, client)
 
     async def get(self, name: str) -> str:
         """The value of a secret; of `name/version`, that version's.

@@ -12,6 +12,7 @@ import aiohttp
 
 from edgerouter import SinkUnauthorized
 from edgerouter.http_client import PLAIN, bounded
+from edgerouter_azure.sdk import load
 
 if TYPE_CHECKING:
     from azure.core.pipeline.transport import AioHttpTransport
@@ -41,6 +42,7 @@ async def open_transport(
     Raises:
         SinkUnauthorized: `ca_file` cannot be used.
     """
+    await load("azure.core.pipeline.transport:AioHttpTransport")
     from azure.core.pipeline.transport import AioHttpTransport  # noqa: PLC0415  (only an open client needs it)
 
     authorities = await load_authorities(fields) or True
