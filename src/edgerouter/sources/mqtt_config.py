@@ -104,10 +104,11 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     max_unacknowledged: int = Field(default=10_000, ge=1)
     """Our own bound of unacknowledged messages of QoS 1 and 2, for brokers that send more than they should."""
     max_unacknowledged_bytes: ByteSize = Field(default=32 * 1024**2, ge=1024)
-    """Our own bound of their bytes."""
+    """Our own bound of their bytes; twice as many are read ahead of an answer that the broker sends behind them."""
     max_unconfirmed: int = Field(default=20_000, ge=1, le=30_000)
     """Most messages of QoS 1 and 2 that are taken in beyond the last acknowledgement that the broker is known to have read. So many
-    may come twice, at most, after a crash of the router, and only where they cannot be recognised."""
+    may come twice, at most, after a crash of the router, and only where they cannot be recognised. A broker that sends a backlog
+    without regard to its window, as mosquitto before 2.0.13 does, is connected to again for each so many: a small number is slow."""
     max_pending_bytes: ByteSize = Field(default=16 * 1024**2, ge=1024)
     """Most bytes of QoS 0 messages that wait to be stored; what exceeds it is dropped and counted, as nobody can hold it."""
     max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=LARGEST_PACKET)
