@@ -3,6 +3,8 @@
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, STDOUT
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -13,6 +15,15 @@ from support.mosquitto import free_port, running
 from support.router import router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "log_type error")
+
+
+def volatile(url: str, folder: Path, **spool: str) -> dict[str, Any]:
+    """A configuration with one file sink."""
+    return {
+        "sources": {"local": {"type": "mqtt", "url": url, "topics": ["sensors/#"]}},
+        "spool": {"type": "memory"} | spool,
+        "sinks": {"files": {"type": "file", "path": str(folder / "files")}},
+    }
 
 
 async def test_a_kill_of_a_router_with_a_volatile_spool_loses_nothing_either(tmp_path):
@@ -65,12 +76,7 @@ async def command(*arguments):
 async def test_the_commands_find_a_router_with_a_volatile_spool(tmp_path):
     """Its folder holds the control socket, and nothing of it is taken for a durable spool."""
     with running(tmp_path / "broker", *BROKER) as broker:
-        config = {
-            "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"]}},
-            "spool": {"type": "memory"},
-            "sinks": {"files": {"type": "file", "path": str(tmp_path / "files")}},
-        }
-        async with router(tmp_path, config) as process:
+        async with router(tmp_path, volatile(broker.url, tmp_path)) as process:
             await process.start()
             code, said = await command("status", "--ready", "--spool", process.spool)
             assert (code, "files" in said) == (0, True), said
@@ -87,12 +93,7 @@ async def test_the_commands_find_a_router_with_a_volatile_spool(tmp_path):
 async def test_a_volatile_spool_whose_folder_cannot_be_made_goes_on_without_a_control_socket(tmp_path):
     port = free_port()
     with running(tmp_path / "broker", *BROKER) as broker:
-        config = {
-            "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"]}},
-            "spool": {"type": "memory", "path": "/proc/nowhere"},
-            "sinks": {"files": {"type": "file", "path": str(tmp_path / "files")}},
-            "admin": {"listen": f"127.0.0.1:{port}"},
-        }
+        config = volatile(broker.url, tmp_path, path="/proc/nowhere") | {"admin": {"listen": f"127.0.0.1:{port}"}}
         async with router(tmp_path, config) as process:
             process.tcp = port
             await process.start()
@@ -103,12 +104,7 @@ async def test_a_volatile_spool_whose_folder_cannot_be_made_goes_on_without_a_co
 async def test_a_volatile_spool_finds_its_session_again_without_a_client_id(tmp_path):
     """Messages that reached the broker while the router was away arrive at the next start, though the spool has another id then."""
     with running(tmp_path / "broker", *BROKER) as broker:
-        config = {
-            "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"]}},
-            "spool": {"type": "memory"},
-            "sinks": {"files": {"type": "file", "path": str(tmp_path / "files")}},
-        }
-        async with router(tmp_path, config) as process:
+        async with router(tmp_path, volatile(broker.url, tmp_path)) as process:
             await process.start()
             first = await process.until(lambda status: status["sources"]["local"]["connected"])
             assert await process.stop() == 0

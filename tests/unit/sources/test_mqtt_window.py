@@ -50,6 +50,18 @@ class Model:
         return 0
 
 
+def learned(size: int) -> Model:
+    """A model that has found out the window of its broker."""
+    model = Model()
+    may_send = size
+    while model.window.size == KNOWN:
+        model.arrive(may_send)
+        may_send = 0
+        while not may_send:
+            may_send = model.step()
+    return model
+
+
 @pytest.mark.parametrize("size", [1, 2, 10, 20, 100])
 @pytest.mark.parametrize("way", [0.0, 0.001, 0.004])
 def test_a_broker_with_a_small_window_does_not_wait_for_the_interval(size: int, way: float) -> None:
@@ -106,26 +118,14 @@ def test_a_steady_load_makes_no_more_commits_where_the_window_is_large(rate: int
 
 
 def test_more_than_the_window_that_was_learned_means_that_it_is_not_the_window() -> None:
-    model = Model()
-    may_send = 10
-    while model.window.size == KNOWN:
-        model.arrive(may_send)
-        may_send = 0
-        while not may_send:
-            may_send = model.step()
+    model = learned(10)
     model.arrive(11)
     assert model.window.size == KNOWN
 
 
 def test_a_broker_that_sends_late_after_acknowledgements_did_not_wait_for_them() -> None:
     """As a device does that publishes in the time of the commit interval."""
-    model = Model()
-    may_send = 10
-    while model.window.size == KNOWN:
-        model.arrive(may_send)
-        may_send = 0
-        while not may_send:
-            may_send = model.step()
+    model = learned(10)
     before = model.commits
     while model.window.size != KNOWN:
         until = model.now + INTERVAL
