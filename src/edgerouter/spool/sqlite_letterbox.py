@@ -31,7 +31,9 @@ class Letterbox:
         self._accounts = accounts
         self._quota = quota
         self._waiting: list[Letters] = []
-        self._leaving: set[int] = set()
+        self._leaving: dict[int, int] = {}
+        """Letters that are claimed, and their bytes."""
+        self._leaving_bytes = 0
         self._removed: list[Place] = []
         self._dropping = False
         self.by_sink, self.bytes = usage
@@ -91,9 +93,11 @@ class Letterbox:
             if not letters.stored.done():
                 letters.stored.set_result(None)
             settled = True
-        if self.bytes > self._quota and not self._dropping:
+        # what is claimed may be gone by the time of the reading, and then as much more would be found
+        excess = self.bytes - self._leaving_bytes - self._quota
+        if excess > 0 and not self._dropping:
             self._dropping = True
-            self._thread.submit(partial(self._store.read, sqlite_letters.oldest, self.bytes - self._quota), self._drop_oldest)
+            self._thread.submit(partial(self._store.read, sqlite_letters.oldest, excess), self._drop_oldest)
         return settled
 
     def failed(self, waiting: list[Letters]) -> None:
@@ -118,12 +122,14 @@ class Letterbox:
     def leave(self, places: Iterable[Place]) -> list[Place]:
         """Claim letters that are going to be replayed or thrown away; those that somebody else has claimed are left out."""
         mine = [place for place in places if place[0] not in self._leaving]
-        self._leaving.update(place[0] for place in mine)
+        self._leaving.update((place[0], place[3]) for place in mine)
+        self._leaving_bytes += sum(place[3] for place in mine)
         return mine
 
     def stay(self, places: Iterable[Place]) -> None:
         """Give up the claim."""
-        self._leaving.difference_update(place[0] for place in places)
+        for place in places:
+            self._leaving_bytes -= self._leaving.pop(place[0], 0)
 
     def throw_away(self, places: Sequence[Place], reason: str) -> None:
         """Delete claimed letters; they count as dropped from now on."""
