@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final, Literal
 from urllib.parse import unquote
 
@@ -31,14 +30,6 @@ class BrokerAddress:
     port: int
     path: str
     """Path of a WebSocket; empty for TCP."""
-
-    @property
-    def is_loopback(self) -> bool:
-        """The broker is on this machine, by its name or number."""
-        try:
-            return ip_address(self.host.partition("%")[0]).is_loopback
-        except ValueError:
-            return self.host.rstrip(".").lower() == "localhost"
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

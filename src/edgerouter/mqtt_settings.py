@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -10,18 +10,7 @@ from edgerouter.masking import protect
 from edgerouter.mqtt_address import BrokerAddress, parse_address, split_credentials
 from edgerouter.tls import ReadableFile, TlsConfig
 from edgerouter.units import Duration
-
-_warned: set[tuple[str, str, str]] = set()
-_MOST_WARNED: Final = 1000
-
-
-def warn_of_weak_points(settings: BrokerSettings, log: Any, name: str) -> None:
-    """Log each weak point of a source's or sink's connection, once in the life of the process."""
-    for text in settings.weak_points:
-        key = (name, str(settings.address), text)
-        if key not in _warned and len(_warned) < _MOST_WARNED:
-            _warned.add(key)
-            log.warning(text, broker=str(settings.address))
+from edgerouter.weak_points import warn, weak_points
 
 
 class BrokerSettings(BaseModel):
@@ -88,17 +77,16 @@ class BrokerSettings(BaseModel):
         """The headers with their values, to be sent."""
         return {name: value.get_secret_value() for name, value in self.websocket_headers.items()}
 
-    @property
-    def weak_points(self) -> list[str]:
-        """Ways in which others on the network can read or change what passes; none on this machine."""
-        if self.address.is_loopback:
-            return []
-        found = []
-        if self.tls is not None and self.tls.insecure:
-            found.append("`tls.insecure` accepts any certificate: others on the network can read and change everything")
-        if not self.address.tls and (self.password is not None or self.password_file is not None):
-            found.append("the password goes over the network in plain text: use mqtts:// or wss://")
-        return found
+    def warn_of_weak_points(self, log: Any, name: str) -> None:
+        """Log ways in which others can read or change what passes."""
+        points = weak_points(
+            self.address.host,
+            encrypted=self.address.tls,
+            insecure=self.tls is not None and self.tls.insecure,
+            secret="password" if self.password is not None or self.password_file is not None else "",
+            instead="mqtts:// or wss://",
+        )
+        warn(points, log, name, str(self.address))
 
     @property
     def hint_when_hung_up(self) -> str:

@@ -13,7 +13,7 @@ from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding, content_type, encode, size_of
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
 from edgerouter.sinks.http_config import HttpConfig
-from edgerouter.sinks.http_exchange import Exchange, client_session, client_tls, reach
+from edgerouter.sinks.http_exchange import Exchange, client_session, client_tls, reach, warn_of_weak_points
 
 _LARGEST_WITHOUT_A_THREAD = 64 * 1024
 """Bytes of payload; encoding and compressing more would hold up the event loop for milliseconds."""
@@ -32,6 +32,8 @@ class HttpSink(Sink[HttpConfig]):
     @classmethod
     @asynccontextmanager
     async def open(cls, config: HttpConfig, context: SinkContext) -> AsyncIterator[Self]:
+        secret = "password" if config.password is not None else "secret of `secret_headers`" if config.secret_headers else ""
+        warn_of_weak_points(config.url, config.tls, secret, context.name)
         tls = await client_tls(config.url, config.tls)
         await reach(config.url, tls, config.proxy, config.connect_timeout, config.where)
         headers = _credentials(config)

@@ -10,12 +10,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
+import structlog
 from pydantic import SecretStr
 
 from edgerouter.errors import SinkUnauthorized, SinkUnavailable
 from edgerouter.http_client import PLAIN, beginning, bounded
 from edgerouter.sinks.http_answers import error_of, excerpt, unreachable
 from edgerouter.tls import TlsConfig, make_context
+from edgerouter.weak_points import warn, weak_points
+
+log = structlog.get_logger("edgerouter.http")
 
 _LONGEST_REST: Final = 16 * 1024
 """Bytes of an answer's body that are read; a connection whose answer has more is closed."""
@@ -36,6 +40,23 @@ async def client_tls(url: str, tls: TlsConfig | None) -> ssl.SSLContext | None:
         return await asyncio.to_thread(make_context, tls or TlsConfig())
     except ValueError as error:
         raise SinkUnauthorized(str(error)) from None
+
+
+def warn_of_weak_points(url: str, tls: TlsConfig | None, secret: str, sink: str) -> None:
+    """Log ways in which others can read or change what passes.
+
+    Args:
+        url: the service's.
+        tls: as configured.
+        secret: what lets us in, such as "token"; empty when there is nothing.
+        sink: its name.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    points = weak_points(
+        host, encrypted=parts.scheme == "https", insecure=tls is not None and tls.insecure, secret=secret, instead="https://"
+    )
+    warn(points, log.bind(sink=sink), f"sink {sink}", host)
 
 
 @asynccontextmanager

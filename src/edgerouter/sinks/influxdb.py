@@ -11,7 +11,7 @@ from edgerouter.errors import MessageRejected
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
-from edgerouter.sinks.http_exchange import Exchange, client_session, client_tls, reach
+from edgerouter.sinks.http_exchange import Exchange, client_session, client_tls, reach, warn_of_weak_points
 from edgerouter.sinks.influxdb_config import InfluxDbConfig
 from edgerouter.sinks.influxdb_points import ToLine, by_body, by_template
 
@@ -40,6 +40,7 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
     @asynccontextmanager
     async def open(cls, config: InfluxDbConfig, context: SinkContext) -> AsyncIterator[Self]:
         url = f"{config.url}/api/v2/write"
+        warn_of_weak_points(config.url, config.tls, "token", context.name)
         tls = await client_tls(config.url, config.tls)
         if context.probe and not config.probe:
             await reach(config.url, tls, config.proxy, config.connect_timeout, url)

@@ -15,7 +15,6 @@ from paho.mqtt.properties import Properties as PahoProperties
 
 from edgerouter.errors import MessageRejected, SinkUnauthorized, SinkUnavailable, WouldLoop
 from edgerouter.message import Message
-from edgerouter.mqtt_settings import warn_of_weak_points
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
 from edgerouter.sinks.mqtt_config import MqttSinkConfig
 from edgerouter.sinks.mqtt_link import Link, VersionRefused
@@ -53,7 +52,7 @@ class MqttSink(Sink[MqttSinkConfig]):
     @classmethod
     @asynccontextmanager
     async def open(cls, config: MqttSinkConfig, context: SinkContext) -> AsyncIterator[Self]:
-        warn_of_weak_points(config, log.bind(sink=context.name), f"sink {context.name}")
+        config.warn_of_weak_points(log.bind(sink=context.name), f"sink {context.name}")
         sink = cls(config, context)
         try:
             await sink._link()

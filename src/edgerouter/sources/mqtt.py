@@ -12,7 +12,6 @@ from typing import ClassVar, Final, Self
 import structlog
 
 from edgerouter.errors import SourceUnavailable
-from edgerouter.mqtt_settings import warn_of_weak_points
 from edgerouter.source import Delivery, Source, SourceContext
 from edgerouter.sources.mqtt_admission import Gate, RetainedPolicy
 from edgerouter.sources.mqtt_ahead import Allowance
@@ -90,7 +89,7 @@ class MqttSource(Source[MqttSourceConfig]):
             # a look must not leave a session behind, nor take over that of a running router
             client_id += "-check"
             config = configure_probe(config)
-        warn_of_weak_points(config, log.bind(source=context.name), f"source {context.name}")
+        config.warn_of_weak_points(log.bind(source=context.name), f"source {context.name}")
         broker = str(config.address)
         known = await asyncio.to_thread(read_session, context.state)
         if known is not None and (known.broker, known.client_id) != (broker, client_id):

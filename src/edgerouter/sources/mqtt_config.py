@@ -108,7 +108,7 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     max_unconfirmed: int = Field(default=20_000, ge=1, le=30_000)
     """Most messages of QoS 1 and 2 that are taken in beyond the last acknowledgement that the broker is known to have read. So many
     may come twice, at most, after a crash of the router, and only where they cannot be recognised. A broker that sends a backlog
-    without regard to its window, as mosquitto before 2.0.13 does, is connected to again for each so many: a small number is slow."""
+    regardless of its window, as mosquitto before 2.0.13 does, is connected to again for each so many: small numbers are slow."""
     max_pending_bytes: ByteSize = Field(default=16 * 1024**2, ge=1024)
     """Most bytes of QoS 0 messages that wait to be stored; what exceeds it is dropped and counted, as nobody can hold it."""
     max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=LARGEST_PACKET)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import structlog
 from pydantic import ValidationError
 
-from edgerouter import MessageRejected, Properties, SinkContext, SinkThrottled, SinkUnauthorized, SinkUnavailable, mqtt_settings
+from edgerouter import MessageRejected, Properties, SinkContext, SinkThrottled, SinkUnauthorized, SinkUnavailable
 from edgerouter.sinks.mqtt_config import MqttSinkConfig
 from edgerouter.sinks.mqtt_reasons import connect_refused, disconnected, not_taken
 from edgerouter.sinks.mqtt_topic import TopicTemplate
@@ -146,29 +145,3 @@ def test_a_template_below_sys_or_with_a_dollar_before_a_placeholder_is_refused(t
 
 def test_a_template_may_write_out_a_topic_that_begins_with_a_dollar() -> None:
     assert TopicTemplate.parse("$aws/things/{topic}").topic_of(make_message(topic="$SYS/x"), CONTEXT) == "$aws/things/$SYS/x"
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ({"url": "mqtt://me:s3cr3t@broker"}, ["plain text"]),
-        ({"url": "ws://me:s3cr3t@192.0.2.1"}, ["plain text"]),
-        ({"url": "mqtts://me:s3cr3t@broker", "tls": {"insecure": True}}, ["tls.insecure"]),
-        ({"url": "mqtts://me:s3cr3t@broker"}, []),
-        ({"url": "mqtt://broker"}, []),
-        ({"url": "mqtt://me:s3cr3t@localhost"}, []),
-        ({"url": "mqtt://me:s3cr3t@127.8.0.1"}, []),
-        ({"url": "mqtts://me:s3cr3t@[::1]", "tls": {"insecure": True}}, []),
-    ],
-)
-def test_a_password_in_plain_text_and_any_certificate_are_warned_of_once_unless_on_this_machine(
-    config: dict[str, Any], said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mqtt_settings, "_warned", set())
-    settings = MqttSinkConfig.model_validate(config)
-    with structlog.testing.capture_logs() as logs:
-        for _ in range(2):
-            mqtt_settings.warn_of_weak_points(settings, structlog.get_logger(), "sink out")
-    assert len(logs) == len(said)
-    assert all(text in line["event"] for text, line in zip(said, logs, strict=True))
-    assert "s3cr3t" not in str(logs)
