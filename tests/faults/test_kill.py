@@ -41,7 +41,7 @@ async def test_hundreds_of_kills_lose_nothing_that_the_broker_acknowledged(tmp_p
                     await process.kill()
                     await process.start(connected=chance.random() < 0.8)
                 report = await publisher.stop()
-            await everything_came(broker.port, tmp_path / "files", tmp_path / "once")
+            await everything_came(broker.port, tmp_path / "files", tmp_path / "once", seconds=300)
             ledgers_hold(await process.until_delivered())
             assert await process.stop() == 0
     for folder in ("files", "once"):

@@ -49,7 +49,7 @@ async def test_every_message_is_in_the_right_files_exactly_once_in_an_undisturbe
     assert set(everything.ids) == {f"{spool}-{n}" for n in range(1, 100_001)}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_kill_9_at_random_moments_loses_nothing_that_the_broker_acknowledged(tmp_path):
     chance = random.Random(20261120)
     with running(tmp_path / "broker", *BROKER) as broker:
@@ -62,7 +62,7 @@ async def test_kill_9_at_random_moments_loses_nothing_that_the_broker_acknowledg
                     await process.kill()
                     await process.start()
                 report = await publisher.stop()
-            await everything_came(broker.port, tmp_path / "everything")
+            await everything_came(broker.port, tmp_path / "everything", seconds=300)
             await process.until_delivered()
             status = await process.status()
             assert await process.stop() == 0

@@ -64,7 +64,7 @@ class RouterProcess:
     async def start(self, *, connected: bool = True) -> None:
         """Start, and wait until the router answers; and, unless told otherwise, has its sinks and its sources are connected."""
         await self.spawn()
-        await self.until(lambda status: not connected or self._complete(status))
+        await self.until(lambda status: not connected or self._complete(status), 120)
 
     def _complete(self, status: dict[str, Any]) -> bool:
         sinks, sources = self.config.get("sinks", {}), self.config.get("sources", {})
