@@ -164,7 +164,8 @@ class MqttSource(Source[MqttSourceConfig]):
             if reason == OVERRUN:
                 # such a connection has brought as many messages as it may, and the next one is meant to bring more
                 failures = short_lives = 0
-                self._context.connected(True, "")
+                if not self._refused_filters:
+                    self._context.connected(True, "")
                 if not goes_on:
                     self._log.warning(f"{reason}; connecting again for each `max_unconfirmed` messages while it does so")
                 continue
