@@ -126,7 +126,10 @@ class LoopWatch:
             if self._question is None and now - due > _LATE_SECONDS:
                 # The watch was kept from running. If the loop's thread used the processor all the while, native code held the
                 # interpreter; else the whole process was stopped, or starved, which is not the loop's fault.
-                native = min(now - due - (own.delay - own_before.delay), times.cpu - before.cpu)
+                # Who waits for the interpreter wakes up for it with every switch interval; a machine that stands still, as the
+                # host of a virtual one makes it, wakes no thread, and counts the time as the processor's.
+                waited = 2 * sys.getswitchinterval() * (own.turns - own_before.turns)
+                native = min(now - due - (own.delay - own_before.delay), times.cpu - before.cpu, waited)
                 self._count(native, "native code", "", logged=False)
             try:
                 seconds = self._look(now, times)

@@ -116,13 +116,23 @@ def test_a_place_that_holds_the_loop_again_and_again_is_logged_once_a_minute(cap
 
 @LOOPS
 def test_many_short_turns_of_a_busy_loop_are_no_pause(new_loop):
+    longest = 0.0
+
     async def main(_):
-        end = time.monotonic() + 2
-        while time.monotonic() < end:
+        nonlocal longest
+        began = turned = time.monotonic()
+        while turned < began + 2:
             sum(range(20_000))
             await asyncio.sleep(0)
+            before, turned = turned, time.monotonic()
+            longest = max(longest, turned - before)
 
-    assert watched(new_loop, main).status.pauses == 0
+    for _ in range(10):
+        longest, status = 0.0, watched(new_loop, main).status
+        if longest < 0.2:  # else the host has stopped this virtual machine for a moment, which looks like a turn of that length
+            break
+    assert longest < 0.2
+    assert status.pauses == 0
 
 
 _STARVED = """
