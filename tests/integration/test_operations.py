@@ -1,37 +1,18 @@
 """Dead letters, replay, forget and verify work the same on a running router and on a stopped one."""
 
-import asyncio
 import json
-import subprocess
-import sys
 
 import pytest
 from aiohttp import web
 
 from edgerouter.spool.folder import locked_folder
+from support.command import edgerouter
 from support.http_service import http_service
 from support.load import Plan, load
 from support.mosquitto import running
 from support.router import router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "log_type error")
-
-
-async def edgerouter(*arguments, code=0):
-    """Run the command line; returns what it prints."""
-
-    def run():
-        return subprocess.run(
-            [sys.executable, "-m", "edgerouter.cli.main", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    ended = await asyncio.to_thread(run)
-    assert ended.returncode == code, ended.stderr + ended.stdout
-    return ended.stdout
 
 
 class Picky:

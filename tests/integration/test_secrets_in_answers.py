@@ -1,14 +1,12 @@
 """A service that answers with a secret, in whatever form, does not bring it into log, status, metrics or dead letters."""
 
-import asyncio
 import base64
 import json
-import subprocess
-import sys
 
 import pytest
 from aiohttp import web
 
+from support.command import edgerouter
 from support.encodings import encodings
 from support.http_service import http_service
 from support.load import Plan, load
@@ -18,21 +16,6 @@ from support.router import router
 BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "log_type error")
 SECRET = 'p@ss-w0rd&/<"x">Geheim+42%41;'
 PARTS = ("w0rd", "Geheim", *(base64.b64encode(b"." * pad + b"Geheim").decode()[pad + 1 : 8] for pad in range(3)), b"Geheim".hex())
-
-
-async def edgerouter(*arguments):
-    """Output of the command line."""
-
-    def run():
-        return subprocess.run(
-            [sys.executable, "-m", "edgerouter.cli.main", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout
-
-    return await asyncio.to_thread(run)
 
 
 @pytest.mark.parametrize("status", [401, 422, 503])

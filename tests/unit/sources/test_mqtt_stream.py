@@ -18,6 +18,7 @@ from edgerouter.sources.mqtt_intake import OVERHEAD, Intake
 from edgerouter.sources.mqtt_limits import PacketLimits
 from edgerouter.sources.mqtt_properties import parse_properties
 from edgerouter.sources.mqtt_stream import PublishStream
+from support.strict_broker import varint
 
 USUAL = PacketLimits()
 
@@ -33,15 +34,6 @@ class OpenGate:
     def admit(self, _: Message, identifier: bytes, *, again: bool) -> bool:
         self.asked.append((identifier, again))
         return True
-
-
-def varint(value: int) -> bytes:
-    found = bytearray()
-    while True:
-        value, byte = divmod(value, 128)
-        found.append(byte | 128 if value else byte)
-        if not value:
-            return bytes(found)
 
 
 def publish_packet(
