@@ -70,7 +70,7 @@ class SinkContext:
     did not try as `WriteUnfinished`; otherwise a slow link would have it make the same requests again for ever."""
     probe: bool = False
     """True for `edgerouter check --connect`, possibly while the router runs: only find out in `open` whether the other side lets us
-    in. Nothing is written. Disturb nobody, a running router with the same configuration included: take no lock and no name that
+    in. Nothing is written. Leave a running router with the same configuration undisturbed: take no lock and no name that
     it holds, create and delete nothing that it uses."""
     loops: LoopGuard = field(default_factory=LoopGuard, repr=False, compare=False)
     """For sinks that publish to a broker: which messages would circle."""

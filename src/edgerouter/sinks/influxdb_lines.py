@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Final
 
 _AMBIGUOUS: Final = re.compile(r"[\x00-\x1f\x7f]|\\(?=[\\,= ]|\Z)|%(?=[0-9A-Fa-f]{2})")
-"""What no name can hold so that every InfluxDB reads it back: control characters, a backslash at the end or before what is escaped
+"""Parts of a name that not every InfluxDB reads back: control characters, a backslash at the end or before an escaped character
 (version 2 takes two backslashes for two, version 3 for one, and then reads the blank after them as the end of the name). They are
-percent-encoded, and with them what looks percent-encoded, so that different names stay different."""
+percent-encoded, and with them anything that looks percent-encoded, so that different names stay different."""
 _WHOLE: Final = re.compile(r"[-+]?\d+")
 _EXACT: Final = 2**53
 """Whole numbers up to here are exact as a float of 64 bits."""

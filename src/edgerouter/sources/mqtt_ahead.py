@@ -20,7 +20,7 @@ _LITTLE: Final = 256 * 1024
 
 
 class Allowance:
-    """How many bytes of one source may be read ahead, over its connections.
+    """Bounds the bytes of one source that are read ahead, over its connections.
 
     Args:
         most: bytes.
@@ -32,7 +32,7 @@ class Allowance:
         self._most = most
 
     def exceeded(self, ahead: int, brought: int) -> bool:
-        """Whether so many bytes are too many, on a connection that has brought so many that were taken in."""
+        """True when so many bytes are too many, on a connection that has brought so many that were taken in."""
         if ahead > (min(self._most, max(_LITTLE, brought)) if self.overrun else self._most):
             self.overrun = True
             return True

@@ -1,4 +1,4 @@
-"""How far one connection is read: within the bounds of the intake, and no further than a fence allows."""
+"""Reading one connection within the bounds of the intake, and no further than a fence allows."""
 
 from __future__ import annotations
 

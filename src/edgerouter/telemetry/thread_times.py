@@ -12,7 +12,7 @@ class ThreadTimes(NamedTuple):
     delay: float = 0.0
     """Ready to run, and waiting for a processor: a busy machine's doing, not the thread's."""
     turns: int = 0
-    """How often it got a processor."""
+    """Times that it got a processor."""
 
     @classmethod
     def of(cls, native_id: int) -> Self:

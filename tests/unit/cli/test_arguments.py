@@ -1,4 +1,4 @@
-"""Whatever stands on the command line ends with a line, never with a traceback."""
+"""A wrong command line ends with a line, never with a traceback."""
 
 from __future__ import annotations
 
