@@ -45,17 +45,18 @@ class Redelivery:
         self._session_began = 0
         self._held: dict[bytes, tuple[Batch, Message]] = {}
         self._earlier: deque[tuple[bytes, Message]] = deque()
+        """Messages of an earlier run that may still come on this connection, in order."""
         self._aligned = False
         self._unreleased: dict[bytes, int] = {}
         """QoS 2: answers sent whose PUBREL has not come, and a hash of the message; such a packet id is in use."""
         self._last_id: tuple[int, int] | None = None
         self._newest_id: int | None = None
         """The packet id received last, on any connection."""
-        if not state.ids_reused:
-            self._earlier.extend(entries_of_receipts(unacknowledged, bytes.fromhex(state.token)))
-        self._earlier_run = _of_earlier_run(unacknowledged)
-        if self._earlier:
-            self._newest_id = int.from_bytes(self._earlier[-1][0][2:])
+        self._stored_earlier = [] if state.ids_reused else entries_of_receipts(unacknowledged, bytes.fromhex(state.token))
+        """The same for every connection of this run, until the broker is known to have read their acknowledgements."""
+        self._earlier_run = _of_earlier_run(unacknowledged, self._stored_earlier)
+        if self._stored_earlier:
+            self._newest_id = int.from_bytes(self._stored_earlier[-1][0][2:])
         elif self._earlier_run is not None:
             # these receipts mean nothing
             self._earlier_run.confirmation.confirm()
@@ -65,15 +66,19 @@ class Redelivery:
         """A connection is made; the broker says whether it still knows the session."""
         self._last_id = None
         self._held.clear()
+        self._earlier.clear()
         self._aligned = False
         if session_present:
+            if not self._state.ids_reused:
+                # this connection may be the second that the broker resends them on: the first was lost with their acknowledgements
+                self._earlier.extend(self._stored_earlier)
             for batch in (*self._intake.unconfirmed.former(), *self._intake.waiting()):
                 # an acknowledgement that was sent may have freed its packet id
                 if batch.connection >= self._session_began and not (batch.answered and self._state.ids_reused):
                     self._held.update((ack, (batch, message)) for ack, message in entries(batch))
         else:
             self._session_began = self._intake.connection
-            self._earlier.clear()
+            self._stored_earlier.clear()
             self._unreleased.clear()
             self._state.ids_reused = False
             self._state.subscriptions = []
@@ -202,13 +207,14 @@ def _follows(identifier: int, last: int) -> bool:
     return 0 < (identifier - last) % _IDS < _IDS // 2
 
 
-def _of_earlier_run(unacknowledged: Sequence[Delivery]) -> Batch | None:
-    """Deliveries of an earlier run as one batch, which is confirmed as they are."""
+def _of_earlier_run(unacknowledged: Sequence[Delivery], entries: list[tuple[bytes, Message]]) -> Batch | None:
+    """Make one batch of the deliveries of an earlier run; its confirmation confirms each of them and clears their `entries`."""
     confirmations = [delivery.confirmation for delivery in unacknowledged if delivery.confirmation is not None]
     if not confirmations:
         return None
 
     def confirm() -> None:
+        entries.clear()
         for confirmation in confirmations:
             confirmation.confirm()
 

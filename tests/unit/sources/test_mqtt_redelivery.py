@@ -85,6 +85,34 @@ def test_the_broker_may_know_of_the_first_acknowledgements() -> None:
     assert run.payloads() == [b"4", b"5"]
 
 
+def test_what_an_earlier_run_stored_is_known_on_every_connection_until_the_broker_has_read_its_acknowledgement() -> None:
+    """A starved broker resends it, does not read the acknowledgements before the connection is lost, and resends it again."""
+    state, deliveries = stored()
+    run = Run(state, deliveries)
+    for _ in range(3):
+        run.connect()
+        for identifier in (1, 2, 3):
+            run.receive(identifier, b"%d" % identifier, again=True)
+        run.receive(4, b"4")
+        run.disconnect()
+        assert not any(delivery.confirmation.confirmed for delivery in deliveries if delivery.confirmation)
+    assert run.payloads() == [b"4"] * 3
+
+
+def test_what_the_broker_has_confirmed_is_not_mistaken_for_something_new() -> None:
+    state, deliveries = stored()
+    run = Run(state, deliveries)
+    run.connect()
+    for identifier in (1, 2, 3):
+        run.receive(identifier, b"%d" % identifier, again=True)
+    run.receive(4, b"4")
+    run.intake.unconfirmed.confirm()
+    run.disconnect()
+    run.connect()
+    run.receive(1, b"1", again=True)
+    assert run.payloads() == [b"4", b"1"]
+
+
 @pytest.mark.parametrize(
     ("identifier", "payload", "topic", "again"),
     [(9, b"1", b"t", True), (1, b"other", b"t", True), (1, b"1", b"other", True), (1, b"1", b"t", False)],
