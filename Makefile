@@ -54,9 +54,9 @@ faults: .venv/.dev  ## Run only the fault tests: kill, cut, fill, corrupt
 	@.ci/require $(PROGRAMS)
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
-docs: .venv/.dev  ## Write docs/configuration.md from the models
+docs: .venv/.dev  ## Write docs/reference/configuration.md from the models
 	@$(BIN)/python -m edgerouter.cli.manual > .venv/configuration.md
-	@mv .venv/configuration.md docs/configuration.md
+	@mv .venv/configuration.md docs/reference/configuration.md
 
 constraints: .venv/.dev  ## Take the newest versions of everything and pin them in constraints.txt
 	@$(PIP) install --upgrade --upgrade-strategy eager --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)

@@ -141,10 +141,10 @@ def _batches(sink: Sink[Any], load: Sequence[Message], most: int) -> Iterator[li
 
 def _sink(plugin: str) -> type[Sink[Any]]:
     if plugin == "aws-s3":
-        from edgerouter_aws.s3 import S3Sink  # noqa: PLC0415  (the benchmark of the core runs without the plugin)
+        from edgerouter_aws.s3.sink import S3Sink  # noqa: PLC0415  (the benchmark of the core runs without the plugin)
 
         return S3Sink
-    from edgerouter_aws.sqs import SqsSink  # noqa: PLC0415  (as above)
+    from edgerouter_aws.sqs.sink import SqsSink  # noqa: PLC0415  (as above)
 
     return SqsSink
 

@@ -149,11 +149,11 @@ async def opened(case: Case, ports: Ports) -> AsyncIterator[tuple[Writer, Sink[A
 
 def _sink(case: Case, ports: Ports) -> tuple[type[Sink[Any]], dict[str, Any]]:
     if case.plugin == BLOB:
-        from edgerouter_azure.blob import BlobSink  # noqa: PLC0415  (the benchmark of the core runs without the plugin)
+        from edgerouter_azure.blob.sink import BlobSink  # noqa: PLC0415  (the benchmark of the core runs without the plugin)
 
         url = f"http://127.0.0.1:{ports.blob}/plant"
         return BlobSink, {"account": "plant", "account_key": "a2V5", "endpoint": url, "container": "bench"}
-    from edgerouter_azure.event_hubs import EventHubsSink  # noqa: PLC0415  (as above)
+    from edgerouter_azure.event_hubs.sink import EventHubsSink  # noqa: PLC0415  (as above)
 
     port = ports.websocket if case.config.get("transport") == "websocket" else ports.amqp
     return EventHubsSink, {"connection_string": ports.connection_string(port)}

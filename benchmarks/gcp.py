@@ -155,10 +155,10 @@ def _batches(sink: Sink[Any], load: Sequence[Message], most: int) -> Iterator[li
 
 def _sink(plugin: str) -> type[Sink[Any]]:
     if plugin == "gcp-storage":
-        from edgerouter_gcp.storage import StorageSink  # noqa: PLC0415  (the benchmark of the core runs without the plugin)
+        from edgerouter_gcp.storage.sink import StorageSink  # noqa: PLC0415  (the benchmark of the core runs without the plugin)
 
         return StorageSink
-    from edgerouter_gcp.pubsub import PubsubSink  # noqa: PLC0415  (as above)
+    from edgerouter_gcp.pubsub.sink import PubsubSink  # noqa: PLC0415  (as above)
 
     return PubsubSink
 

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import aiomqtt
 
 from edgerouter import SourceContext
-from edgerouter.sources.mqtt import MqttSource
+from edgerouter.sources.mqtt.source import MqttSource
 from support.mosquitto import Mosquitto
 
 TOPICS = 50

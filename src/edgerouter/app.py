@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from edgerouter import __version__
+from edgerouter.admin.certificates import Certificates
 from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.server import control_routes, observation_routes, serve
 from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, source_status
@@ -24,7 +25,6 @@ from edgerouter.config.undecided import UndecidedSink
 from edgerouter.errors import ConfigurationError, SpoolUnusable
 from edgerouter.loop_guard import LoopGuard
 from edgerouter.masking import mask
-from edgerouter.pipeline.ending import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
@@ -34,7 +34,7 @@ from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.folder import locked_folder
 from edgerouter.spool.identity import session_identity
-from edgerouter.telemetry.certificates import Certificates
+from edgerouter.tasks.ending import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.telemetry.loop_watch import LoopWatch
 from edgerouter.topics import Matcher
 

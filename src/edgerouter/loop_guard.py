@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from edgerouter.message import Message
-from edgerouter.mqtt_address import BrokerAddress
+from edgerouter.mqtt.address import BrokerAddress
 from edgerouter.topics import Matcher, split_share
 
 ECHO_SECONDS: Final = 60.0

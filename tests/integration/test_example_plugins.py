@@ -1,4 +1,4 @@
-"""The distributions of docs/writing-a-plugin.md work: in a router, in `plugins` and `schema`, and in the conformance suite."""
+"""The distributions of docs/how-to/write-a-plugin.md work: in a router, in `plugins` and `schema`, and in the conformance suite."""
 
 from __future__ import annotations
 

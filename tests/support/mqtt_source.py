@@ -13,7 +13,7 @@ from typing import Any
 import aiomqtt
 
 from edgerouter import Delivery, Message, SourceContext
-from edgerouter.sources.mqtt import MqttSource
+from edgerouter.sources.mqtt.source import MqttSource
 from support.mosquitto import Mosquitto
 
 PATIENCE = 10.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgerouter import SourceContext
-from edgerouter.sources.mqtt import MqttSource
+from edgerouter.sources.mqtt.source import MqttSource
 from support.process_meter import usage
 
 

@@ -36,10 +36,10 @@ def main() -> None:
     import edgerouter.cli.main
     import edgerouter.cli.run
     import edgerouter.plugins
-    import edgerouter.sinks.file
-    import edgerouter.sinks.http
-    import edgerouter.sources.mqtt
-    import edgerouter.spool.sqlite_open  # noqa: F401
+    import edgerouter.sinks.file.sink
+    import edgerouter.sinks.http.sink
+    import edgerouter.sources.mqtt.source
+    import edgerouter.spool.sqlite.open  # noqa: F401
 
     running: set[int] = set()
     rest = b""

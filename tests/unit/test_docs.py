@@ -13,13 +13,13 @@ import typer.main
 from pydantic import BaseModel
 
 from edgerouter import plugins
+from edgerouter.admin.certificates import CertificateStatus
 from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.status import Drop, RouterStatus, SinkStatus, SourceStatus
 from edgerouter.cli.main import app
 from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
-from edgerouter.pipeline.delivery_status import DeliveryStatus
+from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.spool.contract import SpoolStatus
-from edgerouter.telemetry.certificates import CertificateStatus
 from edgerouter.telemetry.loop_watch import LoopStatus
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import undocumented
@@ -56,7 +56,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 def test_every_page_is_linked_from_the_index() -> None:
     """The decisions are a folder of their own."""
     linked = {(DOCS / link.partition("#")[0]).resolve() for link in links(DOCS / "index.md")}
-    pages = {page for page in DOCS.glob("*.md") if page.name != "index.md"}
+    pages = {page for page in DOCS.rglob("*.md") if page.name != "index.md" and page.parent.name != "decisions"}
     assert pages <= linked, f"not linked from docs/index.md: {sorted(page.name for page in pages - linked)}"
     assert DOCS / "decisions" in linked
 
@@ -85,13 +85,13 @@ def names_of_tests() -> set[str]:
 
 
 def test_every_test_that_the_guarantees_name_exists() -> None:
-    named = set(re.findall(r"`((?:test_|Test)\w+)`", (DOCS / "guarantees.md").read_text()))
+    named = set(re.findall(r"`((?:test_|Test)\w+)`", (DOCS / "explanation" / "guarantees.md").read_text()))
     assert len(named) > 40
     assert named <= names_of_tests(), f"renamed or gone: {sorted(named - names_of_tests())}"
 
 
 def test_every_row_of_the_guarantees_names_a_test() -> None:
-    for line in (DOCS / "guarantees.md").read_text().splitlines():
+    for line in (DOCS / "explanation" / "guarantees.md").read_text().splitlines():
         if line.startswith("| ") and not line.startswith(("| promise", "| you set", "| weather")):
             assert "`test_" in line or "`Test" in line, line
 
@@ -101,7 +101,7 @@ def test_every_row_of_the_guarantees_names_a_test() -> None:
 
 def test_the_code_of_the_plugin_page_is_that_of_the_tested_examples() -> None:
     """Every Python block is in an example as it stands, and the sink is there as a whole."""
-    page = (DOCS / "writing-a-plugin.md").read_text()
+    page = (DOCS / "how-to" / "write-a-plugin.md").read_text()
     examples = {file.name: file.read_text() for file in (DOCS / "examples").rglob("*.py")}
     blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert blocks
@@ -147,13 +147,13 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 
 def test_every_command_is_documented() -> None:
-    manual = (DOCS / "operations.md").read_text()
+    manual = (DOCS / "how-to" / "operate.md").read_text()
     for command, _ in commands():
         group, _, inner = command.partition(" ")
-        assert f"`edgerouter {group}`" in manual, f"edgerouter {command} is not in docs/operations.md"
+        assert f"`edgerouter {group}`" in manual, f"edgerouter {command} is not in docs/how-to/operate.md"
         if inner:
             assert f"`{inner}`" in manual or f"edgerouter {command} " in manual, (
-                f"edgerouter {command} is not in docs/operations.md"
+                f"edgerouter {command} is not in docs/how-to/operate.md"
             )
 
 
@@ -172,7 +172,7 @@ def fields(model: type[BaseModel], path: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize("section", [SinkPolicies, SpoolConfig, AdminConfig, LogConfig, ShutdownConfig, SecretsConfig])
 def test_every_field_of_the_core_is_in_the_manual(section: type[BaseModel]) -> None:
-    manual = (DOCS / "configuration.md").read_text()
+    manual = (DOCS / "reference" / "configuration.md").read_text()
     for field in fields(section):
         assert re.search(rf"^\| `(\w+\.)?{field}`", manual, re.MULTILINE), f"{section.__name__}.{field}"
 
@@ -215,16 +215,16 @@ def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
         family = re.sub(r"_(bucket|sum|count|created)$", "", name)
         if family in measured:
             measured[family] |= set(re.findall(r'(\w+)="', labels)) - {"le"}
-    rows = re.findall(r"^\| `(edgerouter_\w+)` \| ([\w, ]*)\|", (DOCS / "operations.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(edgerouter_\w+)` \| ([\w, ]*)\|", (DOCS / "how-to" / "operate.md").read_text(), re.MULTILINE)
     documented = {name: set(labels.replace(",", " ").split()) for name, labels in rows}
     assert documented == measured
 
 
 def test_every_state_says_what_to_do() -> None:
-    from edgerouter.pipeline.delivery_status import State
+    from edgerouter.pipeline.status import State
     from edgerouter.spool.contract import SpoolState
 
-    manual = (DOCS / "operations.md").read_text()
+    manual = (DOCS / "how-to" / "operate.md").read_text()
     for word, states in (("sink", get_args(State)), ("spool", get_args(SpoolState))):
         for state in states:
             assert f"| {word} | `{state}` |" in manual

@@ -6,7 +6,7 @@ from edgerouter import Message
 from edgerouter.config.loops import _published
 from edgerouter.loop_guard import LoopGuard, subscription
 from edgerouter.message import Properties
-from edgerouter.mqtt_address import parse_address
+from edgerouter.mqtt.address import parse_address
 from edgerouter.topics import filters_overlap, matches
 
 ONE, TWO = parse_address("mqtt://one:1883"), parse_address("mqtt://two:1883")

@@ -9,8 +9,8 @@ import pytest
 import structlog
 
 from edgerouter import weak_points
-from edgerouter.sinks.http_exchange import warn_of_weak_points
-from edgerouter.sinks.mqtt_config import MqttSinkConfig
+from edgerouter.sinks.http.exchange import warn_of_weak_points
+from edgerouter.sinks.mqtt.config import MqttSinkConfig
 from edgerouter.tls import TlsConfig
 
 

@@ -18,9 +18,9 @@ from aiohttp import web
 from edgerouter import SinkUnauthorized, SinkUnavailable
 from edgerouter.testing import make_context, make_messages
 from edgerouter_aws import session
-from edgerouter_aws.sqs import SqsSink
-from edgerouter_aws.sqs_address import Address
-from edgerouter_aws.sqs_config import SqsConfig
+from edgerouter_aws.sqs.address import Address
+from edgerouter_aws.sqs.config import SqsConfig
+from edgerouter_aws.sqs.sink import SqsSink
 from support.aws.sqs import SqsServer
 from support.certificates import Authority
 from support.raw_http import for_ever, raw_http

@@ -16,10 +16,10 @@ import pytest
 from edgerouter import SinkUnavailable
 from edgerouter.testing import make_context, make_messages
 from edgerouter.testing.fault_promises import whole_text
-from edgerouter_azure.blob import BlobSink
-from edgerouter_azure.blob_config import BlobConfig
-from edgerouter_azure.event_hubs import EventHubsSink
-from edgerouter_azure.event_hubs_config import EventHubsConfig
+from edgerouter_azure.blob.config import BlobConfig
+from edgerouter_azure.blob.sink import BlobSink
+from edgerouter_azure.event_hubs.config import EventHubsConfig
+from edgerouter_azure.event_hubs.sink import EventHubsSink
 from edgerouter_azure.keyvault import KeyVaultConfig, KeyVaultStore
 from support.amqp.conformance import EventHubsServer
 from support.azure.entra import CLIENT, CLIENT_SECRET, TENANT, Entra

@@ -18,8 +18,8 @@ from pydantic import ValidationError
 
 from edgerouter import SinkUnauthorized, SinkUnavailable
 from edgerouter.testing import make_context, make_messages
-from edgerouter_azure.blob import BlobSink
-from edgerouter_azure.blob_config import BlobConfig
+from edgerouter_azure.blob.config import BlobConfig
+from edgerouter_azure.blob.sink import BlobSink
 from support.azure.azurite import ACCOUNT, API_VERSION, KEY, Azurite, BlobRelay
 from support.certificates import Authority
 from support.raw_http import for_ever, raw_http

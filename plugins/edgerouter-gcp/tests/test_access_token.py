@@ -14,7 +14,7 @@ from edgerouter import SinkThrottled, SinkUnauthorized, SinkUnavailable
 from edgerouter.testing import make_context, make_message, make_messages
 from edgerouter_gcp.access_token import AccessToken
 from edgerouter_gcp.credentials import Credentials
-from edgerouter_gcp.pubsub import PubsubConfig, PubsubSink
+from edgerouter_gcp.pubsub.sink import PubsubConfig, PubsubSink
 from support.google.identity import ACCOUNT, Identity
 from support.google.pubsub import PubsubServer
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from edgerouter import SinkUnauthorized
 from edgerouter.testing import make_context, make_message
 from edgerouter_gcp.credentials import Credentials, load_credentials
-from edgerouter_gcp.pubsub import PubsubConfig, PubsubSink
+from edgerouter_gcp.pubsub.sink import PubsubConfig, PubsubSink
 from support.google.identity import ACCOUNT, MACHINE, Identity, new_key, pem
 from support.google.pubsub import PUBLISH, PubsubServer
 

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from edgerouter.admin.health import not_flowing, not_ready
 from edgerouter.admin.status import RouterStatus, SinkStatus, SourceStatus
-from edgerouter.pipeline.delivery_status import LATENCY_BOUNDS, DeliveryStatus, State
+from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
 from edgerouter.spool.contract import SpoolState
 from edgerouter.telemetry.loop_watch import LoopStatus
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from edgerouter.pipeline.delivery_status import DeliveryStatus
+from edgerouter.admin.certificates import CertificateStatus
 from edgerouter.pipeline.intake import IntakeStatus
+from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.spool.contract import Reader, Spool, SpoolStatus
-from edgerouter.telemetry.certificates import CertificateStatus
 from edgerouter.telemetry.loop_watch import LoopStatus
 
 

@@ -11,8 +11,8 @@ import structlog
 
 from edgerouter.cli.probe import Outcome, probe_sink, probe_source
 from edgerouter.cli.terminal import say
-from edgerouter.config import effective
 from edgerouter.config.declared import CHAIN
+from edgerouter.config.describe import effective
 from edgerouter.config.folders import sink_folder_faults, spool_fault
 from edgerouter.config.loops import loop_faults
 from edgerouter.config.model import RouterConfig

@@ -9,9 +9,9 @@ from typing import Protocol
 import typer
 
 from edgerouter.cli.terminal import say
-from edgerouter.config import effective
 from edgerouter.config.asking import ask
 from edgerouter.config.declared import Known
+from edgerouter.config.describe import effective
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import RouterConfig
 

@@ -1,4 +1,4 @@
-"""Prints docs/configuration.md (`make docs`): `python -m edgerouter.cli.manual`, or with a DISTRIBUTION only its plugins."""
+"""Print docs/reference/configuration.md (`make docs`); with a DISTRIBUTION as argument, only its plugins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from edgerouter import plugins
 from edgerouter.cli.schema import KINDS
-from edgerouter.config import manual
+from edgerouter.config.describe import manual
 from edgerouter.config.model import PluginKind
 
 CORE = "edgerouter"

@@ -22,10 +22,10 @@ from edgerouter.cli.nouns import counted
 from edgerouter.cli.terminal import all_shown, console, say
 from edgerouter.config.model import LogConfig, SpoolConfig
 from edgerouter.errors import ConfigurationError, EdgerouterError
+from edgerouter.logs import configure
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Spool
-from edgerouter.spool.sqlite_file import FILE
-from edgerouter.telemetry.logs import configure
+from edgerouter.spool.sqlite.db.schema import FILE
 from edgerouter.units import parse_duration
 
 PAGE = 500

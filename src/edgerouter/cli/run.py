@@ -24,8 +24,8 @@ from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.loops import loop_faults
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError
-from edgerouter.pipeline.ending import CLOSING_SECONDS
-from edgerouter.telemetry.logs import configure
+from edgerouter.logs import configure
+from edgerouter.tasks.ending import CLOSING_SECONDS
 
 log = structlog.get_logger("edgerouter.run")
 

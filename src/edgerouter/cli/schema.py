@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from edgerouter import plugins
 from edgerouter.cli.terminal import say
+from edgerouter.config.describe.schema import build
 from edgerouter.config.model import PluginKind
-from edgerouter.config.schema import build
 from edgerouter.errors import PluginError
 
 KINDS: tuple[PluginKind, ...] = ("source", "sink", "secret_store")

@@ -13,12 +13,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from edgerouter.admin.certificates import WARN_DAYS
 from edgerouter.admin.client import Client, NoRouter
 from edgerouter.cli.nouns import counted
 from edgerouter.cli.operate import stopped_status
 from edgerouter.cli.terminal import all_shown, console, say, shown
 from edgerouter.config.model import SpoolConfig
-from edgerouter.telemetry.certificates import WARN_DAYS
 
 _GOOD = ("ok",)
 

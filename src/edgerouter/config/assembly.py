@@ -10,11 +10,10 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from pydantic import BaseModel
 
-from edgerouter.config import environment
+from edgerouter.config import overlay
 from edgerouter.config.cloud_block import Found
 from edgerouter.config.declared import CHAIN
 from edgerouter.config.digest import digest
-from edgerouter.config.document import Node, Origin, Place
 from edgerouter.config.model import (
     AdminConfig,
     ConfiguredSecretStore,
@@ -30,6 +29,7 @@ from edgerouter.config.model import (
     SpoolConfig,
 )
 from edgerouter.config.store_chain import ChainConfig, StoreChain
+from edgerouter.config.tree import Node, Origin, Place
 from edgerouter.config.undecided import UndecidedConfig, UndecidedSink
 from edgerouter.config.validation import Part, Problems, dotted, nearest
 from edgerouter.errors import PluginError
@@ -141,7 +141,7 @@ class Assembly:
         if section == "sinks":
             for line in (*self._found.off, *self._found.unread):
                 self._problems.add(None, line)
-        variables = f"{environment.PREFIX}{section.upper()}__..., nor those of a plugin"
+        variables = f"{overlay.PREFIX}{section.upper()}__..., nor those of a plugin"
         reason += f"; there is no {HERE} here and no {SYSTEM}, and no variables set one up, neither {variables}"
         self._problems.add(None, f"{section}: {reason}")
 

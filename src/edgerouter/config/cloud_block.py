@@ -9,10 +9,10 @@ from typing import Final
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings
 
-from edgerouter.config import declared, environment
+from edgerouter.config import declared, overlay
 from edgerouter.config.declared import BY_DECLARATION, Form, Known, Lookup
-from edgerouter.config.document import Fault, Node, Origin
-from edgerouter.config.environment import Environment, Given
+from edgerouter.config.overlay import Environment, Given
+from edgerouter.config.tree import Fault, Node, Origin
 from edgerouter.topics import check_filter, matches
 from edgerouter.variables import Variables
 
@@ -78,7 +78,7 @@ class Found:
             entries = self.tree.child(section)
             if entries is not None and isinstance(entries.value, dict):
                 for name in off:
-                    key = environment.key_of(entries.value, environment.folded(name))
+                    key = overlay.key_of(entries.value, overlay.folded(name))
                     if key in entries.value and entries.value[key].child("type") is None:
                         del entries.value[key]
 
@@ -120,7 +120,7 @@ def _tuned(around: Environment, plugins: Sequence[Variables]) -> Node:
         for kind, section in declared.SECTIONS.items()
     }
     tree = Node(of_kind, Origin(""))
-    environment.overlay(tree, around)
+    overlay.overlay(tree, around)
     return tree
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeAlias
 from pydantic import AliasChoices, Field, create_model
 from pydantic_settings import BaseSettings
 
-from edgerouter.config.document import Fault, Node, Origin
-from edgerouter.config.environment import Environment, Given
+from edgerouter.config.overlay import Environment, Given
+from edgerouter.config.tree import Fault, Node, Origin
 from edgerouter.variables import Variable, Variables
 
 CHAIN: Final = "secret-stores"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgerouter.config.assembly import HERE, SYSTEM
-from edgerouter.config.environment import FILE_VARIABLE
+from edgerouter.config.overlay import FILE_VARIABLE
 
 
 def find_file(

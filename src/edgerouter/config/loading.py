@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgerouter.config import cloud_block, document, environment, references, unread_variables
+from edgerouter.config import cloud_block, overlay, references, unread_variables
 from edgerouter.config.assembly import Assembly, Plugins
 from edgerouter.config.cloud_block import Found
 from edgerouter.config.declared import Known
-from edgerouter.config.environment import Environment
 from edgerouter.config.model import RouterConfig
+from edgerouter.config.overlay import Environment
 from edgerouter.config.secrecy import protect_environment, protect_written
+from edgerouter.config.tree import Fault
+from edgerouter.config.tree import read as read_tree
 from edgerouter.config.validation import Problems
 
 
@@ -30,9 +32,9 @@ def load(path: Path | None, environ: Mapping[str, str], plugins: Plugins, known:
     protect_environment(environ)
     around = Environment(environ)
     found = Found()
-    faults: list[document.Fault] = []
+    faults: list[Fault] = []
     if path is not None:
-        tree, faults = document.read(path)
+        tree, faults = read_tree(path)
     else:
         variables = plugins.variables()
         found = cloud_block.read(around, variables, known or {})
@@ -40,7 +42,7 @@ def load(path: Path | None, environ: Mapping[str, str], plugins: Plugins, known:
         found.off += unread_variables.not_installed(around.names(), variables)
         found.unread += unread_variables.misspelt_cloud(around.names(), variables)
     problems = Problems(str(path) if path is not None else "environment")
-    for origin, text in [*faults, *found.faults, *environment.overlay(tree, around)]:
+    for origin, text in [*faults, *found.faults, *overlay.overlay(tree, around)]:
         problems.add(origin, text)
     found.unread += unread_variables.misspelt_own(around.names(), tree)
     found.prune()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
 from edgerouter.loop_guard import Subscription, broker_key, subscription
-from edgerouter.mqtt_settings import BrokerSettings
+from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.topics import filters_overlap, split_share
 
 _SEVERAL_LEVELS = re.compile(r"\{(topic(\[[^\]]*:[^\]]*\])?|property\[[^\]]*\])\}")

@@ -15,11 +15,11 @@ from typing import Any, Final, overload
 import structlog
 from pydantic import ValidationError
 
-from edgerouter.config.document import Node, Origin, PendingText
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, ConfiguredSource
 from edgerouter.config.secrecy import protect_reference
 from edgerouter.config.store_faults import counted_as_down
+from edgerouter.config.tree import Node, Origin, PendingText
 from edgerouter.errors import SinkUnavailable, SourceUnavailable
 from edgerouter.sink import SinkConfig
 from edgerouter.source import SourceConfig

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from edgerouter.config.document import Node
+from edgerouter.config.tree import Node
 from edgerouter.masking import protect
 from edgerouter.masking.parts import sounds_secret, url_parts
 

@@ -8,10 +8,11 @@ from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from edgerouter.config import cloud_block, document, environment, references
-from edgerouter.config.document import Node, Origin
-from edgerouter.config.environment import Environment
+from edgerouter.config import cloud_block, overlay, references
 from edgerouter.config.model import SpoolConfig
+from edgerouter.config.overlay import Environment
+from edgerouter.config.tree import Node, Origin
+from edgerouter.config.tree import read as read_tree
 from edgerouter.config.validation import Part, Problems
 from edgerouter.errors import ConfigurationError
 from edgerouter.variables import Variables
@@ -104,8 +105,8 @@ def _read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
 
 
 def _tree(path: Path | None, environ: Mapping[str, str]) -> Node:
-    tree = document.read(path)[0] if path is not None else Node({}, Origin("environment"))
-    environment.overlay(tree, _environment(environ))
+    tree = read_tree(path)[0] if path is not None else Node({}, Origin("environment"))
+    overlay.overlay(tree, _environment(environ))
     return tree
 
 
@@ -115,7 +116,7 @@ def _environment(environ: Mapping[str, str]) -> Environment:
         list(around.ours())
     except ConfigurationError:
         # the folder of secrets is often readable by the router alone
-        return Environment({name: value for name, value in environ.items() if name != environment.SECRETS_DIR})
+        return Environment({name: value for name, value in environ.items() if name != overlay.SECRETS_DIR})
     return around
 
 

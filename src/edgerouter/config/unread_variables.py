@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from edgerouter.config import cloud_variables, declared
 from edgerouter.config.cloud_block import CloudBlock
-from edgerouter.config.document import Node
-from edgerouter.config.environment import FILE_VARIABLE, PREFIX, SECRETS_DIR, folded
 from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
+from edgerouter.config.overlay import FILE_VARIABLE, PREFIX, SECRETS_DIR, folded
+from edgerouter.config.tree import Node
 from edgerouter.variables import Variables
 
 _OWN: Final = "EDGEROUTER_"

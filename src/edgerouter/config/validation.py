@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from edgerouter.config.document import Node, Origin, Place, scalar
+from edgerouter.config.tree import Node, Origin, Place, scalar
 from edgerouter.errors import ConfigurationError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

@@ -23,14 +23,14 @@ from edgerouter.errors import (
 from edgerouter.masking import mask
 from edgerouter.message import Message
 from edgerouter.pipeline.attempts import Attempts, Part
-from edgerouter.pipeline.backoff import full_jitter
-from edgerouter.pipeline.batch import Batch
-from edgerouter.pipeline.bounded import Bounded, NoAnswer, StuckCall
-from edgerouter.pipeline.delivery_status import LATENCY_BOUNDS, DeliveryStatus, State
-from edgerouter.pipeline.gate import Gate
+from edgerouter.pipeline.batching import Batch
+from edgerouter.pipeline.concurrency import Gate
 from edgerouter.pipeline.rate import RateLimit
+from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
 from edgerouter.sink import Sink
 from edgerouter.spool.contract import Reader, Rejection
+from edgerouter.tasks.backoff import full_jitter
+from edgerouter.tasks.bounded import Bounded, NoAnswer, StuckCall
 
 log = structlog.get_logger("edgerouter.delivery")
 

@@ -13,10 +13,10 @@ import structlog
 
 from edgerouter.errors import EdgerouterError, SourceUnavailable
 from edgerouter.masking import mask
-from edgerouter.pipeline.backoff import full_jitter
 from edgerouter.pipeline.routing import Routing
 from edgerouter.source import Source
 from edgerouter.spool.contract import Spool
+from edgerouter.tasks.backoff import full_jitter
 
 AnySource = Source[Any]
 OpenSource = Callable[[], AbstractAsyncContextManager[AnySource]]

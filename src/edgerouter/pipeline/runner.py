@@ -12,13 +12,13 @@ import structlog
 from edgerouter.blocking import SinkOpener
 from edgerouter.config.model import BatchPolicy, ConfiguredSink
 from edgerouter.errors import SinkUnavailable
-from edgerouter.pipeline.backoff import full_jitter
-from edgerouter.pipeline.batch import Batch, Gatherer
+from edgerouter.pipeline.batching import Batch, Gatherer
 from edgerouter.pipeline.delivery import Delivery, ReopenSink
-from edgerouter.pipeline.delivery_status import DeliveryStatus
-from edgerouter.pipeline.ending import ClosingInTime
+from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.spool.contract import Reader
+from edgerouter.tasks.backoff import full_jitter
+from edgerouter.tasks.ending import ClosingInTime
 
 log = structlog.get_logger("edgerouter.runner")
 

@@ -13,7 +13,7 @@ from edgerouter.errors import SinkUnavailable
 from edgerouter.message import Message
 from edgerouter.objects import encode, size_of
 from edgerouter.sink import Failure, Sink, SinkConfig, SinkContext
-from edgerouter.sinks.worker import Worker
+from edgerouter.tasks.thread import Worker
 
 _STDOUT = 1
 

@@ -18,12 +18,12 @@ async def open_spool(config: SpoolConfig) -> AsyncIterator[Spool]:
     """
     # each is imported only where it is used: the one does not need SQLite, the other does not need the one
     if config.type == "memory":
-        from edgerouter.spool.memory import open_memory  # noqa: PLC0415
+        from edgerouter.spool.memory.spool import open_memory  # noqa: PLC0415
 
         async with open_memory(config) as volatile:
             yield volatile
     else:
-        from edgerouter.spool.sqlite_open import open_sqlite  # noqa: PLC0415
+        from edgerouter.spool.sqlite.open import open_sqlite  # noqa: PLC0415
 
         async with open_sqlite(config) as durable:
             yield durable

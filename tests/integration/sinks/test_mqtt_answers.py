@@ -13,8 +13,8 @@ import aiomqtt
 import pytest
 
 from edgerouter import Message, MessageRejected, SinkContext, SinkThrottled, SinkUnauthorized, SinkUnavailable
-from edgerouter.sinks.mqtt import MqttSink
-from edgerouter.sinks.mqtt_config import MqttSinkConfig
+from edgerouter.sinks.mqtt.config import MqttSinkConfig
+from edgerouter.sinks.mqtt.sink import MqttSink
 from edgerouter.testing import make_message, make_messages
 from support.chaos import chaos
 from support.mosquitto import Mosquitto

@@ -17,8 +17,8 @@ import aiomqtt
 import pytest
 
 from edgerouter import Message, MessageRejected, Properties, SinkContext, SinkUnauthorized, SinkUnavailable
-from edgerouter.sinks.mqtt import MqttSink
-from edgerouter.sinks.mqtt_config import MqttSinkConfig
+from edgerouter.sinks.mqtt.config import MqttSinkConfig
+from edgerouter.sinks.mqtt.sink import MqttSink
 from edgerouter.testing import Received, SinkConformance, SinkServer, make_message, make_messages
 from support.mosquitto import Mosquitto
 from support.rewriting import rewriting

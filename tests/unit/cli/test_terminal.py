@@ -14,7 +14,7 @@ from rich.console import Console
 
 from edgerouter.cli import operate, status, terminal
 from edgerouter.config.model import LogConfig, SpoolConfig
-from edgerouter.telemetry.logs import configure
+from edgerouter.logs import configure
 
 HOSTILE = "[bold red]x[/] :smile: \x1b]0;owned\x07\x1b[2J\x9b31m\r\u202egnp\u2066\u200b\ufeff\ud800\n[/nothing]"
 ORDERS = "\x1b\x07\x9b\r\u202e\u2066\u200b\ufeff\ud800"

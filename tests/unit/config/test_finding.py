@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from edgerouter.config import document, finding
+from edgerouter.config import finding
 from edgerouter.config.finding import find_file
+from edgerouter.config.tree import read as read_tree
 from edgerouter.errors import ConfigurationError
 
 
@@ -81,14 +82,14 @@ def test_status_in_a_strange_folder_touches_nothing_in_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
 def test_a_device_is_no_configuration_file(device: str) -> None:
     with pytest.raises(ConfigurationError, match="is no file"):
-        document.read(Path(device))
+        read_tree(Path(device))
 
 
 def test_a_pipe_is_read(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["/bin/sh", "-c", f"echo 'spool: {{path: x}}' > {pipe}"]):
-        node, _ = document.read(pipe)
+        node, _ = read_tree(pipe)
     assert node.plain() == {"spool": {"path": "x"}}
 
 
@@ -109,7 +110,7 @@ def test_a_file_of_any_size_is_refused_in_seconds_and_bounded_memory(tmp_path: P
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.process_time()
     with contextlib.suppress(ConfigurationError):
-        _, faults = document.read(file)
+        _, faults = read_tree(file)
         if not any("more than" in reason for _, reason in faults):
             pytest.fail("the file is read")
     assert time.process_time() - began < 60

@@ -14,9 +14,11 @@ import yaml
 from pydantic import BaseModel, SecretStr
 
 from edgerouter import plugins
-from edgerouter.config import document, effective, loading
+from edgerouter.config import loading
+from edgerouter.config.describe import effective
 from edgerouter.config.model import PluginKind
 from edgerouter.config.secrecy import protect_written
+from edgerouter.config.tree import parse as parse_tree
 from edgerouter.errors import ConfigurationError
 from edgerouter.masking import mask
 from edgerouter.masking.models import secrets_in
@@ -163,6 +165,6 @@ def test_the_secrets_of_a_valid_model_are_known_at_once() -> None:
 
 def test_what_merely_holds_an_at_sign_is_no_secret() -> None:
     """An address of electronic mail, or a folder: as a secret it would turn every other word like it into stars."""
-    tree, _ = document.parse('sources: {s: {type: mqtt, client_id: sensors@plant-7, topics: ["gateways@hall/#"]}}', "x")
+    tree, _ = parse_tree('sources: {s: {type: mqtt, client_id: sensors@plant-7, topics: ["gateways@hall/#"]}}', "x")
     protect_written(tree)
     assert mask("sensors and gateways") == "sensors and gateways"

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from edgerouter import Failure, Limits, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
-from edgerouter.pipeline import batch as gathering
-from edgerouter.pipeline import bounded, ending
+from edgerouter.pipeline import batching as gathering
+from edgerouter.tasks import bounded, ending
 from support.pipeline import ListReader, ScriptedSink, configured, messages, running, scripted, sequences, until
 
 
@@ -249,7 +249,7 @@ async def test_a_wait_that_the_service_asks_for_holds_for_all_lanes():
 
 @pytest.mark.parametrize("wait", [math.inf, math.nan, -5.0, 1e300])
 async def test_an_absurd_wait_does_not_stop_a_sink_for_ever(wait, monkeypatch):
-    monkeypatch.setattr("edgerouter.pipeline.backoff.LONGEST_WAIT", 0.01)
+    monkeypatch.setattr("edgerouter.tasks.backoff.LONGEST_WAIT", 0.01)
     writes = 0
 
     def answer(_):

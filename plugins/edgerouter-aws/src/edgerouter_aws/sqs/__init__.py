@@ -1,0 +1,1 @@
+"""Amazon SQS: the sink and the source aws-sqs."""

@@ -1,0 +1,159 @@
+"""A message as an entry of SQS: a text body, attributes, and their size as SQS counts it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from typing import Any
+
+from edgerouter import Message, MessageRejected
+from edgerouter_aws.sqs.config import SqsConfig
+from edgerouter_aws.sqs.queue import Entry
+
+_ILLEGAL = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+"""SQS takes the characters of XML 1.0 and no others (SQS API reference, SendMessage)."""
+_ILLEGAL_BYTES = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
+_DOTS = re.compile(r"\.{2,}")
+_MOST_ATTRIBUTES = 10
+_LONGEST_NAME = 256
+_TIME = "0000-00-00T00:00:00.000000Z"
+
+ENCODING = "encoding"
+"""Name of the attribute that says how a body stands for a payload."""
+EMPTY = " "
+"""The body of an empty payload, since SQS takes no empty body."""
+
+_BASE64 = {"DataType": "String", "StringValue": "base64"}
+_EMPTY = {"DataType": "String", "StringValue": "empty"}
+_BASE64_SIZE = len(ENCODING) + len("String") + len("base64")
+_EMPTY_SIZE = len(ENCODING) + len("String") + len("empty") + len(EMPTY)
+
+
+def is_legal(text: str) -> bool:
+    """Whether SQS takes this text."""
+    return _ILLEGAL.search(text) is None
+
+
+def text_of(payload: bytes) -> str | None:
+    """The payload as a body; `None` when it is empty, not UTF-8, or holds characters that SQS does not take."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text and _ILLEGAL_BYTES.search(payload) is None else None
+
+
+def attribute(value: str) -> dict[str, Any]:
+    """A text attribute; where SQS would not take the text, its UTF-8 bytes as a binary attribute."""
+    if is_legal(value):
+        return {"DataType": "String", "StringValue": value}
+    return {"DataType": "Binary", "BinaryValue": value.encode(errors="replace")}
+
+
+def time_of(message: Message) -> str:
+    """ISO 8601 in UTC, to the microsecond."""
+    return f"{message.time:%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+_SOURCES: dict[str, Callable[[Message], dict[str, Any] | None]] = {
+    "topic": lambda message: attribute(message.topic),
+    "id": lambda message: {"DataType": "String", "StringValue": message.id},
+    "time": lambda message: {"DataType": "String", "StringValue": time_of(message)},
+    "qos": lambda message: {"DataType": "Number", "StringValue": str(message.qos)},
+    "retained": lambda message: {"DataType": "String", "StringValue": "true" if message.retained else "false"},
+    "content_type": lambda message: _optional(message.properties.content_type if message.properties else None),
+    "response_topic": lambda message: _optional(message.properties.response_topic if message.properties else None),
+    "correlation_data": lambda message: _optional(message.properties.correlation_data if message.properties else None),
+}
+_FIXED_SIZES = {"id": len("-"), "time": len(_TIME), "qos": 1, "retained": len("true")}
+"""What each value has at least, in bytes; an id has the spool's and a number as well."""
+
+
+def _optional(value: str | bytes | None) -> dict[str, Any] | None:
+    if not value:
+        return None
+    return {"DataType": "Binary", "BinaryValue": value} if isinstance(value, bytes) else attribute(value)
+
+
+class Entries:
+    """Makes entries from messages, by the configuration."""
+
+    def __init__(self, config: SqsConfig) -> None:
+        self._names: tuple[str, ...] = tuple(dict.fromkeys(config.attributes))
+        self._reject_binary = config.binary == "reject"
+        self._user = config.user_properties
+        self._has_user = bool(config.user_properties)
+        self._topic, self._id, self._retained = (name in self._names for name in ("topic", "id", "retained"))
+        self._others = tuple(name for name in self._names if name not in ("topic", *_FIXED_SIZES))
+        self._fixed_size = sum(
+            len(name) + len("Number" if name == "qos" else "String") + _FIXED_SIZES.get(name, 0)
+            for name in self._names
+            if name in ("topic", *_FIXED_SIZES)
+        )
+
+    def size_of(self, message: Message) -> int:
+        """Bytes that SQS counts for this message: body, and attributes with their names and types."""
+        payload = message.payload
+        size = len(payload)
+        if text_of(payload) is None:
+            size = 4 * ((size + 2) // 3) + _BASE64_SIZE if size else _EMPTY_SIZE
+        return size + self.attributes_size(message)
+
+    def attributes_size(self, message: Message) -> int:
+        """Bytes of all attributes but `encoding`."""
+        size = self._fixed_size
+        if self._id:
+            size += len(message.spool) + len(str(message.sequence))
+        if self._retained and not message.retained:
+            size += 1
+        if self._topic:
+            size += len(message.topic) if message.topic.isascii() else len(message.topic.encode(errors="replace"))
+        if message.properties is not None and (self._others or self._has_user):
+            size += sum(
+                len(name) + len(value["DataType"]) + len(value.get("BinaryValue") or value["StringValue"].encode())
+                for name, value in self.attributes(message).items()
+                if name not in self._names or name in self._others
+            )
+        return size
+
+    def entry(self, message: Message) -> Entry:
+        """The message as SQS takes it.
+
+        Raises:
+            MessageRejected: the payload is not text, and the user wants such messages rejected.
+        """
+        text = text_of(message.payload)
+        attributes = self.attributes(message)
+        if text is None:
+            if not message.payload:
+                text, attributes[ENCODING] = EMPTY, _EMPTY
+            elif self._reject_binary:
+                raise MessageRejected("the payload is not text that SQS takes, and the sink says `binary: reject`")
+            else:
+                text, attributes[ENCODING] = base64.b64encode(message.payload).decode(), _BASE64
+        return {"MessageBody": text, "MessageAttributes": attributes}
+
+    def attributes(self, message: Message) -> dict[str, Any]:
+        """The message's attributes, in the order of the configuration, user properties last; leaves room for two of our own."""
+        attributes: dict[str, Any] = {}
+        for name in self._names:
+            value = _SOURCES[name](message)
+            if value is not None:
+                attributes[name] = value
+        if self._has_user and message.properties is not None:
+            for name, content in message.properties.user:
+                if len(attributes) >= _MOST_ATTRIBUTES - 2:
+                    break
+                if content and (self._user is True or name in self._user):  # type: ignore[operator]  # True was asked first
+                    attributes.setdefault(_attribute_name(name), attribute(content))
+        return attributes
+
+
+def _attribute_name(name: str) -> str:
+    """A user property's name as SQS takes it."""
+    legal = _DOTS.sub(".", _NOT_IN_NAMES.sub("_", name))[:_LONGEST_NAME].strip(".")
+    if not legal or legal == ENCODING or legal.lower().startswith(("aws.", "amazon.")):
+        legal = f"_{legal}"[:_LONGEST_NAME]
+    return legal

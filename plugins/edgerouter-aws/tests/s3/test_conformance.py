@@ -1,0 +1,75 @@
+"""The sink aws-s3, in each of its framings, against S3 that is as strict as the real one."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+import zstandard
+
+from edgerouter.testing import Received, SinkConformance
+from edgerouter_aws.s3.sink import S3Sink
+from support.aws.s3 import S3Server, Stored
+
+
+def payloads(body: bytes) -> list[Received]:
+    """The payloads of length-prefixed records."""
+    received, at = [], 0
+    while at < len(body):
+        (length,) = struct.unpack_from(">I", body, at)
+        received.append(Received(body[at + 4 : at + 4 + length]))
+        at += 4 + length
+    assert at == len(body)
+    return received
+
+
+def unpack(key: str, stored: Stored) -> Sequence[Received]:
+    """What a reader of the object makes of it, by its key and headers."""
+    encoding = stored.headers.get("Content-Encoding")
+    body = stored.body
+    if encoding == "gzip":
+        body = gzip.decompress(body)
+    elif encoding == "zstd":
+        body = zstandard.ZstdDecompressor().decompress(body)
+    return payloads(body) if ".bin" in key else [Received(body)]
+
+
+class S3Conformance(SinkConformance):
+    sink_class = S3Sink
+    effectively_once = True
+    resends_on_a_cut_connection = True
+    unsupported = {"fail_once": "an object is stored whole or not at all"}
+    more: Mapping[str, Any] = {}
+
+    @pytest.fixture
+    async def server(self) -> AsyncIterator[S3Server]:
+        async with S3Server(unpack).running() as server:
+            yield server
+
+    @pytest.fixture
+    def config(self, server: S3Server, keys: dict[str, Any]) -> Mapping[str, Any]:
+        return {"bucket": server.bucket, "endpoint_url": server.url, "addressing": "path", **keys, **self.more}
+
+
+class TestObjectsOfManyMessages(S3Conformance):
+    more = {"framing": "length-prefixed"}
+
+
+class TestZstdObjectsWithChecksums(S3Conformance):
+    more = {"framing": "length-prefixed", "key": "{topic}/{id}.bin.zst", "checksums": True}
+
+
+class TestOneObjectForEachMessage(S3Conformance):
+    more = {"framing": "payload", "key": "{topic}/{id}"}
+
+
+class TestObjectsThatAreNeverReplaced(S3Conformance):
+    more = {"framing": "length-prefixed", "create_only": True}
+
+
+class TestObjectsUploadedInParts(S3Conformance):
+    more = {"framing": "payload", "key": "{topic}/{id}", "multipart": "5MiB"}
+    largest_test_bytes = 8 * 1024 * 1024

@@ -1,0 +1,1 @@
+"""Azure Blob Storage: the sink azure-blob."""

@@ -1,0 +1,1 @@
+"""Azure Event Hubs: the sink and the source azure-event-hubs."""

@@ -1,0 +1,77 @@
+"""What an Event Hubs source is told."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from edgerouter import ByteSize, Duration, SourceConfig
+from edgerouter.receiving import TopicTemplate
+from edgerouter_azure.credentials import AzureFields
+from edgerouter_azure.event_hubs.checkpoints import CheckpointStoreConfig
+from edgerouter_azure.event_hubs.config import EventHubsConfig
+
+_OF_THE_HUB = ("connection_string", "namespace", "hub", "transport", "endpoint", "token_lifetime", "connect_timeout")
+
+
+class EventHubsSourceConfig(AzureFields, SourceConfig):
+    """Configuration of the source `azure-event-hubs`. It needs the role Azure Event Hubs Data Receiver, or a policy with Listen."""
+
+    connection_string: SecretStr | None = None
+    """Connection string of the namespace or of the hub (then with `EntityPath`), with a key or a shared access signature."""
+    namespace: str | None = None
+    """Instead of a connection string: the namespace, `plant` or `plant.servicebus.windows.net`, together with `credential`."""
+    hub: str | None = Field(default=None, min_length=1)
+    """The event hub; needed unless the connection string names one."""
+    consumer_group: str = Field(default="$Default", min_length=1)
+    """Consumer group. Each router and each other reader needs its own: every reader of a group receives all events."""
+    partitions: tuple[str, ...] | None = None
+    """Receive from these partitions only; by default from all."""
+    start: Literal["now", "oldest"] = "now"
+    """Where to begin in a partition of which no checkpoint is known: with what comes from now on, or with the oldest event."""
+    checkpoint_store: CheckpointStoreConfig | None = None
+    """Keep checkpoints in Blob Storage too, as Azure's own clients do; by default only in the source's folder beside the spool."""
+    checkpoint_interval: Duration = Field(default=1.0, gt=0)
+    """How often checkpoints are kept. A crash is not the worse for a long one, unless the spool's disk is lost with it."""
+    topic: TopicTemplate = "{topic}"
+    """Topic that the messages get, fixed or a template: `{topic}` is the property `topic` as the sink azure-event-hubs sets it, and
+    the hub's name where there is none; also `{place}` (the hub's name), `{source}`, `{host}`, `{attribute[NAME]}`."""
+    skip_own: bool = False
+    """Do not take in what this router itself has sent to the hub. Known by the message id, which the sink azure-event-hubs sets."""
+    prefetch: int = Field(default=300, ge=1, le=10_000)
+    """Events that the service may send ahead, for each partition."""
+    max_unacknowledged: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Most events held that are not stored yet; then nothing is asked for."""
+    max_unacknowledged_bytes: ByteSize = Field(default=32 * 1024**2, ge=1024)
+    """Bytes held that are not stored yet, after which nothing is asked for; what was asked for already still comes."""
+    transport: Literal["amqp", "websocket"] = "amqp"
+    """`amqp` uses port 5671; `websocket` uses port 443, where only that is open. A `proxy` needs `websocket`, and gets it."""
+    endpoint: str | None = None
+    """Connect to this `host:port` instead of the namespace itself, for a private link or a gateway."""
+    token_lifetime: Duration = Field(default=3600.0, ge=1)
+    """How long a token is valid that is made from a shared access key; it is renewed in time."""
+    keep_alive: Duration = Field(default=30.0, gt=0)
+    """How often a link shows that it is alive while the router takes nothing. A service that is silent for three times as long is
+    taken to be gone, and is connected to again."""
+    connect_timeout: Duration = Field(default=20.0, gt=0)
+    """How long connecting, logging in and attaching may take."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        self.as_sink_config()
+        if self.checkpoint_store is not None:
+            self.checkpoint_store.as_blob_config(self.identity())
+        return self
+
+    def as_sink_config(self) -> EventHubsConfig:
+        """The same hub and identity, as the sink is told it.
+
+        Raises:
+            ValueError: they do not fit together.
+        """
+        return EventHubsConfig(**{name: getattr(self, name) for name in _OF_THE_HUB}, **self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """Who we are, as the sinks are told it."""
+        return {name: getattr(self, name) for name in AzureFields.model_fields}

@@ -1,0 +1,1 @@
+"""Google Cloud Pub/Sub: the sink and the source gcp-pubsub."""

@@ -1,0 +1,211 @@
+"""Sink `gcp-pubsub`: messages to a Pub/Sub topic, by its REST interface."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zlib
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Self
+
+import aiohttp
+import msgspec
+from gcloud.aio.pubsub import PublisherClient
+from pydantic import AfterValidator, Field, model_validator
+
+from edgerouter import Failure, Limits, Message, MessageRejected, Sink, SinkConfig, SinkContext, SinkUnauthorized, SinkUnavailable
+from edgerouter_gcp.connection import SECONDS_TO_OPEN, UNBOUNDED, Connection, connect
+from edgerouter_gcp.credentials import GoogleFields
+from edgerouter_gcp.errors import read_answer
+from edgerouter_gcp.pubsub.envelope import (
+    MAX_REQUEST_BYTES,
+    MAX_REQUEST_MESSAGES,
+    REQUEST_END,
+    REQUEST_START,
+    Attribute,
+    Envelope,
+    check_constant,
+)
+from edgerouter_gcp.pubsub.ordering import OrderingKey, OrderingTemplate
+
+_SCOPES = ("https://www.googleapis.com/auth/pubsub",)
+_PUBLISH = "pubsub.topics.publish"
+_ROLE = "roles/pubsub.publisher"
+_LARGE_BODY = 1024 * 1024
+"""aiohttp wants larger ones as a file, so that it can write them piece by piece."""
+_THREAD_ABOVE = 64 * 1024
+"""Compressing more than this would hold up the event loop."""
+_GZIP_FORMAT = 31  # zlib's window bits for a gzip header
+_GZIP_LEVEL = 1
+_NO_KEY = ""
+
+
+class PubsubConfig(GoogleFields, SinkConfig):
+    """Configuration of `gcp-pubsub`. The account needs roles/pubsub.publisher on the topic."""
+
+    topic: str = Field(pattern=r"^(projects/[^/]+/topics/)?[^/]+$")
+    """The topic, by its short name or as `projects/<project>/topics/<name>`."""
+    region: str | None = Field(default=None, pattern=r"^[a-z]+-[a-z]+[0-9]+$")
+    """Publish through this region's endpoint, such as `europe-west1`; ordering needs all publishers of a key in one region."""
+    ordering_key: OrderingKey | None = None
+    """Ordering key of each message, from a template such as `{topic}`, `{topic[0]}`, `{host}` or `{property[device]}`. Pub/Sub then
+    keeps the order within a key; a request holds the messages of one key. Default: no ordering."""
+    attributes: tuple[Attribute, ...] = ("id", "topic", "time", "retained", "properties")
+    """What travels beside the payload as attributes. `id` is the same at each retry, for dropping duplicates. `properties` are the
+    user properties of MQTT 5 under their own names, and `content_type`, `response_topic`, `correlation_data`."""
+    labels: Annotated[Mapping[str, str], AfterValidator(check_constant)] = Field(default_factory=dict)
+    """Attributes that every message gets, such as `site: plant-7`."""
+    compression: bool = False
+    """Send requests gzipped: less uplink, more CPU."""
+
+    @model_validator(mode="after")
+    def _one_endpoint(self) -> Self:
+        if self.region is not None and self.endpoint is not None:
+            raise ValueError("region and endpoint exclude each other")
+        return self
+
+
+class _Published(msgspec.Struct):
+    """The answer to a publish."""
+
+    messageIds: list[str] = msgspec.field(default_factory=list)  # noqa: N815  (Google's name)
+
+
+_published = msgspec.json.Decoder(_Published).decode
+
+
+class _Publisher(PublisherClient):
+    """gcloud-aio's client, given bodies that are already JSON."""
+
+    async def publish_body(self, topic: str, body: bytes, *, gzipped: bool) -> bytes:
+        headers = await self._headers()
+        if gzipped:
+            headers["Content-Encoding"] = "gzip"
+        data: Any = body if len(body) <= _LARGE_BODY else io.BytesIO(body)
+        response = await self.session.post(f"{self._api_root}/{topic}:publish", data=data, headers=headers, timeout=UNBOUNDED)
+        return await response.read()
+
+    async def permissions(self, topic: str) -> set[str]:
+        headers = await self._headers()
+        body = msgspec.json.encode({"permissions": [_PUBLISH]})
+        response = await self.session.post(f"{self._api_root}/{topic}:testIamPermissions", data=body, headers=headers)
+        return set((await response.json()).get("permissions", ()))
+
+    async def look_at(self, topic: str) -> None:
+        response = await self.session.get(f"{self._api_root}/{topic}", headers=await self._headers())
+        await response.read()
+
+
+class PubsubSink(Sink[PubsubConfig]):
+    """Publishes to one topic. One write is one request, which Pub/Sub takes or refuses as a whole."""
+
+    Config = PubsubConfig
+
+    def __init__(
+        self, config: PubsubConfig, context: SinkContext, connection: Connection, publisher: _Publisher, topic: str
+    ) -> None:
+        self._connection = connection
+        self._publisher = publisher
+        self._topic = topic
+        self._gzip = config.compression
+        self._envelope = Envelope(config.attributes, config.labels)
+        self._ordering = OrderingTemplate(config.ordering_key, context) if config.ordering_key else None
+        self._doing = f"publish to {topic}"
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: PubsubConfig, context: SinkContext) -> AsyncIterator[Self]:
+        root = f"https://{config.region}-pubsub.googleapis.com" if config.region else "https://pubsub.googleapis.com"
+        async with connect(config, scopes=_SCOPES, endpoint=root, emulator_variable="PUBSUB_EMULATOR_HOST") as connection:
+            topic = config.topic
+            if "/" not in topic:
+                topic = f"projects/{await connection.project()}/topics/{topic}"
+            publisher = _Publisher(
+                session=connection.session,
+                token=connection.token,
+                api_root=f"{connection.endpoint.removesuffix('/v1')}/v1",
+                api_is_dev=connection.anonymous,
+            )
+            await _look(connection, publisher, topic)
+            yield cls(config, context, connection, publisher, topic)
+
+    @property
+    def limits(self) -> Limits:
+        room = MAX_REQUEST_BYTES - len(REQUEST_START) - len(REQUEST_END)
+        return Limits(max_messages=MAX_REQUEST_MESSAGES, max_bytes=room, max_message_bytes=room)
+
+    def size_of(self, message: Message) -> int:
+        return self._envelope.size_of(message, self._ordering.key_of(message) if self._ordering is not None else _NO_KEY)
+
+    def partition_of(self, message: Message) -> Hashable:
+        return self._ordering.key_of(message) if self._ordering is not None else None
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        failures: list[Failure] = []
+        encoded: list[bytes] = []
+        encode = self._envelope.encode
+        key = self._ordering.key_of(batch[0]) if self._ordering is not None else _NO_KEY
+        for index, message in enumerate(batch):
+            try:
+                encoded.append(encode(message, key))
+            except MessageRejected as error:
+                failures.append(Failure(index, error))
+        if encoded:
+            await self._publish(encoded)
+        return failures
+
+    async def _publish(self, encoded: list[bytes]) -> None:
+        body = REQUEST_START + b",".join(encoded) + REQUEST_END
+        if self._gzip:
+            body = _gzip(body) if len(body) <= _THREAD_ABOVE else await asyncio.to_thread(_gzip, body)
+        try:
+            answer = await self._publisher.publish_body(self._topic, body, gzipped=self._gzip)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            # not `from error`: an aiohttp error's repr shows the request's headers, the access token among them
+            raise self._connection.explain(error, self._doing, role=f"{_ROLE} on the topic") from None
+        self._connection.token.accepted()
+        try:
+            taken = len(_published(answer).messageIds)
+        except msgspec.DecodeError:
+            taken = -1
+        if taken != len(encoded):
+            raise SinkUnavailable(f"{self._doing}: the answer is not Pub/Sub's")
+
+
+async def _look(connection: Connection, publisher: _Publisher, topic: str) -> None:
+    """See that publishing can work, and say precisely why it cannot.
+
+    Raises:
+        SinkUnavailable: it cannot.
+    """
+    doing = f"open {topic}"
+    grant = f"grant {_ROLE} on the topic to {connection.token.identity}"
+    try:
+        async with asyncio.timeout(SECONDS_TO_OPEN):
+            if connection.anonymous:  # emulators do not know permissions
+                await publisher.look_at(topic)
+                return
+            # needs no permission itself, unlike looking at the topic
+            if _PUBLISH in await publisher.permissions(topic):
+                connection.token.accepted()
+                return
+            connection.token.accepted()
+            await publisher.look_at(topic)
+    except aiohttp.ClientResponseError as error:
+        if error.status == 404 and read_answer(error).code:
+            raise SinkUnauthorized(f"{doing}: there is no such topic; create it, or look at its name and project") from None
+        raise _unavailable(connection.explain(error, doing, role=f"{_ROLE} on the topic, which may also be missing,")) from None
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        raise _unavailable(connection.explain(error, doing)) from None
+    raise SinkUnauthorized(f"{doing}: the topic is there, publishing to it is not allowed: {grant}")
+
+
+def _unavailable(error: SinkUnavailable | MessageRejected) -> SinkUnavailable:
+    """While opening there is no message to reject: what is refused is the configuration."""
+    return error if isinstance(error, SinkUnavailable) else SinkUnauthorized(str(error))
+
+
+def _gzip(body: bytes) -> bytes:
+    compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
+    return compressor.compress(body) + compressor.flush()

@@ -1,0 +1,184 @@
+"""The configuration as it takes effect: every value, defaults included, and where it comes from; secrets masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from edgerouter.config.declared import CHAIN
+from edgerouter.config.describe.yaml_text import MASK, flow, key
+from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, ConfiguredSource, RouterConfig
+
+DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of the configuration."""
+
+    path: tuple[str, ...]
+    """Keys from the top: `("sinks", "alerts", "batch", "linger")`."""
+    text: str
+    """As it would stand in the file; masked where it is secret."""
+    origin: str
+    """Where it was written: file, line and column, a variable, a secret store, or `default`."""
+
+    @property
+    def dotted(self) -> str:
+        """`sinks.alerts.batch.linger`."""
+        return ".".join(self.path)
+
+
+def values(config: RouterConfig) -> list[Value]:
+    """Every value, in the order of the file."""
+    found: list[Value] = []
+    teller = _Teller(config)
+    for section, members in (("sources", config.sources), ("sinks", config.sinks), ("secret_stores", config.secret_stores)):
+        for member in members:
+            if member.name != CHAIN:
+                found += teller.member(section, member)
+    for section, model in (
+        ("spool", config.spool),
+        ("secrets", config.secrets),
+        ("admin", config.admin),
+        ("log", config.log),
+        ("shutdown", config.shutdown),
+    ):
+        found += teller.model((section,), model, type(model))
+    host_origin = config.origins.get("host", "this machine's name")
+    found.append(Value(("host",), teller.shown(("host",), config.host, secret=False), host_origin))
+    return found
+
+
+def as_yaml(config: RouterConfig, *, written_only: bool = False) -> str:
+    """A file that says the same, with the origin of every value behind it; secrets are masked, so it is no file to run from.
+
+    Args:
+        config: a valid configuration.
+        written_only: leave out what is a default.
+    """
+    lines: list[str] = [f"# {line}" for line in (*config.off, *config.unread)]
+    open_path: tuple[str, ...] = ()
+    rows: list[tuple[str, str]] = []
+    for value in values(config):
+        if written_only and value.origin == DEFAULT:
+            continue
+        *parents, last = value.path
+        common = 0
+        while common < min(len(parents), len(open_path)) and parents[common] == open_path[common]:
+            common += 1
+        rows += [(f"{'  ' * depth}{key(parents[depth])}:", "") for depth in range(common, len(parents))]
+        open_path = tuple(parents)
+        rows.append((f"{'  ' * len(parents)}{key(last)}: {value.text}", value.origin))
+    width = min(72, max((len(text) for text, origin in rows if origin), default=0))
+    lines += [f"{text:<{width}}  # {origin}" if origin else text for text, origin in rows]
+    return "\n".join(lines) + "\n"
+
+
+class _Teller:
+    def __init__(self, config: RouterConfig) -> None:
+        self._origins = _Below(config.origins)
+        self._references = _Below(config.references)
+
+    def member(self, section: str, member: ConfiguredSink | ConfiguredSource | ConfiguredSecretStore) -> Iterator[Value]:
+        """A sink, source or store: its type, its own fields, its policies."""
+        place = (section, member.name)
+        yield Value((*place, "type"), flow(member.type), self.origin((*place, "type"), same=False))
+        yield from self.model(place, member.config, type(member.config))
+        if isinstance(member, ConfiguredSink):
+            yield from self.model(place, member.policies, type(member.policies))
+
+    def model(self, place: tuple[str, ...], model: BaseModel, kind: type[BaseModel]) -> Iterator[Value]:
+        secret = frozenset(_secret_names(kind))
+        for name, info in kind.model_fields.items():
+            if name in model.__dict__:
+                default = info.get_default(call_default_factory=True) if not info.is_required() else _NO_DEFAULT
+                yield from self._value((*place, name), model.__dict__[name], default, secret)
+
+    def _value(self, place: tuple[str, ...], value: Any, default: Any, secret: AbstractSet[str]) -> Iterator[Value]:
+        if isinstance(value, BaseModel):
+            default_of = default if isinstance(default, BaseModel) and type(default) is type(value) else None
+            for name in type(value).model_fields:
+                inner = value.__dict__.get(name)
+                yield from self._value((*place, name), inner, getattr(default_of, name, _NO_DEFAULT), secret)
+        elif isinstance(value, Mapping) and value:
+            for name, inner in value.items():
+                inside = secret | {str(name)} if place[-1] in secret else secret
+                yield from self._value((*place, str(name)), inner, _NO_DEFAULT, inside)
+        else:
+            yield Value(place, self.shown(place, value, secret=place[-1] in secret), self.origin(place, same=_same(value, default)))
+
+    def shown(self, place: tuple[str, ...], value: Any, *, secret: bool) -> str:
+        """The value as it would stand in the file, or what stands for a secret."""
+        if value is None or _is_empty(value):
+            return flow(value)
+        if secret or self._references.at_or_below(".".join(place)):
+            return flow(MASK)
+        return flow(value)
+
+    def origin(self, place: tuple[str, ...], *, same: bool) -> str:
+        """Where the value was written, or the part of it that was, or the text that it is a part of."""
+        dotted = ".".join(place)
+        labels = self._origins.at_or_below(dotted) or self._origins.above(dotted)
+        references = self._references.at_or_below(dotted)
+        if labels:
+            further = [f"from {each}" for each in references if each not in labels and not each.startswith(f"${{{CHAIN}:")]
+            return ", ".join(dict.fromkeys([*labels, *further]))
+        return DEFAULT if same else "derived"
+
+
+class _Below:
+    """Origins by path of a configuration, found by any path above them in one step."""
+
+    def __init__(self, by_path: Mapping[str, str]) -> None:
+        self._by_path = by_path
+        self._below: dict[str, list[str]] = {}
+        for path, text in by_path.items():
+            for prefix in _prefixes(path):
+                self._below.setdefault(prefix, []).append(text)
+
+    def at_or_below(self, dotted: str) -> Sequence[str]:
+        return self._below.get(dotted, ())
+
+    def above(self, dotted: str) -> Sequence[str]:
+        return [self._by_path[prefix] for prefix in _prefixes(dotted) if prefix in self._by_path]
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """Every path above this one, and itself."""
+    yield from (path[:at] for at, character in enumerate(path) if character in ".[")
+    yield path
+
+
+_NO_DEFAULT: Final = object()
+
+
+def _same(value: Any, default: Any) -> bool:
+    return default is _NO_DEFAULT or bool(value == default)
+
+
+def _is_empty(value: Any) -> bool:
+    """Tell whether there is nothing in it that could be secret."""
+    return isinstance(value, Mapping | AbstractSet | list | tuple) and not value
+
+
+def _secret_names(model: type[BaseModel]) -> Iterator[str]:
+    """Names of the fields that hold secrets, in the model and the models inside it."""
+    for name, info in model.model_fields.items():
+        if any(found in (SecretStr, SecretBytes) for found in _types(info.annotation)):
+            yield name
+        for inner in _types(info.annotation):
+            if isinstance(inner, type) and issubclass(inner, BaseModel) and inner is not model:
+                yield from _secret_names(inner)
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    arguments = get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        yield from _types(argument)

@@ -1,0 +1,227 @@
+"""Writes the configuration manual, as Markdown, from the descriptions that every field has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from edgerouter.config.describe.schema import Quietly
+from edgerouter.config.model import AdminConfig, LogConfig, PluginKind, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
+
+_HEAD: Final = """\
+# Configuration
+
+<!-- Written by `make docs` from the models in src/; change the docstrings there. -->
+
+One YAML file. `edgerouter check` says what is wrong with it, line by line; `edgerouter schema` prints a JSON Schema for editors.
+The file is the one of `-c FILE`, else the one that `EDGEROUTER_CONFIG` names, else for `run`, `check` and `config`
+`./edgerouter.yaml` (unless another user owns it or may change it), else
+`/etc/edgerouter/edgerouter.yaml`, else there is none and the environment says everything.
+
+```yaml
+sources:
+  local: {type: mqtt, url: mqtt://localhost:1883, topics: ["sensors/#"]}
+spool: {path: /var/lib/edgerouter, max_bytes: 2GiB}
+sinks:
+  archive: {type: file, path: /var/lib/edgerouter-archive, topics: ["sensors/+/alert"], batch: {linger: 200ms}}
+```
+
+At the top stand `sources`, `sinks` (at least one of each), `secret_stores`, `spool`, `secrets`, `admin`, `log`, `shutdown`, and
+`host`, the device's name for object keys and client ids (the host name by default). A name of a source, sink or store has at most
+64 letters, digits, `-`, `_` and `.`. Unknown keys are errors.
+
+## How values are written
+
+- **Sizes**: a number of bytes, or `512KiB`, `2GiB`, `1.5MB`. **Durations**: a number of seconds, or `200ms`, `5m`, `1h30m`.
+- **Texts** are taken as they stand: `on`, `yes`, `010`, `12:30` and `12345` are texts where a text is wanted.
+- **Environment**: `EDGEROUTER__SPOOL__MAX_BYTES=2GiB` sets `spool.max_bytes` and wins over the file. Letter case does not matter,
+  and `_` also stands for the `-` of a name in the file. A list or mapping is written as JSON:
+  `EDGEROUTER__SINKS__ARCHIVE__TOPICS='["a/#"]'`, and so is a mapping with names of your own, such as
+  `EDGEROUTER__SINKS__WEB__HEADERS='{"X-Plant": "north"}'`. An empty variable counts as not set.
+- **References** stand for a whole value or inside a text: `${env:NAME}`, `${env:NAME:-default}`, `${file:/run/secrets/x}` (without
+  the newline at its end; a relative path starts at the configuration file), and `${STORE:name}` for a secret store: one that is
+  listed under `secret_stores`, or, when it needs no fields, simply its type. A secret of a store is read each time its source or
+  sink opens. `$${` stands for the two characters `${`. What came from a reference is never printed.
+
+## In an editor
+
+`edgerouter schema > edgerouter-schema.json` writes a JSON Schema of every installed plugin; write it again after installing one.
+Editors complete, explain and check the file with it:
+
+- **VS Code** with the extension "YAML" (`redhat.vscode-yaml`), in `.vscode/settings.json`:
+  `{"yaml.schemas": {"./edgerouter-schema.json": "edgerouter.yaml"}}`.
+- **Neovim, Emacs, Helix, Zed** and others with `yaml-language-server`: the same setting, or as the first line of the file
+  `# yaml-language-server: $schema=./edgerouter-schema.json`, which VS Code reads too.
+- **IntelliJ, PyCharm**: Settings, Languages & Frameworks, Schemas and DTDs, JSON Schema Mappings; add the file as
+  version 2020-12.
+"""
+
+_MORE: Final = """\
+## Other plugins
+
+`edgerouter plugins` lists what is installed, and `python -m edgerouter.cli.manual edgerouter-aws` prints the fields of what one
+distribution brings. Secret stores come with the distributions of the clouds.
+"""
+
+_SECTIONS: Final[Sequence[tuple[str, type[BaseModel]]]] = (
+    ("spool", SpoolConfig),
+    ("secrets", SecretsConfig),
+    ("admin", AdminConfig),
+    ("log", LogConfig),
+    ("shutdown", ShutdownConfig),
+)
+_KINDS: Final[Mapping[PluginKind, tuple[str, str]]] = {
+    "source": ("sources", "Sources"),
+    "sink": ("sinks", "Sinks"),
+    "secret_store": ("secret_stores", "Secret stores"),
+}
+
+
+def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
+    """The whole page.
+
+    Args:
+        configs: the `Config` of each plugin to describe, by kind and type.
+    """
+    parts = [_HEAD]
+    for kind, (section, title) in _KINDS.items():
+        by_type = configs.get(kind, {})
+        if kind == "sink":
+            parts.append(f"## {title}\n\nEvery sink, whatever its type, has these beside its own fields:\n\n{_table(SinkPolicies)}")
+        elif by_type:
+            parts.append(f"## {title}\n")
+        for name, model in sorted(by_type.items()):
+            parts.append(f"### `{section}`: `type: {name}`\n\n{_about(model)}{_table(model)}")
+    parts.append(_MORE)
+    parts += [f"## `{name}`\n\n{_about(model)}{_table(model)}" for name, model in _SECTIONS]
+    return "\n".join(parts)
+
+
+def write_plugins(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
+    """Only the plugins' own fields, for the README of a distribution of plugins."""
+    parts = []
+    for kind, by_type in configs.items():
+        parts += [
+            f"### `{_KINDS[kind][0]}`: `type: {name}`\n\n{_about(model)}{_table(model)}" for name, model in sorted(by_type.items())
+        ]
+    return "\n".join(parts)
+
+
+def _about(model: type[BaseModel]) -> str:
+    text = " ".join((model.__doc__ or "").split("\n\n")[0].split())
+    return f"{text}\n\n" if text else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    name: str
+    kind: str
+    default: str
+    text: str
+
+
+def _table(model: type[BaseModel]) -> str:
+    schema = model.model_json_schema(schema_generator=Quietly)
+    rows = list(_rows(schema, schema.get("$defs", {}), ""))
+    if not rows:
+        return "It has no fields of its own.\n"
+    lines = ["| field | value | default | meaning |", "|---|---|---|---|"]
+    lines += [f"| `{row.name}` | {row.kind} | {row.default} | {row.text} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(schema: Mapping[str, Any], defs: Mapping[str, Any], prefix: str) -> Iterator[_Row]:
+    for field, raw in schema.get("properties", {}).items():
+        text = _cell(raw.get("description", ""))
+        choices = [choice for choice in _choices(raw, defs) if choice.get("type") != "null"]
+        kind = " or ".join(dict.fromkeys(_kind(choice, defs) for choice in choices))
+        if field in schema.get("required", []):
+            default = "required"
+        else:
+            default = _default(raw.get("default"), kind) if "default" in raw else ""
+        inner = [(choice, f"{prefix}{field}.") for choice in choices if "properties" in choice]
+        inner += [
+            (item, f"{prefix}{field}[].")
+            for choice in choices
+            for item in _choices(choice.get("items", {}), defs)
+            if "properties" in item
+        ]
+        yield _Row(prefix + field, kind, "" if inner and default != "required" else default, text)
+        for model, inner_prefix in inner:
+            yield from _rows(model, defs, inner_prefix)
+
+
+def _choices(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a value may be, with references followed; a size or a duration is one of them as a whole."""
+    if "$ref" in schema:
+        return _choices(defs[schema["$ref"].rpartition("/")[2]], defs)
+    if "allOf" in schema and len(schema["allOf"]) == 1:
+        return _choices(schema["allOf"][0], defs)
+    members = schema.get("anyOf") or schema.get("oneOf")
+    if members is None or _quantity(schema):
+        return [schema]
+    return [choice for member in members for choice in _choices(member, defs)]
+
+
+def _quantity(schema: Mapping[str, Any]) -> str | None:
+    """How sizes and durations are told from other things that may be a number or a text: by their examples (units.py)."""
+    examples = [example for member in schema.get("anyOf", []) for example in member.get("examples", [])]
+    if "2GiB" in examples:
+        return "size"
+    return "duration" if "200ms" in examples else None
+
+
+_WORDS: Final = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "`true` or `false`",
+    "object": "mapping",
+}
+
+
+def _kind(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
+    if quantity := _quantity(schema):
+        return quantity
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return ", ".join(f"`{choice}`" for choice in schema["enum"])
+    if schema.get("format") == "path":
+        return "path"
+    if schema.get("writeOnly"):
+        return "secret text"
+    if schema.get("type") == "array":
+        items = " or ".join(dict.fromkeys(_kind(choice, defs) for choice in _choices(schema.get("items", {}), defs)))
+        return f"list of {items}" if items else "list"
+    types = schema.get("type", [])
+    return " or ".join(_WORDS.get(each, "any") for each in ([types] if isinstance(types, str) else types)) or "any"
+
+
+def _default(value: Any, kind: str) -> str:
+    if value is None:
+        return "none"
+    if kind == "size" and isinstance(value, int):
+        return f"`{_scaled(value, (('GiB', 1024**3), ('MiB', 1024**2), ('KiB', 1024)))}`"
+    if kind == "duration" and isinstance(value, int | float):
+        units = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+        return f"`{_scaled(value, units) if value >= 1 or not value else f'{value * 1000:g}ms'}`"
+    if isinstance(value, bool):
+        return "`true`" if value else "`false`"
+    if isinstance(value, list):
+        return "`[" + ", ".join(f'"{item}"' if isinstance(item, str) else str(item) for item in value) + "]`"
+    return f"`{value}`" if value != "" else '`""`'
+
+
+def _scaled(value: float, units: Sequence[tuple[str, int]]) -> str:
+    for unit, factor in units:
+        if value and value % factor == 0:
+            return f"{value / factor:.15g}{unit}"
+    return f"{value:.15g}"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

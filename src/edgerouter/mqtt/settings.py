@@ -1,0 +1,108 @@
+"""How to reach a broker and be let in: the settings that every MQTT client of ours has."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from edgerouter.masking import protect
+from edgerouter.mqtt.address import BrokerAddress, parse_address, split_credentials
+from edgerouter.tls import ReadableFile, TlsConfig
+from edgerouter.units import Duration
+from edgerouter.weak_points import warn, weak_points
+
+
+class BrokerSettings(BaseModel):
+    """To be mixed into the configuration of a source or a sink."""
+
+    # the URL may hold a password
+    model_config = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=True)
+
+    url: str
+    """The broker: `mqtt://host:1883`, `mqtts://host:8883` (TLS), `ws://host:80/mqtt` or `wss://host:443/mqtt`. A bare host is
+    `mqtt://`. May hold `user:password@`."""
+    username: str | None = None
+    """User name."""
+    password: SecretStr | None = None
+    """Password."""
+    password_file: ReadableFile | None = None
+    """File that holds the password; read at every connect, so a rotated password is picked up."""
+    tls: TlsConfig | None = None
+    """Certificates, for `mqtts://` and `wss://`."""
+    websocket_headers: dict[str, SecretStr] = Field(default_factory=dict)
+    """HTTP headers to add to a WebSocket's request; their values are never shown."""
+    connect_timeout: Duration = Field(default=10.0, gt=0, le=300)
+    """Time for a connection, and for each answer of the broker."""
+    keepalive: int = Field(default=60, ge=1, le=65_535)
+    """Seconds of silence after which the link is tested; a dead one is noticed within three times this."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_credentials_out_of_the_url(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("url"), str):
+            return data
+        url, username, password = split_credentials(data["url"])
+        if username is None:
+            return data
+        if data.get("username") is not None or (password is not None and data.get("password") is not None):
+            raise ValueError("credentials stand both in `url` and in `username`, `password`; write them once")
+        found = {"url": url, "username": username} | ({"password": password} if password is not None else {})
+        return data | found
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        parse_address(value)
+        return value
+
+    @model_validator(mode="after")
+    def _let_us_in(self) -> Self:
+        if self.tls is not None and not self.address.tls:
+            raise ValueError("`tls` is given but the url says no TLS; write mqtts:// or wss://")
+        if self.websocket_headers and self.address.transport != "websockets":
+            raise ValueError("`websocket_headers` needs a ws:// or wss:// url")
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("`password` and `password_file` exclude each other")
+        if (self.password is not None or self.password_file is not None) and self.username is None:
+            raise ValueError("a password needs `username`")
+        return self
+
+    @property
+    def address(self) -> BrokerAddress:
+        """The URL, taken apart."""
+        return parse_address(self.url)
+
+    def read_websocket_headers(self) -> dict[str, str]:
+        """The headers with their values, to be sent."""
+        return {name: value.get_secret_value() for name, value in self.websocket_headers.items()}
+
+    def warn_of_weak_points(self, log: Any, name: str) -> None:
+        """Log ways in which others can read or change what passes."""
+        points = weak_points(
+            self.address.host,
+            encrypted=self.address.tls,
+            insecure=self.tls is not None and self.tls.insecure,
+            secret="password" if self.password is not None or self.password_file is not None else "",
+            instead="mqtts:// or wss://",
+        )
+        warn(points, log, name, str(self.address))
+
+    @property
+    def hint_when_hung_up(self) -> str:
+        """What to ask oneself when the broker closes the connection instead of answering."""
+        if self.address.tls and (self.tls is None or self.tls.cert is None):
+            return "is it one, and does it want a certificate of ours (`tls.cert`)?"
+        return "is it one, and does it expect TLS or another port?"
+
+    def read_password(self) -> str | None:
+        """The password as it is now. Reads a file: not for the event loop.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        if self.password_file is not None:
+            password = self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            protect(password)
+            return password
+        return self.password.get_secret_value() if self.password is not None else None

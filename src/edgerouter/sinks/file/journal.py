@@ -1,0 +1,175 @@
+"""The journal beside a growing file: which batches it holds and where each begins, so that no crash writes one twice or half."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+
+import msgspec
+
+from edgerouter.message import Message
+from edgerouter.sinks.file.disk import open_new, open_regular, sync_data, sync_folder, write_all
+
+Identity = tuple[str, int, int, int]
+"""What a batch is known by: spool, first and last sequence, number of messages."""
+
+_REMEMBERED = 4096
+"""Batches that a router may write again after a crash: those in flight, and those whose settling was not on its disk yet."""
+
+
+class Appended(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A batch is about to be appended."""
+
+    spool: str
+    first: int
+    last: int
+    count: int
+    offset: int
+    length: int
+    crc: int
+
+    @property
+    def identity(self) -> Identity:
+        """What the batch is known by."""
+        return (self.spool, self.first, self.last, self.count)
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A batch is in this file or an earlier one."""
+
+    spool: str
+    first: int
+    last: int
+    count: int
+
+    @property
+    def identity(self) -> Identity:
+        """What the batch is known by."""
+        return (self.spool, self.first, self.last, self.count)
+
+
+class Rotated(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The file is about to get this name, and a new one begins."""
+
+    name: str
+
+
+class Based(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The file ended here when the journal was begun."""
+
+    end: int
+
+
+Record = Appended | Held | Rotated | Based
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+_decode = _decoder.decode
+_encode = msgspec.json.Encoder().encode
+
+
+def identity_of(batch: Sequence[Message]) -> Identity:
+    """What a batch is known by."""
+    return (batch[0].spool, batch[0].sequence, batch[-1].sequence, len(batch))
+
+
+class Journal:
+    """Append-only records in one small file; read whole when the sink opens."""
+
+    def __init__(self, folder: int, name: str, mode: int) -> None:
+        self._folder = folder
+        self._name = name
+        self._mode = mode
+        self._held: dict[Identity, None] = {}
+        self._records = 0
+        self._end = self._before_last = 0
+        self._torn = False
+        self.last: Record | None = None
+        """The newest record of an earlier run, the only one whose work may not be complete; `None` when there was no journal."""
+        self._fd = open_regular(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode, folder)
+        try:
+            self._read()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def holds(self, identity: Identity) -> bool:
+        """Whether the batch is in a file already."""
+        return identity in self._held
+
+    def begin(self, batch: Sequence[Message], offset: int, data: bytes) -> None:
+        """Put on disk that `data` is about to be appended at `offset`."""
+        spool, first, last, count = identity_of(batch)
+        self._write(Appended(spool, first, last, count, offset, len(data), zlib.crc32(data)))
+
+    def done(self, batch: Sequence[Message]) -> None:
+        """The batch begun last is complete and on disk."""
+        self._held[identity_of(batch)] = None
+
+    def undo(self) -> None:
+        """The batch begun last is not in the file after all."""
+        self._end = self._before_last
+        self._torn = True
+
+    def rotated(self, name: str) -> None:
+        """Put on disk that the file is about to be renamed."""
+        self._write(Rotated(name))
+
+    def forget(self, identity: Identity) -> None:
+        """A batch of an earlier run turned out not to be in the file."""
+        self._held.pop(identity, None)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is time for `rewrite`."""
+        return self._records > 2 * _REMEMBERED
+
+    def rewrite(self, end: int) -> None:
+        """Begin anew, short, from a file that ends at `end`."""
+        kept = dict.fromkeys(list(self._held)[-_REMEMBERED:])
+        records = [*(Held(*identity) for identity in kept), Based(end)]
+        content = b"".join([_encode(record) + b"\n" for record in records])
+        temporary = self._name + ".new"
+        fd = open_new(temporary, self._mode, self._folder)
+        try:
+            write_all(fd, content)
+            os.fsync(fd)
+            os.rename(temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            sync_folder(self._folder)
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(self._fd)
+        self._fd, self._end, self._torn = fd, len(content), False
+        self._held, self._records = kept, len(records)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def _write(self, record: Record) -> None:
+        if self._torn:
+            os.ftruncate(self._fd, self._end)
+        self._torn = True
+        line = _encode(record) + b"\n"
+        write_all(self._fd, line)
+        sync_data(self._fd)
+        self._torn = False
+        self._before_last = self._end
+        self._end += len(line)
+        self._records += 1
+
+    def _read(self) -> None:
+        content = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+        for line in content.splitlines(keepends=True):
+            try:
+                record = _decode(line)
+            except msgspec.DecodeError:
+                break  # torn by a crash: what it announced was not begun
+            if not line.endswith(b"\n"):
+                break
+            if isinstance(record, Appended | Held):
+                self._held[record.identity] = None
+            self._end += len(line)
+            self._records += 1
+            self.last = record
+        self._torn = self._end < len(content)

@@ -1,0 +1,49 @@
+"""Looks whether a file sink could write, and leaves everything as it is: a running router may have the same files open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from edgerouter.errors import SinkUnauthorized, SinkUnavailable
+from edgerouter.folder import folder_fault
+from edgerouter.message import Message
+from edgerouter.sink import Failure
+from edgerouter.sinks.file.config import FileConfig
+from edgerouter.sinks.file.disk import open_regular, unavailable
+
+
+def look(config: FileConfig) -> None:
+    """Look at the folder, and at the growing file if there is one. Takes no lock and makes nothing that stays.
+
+    Raises:
+        SinkUnavailable: it could not be written.
+    """
+    fault = folder_fault(config.path)
+    if fault is not None:
+        raise (SinkUnauthorized if fault.lasting else SinkUnavailable)(fault.reason)
+    if config.key is not None:
+        return
+    try:
+        folder = os.open(config.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # it is made when the sink opens
+    try:
+        for name in (config.file, f".{config.file}.lock"):
+            with suppress(FileNotFoundError):
+                os.close(open_regular(name, os.O_RDWR, 0, folder))
+    except OSError as error:
+        raise unavailable(error, "open", config.path / config.file) from error
+    finally:
+        os.close(folder)
+
+
+class Unwritten:
+    """Stands for the files of a sink that was opened to look."""
+
+    def write(self, batch: Sequence[Message]) -> Sequence[Failure]:  # noqa: ARG002  (nothing is written)
+        raise SinkUnavailable("the sink was opened to look only")
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,114 @@
+"""The file sink: one growing file that rotates, or one object per batch, under one folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol, Self, cast
+
+from edgerouter.message import Message
+from edgerouter.objects import KeyTemplate, size_of
+from edgerouter.sink import Failure, Sink, SinkContext
+from edgerouter.sinks.file.config import FileConfig
+from edgerouter.sinks.file.growing import GrowingFile, idle_time
+from edgerouter.sinks.file.objects import ObjectWriter
+from edgerouter.sinks.file.probe import Unwritten, look
+from edgerouter.sinks.file.rotation import RotatedFiles
+from edgerouter.tasks.thread import Worker
+
+
+class _Writer(Protocol):
+    """Blocking calls behind a file sink; all of them run in one thread."""
+
+    def write(self, batch: Sequence[Message]) -> Sequence[Failure]: ...
+
+    def close(self) -> None: ...
+
+
+class FileSink(Sink[FileConfig]):
+    """Writes files. `open` gives a `OnceFileSink` when the router must keep batches as they are over a crash."""
+
+    Config = FileConfig
+
+    def __init__(self, config: FileConfig, context: SinkContext, worker: Worker, writer: _Writer) -> None:
+        self._framing = config.framing
+        self._context = context
+        self._worker = worker
+        self._writer = writer
+        self._template = None if config.key is None else KeyTemplate.parse(config.key)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: FileConfig, context: SinkContext) -> AsyncIterator[Self]:
+        kind = OnceFileSink if config.once or config.key is not None else cls
+        if context.probe:
+            worker = Worker(f"file sink {context.name}")
+            try:
+                await worker.run(lambda: look(config))
+                yield cast("Self", kind(config, context, worker, Unwritten()))
+            finally:
+                await worker.close(lambda: None)
+            return
+        opened = _open_growing(config, context) if config.key is None else _open_objects(config, context)
+        async with opened as (worker, writer):
+            yield cast("Self", kind(config, context, worker, writer))
+
+    def size_of(self, message: Message) -> int:
+        return size_of(message, self._framing)
+
+    def partition_of(self, message: Message) -> Hashable:
+        return None if self._template is None else self._template.partition_of(message, self._context)
+
+    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+        return await self._worker.run(lambda: self._writer.write(batch))
+
+
+class OnceFileSink(FileSink):
+    """A file sink that recognises a batch that it has written before."""
+
+    stable_batches = True
+
+
+@asynccontextmanager
+async def _open_objects(config: FileConfig, context: SinkContext) -> AsyncIterator[tuple[Worker, _Writer]]:
+    writers: list[ObjectWriter] = []
+    worker = Worker(f"file sink {context.name}")
+    try:
+        await worker.run(lambda: writers.append(ObjectWriter(config, context)))
+        yield worker, writers[0]
+    finally:
+        await worker.close(lambda: _close(writers))
+
+
+@asynccontextmanager
+async def _open_growing(config: FileConfig, context: SinkContext) -> AsyncIterator[tuple[Worker, _Writer]]:
+    writers: list[GrowingFile] = []
+    rotated_files = RotatedFiles(config.path, config.file, config.compression or "none", config.keep, config.mode)
+    worker = Worker(f"file sink {context.name}", lambda: _tend(writers), idle_time(config))
+    tidier = Worker(f"file sink {context.name}: rotated files")
+    try:
+        await worker.run(
+            lambda: writers.append(
+                GrowingFile(
+                    config, rotated_files, abandoned=worker.abandoned, rotated=lambda: tidier.start(rotated_files.tidy_meekly)
+                )
+            )
+        )
+        tidier.start(rotated_files.tidy_meekly)
+        yield worker, writers[0]
+    finally:
+        rotated_files.stop()
+        try:
+            await worker.close(lambda: _close(writers))
+        finally:
+            await tidier.close(lambda: None)
+
+
+def _tend(writers: Sequence[GrowingFile]) -> None:
+    for writer in writers:
+        writer.tend()
+
+
+def _close(writers: Sequence[_Writer]) -> None:
+    for writer in writers:
+        writer.close()

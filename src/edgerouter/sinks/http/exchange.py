@@ -1,0 +1,155 @@
+"""One request to a web service: sent once, answered by its status line."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from pydantic import SecretStr
+
+from edgerouter.errors import SinkUnauthorized, SinkUnavailable
+from edgerouter.http_client import PLAIN, beginning, bounded
+from edgerouter.sinks.http.responses import error_of, excerpt, unreachable
+from edgerouter.tls import TlsConfig, make_context
+from edgerouter.weak_points import warn, weak_points
+
+log = structlog.get_logger("edgerouter.http")
+
+_LONGEST_REST: Final = 16 * 1024
+"""Bytes of an answer's body that are read; a connection whose answer has more is closed."""
+_REST_SECONDS: Final = 1.0
+_SHARE_OF_TIMEOUT: Final = 0.9
+"""Share of a write's time-out after which the rest of an answer is not waited for: a time-out would send the batch again."""
+
+
+async def client_tls(url: str, tls: TlsConfig | None) -> ssl.SSLContext | None:
+    """Make the TLS context for a URL; `None` for `http:`.
+
+    Raises:
+        SinkUnauthorized: a file cannot be used.
+    """
+    if not url.startswith("https:"):
+        return None
+    try:
+        return await asyncio.to_thread(make_context, tls or TlsConfig())
+    except ValueError as error:
+        raise SinkUnauthorized(str(error)) from None
+
+
+def warn_of_weak_points(url: str, tls: TlsConfig | None, secret: str, sink: str) -> None:
+    """Log ways in which others can read or change what passes.
+
+    Args:
+        url: the service's.
+        tls: as configured.
+        secret: what lets us in, such as "token"; empty when there is nothing.
+        sink: its name.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    points = weak_points(
+        host, encrypted=parts.scheme == "https", insecure=tls is not None and tls.insecure, secret=secret, instead="https://"
+    )
+    warn(points, log.bind(sink=sink), f"sink {sink}", host)
+
+
+@asynccontextmanager
+async def client_session(tls: ssl.SSLContext | None, connect_timeout: float) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open a session whose answers are bounded; the router bounds how many requests there are, and how long each takes."""
+    async with aiohttp.ClientSession(
+        connector=bounded(aiohttp.TCPConnector(ssl=tls or False, limit=0)),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=PLAIN,
+        auto_decompress=False,
+    ) as session:
+        yield session
+
+
+async def reach(url: str, tls: ssl.SSLContext | None, proxy: SecretStr | None, seconds: float, where: str) -> None:
+    """Find out whether a service is there, and is who it should be; sends it nothing.
+
+    Raises:
+        SinkUnavailable: it is not.
+    """
+    parts = urlsplit(proxy.get_secret_value() if proxy is not None else url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls if proxy is None else None)
+    except ssl.SSLCertVerificationError as error:
+        raise SinkUnauthorized(f"{where}: TLS: certificate verify failed: {error.verify_message}") from None
+    except TimeoutError:
+        raise SinkUnavailable(f"{where} cannot be reached: no connection in time") from None
+    except OSError as error:
+        raise SinkUnavailable(f"{where} cannot be reached: {error.strerror or type(error).__name__}") from None
+    writer.transport.abort()
+
+
+class Exchange:
+    """Sends requests to one address.
+
+    Args:
+        session: made by `client_session`.
+        method: of every request.
+        url: with its query.
+        where: the address as errors show it, without secrets.
+        proxy: URL of an HTTP proxy.
+        timeout: seconds that the router gives a write.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        *,
+        where: str,
+        proxy: str | None,
+        timeout: float,
+    ) -> None:
+        self._session = session
+        self._method = method
+        self._url = url
+        self._where = where
+        self._proxy = proxy
+        self._patience = timeout * _SHARE_OF_TIMEOUT
+
+    async def send(self, body: bytes, headers: Mapping[str, str], params: Mapping[str, str] | None = None) -> None:
+        """Send one request and return once its status line says success; nothing in the answer's body can undo that.
+
+        Raises:
+            SinkUnavailable: no answer, or one that is no success.
+            MessageRejected: the service will never take this.
+        """
+        until = asyncio.get_running_loop().time() + self._patience
+        try:
+            async with self._session.request(
+                self._method, self._url, params=params, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
+            ) as response:
+                said = await _rest(response, until)
+        except (aiohttp.ClientError, OSError) as error:
+            raise unreachable(error, self._where) from None  # the cause may show headers
+        if not 200 <= response.status <= 299:
+            raise error_of(response.status, response.headers.get("Retry-After"), excerpt(said), self._where)
+
+
+async def _rest(response: aiohttp.ClientResponse, until: float) -> bytes:
+    """Read what a short answer has left, so that its connection serves the next request; close any other connection."""
+    read = b""
+    try:
+        async with asyncio.timeout_at(min(until, asyncio.get_running_loop().time() + _REST_SECONDS)):
+            read = await beginning(response, _LONGEST_REST)
+    except (aiohttp.ClientError, OSError):
+        response.close()
+    else:
+        if not response.content.at_eof():
+            response.close()
+    plain = response.headers.get("Content-Encoding", "identity") == "identity"
+    return read if plain else b""

@@ -1,0 +1,1 @@
+"""The InfluxDB sink: messages as line protocol."""

@@ -1,0 +1,1 @@
+"""The MQTT sink: messages published to a broker."""

@@ -1,0 +1,211 @@
+"""Publishes messages over one connection and follows each until the broker is responsible for it.
+
+The answers are read here and not by the MQTT client: it ends the connection for a reason code that it does not know, and the
+message would be published for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from paho.mqtt.properties import Properties
+
+from edgerouter.errors import MessageRejected, SinkUnavailable
+from edgerouter.mqtt.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, MalformedPacket, encode_publish
+from edgerouter.sinks.mqtt.session import Session
+
+_ONE_GO: Final = 64 * 1024
+"""Bytes that are handed to the socket in one piece."""
+_LARGEST_WINDOW: Final = 32_767
+"""Half of the packet ids, so that one is always free beside those of unfinished handshakes."""
+_FAILED: Final = 128
+"""Reason codes below it are a success, those that the specification does not know too (MQTT 5.0, 2.4)."""
+
+Error = SinkUnavailable | MessageRejected
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One message, ready to be published."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    properties: Properties | None
+    key: str = ""
+    """Id of the message, by which an attempt at QoS 2 is continued on another connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The broker's reason code for one publication."""
+
+    code: int
+
+
+class Pending:
+    """One call of `publish`, and what is known of its messages."""
+
+    def __init__(self, size: int) -> None:
+        self.answers: list[Answer | Error | None] = [None] * size
+        self.left = size
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not size:
+            self.done.set_result(None)
+
+    def settle(self, index: int, answer: Answer | Error) -> None:
+        """Note the answer to one message."""
+        if self.answers[index] is None:
+            self.answers[index] = answer
+            self.left -= 1
+            if self.left == 0 and not self.done.done():
+                self.done.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    pending: Pending
+    index: int
+    publication: Publication
+    qos: Literal[0, 1, 2]
+
+
+class Publisher:
+    """Keeps to the window, and to the order of the messages.
+
+    Args:
+        version5: publishes carry properties.
+        send: queues bytes for the socket.
+        session: what an earlier connection left unfinished.
+    """
+
+    def __init__(self, *, version5: bool, send: Callable[[bytes], None], session: Session) -> None:
+        self.window = 1
+        """Most messages of QoS 1 and 2 under way."""
+        self.can_send = True
+        """The socket has taken everything so far."""
+        self._version5 = version5
+        self._send = send
+        self._session = session
+        self._waiting: deque[_Entry] = deque()
+        self._under_way: dict[int, _Entry] = {}
+        self._written: list[_Entry] = []
+        """QoS 0: under way to the socket."""
+        self._lost: Error | None = None
+        self._pumping = False
+
+    def begin(self, window: int, *, session_present: bool) -> None:
+        """Begin after the broker has let us in: release what it has taken and not yet passed on."""
+        self.window = min(window, _LARGEST_WINDOW)
+        released = self._session.resumed(present=session_present)
+        if released:
+            self._send(b"".join(_encode_answer(PUBREL, identifier) for identifier in released))
+
+    def publish(self, publications: Sequence[Publication], qos: Literal[0, 1, 2]) -> Pending:
+        """Queue messages; `done` of what is returned is set once each is answered or the connection is lost."""
+        pending = Pending(len(publications))
+        for index, each in enumerate(publications):
+            if self._lost is not None:
+                pending.settle(index, self._lost)
+            else:
+                self._waiting.append(_Entry(pending, index, each, qos))
+        self._pump()
+        return pending
+
+    def written(self) -> None:
+        """Note that the socket has taken everything, and go on."""
+        self.can_send = True
+        written, self._written = self._written, []
+        for entry in written:
+            entry.pending.settle(entry.index, Answer(0))
+        self._pump()
+
+    def _pump(self) -> None:
+        """Send what the window and the socket allow."""
+        if self._pumping:
+            return
+        waiting, under_way = self._waiting, self._under_way
+        self._pumping = True
+        try:
+            while waiting and self.can_send and self._lost is None:
+                packets: list[bytes] = []
+                size = 0
+                while waiting and size < _ONE_GO and (not waiting[0].qos or len(under_way) < self.window):
+                    packet = self._begin(waiting.popleft())
+                    packets.append(packet)
+                    size += len(packet)
+                if not packets:
+                    return
+                if size:
+                    self.can_send = False
+                    self._send(b"".join(packets))
+        finally:
+            self._pumping = False
+
+    def received(self, command: int, body: bytes) -> None:
+        """Take in a PUBACK, PUBREC or PUBCOMP.
+
+        Raises:
+            MalformedPacket: it has no packet id.
+        """
+        if len(body) < 2:
+            raise MalformedPacket(f"an answer 0x{command:02x} without a packet id")
+        identifier = int.from_bytes(body[:2])
+        code = body[2] if len(body) > 2 else 0
+        kind = command & 0xF0
+        entry = self._under_way.get(identifier)
+        if kind == PUBREC and code < _FAILED:
+            # also for an id that we do not know: the broker would wait for its release for ever
+            self._session.received(identifier)
+            self._send(_encode_answer(PUBREL, identifier))
+            return
+        if kind == PUBCOMP:
+            self._session.completed(identifier, awaited=entry is not None)
+            code = 0  # all that it could say otherwise is that it has forgotten the id, and so has released the message
+        if entry is None or (kind == PUBACK) != (entry.qos == 1):
+            return
+        del self._under_way[identifier]
+        if kind == PUBREC:
+            self._session.refused(identifier)
+        entry.pending.settle(entry.index, Answer(code))
+        self._pump()
+
+    def end(self, error: Error) -> None:
+        """Fail everything that is not answered."""
+        self._lost = error
+        for entry in (*self._under_way.values(), *self._waiting, *self._written):
+            entry.pending.settle(entry.index, error)
+        self._under_way.clear()
+        self._waiting.clear()
+        self._written.clear()
+
+    def _begin(self, entry: _Entry) -> bytes:
+        each = entry.publication
+        if entry.qos == 0:
+            self._written.append(entry)
+            return self._encode(each, 0, 0, again=False)
+        if entry.qos == 1:
+            identifier = self._session.next_id(self._under_way)
+            self._under_way[identifier] = entry
+            return self._encode(each, 1, identifier, again=False)
+        if self._session.is_done(each.key):
+            entry.pending.settle(entry.index, Answer(0))
+            return b""
+        identifier, state = self._session.begin(each.key, self._under_way)
+        self._under_way[identifier] = entry
+        # what the broker has received was released when the connection was made
+        return b"" if state == "received" else self._encode(each, 2, identifier, again=state == "sent")
+
+    def _encode(self, each: Publication, qos: int, identifier: int, *, again: bool) -> bytes:
+        properties = b""
+        if self._version5:
+            properties = each.properties.pack() if each.properties is not None else b"\x00"  # type: ignore[no-untyped-call]  # paho
+        return encode_publish(each.topic, each.payload, qos, identifier, retain=each.retain, again=again, properties=properties)
+
+
+def _encode_answer(command: int, identifier: int) -> bytes:
+    return bytes((command, 2)) + identifier.to_bytes(2)

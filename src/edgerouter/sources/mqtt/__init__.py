@@ -1,0 +1,1 @@
+"""The MQTT source: one session at a broker, acknowledged once the messages are safe."""

@@ -1,0 +1,228 @@
+"""What an MQTT source has received and not yet seen acknowledged: the batches, their bounds, and their acknowledgements."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+from edgerouter.message import Message
+from edgerouter.source import Confirmation, Delivery, Dropped
+from edgerouter.sources.mqtt.drops import Drops
+from edgerouter.sources.mqtt.fence import Unconfirmed
+
+PUBACK: Final = b"\x40\x02"
+PUBREC: Final = b"\x50\x02"
+PUBCOMP: Final = b"\x70\x02"
+"""First two bytes of an answer to a publish: packet type, and length of the packet id after it; success needs no reason code."""
+
+OVERHEAD: Final = 256
+"""Bytes that a message takes in memory beside those of its packet."""
+
+
+class Batch:
+    """Messages received together on one connection."""
+
+    __slots__ = (
+        "acks", "again", "answered", "confirmation", "connection", "done", "messages", "qos0_bytes", "received", "size", "unstored",
+    )  # fmt: skip
+
+    def __init__(self, connection: int) -> None:
+        self.connection = connection
+        self.messages: list[Message] = []
+        self.acks = bytearray()
+        """The answers to send once the messages are safe: 4 bytes for each message of QoS 1 and 2, in the order received."""
+        self.unstored: list[int] = []
+        """Places in `acks` whose message is not stored: a replay seen before."""
+        self.again: tuple[int, bytearray] = (0, bytearray())
+        """Connection that some of the messages came in on once more, and the answers for it."""
+        self.size = 0
+        """Bytes of the messages of QoS 1 and 2, which the broker waits for."""
+        self.qos0_bytes = 0
+        self.received = 0
+        """Messages of QoS 1 and 2."""
+        self.done = False
+        self.answered = False
+        """All of `acks` were sent."""
+        self.confirmation = Confirmation()
+
+
+class Intake:
+    """Holds what came in until it is safe, within bounds.
+
+    A batch fills until it is taken, is acknowledged when it is safe, and confirmed when the broker is known to have read that.
+    After a reconnect, acknowledgements of earlier connections are void, except for messages that the broker has sent again on the
+    new one.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_messages: int,
+        max_bytes: int,
+        max_qos0_bytes: int,
+        dropped: Dropped,
+        max_unconfirmed: int | None = 20_000,
+        source: str = "",
+    ) -> None:
+        self.source = source
+        """Name that the messages carry."""
+        self.unconfirmed: Unconfirmed[Batch] = Unconfirmed(max_unconfirmed, max_bytes)
+        self.max_messages = max_messages
+        self.max_bytes = max_bytes
+        self.max_qos0_bytes = max_qos0_bytes
+        self._most = min(max_messages, self.unconfirmed.most)
+        self.connection = 0
+        """Counts connections; an acknowledgement is good for one of them."""
+        self.current = Batch(0)
+        self.open: deque[Batch] = deque()
+        """Batches with messages to acknowledge, oldest first, without the current one."""
+        self.unacknowledged = 0
+        """Messages of QoS 1 and 2 that the broker waits for, in all batches."""
+        self.unacknowledged_bytes = 0
+        self.arrived = asyncio.Event()
+        self.stopped = False
+        self.send: Callable[[bytes], None] = _nowhere
+        """Sends acknowledgements on the present connection at once."""
+        self.queue: Callable[[bytes], None] = _nowhere
+        """Sends them when the event loop turns; for use while what was read is taken in."""
+        self.has_room: Callable[[], None] = _nothing
+        """Called after an acknowledgement that leaves room for more."""
+        self.drops = Drops(dropped)
+        self.receipt: Callable[[Batch], bytes] = _no_receipt
+        """Makes what the spool keeps beside a delivery."""
+        self.settled: Callable[[Batch, bytes], None] = _unheard
+        """Called for each batch that is safe, with the answers that are sent for it."""
+        self._ready: deque[Batch] = deque()
+
+    @property
+    def is_full(self) -> bool:
+        """The bounds are reached, and only acknowledging makes room: the connection reads no more."""
+        return self.unacknowledged >= self._most or self.unacknowledged_bytes >= self.max_bytes
+
+    @property
+    def awaits_fence(self) -> bool:
+        """No more is taken in until the broker is known to have read acknowledgements."""
+        room, room_bytes = self.room(1)
+        return room <= 0 or room_bytes <= 0
+
+    def room(self, beyond: int) -> tuple[int, int]:
+        """Messages and bytes that may be taken in, within `beyond` times the bounds of what is not acknowledged."""
+        unconfirmed = self.unconfirmed
+        return (
+            min(self.max_messages * beyond, unconfirmed.most - unconfirmed.messages) - self.unacknowledged,
+            min(self.max_bytes * beyond, unconfirmed.most_bytes - unconfirmed.bytes) - self.unacknowledged_bytes,
+        )
+
+    @property
+    def has_half_of_its_room(self) -> bool:
+        """There is room enough to go on reading; half, so that reading does not stop and go with each message."""
+        return self.unacknowledged * 2 <= self._most and self.unacknowledged_bytes * 2 <= self.max_bytes
+
+    def begin_connection(
+        self, *, send: Callable[[bytes], None], queue: Callable[[bytes], None], has_room: Callable[[], None]
+    ) -> None:
+        """From now on messages come in on, and are acknowledged on, a new connection."""
+        self._close_current()
+        self.connection += 1
+        self.unconfirmed.connected()
+        self.current = Batch(self.connection)
+        self.send = send
+        self.queue = queue
+        self.has_room = has_room
+
+    def end_connection(self) -> None:
+        """The connection is gone; acknowledgements go nowhere."""
+        self._close_current()
+        self.connection += 1
+        self.unconfirmed.disconnected()
+        self.current = Batch(self.connection)
+        self.send = self.queue = _nowhere
+        self.has_room = _nothing
+
+    def stop(self) -> None:
+        """Take in nothing more."""
+        self.stopped = True
+        self.arrived.set()
+
+    def take(self) -> Delivery | None:
+        """Everything of one connection that came in since the last call; `None` when nothing did."""
+        if not self._ready:
+            self._close_current()
+            if not self._ready:
+                self.arrived.clear()
+                return None
+        batch = self._ready.popleft()
+        if not batch.received:
+            return Delivery(batch.messages, partial(self._acknowledge, batch))
+        return Delivery(batch.messages, partial(self._acknowledge, batch), self.receipt(batch), batch.confirmation)
+
+    def waiting(self) -> Iterator[Batch]:
+        """Batches that the broker waits for, oldest first."""
+        yield from self.open
+        if self.current.received:
+            yield self.current
+
+    def pass_over(self, ack: bytes) -> None:
+        """Acknowledge in its turn, with the messages around it, one of QoS 1 or 2 that is not stored."""
+        batch = self.current
+        batch.unstored.append(len(batch.acks))
+        batch.acks += ack
+        batch.received += 1
+        batch.size += OVERHEAD
+        self.unacknowledged += 1
+        self.unacknowledged_bytes += OVERHEAD
+        self.arrived.set()
+
+    def _close_current(self) -> None:
+        batch = self.current
+        if not batch.messages and not batch.acks:
+            return
+        self.current = Batch(self.connection)
+        if batch.received:
+            self.open.append(batch)
+        if batch.messages:
+            self._ready.append(batch)
+        else:
+            self._acknowledge(batch)
+
+    def _acknowledge(self, batch: Batch) -> None:
+        if batch.done:
+            return
+        batch.done = True
+        if batch.received:
+            if self.open and self.open[0] is batch:
+                self.open.popleft()
+            else:
+                self.open.remove(batch)
+            self.unacknowledged -= batch.received
+            self.unacknowledged_bytes -= batch.size
+        acks = b""
+        if batch.connection == self.connection:
+            acks = bytes(batch.acks)
+        elif batch.again[0] == self.connection:
+            acks = bytes(batch.again[1])
+        if batch.received:
+            self.unconfirmed.add(batch, answered=batch.connection == self.connection)
+        self.settled(batch, acks)
+        if acks:
+            self.send(acks)
+        self.has_room()
+
+
+def _nowhere(_: bytes) -> None:
+    """There is no connection."""
+
+
+def _no_receipt(_: Batch) -> bytes:
+    return b""
+
+
+def _unheard(_: Batch, __: bytes) -> None:
+    """Ignore the report."""
+
+
+def _nothing() -> None:
+    """There is no connection."""

@@ -1,0 +1,168 @@
+"""Reading one connection within the bounds of the intake, and no further than a fence allows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from edgerouter.mqtt.client import ReachedClient
+from edgerouter.sources.mqtt.fence import Fence
+from edgerouter.sources.mqtt.in_flight import Batch, Intake
+from edgerouter.sources.mqtt.read_ahead import PINGRESP, Allowance, ReadAhead
+from edgerouter.sources.mqtt.stream import PublishStream
+from edgerouter.sources.mqtt.window import SenderWindow
+
+OVERRUN: Final = "the broker sends much more than it should before it reads acknowledgements"
+"""Closing makes it read them, and what it has sent beyond comes again."""
+_HARD_LIMIT: Final = 2
+"""Where reading goes on beyond the bounds only to keep the connection alive, it takes in at most this many times the bounds."""
+_PATIENCE: Final = 4
+"""Part of the keep-alive interval after which an answer to it is looked for behind messages for which there is no room."""
+
+
+class Inflow:
+    """Reads, and stops and goes.
+
+    While the sinks or the disk are behind, nothing is read: then the broker waits. While only the fence is behind, reading goes on
+    without anything being taken in, because the answer that moves the fence comes behind what the broker has sent already.
+
+    Args:
+        intake: where messages go.
+        stream: cuts what is read into messages.
+        reached: the connection.
+        allowance: bounds what is read ahead.
+        window: unacknowledged messages after which the broker is taken to wait for us in any case; a smaller window is learned.
+        hurry: called when the broker waits for acknowledgements.
+        cut: ends the connection, with a reason.
+        other_answer: gets every answer that is not the fence's; says whether the connection still stands.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        stream: PublishStream,
+        reached: ReachedClient,
+        *,
+        allowance: Allowance,
+        window: int,
+        hurry: Callable[[], None],
+        cut: Callable[[str], None],
+        other_answer: Callable[[int, bytes], bool],
+    ) -> None:
+        self.fence: Fence[Batch] = Fence(intake.unconfirmed, reached.send, self._passed)
+        reached.on_keep_alive = self.fence.keep_alive_sent
+        self._intake = intake
+        self._stream = stream
+        self._reached = reached
+        self._allowance = allowance
+        self._brought = 0
+        """Bytes of this connection that were taken in."""
+        self._window = SenderWindow(window)
+        self._hurry = hurry
+        self._hurried: Batch | None = None
+        self._cut = cut
+        self._other_answer = other_answer
+        self._ahead: ReadAhead | None = None
+        self._paused = False
+        self._dosing = False
+        self._soon = False
+
+    def received(self, data: bytes) -> None:
+        """Take in what was read.
+
+        Raises:
+            MalformedPacket: this is not MQTT; the connection is of no use any more.
+        """
+        if self._ahead is not None:
+            self._read_ahead(self._ahead, data)
+        else:
+            self._take_in(data)
+
+    def has_room(self) -> None:
+        """Something was acknowledged."""
+        self._window.acknowledged(self._intake.unacknowledged)
+        if self._paused and self._intake.has_half_of_its_room:
+            self._paused = False
+            if self._stream.skipped:
+                # what was passed over comes again only on a new connection
+                self._cut("the broker sent more than it should; connecting again for what was left out")
+                return
+            self._reached.resume()
+            if self._stream.holds_packets:
+                self._go_on_soon()
+
+    def tick(self, keepalive: float) -> None:
+        """Find out how far the broker has read, and keep the connection alive while nothing is read."""
+        self.fence.tick()
+        waiting_since = self._reached.awaits_answer_since
+        if self._paused and waiting_since and time.monotonic() - waiting_since > keepalive / _PATIENCE:
+            self._dosing = True
+            try:
+                self._reached.read_a_dose()
+            finally:
+                self._dosing = False
+
+    def answered(self, command: int, body: bytes) -> bool:
+        """Handle an answer of the broker that is taken in. Returns whether the connection still stands."""
+        if self._ahead is not None and self._ahead.seen:
+            self._ahead.seen -= 1
+            return self._reached.is_open
+        return self._handle(command, body)
+
+    def _take_in(self, data: bytes) -> None:
+        intake = self._intake
+        self._brought += len(data)
+        self._stream.feed(data, beyond=_HARD_LIMIT if self._dosing else 1)
+        if self._window.arrived(intake.unacknowledged) and intake.current is not self._hurried:
+            self._hurried = intake.current
+            self._hurry()
+        if intake.is_full and not self._paused and self._reached.is_open:
+            self._paused = True
+            self._reached.pause()
+        elif self._ahead is None and not self._paused and self._stream.holds_packets and intake.awaits_fence:
+            self._ahead = ReadAhead(self._stream.held)
+            self._look_at_answers(self._ahead)
+
+    def _read_ahead(self, ahead: ReadAhead, data: bytes) -> None:
+        if data:
+            ahead.hold(data)
+            self._look_at_answers(ahead)
+        intake = self._intake
+        if not intake.awaits_fence and not self._paused:
+            # as much as one read brings, and then others have their turn
+            piece = ahead.release()
+            self._take_in(piece)
+            if piece:
+                self._go_on_soon()
+            elif not self._stream.holds_packets:
+                self._ahead = None
+        if self._ahead is not None and self._allowance.exceeded(ahead.size, self._brought):
+            # closing makes it read all that was sent, which is a fence, too
+            self._cut(OVERRUN)
+
+    def _look_at_answers(self, ahead: ReadAhead) -> None:
+        found, ahead.new = ahead.new, []
+        ahead.seen += len(found)
+        for command, body in found:
+            if not self._handle(command, body):
+                return
+
+    def _handle(self, command: int, body: bytes) -> bool:
+        if command == PINGRESP and not self.fence.answered():
+            return self._reached.is_open
+        return self._other_answer(command, body)
+
+    def _passed(self) -> None:
+        if self._ahead is not None and not self._paused:
+            self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        if not self._soon:
+            self._soon = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._soon = False
+        self._reached.go_on()

@@ -1,0 +1,109 @@
+"""Reading ahead of what is taken in, to find the broker's answers behind messages for which there is no room yet.
+
+An answer is not bound to the order of messages, except PUBREL, which is answered itself once the messages before it are taken in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from edgerouter.mqtt.packets import MalformedPacket
+
+PINGRESP: Final = 0xD0
+PUBREL: Final = 0x62
+_PUBLISH: Final = 0x30
+_LONGEST: Final = 64 * 1024
+"""Bytes of an answer."""
+_LITTLE: Final = 256 * 1024
+"""Bytes that may always be read ahead."""
+
+
+class Allowance:
+    """Bounds the bytes of one source that are read ahead, over its connections.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.overrun = False
+        """The broker sent more than that, and would again: so from then on no more is read ahead than a connection has brought."""
+        self._most = most
+
+    def exceeded(self, ahead: int, brought: int) -> bool:
+        """True when so many bytes are too many, on a connection that has brought so many that were taken in."""
+        if ahead > (min(self._most, max(_LITTLE, brought)) if self.overrun else self._most):
+            self.overrun = True
+            return True
+        return False
+
+
+class ReadAhead:
+    """Holds what was read and is not taken in, and walks over its packets from head to head.
+
+    Args:
+        begun: what was read before and begins with a packet; held elsewhere.
+    """
+
+    def __init__(self, begun: bytes) -> None:
+        self.size = 0
+        """Bytes held."""
+        self.seen = 0
+        """Answers found that are still to come when what is held is taken in."""
+        self._pieces: deque[bytes] = deque()
+        self._skip = 0
+        """Bytes until the next packet begins."""
+        self._head = b""
+        self.new = self._walk(begun)
+        """Answers found that are not handled yet: first byte and body."""
+
+    def hold(self, data: bytes) -> None:
+        """Keep what was read.
+
+        Raises:
+            MalformedPacket: this is not MQTT.
+        """
+        self.size += len(data)
+        self._pieces.append(data)
+        self.new += self._walk(data)
+
+    def release(self) -> bytes:
+        """The next piece to take in; empty when there is none."""
+        data = self._pieces.popleft() if self._pieces else b""
+        self.size -= len(data)
+        return data
+
+    def _walk(self, data: bytes) -> list[tuple[int, bytes]]:
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        found = []
+        at, end = self._skip, len(data)
+        while at < end:
+            command = data[at]
+            length = shift = 0
+            start = at + 1
+            while start < end:
+                byte = data[start]
+                start += 1
+                length |= (byte & 127) << shift
+                if byte < 128:
+                    break
+                shift += 7
+                if shift > 21:
+                    raise MalformedPacket("a packet's length is not a variable byte integer")
+            else:
+                break
+            stop = start + length
+            if command & 0xF0 != _PUBLISH and command != PUBREL:
+                if length > _LONGEST:
+                    raise MalformedPacket(f"a packet 0x{command:02x} of {length} bytes")
+                if stop > end:
+                    break
+                found.append((command, data[start:stop]))
+            at = stop
+        if at < end:
+            self._head = data[at:]
+        self._skip = max(0, at - end)
+        return found

@@ -1,0 +1,226 @@
+"""Tells a message that the broker sends again from a new one, so that what is stored already is acknowledged and not stored twice.
+
+A broker sends again, in the original order and before anything new, what was not acknowledged when the connection ended (MQTT 5.0,
+4.4 and 4.6). Two tables say what that may be: what this process still holds, and what the spool holds of an earlier run. Whatever
+is in doubt is stored: a duplicate is allowed, a loss is not.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from edgerouter.message import Message
+from edgerouter.source import Delivery
+from edgerouter.sources.mqtt.in_flight import PUBREC, Batch, Intake
+from edgerouter.sources.mqtt.receipt import entries, entries_of_receipts, receipt_of, split
+from edgerouter.sources.mqtt.state import TOKEN_BYTES, SessionState
+
+_ACK: Final = 4
+_IDS: Final = 65_535
+"""Packet ids run from 1 to this and start again."""
+
+
+class Redelivery:
+    """Follows one session over connections and restarts.
+
+    Args:
+        state: the session; the caller keeps it over restarts.
+        intake: what this process has received and not acknowledged, or acknowledged and not seen confirmed.
+        unacknowledged: what the spool holds of an earlier run, oldest first.
+        changed: called when `state` has to be kept again.
+    """
+
+    def __init__(
+        self, state: SessionState, intake: Intake, unacknowledged: Sequence[Delivery], changed: Callable[[], None]
+    ) -> None:
+        self.watching = False
+        self.recognised = 0
+        """Messages acknowledged and not stored again."""
+        self._state = state
+        self._intake = intake
+        self._changed = changed
+        self._session_began = 0
+        self._held: dict[bytes, tuple[Batch, Message]] = {}
+        self._earlier: deque[tuple[bytes, Message]] = deque()
+        """Messages of an earlier run that may still come on this connection, in order."""
+        self._aligned = False
+        self._unreleased: dict[bytes, int] = {}
+        """QoS 2: answers sent whose PUBREL has not come, and a hash of the message; such a packet id is in use."""
+        self._last_id: tuple[int, int] | None = None
+        self._newest_id: int | None = None
+        """The packet id received last, on any connection."""
+        self._stored_earlier = [] if state.ids_reused else entries_of_receipts(unacknowledged, bytes.fromhex(state.token))
+        """The same for every connection of this run, until the broker is known to have read their acknowledgements."""
+        self._earlier_run = _of_earlier_run(unacknowledged, self._stored_earlier)
+        if self._stored_earlier:
+            self._newest_id = int.from_bytes(self._stored_earlier[-1][0][2:])
+        elif self._earlier_run is not None:
+            # these receipts mean nothing
+            self._earlier_run.confirmation.confirm()
+            self._earlier_run = None
+
+    def connected(self, *, session_present: bool) -> None:
+        """A connection is made; the broker says whether it still knows the session."""
+        self._last_id = None
+        self._held.clear()
+        self._earlier.clear()
+        self._aligned = False
+        if session_present:
+            if not self._state.ids_reused:
+                # this connection may be the second that the broker resends them on: the first was lost with their acknowledgements
+                self._earlier.extend(self._stored_earlier)
+            for batch in (*self._intake.unconfirmed.former(), *self._intake.waiting()):
+                # an acknowledgement that was sent may have freed its packet id
+                if batch.connection >= self._session_began and not (batch.answered and self._state.ids_reused):
+                    self._held.update((ack, (batch, message)) for ack, message in entries(batch))
+        else:
+            self._session_began = self._intake.connection
+            self._stored_earlier.clear()
+            self._unreleased.clear()
+            self._state.ids_reused = False
+            self._state.subscriptions = []
+            self._renew_token()
+            self._resolve()
+            self._intake.unconfirmed.confirm()
+        self.watching = bool(self._held or self._earlier or self._earlier_run or any(self._intake.unconfirmed.former()))
+
+    def is_known(self, message: Message, ack: bytes, *, again: bool) -> bool:
+        """Whether the message is stored, or will be; then its acknowledgement is taken care of."""
+        if not again:
+            # sent for the first time, so there is nothing more to come of what was sent before
+            if self.watching:
+                self._forget(first=int.from_bytes(ack[2:]))
+            self._unreleased.pop(ack, None)
+            return False
+        known = self._is_unreleased(message, ack) or self._is_of_an_earlier_run(message, ack)
+        if known:
+            self._answered((ack, message))
+            self._intake.queue(ack)
+        else:
+            known = self._is_held(message, ack)
+        self.recognised += known
+        if not known:
+            # messages come again in the order in which they came at first, so all that are known have come, or do not come
+            self._resolve()
+        if self.watching and not self._held and not self._earlier:
+            self._forget()
+        return known
+
+    def settled(self, batch: Batch, acks: bytes) -> None:
+        """A batch is safe, and these answers are sent for it."""
+        if PUBREC[0] in acks[::_ACK]:
+            sent = acks if len(acks) == len(batch.acks) else set(split(acks))
+            self._answered(*(entry for entry in entries(batch) if entry[0] in sent))
+
+    def released(self, identifier: bytes) -> None:
+        """The broker is done with a message of QoS 2."""
+        self._unreleased.pop(PUBREC + identifier, None)
+
+    def receipt(self, batch: Batch) -> bytes:
+        """What to keep beside a batch, so that its messages are known again after a crash."""
+        if batch.connection < self._session_began:
+            return b""
+        self._watch_ids(batch)
+        return receipt_of(batch, bytes.fromhex(self._state.token), ids_reused=self._state.ids_reused)
+
+    def _watch_ids(self, batch: Batch) -> None:
+        """A broker that uses an acknowledged packet id again at once makes a receipt ambiguous: then none of them counts."""
+        first, last = int.from_bytes(batch.acks[2:4]), int.from_bytes(batch.acks[-2:])
+        connection, before = self._last_id or (0, 0)
+        if connection == batch.connection and not self._state.ids_reused and not _follows(first, before):
+            self._state.ids_reused = True
+            self._changed()
+        self._last_id = (batch.connection, last)
+        self._newest_id = last
+
+    def _answered(self, *answered: tuple[bytes, Message]) -> None:
+        """These are answered: remember those of QoS 2 until the broker releases their packet ids."""
+        for ack, message in answered:
+            if ack[0] == PUBREC[0]:
+                self._unreleased[ack] = _content(message)
+
+    def _is_unreleased(self, message: Message, ack: bytes) -> bool:
+        # a broker may number anew what it sends on a session that it resumed
+        return self._unreleased.get(ack) == _content(message) if ack in self._unreleased else False
+
+    def _is_of_an_earlier_run(self, message: Message, ack: bytes) -> bool:
+        earlier = self._earlier
+        while earlier:
+            known_ack, known = earlier.popleft()
+            if known_ack == ack and _is_same(message, known):
+                self._aligned = True
+                return True
+            if self._aligned:
+                # the order broke: from here on it is not what we think it is
+                earlier.clear()
+        return False
+
+    def _is_held(self, message: Message, ack: bytes) -> bool:
+        batch, known = self._held.pop(ack, (None, message))
+        if batch is None or not _is_same(message, known):
+            return False
+        if batch.done:
+            self._answered((ack, message))
+            self._intake.queue(ack)
+        elif batch.again[0] == self._intake.connection:
+            batch.again[1].extend(ack)
+        else:
+            batch.again = (self._intake.connection, bytearray(ack))
+        return True
+
+    def _forget(self, first: int | None = None) -> None:
+        """Nothing comes again any more; the first new message has this packet id."""
+        self.watching = False
+        self._held.clear()
+        self._earlier.clear()
+        self._aligned = False
+        self._resolve()
+        if first is not None and self._newest_id is not None and not _follows(first, self._newest_id):
+            # packet ids are used again: what is remembered by them must not be taken for something new
+            self._intake.unconfirmed.confirm()
+
+    def _resolve(self) -> None:
+        """All that the broker wanted to be acknowledged again has been, or is not known here."""
+        unconfirmed = self._intake.unconfirmed
+        if self._earlier_run is not None:
+            unconfirmed.add(self._earlier_run, answered=False)
+            self._earlier_run = None
+        unconfirmed.resolve()
+
+    def _renew_token(self) -> None:
+        self._state.token = secrets.token_hex(TOKEN_BYTES)
+        self._changed()
+
+
+def _is_same(message: Message, known: Message) -> bool:
+    return message.payload == known.payload and message.topic == known.topic
+
+
+def _content(message: Message) -> int:
+    return hash((message.topic, message.payload))
+
+
+def _follows(identifier: int, last: int) -> bool:
+    return 0 < (identifier - last) % _IDS < _IDS // 2
+
+
+def _of_earlier_run(unacknowledged: Sequence[Delivery], entries: list[tuple[bytes, Message]]) -> Batch | None:
+    """Make one batch of the deliveries of an earlier run; its confirmation confirms each of them and clears their `entries`."""
+    confirmations = [delivery.confirmation for delivery in unacknowledged if delivery.confirmation is not None]
+    if not confirmations:
+        return None
+
+    def confirm() -> None:
+        entries.clear()
+        for confirmation in confirmations:
+            confirmation.confirm()
+
+    batch = Batch(0)
+    batch.done = True
+    batch.received = sum(message.qos > 0 for delivery in unacknowledged for message in delivery.messages)
+    batch.size = sum(len(message.payload) for delivery in unacknowledged for message in delivery.messages)
+    batch.confirmation.listener = confirm
+    return batch

@@ -1,0 +1,264 @@
+"""Bytes from the broker into messages: publishes straight into the intake, every other packet to the MQTT client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from edgerouter.message import Message
+from edgerouter.mqtt.limits import PacketLimits
+from edgerouter.mqtt.packets import MalformedPacket
+from edgerouter.mqtt.properties import WIDEST, parse_properties
+from edgerouter.sources.mqtt.drops import CUT, INTAKE_FULL, TOO_LARGE
+from edgerouter.sources.mqtt.in_flight import OVERHEAD, PUBACK, PUBREC, Intake
+
+_TOPICS_CACHED: Final = 4096
+_LONGEST_CACHED: Final = 256
+"""Bytes of a topic beyond which it is decoded each time, so that the cache stays below 8 MB."""
+
+
+class Admission(Protocol):
+    """Decides about publishes that may have been here before: sent again, or replayed because they are retained."""
+
+    @property
+    def watching(self) -> bool:
+        """Every publish of QoS 1 and 2 is of interest just now, not only those that are marked."""
+
+    def admit(self, message: Message, identifier: bytes, *, again: bool) -> bool:
+        """Whether to take the message in; if not, its acknowledgement is taken care of."""
+
+
+class PublishStream:
+    """Cuts a connection's bytes into packets.
+
+    This is where the cost of a message is decided: one pass over what one read brought, and no object but the message itself.
+
+    Args:
+        intake: where messages go.
+        version5: whether publishes hold properties.
+        admission: asked about publishes that may have been here before.
+        other_packet: gets the first byte and the body of every other packet; says whether the connection is still of use.
+        limits: of a publish.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        version5: bool,
+        admission: Admission,
+        other_packet: Callable[[int, bytes], bool],
+        limits: PacketLimits = PacketLimits(),  # noqa: B008  (frozen)
+    ) -> None:
+        self.skipped = False
+        """A message of QoS 1 or 2 was passed over for want of room; the broker sends it again after a reconnect."""
+        self.ignores_messages = False
+        """Neither take nor acknowledge messages."""
+        self._intake = intake
+        self._version5 = version5
+        self._admission = admission
+        self._other_packet = other_packet
+        self._limits = limits
+        self._held = bytearray()
+        self._need = 0
+        self._discard = 0
+        self._discarded: tuple[str, bytes] | None = None
+        self._topics: dict[bytes, str] = {}
+
+    @property
+    def holds_packets(self) -> bool:
+        """There may be something to parse once there is room."""
+        return len(self._held) > 0 and len(self._held) >= self._need
+
+    def feed(self, data: bytes, *, beyond: int = 1) -> None:
+        """Take in what was read, within `beyond` times the bounds of the intake.
+
+        Raises:
+            MalformedPacket: this is not MQTT; the connection is of no use any more.
+        """
+        if self._discard and data:
+            data = self._discard_from(data)
+        held = self._held
+        if not data and not self.holds_packets:
+            return
+        if len(held) + len(data) < self._need:
+            held += data
+            return
+        joined = b"".join((held, data)) if held else data
+        held.clear()
+        held += joined[self._parse(joined, beyond) :]
+
+    def _discard_from(self, data: bytes) -> bytes:
+        """Drop the bytes of a publish that is too large, and return what follows it."""
+        gone = min(self._discard, len(data))
+        self._discard -= gone
+        if not self._discard:
+            self._count_discarded()
+        return data[gone:]
+
+    def _begin_to_discard(self, data: bytes, at: int, start: int, stop: int) -> int:
+        """Keep of a publish that is too large only what its acknowledgement needs; return where parsing goes on.
+
+        Its bytes are never held together: memory for them would have to be there at each new attempt of the broker.
+        """
+        command, end = data[at], len(data)
+        if command & 0xF0 != 0x30:
+            raise MalformedPacket(f"a packet 0x{command:02x} of {stop - at} bytes")
+        qos = command >> 1 & 3
+        here = start + 2
+        if here <= end:
+            here += data[start] << 8 | data[start + 1]
+        payload = here + 2 if qos else here
+        if payload > stop or qos == 3:
+            raise MalformedPacket("a publish shorter than its topic says, or of a QoS that does not exist")
+        if payload > end:
+            self._need = payload - at
+            return at
+        ack = ((PUBACK if qos == 1 else PUBREC) + data[here:payload]) if qos else b""
+        self._discarded = (self._topic(data[start + 2 : here]), ack)
+        if stop > end:
+            self._discard = stop - end
+            return end
+        self._count_discarded()
+        return stop
+
+    def _count_discarded(self) -> None:
+        if self._discarded is None or self._intake.stopped or self.ignores_messages:
+            return
+        topic, ack = self._discarded
+        self._discarded = None
+        self._intake.drops.count(topic, TOO_LARGE)
+        if ack:
+            # the broker would send it again for ever
+            self._intake.pass_over(ack)
+
+    @property
+    def held(self) -> bytes:
+        """Bytes read and not yet taken in."""
+        return bytes(self._held)
+
+    def _parse(self, data: bytes, beyond: int) -> int:  # noqa: C901, PLR0912, PLR0915  (a call here costs as much as a message)
+        intake, admission, version5, topics = self._intake, self._admission, self._version5, self._topics
+        batch = intake.current
+        append, acks = batch.messages.append, batch.acks
+        stopped, watching = intake.stopped or self.ignores_messages, admission.watching
+        room, room_bytes = intake.room(beyond)
+        taken = taken_bytes = 0
+        qos0_bytes, qos0_limit = batch.qos0_bytes, intake.max_qos0_bytes
+        limits, limit, source = self._limits, self._limits.packet, intake.source
+        now = time.time_ns()
+        end = len(data)
+        at = 0
+        self._need = 0
+        try:
+            while end - at >= 2:
+                command = data[at]
+                length = data[at + 1]
+                start = at + 2
+                if length > 127:
+                    length &= 127
+                    shift = 7
+                    while start < end and shift <= 21:
+                        byte = data[start]
+                        start += 1
+                        length |= (byte & 127) << shift
+                        if byte < 128:
+                            break
+                        shift += 7
+                    else:
+                        if shift > 21:
+                            raise MalformedPacket("a packet's length is not a variable byte integer")
+                        break
+                stop = start + length
+                if stop - at > limit:
+                    resume = self._begin_to_discard(data, at, start, stop)
+                    if resume == at:
+                        break
+                    at = resume
+                    continue
+                if stop > end:
+                    self._need = stop - at
+                    break
+                if command & 0xF0 != 0x30:
+                    at = stop
+                    batch.received += taken
+                    batch.size += taken_bytes
+                    batch.qos0_bytes = qos0_bytes
+                    intake.unacknowledged += taken
+                    intake.unacknowledged_bytes += taken_bytes
+                    taken = taken_bytes = 0
+                    if not self._other_packet(command, data[start:stop]):
+                        return end
+                    room, room_bytes = intake.room(beyond)
+                    stopped, watching = intake.stopped or self.ignores_messages, admission.watching
+                    continue
+                if stopped:
+                    at = stop
+                    continue
+                qos = command >> 1 & 3
+                if qos and (taken >= room or taken_bytes >= room_bytes):
+                    if beyond == 1:
+                        break
+                    # far beyond the bounds: not taken and not acknowledged, so still the broker's
+                    self.skipped = True
+                    at = stop
+                    continue
+                size = stop - at + OVERHEAD
+                at = stop
+                topic_start = start + 2
+                here = topic_start + (data[start] << 8 | data[start + 1]) if length > 2 else stop
+                raw = data[topic_start:here]
+                if qos:
+                    identifier = data[here : here + 2]
+                    here += 2
+                if here + version5 > stop or qos == 3 or not raw:
+                    raise MalformedPacket("a publish without a topic, shorter than its topic says, or of a QoS that does not exist")
+                properties = None
+                if version5:
+                    if data[here]:
+                        properties, here, cost, cut = parse_properties(data, here, stop, limits)
+                        size += cost
+                        if cut:
+                            intake.drops.count(self._topic(raw), CUT)
+                    else:
+                        here += 1
+                topic = topics.get(raw)
+                if topic is None:
+                    topic = self._topic(raw)
+                    if not topic.isascii():
+                        size += WIDEST * len(raw)
+                message = Message(topic, data[here:stop], now, qos, command & 1 == 1, properties, "", 0, source)
+                if command & 9 or watching or qos == 2:
+                    if not admission.admit(message, identifier if qos else b"", again=command & 8 == 8):
+                        continue
+                    room, room_bytes = intake.room(beyond)
+                if qos:
+                    taken += 1
+                    taken_bytes += size
+                    acks += PUBACK if qos == 1 else PUBREC
+                    acks += identifier
+                elif qos0_bytes + size > qos0_limit:
+                    intake.drops.count(topic, INTAKE_FULL)
+                    continue
+                else:
+                    qos0_bytes += size
+                append(message)
+        finally:
+            batch.received += taken
+            batch.size += taken_bytes
+            batch.qos0_bytes = qos0_bytes
+            intake.unacknowledged += taken
+            intake.unacknowledged_bytes += taken_bytes
+            if batch.messages or acks:
+                intake.arrived.set()
+        return at
+
+    def _topic(self, raw: bytes) -> str:
+        # a broker that lets a wrong character through must not stop everything behind it
+        topic = raw.decode(errors="replace")
+        if len(raw) <= _LONGEST_CACHED:
+            if len(self._topics) >= _TOPICS_CACHED:
+                self._topics.clear()
+            self._topics[raw] = topic
+        return topic

@@ -1,0 +1,1 @@
+"""The log that all spools share: chunks, positions, ledgers, readers."""

@@ -1,0 +1,97 @@
+"""Deliveries on their way into the spool, and how they become chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgerouter.message import Message
+from edgerouter.source import Delivery
+from edgerouter.spool.log.chunk import MAX_BYTES, MAX_MESSAGES, NewChunk, Receipt
+
+Matchers = Mapping[int, Callable[[str], bool]]
+"""Whether a sink wants a topic, by the sink's key."""
+
+
+@dataclass(slots=True, eq=False)
+class Append:
+    """A delivery that waits to be stored."""
+
+    source: str
+    delivery: Delivery
+    wanted: Mapping[int, int]
+    """How many of its messages each sink wants, by the sink's key."""
+    size: int
+    """Payload bytes."""
+    routing: int
+    """Which set of sinks `wanted` was made for."""
+    stored: asyncio.Future[None]
+    only: int = 0
+    """Key of the one sink that these messages are for; 0 = for all."""
+    letters: Sequence[tuple[int, str, str, int]] = ()
+    """The dead letters that these messages were, and that are deleted in the same transaction."""
+
+
+def payload_bytes(messages: Iterable[Message]) -> int:
+    """Bytes of all payloads together."""
+    return sum([len(message.payload) for message in messages])
+
+
+def group(appends: Iterable[Append], matchers: Matchers) -> list[NewChunk]:
+    """Join small deliveries and split large ones, so that chunks are neither tiny nor huge."""
+    chunks: list[NewChunk] = []
+    gathered: list[Message] = []
+    wanted: dict[int, int] = {}
+    receipts: list[Receipt] = []
+    size = only = 0
+
+    def close() -> None:
+        nonlocal gathered, wanted, receipts, size
+        if gathered:
+            chunks.append(NewChunk(gathered, wanted, only, receipts))
+            gathered, wanted, receipts, size = [], {}, [], 0
+
+    for append in appends:
+        messages = append.delivery.messages
+        if append.only != only or len(gathered) + len(messages) > MAX_MESSAGES or size + append.size > MAX_BYTES:
+            close()
+            only = append.only
+        if append.delivery.receipt:
+            receipts.append(Receipt(append.source, len(gathered), len(messages), append.delivery.receipt))
+        if len(messages) <= MAX_MESSAGES and append.size <= MAX_BYTES:
+            gathered += messages
+            size += append.size
+            for key, count in append.wanted.items():
+                wanted[key] = wanted.get(key, 0) + count
+            continue
+        for part in _split(messages):
+            gathered = part
+            wanted = _share(append, part, matchers)
+            close()
+    close()
+    return chunks
+
+
+def _split(messages: Sequence[Message]) -> Iterable[list[Message]]:
+    part: list[Message] = []
+    size = 0
+    for message in messages:
+        if part and (len(part) >= MAX_MESSAGES or size + len(message.payload) > MAX_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(message)
+        size += len(message.payload)
+    yield part
+
+
+def _share(append: Append, part: list[Message], matchers: Matchers) -> dict[int, int]:
+    """How many messages of a part of a delivery each sink wants."""
+    whole = len(append.delivery.messages)
+    shares = {}
+    for key, count in append.wanted.items():
+        if count == whole:
+            shares[key] = len(part)
+        elif count and (matches := matchers.get(key)) is not None:
+            shares[key] = sum([matches(message.topic) for message in part])
+    return shares

@@ -1,0 +1,310 @@
+"""A reader: takes out of the spool what one sink wants, in order, and settles it. Both spools use it."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right, insort
+from collections import Counter
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
+
+from edgerouter.message import Message
+from edgerouter.spool.contract import Ledger, Rejection, Route
+from edgerouter.spool.log.chunk import Chunk
+from edgerouter.spool.log.cursor import Lane, Piece
+from edgerouter.spool.log.in_flight import Taken
+from edgerouter.spool.log.ledger import Account
+from edgerouter.spool.log.position import OPEN, Position
+from edgerouter.spool.log.storage import Loaded, Shelf
+from edgerouter.spool.log.uncounted import Counted
+
+READ_AHEAD: Final = 2000
+"""Messages below which a lane that reads from the disk fetches more."""
+_MOST_AGES: Final = 1000
+
+_sequence = attrgetter("sequence")
+
+
+class LogReader:
+    """One sink's place in a spool.
+
+    `unread` of its lanes, what waits in them, what was given back and what is taken make up what is pending in its position.
+    """
+
+    def __init__(self, account: Account, route: Route, shelf: Shelf, *, oldest_at: int | None = None) -> None:
+        self.account = account
+        self.route = route
+        self.closed = False
+        self._shelf = shelf
+        self._matches = route.matches
+        self._wake = asyncio.Event()
+        self._taken = Taken()
+        self._live = Lane(account.position.copy())
+        self._backlog: Lane | None = None
+        self._credit = 0.0
+        self._ages: list[tuple[int, int]] = []
+        first = account.position.first
+        if oldest_at is not None and first is not None:
+            self._ages.append((first, oldest_at))
+        if route.drain == "live_first":
+            self._backlog = Lane(account.position.copy())
+            self._live.unread = self._backlog.unread.split(shelf.end)
+
+    # -- what the contract names ------------------------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.account.ledger
+
+    @property
+    def oldest_pending_at(self) -> int | None:
+        first = self.account.position.first
+        if first is None or first >= self._shelf.end or (not self.account.pending and not self.account.uncounted):
+            return None
+        place = bisect_right(self._ages, (first, OPEN)) - 1
+        if place >= 0:
+            return self._ages[place][1]
+        chunk = self._shelf.find(first)
+        return chunk.messages[0].received_at if chunk is not None else None
+
+    async def wait(self) -> None:
+        while not self._ready():
+            self._wake.clear()
+            await self._wake.wait()
+
+    def take(self, max_messages: int) -> list[Message]:
+        if max_messages < 1:
+            return []
+        out = self._taken.again(max_messages) if self._taken.returned else []
+        for lane in self._lanes():
+            while len(out) < max_messages and (lane.pieces or self._fill(lane)):
+                messages = lane.take(max_messages - len(out), self._taken.gaps)
+                out = out + messages if out else messages
+            if lane.waiting < READ_AHEAD:
+                self._read_ahead(lane)
+            if out:
+                break
+        return out
+
+    def is_pending(self, message: Message) -> bool:
+        return message.sequence in self.account.position
+
+    def give_back(self, messages: Sequence[Message]) -> None:
+        if self._taken.give_back(messages):
+            self._wake.set()
+
+    def delivered(self, messages: Sequence[Message]) -> None:
+        sequences, ranges = self._taken.settle(messages)
+        if sequences:
+            self.account.delivered += len(sequences)
+            self._settle(ranges, len(sequences))
+
+    def dropped(self, messages: Sequence[Message], reason: str) -> None:
+        sequences, ranges = self._taken.settle(messages)
+        if sequences:
+            self.account.dropped += len(sequences)
+            known = set(sequences)
+            topics = Counter(message.topic for message in messages if message.sequence in known)
+            self._shelf.count_drops(self.account.name, topics, reason)
+            self._settle(ranges, len(sequences))
+
+    async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
+        # no longer taken: whoever gives them back while they are being stored has lost them already
+        sequences, ranges = self._taken.settle([rejection.message for rejection in rejections])
+        if sequences:
+            known = set(sequences)
+            once = {r.message.sequence: r for r in rejections if r.message.sequence in known}
+            await self._shelf.dead_letter(self.account, ranges, list(once.values()))
+
+    async def keep_batch(self, messages: Sequence[Message]) -> None:
+        await self._shelf.keep_batch(self.account, sorted(map(_sequence, messages)))
+
+    async def kept_batches(self) -> list[list[Message]]:
+        account = self.account
+        batches = await self._shelf.kept_batches(account)
+        for batch in batches:
+            for sequence in map(_sequence, batch):
+                self._remove_unread(sequence, sequence + 1)
+                self._taken.gaps[sequence] = sequence
+                # it was written once, and is sent again whatever the filters say by now
+                account.recount(
+                    [Counted(sequence, sequence + 1, int(not p.filters), 0) for p in account.uncounted if sequence in p.ranges]
+                )
+        return batches
+
+    # -- what the spool calls ---------------------------------------------------------------------------------------------------
+
+    def appended(self, chunk: Chunk, wanted: int) -> None:
+        """A chunk has come in, of which the sink wants some messages, or none."""
+        if wanted:
+            self._wake.set()
+        elif self.account.position.first == chunk.first:
+            # nothing is pending before it, so skipping it now costs no further range
+            self._live.unread.remove(chunk.first, chunk.end)
+            self._skip([(chunk.first, chunk.end)])
+
+    def unread(self, end: int) -> list[tuple[int, int]]:
+        """Return the pending ranges below `end` that were not read."""
+        unread = Position(self._live.unread)
+        for start, stop in self._backlog.unread if self._backlog is not None else ():
+            unread.add(start, stop)
+        unread.remove(end, OPEN)
+        return list(unread)
+
+    @property
+    def held(self) -> int:
+        """Messages that were read and are pending: they are in memory."""
+        return self._taken.count + self._live.held + (self._backlog.held if self._backlog is not None else 0)
+
+    def replayed(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """These are pending again; the account knows already."""
+        lane = self._backlog or self._live
+        for start, end in ranges:
+            lane.unread.add(start, end)
+        self._wake.set()
+
+    def forget(self, start: int, end: int) -> None:
+        """These are gone: whatever was read or taken of them must not be settled any more."""
+        self._remove_unread(start, end)
+
+        def gone(sequence: int) -> bool:
+            return start <= sequence < end
+
+        for lane in (self._live, self._backlog):
+            if lane is not None:
+                lane.discard(gone)
+        self._taken.discard(gone)
+
+    def close(self) -> None:
+        """Another reader takes over; what is settled here from now on does not count."""
+        self.closed = True
+        self._taken.clear()
+        self._live = Lane(Position())
+        self._backlog = None
+
+    @property
+    def idle(self) -> bool:
+        """Everything there was has been looked at and settled."""
+        position = self.account.position
+        return not self._taken and (not position or (position.first or 0) >= self._shelf.end)
+
+    # -- reading ----------------------------------------------------------------------------------------------------------------
+
+    def _lanes(self) -> tuple[Lane, ...]:
+        backlog = self._backlog
+        if backlog is None:
+            return (self._live,)
+        live_waits = bool(self._live.pieces) or self._fill(self._live)
+        if not (backlog.pieces or self._fill(backlog)):
+            return (self._live, backlog)
+        if not live_waits:
+            return (backlog, self._live)
+        self._credit += self.route.backlog_share
+        if self._credit < 1:
+            return (self._live, backlog)
+        self._credit -= 1
+        return (backlog, self._live)
+
+    def _ready(self) -> bool:
+        ready = self._taken.returned
+        for lane in (self._live, self._backlog):
+            if lane is None or self.closed:
+                continue
+            if lane.pieces or self._fill(lane):
+                ready = True
+            else:
+                self._read_ahead(lane)
+        return ready
+
+    def _fill(self, lane: Lane) -> bool:
+        """Read on from memory; False when there is nothing more in memory."""
+        end = self._shelf.end
+        while (first := lane.unread.first) is not None and first < end:
+            chunk = self._shelf.find(first)
+            if chunk is None:
+                if lane is self._live and self._backlog is not None:
+                    # fallen behind: what is left is backlog, and live goes on at the newest
+                    rest = lane.unread.split(end)
+                    for start, stop in lane.unread:
+                        self._backlog.unread.add(start, stop)
+                    lane.unread = rest
+                return False
+            self._scan(lane, chunk)
+            if lane.pieces:
+                return True
+        return False
+
+    def _read_ahead(self, lane: Lane) -> None:
+        first = lane.unread.first
+        if lane.loading or first is None or first >= self._shelf.end or self._shelf.find(first) is not None:
+            return
+        lane.loading = True
+        ranges = lane.unread.intersect(first, self._shelf.end)[:64]
+
+        def done(loaded: Loaded) -> None:
+            lane.loading = False
+            if self.closed:
+                return
+            for chunk in loaded.chunks:
+                self._scan(lane, chunk)
+            # only what was asked for: a range that was added meanwhile has not been looked at
+            gone = [part for start, end in ranges for part in lane.unread.intersect(start, min(end, loaded.upto))]
+            for start, end in gone:
+                lane.unread.remove(start, end)
+            if gone:
+                self._skip(gone)
+            self._wake.set()
+
+        self._shelf.load(self.account, ranges, done)
+
+    def _scan(self, lane: Lane, chunk: Chunk) -> None:
+        """Pick out of a chunk what the sink wants of it; settle at once what it does not want."""
+        account = self.account
+        ranges = lane.unread.intersect(chunk.first, chunk.end)
+        lane.unread.remove(chunk.first, chunk.end)
+        wanted = chunk.wanted_by(account.key, account.since)
+        if account.uncounted:
+            account.look_at(chunk, ranges, self._matches)
+        if wanted == 0:
+            self._skip(ranges)
+            return
+        if ranges:
+            self._note_age(ranges[0][0], chunk.messages[ranges[0][0] - chunk.first].received_at)
+        for start, end in ranges:
+            messages = chunk.messages[start - chunk.first : end - chunk.first]
+            if wanted == len(chunk.messages):
+                piece = Piece(messages, range(start, end), range(start, end))
+            else:
+                matches = self._matches
+                messages = [message for message in messages if matches(message.topic)]
+                sequences = [message.sequence for message in messages]
+                gaps = [start, *[sequence + 1 for sequence in sequences]]
+                if gaps[-1] < end:
+                    self._skip([(gaps[-1], end)])
+                piece = Piece(messages, sequences, gaps[:-1])
+            if messages:
+                lane.put(piece)
+
+    # -- settling ---------------------------------------------------------------------------------------------------------------
+
+    def _settle(self, ranges: list[tuple[int, int]], messages: int) -> None:
+        self.account.settle(ranges, messages)
+        self._shelf.settled(self.account, ranges)
+
+    def _skip(self, ranges: list[tuple[int, int]]) -> None:
+        self.account.skip(ranges)
+        self._shelf.skipped(self.account, ranges)
+
+    def _remove_unread(self, start: int, end: int) -> None:
+        self._live.unread.remove(start, end)
+        if self._backlog is not None:
+            self._backlog.unread.remove(start, end)
+
+    def _note_age(self, first: int, received_at: int) -> None:
+        ages = self._ages
+        oldest = self.account.position.first or 0
+        while len(ages) > 1 and ages[1][0] <= oldest:
+            del ages[0]
+        if len(ages) < _MOST_AGES:
+            insort(ages, (first, received_at))

@@ -1,0 +1,54 @@
+"""What a reader needs from its spool: both spools are such shelves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from edgerouter.message import Message
+from edgerouter.spool.contract import Rejection
+from edgerouter.spool.log.chunk import Chunk
+from edgerouter.spool.log.ledger import Account
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What was fetched for a reader."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    upto: int = 0
+    """Below this, whatever was asked for and is not in `chunks` is not wanted or is gone."""
+
+
+class Shelf(Protocol):
+    """What a reader needs from its spool."""
+
+    @property
+    def end(self) -> int:
+        """The sequence that the next message will have."""
+
+    def find(self, sequence: int) -> Chunk | None:
+        """The chunk that holds the sequence, if it is in memory."""
+
+    def load(self, account: Account, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:
+        """Fetch the first chunks of these ranges; `done` is called later."""
+
+    def settled(self, account: Account, ranges: list[tuple[int, int]]) -> None:
+        """These are done for this sink: its account has changed, and there may be something to trim."""
+
+    def skipped(self, account: Account, ranges: list[tuple[int, int]]) -> None:
+        """The sink does not want these: no loss if that is forgotten."""
+
+    def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
+        """Count dropped messages by topic."""
+
+    async def dead_letter(self, account: Account, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
+        """Store dead letters; returns when they are safe and their sequences are settled."""
+
+    async def keep_batch(self, account: Account, sequences: Sequence[int]) -> None:
+        """Remember a batch; returns when that is safe."""
+
+    async def kept_batches(self, account: Account) -> list[list[Message]]:
+        """The batches remembered."""

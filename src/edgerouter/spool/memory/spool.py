@@ -1,0 +1,321 @@
+"""The volatile spool: the same log in memory. A delivery is acknowledged once every sink has settled it."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from edgerouter.config.model import SpoolConfig
+from edgerouter.errors import SpoolError
+from edgerouter.message import Message
+from edgerouter.source import Delivery
+from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus, SpoolTools
+from edgerouter.spool.log.chunk import OVERHEAD, Chunk, new_id, number, times_of
+from edgerouter.spool.log.grouping import Append, payload_bytes
+from edgerouter.spool.log.ledger import Account
+from edgerouter.spool.log.ledgers import Accounts
+from edgerouter.spool.log.position import OPEN, Position
+from edgerouter.spool.log.reader import LogReader
+from edgerouter.spool.log.storage import Loaded
+from edgerouter.spool.log.uncounted import Counted
+from edgerouter.spool.memory.operator import MemoryLetters, MemoryTools
+
+log = structlog.get_logger("edgerouter.spool")
+
+
+@dataclass(slots=True, frozen=True)
+class _Unacknowledged:
+    """A delivery whose messages are not all settled."""
+
+    delivery: Delivery
+    chunk: Chunk
+
+
+class MemorySpool:
+    """Holds chunks until nobody needs them, and never more than it may."""
+
+    def __init__(self, config: SpoolConfig) -> None:
+        self.id = new_id()
+        self.end = 1
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._accounts = Accounts()
+        self._chunks: dict[int, Chunk] = {}
+        self._firsts: list[int] = []
+        self._waiting: deque[Append] = deque()
+        self._unacknowledged: deque[_Unacknowledged] = deque()
+        self._messages = 0
+        self._bytes = 0
+        self._written = 0
+        self._received = 0
+        self._keys = 0
+        self._batches = 0
+        self._trimming = False
+        self._letters = MemoryLetters(self._accounts, config.dead_letter_bytes)
+        self._tools = MemoryTools(self._accounts, self._letters, self._chunks, self.put)
+
+    # -- what the contract names ------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> SpoolStatus:
+        return SpoolStatus(
+            type="memory",
+            id=self.id,
+            state="full" if self._waiting else "ok",
+            reason=self._why_full(self._waiting[0]) if self._waiting else "",
+            messages=self._messages,
+            bytes=self._bytes,
+            max_bytes=self._config.max_bytes,
+            free_bytes=None,
+            first_sequence=self._firsts[0] if self._firsts else self.end,
+            last_sequence=self.end - 1,
+            written_bytes=self._written,
+            commits=0,
+            quarantined_chunks=0,
+            quarantined_messages=0,
+            dead_letters=len(self._letters),
+            dead_letter_bytes=self._letters.bytes,
+            orphans=self._accounts.orphans,
+        )
+
+    @property
+    def ledgers(self) -> Mapping[str, Ledger]:
+        return {account.name: account.ledger for account in self._accounts}
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        return self._accounts.faults
+
+    @property
+    def drops(self) -> Mapping[tuple[str, str, str], int]:
+        return self._accounts.drops
+
+    @property
+    def tools(self) -> SpoolTools:
+        return self._tools
+
+    def count_dropped(self, topic: str, messages: int, reason: str) -> None:
+        self._accounts.count_drops("", Counter({topic: messages}), reason)
+
+    async def append(self, source: str, delivery: Delivery, wanted: Mapping[str, int]) -> None:
+        size = payload_bytes(delivery.messages) + OVERHEAD * len(delivery.messages)
+        accounts = self._accounts
+        append = Append(source, delivery, accounts.keys(wanted), size, accounts.routing, self._loop.create_future())
+        self._waiting.append(append)
+        self._admit()
+        try:
+            await append.stored
+        except asyncio.CancelledError:
+            if append in self._waiting:
+                self._waiting.remove(append)
+            raise
+
+    def unacknowledged(self, source: str) -> Sequence[Delivery]:  # noqa: ARG002  (nothing is left of an earlier run)
+        return ()
+
+    async def attach(self, route: Route) -> LogReader:
+        self._keys += 1
+        first = self._firsts[0] if self._firsts else self.end
+        reader = self._accounts.attach(route, self, first=first, new_key=lambda: self._keys, oldest_at=None)
+        await self._count(reader.account)
+        return reader
+
+    async def _count(self, account: Account) -> None:
+        """Count what waits by the sink's present filters, and let others work in between."""
+        matches = self._accounts.wants(account)
+        while (part := next(iter(account.uncounted), None)) is not None:
+            start = part.ranges.first or 0
+            chunk = self.find(start)
+            if chunk is None:
+                place = bisect_left(self._firsts, start)
+                account.recount([Counted(start, self._firsts[place] if place < len(self._firsts) else OPEN, 0, 0)])
+                continue
+            account.look_at(chunk, [(chunk.first, chunk.end)], matches)
+            await asyncio.sleep(0)
+
+    async def detach(self, sink: str) -> None:
+        self._accounts.detach(sink, self.end)
+
+    async def forget(self, sink: str) -> None:
+        if sink not in self._accounts:
+            raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
+        if self._accounts.reader(sink) is not None:
+            raise SpoolError(f"the sink {sink!r} is in the configuration")
+        self._accounts.forget(sink)
+        self._trim_soon()
+
+    async def flush(self) -> None:
+        """There is no disk."""
+
+    async def close(self) -> None:
+        for append in self._waiting:
+            if not append.stored.done():
+                append.stored.set_exception(SpoolError("the spool is closed"))
+        self._waiting.clear()
+
+    # -- what readers ask -------------------------------------------------------------------------------------------------------
+
+    def find(self, sequence: int) -> Chunk | None:
+        """The chunk that holds the sequence."""
+        place = bisect_right(self._firsts, sequence) - 1
+        if place < 0:
+            return None
+        chunk = self._chunks[self._firsts[place]]
+        return chunk if sequence < chunk.end else None
+
+    def load(self, account: Account, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:  # noqa: ARG002  (nothing is elsewhere)
+        """What is not in memory is gone: go on at the next chunk."""
+        place = bisect_left(self._firsts, ranges[0][0])
+        self._loop.call_soon(done, Loaded(upto=self._firsts[place] if place < len(self._firsts) else self.end))
+
+    def settled(self, account: Account, ranges: list[tuple[int, int]]) -> None:
+        """These are done for this sink: see whether something can be acknowledged and let go."""
+        self.skipped(account, ranges)
+        self._trim_soon()
+
+    def skipped(self, account: Account, ranges: list[tuple[int, int]]) -> None:
+        """The sink does not want these."""
+        settled = self._accounts.settled
+        for start, end in ranges:
+            settled.add(start, end)
+        if account.pending or account.difference:
+            self._accounts.check(account, self.end)
+
+    def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
+        """Count dropped messages by topic."""
+        self._accounts.count_drops(sink, topics, reason)
+
+    async def dead_letter(self, account: Account, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
+        """Keep dead letters, as long as the process lives."""
+        account.dead_lettered += len(rejections)
+        account.settle(ranges, len(rejections))
+        self._letters.add(account.name, rejections)
+        self.settled(account, ranges)
+
+    async def keep_batch(self, account: Account, sequences: Sequence[int]) -> None:
+        """Remember a batch, in case that the sink is attached again."""
+        batch = Position((sequence, sequence + 1) for sequence in sequences)
+        for other in account.batches.values():
+            for start, end in batch:
+                other.remove(start, end)
+        self._batches += 1
+        account.batches[self._batches] = batch
+
+    async def kept_batches(self, account: Account) -> list[list[Message]]:
+        """The batches remembered."""
+        account.kept()
+        batches = []
+        for batch in account.batches.values():
+            sequences = [s for a, b in batch for start, end in account.position.intersect(a, b) for s in range(start, end)]
+            found = ((sequence, self.find(sequence)) for sequence in sequences)
+            batches.append([chunk.messages[sequence - chunk.first] for sequence, chunk in found if chunk is not None])
+        return [batch for batch in batches if batch]
+
+    # -- coming and going of messages -------------------------------------------------------------------------------------------
+
+    def put(self, messages: Iterable[Message], wanted: Mapping[int, int], only: int = 0) -> Chunk:
+        """Add messages after all others."""
+        messages = list(messages)
+        numbered = number(messages, self.id, self.end, times_of(messages, only, self._received))
+        if numbered and not only:
+            self._received = numbered[-1].received_at
+        chunk = Chunk(self.end, numbered, wanted, only, payload_bytes(numbered) + OVERHEAD * len(numbered))
+        self._chunks[chunk.first] = chunk
+        self._firsts.append(chunk.first)
+        self.end = chunk.end
+        self._messages += len(numbered)
+        self._bytes += chunk.size
+        self._written += chunk.size
+        self._accounts.stored(chunk)
+        return chunk
+
+    def _admit(self) -> None:
+        """Take in what there is room for."""
+        while self._waiting:
+            append = self._waiting[0]
+            if append.routing != self._accounts.routing:
+                self._accounts.recount(append)
+            if not append.stored.done() and self._messages and self._why_full(append):
+                policy = self._config.on_full
+                if policy == "drop_oldest":
+                    self._accounts.lose(self._chunks[self._firsts[0]], "spool_full")
+                    self._remove(self._firsts[0])
+                    self._acknowledge()
+                    continue
+                if policy == "block":
+                    return
+                self._accounts.reject(append, "spool_full")
+                self._unacknowledged.append(_Unacknowledged(append.delivery, Chunk(self.end, [], {})))
+            elif not append.stored.done():
+                chunk = self.put(append.delivery.messages, append.wanted) if append.delivery.messages else Chunk(self.end, [], {})
+                self._unacknowledged.append(_Unacknowledged(append.delivery, chunk))
+            self._waiting.popleft()
+            if not append.stored.done():
+                append.stored.set_result(None)
+        self._acknowledge()
+        if self._accounts.settled:
+            self._trim_soon()
+
+    def _why_full(self, append: Append) -> str:
+        config = self._config
+        if self._bytes + append.size > config.max_bytes:
+            return f"max_bytes: {self._bytes} of {config.max_bytes} bytes are in use"
+        most = config.max_messages
+        if most is not None and self._messages + len(append.delivery.messages) > most:
+            return f"max_messages: {self._messages} of {most} messages are held"
+        return ""
+
+    def _needed(self, chunk: Chunk) -> bool:
+        return any(
+            account.position.overlaps(chunk.first, chunk.end) and chunk.wanted_by(account.key, account.since) != 0
+            for account in self._accounts
+        )
+
+    def _acknowledge(self) -> None:
+        """Acknowledge in order, as far as everything is settled."""
+        waiting = self._unacknowledged
+        while waiting and not self._needed(waiting[0].chunk):
+            try:
+                waiting.popleft().delivery.acknowledge()
+            except Exception:
+                # the source's mistake must not keep the deliveries behind it from being acknowledged
+                log.exception("a source failed to acknowledge")
+
+    def _trim_soon(self) -> None:
+        if not self._trimming:
+            self._trimming = True
+            self._loop.call_soon(self._trim)
+
+    def _trim(self) -> None:
+        self._trimming = False
+        settled, self._accounts.settled = self._accounts.settled, Position()
+        for start, end in settled:
+            place = max(0, bisect_right(self._firsts, start) - 1)
+            stop = bisect_left(self._firsts, end)
+            for first in self._firsts[place:stop]:
+                if not self._needed(self._chunks[first]):
+                    self._remove(first)
+        self._acknowledge()
+        self._admit()
+
+    def _remove(self, first: int) -> None:
+        chunk = self._chunks.pop(first)
+        del self._firsts[bisect_left(self._firsts, first)]
+        self._messages -= len(chunk.messages)
+        self._bytes -= chunk.size
+
+
+@asynccontextmanager
+async def open_memory(config: SpoolConfig) -> AsyncIterator[MemorySpool]:
+    """A new, empty spool."""
+    spool = MemorySpool(config)
+    try:
+        yield spool
+    finally:
+        await spool.close()

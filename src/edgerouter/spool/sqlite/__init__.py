@@ -1,0 +1,1 @@
+"""The durable spool: one append-only log in a SQLite file."""

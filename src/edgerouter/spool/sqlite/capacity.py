@@ -1,0 +1,146 @@
+"""Whether the spool has room for more."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edgerouter.config.model import SpoolConfig
+from edgerouter.private_files import open_private
+from edgerouter.spool.sqlite.db.schema import PAGE
+from edgerouter.spool.sqlite.db.transaction import Opened, Written
+
+MESSAGE_OVERHEAD: Final = 80
+"""Bytes that a message may need on disk beyond its payload, about."""
+_LOOK_AGAIN: Final = 1.0
+_LEAST: Final = 64 * 1024
+_RESERVE: Final = "spool.reserve"
+
+
+@dataclass(slots=True)
+class Figures:
+    """The spool's numbers, as of the last transaction."""
+
+    end: int
+    """The sequence of the next message."""
+    first: int
+    messages: int
+    used: int
+    """Bytes of the database in use."""
+    free: int
+    """Bytes of the database file that are free for reuse."""
+    retained: int
+    """Bytes of chunks that are kept only for replay."""
+    written_bytes: int = 0
+
+    @classmethod
+    def opened(cls, opened: Opened) -> Figures:
+        """At the start."""
+        return cls(opened.next, opened.first, opened.messages, opened.used, opened.free, opened.retained)
+
+    def update(self, written: Written) -> None:
+        """After a transaction."""
+        self.first, self.messages = written.first, written.messages
+        self.used, self.free, self.retained = written.used, written.free, written.retained
+        self.written_bytes += written.stored
+
+
+def wal_pages(config: SpoolConfig) -> int:
+    """Pages after which the write-ahead log is folded into the database: 4 MiB, less where the spool or the disk is small."""
+    disk = os.statvfs(config.path)
+    return max(32, min(1000, config.max_bytes // 16 // PAGE, disk.f_blocks * disk.f_frsize // 64 // PAGE))
+
+
+class Room:
+    """Compares what is used with what may be used."""
+
+    def __init__(self, config: SpoolConfig, figures: Figures) -> None:
+        self._folder = config.path
+        self._max_bytes = config.max_bytes
+        self._limit = config.max_bytes - wal_pages(config) * PAGE
+        self._min_free_bytes = config.min_free_bytes
+        self._figures = figures
+        self.reserve = 2 * wal_pages(config) * PAGE
+        """Bytes that are kept for writing down what is settled on a full disk."""
+        self._free: int | None = None
+        self._looked = float("-inf")
+
+    @property
+    def free_bytes(self) -> int | None:
+        """What the file system has left, at most a second old; `None` when it does not tell."""
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_AGAIN:
+            self._looked = now
+            try:
+                found = os.statvfs(self._folder)
+            except OSError:
+                self._free = None
+            else:
+                self._free = found.f_bavail * found.f_frsize
+        return self._free
+
+    def why_full(self, need: int) -> str:
+        """Why so many bytes more have no room; empty when they have."""
+        if self._figures.used + need > self._limit:
+            return f"max_bytes: {self._figures.used} of {self._max_bytes} bytes are in use"
+        free = self.free_bytes
+        if free is not None and free < self._min_free_bytes and self._figures.free < need:
+            return f"min_free_bytes: the file system has {free} bytes left"
+        return ""
+
+    @property
+    def exhausted(self) -> bool:
+        """Not even a small transaction has room."""
+        self._looked = float("-inf")
+        free = self.free_bytes
+        return free is not None and free + self._figures.free < _LEAST
+
+    def after_full(self, need: int) -> bool:
+        """Whether deliveries may be tried again after the disk was full: the reserve is not for them."""
+        self._looked = float("-inf")
+        free = self.free_bytes
+        return free is None or free > need + 2 * self.reserve or self._figures.free > 2 * need
+
+
+class Reserve:
+    """A file that is given up when the disk is full, so that what is settled can still be written and make room.
+
+    Without it a full disk could not even be told what to delete: deleting needs space in the write-ahead log, too.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._path = folder / _RESERVE
+        self._size = size
+        self.held = self._path.is_file() and not self._path.is_symlink()
+        """Whether the file is there."""
+
+    def hold(self, free: int | None) -> None:
+        """Make the file if the disk has plenty."""
+        if self.held or free is None or free < 4 * self._size:
+            return
+        try:
+            file = open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                os.posix_fallocate(file, 0, self._size)
+            finally:
+                os.close(file)
+            self.held = True
+        except OSError:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Delete the file."""
+        self.held = False
+        give_up_reserve(self._path.parent)
+
+
+def give_up_reserve(folder: Path) -> bool:
+    """Delete the reserve of the spool in this folder; returns whether it had one."""
+    with suppress(OSError):  # a file system that does not even delete is read-only: the state of the spool says so
+        (folder / _RESERVE).unlink()
+        return True
+    return False

@@ -1,0 +1,142 @@
+"""What is written to the database at once, what comes of it, and what is found when it is opened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgerouter.message import Message
+from edgerouter.spool.log.chunk import Chunk, NewChunk, count_wanted
+from edgerouter.spool.sqlite.db.dead_letter_rows import Letters, Place
+
+if TYPE_CHECKING:
+    from edgerouter.spool.sqlite.store import Store
+
+
+class SpoolRecord(msgspec.Struct, array_like=True):
+    """What is stored about the spool itself."""
+
+    id: str
+    next: int = 1
+    """The sequence of the next message."""
+    next_key: int = 1
+    """The key of the next new sink."""
+    messages: int = 0
+    """Messages in chunks."""
+    letter: int = 1
+    """The number of the next dead letter."""
+    acknowledged: int = 1
+    """Below this sequence all deliveries were acknowledged before the transaction that stored this record."""
+    receipts: dict[str, tuple[int, int]] | None = None
+    """By source: first and one above the last sequence whose receipts count; `None` in a spool of the first release."""
+    received: int = 0
+    """When the newest message was received, ns."""
+
+
+@dataclass(slots=True, frozen=True)
+class Need:
+    """What one sink still needs around some sequences."""
+
+    key: int
+    since: int
+    ranges: Sequence[tuple[int, int]]
+
+
+@dataclass(slots=True, frozen=True)
+class Trim:
+    """Sequences that some sink has settled, and the sinks that have not settled everything around them."""
+
+    start: int
+    end: int
+    needs: Sequence[Need]
+    kept: Sequence[tuple[int, int]] = ()
+    """Sequences whose receipts are still needed."""
+
+    def touches(self, first: int, end: int) -> bool:
+        """Whether any sink has not settled everything between these, whatever it wants of it."""
+        return any(a < end and first < b for need in self.needs for a, b in need.ranges)
+
+    def needed(self, first: int, end: int, wanted: dict[int, int], only: int) -> bool:
+        """Whether any sink needs this chunk."""
+        return any(
+            any(a < end and first < b for a, b in need.ranges) and count_wanted(first, wanted, only, need.key, need.since) != 0
+            for need in self.needs
+        )
+
+
+@dataclass(slots=True)
+class Transaction:
+    """Everything that is to be written at once."""
+
+    chunks: list[NewChunk] = field(default_factory=list)
+    put: dict[str, bytes] = field(default_factory=dict)
+    delete: list[str] = field(default_factory=list)
+    trims: list[Trim] = field(default_factory=list)
+    letters: list[Letters] = field(default_factory=list)
+    replayed: list[Place] = field(default_factory=list)
+    """Dead letters that are deleted because their messages are in `chunks`."""
+    thrown_away: list[Place] = field(default_factory=list)
+    """Other dead letters that are deleted."""
+    also: list[Callable[[Store], None]] = field(default_factory=list)
+    release: int = 0
+    """Bytes of retained chunks to give up."""
+    receipts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By source: sequences whose receipts are still needed."""
+
+
+@dataclass(slots=True, frozen=True)
+class Opened:
+    """What was found in the database."""
+
+    values: dict[str, bytes]
+    """The accounts and other small values by name."""
+    used: int
+    """Bytes of the database in use."""
+    free: int
+    """Bytes of the database file that are free for reuse."""
+    first: int
+    """Lowest sequence stored; the next one when there is none."""
+    next: int
+    messages: int
+    retained: int
+    letters: tuple[Counter[str], int]
+    """Number of dead letters by sink, and bytes of all."""
+    quarantined: tuple[int, int]
+    """Number of damaged chunks put aside, and of messages in them."""
+    unacknowledged: list[tuple[str, list[Message], bytes]]
+    """Source, messages and receipt of deliveries whose receipts count."""
+    salvage: tuple[int, int] | None
+    """Sequences that are still being brought over from a damaged database."""
+    missing: tuple[int, int] | None
+    """Sequences of the last commits, which are lost."""
+    forgotten: bool
+    """The accounts may be lost: a sink that seems new may not be."""
+
+
+@dataclass(slots=True)
+class Written:
+    """What came of a transaction."""
+
+    chunks: list[Chunk]
+    stored: int
+    """Bytes of the chunks written."""
+    leftover: list[tuple[int, int]]
+    """What there was no time to trim."""
+    used: int
+    """Bytes of the database in use."""
+    free: int
+    """Bytes of the database file that are free for reuse."""
+    first: int
+    """Lowest sequence stored; the next one when there is none."""
+    messages: int
+    """Messages stored."""
+    retained: int
+    """Bytes of chunks that are kept only for replay."""
+    held: bool
+    """Nothing was trimmed, and shall be another time."""
+    stuck: bool
+    """The write-ahead log grows, because the disk has no room to fold it into the database."""

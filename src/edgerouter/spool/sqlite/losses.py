@@ -1,0 +1,139 @@
+"""Messages that go before their sinks have settled them: the oldest in a full spool, and damaged ones. Each is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+
+from edgerouter.spool.log.chunk import Chunk, Codec, Damaged, Header
+from edgerouter.spool.log.ledger import Account
+from edgerouter.spool.log.ledgers import Accounts
+from edgerouter.spool.sqlite.db.errors import DAMAGE
+from edgerouter.spool.sqlite.store import Store
+from edgerouter.spool.sqlite.thread import DatabaseThread
+from edgerouter.spool.sqlite.writer import Writing
+
+_LEAST: Final = 64 * 1024
+
+log = structlog.get_logger("edgerouter.spool")
+Doomed = tuple[Header, Chunk | None]
+
+
+class Losses:
+    """Takes chunks away from the sinks that still wanted them."""
+
+    def __init__(self, store: Store, thread: DatabaseThread, accounts: Accounts, writing: Writing) -> None:
+        self._store = store
+        self._thread = thread
+        self._accounts = accounts
+        self._writing = writing
+        self._codec = Codec()
+        self._evicting = False
+        self._seen: set[int] = set()
+        self.recount: Callable[[Account], None] = lambda _: None
+        """Called when it is not known how many messages a sink has lost."""
+        self.quarantined_chunks = 0
+        self.quarantined_messages = 0
+
+    def evict(self, need: int) -> None:
+        """Drop the oldest messages, so that about so many bytes become free."""
+        if not self._evicting:
+            self._evicting = True
+            self._thread.submit(partial(oldest, self._store, max(need, _LEAST)), self._evict)
+
+    def damaged(self, headers: Sequence[Header]) -> None:
+        """Put these chunks aside; nobody can read them."""
+        for header in headers:
+            if header.first in self._seen:
+                continue
+            self._seen.add(header.first)
+            self.quarantined_chunks += 1
+            self.quarantined_messages += header.messages
+            log.error("a damaged chunk is put aside", first=header.first, messages=header.messages)
+            self._lose(header)
+            self._writing.also(partial(quarantine, header))
+
+    def unreadable(self, headers: Sequence[Header]) -> None:
+        """These chunks were left behind in a damaged database."""
+        for header in headers:
+            if header.first not in self._seen:
+                self._seen.add(header.first)
+                self.quarantined_chunks += 1
+                self.quarantined_messages += header.messages
+                log.error("a damaged chunk is left behind", first=header.first, messages=header.messages)
+                self._lose(header)
+
+    def _evict(self, doomed: list[Doomed] | None, error: BaseException | None) -> None:
+        self._evicting = False
+        if doomed is None:
+            log.error("the oldest messages cannot be read", reason=str(error))
+            if isinstance(error, DAMAGE):
+                self._writing.recover(error)
+            return
+        for header, chunk in doomed:
+            if chunk is None:
+                self._lose(header)
+            else:
+                self._accounts.lose(chunk, "spool_full")
+            self._writing.also(partial(discard, header))
+
+    def _lose(self, header: Header) -> None:
+        """Count an unreadable chunk as dropped for every sink that had it pending."""
+        end = header.first + max(1, header.messages)
+        for account in self._accounts:
+            ranges = account.losable(header.first, end)
+            if ranges:
+                least, most = self._lost(account, header, end)
+                account.drop(ranges, least)
+                self._accounts.count_drops(account.name, Counter({"": least} if least else {}), "damaged")
+                self._accounts.forget_read(account, header.first, end)
+                if least != most:
+                    self.recount(account)
+
+    def _lost(self, account: Account, header: Header, end: int) -> tuple[int, int]:
+        """Return the least and the most messages of an unreadable chunk that a sink had pending.
+
+        They are the same when the sink wanted all of the chunk or none, or had settled none of it. Otherwise the least is counted,
+        for a counter cannot be taken back, and the rest once everything else that is pending has been counted.
+        """
+        held = sum(b - a for a, b in account.losable(header.first, end)) - account.uncounted.count(header.first, end)
+        settled = end - header.first - held
+        try:
+            wanted = Chunk(header.first, [], self._codec.wanted(header), header.only).wanted_by(account.key, account.since)
+        except (Damaged, TypeError):
+            wanted = None
+        if wanted is None:
+            wanted_all = account.filters == ("#",) and not header.only
+            return (held, held) if wanted_all else (0, held)
+        return max(0, wanted - settled), min(held, wanted)
+
+
+def oldest(store: Store, size: int) -> list[Doomed]:
+    """The oldest chunks that together have at least this many bytes."""
+    doomed: list[Doomed] = []
+    for header in store.rows.headers(0, 1 << 62, 1000):
+        if size <= 0:
+            break
+        payload = store.rows.payload(header)
+        size -= len(payload)
+        try:
+            doomed.append((header, store.codec.open(header, payload)))
+        except Damaged:
+            doomed.append((header, None))
+    return doomed
+
+
+def discard(header: Header, store: Store) -> None:
+    """Delete this very chunk."""
+    store.trimmer.delete("first = ? AND checksum IS ?", (header.first, header.checksum))
+
+
+def quarantine(header: Header, store: Store) -> None:
+    """Move this very chunk to where nobody reads it."""
+    where = (header.first, header.checksum)
+    store.connection.execute("INSERT OR REPLACE INTO quarantine SELECT * FROM chunks WHERE first = ? AND checksum IS ?", where)
+    store.trimmer.delete("first = ? AND checksum IS ?", where)

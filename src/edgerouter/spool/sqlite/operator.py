@@ -1,0 +1,226 @@
+"""What an operator does with a durable spool: dead letters, replay, verify."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final
+
+from edgerouter.errors import SpoolError
+from edgerouter.message import Message
+from edgerouter.source import Delivery
+from edgerouter.spool.contract import DeadLetter, LetterFilter, Verification
+from edgerouter.spool.log.chunk import Chunk, Damaged, Header
+from edgerouter.spool.log.grouping import Append, payload_bytes
+from edgerouter.spool.log.ledger import Account
+from edgerouter.spool.log.ledgers import Accounts
+from edgerouter.spool.sqlite.capacity import Figures
+from edgerouter.spool.sqlite.commits import Commits
+from edgerouter.spool.sqlite.counting import Counting
+from edgerouter.spool.sqlite.db import dead_letter_rows
+from edgerouter.spool.sqlite.db.errors import DAMAGE
+from edgerouter.spool.sqlite.dead_letters import Letterbox
+from edgerouter.spool.sqlite.salvaging import Salvaging
+from edgerouter.spool.sqlite.store import Store
+from edgerouter.spool.sqlite.thread import DatabaseThread
+from edgerouter.spool.sqlite.writer import Writing
+from edgerouter.topics import Matcher
+
+_STEP: Final = 500
+
+
+@dataclass(slots=True, frozen=True)
+class Parts:
+    """The parts of a spool that the tools work with."""
+
+    store: Store
+    thread: DatabaseThread
+    figures: Figures
+    accounts: Accounts
+    letters: Letterbox
+    commits: Commits
+    writing: Writing
+    salvaging: Salvaging
+    counting: Counting
+
+
+@dataclass(slots=True)
+class _Scan:
+    """A part of the spool as it was read."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    damaged: list[Header] = field(default_factory=list)
+    next: int = 0
+    """Where to go on; 0 = at the end."""
+
+
+class SqliteTools:
+    """Works in steps, so that the router can commit in between."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._thread = parts.thread
+        self._figures = parts.figures
+        self._accounts = parts.accounts
+        self._letters = parts.letters
+        self._commits = parts.commits
+        self._writing = parts.writing
+        self._salvaging = parts.salvaging
+        self._counting = parts.counting
+
+    async def dead_letters(self, which: LetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
+        return await self._salvaging.read(partial(self._store.read, dead_letter_rows.find, which, limit, after))
+
+    async def count_dead_letters(self, which: LetterFilter) -> int:
+        return len(await self._salvaging.read(partial(self._store.read, dead_letter_rows.places, which)))
+
+    async def replay_dead_letters(self, which: LetterFilter) -> int:
+        found = await self._salvaging.read(partial(self._store.read, dead_letter_rows.places, which))
+        places = self._letters.leave(place for place in found if place[1] in self._accounts)
+        replayed = 0
+        try:
+            for sink in sorted({place[1] for place in places}):
+                mine = [place for place in places if place[1] == sink]
+                for at in range(0, len(mine), _STEP):
+                    step = mine[at : at + _STEP]
+                    numbers = LetterFilter(numbers=tuple(place[0] for place in step))
+                    letters = await self._salvaging.read(partial(self._store.read, dead_letter_rows.find, numbers, len(step), 0))
+                    if sink not in self._accounts:
+                        break  # forgotten meanwhile
+                    known = {letter.number for letter in letters}
+                    places_of = [place for place in step if place[0] in known]
+                    await self._append(self._accounts[sink], [letter.message for letter in letters], places_of)
+                    replayed += len(letters)
+        finally:
+            self._letters.stay(places)
+        return replayed
+
+    async def _append(self, account: Account, messages: list[Message], places: Sequence[dead_letter_rows.Place]) -> None:
+        stored = asyncio.get_running_loop().create_future()
+        await self._commits.append(
+            Append(
+                source="",
+                delivery=Delivery(messages, lambda: None),
+                wanted={account.key: len(messages)},
+                size=payload_bytes(messages),
+                routing=self._accounts.routing,
+                stored=stored,
+                only=account.key,
+                letters=places,
+            )
+        )
+
+    async def purge_dead_letters(self, which: LetterFilter) -> int:
+        places = self._letters.leave(await self._salvaging.read(partial(self._store.read, dead_letter_rows.places, which)))
+        self._letters.throw_away(places, "purged")
+        await self._commits.flush()
+        return len(places)
+
+    async def replay(
+        self, sink: str, *, topic: str = "#", since: int | None = None, until: int | None = None, dry_run: bool = False
+    ) -> int:
+        if sink not in self._accounts:
+            raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
+        account = self._accounts[sink]
+        asked = Matcher([topic])
+        found = 0
+        at = 1
+        await self._salvaging.finished()
+        # what is found must still be there when it becomes pending
+        await self._thread.run(partial(self._store.hold, True))
+        try:
+            while at:
+                scan = await self._salvaging.read(partial(_scan, self._store, at, self._figures.end, since, until))
+                for chunk in scan.chunks:
+                    replayed = self._accounts.replayable(account, chunk, asked, since, until)
+                    found += len(replayed)
+                    if replayed and not dry_run:
+                        self._accounts.replay(account, chunk, replayed)
+                        self._writing.also(partial(_use_again, chunk.first))
+                at = scan.next
+            if not dry_run:
+                await self._commits.flush()
+        finally:
+            await self._thread.run(partial(self._store.hold, False))
+            self._commits.touch()
+        return found
+
+    async def verify(self) -> Verification:
+        try:
+            return await self._verify()
+        except DAMAGE as error:
+            self._salvaging.recover(error)
+            found = await self._verify()
+            mended = f"the database was damaged, and what is readable of it is kept: {error}"
+            return replace(found, problems=(mended, *found.problems))
+
+    async def _verify(self) -> Verification:
+        await self._salvaging.finished()
+        for account in self._accounts:
+            await self._counting.begin(account, whole=True)
+        chunks = messages = damaged = 0
+        problems: list[str] = []
+        await self._commits.flush()
+        end = self._figures.end
+        before = {account.name: (account.ledger, account.position.copy()) for account in self._accounts}
+        pending = dict.fromkeys(before, 0)
+        held = at = 1
+        while at:
+            scan = await self._thread.run(partial(_scan, self._store, at, end, None, None))
+            for chunk in scan.chunks:
+                chunks += 1
+                messages += len(chunk.messages)
+                problems += _faults(chunk, held)
+                held = chunk.end
+                for account in self._accounts:
+                    if account.name in pending:
+                        ranges = account.position.intersect(chunk.first, chunk.end)
+                        pending[account.name] += len(self._accounts.pending_in(account, chunk, ranges))
+            for header in scan.damaged:
+                damaged += 1
+                problems.append(f"chunk {header.first}: the checksum is wrong, {header.messages} messages cannot be read")
+            at = scan.next
+        letters, _ = await self._thread.run(partial(self._store.read, dead_letter_rows.usage))
+        for account in self._accounts:
+            # the account of a sink that is at work changes while we read
+            if before.get(account.name) == (account.ledger, account.position):
+                problems += account.imbalance(pending[account.name], letters[account.name])
+        return Verification(chunks, messages, damaged, tuple(problems))
+
+
+def _use_again(first: int, store: Store) -> None:
+    store.trimmer.use_again(first)
+
+
+def _scan(store: Store, at: int, end: int, since: int | None, until: int | None) -> _Scan:
+    """Read some chunks from a sequence on, those out of the time range by their headers only."""
+    scan = _Scan()
+    size = 0
+    for header in store.rows.headers(at, end, _STEP):
+        above = header.first + max(1, header.messages)
+        scan.next = max(at, above)
+        if above <= at:
+            continue
+        if (since is not None and header.received + header.span < since) or (until is not None and header.received >= until):
+            continue
+        try:
+            scan.chunks.append(store.codec.open(header, store.rows.payload(header)))
+        except Damaged:
+            scan.damaged.append(header)
+        size += header.raw
+        if size > 4 * 1024 * 1024:
+            break
+    if scan.next <= at or scan.next >= end:
+        scan.next = 0
+    return scan
+
+
+def _faults(chunk: Chunk, held: int) -> list[str]:
+    faults = []
+    if chunk.first < held:
+        faults.append(f"chunk {chunk.first}: overlaps the one before it")
+    if any(message.sequence != sequence for sequence, message in enumerate(chunk.messages, chunk.first)):
+        faults.append(f"chunk {chunk.first}: its messages are not numbered in order")
+    return faults

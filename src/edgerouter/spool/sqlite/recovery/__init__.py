@@ -1,0 +1,1 @@
+"""Recovery of a database after a crash, a power cut or bit rot."""

@@ -1,0 +1,100 @@
+"""Which spool a database holds and how far it has come: what it says, what its log says, and what the mark says."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import apsw
+import msgspec
+import structlog
+
+from edgerouter.spool.log.chunk import new_id
+from edgerouter.spool.log.ledger import unseal
+from edgerouter.spool.sqlite.db.transaction import SpoolRecord
+from edgerouter.spool.sqlite.high_water import Marked
+from edgerouter.spool.sqlite.recovery.wal import Log
+
+_LEFT_OUT: Final = 1 << 24
+"""Numbers that a lost log may have used: more than it can have held."""
+_MISSING: Final = "INSERT OR IGNORE INTO quarantine VALUES (?, ?, 0, 0, 0, x'', 0, x'', 0, x'')"
+"""Messages that were stored and are in no chunk any more, as if they were a damaged chunk."""
+
+log = structlog.get_logger("edgerouter.spool")
+
+
+def lost_in_log(database: Path, mark: Marked | None) -> bool:
+    """Whether commits are lost because the log is damaged; what can be had of it is mended.
+
+    Raises:
+        apsw.CorruptError: the log is mended as well as that goes, and the database is not what it should be.
+    """
+    if not database.exists() or not database.stat().st_size:
+        return False  # a database that begins anew has nothing to do with that log; the mark tells what is missing
+    left = Log(database)
+    if not left.cut:
+        return False
+    exact = mark is not None and mark.exact
+    # a power cut leaves the last commit in part, or without synchronisation any of the last ones
+    mended = left.mend(torn=not exact) if exact or left.note == b"full" else None
+    if mended is None:
+        return True
+    log.error("the log of the database was damaged, and is mended", pages=mended.pages)
+    if not mended.consistent:
+        raise apsw.CorruptError("its log was damaged")
+    return False
+
+
+def read_record(connection: apsw.Connection, value: bytes | None, least: int) -> tuple[SpoolRecord, bool]:
+    """What is stored about the spool, and whether it had to be made up.
+
+    Args:
+        connection: to the database.
+        value: what is stored.
+        least: the next sequence is not below this.
+    """
+    if value is not None:
+        try:
+            return msgspec.msgpack.decode(unseal(value), type=SpoolRecord), False
+        except ValueError:
+            pass  # a new id below: then it does not matter which sequences the old one had used
+    messages, end = connection.execute("SELECT coalesce(sum(count), 0), coalesce(max(first + count), 1) FROM chunks").get
+    letter = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM letters").get
+    end = max(end, least)
+    # keys of sinks that are not known any more must not be given out again
+    next_key = 1 if end == 1 else secrets.randbelow(1 << 20) + (1 << 20)
+    return SpoolRecord(new_id(), end, next_key, messages, letter, end), True
+
+
+def compare_with_mark(
+    connection: apsw.Connection, record: SpoolRecord, mark: Marked | None, *, made_up: bool, lost: bool
+) -> tuple[int, int] | None:
+    """Notice commits that are missing, report them, and never give out their numbers again.
+
+    Args:
+        connection: to the database.
+        record: what the database says; it is corrected.
+        mark: what the mark says.
+        made_up: the database knew nothing about the spool.
+        lost: commits may be missing.
+
+    Returns:
+        the sequences that are missing; `None` when none is.
+    """
+    gone: tuple[int, int] | None = None
+    if mark is not None and (made_up or mark.spool == record.id):
+        # with its id the spool keeps its session with the broker, and all that waits there
+        record.id = mark.spool
+        missing = mark.next - record.next
+        if missing > 0:
+            log.error("the last commits are missing from the database", first=record.next, messages=missing)
+            with suppress(apsw.FullError):  # a full disk is no reason not to start
+                connection.execute(_MISSING, (record.next, missing))
+            gone = (record.next, mark.next)
+            record.next = mark.next
+    if (lost or (made_up and record.next > 1)) and (mark is None or not mark.exact or mark.spool != record.id):
+        log.error("the last commits may be missing from the database: numbers are left out, so that none is used twice")
+        record.next += _LEFT_OUT
+    return gone

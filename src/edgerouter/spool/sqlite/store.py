@@ -1,0 +1,314 @@
+"""The open database, in its thread: open it, write transactions, replace it when it is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Concatenate, ParamSpec, TypeVar
+
+import apsw
+import msgspec
+import structlog
+
+from edgerouter.config.model import SpoolConfig
+from edgerouter.errors import SpoolFull, SpoolUnusable
+from edgerouter.message import Message
+from edgerouter.spool.log.chunk import Chunk, Codec, NewChunk, new_id
+from edgerouter.spool.log.ledger import seal
+from edgerouter.spool.sqlite.capacity import give_up_reserve, wal_pages
+from edgerouter.spool.sqlite.db import dead_letter_rows
+from edgerouter.spool.sqlite.db.compaction import Packer
+from edgerouter.spool.sqlite.db.errors import DAMAGE, explain
+from edgerouter.spool.sqlite.db.rows import Rows
+from edgerouter.spool.sqlite.db.schema import FILE, PAGE, RUNNING, connect, refuse_foreign
+from edgerouter.spool.sqlite.db.transaction import Opened, SpoolRecord, Transaction, Written
+from edgerouter.spool.sqlite.db.trim import Trimmer
+from edgerouter.spool.sqlite.high_water import Mark
+from edgerouter.spool.sqlite.machine import is_copy, remember
+from edgerouter.spool.sqlite.recovery import salvage
+from edgerouter.spool.sqlite.recovery.identity import compare_with_mark, lost_in_log, read_record
+from edgerouter.spool.sqlite.recovery.wal import was_lost
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = structlog.get_logger("edgerouter.spool")
+
+
+class Store:
+    """The database of one spool."""
+
+    connection: apsw.Connection
+    rows: Rows
+    trimmer: Trimmer
+    packer: Packer
+
+    def __init__(self, config: SpoolConfig) -> None:
+        self._config = config
+        self._path = config.path / FILE
+        self.codec = Codec()
+        self.record = SpoolRecord("")
+        self.salvage: salvage.Salvage | None = None
+        self._mark = Mark(config.path)
+        self._connected = False
+        self._wal_pages = wal_pages(config)
+        self._log_pages = 0
+        self._stuck = False
+        self.held = False
+        """Nothing is trimmed for now, because somebody looks for messages to replay."""
+
+    def open(self) -> Opened:
+        """Open the database, or make it; a damaged one is moved aside and what is readable of it is brought over.
+
+        Raises:
+            SpoolUnusable: it cannot be used, and that is not for damage.
+        """
+        try:
+            try:
+                return self._open()
+            except (apsw.Error, OSError) as error:
+                # the reserve serves the start, too
+                if not isinstance(explain(error), SpoolFull) or not give_up_reserve(self._config.path):
+                    raise
+            self._disconnect()
+            return self._open()
+        except (apsw.Error, OSError) as error:
+            self._disconnect()
+            raise SpoolUnusable(f"spool.path: {self._path}: {explain(error)}") from error
+
+    def _open(self) -> Opened:
+        salvage.finish_moving(self._path)
+        refuse_foreign(self._path)
+        lost = was_lost(self._path)
+        try:
+            lost = lost or lost_in_log(self._path, self._mark.read())
+            self._connect()
+            aside = salvage.left_behind(self._path)
+            if aside is not None and not self.connection.execute("SELECT count(*) FROM state").get:
+                salvage.begin(self.connection, aside)
+            return self._read(lost)
+        except DAMAGE as error:
+            return self._replace(error, lost)
+
+    def recover(self, error: BaseException) -> Opened:
+        """The database turned out to be damaged while it was in use."""
+        record = self.record
+        opened = self._replace(error, lost=False)
+        # what is known here is newer than what was read from a damaged file
+        self.record = msgspec.structs.replace(record, messages=self.record.messages)
+        return opened
+
+    def _disconnect(self) -> None:
+        if self._connected:
+            self._connected = False
+            self.connection.close(True)
+
+    def _replace(self, error: BaseException, lost: bool) -> Opened:
+        self._disconnect()
+        aside = salvage.move_aside(self._path, error)
+        # what is brought over needs room at once, and settles what is in the way of more
+        give_up_reserve(self._path.parent)
+        self._connect()
+        salvage.begin(self.connection, aside)
+        return self._read(lost)
+
+    def _connect(self) -> None:
+        self.connection = connect(self._path, synchronous=self._config.synchronous, wal_pages=self._wal_pages)
+        self._connected = True
+        self.connection.set_wal_hook(self._log_grew)
+
+    def _read(self, lost: bool) -> Opened:
+        connection = self.connection
+        self.rows = Rows(connection, self.codec, lambda: self.record.next)
+        self.packer = Packer(connection, self.rows, self.codec)
+        self.trimmer = Trimmer(connection, self.rows, self.codec, self._config.retain)
+        found: Iterable[tuple[object, object]] = connection.execute("SELECT name, value FROM state")
+        state = {str(name): value for name, value in found if isinstance(value, bytes)}
+        known = state.pop("spool", None)
+        begun = state.pop(salvage.STATE, None)
+        self.salvage = salvage.resume(begun, self._path.parent)
+        self.record, forgotten = read_record(connection, known, 1 if self.salvage is None else self.salvage.high)
+        if self.salvage is not None:
+            # the record may speak of the damaged database
+            self.record.messages = connection.execute("SELECT coalesce(sum(count), 0) FROM chunks").get
+        before = state.pop(RUNNING, None)
+        # what is not synchronised may be gone without a trace
+        lost = before is not None and (lost or before == b"normal")
+        copied = is_copy(self._config.path)
+        missing = compare_with_mark(connection, self.record, self._mark.read(), made_up=forgotten, lost=lost)
+        if copied:
+            before_copy, self.record.id = self.record.id, new_id()
+            log.warning(
+                "a copy of a spool takes an id of its own, and a session of its own at the broker",
+                before=before_copy,
+                id=self.record.id,
+            )
+        self._mark.write(self.record.id, self.record.next)
+        with suppress(apsw.FullError):  # a full disk is no reason not to start: sinks make room
+            if copied:
+                connection.execute("INSERT OR REPLACE INTO state VALUES ('spool', ?)", (seal(msgspec.msgpack.encode(self.record)),))
+            # only now: until the new id is stored, the next start must notice the copy again
+            remember(self._config.path)
+            connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (RUNNING, self._config.synchronous.encode()))
+            # into the database itself, because it is to tell whether the log is missing
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return Opened(
+            state,
+            *self.usage(),
+            self.rows.first(self.record.next),
+            self.record.next,
+            self.record.messages,
+            self.trimmer.retained,
+            dead_letter_rows.usage(connection),
+            connection.execute("SELECT count(*), coalesce(sum(count), 0) FROM quarantine").get,
+            self._unacknowledged(),
+            None if self.salvage is None else (self.salvage.at, self.salvage.high),
+            missing,
+            forgotten and self.record.next > 1,
+        )
+
+    def _unacknowledged(self) -> list[tuple[str, list[Message], bytes]]:
+        record = self.record
+        if record.receipts is None:
+            return self.rows.with_receipts(record.acknowledged, record.next)
+        return [
+            found
+            for source, (first, end) in record.receipts.items()
+            for found in self.rows.with_receipts(first, end)
+            if found[0] == source and found[1] and first <= found[1][0].sequence
+        ]
+
+    def close(self) -> None:
+        """Close the database in good order; its log is folded in and removed."""
+        self._mark.close()
+        if self.salvage is not None:
+            self.salvage.close()
+        try:
+            self.connection.execute("DELETE FROM state WHERE name = ?", (RUNNING,))
+        except apsw.Error as error:
+            # the next start finds it as after a crash
+            log.warning("spool is not closed in good order", reason=str(error))
+        self.connection.close()
+
+    def read(self, call: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call with the connection as it is by then."""
+        return call(self.connection, *args, **kwargs)
+
+    def messages(self, ranges: Sequence[tuple[int, int]]) -> list[Message]:
+        """All readable messages with these sequences, in order."""
+        return self.rows.messages(ranges)
+
+    def received_at(self, sequence: int) -> int | None:
+        """When the messages of the chunk that holds the sequence, or of the next one, were received."""
+        return self.rows.received_at(sequence)
+
+    # -- writing ----------------------------------------------------------------------------------------------------------------
+
+    def write(self, transaction: Transaction) -> Written:
+        """Do all of it or, when this raises, none of it."""
+        connection = self.connection
+        trimmer = self.trimmer
+        before = msgspec.structs.replace(self.record)
+        retained = trimmer.retained
+        trimmer.deleted = 0
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            chunks, stored = self._insert(transaction.chunks)
+            for name in transaction.delete:
+                connection.execute("DELETE FROM state WHERE name = ?", (name,))
+            for call in transaction.also:
+                call(self)
+            for letters in transaction.letters:
+                dead_letter_rows.insert(connection, self.record.letter, letters.rows)
+                self.record.letter += len(letters.rows)
+            if transaction.replayed or transaction.thrown_away:
+                dead_letter_rows.remove(connection, (place[0] for place in transaction.replayed + transaction.thrown_away))
+            leftover = [] if self.held else trimmer.trim(transaction.trims)
+            if not self.held:
+                self.packer.pack(self.record.next, list(transaction.receipts.values()))
+            if trimmer.retained and not self.held:
+                trimmer.trim_retained(transaction.release)
+            self.record.receipts = transaction.receipts
+            self.record.acknowledged = min([first for first, _ in transaction.receipts.values()], default=self.record.next)
+            self.record.messages -= trimmer.deleted
+            put = [*transaction.put.items(), ("spool", seal(msgspec.msgpack.encode(self.record)))]
+            connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", put)
+            connection.execute("COMMIT")
+        except BaseException:
+            self.record = before
+            trimmer.retained = retained
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        if self.record.next != before.next:
+            self._mark.write(self.record.id, self.record.next)
+        self._fold_in()
+        first, messages = self.rows.first(self.record.next), self.record.messages
+        return Written(chunks, stored, leftover, *self.usage(), first, messages, trimmer.retained, self.held, self._stuck)
+
+    def _log_grew(self, connection: apsw.Connection, name: str, pages: int) -> int:  # noqa: ARG002  (SQLite's call)
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _fold_in(self) -> None:
+        """Once the log is long bring it into the database, so that it begins anew."""
+        if self._log_pages < self._wal_pages:
+            return
+        try:
+            self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._stuck = False
+        except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError):
+            # until that succeeds the log grows with each commit: no more messages may come
+            self._stuck = True
+
+    def usage(self) -> tuple[int, int]:
+        """Bytes of the database in use, and free for reuse."""
+        free: int = self.connection.execute("PRAGMA freelist_count").get
+        return (self.connection.execute("PRAGMA page_count").get - free) * PAGE, free * PAGE
+
+    def hold(self, held: bool) -> None:
+        """Trim nothing until this is taken back."""
+        self.held = held
+
+    def salvage_some(self) -> salvage.Progress:
+        """Bring over some more of a damaged database."""
+        assert self.salvage is not None, "there is something to salvage"
+        connection = self.connection
+        messages = self.record.messages
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            progress = self.salvage.step(connection)
+            self.record.messages += progress.messages
+            put = [(salvage.STATE, self.salvage.state(progress)), ("spool", seal(msgspec.msgpack.encode(self.record)))]
+            connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", put)
+            if progress.done:
+                connection.execute("DELETE FROM state WHERE name = ?", (salvage.STATE,))
+            connection.execute("COMMIT")
+        except BaseException:
+            self.record.messages = messages
+            self.salvage.failed()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self.salvage.committed(progress)
+        self._fold_in()
+        if progress.done:
+            self.salvage.close(done=True)
+            self.salvage = None
+        return progress
+
+    def _insert(self, new: Iterable[NewChunk]) -> tuple[list[Chunk], int]:
+        record = self.record
+        chunks = []
+        stored = 0
+        for each in new:
+            header, payload, chunk = self.codec.seal(each, record.id, record.next, record.received)
+            self.connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*header, payload))
+            self.packer.added(header)
+            record.next = chunk.end
+            record.messages += header.messages
+            if not each.only:
+                record.received = chunk.messages[-1].received_at
+            stored += len(payload)
+            chunks.append(chunk)
+        return chunks, stored

@@ -1,0 +1,109 @@
+"""Certificates that expire are told in time."""
+
+import os
+import ssl
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import structlog
+import yaml
+
+from edgerouter import plugins
+from edgerouter.admin import certificates
+from edgerouter.admin.certificates import Certificates, expiries
+from support.certificates import Authority
+
+DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """Everything it signs is of use for two days."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def configuration(folder, authority, device):
+    file = folder / "edgerouter.yaml"
+    tls = {"ca": str(authority.certificate), "cert": str(device.certificate), "key": str(device.key)}
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "sources": {"local": {"type": "mqtt", "url": "mqtts://localhost", "topics": ["#"], "tls": tls}},
+                "sinks": {"web": {"type": "http", "url": "https://localhost/", "tls": {"ca": str(authority.certificate)}}},
+                "spool": {"path": str(folder / "spool")},
+            }
+        )
+    )
+    return plugins.load(file, {})
+
+
+async def test_every_certificate_file_of_the_configuration_says_how_many_days_are_left(tmp_path, authority):
+    looked = Certificates()
+    await looked.configure(configuration(tmp_path, authority, authority.issue("device")))
+    found = {(status.owner, status.field): status for status in looked.status}
+    assert found.keys() == {("sources.local", "tls.ca"), ("sources.local", "tls.cert"), ("sinks.web", "tls.ca")}
+    assert all(1.9 < status.days_left <= 2.0 and not status.problem for status in found.values())
+
+
+async def test_a_certificate_that_expires_soon_is_warned_of_once_a_day(tmp_path, authority, monkeypatch):
+    looked = Certificates()
+    with structlog.testing.capture_logs() as logs:
+        await looked.configure(configuration(tmp_path, authority, authority.issue("device")))
+        looked._warn()
+        assert [entry["event"] for entry in logs] == ["certificate expires soon"] * 3
+        now = time.time()
+        monkeypatch.setattr(certificates.time, "time", lambda: now + DAY + 1)
+        looked._warn()
+        assert len(logs) == 6
+        monkeypatch.setattr(certificates.time, "time", lambda: now + 3 * DAY)
+        looked._warn()
+        assert [entry["event"] for entry in logs[6:]] == ["certificate has expired"] * 3
+        monkeypatch.setattr(certificates.time, "time", lambda: 1000.0)
+        looked._warn()
+        assert len(logs) == 9, "a clock that is not set yet warns of nothing"
+
+
+async def test_a_replaced_file_is_noticed_and_an_unusable_one_is_told(tmp_path, authority):
+    device = authority.issue("replaced")
+    looked = Certificates()
+    await looked.configure(configuration(tmp_path, authority, device))
+    content = device.certificate.read_text()
+    device.certificate.write_text("no certificate")
+    looked._look()
+    (status,) = [status for status in looked.status if status.field == "tls.cert"]
+    assert (status.days_left, status.problem) == (None, "holds no certificate in PEM")
+    device.certificate.unlink()
+    looked._look()
+    assert [s.problem for s in looked.status if s.field == "tls.cert"] == [os.strerror(2)]
+    device.certificate.write_text(content)
+    looked._look()
+    assert all(not status.problem for status in looked.status)
+
+
+def test_the_dates_are_those_that_the_ssl_module_reads():
+    """Both ways of writing a date, in every authority that this machine trusts; where the machine has none, nothing is shown."""
+    file = ssl.get_default_verify_paths().cafile
+    if file is None or not Path(file).exists():
+        pytest.skip("this machine trusts nobody")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(file)
+    theirs = {ssl.cert_time_to_seconds(str(authority["notAfter"])) for authority in context.get_ca_certs()}
+    assert theirs <= set(expiries(Path(file).read_text()))
+
+
+@pytest.mark.parametrize("cut", [3, 40, 100, 200])
+def test_a_damaged_certificate_is_an_error_and_no_date(authority, cut):
+    der = ssl.PEM_cert_to_DER_cert(authority.certificate.read_text())
+    with pytest.raises(ValueError, match=r"damaged|certificate"):
+        list(expiries(ssl.DER_cert_to_PEM_cert(der[:cut])))
+
+
+def test_an_end_after_2050_is_read():
+    body = b"\x02\x01\x01" + b"\x30\x00" + b"\x30\x00"
+    times = b"\x17\x0d200101000000Z" + b"\x18\x0f20600102030405Z"
+    body += b"\x30" + bytes([len(times)]) + times
+    inner = b"\x30" + bytes([len(body)]) + body
+    der = b"\x30" + bytes([len(inner)]) + inner
+    assert list(expiries(ssl.DER_cert_to_PEM_cert(der))) == [datetime(2060, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()]

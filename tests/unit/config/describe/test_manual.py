@@ -1,0 +1,67 @@
+"""The manual says what the models say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field, SecretStr
+
+from edgerouter import ByteSize, Duration
+from edgerouter.cli.manual import page
+from edgerouter.config.describe.manual import write, write_plugins
+
+ROOT = Path(__file__).parents[4]
+
+
+def test_the_committed_page_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "reference" / "configuration.md").read_text() == page(), "run `make docs`"
+
+
+class Inner(BaseModel, use_attribute_docstrings=True):
+    """Inside."""
+
+    deep: bool = False
+    """Deep | down."""
+
+
+class Outer(BaseModel, use_attribute_docstrings=True):
+    """What it is.
+
+    What nobody needs to know.
+    """
+
+    name: str
+    """A name."""
+    size: ByteSize = 3 * 1024**2
+    """A size."""
+    wait: Duration | None = 90.0
+    """A time."""
+    short: Duration = 0.25
+    """A short time."""
+    secret: SecretStr | None = None
+    """A secret."""
+    inner: Inner = Inner()
+    """A part."""
+    parts: tuple[Inner, ...] = Field(default=())
+    """Parts."""
+
+
+def test_a_table_tells_field_value_default_and_meaning() -> None:
+    text = write({"sink": {"outer": Outer}})
+    assert "### `sinks`: `type: outer`\n\nWhat it is.\n" in text
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert rows[rows.index("| `name` | text | required | A name. |") :][:9] == [
+        "| `name` | text | required | A name. |",
+        "| `size` | size | `3MiB` | A size. |",
+        "| `wait` | duration | `90s` | A time. |",
+        "| `short` | duration | `250ms` | A short time. |",
+        "| `secret` | secret text | none | A secret. |",
+        "| `inner` | mapping |  | A part. |",
+        "| `inner.deep` | `true` or `false` | `false` | Deep \\| down. |",
+        "| `parts` | list of mapping |  | Parts. |",
+        "| `parts[].deep` | `true` or `false` | `false` | Deep \\| down. |",
+    ]
+
+
+def test_a_distribution_of_plugins_has_a_part_of_its_own() -> None:
+    assert write_plugins({"sink": {"outer": Outer}}).startswith("### `sinks`: `type: outer`\n\nWhat it is.\n\n| field |")

@@ -1,0 +1,147 @@
+"""The MQTT sink without a broker: topics from a template, what reason codes mean, and what the configuration refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from edgerouter import MessageRejected, Properties, SinkContext, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.mqtt.reasons import connect_refused, disconnected, not_taken
+from edgerouter.sinks.mqtt.config import MqttSinkConfig
+from edgerouter.sinks.mqtt.topic import TopicTemplate
+from edgerouter.testing import make_message
+
+CONTEXT = SinkContext("out", "edge-1", "5p00l")
+
+
+@pytest.mark.parametrize(
+    ("template", "topic"),
+    [
+        ("{topic}", "plant/line-1/temperature"),
+        ("sites/{host}/{topic[0]}", "sites/edge-1/plant"),
+        ("{topic[-1]}", "temperature"),
+        ("{topic[1:]}", "line-1/temperature"),
+        ("{topic[:-1]}/{topic[7]}", "plant/line-1/"),
+        ("{property[site]}/{property[none]}x", "north/x"),
+        ("{sink}-{spool}-{{}}", "out-5p00l-{}"),
+        ("fixed", "fixed"),
+    ],
+)
+def test_a_template_renders_its_placeholders(template: str, topic: str) -> None:
+    message = make_message(properties=Properties(user=(("site", "north"),)))
+
+    assert TopicTemplate.parse(template).topic_of(message, CONTEXT) == topic
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("", "at least one character"),
+        ("{topik}", r"did you mean \{topic\}"),
+        ("{topic[a]}", "a level is a number"),
+        ("{host[0]}", "takes nothing in brackets"),
+        ("{property}", "name of the user property"),
+        ("a/+", "wildcard"),
+        ("a{", "single"),
+    ],
+)
+def test_a_wrong_template_is_refused_with_the_reason(template: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        TopicTemplate.parse(template)
+
+
+@pytest.mark.parametrize(
+    "topic", ["", "a/#", "a\x00", "a\n", "\x7f", "\uffff", "x" * 65_536, "é" * 40_000, "$SYS", "a/" * 200, "\ud800"]
+)
+def test_a_topic_that_would_end_the_connection_rejects_its_message_only(topic: str) -> None:
+    with pytest.raises(MessageRejected):
+        TopicTemplate.parse("{topic}").topic_of(make_message(topic=topic), CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (0, None),
+        (16, None),
+        (128, SinkUnavailable),
+        (131, SinkUnavailable),
+        (135, SinkUnauthorized),
+        (144, MessageRejected),
+        (149, MessageRejected),
+        (151, SinkThrottled),
+        (153, MessageRejected),
+    ],
+)
+def test_each_acknowledgement_has_its_meaning(code: int, kind: type[BaseException] | None) -> None:
+    error = not_taken(code, "a/b", "host:1883")
+
+    assert (None if error is None else type(error)) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (3, SinkUnavailable),
+        (134, SinkUnauthorized),
+        (135, SinkUnauthorized),
+        (136, SinkUnavailable),
+        (138, SinkUnauthorized),
+        (151, SinkThrottled),
+        (159, SinkThrottled),
+    ],
+)
+def test_each_refused_connection_has_its_meaning(code: int, kind: type[BaseException]) -> None:
+    assert type(connect_refused(code, "why", "host:1883")) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(None, SinkUnavailable), (139, SinkUnavailable), (142, SinkUnauthorized), (147, SinkThrottled), (149, MessageRejected)],
+)
+def test_each_end_of_a_connection_has_its_meaning(code: int | None, kind: type[BaseException]) -> None:
+    assert type(disconnected(code, "why", "host:1883")) is kind
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ({"url": "http://x"}, "unknown scheme"),
+        ({"url": "mqtt://me:pw@x", "password": "b", "username": "me"}, "write them once"),
+        ({"qos": 3}, "qos"),
+        ({"tls": {}}, "says no TLS"),
+        ({"password": "a"}, "needs `username`"),
+        ({"topic": "{topics}"}, "did you mean"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused_with_the_reason(config: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        MqttSinkConfig.model_validate({"url": "mqtt://x", **config})
+
+
+def test_a_password_in_the_url_is_never_shown() -> None:
+    config = MqttSinkConfig.model_validate({"url": "mqtt://me:s3cr3t@x"})
+
+    assert "s3cr3t" not in repr(config)
+    assert config.read_password() == "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("template", "topic"),
+    [("{topic}", "$SYS/x"), ("{topic}", "$other/x"), ("{topic[1:]}", "a/$SYS/x"), ("{property[p]}/{topic}", "x")],
+)
+def test_no_message_reaches_the_broker_s_own_topics_by_its_name_or_a_property(template: str, topic: str) -> None:
+    message = make_message(topic=topic, properties=Properties(user=(("p", "$SYS"),)))
+    with pytest.raises(MessageRejected, match=r"begins with \$"):
+        TopicTemplate.parse(template).topic_of(message, CONTEXT)
+
+
+@pytest.mark.parametrize("template", ["$SYS/{topic}", "$SYS", "${topic}", "${property[p]}/x"])
+def test_a_template_below_sys_or_with_a_dollar_before_a_placeholder_is_refused(template: str) -> None:
+    with pytest.raises(ValueError, match=r"\$SYS"):
+        TopicTemplate.parse(template)
+
+
+def test_a_template_may_write_out_a_topic_that_begins_with_a_dollar() -> None:
+    assert TopicTemplate.parse("$aws/things/{topic}").topic_of(make_message(topic="$SYS/x"), CONTEXT) == "$aws/things/$SYS/x"

@@ -1,0 +1,359 @@
+"""Cutting the broker's bytes into messages."""
+
+from __future__ import annotations
+
+import struct
+import time
+import tracemalloc
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgerouter import Message, Properties
+from edgerouter.mqtt.limits import PacketLimits
+from edgerouter.mqtt.packets import MalformedPacket
+from edgerouter.mqtt.properties import parse_properties
+from edgerouter.sources.mqtt.in_flight import OVERHEAD, Intake
+from edgerouter.sources.mqtt.stream import PublishStream
+from support.strict_broker import varint
+
+USUAL = PacketLimits()
+
+
+class OpenGate:
+    """Admits everything, and remembers what it was asked."""
+
+    watching = False
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, bool]] = []
+
+    def admit(self, _: Message, identifier: bytes, *, again: bool) -> bool:
+        self.asked.append((identifier, again))
+        return True
+
+
+def publish_packet(
+    topic: str, payload: bytes, qos: int = 0, identifier: int = 1, *, flags: int = 0, properties: bytes | None = None
+) -> bytes:
+    raw = topic.encode()
+    body = struct.pack("!H", len(raw)) + raw + (struct.pack("!H", identifier) if qos else b"")
+    if properties is not None:
+        body += varint(len(properties)) + properties
+    body += payload
+    return bytes([0x30 | qos << 1 | flags]) + varint(len(body)) + body
+
+
+def make_intake(*, messages: int = 1000, size: int = 10**6, qos0: int = 10**6, dropped: Counter[str] | None = None) -> Intake:
+    counted = Counter[str]() if dropped is None else dropped
+
+    def drop(topic: str, messages: int, reason: str) -> None:
+        counted[topic if reason == "intake_full" else f"{reason} {topic}"] += messages
+
+    return Intake(max_messages=messages, max_bytes=size, max_qos0_bytes=qos0, dropped=drop)
+
+
+def make_stream(
+    intake: Intake, *, version5: bool = False, limits: PacketLimits = USUAL
+) -> tuple[PublishStream, list[tuple[int, bytes]]]:
+    others: list[tuple[int, bytes]] = []
+
+    def other(command: int, body: bytes) -> bool:
+        others.append((command, body))
+        return True
+
+    return PublishStream(intake, version5=version5, admission=OpenGate(), other_packet=other, limits=limits), others
+
+
+def taken(intake: Intake) -> list[Message]:
+    delivery = intake.take()
+    return list(delivery.messages) if delivery is not None else []
+
+
+publishes = st.tuples(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
+    st.one_of(st.binary(max_size=300), st.integers(16_000, 40_000).map(bytes)),
+    st.integers(0, 2),
+)
+
+
+@given(wanted=st.lists(publishes, max_size=8), version5=st.booleans(), cuts=st.lists(st.integers(1, 5000), min_size=1, max_size=50))
+async def test_however_the_bytes_are_cut_the_same_messages_come_out(
+    wanted: list[tuple[str, bytes, int]], version5: bool, cuts: list[int]
+) -> None:
+    intake = make_intake()
+    stream, others = make_stream(intake, version5=version5)
+    properties = b"" if version5 else None
+    data = b"".join(
+        publish_packet(topic, payload, qos, number + 1, properties=properties) + b"\xd0\x00"
+        for number, (topic, payload, qos) in enumerate(wanted)
+    )
+    at = 0
+    while at < len(data):
+        size = cuts[at % len(cuts)]
+        stream.feed(data[at : at + size])
+        at += size
+    assert [(message.topic, message.payload, message.qos) for message in taken(intake)] == wanted
+    assert others == [(0xD0, b"")] * len(wanted)
+
+
+async def test_each_message_of_qos_1_and_2_has_its_answer_in_the_order_received() -> None:
+    intake = make_intake()
+    sent: list[bytes] = []
+    intake.begin_connection(send=sent.append, queue=sent.append, has_room=lambda: None)
+    stream, _ = make_stream(intake)
+    stream.feed(publish_packet("t", b"", 1, 513) + publish_packet("t", b"", 0) + publish_packet("t", b"", 2, 7))
+    delivery = intake.take()
+    assert delivery is not None
+    assert not sent
+    delivery.acknowledge()
+    assert sent == [b"\x40\x02\x02\x01\x50\x02\x00\x07"]
+
+
+async def test_reading_stops_at_the_bound_and_goes_on_where_it_stopped() -> None:
+    intake = make_intake(messages=3)
+    stream, _ = make_stream(intake)
+    stream.feed(b"".join(publish_packet("t", b"%d" % number, 1, number + 1) for number in range(8)))
+    assert intake.is_full
+    assert stream.holds_packets
+    seen: list[bytes] = []
+    while delivery := intake.take():
+        assert len(delivery.messages) <= 3
+        seen += [message.payload for message in delivery.messages]
+        delivery.acknowledge()
+        stream.feed(b"")
+    assert seen == [b"%d" % number for number in range(8)]
+    assert intake.unacknowledged == intake.unacknowledged_bytes == 0
+
+
+async def test_far_beyond_the_bound_messages_are_left_to_the_broker() -> None:
+    intake = make_intake(messages=3)
+    stream, others = make_stream(intake)
+    stream.feed(b"".join(publish_packet("t", b"", 1, number + 1) for number in range(8)) + b"\xd0\x00", beyond=2)
+    assert len(taken(intake)) == 6
+    assert stream.skipped
+    assert others == [(0xD0, b"")]
+
+
+async def test_qos_0_beyond_its_bound_is_counted_and_the_rest_is_kept() -> None:
+    dropped = Counter[str]()
+    intake = make_intake(qos0=2 * (OVERHEAD + 10), dropped=dropped)
+    stream, _ = make_stream(intake)
+    stream.feed(publish_packet("a", b"") * 5 + publish_packet("b", b"", 1))
+    intake.drops.report()
+    assert dropped == {"a": 3}
+    assert [message.topic for message in taken(intake)] == ["a", "a", "b"]
+    stream.feed(publish_packet("a", b""))
+    assert [message.topic for message in taken(intake)] == ["a"]
+
+
+async def test_drops_of_ever_new_topics_do_not_fill_the_memory() -> None:
+    dropped = Counter[str]()
+    intake = make_intake(qos0=1, dropped=dropped)
+    stream, _ = make_stream(intake)
+    for number in range(2500):
+        stream.feed(publish_packet(f"t/{number}", b""))
+    assert len(intake.drops.by_topic) < 1000
+    intake.drops.report()
+    assert sum(dropped.values()) == 2500
+
+
+async def test_after_stop_nothing_is_taken_and_other_packets_are_still_handled() -> None:
+    intake = make_intake()
+    stream, others = make_stream(intake)
+    intake.stop()
+    stream.feed(publish_packet("t", b"", 1) + b"\xd0\x00")
+    assert intake.take() is None
+    assert others == [(0xD0, b"")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x30\xff\xff\xff\xff\x01",
+        b"\x32\x03\x00\x01t",
+        b"\x36\x05\x00\x01t\x00\x01",
+        b"\x30\x02\x00\x05",
+        b"\x30\x00",
+        b"\x30\x02\x00\x00",
+    ],
+    ids=["length of five bytes", "no packet id", "QoS 3", "topic longer than the packet", "empty packet", "empty topic"],
+)
+async def test_what_is_not_mqtt_is_refused_and_what_came_before_is_kept(data: bytes) -> None:
+    intake = make_intake()
+    stream, _ = make_stream(intake)
+    with pytest.raises(MalformedPacket):
+        stream.feed(publish_packet("before", b"", 1) + data)
+    assert intake.unacknowledged == 1
+    assert [message.topic for message in taken(intake)] == ["before"]
+
+
+@given(st.binary(max_size=200), st.booleans())
+async def test_no_bytes_whatever_do_more_than_end_the_connection(data: bytes, version5: bool) -> None:
+    intake = make_intake()
+    stream, _ = make_stream(intake, version5=version5)
+    with suppress(MalformedPacket):
+        stream.feed(data)
+    assert intake.unacknowledged == sum(message.qos > 0 for message in taken(intake))
+
+
+@given(st.binary(max_size=60))
+def test_properties_are_parsed_or_refused(data: bytes) -> None:
+    packet = varint(len(data)) + data
+    try:
+        properties, end, _, _ = parse_properties(packet, 0, len(packet))
+    except MalformedPacket:
+        return
+    assert end == len(packet)
+    assert properties is None or isinstance(properties, Properties)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x7f\x00", b"\x23\x00\x01", b"\x03\x00\x05ab", b"\x02\x00", b"\x26\x00\x01a", b"\x0b\xff\xff\xff\xff\x01"],
+    ids=["unknown", "topic alias", "string cut off", "number cut off", "pair cut off", "identifier too long"],
+)
+def test_a_property_that_is_wrong_is_refused(data: bytes) -> None:
+    with pytest.raises(MalformedPacket):
+        parse_properties(varint(len(data)) + data, 0, len(data) + 1)
+
+
+def test_a_subscription_identifier_alone_is_no_property_of_the_message() -> None:
+    assert parse_properties(b"\x02\x0b\x05payload", 0, 10) == (None, 3, 0, False)
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@given(step=st.integers(1, 3000))
+async def test_a_message_over_the_bound_is_discarded_while_it_streams_by_and_answered_in_its_turn(qos: int, step: int) -> None:
+    dropped = Counter[str]()
+    intake = make_intake(dropped=dropped)
+    sent: list[bytes] = []
+    intake.begin_connection(send=sent.append, queue=sent.append, has_room=lambda: None)
+    stream, others = make_stream(intake, limits=PacketLimits(packet=1000))
+    data = (
+        publish_packet("a", b"1", 1, 1) + publish_packet("big", bytes(9000), qos, 2) + publish_packet("b", b"2", 1, 3) + b"\xd0\x00"
+    )
+    for at in range(0, len(data), step):
+        stream.feed(data[at : at + step])
+        assert len(stream._held) < 1010
+    intake.drops.report()
+    seen = []
+    while delivery := intake.take():
+        seen += [message.payload for message in delivery.messages]
+        delivery.acknowledge()
+    answer = {0: b"", 1: b"\x40\x02\x00\x02", 2: b"\x50\x02\x00\x02"}[qos]
+    assert (seen, b"".join(sent)) == ([b"1", b"2"], b"\x40\x02\x00\x01" + answer + b"\x40\x02\x00\x03")
+    assert dropped == {"too_large big": 1}
+    assert others == [(0xD0, b"")]
+    assert intake.unacknowledged == intake.unacknowledged_bytes == 0
+
+
+async def test_a_message_over_the_bound_is_not_acknowledged_before_its_last_byte_and_not_at_all_after_a_stop() -> None:
+    intake = make_intake()
+    sent: list[bytes] = []
+    intake.begin_connection(send=sent.append, queue=sent.append, has_room=lambda: None)
+    stream, others = make_stream(intake, limits=PacketLimits(packet=1000))
+    data = publish_packet("big", bytes(9000), 1, 2) + b"\xd0\x00"
+    stream.feed(data[:-3])
+    assert intake.take() is None
+    assert not sent
+    intake.stop()
+    stream.feed(data[-3:])
+    assert intake.take() is None
+    assert not sent
+    assert others == [(0xD0, b"")]
+
+
+async def test_a_packet_over_the_bound_that_is_no_message_ends_the_connection() -> None:
+    stream, _ = make_stream(make_intake(), limits=PacketLimits(packet=1000))
+    with pytest.raises(MalformedPacket):
+        stream.feed(b"\x90" + varint(2_000_000))
+
+
+async def test_a_message_that_comes_in_a_million_pieces_takes_no_more_memory_than_its_bytes() -> None:
+    intake = make_intake()
+    stream, _ = make_stream(intake)
+    packet = publish_packet("t", bytes(300_000), 1)
+    tracemalloc.start()
+    for at in range(len(packet) - 1):
+        stream.feed(packet[at : at + 1])
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 2 * len(packet)
+    stream.feed(packet[-1:])
+    assert len(taken(intake)[0].payload) == 300_000
+
+
+def pairs(count: int, name: bytes = b"n", value: bytes = b"v") -> bytes:
+    return (b"\x26" + struct.pack("!H", len(name)) + name + struct.pack("!H", len(value)) + value) * count
+
+
+def test_user_properties_beyond_their_number_are_left_off_and_never_looked_at() -> None:
+    data = pairs(1_000_000)
+    packet = varint(len(data)) + data
+    began = time.perf_counter()
+    properties, end, cost, cut = parse_properties(packet, 0, len(packet), PacketLimits(user_properties=100))
+    assert time.perf_counter() - began < 0.1
+    assert properties is not None
+    assert properties.user == (("n", "v"),) * 100
+    assert (end, cut) == (len(packet), True)
+    assert cost >= 100 * 200
+
+
+@pytest.mark.parametrize("piece", [b"\x0b\x01", b"\x01\x01", b"\x02\x00\x00\x00\x01", b"\x03\x00\x00"])
+def test_no_property_repeated_without_end_holds_up_the_event_loop(piece: bytes) -> None:
+    packet = varint(len(piece) * 1_000_000) + piece * 1_000_000
+    began = time.perf_counter()
+    _, end, _, cut = parse_properties(packet, 0, len(packet), PacketLimits())
+    assert time.perf_counter() - began < 0.1
+    assert (end, cut) == (len(packet), True)
+
+
+def test_user_properties_beyond_their_bytes_are_left_off() -> None:
+    data = pairs(10, b"name", b"x" * 60_000)
+    packet = varint(len(data)) + data
+    properties, end, _, cut = parse_properties(packet, 0, len(packet), PacketLimits(user_property_bytes=200_000))
+    assert properties is not None
+    assert len(properties.user) == 3
+    assert (end, cut) == (len(packet), True)
+
+
+async def test_a_message_whose_properties_are_too_many_is_kept_and_not_counted_as_dropped() -> None:
+    dropped = Counter[str]()
+    intake = make_intake(dropped=dropped)
+    stream, _ = make_stream(intake, version5=True, limits=PacketLimits(user_properties=2))
+    stream.feed(publish_packet("t", b"payload", 1, properties=pairs(5)))
+    intake.drops.report()
+    (message,) = taken(intake)
+    assert message.payload == b"payload"
+    assert message.properties is not None
+    assert len(message.properties.user) == 2
+    assert not dropped
+
+
+@pytest.mark.parametrize("properties", [pairs(500), pairs(10, b"n", b"x" * 1000 + "\U0001f600".encode()), b""])
+async def test_what_a_message_takes_in_memory_counts_against_the_bound(properties: bytes) -> None:
+    intake = make_intake(size=10**8)
+    stream, _ = make_stream(intake, version5=True)
+    topic = "t" * 5000 + "\U0001f600"
+    packets = [publish_packet(topic, b"", 1, number + 1, properties=properties) for number in range(20)]
+    tracemalloc.start()
+    stream.feed(b"".join(packets))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 20 * 20_000 < size < intake.unacknowledged_bytes
+
+
+async def test_a_flood_of_long_topics_does_not_fill_the_memory() -> None:
+    intake = make_intake(qos0=1)
+    stream, _ = make_stream(intake)
+    tracemalloc.start()
+    for number in range(3000):
+        stream.feed(publish_packet(f"{number}/" + "x" * 60_000, b""))
+    intake.drops.report()
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 2_000_000

@@ -1,0 +1,437 @@
+"""The durable spool's policies: dead letters, kept batches, receipts, replay, a full spool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from edgerouter.message import Message
+from edgerouter.spool import open_spool
+from edgerouter.spool.contract import LetterFilter, Rejection, Spool
+from support.spools import Pipe, crashing, delivery, fresh, ledger, payloads, route, sequences, sqlite, take
+
+
+def rejected(messages: list[Message], reason: str = "too large") -> list[Rejection]:
+    return [Rejection(message, reason, "MessageRejected", 3, 17, "digest") for message in messages]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def assert_sound(spool: Spool) -> None:
+    found = await spool.tools.verify()
+    assert found.problems == ()
+
+
+async def test_dead_letters_are_kept_with_their_cause_and_count(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(10))
+        messages = await take(reader, 10)
+        await reader.dead_letter(rejected(messages[2:4]))
+        await reader.dead_letter(rejected(messages[2:4]))
+        reader.delivered(messages)
+        assert reader.ledger == ledger(10, 8, 2, 0)
+        assert spool.status.dead_letters == 2
+    async with open_spool(sqlite(tmp_path)) as spool:
+        (reader,) = await Pipe(spool).attach(route("sink"))
+        assert reader.ledger == ledger(10, 8, 2, 0)
+        letters = await spool.tools.dead_letters(LetterFilter())
+        assert [letter.message for letter in letters] == messages[2:4]
+        assert (letters[0].sink, letters[0].reason, letters[0].error) == ("sink", "too large", "MessageRejected")
+        assert (letters[0].attempts, letters[0].first_attempt, letters[0].config_digest) == (3, 17, "digest")
+        assert spool.status.messages == 0, "a letter does not hold its chunk"
+        await assert_sound(spool)
+
+
+async def test_dead_letters_are_found_by_sink_topic_time_reason_and_number(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        a, b = await pipe.attach(route("a"), route("b"))
+        await pipe.append(fresh(2, topic="x/1") + fresh(2, topic="y/1"))
+        before = time.time_ns()
+        await a.dead_letter(rejected(await take(a, 4), "Too LARGE"))
+        await b.dead_letter(rejected((await take(b, 4))[:1], "malformed"))
+        tools = spool.tools
+        assert await tools.count_dead_letters(LetterFilter()) == 5
+        assert await tools.count_dead_letters(LetterFilter(sink="a")) == 4
+        assert await tools.count_dead_letters(LetterFilter(topic="x/#")) == 3
+        assert await tools.count_dead_letters(LetterFilter(sink="a", topic="+/1", reason="too large")) == 4
+        assert await tools.count_dead_letters(LetterFilter(reason="messagerejected")) == 5
+        assert await tools.count_dead_letters(LetterFilter(since=before)) == 5
+        assert await tools.count_dead_letters(LetterFilter(until=before)) == 0
+        assert await tools.count_dead_letters(LetterFilter(numbers=(2, 5, 99))) == 2
+        first = await tools.dead_letters(LetterFilter(topic="y/1"), limit=1)
+        assert [letter.number for letter in first] == [3]
+        assert [letter.number for letter in await tools.dead_letters(LetterFilter(topic="y/1"), after=3)] == [4]
+
+
+async def test_replayed_dead_letters_go_to_their_sink_alone(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        a, b = await pipe.attach(route("a", "x/#"), route("b"))
+        await pipe.append(fresh(4, topic="x/1"))
+        b.delivered(await take(b, 4))
+        await a.dead_letter(rejected(await take(a, 4)))
+        assert a.ledger == ledger(4, 0, 4, 0)
+
+        assert await spool.tools.replay_dead_letters(LetterFilter(numbers=(1, 2))) == 2
+
+        assert a.ledger == ledger(4, 0, 2, 0)
+        assert payloads(await take(a, 2)) == [b"0", b"1"]
+        assert b.take(10) == []
+        assert b.ledger == ledger(4, 4)
+        await assert_sound(spool)
+    async with open_spool(sqlite(tmp_path)) as spool:
+        a, b, c = await Pipe(spool).attach(route("a", "x/#"), route("b"), route("c", start="oldest"))
+        again = await take(a, 2)
+        assert payloads(again) == [b"0", b"1"]
+        a.delivered(again)
+        assert b.take(10) == c.take(10) == []
+        await spool.flush()
+        await spool.flush()
+        assert spool.status.messages == 0
+        assert spool.status.dead_letters == 2
+
+
+async def test_replay_of_dead_letters_of_a_stopped_router_comes_at_its_next_start(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (a,) = await pipe.attach(route("a"))
+        await pipe.append(fresh(3))
+        await a.dead_letter(rejected(await take(a, 3)))
+    async with open_spool(sqlite(tmp_path)) as spool:
+        assert await spool.tools.replay_dead_letters(LetterFilter()) == 3
+        await assert_sound(spool)
+    async with open_spool(sqlite(tmp_path)) as spool:
+        (a,) = await Pipe(spool).attach(route("a"))
+        assert a.ledger == ledger(3)
+        assert payloads(await take(a, 3)) == [b"0", b"1", b"2"]
+
+
+async def test_purged_dead_letters_are_dropped(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (a,) = await pipe.attach(route("a"))
+        await pipe.append(fresh(3))
+        await a.dead_letter(rejected(await take(a, 3)))
+        assert await spool.tools.purge_dead_letters(LetterFilter(numbers=(2,))) == 1
+        assert a.ledger == ledger(3, 0, 2, 1)
+        assert spool.drops == {("a", "a", "purged"): 1}
+        await assert_sound(spool)
+
+
+async def test_dead_letters_beyond_their_quota_drop_the_oldest_and_count_it(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path, dead_letter_bytes=20_000)) as spool:
+        pipe = Pipe(spool)
+        (a,) = await pipe.attach(route("a"))
+        for _ in range(10):
+            await pipe.append(fresh(10, payload=lambda n: b"x" * 1000))
+            await a.dead_letter(rejected(await take(a, 10)))
+        await until(lambda: spool.status.dead_letter_bytes <= 20_000)
+        await spool.flush()
+        letters = await spool.tools.dead_letters(LetterFilter())
+        assert len(letters) > 14, "no more are dropped than have to be"
+        assert letters[-1].message.sequence == 100
+        assert a.ledger == ledger(100, 0, len(letters), 100 - len(letters))
+        assert spool.drops == {("a", "a", "dead_letters_full"): 100 - len(letters)}
+        await assert_sound(spool)
+
+
+async def test_a_kept_batch_comes_back_as_it_was_after_a_restart(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink", "a/+"))
+        await pipe.append(fresh(10, topic="a/1") + fresh(5, topic="b") + fresh(10, topic="a/2"))
+        messages = await take(reader, 20)
+        first, second, third = messages[0:8:2], messages[1:12:2], messages[12:15]
+        for batch in (first, second, third):
+            await reader.keep_batch(batch)
+        reader.delivered(third)
+        await reader.keep_batch(first[:2])
+    async with open_spool(sqlite(tmp_path)) as spool:
+        (reader,) = await Pipe(spool).attach(route("sink", "a/+"))
+        kept = await reader.kept_batches()
+        assert kept == [first[2:], second, first[:2]]
+        rest = await take(reader, 20 - 3 - 4 - len(second))
+        assert not {m.sequence for m in rest} & {m.sequence for batch in [*kept, third] for m in batch}
+        assert reader.take(1) == []
+        for batch in [*kept, rest]:
+            reader.delivered(batch)
+        assert reader.ledger == ledger(20, 20)
+        await assert_sound(spool)
+    async with open_spool(sqlite(tmp_path)) as spool:
+        (reader,) = await Pipe(spool).attach(route("sink", "a/+"))
+        assert await reader.kept_batches() == []
+
+
+async def test_receipts_of_the_last_commit_are_given_back_until_acknowledged(tmp_path: Path) -> None:
+    async with crashing(tmp_path) as (spool, crashed):
+        pipe = Pipe(spool)
+        await pipe.attach(route("sink"))
+        await pipe.append(fresh(3), b"one")
+        await asyncio.gather(pipe.append(fresh(2), b"two"), pipe.append(fresh(1500), b"three", "other"), pipe.append(fresh(1)))
+        crashed()
+    async with open_spool(sqlite(tmp_path)) as spool:
+        (found,) = spool.unacknowledged("other")
+        assert found.receipt == b"three"
+        assert [(m.spool, m.sequence) for m in found.messages] == [(spool.id, n) for n in range(6, 1506)]
+        assert not spool.unacknowledged("source"), "the commit after theirs says that they were acknowledged"
+    async with open_spool(sqlite(tmp_path)) as spool:
+        assert not spool.unacknowledged("source"), "they were acknowledged when the spool was closed"
+
+
+async def test_retained_messages_can_be_replayed_by_topic_and_time(tmp_path: Path) -> None:
+    retain = {"bytes": 1_000_000}
+    async with open_spool(sqlite(tmp_path, retain=retain)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink", "a", "b"))
+        for topic in ("a", "b", "c"):
+            await pipe.append(fresh(10, topic=topic))
+        reader.delivered(await take(reader, 20))
+        await spool.flush()
+        await spool.flush()
+        assert spool.status.messages == 30
+
+        start = fresh(1)[0].received_at + 10_000  # of the second ten: times rise from one append to the next
+        assert await spool.tools.replay("sink", dry_run=True) == 20
+        assert await spool.tools.replay("sink", topic="b", since=start + 5_000, dry_run=True) == 5
+        assert reader.ledger == ledger(20, 20)
+        assert await spool.tools.replay("sink", topic="b", since=start + 5_000, until=start + 8_000) == 3
+        assert reader.ledger == ledger(23, 20)
+        again = await take(reader, 3)
+        assert sequences(again) == [16, 17, 18]
+        reader.delivered(again)
+        assert reader.ledger == ledger(23, 23)
+        assert await spool.tools.replay("sink") == 20
+        assert await spool.tools.replay("sink") == 0, "what is pending is not replayed again"
+        await assert_sound(spool)
+    async with open_spool(sqlite(tmp_path, retain=retain)) as spool:
+        (reader,) = await Pipe(spool).attach(route("sink", "b", "a"))
+        assert sequences(await take(reader, 20)) == list(range(1, 21))
+
+
+async def test_retained_messages_are_bounded_in_bytes_and_survive_restarts(tmp_path: Path) -> None:
+    for _ in range(2):
+        async with open_spool(sqlite(tmp_path, retain={"bytes": 30_000})) as spool:
+            pipe = Pipe(spool)
+            (reader,) = await pipe.attach(route("sink"))
+            for _ in range(20):
+                await pipe.append(fresh(10, payload=lambda n: os.urandom(500)))
+                reader.delivered(await take(reader, 10))
+            await spool.flush()
+            await spool.flush()
+            assert 30 <= spool.status.messages <= 60
+            await assert_sound(spool)
+
+
+async def test_a_full_spool_blocks_until_a_sink_settles(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path, max_bytes="1MiB")) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+
+        async def feed() -> None:
+            for _ in range(60):
+                await pipe.append(fresh(50, payload=lambda n: os.urandom(1000)))
+
+        feeding = asyncio.create_task(feed())
+        await until(lambda: spool.status.state == "full")
+        held = len(pipe.acknowledged)
+        assert 5 <= held < 40
+        got = 0
+        while got < 3000:
+            async with asyncio.timeout(10):
+                await reader.wait()
+            messages = reader.take(100)
+            got += len(messages)
+            reader.delivered(messages)
+            assert spool.status.bytes <= 1024 * 1024
+        await feeding
+        assert spool.status.state == "ok"
+        assert reader.ledger == ledger(3000, 3000)
+        assert spool.drops == {}
+
+
+async def test_a_full_spool_drops_the_oldest_and_counts_them_by_sink_topic_and_reason(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path, max_bytes="1MiB", on_full="drop_oldest", cache_bytes=100_000)) as spool:
+        pipe = Pipe(spool)
+        every, some = await pipe.attach(route("every"), route("some", "b/#"))
+        await pipe.append(fresh(5))
+        in_flight = await take(every, 5)
+        for _ in range(60):
+            await pipe.append(
+                [m for n in range(25) for t in ("a/1", "b/1") for m in fresh(1, topic=t, payload=lambda n: os.urandom(1000))]
+            )
+            assert spool.status.bytes <= 1024 * 1024
+        every.delivered(in_flight)
+        dropped = every.ledger.dropped
+        assert every.ledger.matched == 3005
+        assert every.ledger.delivered == 0, "they were dropped while they were in flight"
+        assert 1000 < dropped < 2900
+        assert spool.drops["every", "a", "spool_full"] + spool.drops["every", "b", "spool_full"] == dropped
+        assert spool.drops["some", "b", "spool_full"] == some.ledger.dropped
+        left = await take(every, every.ledger.pending)
+        assert sequences(left) == list(range(3006 - len(left), 3006))
+        await assert_sound(spool)
+        some.delivered(await take(some, some.ledger.pending))
+        every.delivered(left)
+        assert every.ledger.pending == some.ledger.pending == 0
+
+
+async def test_a_full_spool_drops_the_newest_and_acknowledges_them(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path, max_bytes="1MiB", on_full="drop_newest")) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink", "a/#"))
+        for _ in range(60):
+            await pipe.append(fresh(50, payload=lambda n: os.urandom(1000)))
+        assert len(pipe.acknowledged) == 60
+        kept = reader.ledger.pending
+        assert reader.ledger == ledger(3000, 0, 0, 3000 - kept)
+        assert spool.drops == {("sink", "a", "spool_full"): 3000 - kept}
+        assert sequences(await take(reader, kept)) == list(range(1, kept + 1))
+        await assert_sound(spool)
+
+
+@pytest.mark.parametrize("retain", [0, 3600])
+async def test_room_is_made_of_retained_messages_and_then_of_orphans(tmp_path: Path, retain: int) -> None:
+    async with open_spool(sqlite(tmp_path, max_bytes="1MiB", retain={"age": retain})) as spool:
+        pipe = Pipe(spool)
+        (gone,) = await pipe.attach(route("gone"))
+        await pipe.append(fresh(300, payload=lambda n: os.urandom(1000)))
+        gone.delivered((await take(gone, 300))[:100])
+        await spool.detach("gone")
+        (reader,) = await pipe.attach(route("sink"))
+        for n in range(60 if retain else 24):
+            async with asyncio.timeout(10):
+                await pipe.append(fresh(50, payload=lambda n: os.urandom(1000)))
+            if retain or n < 12:
+                reader.delivered(await take(reader, 50))
+        assert spool.status.orphans == (("gone",) if retain else ())
+        assert reader.ledger == (ledger(3000, 3000) if retain else ledger(1200, 600))
+        assert spool.drops == ({} if retain else {("gone", "", "spool_full"): 200})
+
+
+async def test_little_free_space_on_the_disk_counts_as_full(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path, min_free_bytes=10**18)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(1))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await pipe.append(fresh(100, payload=lambda n: bytes(100_000)))
+        assert spool.status.state == "full"
+        assert "min_free_bytes" in spool.status.reason
+        reader.delivered(await take(reader, 1))
+        assert len(pipe.acknowledged) == 1, "who gave up waiting is not stored"
+
+
+class Failing:
+    """A database that fails as it is told."""
+
+    def __init__(self, spool: Any) -> None:
+        self.store = spool._store
+        self.write = spool._store.write
+        self.error: BaseException | None = None
+        self.only_appends = False
+        self.attempts = 0
+        self.store_write = self.store.write
+        type(self.store).write = self._write
+
+    def _write(self, transaction: Any) -> Any:
+        self.attempts += 1
+        if self.error is not None and (transaction.chunks or not self.only_appends):
+            raise self.error
+        return self.write(transaction)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(apsw.FullError("x"), "full"), (apsw.ReadOnlyError("x"), "read_only"), (apsw.IOError("x"), "failing")],
+)
+async def test_a_failing_disk_is_a_state_and_everything_goes_on_by_itself(
+    tmp_path: Path, error: Exception, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgerouter.spool.sqlite.store import Store
+
+    monkeypatch.setattr(Store, "write", Store.write)
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(10))
+        await spool.flush()
+        failing = Failing(spool)
+        failing.error = error
+        appending = asyncio.create_task(pipe.append(fresh(5)))
+        messages = await take(reader, 10)
+        reader.delivered(messages[:5])
+        lettering = asyncio.create_task(reader.dead_letter(rejected(messages[5:])))
+        await until(lambda: failing.attempts > 3)
+        assert spool.status.state == state
+        assert not appending.done()
+        assert reader.ledger.delivered == 5
+
+        failing.error = None
+        async with asyncio.timeout(10):
+            await appending
+            await lettering
+        assert spool.status.state == "ok"
+        assert reader.ledger == ledger(15, 5, 5)
+        await assert_sound(spool)
+    async with open_spool(sqlite(tmp_path)) as spool:
+        (reader,) = await Pipe(spool).attach(route("sink"))
+        assert sequences(await take(reader, 5)) == list(range(11, 16))
+
+
+async def test_what_is_settled_is_stored_while_deliveries_have_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgerouter.spool.sqlite.store import Store
+
+    monkeypatch.setattr(Store, "write", Store.write)
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(10))
+        failing = Failing(spool)
+        failing.error, failing.only_appends = apsw.FullError("x"), True
+        appending = asyncio.create_task(pipe.append(fresh(5)))
+        reader.delivered(await take(reader, 10))
+        await until(lambda: spool.status.messages == 0)
+        assert spool.status.state == "full"
+        failing.error = None
+        async with asyncio.timeout(10):
+            await appending
+
+
+async def test_a_delivery_that_cannot_be_stored_at_all_fails_alone(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        bad = [Message("lone \ud800 surrogate", b"", 0)]
+        with pytest.raises(UnicodeEncodeError):
+            await spool.append("source", delivery(bad), {"sink": 1})
+        await pipe.append(fresh(1))
+        assert sequences(await take(reader, 1)) == [1]
+
+
+async def test_an_acknowledgement_that_fails_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    from edgerouter.source import Delivery
+
+    def broken() -> None:
+        raise RuntimeError("connection is gone")
+
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await spool.append("source", Delivery(fresh(1), broken), {"sink": 1})
+        await pipe.append(fresh(1))
+        assert len(await take(reader, 2)) == 2
