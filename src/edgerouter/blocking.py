@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hasha
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar, cast
 
-from edgerouter.errors import SinkUnavailable
+from edgerouter.errors import Unavailable
 from edgerouter.message import Message
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
 
@@ -35,7 +35,7 @@ class SinkOpener:
         """Enter the sink's `open`, and leave it on exit.
 
         Raises:
-            SinkUnavailable: as the sink's `open`; or earlier threads of a blocking sink hang.
+            Unavailable: as the sink's `open`; or earlier threads of a blocking sink hang.
         """
         if not self._plugin.blocking:
             async with self._plugin.open(config, context) as sink:
@@ -43,7 +43,7 @@ class SinkOpener:
             return
         self._hung = [thread for thread in self._hung if thread.is_alive()]
         if len(self._hung) >= _MOST_HUNG:
-            raise SinkUnavailable(f"{len(self._hung)} earlier attempts of this sink still hang in its client")
+            raise Unavailable(f"{len(self._hung)} earlier attempts of this sink still hang in its client")
         own = _OwnLoop(self._plugin, config, context)
         self._hung.append(own.thread)
         opened = await own.opened()
@@ -132,7 +132,7 @@ class _OwnLoop:
                 task.cancel()
 
         if not self._ask(start):
-            raise SinkUnavailable("the sink's thread has ended")
+            raise Unavailable("the sink's thread has ended")
         while not done.done():
             try:
                 await asyncio.wait((done,))

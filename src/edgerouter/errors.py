@@ -4,13 +4,12 @@
 EdgerouterError
 ├── ConfigurationError          the router does not start: one line per problem, exit code 2
 │   └── PluginError             a plugin is missing, broken, or installed twice
-├── SourceUnavailable           the source is opened again after a back-off, for ever
-├── SinkUnavailable             the same messages are written again after a back-off, for ever
-│   ├── SinkThrottled           ... and the service asked for less: wait longer, send less at once
+├── Unavailable                 a source is opened again, the same messages are written again, after a back-off, for ever
+│   ├── Throttled               ... and the service asked for less: wait longer, send less at once
 │   ├── WriteUnfinished         ... at once: these were not tried, the sink ended its write before the time-out would
-│   └── SinkUnauthorized        ... and somebody must act: credentials, permission, or a missing destination
-│       └── SecretMissing       ... a secret store was asked, and has no secret of that name
-├── MessageRejected             this message goes to the dead letters, the others go on
+│   └── Unauthorized            ... and an operator must act: credentials, permission, or a missing destination
+│       └── SecretMissing       ... the secret store has no secret of that name
+├── Rejected                    this message goes to the dead letters, the others go on
 │   └── WouldLoop               ... it is dropped and counted instead, because it would only come back
 └── SpoolError                  the spool cannot do what was asked
     ├── SpoolFull               no room: `on_full` decides, or the disk has no space; goes on when there is room
@@ -51,12 +50,8 @@ class PluginError(ConfigurationError):
     """A plugin that the configuration names is missing, broken, or installed twice."""
 
 
-class SourceUnavailable(EdgerouterError):
-    """The source cannot deliver now: network, refused credentials, a service that is down."""
-
-
-class SinkUnavailable(EdgerouterError):
-    """The service cannot take anything now: network, 5xx, time-out. The messages are kept and tried again.
+class Unavailable(EdgerouterError):
+    """The other side does not work now: network, 5xx, time-out. Nothing is lost; the router tries again.
 
     Args:
         reason: what is broken, for the operator; never holds a secret.
@@ -69,27 +64,27 @@ class SinkUnavailable(EdgerouterError):
         self.retry_after = None if retry_after is None or isnan(retry_after) else min(max(0.0, retry_after), LONGEST_WAIT)
 
 
-class SinkThrottled(SinkUnavailable):
+class Throttled(Unavailable):
     """The service asks for less: 429, ServerBusy, SlowDown, an exhausted quota."""
 
 
-class WriteUnfinished(SinkUnavailable):
+class WriteUnfinished(Unavailable):
     """Nothing is wrong: a sink that makes several requests in one write ended it in time, and did not try these messages."""
 
 
-class SinkUnauthorized(SinkUnavailable):
+class Unauthorized(Unavailable):
     """401, 403, 404: an expired key, a missing permission, a deleted destination. Somebody must act; nothing is lost."""
 
 
-class SecretMissing(SinkUnauthorized):
+class SecretMissing(Unauthorized):
     """The secret store answers that it has no such secret; another one may have it."""
 
 
-class MessageRejected(EdgerouterError):
+class Rejected(EdgerouterError):
     """The service will never take this message: too large, malformed, not allowed there."""
 
 
-class WouldLoop(MessageRejected):
+class WouldLoop(Rejected):
     """This sink must not send the message: it came from there, or would come back for ever."""
 
 

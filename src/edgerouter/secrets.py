@@ -41,5 +41,5 @@ class SecretStore(ABC, Generic[ConfigT]):
 
         Raises:
             SecretMissing: the store answers that it has no such secret.
-            SinkUnavailable: the store cannot be reached, or does not let us in; tried again with back-off.
+            Unavailable: the store cannot be reached, or does not let us in; tried again with back-off.
         """

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import ConfigDict
 
-from edgerouter.errors import MessageRejected, SinkUnavailable
+from edgerouter.errors import Rejected, Unavailable
 from edgerouter.loop_guard import LoopGuard
 from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.message import Message
@@ -52,7 +52,7 @@ class Failure:
 
     index: int
     """Its place in the batch, from 0."""
-    error: SinkUnavailable | MessageRejected
+    error: Unavailable | Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Sink(ABC, Generic[ConfigT]):
         """Connect, yield the sink, close on exit.
 
         Raises:
-            SinkUnavailable: the service cannot be reached, or does not let us in; tried again with back-off.
+            Unavailable: the service cannot be reached, or does not let us in; tried again with back-off.
         """
 
     @property
@@ -127,7 +127,7 @@ class Sink(ABC, Generic[ConfigT]):
         stored already counts as delivered, instead of being stored again in halves or dead-lettered.
 
         Raises:
-            SinkUnavailable: the service did not answer; the batch is written again after a back-off.
+            Unavailable: the service did not answer; the batch is written again after a back-off.
         """
         return False
 
@@ -139,6 +139,6 @@ class Sink(ABC, Generic[ConfigT]):
         It may raise instead when the whole batch shares one fate.
 
         Raises:
-            SinkUnavailable: nothing was taken, or nobody knows; all are tried again.
-            MessageRejected: at least one message can never be taken; the router finds it by bisection.
+            Unavailable: nothing was taken, or nobody knows; all are tried again.
+            Rejected: at least one message can never be taken; the router finds it by bisection.
         """

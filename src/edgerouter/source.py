@@ -1,7 +1,7 @@
 """The source contract: what a plugin writes to bring messages in.
 
 Life cycle, in order: the class is loaded, its `Config` is validated, `open` is entered, `deliveries` is iterated once,
-`open` is left. When `deliveries` raises `SourceUnavailable`, the router opens the source again after a back-off.
+`open` is left. When `deliveries` raises `Unavailable`, the router opens the source again after a back-off.
 
 The router asks for the next delivery only when it can store one. Until then the source gathers: a delivery is everything that
 has come in since the last one, so that one commit takes many messages. A source bounds what it holds: it stops reading, or, where
@@ -99,7 +99,7 @@ class SourceContext:
     probe: bool = False
     """True for `edgerouter check --connect`, possibly while the router runs: only find out whether the other side lets us in, and
     say so with `connected`. Take no messages, keep no session, disturb none: another client id, no subscription that stays, no
-    status. A refusal may be raised as `SourceUnavailable` from `deliveries`, so that the command need not wait."""
+    status. A refusal may be raised as `Unavailable` from `deliveries`, so that the command need not wait."""
 
 
 class Source(ABC, Generic[ConfigT]):
@@ -118,7 +118,7 @@ class Source(ABC, Generic[ConfigT]):
         """Yield what comes in, reconnecting for ever by itself where the protocol has a session, until cancelled.
 
         Raises:
-            SourceUnavailable: cannot go on; the router opens the source again after a back-off.
+            Unavailable: cannot go on; the router opens the source again after a back-off.
         """
 
     def stop(self) -> None:

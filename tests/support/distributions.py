@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
-from edgerouter import (ByteSize, Duration, Sink, SinkConfig, SinkUnavailable, Source, SourceConfig, SourceUnavailable,
+from edgerouter import (ByteSize, Duration, Sink, SinkConfig, Unavailable, Source, SourceConfig, Unavailable,
                         SecretStore, SecretStoreConfig)
 
 
@@ -55,7 +55,7 @@ class QueueSink(Sink[QueueConfig]):
     @asynccontextmanager
     async def open(cls, config, context):
         if config.queue == "down":
-            raise SinkUnavailable("nobody answers")
+            raise Unavailable("nobody answers")
         if config.queue == "leaky":
             raise RuntimeError(f"refused {config.password.get_secret_value()}")
         if config.queue == "slow":
@@ -91,7 +91,7 @@ class FeedSource(Source[FeedConfig]):
     async def deliveries(self):
         import asyncio
         if self.config.url == "feed://gone":
-            raise SourceUnavailable("refused")
+            raise Unavailable("refused")
         if self.config.url == "feed://down":
             self.context.connected(False, "connection refused")
         else:
@@ -121,7 +121,7 @@ class Vault(SecretStore[VaultConfig]):
 
     async def get(self, name):
         if name not in self.secrets:
-            raise SinkUnavailable(f"no secret {name!r}")
+            raise Unavailable(f"no secret {name!r}")
         return self.config.prefix + self.secrets[name]
 
 

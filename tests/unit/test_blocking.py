@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
-from edgerouter import Failure, Limits, Message, MessageRejected, Sink, SinkConfig, SinkUnavailable
+from edgerouter import Failure, Limits, Message, Rejected, Sink, SinkConfig, Unavailable
 from edgerouter.blocking import SinkOpener
 from edgerouter.testing import make_context, make_message, make_messages
 from support.pipeline import ListReader, configured, messages, running, until
@@ -59,7 +59,7 @@ class Synchronous(Sink[SinkConfig]):
         self.writes.append(len(batch))
         if self.failure is not None:
             raise self.failure
-        return [Failure(0, MessageRejected("no"))]
+        return [Failure(0, Rejected("no"))]
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ async def test_a_blocking_sink_runs_in_a_thread_of_its_own_and_does_as_any_other
         assert (sink.limits.max_messages, sink.size_of(make_message()), sink.order_of(make_message(topic="t"))) == (10, 7, "t")
         assert [failure.index for failure in await sink.write(make_messages([b"1"]))] == [0]
         assert await sink.holds(make_messages([b"1"])) is False
-        plugin.failure = SinkUnavailable("gone")
-        with pytest.raises(SinkUnavailable, match="gone"):
+        plugin.failure = Unavailable("gone")
+        with pytest.raises(Unavailable, match="gone"):
             await sink.write(make_messages([b"1"]))
     assert plugin.threads == {"sink old"}
     assert plugin.closed == 1
@@ -116,7 +116,7 @@ async def test_an_opening_that_hangs_is_given_up_and_the_threads_are_bounded(plu
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05), opener.open(SinkConfig(), make_context(name="stuck")):
                 pass
-    with pytest.raises(SinkUnavailable, match="still hang"):
+    with pytest.raises(Unavailable, match="still hang"):
         async with opener.open(SinkConfig(), make_context(name="stuck")):
             pass
     plugin.opening.set()
@@ -133,9 +133,9 @@ async def test_an_error_of_opening_is_passed_on(plugin: type[Synchronous]) -> No
         @classmethod
         @asynccontextmanager
         async def open(cls, config: Any, context: Any) -> AsyncIterator[Self]:
-            raise SinkUnavailable("not now")
+            raise Unavailable("not now")
             yield
 
-    with pytest.raises(SinkUnavailable, match="not now"):
+    with pytest.raises(Unavailable, match="not now"):
         async with SinkOpener(Closed).open(SinkConfig(), make_context()):
             pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgerouter import SinkThrottled
+from edgerouter import Throttled
 
 
 @pytest.mark.parametrize(
@@ -12,4 +12,4 @@ from edgerouter import SinkThrottled
 )
 def test_no_service_silences_a_sink_for_longer_than_an_hour(asked: float | None, counts: float | None) -> None:
     """A date that is read with a clock in 1970 asks for decades."""
-    assert SinkThrottled("busy", retry_after=asked).retry_after == counts
+    assert Throttled("busy", retry_after=asked).retry_after == counts

@@ -13,13 +13,13 @@ from edgerouter import (
     Failure,
     Limits,
     Message,
-    MessageRejected,
+    Rejected,
     Sink,
     SinkConfig,
     SinkContext,
-    SinkThrottled,
-    SinkUnauthorized,
-    SinkUnavailable,
+    Throttled,
+    Unauthorized,
+    Unavailable,
 )
 from edgerouter.http_client import bounded
 from edgerouter.objects import encode, size_of
@@ -69,7 +69,7 @@ class OpenSearchSink(Sink[OpenSearchConfig]):
                     raise _error(response.status, response.reason or "", float(wait) if wait.isdecimal() else None)
                 items = (await response.json())["items"]
         except aiohttp.ClientError as error:
-            raise SinkUnavailable(f"{type(error).__name__} at {self._url}") from None
+            raise Unavailable(f"{type(error).__name__} at {self._url}") from None
         # 409: an earlier attempt, of which we heard no answer, made this document
         results = [(index, item["create"]) for index, item in enumerate(items)]
         return [Failure(index, _error(r["status"], _reason(r))) for index, r in results if r["status"] not in (200, 201, 409)]
@@ -80,15 +80,15 @@ def _action(message: Message) -> bytes:
     return b'{"create":{"_id":"%b"}}\n' % message.id.encode()
 
 
-def _error(status: int, reason: str, wait: float | None = None) -> SinkUnavailable | MessageRejected:
+def _error(status: int, reason: str, wait: float | None = None) -> Unavailable | Rejected:
     """The one table that says what each answer means."""
     if status == 429:
-        return SinkThrottled(f"429: {reason}", retry_after=wait)
+        return Throttled(f"429: {reason}", retry_after=wait)
     if status in (401, 403, 404):
-        return SinkUnauthorized(f"{status}: {reason}")
+        return Unauthorized(f"{status}: {reason}")
     if status in (400, 413):
-        return MessageRejected(f"{status}: {reason}")
-    return SinkUnavailable(f"{status}: {reason}")
+        return Rejected(f"{status}: {reason}")
+    return Unavailable(f"{status}: {reason}")
 
 
 def _reason(result: dict[str, Any]) -> str:

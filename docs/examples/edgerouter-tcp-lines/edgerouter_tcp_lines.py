@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Self
 
-from edgerouter import Delivery, Message, Source, SourceConfig, SourceContext, SourceUnavailable
+from edgerouter import Delivery, Message, Source, SourceConfig, SourceContext, Unavailable
 
 Line = tuple[bytes, asyncio.StreamWriter]
 
@@ -48,7 +48,7 @@ class TcpLinesSource(Source[TcpLinesConfig]):
         try:
             server = await asyncio.start_server(source._read, config.host, config.port)
         except OSError as error:
-            raise SourceUnavailable(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
+            raise Unavailable(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
         context.connected(True, "")
         try:
             yield source

@@ -10,7 +10,7 @@ from botocore.loaders import create_loader
 from botocore.model import ServiceModel
 from botocore.parsers import create_parser
 
-from edgerouter import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter_aws.errors import Call, UnexpectedAnswer, of_code, translate
 from edgerouter_aws.json_answers import as_json
 
@@ -24,7 +24,7 @@ def answer(code: str, status: int, **headers: str) -> botocore_errors.ClientErro
 
 SQS = "AWS.SimpleQueueService."
 MEANINGS: dict[type[Exception], dict[int, str]] = {
-    SinkUnavailable: {
+    Unavailable: {
         500: "InternalError InternalFailure SomethingNew",
         503: "ServiceUnavailable",
         504: "504",
@@ -34,13 +34,13 @@ MEANINGS: dict[type[Exception], dict[int, str]] = {
         411: "MissingContentLength",
         409: "OperationAborted ConditionalRequestConflict",
     },
-    SinkThrottled: {
+    Throttled: {
         400: "ThrottlingException KmsThrottled KMS.ThrottlingException",
         403: f"RequestThrottled {SQS}OverLimit",
         429: "TooManyRequestsException SomethingNew",
         503: "SlowDown",
     },
-    SinkUnauthorized: {
+    Unauthorized: {
         301: "PermanentRedirect",
         400: "AccessDeniedException ExpiredToken ExpiredTokenException QueueDoesNotExist KmsDisabled KmsAccessDenied "
         f"InvalidBucketName AuthorizationHeaderMalformed {SQS}NonExistentQueue KMS.AccessDeniedException KMS.InvalidStateException "
@@ -51,7 +51,7 @@ MEANINGS: dict[type[Exception], dict[int, str]] = {
         "SomethingNew",
         404: "NoSuchBucket",
     },
-    MessageRejected: {
+    Rejected: {
         400: f"InvalidMessageContents InvalidParameterValue EntityTooLarge KeyTooLongError {SQS}BatchRequestTooLong",
         413: "413",
     },
@@ -75,25 +75,25 @@ def test_an_answer_means_what_happens_next(code: str, status: int, meaning: type
     ],
 )
 def test_a_setting_that_the_kind_of_queue_does_not_know_is_not_the_fault_of_its_messages(text: str) -> None:
-    assert type(of_code("InvalidParameterValue", text, CALL, sender_fault=True)) is SinkUnauthorized
+    assert type(of_code("InvalidParameterValue", text, CALL, sender_fault=True)) is Unauthorized
 
 
 @pytest.mark.parametrize(
     ("error", "meaning"),
     [
-        (botocore_errors.EndpointConnectionError(endpoint_url="u"), SinkUnavailable),
-        (botocore_errors.ConnectTimeoutError(endpoint_url="u"), SinkUnavailable),
-        (botocore_errors.ReadTimeoutError(endpoint_url="u"), SinkUnavailable),
-        (botocore_errors.ConnectionClosedError(endpoint_url="u"), SinkUnavailable),
-        (botocore_errors.ProxyConnectionError(proxy_url="u"), SinkUnavailable),
-        (botocore_errors.HTTPClientError(error="e"), SinkUnavailable),
-        (ConnectionResetError("reset"), SinkUnavailable),
-        (botocore_errors.NoCredentialsError(), SinkUnauthorized),
-        (botocore_errors.PartialCredentialsError(provider="p", cred_var="c"), SinkUnauthorized),
-        (botocore_errors.UnauthorizedSSOTokenError(), SinkUnauthorized),
-        (botocore_errors.SSLError(endpoint_url="u", error="e"), SinkUnauthorized),
-        (botocore_errors.NoRegionError(), SinkUnauthorized),
-        (botocore_errors.ProfileNotFound(profile="p"), SinkUnauthorized),
+        (botocore_errors.EndpointConnectionError(endpoint_url="u"), Unavailable),
+        (botocore_errors.ConnectTimeoutError(endpoint_url="u"), Unavailable),
+        (botocore_errors.ReadTimeoutError(endpoint_url="u"), Unavailable),
+        (botocore_errors.ConnectionClosedError(endpoint_url="u"), Unavailable),
+        (botocore_errors.ProxyConnectionError(proxy_url="u"), Unavailable),
+        (botocore_errors.HTTPClientError(error="e"), Unavailable),
+        (ConnectionResetError("reset"), Unavailable),
+        (botocore_errors.NoCredentialsError(), Unauthorized),
+        (botocore_errors.PartialCredentialsError(provider="p", cred_var="c"), Unauthorized),
+        (botocore_errors.UnauthorizedSSOTokenError(), Unauthorized),
+        (botocore_errors.SSLError(endpoint_url="u", error="e"), Unauthorized),
+        (botocore_errors.NoRegionError(), Unauthorized),
+        (botocore_errors.ProfileNotFound(profile="p"), Unauthorized),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -118,7 +118,7 @@ def test_no_message_is_to_blame_for_credentials_that_are_not_given_out(code: str
     error = answer(code, 400)
     error.operation_name = operation
     found = translate(error, CALL)
-    assert type(found) is SinkUnauthorized
+    assert type(found) is Unauthorized
     assert operation in str(found)
     assert "sqs:SendMessage" not in str(found)
 
@@ -139,17 +139,17 @@ XML = "<ErrorResponse><Error><Type>Sender</Type><Code>{}</Code><Message>no</Mess
 @pytest.mark.parametrize(
     ("body", "status", "meaning"),
     [
-        (XML.format("Throttling"), 400, SinkThrottled),
-        (XML.format("RequestThrottled"), 403, SinkThrottled),
-        (XML.format("InvalidClientTokenId"), 403, SinkUnauthorized),
-        (XML.format("InternalFailure"), 500, SinkUnavailable),
-        (XML.format("InvalidMessageContents"), 400, MessageRejected),
-        ("<html>Bad Request</html>", 400, SinkUnavailable),
-        ("<html>Request Entity Too Large</html>", 413, MessageRejected),
-        ("[]", 400, SinkUnavailable),
-        ('"no"', 503, SinkUnavailable),
-        (b"\xff\xfe", 502, SinkUnavailable),
-        (b'{"__type": "RequestThrottled", "message": "\xff"}', 400, SinkUnavailable),
+        (XML.format("Throttling"), 400, Throttled),
+        (XML.format("RequestThrottled"), 403, Throttled),
+        (XML.format("InvalidClientTokenId"), 403, Unauthorized),
+        (XML.format("InternalFailure"), 500, Unavailable),
+        (XML.format("InvalidMessageContents"), 400, Rejected),
+        ("<html>Bad Request</html>", 400, Unavailable),
+        ("<html>Request Entity Too Large</html>", 413, Rejected),
+        ("[]", 400, Unavailable),
+        ('"no"', 503, Unavailable),
+        (b"\xff\xfe", 502, Unavailable),
+        (b'{"__type": "RequestThrottled", "message": "\xff"}', 400, Unavailable),
     ],
 )
 def test_an_answer_that_is_not_json_is_read_all_the_same(body: str | bytes, status: int, meaning: type[Exception]) -> None:
@@ -170,22 +170,22 @@ def test_a_success_that_cannot_be_read_tells_nothing(body: bytes) -> None:
 )
 def test_the_wait_that_aws_asks_for_is_passed_on(value: str, seconds: float | None) -> None:
     error = translate(answer("SlowDown", 503, retry_after=value), CALL)
-    assert isinstance(error, SinkThrottled)
+    assert isinstance(error, Throttled)
     assert error.retry_after == seconds
 
 
 @pytest.mark.parametrize(
     ("code", "sender_fault", "meaning"),
     [
-        ("InvalidMessageContents", True, MessageRejected),
-        ("SomethingNew", True, MessageRejected),
-        ("InternalError", False, SinkUnavailable),
-        ("SomethingNew", False, SinkUnavailable),
-        ("RequestThrottled", True, SinkThrottled),
-        ("KmsThrottled", False, SinkThrottled),
-        ("InternalError", True, SinkUnavailable),
-        ("AccessDenied", True, SinkUnauthorized),
-        ("AWS.SimpleQueueService.NonExistentQueue", True, SinkUnauthorized),
+        ("InvalidMessageContents", True, Rejected),
+        ("SomethingNew", True, Rejected),
+        ("InternalError", False, Unavailable),
+        ("SomethingNew", False, Unavailable),
+        ("RequestThrottled", True, Throttled),
+        ("KmsThrottled", False, Throttled),
+        ("InternalError", True, Unavailable),
+        ("AccessDenied", True, Unauthorized),
+        ("AWS.SimpleQueueService.NonExistentQueue", True, Unauthorized),
     ],
 )
 def test_an_entry_is_to_blame_only_where_its_code_is_about_it(code: str, sender_fault: bool, meaning: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from edgerouter import SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Throttled, Unauthorized, Unavailable
 from edgerouter.testing import HttpSinkServer, SecretStoreConformance
 from edgerouter_aws.secrets_manager import SecretsManagerConfig, SecretsManagerStore
 
@@ -102,7 +102,7 @@ async def test_what_is_not_there_is_told_and_no_secret_is_shown(vault: Vault, ke
         "bytes": {"SecretBinary": "/w=="},
     }
     async with opened(vault, keys) as store:
-        with pytest.raises(SinkUnauthorized) as caught:
+        with pytest.raises(Unauthorized) as caught:
             await store.get(name)
     assert said in str(caught.value)
     assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
@@ -113,15 +113,15 @@ async def test_a_store_that_refuses_throttles_or_is_away_says_so(vault: Vault, k
     async with opened(vault, keys) as store:
         await vault.refuse()
         with pytest.raises(
-            SinkUnauthorized, match=r"grant secretsmanager:GetSecretValue on arn:aws:secretsmanager:eu-west-1:\*:secret:db-\*"
+            Unauthorized, match=r"grant secretsmanager:GetSecretValue on arn:aws:secretsmanager:eu-west-1:\*:secret:db-\*"
         ):
             await store.get("db")
         await vault.heal()
         await vault.throttle(1)
-        with pytest.raises(SinkThrottled):
+        with pytest.raises(Throttled):
             await store.get("db")
         await vault.stop()
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await store.get("db")
 
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import pytest
 from aiohttp import web
 
-from edgerouter import SinkUnauthorized, SinkUnavailable
+from edgerouter import Unauthorized, Unavailable
 from edgerouter.testing import make_context, make_messages
 from edgerouter_aws import session
 from edgerouter_aws.sqs.address import Address
@@ -104,7 +104,7 @@ async def test_a_profile_names_credentials_and_region(sqs: SqsServer, tmp_path: 
     ],
 )
 async def test_missing_credentials_are_told(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(SinkUnauthorized, match=said):
+    with pytest.raises(Unauthorized, match=said):
         async with opened(**fields):
             pass
 
@@ -153,7 +153,7 @@ def test_a_queues_url_says_region_and_endpoint(url: str, region: str | None, end
 
 async def test_a_token_file_that_is_not_there_is_told_by_its_name(sqs: SqsServer, sts: Sts, tmp_path: Path) -> None:
     role = {"role_arn": "arn:aws:iam::123456789012:role/router", "sts_endpoint_url": sts.url}
-    with pytest.raises(SinkUnauthorized, match=r"No such file or directory: .*/nowhere"):
+    with pytest.raises(Unauthorized, match=r"No such file or directory: .*/nowhere"):
         async with opened(endpoint_url=sqs.url, web_identity_token_file=tmp_path / "nowhere", **role):
             pass
 
@@ -212,7 +212,7 @@ async def test_requests_go_through_the_proxy(sqs: SqsServer, keys: dict[str, Any
 
 
 async def test_a_proxy_that_is_away_is_unavailable_and_its_password_is_not_shown(keys: dict[str, Any]) -> None:
-    with pytest.raises(SinkUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         async with opened(endpoint_url="http://sqs.internal.example", proxy="http://user:hush@127.0.0.1:9", **keys):
             pass
     assert "hush" not in f"{caught.value!r} {caught.value.__cause__!r}"
@@ -232,11 +232,11 @@ async def test_only_the_authorities_of_the_user_are_trusted(sqs: SqsServer, keys
         endpoint = url.replace("127.0.0.1", "localhost")
         async with opened(endpoint_url=endpoint, ca_bundle=authority.certificate, **keys) as sink:
             assert not await sink.write(BATCH)
-        with pytest.raises(SinkUnauthorized, match="certificate verify failed"):
+        with pytest.raises(Unauthorized, match="certificate verify failed"):
             async with opened(endpoint_url=endpoint, **keys):
                 pass
         nothing = tmp_path / "nothing.pem"
-        with pytest.raises(SinkUnauthorized, match=r"ca_bundle .*nothing\.pem cannot be used: No such file"):
+        with pytest.raises(Unauthorized, match=r"ca_bundle .*nothing\.pem cannot be used: No such file"):
             async with opened(endpoint_url=endpoint, ca_bundle=nothing, **keys):
                 pass
 
@@ -257,7 +257,7 @@ async def test_a_service_that_hangs_in_connecting_is_given_up(keys: dict[str, An
             clients.append(client)
         try:
             async with asyncio.timeout(10):
-                with pytest.raises(SinkUnavailable):
+                with pytest.raises(Unavailable):
                     async with opened(endpoint_url=f"http://127.0.0.1:{port}", connect_timeout="200ms", **keys):
                         pass
         finally:
@@ -267,7 +267,7 @@ async def test_a_service_that_hangs_in_connecting_is_given_up(keys: dict[str, An
 
 async def test_interim_answers_without_end_end_the_request(keys: dict[str, Any]) -> None:
     async with asyncio.timeout(60), raw_http(partial(for_ever, unit=b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
-        with pytest.raises(SinkUnavailable, match=r"plant in eu-west-1: more than \d+ interim answers"):
+        with pytest.raises(Unavailable, match=r"plant in eu-west-1: more than \d+ interim answers"):
             async with opened(endpoint_url=server.url, **keys):
                 pass
 
@@ -280,6 +280,6 @@ async def test_an_answer_without_end_ends_the_request(keys: dict[str, Any], monk
         await for_ever(writer, b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
 
     async with asyncio.timeout(60), raw_http(answer) as server:
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             async with opened(endpoint_url=server.url, **keys):
                 pass

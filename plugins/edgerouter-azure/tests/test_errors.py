@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError, ServiceResponseError
 
-from edgerouter import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter_azure.errors import translate, translate_at_opening, translate_condition
 
 
@@ -30,14 +30,14 @@ def answer(status: int, code: str = "", headers: dict[str, str] | None = None) -
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
     [
-        (400, "InvalidHeaderValue", SinkUnauthorized), (400, "OutOfRangeInput", MessageRejected), (400, "", SinkUnauthorized),
-        (401, "", SinkUnauthorized), (403, "AuthorizationFailure", SinkUnauthorized), (403, "AccountIsDisabled", SinkUnauthorized),
-        (404, "ContainerNotFound", SinkUnauthorized), (408, "", SinkUnavailable), (409, "ContainerBeingDeleted", SinkUnavailable),
-        (412, "LeaseIdMissing", SinkUnavailable), (413, "RequestBodyTooLarge", MessageRejected), (429, "", SinkThrottled),
-        (500, "InternalError", SinkUnavailable), (500, "OperationTimedOut", SinkUnavailable), (502, "", SinkUnavailable),
-        (400, "Md5Mismatch", SinkUnavailable), (400, "Crc64Mismatch", SinkUnavailable),
-        (400, "InvalidBlobOrBlock", SinkUnavailable), (416, "InvalidRange", SinkUnavailable), (503, "ServerBusy", SinkThrottled),
-        (504, "", SinkUnavailable),
+        (400, "InvalidHeaderValue", Unauthorized), (400, "OutOfRangeInput", Rejected), (400, "", Unauthorized),
+        (401, "", Unauthorized), (403, "AuthorizationFailure", Unauthorized), (403, "AccountIsDisabled", Unauthorized),
+        (404, "ContainerNotFound", Unauthorized), (408, "", Unavailable), (409, "ContainerBeingDeleted", Unavailable),
+        (412, "LeaseIdMissing", Unavailable), (413, "RequestBodyTooLarge", Rejected), (429, "", Throttled),
+        (500, "InternalError", Unavailable), (500, "OperationTimedOut", Unavailable), (502, "", Unavailable),
+        (400, "Md5Mismatch", Unavailable), (400, "Crc64Mismatch", Unavailable),
+        (400, "InvalidBlobOrBlock", Unavailable), (416, "InvalidRange", Unavailable), (503, "ServerBusy", Throttled),
+        (504, "", Unavailable),
     ],
 )  # fmt: skip
 def test_an_answer_over_http_is_told_by_what_happens_next(status: int, code: str, expected: type[Exception]) -> None:
@@ -47,13 +47,13 @@ def test_an_answer_over_http_is_told_by_what_happens_next(status: int, code: str
 @pytest.mark.parametrize(
     ("condition", "text", "expected"),
     [
-        ("com.microsoft:server-busy", "", SinkThrottled), ("com.microsoft:container-close", "", SinkThrottled),
-        ("amqp:internal-error", "Error code : 50002.", SinkThrottled), ("amqp:internal-error", "", SinkUnavailable),
-        ("amqp:resource-limit-exceeded", "", SinkThrottled), ("com.microsoft:timeout", "", SinkUnavailable),
-        ("amqp:connection:forced", "", SinkUnavailable), ("amqp:link:detach-forced", "", SinkUnavailable),
-        ("amqp:link:stolen", "", SinkUnavailable), ("amqp:unauthorized-access", "", SinkUnauthorized),
-        ("com.microsoft:entity-disabled", "", SinkUnauthorized), ("amqp:not-found", "", SinkUnauthorized),
-        ("amqp:link:message-size-exceeded", "", MessageRejected), ("something:new", "", SinkUnavailable),
+        ("com.microsoft:server-busy", "", Throttled), ("com.microsoft:container-close", "", Throttled),
+        ("amqp:internal-error", "Error code : 50002.", Throttled), ("amqp:internal-error", "", Unavailable),
+        ("amqp:resource-limit-exceeded", "", Throttled), ("com.microsoft:timeout", "", Unavailable),
+        ("amqp:connection:forced", "", Unavailable), ("amqp:link:detach-forced", "", Unavailable),
+        ("amqp:link:stolen", "", Unavailable), ("amqp:unauthorized-access", "", Unauthorized),
+        ("com.microsoft:entity-disabled", "", Unauthorized), ("amqp:not-found", "", Unauthorized),
+        ("amqp:link:message-size-exceeded", "", Rejected), ("something:new", "", Unavailable),
     ],
 )  # fmt: skip
 def test_an_amqp_condition_is_told_by_what_happens_next(condition: str, text: str, expected: type[Exception]) -> None:
@@ -62,33 +62,31 @@ def test_an_amqp_condition_is_told_by_what_happens_next(condition: str, text: st
 
 def test_the_wait_that_the_service_asks_for_is_passed_on() -> None:
     error = translate(answer(503, "ServerBusy", {"Retry-After": "9"}), "write")
-    assert isinstance(error, SinkThrottled)
+    assert isinstance(error, Throttled)
     assert error.retry_after == 9
     busy = translate_condition("com.microsoft:server-busy", "Please wait 11 seconds and try again.", "send")
-    assert isinstance(busy, SinkThrottled)
+    assert isinstance(busy, Throttled)
     assert busy.retry_after == 11
 
 
 @pytest.mark.parametrize("error", [ServiceRequestError("refused"), ServiceResponseError("reset"), OSError("gone"), TimeoutError()])
 def test_a_network_that_fails_is_unavailable(error: Exception) -> None:
-    assert type(translate(error, "write")) is SinkUnavailable
+    assert type(translate(error, "write")) is Unavailable
 
 
 def test_what_the_sdk_stumbles_over_is_unavailable_and_not_shown() -> None:
     error = translate(TypeError("'NoneType' object is not subscriptable"), "connect")
-    assert type(error) is SinkUnavailable
+    assert type(error) is Unavailable
     assert "subscriptable" not in str(error)
 
 
 def test_a_login_that_fails_is_for_somebody_to_act() -> None:
-    assert type(translate(ClientAuthenticationError("AADSTS7000215: Invalid client secret"), "log in")) is SinkUnauthorized
+    assert type(translate(ClientAuthenticationError("AADSTS7000215: Invalid client secret"), "log in")) is Unauthorized
     late = translate(ClientAuthenticationError("AADSTS700024: Client assertion is not within its valid time range."), "log in")
     assert "is the device's clock right?" in str(late)
 
 
-@pytest.mark.parametrize(
-    ("status", "expected"), [(401, SinkUnauthorized), (429, SinkThrottled), (503, SinkThrottled), (500, SinkUnavailable)]
-)
+@pytest.mark.parametrize(("status", "expected"), [(401, Unauthorized), (429, Throttled), (503, Throttled), (500, Unavailable)])
 def test_a_login_service_that_is_away_or_busy_is_no_refusal(status: int, expected: type[Exception]) -> None:
     error = ClientAuthenticationError("AADSTS90033: A transient error has occurred.", answer(status).response)
     assert type(translate(error, "log in")) is expected
@@ -102,4 +100,4 @@ def test_a_refused_login_speaks_of_the_login_and_not_of_a_role() -> None:
 
 
 def test_while_opening_there_is_no_message_to_reject() -> None:
-    assert type(translate_at_opening(answer(400, "InvalidResourceName"), "open")) is SinkUnauthorized
+    assert type(translate_at_opening(answer(400, "InvalidResourceName"), "open")) is Unauthorized

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Throttled, Unauthorized, Unavailable
 from edgerouter_azure.keyvault import KeyVaultConfig, KeyVaultStore
 from support.azure.entra import CLIENT, CLIENT_SECRET, TENANT, Entra
 from support.azure.key_vault import KeyVault
@@ -63,46 +63,46 @@ async def test_a_vault_that_is_away_does_not_take_a_known_secret_away(config: di
     assert await read(config) == "new"
     vault.fault = (status, "Trouble", {})
     assert await read(config) == "new"
-    with pytest.raises(SinkUnavailable):
+    with pytest.raises(Unavailable):
         await read(config, "aws-key/1")
 
 
 async def test_throttling_is_told_with_its_wait(config: dict[str, Any], vault: KeyVault) -> None:
     vault.fault = (429, "Throttled", {"Retry-After": "7"})
-    with pytest.raises(SinkThrottled) as caught:
+    with pytest.raises(Throttled) as caught:
         await read(config)
     assert caught.value.retry_after == 7
 
 
 async def test_a_missing_role_is_named(config: dict[str, Any], entra: Entra) -> None:
     entra.roles = ()
-    with pytest.raises(SinkUnauthorized, match="Key Vault Secrets User"):
+    with pytest.raises(Unauthorized, match="Key Vault Secrets User"):
         await read(config)
 
 
 @pytest.mark.parametrize("name", ["no-such", "aws-key/9", "a b", ""])
 async def test_a_secret_that_is_not_there_is_named(config: dict[str, Any], name: str) -> None:
-    with pytest.raises(SinkUnauthorized, match=name or "''"):
+    with pytest.raises(Unauthorized, match=name or "''"):
         await read(config, name)
 
 
 async def test_a_permission_that_was_taken_away_is_not_hidden_by_the_cache(config: dict[str, Any], entra: Entra) -> None:
     assert await read(config) == "new"
     entra.roles = ()
-    with pytest.raises(SinkUnauthorized):
+    with pytest.raises(Unauthorized):
         await read(config)
 
 
 async def test_a_wrong_client_secret_is_told_without_showing_it(config: dict[str, Any]) -> None:
     config["credential"]["client_secret"] = "not-the-secret"
-    with pytest.raises(SinkUnauthorized, match="Invalid client secret") as caught:
+    with pytest.raises(Unauthorized, match="Invalid client secret") as caught:
         await read(config)
     assert "not-the-secret" not in str(caught.value)
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(config: dict[str, Any]) -> None:
     del config["ca_file"]
-    with pytest.raises(SinkUnauthorized, match=r"not trusted.*clock"):
+    with pytest.raises(Unauthorized, match=r"not trusted.*clock"):
         await read(config)
 
 
@@ -132,7 +132,7 @@ async def test_a_certificate_logs_in_and_a_missing_one_is_told(config: dict[str,
     assert await read(config) == "new"
     assert entra.requests[-1]["client_assertion"].count(".") == 2
     file.unlink()
-    with pytest.raises(SinkUnauthorized, match="No such file"):
+    with pytest.raises(Unauthorized, match="No such file"):
         await read(config)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import SinkUnavailable
+from edgerouter import Unavailable
 from edgerouter.testing import make_context, make_messages
 from edgerouter.testing.fault_promises import whole_text
 from edgerouter_azure.blob.config import BlobConfig
@@ -94,7 +94,7 @@ async def test_events_go_through_the_proxy(proxy: Proxy, server_tls: ssl.SSLCont
         assert [event.body for event in server.hub.events] == [b"hello"]
         assert proxy.tunnels == [server.websocket_port]
         wrong = EventHubsConfig.model_validate(fields | {"proxy": proxy.url("wrong-password")})
-        with pytest.raises(SinkUnavailable) as caught:
+        with pytest.raises(Unavailable) as caught:
             async with EventHubsSink.open(wrong, make_context()):
                 pass
         assert "wrong-password" not in whole_text(caught.value)
@@ -104,15 +104,15 @@ async def test_events_go_through_the_proxy(proxy: Proxy, server_tls: ssl.SSLCont
 async def test_no_error_shows_the_password_of_the_proxy(proxy: Proxy, port: int) -> None:
     url = proxy.url("wrong-password") if port == 0 else "http://router:wrong-password@127.0.0.1:1"
     blob = {"account": "plant", "account_key": "a2V5", "container": "raw", "proxy": url, "endpoint": "https://localhost:9/plant"}
-    with pytest.raises(SinkUnavailable) as from_blob:
+    with pytest.raises(Unavailable) as from_blob:
         async with BlobSink.open(BlobConfig.model_validate(blob), make_context()):
             pass
     vault = {"vault": "https://localhost:9", "proxy": url, "credential": CREDENTIAL}
-    with pytest.raises(SinkUnavailable) as from_vault:
+    with pytest.raises(Unavailable) as from_vault:
         async with KeyVaultStore.open(KeyVaultConfig.model_validate(vault)) as store:
             await store.get("name")
     hub = {"connection_string": "Endpoint=sb://localhost;SharedAccessKeyName=a;SharedAccessKey=b", "hub": "h", "proxy": url}
-    with pytest.raises(SinkUnavailable) as from_hub:
+    with pytest.raises(Unavailable) as from_hub:
         async with EventHubsSink.open(EventHubsConfig.model_validate(hub), make_context()):
             pass
     for caught in (from_blob, from_vault, from_hub):

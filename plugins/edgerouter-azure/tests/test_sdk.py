@@ -23,7 +23,7 @@ OPENED = {
 PROGRAM = """
 import asyncio, json, sys, threading
 from contextlib import suppress
-from edgerouter import SinkContext, SourceContext, SinkUnavailable, plugins
+from edgerouter import SinkContext, SourceContext, Unavailable, plugins
 
 kind, name, fields = json.loads(sys.argv[1])
 plugin = plugins.find(kind, name)
@@ -42,7 +42,7 @@ def imported(event, arguments):
 
 async def main():
     sys.addaudithook(imported)
-    with suppress(SinkUnavailable):
+    with suppress(Unavailable):
         async with plugin.open(config, *context):
             pass
     print(json.dumps([sorted(held), sorted(beside)]))

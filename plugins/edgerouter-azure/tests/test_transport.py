@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from edgerouter import SinkUnauthorized, SinkUnavailable
+from edgerouter import Unauthorized, Unavailable
 from edgerouter.testing import make_context, make_messages
 from edgerouter_azure.blob.config import BlobConfig
 from edgerouter_azure.blob.sink import BlobSink
@@ -42,7 +42,7 @@ async def opened(config: BlobConfig) -> AsyncIterator[BlobSink]:
 
 
 async def open_error(config: BlobConfig) -> str:
-    with pytest.raises(SinkUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         async with opened(config):
             pass
     return str(caught.value)
@@ -85,7 +85,7 @@ async def test_a_compressed_answer_is_not_asked_for_and_not_inflated(azurite: Az
         opened(configured(relay.url, relay.container, blob_type=blob_type)) as sink,
     ):
         tracemalloc.start()
-        with pytest.raises(SinkUnavailable, match="compresses its answer"):
+        with pytest.raises(Unavailable, match="compresses its answer"):
             await sink.write(make_messages([b"1"]))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -102,7 +102,7 @@ async def test_a_blob_that_is_compressed_is_read_back_as_it_was_written(azurite:
         opened(configured(relay.url, relay.container, blob_type=blob_type)) as sink,
     ):
         await relay.lose_next_response()
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write(batch)
         assert not await sink.write(batch)
         (stored,) = azurite.blobs(relay.container).values()
@@ -126,7 +126,7 @@ async def test_only_the_authorities_of_the_user_are_trusted(
             assert not await sink.write(make_messages([b"1"]))
         assert "is not trusted" in await open_error(configured(url, relay.container))
         nothing = tmp_path / "nothing.pem"
-        with pytest.raises(SinkUnauthorized, match=r"ca_file .*nothing\.pem cannot be used: No such file"):
+        with pytest.raises(Unauthorized, match=r"ca_file .*nothing\.pem cannot be used: No such file"):
             async with opened(configured(url, relay.container, ca_file=nothing)):
                 pass
         nothing.write_text("not a certificate")

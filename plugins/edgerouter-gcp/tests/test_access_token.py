@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from edgerouter import SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Throttled, Unauthorized, Unavailable
 from edgerouter.testing import make_context, make_message, make_messages
 from edgerouter_gcp.access_token import AccessToken
 from edgerouter_gcp.credentials import Credentials
@@ -53,7 +53,7 @@ async def test_one_who_gives_up_does_not_take_the_token_from_the_others(token: A
 async def test_a_failure_is_one_attempt_and_told_to_all(token: AccessToken, identity: Identity) -> None:
     identity.outage = web.Response(status=503)
     results = await asyncio.gather(*(token.get() for _ in range(10)), return_exceptions=True)
-    assert {type(result) for result in results} == {SinkUnavailable}
+    assert {type(result) for result in results} == {Unavailable}
     identity.outage = None
     assert await token.get() is not None
 
@@ -62,13 +62,13 @@ async def test_a_token_endpoint_that_wants_less_is_heard(token: AccessToken, ide
     identity.outage = web.json_response(
         {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slow down"}}, status=429
     )
-    with pytest.raises(SinkThrottled):
+    with pytest.raises(Throttled):
         await token.get()
 
 
 async def test_a_token_endpoint_that_talks_nonsense_is_no_bug_of_ours(token: AccessToken, identity: Identity) -> None:
     identity.outage = web.Response(text="<html>Welcome to our hotel</html>", content_type="text/html")
-    with pytest.raises(SinkUnavailable):
+    with pytest.raises(Unavailable):
         await token.get()
 
 
@@ -120,9 +120,9 @@ async def test_a_token_that_is_revoked_is_replaced_at_the_next_attempt(
     async with PubsubSink.open(configured(pubsub, account), make_context()) as sink:
         await sink.write([make_message()])
         identity.end_all_tokens()
-        with pytest.raises(SinkUnavailable, match="a new one is taken") as caught:
+        with pytest.raises(Unavailable, match="a new one is taken") as caught:
             await sink.write([make_message(sequence=2)])
-        assert not isinstance(caught.value, SinkUnauthorized)
+        assert not isinstance(caught.value, Unauthorized)
         await sink.write([make_message(sequence=2)])
     assert len(pubsub.topics[TOPIC].messages) == 2
 
@@ -134,16 +134,16 @@ async def test_fresh_tokens_that_are_refused_need_somebody(
         identity.lifetime = -1.0
         identity.told_lifetime = 3600.0
         identity.end_all_tokens()
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write([make_message()])
-        with pytest.raises(SinkUnauthorized, match="refuses the access token of router@plant"):
+        with pytest.raises(Unauthorized, match="refuses the access token of router@plant"):
             await sink.write([make_message()])
 
 
 async def test_no_error_shows_the_access_token(pubsub: PubsubServer, identity: Identity, account: Mapping[str, Any]) -> None:
     async with PubsubSink.open(configured(pubsub, account), make_context()) as sink:
         await pubsub.fail()
-        with pytest.raises(SinkUnavailable) as caught:
+        with pytest.raises(Unavailable) as caught:
             await sink.write([make_message()])
         shown = ""
         error: BaseException | None = caught.value

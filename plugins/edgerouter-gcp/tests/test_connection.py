@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import SinkUnauthorized, SinkUnavailable
+from edgerouter import Unauthorized, Unavailable
 from edgerouter.testing import make_context
 from edgerouter_gcp.pubsub.sink import PubsubConfig, PubsubSink
 from edgerouter_gcp.storage.sink import StorageConfig, StorageSink
@@ -21,17 +21,17 @@ TOPIC = "projects/plant/topics/telemetry"
 BUCKET = "plant-archive"
 
 
-async def why_not_pubsub(server: PubsubServer, **fields: Any) -> SinkUnavailable:
+async def why_not_pubsub(server: PubsubServer, **fields: Any) -> Unavailable:
     config = PubsubConfig.model_validate({"topic": "telemetry", "endpoint": server.url, **fields})
-    with pytest.raises(SinkUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         async with PubsubSink.open(config, make_context()):
             pass
     return caught.value
 
 
-async def why_not_storage(server: StorageServer, **fields: Any) -> SinkUnavailable:
+async def why_not_storage(server: StorageServer, **fields: Any) -> Unavailable:
     config = StorageConfig.model_validate({"bucket": BUCKET, "endpoint": server.url, **fields})
-    with pytest.raises(SinkUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         async with StorageSink.open(config, make_context()):
             pass
     return caught.value
@@ -48,7 +48,7 @@ async def test_a_missing_topic(pubsub: PubsubServer, identity: Identity, account
     pubsub.topics.clear()
     identity.grant(TOPIC, GET)
     error = await why_not_pubsub(pubsub, **account)
-    assert isinstance(error, SinkUnauthorized)
+    assert isinstance(error, Unauthorized)
     assert str(error) == f"open {TOPIC}: there is no such topic; create it, or look at its name and project"
 
 
@@ -58,7 +58,7 @@ async def test_a_missing_role_on_a_topic_that_is_there(
     identity.revoke(TOPIC)
     identity.grant(TOPIC, GET)
     error = await why_not_pubsub(pubsub, **account)
-    assert isinstance(error, SinkUnauthorized)
+    assert isinstance(error, Unauthorized)
     assert "publishing to it is not allowed: grant roles/pubsub.publisher on the topic to router@plant" in str(error)
 
 
@@ -68,7 +68,7 @@ async def test_no_role_at_all_on_a_topic_that_may_be_missing(
     """Google does not tell strangers whether a topic is there."""
     identity.revoke(TOPIC)
     error = await why_not_pubsub(pubsub, **account)
-    assert isinstance(error, SinkUnauthorized)
+    assert isinstance(error, Unauthorized)
     assert "grant roles/pubsub.publisher on the topic, which may also be missing, to router@plant" in str(error)
 
 
@@ -80,7 +80,7 @@ async def test_what_no_role_helps_against(pubsub: PubsubServer, account: Mapping
     detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}
     pubsub.refuse_all = GoogleError(403, "No.", details=[detail])
     error = await why_not_pubsub(pubsub, **account)
-    assert isinstance(error, SinkUnauthorized)
+    assert isinstance(error, Unauthorized)
     assert advice in str(error)
     assert "grant" not in str(error)
 
@@ -96,20 +96,20 @@ async def test_what_no_role_helps_against(pubsub: PubsubServer, account: Mapping
 async def test_no_role_is_named_that_would_not_help(pubsub: PubsubServer, account: Mapping[str, Any], answer: GoogleError) -> None:
     pubsub.refuse_all = answer
     error = await why_not_pubsub(pubsub, **account)
-    assert isinstance(error, SinkUnauthorized)
+    assert isinstance(error, Unauthorized)
     assert "roles/pubsub.publisher" not in str(error)
 
 
 async def test_a_broken_key(pubsub: PubsubServer, account: Mapping[str, Any]) -> None:
     error = await why_not_pubsub(pubsub, **{**account, "private_key": account["private_key"][:-300]})
-    assert isinstance(error, SinkUnauthorized)
+    assert isinstance(error, Unauthorized)
     assert "the private key is broken" in str(error)
 
 
 async def test_an_unreachable_metadata_server(pubsub: PubsubServer, monkeypatch: pytest.MonkeyPatch, nobody_listens: str) -> None:
     monkeypatch.setenv("GCE_METADATA_HOST", nobody_listens)
     error = await why_not_pubsub(pubsub, project="plant")
-    assert not isinstance(error, SinkUnauthorized)
+    assert not isinstance(error, Unauthorized)
     assert "no credentials are configured, and the metadata server" in str(error)
     assert "set credentials_file" in str(error)
 
@@ -131,7 +131,7 @@ async def test_a_project_that_is_told_nowhere(pubsub: PubsubServer, account: Map
 
 async def test_an_unreachable_service(pubsub: PubsubServer, account: Mapping[str, Any], nobody_listens: str) -> None:
     error = await why_not_pubsub(pubsub, **{**account, "endpoint": f"http://{nobody_listens}"})
-    assert not isinstance(error, SinkUnauthorized)
+    assert not isinstance(error, Unauthorized)
     assert "Cannot connect" in str(error)
 
 
@@ -144,14 +144,14 @@ async def test_a_missing_topic_on_an_emulator() -> None:
 async def test_a_missing_bucket(storage: StorageServer, account: Mapping[str, Any]) -> None:
     storage.buckets.clear()
     error = await why_not_storage(storage, **account)
-    assert isinstance(error, SinkUnauthorized)
+    assert isinstance(error, Unauthorized)
     assert str(error) == f"open bucket {BUCKET}: there is no such bucket; create it, or look at its name"
 
 
 async def test_a_missing_role_on_a_bucket(storage: StorageServer, identity: Identity, account: Mapping[str, Any]) -> None:
     identity.revoke(BUCKET)
     error = await why_not_storage(storage, **account)
-    assert isinstance(error, SinkUnauthorized)
+    assert isinstance(error, Unauthorized)
     assert "grant roles/storage.objectCreator on the bucket to router@plant" in str(error)
 
 

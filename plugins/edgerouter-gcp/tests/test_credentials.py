@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import ValidationError
 
-from edgerouter import SinkUnauthorized
+from edgerouter import Unauthorized
 from edgerouter.testing import make_context, make_message
 from edgerouter_gcp.credentials import Credentials, load_credentials
 from edgerouter_gcp.pubsub.sink import PubsubConfig, PubsubSink
@@ -82,7 +82,7 @@ async def test_gclouds_own_login_is_found(
 async def test_a_login_that_has_ended_is_not_called_a_broken_key(pubsub: PubsubServer, identity: Identity) -> None:
     login = {"type": "authorized_user", "client_id": "client", "client_secret": "other", "refresh_token": "ended"}
     content = json.dumps({**login, "token_uri": f"{identity.url}/token"})
-    with pytest.raises(SinkUnauthorized, match=r"invalid_grant.*gcloud auth application-default login") as caught:
+    with pytest.raises(Unauthorized, match=r"invalid_grant.*gcloud auth application-default login") as caught:
         await publish(pubsub, project="plant", credentials_json=content)
     assert "private key" not in str(caught.value)
 
@@ -121,7 +121,7 @@ async def test_a_token_of_workload_identity_that_is_not_there_is_named(pubsub: P
         "token_url": "https://sts.googleapis.com/v1/token",
         "credential_source": {"file": str(tmp_path / "subject")},
     }
-    with pytest.raises(SinkUnauthorized, match=f"workload identity from {tmp_path}/subject"):
+    with pytest.raises(Unauthorized, match=f"workload identity from {tmp_path}/subject"):
         await publish(pubsub, project="plant", credentials_json=json.dumps(external))
 
 
@@ -131,7 +131,7 @@ async def test_an_account_acts_as_another(
     here = identity.url + "/v1/projects/-/serviceAccounts/{service_account}:generateAccessToken"
     monkeypatch.setattr("gcloud.aio.auth.token.GCLOUD_ENDPOINT_GENERATE_ACCESS_TOKEN", here)
     identity.grant(TOPIC, PUBLISH, to=OTHER)
-    with pytest.raises(SinkUnauthorized, match=rf"grant roles/iam\.serviceAccountTokenCreator on {OTHER} to {ACCOUNT}"):
+    with pytest.raises(Unauthorized, match=rf"grant roles/iam\.serviceAccountTokenCreator on {OTHER} to {ACCOUNT}"):
         await publish(pubsub, **account, impersonate=OTHER)
     identity.impersonators.add((ACCOUNT, OTHER))
     await publish(pubsub, **account, impersonate=OTHER, delegates=["between@plant.iam.gserviceaccount.com"])
@@ -141,7 +141,7 @@ async def test_an_account_acts_as_another(
 
 @pytest.mark.parametrize("broken", ["-----BEGIN PRIVATE KEY-----\nMIIEv\n-----END PRIVATE KEY-----\n", "not a key at all"])
 async def test_a_broken_key_is_told_without_asking_anybody(pubsub: PubsubServer, identity: Identity, broken: str) -> None:
-    with pytest.raises(SinkUnauthorized, match="the private key is broken") as caught:
+    with pytest.raises(Unauthorized, match="the private key is broken") as caught:
         await publish(pubsub, project="plant", client_email=ACCOUNT, private_key=broken, token_uri=f"{identity.url}/token")
     assert "MIIEv" not in str(caught.value)
     assert identity.issued == []
@@ -151,14 +151,14 @@ async def test_a_key_that_google_does_not_know_is_told_with_what_it_may_be(
     pubsub: PubsubServer, account: Mapping[str, Any]
 ) -> None:
     with pytest.raises(
-        SinkUnauthorized, match=r"invalid_grant Invalid JWT Signature.*revoked or another account's, or the device's clock"
+        Unauthorized, match=r"invalid_grant Invalid JWT Signature.*revoked or another account's, or the device's clock"
     ):
         await publish(pubsub, **{**account, "private_key": pem(new_key())})
 
 
 async def test_a_clock_that_is_wrong_is_told(pubsub: PubsubServer, identity: Identity, account: Mapping[str, Any]) -> None:
     identity.seconds_ahead = 50 * 365 * 86400
-    with pytest.raises(SinkUnauthorized, match=r"reasonable timeframe.*the device's clock is wrong"):
+    with pytest.raises(Unauthorized, match=r"reasonable timeframe.*the device's clock is wrong"):
         await publish(pubsub, **account)
 
 
@@ -167,7 +167,7 @@ async def test_a_machine_without_an_account_is_told(
 ) -> None:
     monkeypatch.setenv("GCE_METADATA_HOST", identity.host)
     identity.is_a_machine = False
-    with pytest.raises(SinkUnauthorized, match="attach a service account to this machine"):
+    with pytest.raises(Unauthorized, match="attach a service account to this machine"):
         await publish(pubsub)
 
 
@@ -201,15 +201,15 @@ def load(**fields: Any) -> Credentials:
 def test_a_credentials_file_that_cannot_be_used_says_why(tmp_path: Path, content: str, reason: str) -> None:
     path = tmp_path / "key.json"
     path.write_text(content)
-    with pytest.raises(SinkUnauthorized, match=reason):
+    with pytest.raises(Unauthorized, match=reason):
         load(credentials_file=str(path))
 
 
 def test_a_credentials_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SinkUnauthorized, match=r"missing\.json cannot be read"):
+    with pytest.raises(Unauthorized, match=r"missing\.json cannot be read"):
         load(credentials_file=str(tmp_path / "missing.json"))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "elsewhere.json"))
-    with pytest.raises(SinkUnauthorized, match=r"elsewhere\.json cannot be read"):
+    with pytest.raises(Unauthorized, match=r"elsewhere\.json cannot be read"):
         load()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Throttled, Unauthorized, Unavailable
 from edgerouter_gcp.secret_manager import SecretManagerConfig, SecretManagerStore
 from support.google.identity import Identity
 from support.google.secret_manager import ACCESS, SecretManagerServer
@@ -66,41 +66,41 @@ async def test_regional_secrets_have_short_names_too(server: SecretManagerServer
 
 async def test_a_missing_role_is_named(store: SecretManagerStore, identity: Identity) -> None:
     identity.revoke(NAME)
-    with pytest.raises(SinkUnauthorized, match=r"grant roles/secretmanager\.secretAccessor on the secret to router@plant"):
+    with pytest.raises(Unauthorized, match=r"grant roles/secretmanager\.secretAccessor on the secret to router@plant"):
         await store.get("aws-key")
 
 
 @pytest.mark.parametrize("name", ["no-such", "aws-key@7", "a b", "", "aws-key@1@2"])
 async def test_a_secret_that_is_not_there_is_named(store: SecretManagerStore, identity: Identity, name: str) -> None:
     identity.grant("projects/plant/secrets/no-such", ACCESS)
-    with pytest.raises(SinkUnauthorized, match=name or "''"):
+    with pytest.raises(Unauthorized, match=name or "''"):
         await store.get(name)
 
 
 async def test_a_disabled_version_is_told(store: SecretManagerStore, server: SecretManagerServer) -> None:
     server.secrets[NAME].append(None)
-    with pytest.raises(SinkUnauthorized, match="DISABLED"):
+    with pytest.raises(Unauthorized, match="DISABLED"):
         await store.get("aws-key")
 
 
 async def test_a_secret_that_is_no_text_is_told(store: SecretManagerStore, server: SecretManagerServer) -> None:
     server.secrets[NAME].append(b"\xff")
-    with pytest.raises(SinkUnauthorized, match="not text"):
+    with pytest.raises(Unauthorized, match="not text"):
         await store.get("aws-key")
 
 
 async def test_a_store_that_is_down_or_busy_is_tried_again_later(store: SecretManagerStore, server: SecretManagerServer) -> None:
     await server.fail()
-    with pytest.raises(SinkUnavailable):
+    with pytest.raises(Unavailable):
         await store.get("aws-key")
     await server.throttle(3)
-    with pytest.raises(SinkThrottled) as caught:
+    with pytest.raises(Throttled) as caught:
         await store.get("aws-key")
     assert caught.value.retry_after == 3
     await server.heal()
     assert await store.get("aws-key") == "new"
     await server.stop()
-    with pytest.raises(SinkUnavailable):
+    with pytest.raises(Unavailable):
         await store.get("aws-key")
 
 

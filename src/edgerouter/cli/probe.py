@@ -11,7 +11,7 @@ from typing import Any
 from edgerouter.blocking import SinkOpener
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
 from edgerouter.config.references import resolve
-from edgerouter.errors import EdgerouterError, SourceUnavailable
+from edgerouter.errors import EdgerouterError, Unavailable
 from edgerouter.masking import mask
 from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
@@ -72,7 +72,7 @@ async def probe_source(configured: ConfiguredSource, config: RouterConfig, timeo
             # what brings something in is connected, whether or not it says so
             on_connected(True, "")
             return
-        raise SourceUnavailable(f"ended before it was connected: {reason}".removesuffix(": "))
+        raise Unavailable(f"ended before it was connected: {reason}".removesuffix(": "))
 
     return await _told("source", configured, opened, timeout, lambda: reason)
 

@@ -9,7 +9,7 @@ from edgerouter.config.declared import CHAIN, Known
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import RouterConfig
 from edgerouter.config.store_chain import ChainConfig, StoreChain
-from edgerouter.errors import SecretMissing, SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
 
 _AT_ONCE: Final = 8
 """Questions under way together: there are dozens, and on a slow link each takes its time."""
@@ -42,10 +42,10 @@ async def ask(config: RouterConfig, known: Known, last_known: LastKnown) -> str:
                 found, value = await stores.find(key)
         except SecretMissing:
             known[key] = None
-        except SinkUnauthorized as error:
+        except Unauthorized as error:
             refused.append(key)
             reason = reason or str(error)
-        except SinkUnavailable as error:
+        except Unavailable as error:
             reason = reason or str(error)
         else:
             known[key] = found

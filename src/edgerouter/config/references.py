@@ -20,7 +20,7 @@ from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, Confi
 from edgerouter.config.secrecy import protect_reference
 from edgerouter.config.store_faults import counted_as_down
 from edgerouter.config.tree import Node, Origin, PendingText
-from edgerouter.errors import SinkUnavailable, SourceUnavailable
+from edgerouter.errors import Unavailable
 from edgerouter.sink import SinkConfig
 from edgerouter.source import SourceConfig
 
@@ -153,25 +153,18 @@ async def resolve(
         last_known: what counts while a store is down; nothing without it.
 
     Raises:
-        SinkUnavailable: a store does not give a secret, or the secret does not fit its field; of a sink.
-        SourceUnavailable: the same of a source.
+        Unavailable: a store does not give a secret, or the secret does not fit its field.
     """
     if not configured.pending:
         return configured.config
-    unavailable = SinkUnavailable if isinstance(configured, ConfiguredSink) else SourceUnavailable
-    try:
-        secrets = await _fetch(configured.pending, stores, last_known or LastKnown())
-    except SinkUnavailable as error:
-        if unavailable is SinkUnavailable:
-            raise
-        raise SourceUnavailable(str(error)) from error
+    secrets = await _fetch(configured.pending, stores, last_known or LastKnown())
     try:
         config: SinkConfig | SourceConfig = configured.plugin.Config.model_validate(fill(configured.raw, secrets))
     except ValidationError as error:
         fields = sorted({".".join(map(str, found["loc"])) or "its fields together" for found in error.errors(include_input=False)})
         # neither the reason nor the cause is shown: both may hold the secret
         names = ", ".join(f"${{{store}:{name}}}" for store, name in configured.pending)
-        raise unavailable(f"not valid with what {names} holds now: {', '.join(fields)}") from None
+        raise Unavailable(f"not valid with what {names} holds now: {', '.join(fields)}") from None
     return config
 
 
@@ -188,10 +181,10 @@ async def _fetch(
             async with asyncio.timeout(_STORE_SECONDS) as bound:
                 with counted_as_down(store):
                     await _ask(by_name[store], names, secrets, last_known)
-        except (SinkUnavailable, TimeoutError) as error:
-            if not isinstance(error, SinkUnavailable) and not bound.expired():
+        except (Unavailable, TimeoutError) as error:
+            if not isinstance(error, Unavailable) and not bound.expired():
                 raise
-            failure = error if isinstance(error, SinkUnavailable) else SinkUnavailable(f"secret store {store}: no answer in time")
+            failure = error if isinstance(error, Unavailable) else Unavailable(f"secret store {store}: no answer in time")
             for name in names:
                 value = last_known.value(store, name)
                 if value is None:

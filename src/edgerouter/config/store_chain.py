@@ -10,7 +10,7 @@ from typing import Any, Final, Self, TypeVar
 from edgerouter.config.declared import Lookup
 from edgerouter.config.model import ConfiguredSecretStore
 from edgerouter.config.store_faults import counted_as_down
-from edgerouter.errors import SecretMissing, SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 
 _SECONDS: Final = 8.0
@@ -39,7 +39,7 @@ class StoreChain(SecretStore[ChainConfig]):
         self._lookups: Mapping[str, Lookup] = config.lookups
         self._stack = stack
         self._opened: dict[str, SecretStore[Any]] = {}
-        self._down: dict[str, SinkUnavailable] = {}
+        self._down: dict[str, Unavailable] = {}
         self._asked: set[str] = set()
         self._first: dict[str, asyncio.Lock] = {store.name: asyncio.Lock() for store in self._stores}
 
@@ -53,7 +53,7 @@ class StoreChain(SecretStore[ChainConfig]):
     async def open_all(self) -> None:
         """Open every store now, in the task that will close them too, so that other tasks may ask."""
         for store in self._stores:
-            with suppress(SinkUnavailable):
+            with suppress(Unavailable):
                 await self._bounded(store, self._store(store))
 
     async def get(self, name: str) -> str:
@@ -66,16 +66,16 @@ class StoreChain(SecretStore[ChainConfig]):
 
         Raises:
             SecretMissing: no store has it.
-            SinkUnavailable: a store that could not say may have it.
+            Unavailable: a store that could not say may have it.
         """
         lookup = self._lookups[key]
-        failure: SinkUnavailable | None = None
+        failure: Unavailable | None = None
         for store in self._stores:
             try:
                 found, text = await self._answer(store, lookup)
             except SecretMissing:
                 continue
-            except SinkUnavailable as error:
+            except Unavailable as error:
                 failure = failure or error
                 continue
             if lookup.variable.convert is None:
@@ -83,7 +83,7 @@ class StoreChain(SecretStore[ChainConfig]):
             try:
                 return found, lookup.variable.convert(text)
             except ValueError as error:
-                raise SinkUnauthorized(f"secret {found} of {store.name}: {error}") from None
+                raise Unauthorized(f"secret {found} of {store.name}: {error}") from None
         if failure is not None:
             raise failure
         raise SecretMissing(f"no secret {key} in {', '.join(store.name for store in self._stores)}")
@@ -105,15 +105,15 @@ class StoreChain(SecretStore[ChainConfig]):
             async with asyncio.timeout(_SECONDS) as bound:
                 with counted_as_down(store.name):
                     return await asking
-        except SinkUnauthorized:
+        except Unauthorized:
             raise
-        except SinkUnavailable as error:
+        except Unavailable as error:
             self._down[store.name] = error
             raise
         except TimeoutError as error:
             if not bound.expired():
                 raise
-            self._down[store.name] = SinkUnavailable(f"secret store {store.name}: no answer in {_SECONDS:g} s")
+            self._down[store.name] = Unavailable(f"secret store {store.name}: no answer in {_SECONDS:g} s")
             raise self._down[store.name] from error
 
     async def _store(self, configured: ConfiguredSecretStore) -> SecretStore[Any]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from edgerouter.errors import SinkUnavailable
+from edgerouter.errors import Unavailable
 
 log = structlog.get_logger("edgerouter.secrets")
 
@@ -21,11 +21,11 @@ def counted_as_down(store: str) -> Iterator[None]:
         store: its name.
 
     Raises:
-        SinkUnavailable: in place of such an error. Nobody promises that the text of one holds no secret, so only its type is told.
+        Unavailable: in place of such an error. Nobody promises that the text of one holds no secret, so only its type is told.
     """
     try:
         yield
-    except (SinkUnavailable, TimeoutError):
+    except (Unavailable, TimeoutError):
         raise
     except Exception as error:  # noqa: BLE001  (captive portals, proxies and bugs make a store's client raise anything)
         kind = type(error).__name__
@@ -36,4 +36,4 @@ def counted_as_down(store: str) -> Iterator[None]:
             error=kind,
             place=f"{place.filename}:{place.lineno}",
         )
-        raise SinkUnavailable(f"secret store {store}: failed with {kind}, which it should not raise") from None
+        raise Unavailable(f"secret store {store}: failed with {kind}, which it should not raise") from None

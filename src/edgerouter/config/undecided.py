@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NoReturn, Self
 
-from edgerouter.errors import SinkUnavailable
+from edgerouter.errors import Unavailable
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 
 _REASON = "not known yet whether this sink is on: the secret stores do not say whether they have its settings"
@@ -24,8 +24,8 @@ class UndecidedSink(Sink[UndecidedConfig]):
     @classmethod
     @asynccontextmanager
     async def open(cls, config: UndecidedConfig, context: SinkContext) -> AsyncIterator[Self]:  # noqa: ARG003  (the contract's)
-        raise SinkUnavailable(_REASON)
+        raise Unavailable(_REASON)
         yield cls()
 
     async def write(self, batch: object) -> NoReturn:  # noqa: ARG002  (the contract's)
-        raise SinkUnavailable(_REASON)
+        raise Unavailable(_REASON)

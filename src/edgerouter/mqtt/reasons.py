@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edgerouter.errors import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import Rejected, Throttled, Unauthorized, Unavailable
 
 NOT_AUTHORIZED: Final = 135
 PACKET_TOO_LARGE: Final = 149
@@ -41,39 +41,39 @@ _NAMES = {
 }  # MQTT 5.0, 3.4.2.1 and 3.5.2.1, and of a DISCONNECT those that some brokers answer with
 
 
-def connect_refused(code: int, text: str, where: str) -> SinkUnavailable:
+def connect_refused(code: int, text: str, where: str) -> Unavailable:
     """The error for a CONNACK that is no success."""
     if code in _CONNECT_UNAUTHORIZED:
-        return SinkUnauthorized(f"{where} refuses the connection: {text}")
+        return Unauthorized(f"{where} refuses the connection: {text}")
     if code in _THROTTLED:
-        return SinkThrottled(f"{where} refuses the connection: {text}")
-    return SinkUnavailable(f"{where} refuses the connection: {text}")
+        return Throttled(f"{where} refuses the connection: {text}")
+    return Unavailable(f"{where} refuses the connection: {text}")
 
 
-def disconnected(code: int | None, text: str, where: str) -> SinkUnavailable | MessageRejected:
+def disconnected(code: int | None, text: str, where: str) -> Unavailable | Rejected:
     """The error for messages that were under way when the connection ended; `None` = without a word of the broker."""
     text = text.removeprefix("the broker disconnected: ")
     if code == PACKET_TOO_LARGE:
-        return MessageRejected(f"{where} disconnected: {text}")
+        return Rejected(f"{where} disconnected: {text}")
     if code == _TAKEN_OVER:
-        return SinkUnauthorized(f"{where} disconnected: {text}: another client uses the same client id; give each its own")
+        return Unauthorized(f"{where} disconnected: {text}: another client uses the same client id; give each its own")
     if code in _CONNECT_UNAUTHORIZED:
-        return SinkUnauthorized(f"{where} disconnected: {text}")
+        return Unauthorized(f"{where} disconnected: {text}")
     if code in _THROTTLED:
-        return SinkThrottled(f"{where} disconnected: {text}")
-    return SinkUnavailable(f"{where}: {text}")
+        return Throttled(f"{where} disconnected: {text}")
+    return Unavailable(f"{where}: {text}")
 
 
-def not_taken(code: int, topic: str, where: str) -> SinkUnavailable | MessageRejected | None:
+def not_taken(code: int, topic: str, where: str) -> Unavailable | Rejected | None:
     """Return the error for a message that was answered with this PUBACK or PUBREC; `None` when it was taken."""
     if code < _FAILED:
         return None
     name = _NAMES.get(code, f"reason code 0x{code:02X}, which MQTT does not define for a publish")
     what = f"{where} does not take messages for {topic!r}: {name}"
     if code in _REJECTED:
-        return MessageRejected(what)
+        return Rejected(what)
     if code == NOT_AUTHORIZED:
-        return SinkUnauthorized(what)
+        return Unauthorized(what)
     if code in _THROTTLED:
-        return SinkThrottled(what)
-    return SinkUnavailable(what)
+        return Throttled(what)
+    return Unavailable(what)

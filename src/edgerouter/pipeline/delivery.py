@@ -13,10 +13,10 @@ import structlog
 from edgerouter.config.model import ConfiguredSink, RetryPolicy
 from edgerouter.errors import (
     EdgerouterError,
-    MessageRejected,
-    SinkThrottled,
-    SinkUnauthorized,
-    SinkUnavailable,
+    Rejected,
+    Throttled,
+    Unauthorized,
+    Unavailable,
     WouldLoop,
     WriteUnfinished,
 )
@@ -78,7 +78,7 @@ class Delivery:
         attempts = Attempts(time.monotonic(), time.time_ns(), batch.messages, batch.size, sink.stable_batches)
         if batch.too_large:
             limit = sink.limits.max_message_bytes or sink.limits.max_bytes
-            reason = MessageRejected(f"{batch.size} bytes are over this sink's limit of {limit} bytes a message")
+            reason = Rejected(f"{batch.size} bytes are over this sink's limit of {limit} bytes a message")
             await self._dead_letter(Part(batch.messages), reason, attempts)
             return
         # what one write rejects is halved, and stays so over later failures: else a service that fails now and then would be led
@@ -105,15 +105,15 @@ class Delivery:
             ]
             raise
 
-    async def _write(self, sink: Sink[Any], parts: list[Part], attempts: Attempts) -> SinkUnavailable | None:
+    async def _write(self, sink: Sink[Any], parts: list[Part], attempts: Attempts) -> Unavailable | None:
         """One attempt with the first part: what is left of it takes its place. Returns why something is left to be tried again."""
         part = parts[0]
         try:
             failures = await self._call(sink, part, attempts)
-        except SinkUnavailable as error:
+        except Unavailable as error:
             part.uncertain |= not isinstance(error, WriteUnfinished)
             return error
-        except MessageRejected as error:
+        except Rejected as error:
             return await self._rejected(sink, parts, error, attempts)
         except Exception as error:  # noqa: BLE001  (whatever a plugin raises must not end the router)
             part.uncertain = True
@@ -149,7 +149,7 @@ class Delivery:
         for failure in failures:
             if not isinstance(failure.index, int) or not 0 <= failure.index < len(messages):
                 raise TypeError(f"write() returned a failure with index {failure.index!r} for a batch of {len(messages)}")
-            if not isinstance(failure.error, SinkUnavailable | MessageRejected):
+            if not isinstance(failure.error, Unavailable | Rejected):
                 raise TypeError(f"write() returned a failure with {type(failure.error).__name__}, not one of the contract's errors")
             by_index[failure.index] = failure.error
         if any(not isinstance(error, WriteUnfinished | WouldLoop) for error in by_index.values()):
@@ -158,22 +158,22 @@ class Delivery:
 
     async def _settle_partly(
         self, part: Part, failures: Sequence[_FailureOf], attempts: Attempts
-    ) -> tuple[list[Message], SinkUnavailable | None]:
+    ) -> tuple[list[Message], Unavailable | None]:
         messages = part.messages
         failed = dict(failures)
         self._delivered([message for index, message in enumerate(messages) if index not in failed])
         left: list[Message] = []
-        cause: SinkUnavailable | None = None
+        cause: Unavailable | None = None
         rejections: list[Rejection] = []
         circling: list[Message] = []
         for index, error in failures:
             if isinstance(error, WouldLoop):
                 circling.append(messages[index])
-            elif isinstance(error, MessageRejected):
+            elif isinstance(error, Rejected):
                 rejections.append(self._rejection(messages[index], error, part, attempts))
             else:
                 left.append(messages[index])
-                if cause is None or isinstance(cause, WriteUnfinished) or isinstance(error, SinkThrottled):
+                if cause is None or isinstance(cause, WriteUnfinished) or isinstance(error, Throttled):
                     cause = error
         if circling:
             self._reader.dropped(circling, LOOP)
@@ -183,15 +183,13 @@ class Delivery:
             cause = None  # the rest at once, since nothing failed
         return left, cause
 
-    async def _rejected(
-        self, sink: Sink[Any], parts: list[Part], error: MessageRejected, attempts: Attempts
-    ) -> SinkUnavailable | None:
+    async def _rejected(self, sink: Sink[Any], parts: list[Part], error: Rejected, attempts: Attempts) -> Unavailable | None:
         """Halve the first part, unless the whole of it is stored. Returns why that could not be found out."""
         part = parts[0]
         if attempts.stable and part.uncertain:
             try:
                 stored = await self._bounded.call(lambda: sink.holds(part.messages))
-            except SinkUnavailable as unanswered:
+            except Unavailable as unanswered:
                 return unanswered
             except Exception:  # noqa: BLE001  (a bug there must not keep a bad message from being found)
                 stored = False
@@ -202,7 +200,7 @@ class Delivery:
         self._halve(parts, error, attempts)
         return None
 
-    def _halve(self, parts: list[Part], error: MessageRejected, attempts: Attempts) -> None:
+    def _halve(self, parts: list[Part], error: Rejected, attempts: Attempts) -> None:
         """Find the messages that the service never takes by halving: about 2 log2(n) writes for one in n."""
         part = parts[0]
         if len(part.messages) == 1 and isinstance(error, WouldLoop):
@@ -214,7 +212,7 @@ class Delivery:
         else:
             parts[:1] = part.halves()
 
-    async def _plugin_bug(self, sink: Sink[Any], parts: list[Part], error: Exception, attempts: Attempts) -> SinkUnavailable | None:
+    async def _plugin_bug(self, sink: Sink[Any], parts: list[Part], error: Exception, attempts: Attempts) -> Unavailable | None:
         """An exception that a sink should not raise: traceback once, a bounded number of attempts, then isolate and dead-letter."""
         attempts.bugs += 1
         if not self._bug_logged:
@@ -222,10 +220,10 @@ class Delivery:
             log.error("sink failed with an error that it should not raise", sink=self._name, exc_info=error)
         described = f"{type(error).__name__}: {error}"
         if attempts.bugs < self._retry.plugin_bug_attempts:
-            return SinkUnavailable(f"bug in the sink plugin: {described}")
+            return Unavailable(f"bug in the sink plugin: {described}")
         return await self._rejected(sink, parts, _PluginBug(described), attempts)
 
-    async def _after_failure(self, parts: list[Part], cause: SinkUnavailable, attempts: Attempts) -> None:
+    async def _after_failure(self, parts: list[Part], cause: Unavailable, attempts: Attempts) -> None:
         """Note the failure and wait for the next attempt; what is given up on is dead-lettered."""
         attempts.failures += 1
         give_up = self._retry.give_up_after
@@ -238,12 +236,12 @@ class Delivery:
         self.failed(cause, delay)
         if cause.retry_after is not None:
             self._gate.hold(delay)  # it asked all of us to wait, not only this lane
-        if isinstance(cause, SinkThrottled):
+        if isinstance(cause, Throttled):
             self._gate.throttled()
             self._count_throttled(delay)
         self._shrink(parts, cause, attempts)
         await asyncio.sleep(delay)
-        if isinstance(cause, StuckCall) or (isinstance(cause, SinkUnauthorized) and attempts.failures >= ATTEMPTS_BEFORE_REOPEN):
+        if isinstance(cause, StuckCall) or (isinstance(cause, Unauthorized) and attempts.failures >= ATTEMPTS_BEFORE_REOPEN):
             raise ReopenSink
 
     def _count_throttled(self, delay: float) -> None:
@@ -253,7 +251,7 @@ class Delivery:
         self._status.throttled_seconds += max(0.0, until - max(now, self._throttled_until))
         self._throttled_until = max(until, self._throttled_until)
 
-    def _shrink(self, parts: list[Part], cause: SinkUnavailable, attempts: Attempts) -> None:
+    def _shrink(self, parts: list[Part], cause: Unavailable, attempts: Attempts) -> None:
         """A write that gets no answer again and again may be more than the link carries in that time: try with less.
 
         Not where a batch is one object: half of it, beside the whole that may have arrived, would be there twice.
@@ -263,13 +261,13 @@ class Delivery:
             attempts.unanswered = 0
             parts[:1] = parts[0].halves()
 
-    def failed(self, cause: SinkUnavailable, delay: float) -> None:
+    def failed(self, cause: Unavailable, delay: float) -> None:
         """Show a failure in the status, and log it when it is news."""
         status = self._status
         state: State = "retrying"
-        if isinstance(cause, SinkThrottled):
+        if isinstance(cause, Throttled):
             state = "throttled"
-        elif isinstance(cause, SinkUnauthorized):
+        elif isinstance(cause, Unauthorized):
             state = "unauthorized"
         reason = _reason(cause)
         if state != status.state or reason != status.last_error:
@@ -323,8 +321,8 @@ def _reason(error: EdgerouterError) -> str:
     return text if len(text) <= MOST_REASON_CHARACTERS else text[:MOST_REASON_CHARACTERS] + "..."
 
 
-_FailureOf = tuple[int, SinkUnavailable | MessageRejected]
+_FailureOf = tuple[int, Unavailable | Rejected]
 
 
-class _PluginBug(MessageRejected):
+class _PluginBug(Rejected):
     """This message makes the sink plugin fail."""

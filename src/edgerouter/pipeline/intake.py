@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from edgerouter.errors import EdgerouterError, SourceUnavailable
+from edgerouter.errors import EdgerouterError, Unavailable
 from edgerouter.masking import mask
 from edgerouter.pipeline.routing import Routing
 from edgerouter.source import Source
@@ -102,7 +102,7 @@ class Intake:
                 if self._stopping:
                     return
                 reason = "the source ended by itself"
-            except SourceUnavailable as error:
+            except Unavailable as error:
                 reason = str(error)
             except EdgerouterError:
                 raise

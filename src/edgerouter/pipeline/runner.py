@@ -11,7 +11,7 @@ import structlog
 
 from edgerouter.blocking import SinkOpener
 from edgerouter.config.model import BatchPolicy, ConfiguredSink
-from edgerouter.errors import SinkUnavailable
+from edgerouter.errors import Unavailable
 from edgerouter.pipeline.batching import Batch, Gatherer
 from edgerouter.pipeline.delivery import Delivery, ReopenSink
 from edgerouter.pipeline.status import DeliveryStatus
@@ -82,11 +82,11 @@ class Runner:
                     await self._serve_opened()
                 except ReopenSink:
                     continue
-                except SinkUnavailable as error:
+                except Unavailable as error:
                     cause = error
                 except Exception as error:
                     log.exception("sink failed with an error that it should not raise", sink=self.configured.name)
-                    cause = SinkUnavailable(f"bug in the sink plugin: {type(error).__name__}: {error}")
+                    cause = Unavailable(f"bug in the sink plugin: {type(error).__name__}: {error}")
                 failures = 1 if self.status.last_delivery_at != delivered_at else failures + 1
                 retry = self.configured.policies.retry
                 delay = full_jitter(failures, retry.first_delay, retry.max_delay, cause.retry_after)
@@ -124,7 +124,7 @@ class Runner:
                 config = await self._resolve()
                 return await stack.enter_async_context(self._opener.open(config, self._context))
         except TimeoutError as error:
-            raise SinkUnavailable(f"could not be opened within {seconds:g} s") from error
+            raise Unavailable(f"could not be opened within {seconds:g} s") from error
 
     async def _lane(self, lane: int, gatherer: Gatherer, sink: Sink[Any]) -> None:
         while True:

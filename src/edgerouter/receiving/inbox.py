@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from edgerouter.errors import SourceUnavailable
+from edgerouter.errors import Unavailable
 from edgerouter.message import Message
 from edgerouter.source import Delivery
 
@@ -55,7 +55,7 @@ class Inbox(Generic[TokenT]):
         self._size = 0
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
-        self._error: SourceUnavailable | None = None
+        self._error: Unavailable | None = None
 
     async def reserve(self, messages: int) -> None:
         """Wait until this many more messages may come; give the reservation back with `release`."""
@@ -86,7 +86,7 @@ class Inbox(Generic[TokenT]):
         """Everything that came in since the last delivery, as one, as often as there is something.
 
         Raises:
-            SourceUnavailable: that `fail` was called with, after what had come in.
+            Unavailable: that `fail` was called with, after what had come in.
         """
         while True:
             while self._current:
@@ -98,7 +98,7 @@ class Inbox(Generic[TokenT]):
             self._arrived.clear()
             await self._arrived.wait()
 
-    def fail(self, error: SourceUnavailable) -> None:
+    def fail(self, error: Unavailable) -> None:
         """End `deliveries` with this error."""
         self._error = self._error or error
         self._arrived.set()

@@ -25,7 +25,7 @@ class Leased(NamedTuple):
 
 
 class LeaseService(Protocol):
-    """A service that hands out messages for a while, such as SQS and Pub/Sub; it raises what a sink raises, `SinkUnavailable`."""
+    """A service that hands out messages for a while, such as SQS and Pub/Sub; it raises what a sink raises, `Unavailable`."""
 
     what: str
     """The queue or subscription, for the operator."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 import structlog
 
-from edgerouter.errors import EdgerouterError, SinkUnauthorized, SinkUnavailable, SourceUnavailable
+from edgerouter.errors import EdgerouterError, Unauthorized, Unavailable
 from edgerouter.receiving.inbox import Inbox
 from edgerouter.receiving.leases import Leases, LeaseService, receipt_of
 from edgerouter.source import SourceContext
@@ -102,7 +102,7 @@ class LeaseReceiver:
         while True:
             try:
                 await self._service.connect()
-            except SinkUnavailable as error:
+            except Unavailable as error:
                 failures += 1
                 await self._failed(error, failures)
             else:
@@ -124,7 +124,7 @@ class LeaseReceiver:
             asked = clock()
             try:
                 leased = await self._service.receive(most)
-            except SinkUnavailable as error:
+            except Unavailable as error:
                 failures += 1
                 await self._failed(error, failures)
                 continue
@@ -143,9 +143,9 @@ class LeaseReceiver:
                 if clock() - asked < _EMPTY_SOONER:
                     await asyncio.sleep(_EMPTY_SOONER)
 
-    async def _failed(self, error: SinkUnavailable, failures: int) -> None:
-        if isinstance(error, SinkUnauthorized):
-            raise SourceUnavailable(str(error)) from error
+    async def _failed(self, error: Unavailable, failures: int) -> None:
+        if isinstance(error, Unauthorized):
+            raise Unavailable(str(error)) from error
         self._problem("receive", str(error))
         await asyncio.sleep(backoff(failures, error))
 
@@ -225,11 +225,11 @@ class LeaseReceiver:
         error = None if task.cancelled() else task.exception()
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        if isinstance(error, SourceUnavailable):
+        if isinstance(error, Unavailable):
             self.inbox.fail(error)
         elif error is not None:
             self._log.error("receiving failed with an error that it should not raise", exc_info=error)
-            self.inbox.fail(SourceUnavailable(f"{self._service.what}: {type(error).__name__}"))
+            self.inbox.fail(Unavailable(f"{self._service.what}: {type(error).__name__}"))
 
     def _problem(self, doing: str, reason: str) -> None:
         if doing not in self._problems:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal, Self
 
-from edgerouter.errors import SinkUnavailable
+from edgerouter.errors import Unavailable
 from edgerouter.message import Message
 from edgerouter.objects import encode, size_of
 from edgerouter.sink import Failure, Sink, SinkConfig, SinkContext
@@ -64,4 +64,4 @@ def _write(data: bytes) -> None:
                 poll.poll()
     except OSError as error:
         what = "nobody reads it any more" if error.errno == errno.EPIPE else error.strerror or str(error)
-        raise SinkUnavailable(f"cannot write to standard output: {what}") from error
+        raise Unavailable(f"cannot write to standard output: {what}") from error

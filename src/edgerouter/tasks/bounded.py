@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from edgerouter.errors import MessageRejected, SinkUnavailable
+from edgerouter.errors import Rejected, Unavailable
 
 LET_GO_SECONDS: Final = 2.0
 """Time for a cancelled call to end; then it is left behind."""
@@ -14,7 +14,7 @@ _MOST_LEFT_BEHIND: Final = 3
 """Calls left behind that still run, of one sink; each holds a batch in memory."""
 
 
-class NoAnswer(SinkUnavailable):
+class NoAnswer(Unavailable):
     """The time was over; what was sent may have been taken."""
 
 
@@ -40,7 +40,7 @@ class Bounded:
 
         Raises:
             NoAnswer: not in time.
-            SinkUnavailable: it was cancelled, but not by us, or ran into a time-out of its own.
+            Unavailable: it was cancelled, but not by us, or ran into a time-out of its own.
         """
         while len(self._left_behind) >= _MOST_LEFT_BEHIND:
             await asyncio.wait(self._left_behind, return_when=asyncio.FIRST_COMPLETED)
@@ -58,7 +58,7 @@ class Bounded:
                 f"no answer within {self._seconds:g} s, and the write goes on although it was cancelled; it may have been taken"
             )
         error = None if task.cancelled() else task.exception()
-        if task.cancelled() or not (error is None or isinstance(error, SinkUnavailable | MessageRejected)):
+        if task.cancelled() or not (error is None or isinstance(error, Unavailable | Rejected)):
             raise NoAnswer(f"no answer within {self._seconds:g} s; it may have been taken") from error
         return task.result()  # the answer came while it was asked to end
 
@@ -88,17 +88,17 @@ def _answer(task: asyncio.Task[Any]) -> Any:
     try:
         return task.result()
     except TimeoutError as error:
-        raise SinkUnavailable(f"time-out: {error}") from error
+        raise Unavailable(f"time-out: {error}") from error
     except asyncio.CancelledError as error:
-        raise SinkUnavailable("the write was cancelled inside the sink") from error
+        raise Unavailable("the write was cancelled inside the sink") from error
     except ExceptionGroup as group:
         raise _of_group(group) from group
 
 
 def _of_group(group: ExceptionGroup[Exception]) -> Exception:
     """What a task group of the plugin means as a whole: its errors of the contract count as if they had been raised alone."""
-    unavailable, others = group.split(SinkUnavailable)
-    rejected, bugs = others.split(MessageRejected) if others is not None else (None, None)
+    unavailable, others = group.split(Unavailable)
+    rejected, bugs = others.split(Rejected) if others is not None else (None, None)
     if bugs is not None:
         return group
     # while the service is away nothing can be said about a message

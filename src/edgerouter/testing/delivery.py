@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
-from edgerouter.errors import MessageRejected
+from edgerouter.errors import Rejected
 from edgerouter.message import Message
 from edgerouter.sink import Failure, Sink
 
@@ -41,14 +41,14 @@ async def deliver(sink: Sink[Any], messages: Sequence[Message]) -> list[Failure]
         what was not taken; `index` counts in `messages`.
 
     Raises:
-        SinkUnavailable: as the sink raised it.
+        Unavailable: as the sink raised it.
     """
     largest = sink.limits.max_message_bytes
     failures: list[Failure] = []
     fit: list[Place] = []
     for place, message in enumerate(messages):
         if largest is not None and sink.size_of(message) > largest:
-            failures.append(Failure(place, MessageRejected(f"larger than {largest} bytes")))
+            failures.append(Failure(place, Rejected(f"larger than {largest} bytes")))
         else:
             fit.append(place)
     for batch in batches(sink, [messages[place] for place in fit]):
@@ -59,7 +59,7 @@ async def deliver(sink: Sink[Any], messages: Sequence[Message]) -> list[Failure]
 async def _write(sink: Sink[Any], messages: Sequence[Message], places: Sequence[Place]) -> list[Failure]:
     try:
         failures = await sink.write([messages[place] for place in places])
-    except MessageRejected as error:
+    except Rejected as error:
         if len(places) == 1:
             return [Failure(places[0], error)]
         middle = len(places) // 2

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter.errors import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.testing.config_promises import secrets_of
 from edgerouter.testing.delivery import deliver
 from edgerouter.testing.promises import failures_of
@@ -19,7 +19,7 @@ from edgerouter.testing.server import SinkServer
 from edgerouter.testing.write_promises import WritePromises
 
 BAD = b"~bad~"
-REFUSED = "401, 403 and 404 are SinkUnauthorized: somebody must act, and every message is kept until then"
+REFUSED = "401, 403 and 404 are Unauthorized: somebody must act, and every message is kept until then"
 
 
 def whole_text(error: BaseException) -> str:
@@ -36,32 +36,32 @@ class FaultPromises(WritePromises):
     """A sink tells the truth about every failure, once, and keeps nothing: the router decides what happens next."""
 
     async def test_a_service_that_is_away_is_unavailable(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """Nobody listens: `open`, or the first `write` of a sink that opens lazily, raises `SinkUnavailable`."""
+        """Nobody listens: `open`, or the first `write` of a sink that opens lazily, raises `Unavailable`."""
         await self.disturb(server, "stop")
-        self.all_are([await self.failing_from_open(config)], SinkUnavailable, "translate a refused connection into SinkUnavailable")
+        self.all_are([await self.failing_from_open(config)], Unavailable, "translate a refused connection into Unavailable")
 
     async def test_a_service_that_refuses_us_says_unauthorized(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """401, 403 and 404 are `SinkUnauthorized`: somebody must act, and no message is rejected for it."""
+        """401, 403 and 404 are `Unauthorized`: somebody must act, and no message is rejected for it."""
         await self.disturb(server, "refuse")
-        self.all_are([await self.failing_from_open(config)], SinkUnauthorized, REFUSED)
+        self.all_are([await self.failing_from_open(config)], Unauthorized, REFUSED)
 
     async def test_a_permission_that_comes_back_is_enough(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """A refused message is delivered by a later write, without opening the sink again."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 2)
             await self.disturb(server, "refuse")
-            self.all_are(await self.failing_write(sink, batch), SinkUnauthorized, REFUSED)
+            self.all_are(await self.failing_write(sink, batch), Unauthorized, REFUSED)
             await self.disturb(server, "heal")
             await self.taken(sink, batch)
         await self.assert_received(server, batch)
 
     async def test_a_broken_service_is_unavailable(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """HTTP 500 and its like: `SinkUnavailable`, and the same write works later."""
+        """HTTP 500 and its like: `Unavailable`, and the same write works later."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 2)
             await self.disturb(server, "fail")
-            advice = "a service that is broken takes the messages later: translate its 5xx into SinkUnavailable"
-            self.all_are(await self.failing_write(sink, batch), SinkUnavailable, advice)
+            advice = "a service that is broken takes the messages later: translate its 5xx into Unavailable"
+            self.all_are(await self.failing_write(sink, batch), Unavailable, advice)
             await self.disturb(server, "heal")
             await self.taken(sink, batch)
         await self.assert_received(server, batch)
@@ -83,13 +83,13 @@ class FaultPromises(WritePromises):
                 assert made > 0 or disturbance == "refuse", f"the write failed under {disturbance!r} and asked nobody"
 
     async def test_a_throttled_sink_says_so_and_for_how_long(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """429 and its like are `SinkThrottled`, with the wait that the service asked for; the write works afterwards."""
+        """429 and its like are `Throttled`, with the wait that the service asked for; the write works afterwards."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 2)
             await self.disturb(server, "throttle", 7)
             errors = await self.failing_write(sink, batch)
-            self.all_are(errors, SinkThrottled, "translate 429 and its like into SinkThrottled")
-            waits = [error.retry_after for error in errors if isinstance(error, SinkThrottled)]
+            self.all_are(errors, Throttled, "translate 429 and its like into Throttled")
+            waits = [error.retry_after for error in errors if isinstance(error, Throttled)]
             assert not self.throttle_tells_wait or all(wait is not None and 7 <= wait < 8 for wait in waits), (
                 f"the service asked to wait for 7 s: pass it on in `retry_after`, in seconds; it is {waits} "
                 "(a service that never tells: `throttle_tells_wait = False`)"
@@ -107,8 +107,8 @@ class FaultPromises(WritePromises):
             failures = await deliver(sink, messages)
         places = [failure.index for failure in failures]
         assert places == [2], f"message 2 alone is never taken; the sink blames {places}. Return a Failure for it, or raise"
-        advice = "what the service never takes is MessageRejected"
-        self.all_are(failures_of(failures), MessageRejected, advice)
+        advice = "what the service never takes is Rejected"
+        self.all_are(failures_of(failures), Rejected, advice)
         await self.assert_received(server, messages[:2] + messages[3:])
 
     async def test_a_partial_failure_names_the_messages_not_taken(self, server: SinkServer, config: Mapping[str, Any]) -> None:
@@ -121,8 +121,8 @@ class FaultPromises(WritePromises):
             failures = await self.write(sink, messages)
             missing = sorted(failure.index for failure in failures)
             assert set(missing) >= {1, 4}, f"the service did not take messages 1 and 4 (from 0); the sink told of {missing}"
-            advice = "what the service did not take this once is SinkUnavailable: MessageRejected would dead-letter it"
-            self.all_are(failures_of(failures), SinkUnavailable, advice)
+            advice = "what the service did not take this once is Unavailable: Rejected would dead-letter it"
+            self.all_are(failures_of(failures), Unavailable, advice)
             await self._assert_same_set(server, [message for place, message in enumerate(messages) if place not in missing])
             for _ in range(len(messages)):
                 missing = sorted(
@@ -134,7 +134,7 @@ class FaultPromises(WritePromises):
         await self._assert_same_set(server, messages)
 
     async def test_a_lost_response_is_a_failure(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """The service took the batch and nobody heard: `SinkUnavailable`, and writing it again is safe."""
+        """The service took the batch and nobody heard: `Unavailable`, and writing it again is safe."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 3)
             await self.disturb(server, "lose_next_response")
@@ -143,7 +143,7 @@ class FaultPromises(WritePromises):
         await self.assert_received(server, batch, exactly=self.effectively_once)
 
     async def test_a_connection_cut_in_the_middle_is_a_failure(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """Half a request: `SinkUnavailable`, and the next write finds a connection of its own."""
+        """Half a request: `Unavailable`, and the next write finds a connection of its own."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 3)
             await self.taken(sink, self.messages(1))

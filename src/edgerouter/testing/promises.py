@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 import pytest
 
 from edgerouter.blocking import SinkOpener
-from edgerouter.errors import MessageRejected, SinkUnavailable
+from edgerouter.errors import Rejected, Unavailable
 from edgerouter.message import Message
 from edgerouter.sink import Failure, Sink
 from edgerouter.testing.held_loop import MOST_SECONDS
 from edgerouter.testing.messages import make_context, make_message
 from edgerouter.testing.server import DISTURBANCES, Received, SinkServer
 
-SinkFailure = SinkUnavailable | MessageRejected
+SinkFailure = Unavailable | Rejected
 
 
 def failures_of(failures: Iterable[Failure]) -> list[SinkFailure]:
@@ -101,7 +101,7 @@ class SinkPromises:
         places = [failure.index for failure in failures]
         assert len(set(places)) == len(places), "a message failed twice in one write: return each index once"
         assert all(0 <= place < len(batch) for place in places), f"`Failure.index` is a place in the batch, from 0; not {places}"
-        self.all_are(failures_of(failures), SinkUnavailable | MessageRejected, "a failure holds an error of the contract")
+        self.all_are(failures_of(failures), Unavailable | Rejected, "a failure holds an error of the contract")
         return failures
 
     async def taken(self, sink: Sink[Any], batch: Sequence[Message]) -> None:
@@ -118,7 +118,7 @@ class SinkPromises:
         """A write of which nothing is taken: the error for all, or one for each message."""
         try:
             failures = await self.write(sink, batch)
-        except (SinkUnavailable, MessageRejected) as error:
+        except (Unavailable, Rejected) as error:
             return [error]
         assert len(failures) == len(batch), (
             f"the service took none of {len(batch)} messages, and the sink tells of {len(failures)} failures: raise the error, or "
@@ -129,18 +129,18 @@ class SinkPromises:
     async def cut_write(self, sink: Sink[Any], batch: Sequence[Message]) -> None:
         """A write that loses its connection: it fails, or the client's transport sent it once more."""
         if self.resends_on_a_cut_connection:
-            with suppress(SinkUnavailable):
+            with suppress(Unavailable):
                 await self.write(sink, batch)
             return
-        advice = "translate a connection that is cut into SinkUnavailable: nobody knows whether the messages arrived"
-        self.all_are(await self.failing_write(sink, batch), SinkUnavailable, advice)
+        advice = "translate a connection that is cut into Unavailable: nobody knows whether the messages arrived"
+        self.all_are(await self.failing_write(sink, batch), Unavailable, advice)
 
     async def failing_from_open(self, config: Mapping[str, Any]) -> SinkFailure:
         """The first error of a sink whose service does not work, in opening or, for a sink that opens lazily, in writing."""
         try:
             async with asyncio.timeout(self.patience), self.opened(config) as sink:
                 errors = await self.failing_write(sink, self.messages(1))
-        except SinkUnavailable as error:
+        except Unavailable as error:
             return error
         return errors[0]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from edgerouter.errors import MessageRejected
+from edgerouter.errors import Rejected
 from edgerouter.message import Message, Properties
 from edgerouter.sink import Sink
 from edgerouter.testing.delivery import batches, deliver
@@ -159,7 +159,7 @@ class WritePromises(SinkPromises):
             assert sink.size_of(big) > limit, "`size_of` says what the message adds to a request, never too little"
             failures = await deliver(sink, [good[0], big, good[1]])
         assert [failure.index for failure in failures] == [1]
-        assert isinstance(failures[0].error, MessageRejected)
+        assert isinstance(failures[0].error, Rejected)
         await self.assert_received(server, good)
 
     async def test_an_empty_payload_is_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
@@ -191,7 +191,7 @@ class WritePromises(SinkPromises):
         messages = [self.message(f"topic {place}".encode(), place, topic) for place, topic in enumerate(HOSTILE_TOPICS, 1)]
         async with self.opened(config) as sink:
             failures = await deliver(sink, messages)
-        assert all(isinstance(failure.error, MessageRejected) for failure in failures), failures
+        assert all(isinstance(failure.error, Rejected) for failure in failures), failures
         rejected = {failure.index for failure in failures}
         delivered = [message for place, message in enumerate(messages) if place not in rejected]
         assert len(delivered) >= len(messages) // 2, "most topics that MQTT allows must be taken"
@@ -212,7 +212,7 @@ class WritePromises(SinkPromises):
             messages.append(structs.replace(plain, qos=qos, retained=retained, properties=properties, received_at=received_at))
         async with self.opened(config) as sink:
             failures = await deliver(sink, messages)
-        self.all_are(failures_of(failures), MessageRejected, "nothing is wrong with the service")
+        self.all_are(failures_of(failures), Rejected, "nothing is wrong with the service")
         rejected = {failure.index for failure in failures}
         assert rejected <= {2}, f"these are good messages, and were not taken: {failures}"
         await self._assert_same_set(server, [message for place, message in enumerate(messages) if place not in rejected])
@@ -282,7 +282,7 @@ class WritePromises(SinkPromises):
         messages = [self.message(payload, sequence) for sequence, payload in enumerate(payloads, 1)]
         async with self.opened(config) as sink:
             failures = await deliver(sink, messages)
-        assert all(isinstance(failure.error, MessageRejected) for failure in failures), failures
+        assert all(isinstance(failure.error, Rejected) for failure in failures), failures
         if accepted:
             assert failures == []
         rejected = {failure.index for failure in failures}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from edgerouter import SinkContext, SinkUnavailable, SourceUnavailable
+from edgerouter import SinkContext, Unavailable
 from edgerouter.sinks.mqtt.config import MqttSinkConfig
 from edgerouter.sinks.mqtt.sink import MqttSink
 from support.certificates import Authority
@@ -131,7 +131,7 @@ async def probed(url: str, *topics: str, **config: Any) -> Opened:
 async def test_a_look_says_within_3_s_that_the_password_is_wrong(hangs_up: int, code: int, said: str) -> None:
     async with strict_broker() as broker:
         broker.admit = hangs_up_on(hangs_up, code)
-        with pytest.raises(SourceUnavailable, match=said):
+        with pytest.raises(Unavailable, match=said):
             await probed(broker.url, "a", reconnect={"first_delay": 20, "max_delay": 30})
 
 
@@ -143,7 +143,7 @@ async def test_a_look_subscribes_really_and_takes_it_back(protocol: str) -> None
         assert broker.unsubscribed == ["$share/g-check/a", "$share/g-check/b/#"]
         assert [each.client_id for each in broker.attempts] == ["router-check"]
         broker.subscribe_codes = lambda filters: [0 if name.endswith("/a") else 128 for name, _ in filters]
-        with pytest.raises(SourceUnavailable, match=r"refuses the subscription '\$share/g-check/b/#'"):
+        with pytest.raises(Unavailable, match=r"refuses the subscription '\$share/g-check/b/#'"):
             await probed(broker.url, "a", "b/#", share="g", protocol=protocol)
 
 
@@ -192,7 +192,7 @@ async def test_a_subscription_answered_with_a_code_that_mqtt_does_not_define_is_
 
 
 async def sink_error(url: str, **config: Any) -> str:
-    with pytest.raises(SinkUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         async with MqttSink.open(MqttSinkConfig.model_validate({"url": url, **config}), SinkContext("o", "h", "5p")):
             pass
     return str(caught.value)

@@ -12,7 +12,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from edgerouter import Message, MessageRejected, SinkContext, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Message, Rejected, SinkContext, Throttled, Unauthorized, Unavailable
 from edgerouter.sinks.mqtt.config import MqttSinkConfig
 from edgerouter.sinks.mqtt.sink import MqttSink
 from edgerouter.testing import make_message, make_messages
@@ -36,14 +36,14 @@ async def opened(url: str, **config: Any) -> AsyncIterator[MqttSink]:
         (0x01, None, ""),
         (0x10, None, ""),
         (0x7F, None, ""),
-        (0x80, SinkUnavailable, "Unspecified error"),
-        (0x83, SinkUnavailable, "Implementation specific error"),
-        (0x87, SinkUnauthorized, "Not authorized"),
-        (0x90, MessageRejected, "Topic Name invalid"),
-        (0x91, SinkUnavailable, "Packet Identifier in use"),
-        (0x97, SinkThrottled, "Quota exceeded"),
-        (0x99, MessageRejected, "Payload format invalid"),
-        (0xFE, SinkUnavailable, "0xFE, which MQTT does not define"),
+        (0x80, Unavailable, "Unspecified error"),
+        (0x83, Unavailable, "Implementation specific error"),
+        (0x87, Unauthorized, "Not authorized"),
+        (0x90, Rejected, "Topic Name invalid"),
+        (0x91, Unavailable, "Packet Identifier in use"),
+        (0x97, Throttled, "Quota exceeded"),
+        (0x99, Rejected, "Payload format invalid"),
+        (0xFE, Unavailable, "0xFE, which MQTT does not define"),
     ],
 )
 async def test_each_answer_to_a_publish_is_understood_and_the_connection_stays(
@@ -140,7 +140,7 @@ async def test_qos_2_is_continued_where_a_lost_connection_cut_it() -> None:
         batch = make_messages([b"lost", b"received"])
         async with opened(broker.url, qos=2) as sink:
             failures = await sink.write(batch)
-            assert [type(failure.error) for failure in failures] == [SinkUnavailable] * 2
+            assert [type(failure.error) for failure in failures] == [Unavailable] * 2
             cut = False
             assert await sink.write(batch) == []
             assert await sink.write(make_messages([b"next"])) == []
@@ -190,7 +190,7 @@ async def test_qos_2_delivers_each_message_once_over_a_link_that_breaks_again_an
             cutting = asyncio.create_task(cut_now_and_then())
             async with asyncio.timeout(60):
                 while left:
-                    with suppress(SinkUnavailable):
+                    with suppress(Unavailable):
                         failures = await sink.write(left)
                         left = [left[failure.index] for failure in failures]
                 await cutting

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import aiomqtt
 import pytest
 
-from edgerouter import Message, MessageRejected, Properties, SinkContext, SinkUnauthorized, SinkUnavailable
+from edgerouter import Message, Properties, Rejected, SinkContext, Unauthorized, Unavailable
 from edgerouter.sinks.mqtt.config import MqttSinkConfig
 from edgerouter.sinks.mqtt.sink import MqttSink
 from edgerouter.testing import Received, SinkConformance, SinkServer, make_message, make_messages
@@ -171,7 +171,7 @@ async def test_a_lost_connection_is_unavailable_and_the_next_write_makes_a_new_o
     async with opened(broker) as sink:
         await sink.write([make_message()])
         broker.kill()
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await failing(sink, [make_message()])
         broker.start()
         async with consumer(broker) as got:
@@ -198,7 +198,7 @@ async def test_a_broker_that_dies_in_the_middle_leaves_nothing_unsaid(broker: Mo
             failures = await writing
 
     assert failures
-    assert all(isinstance(failure.error, SinkUnavailable) for failure in failures)
+    assert all(isinstance(failure.error, Unavailable) for failure in failures)
 
 
 async def test_a_cancelled_write_sends_nothing_later(broker: Mosquitto) -> None:
@@ -230,7 +230,7 @@ async def test_a_topic_that_is_not_permitted_is_rejected_and_the_others_are_take
             await until(got, 2)
 
     assert [failure.index for failure in failures] == [1]
-    assert isinstance(failures[0].error, MessageRejected)
+    assert isinstance(failures[0].error, Rejected)
     assert "no/1" in str(failures[0].error)
 
 
@@ -239,7 +239,7 @@ async def test_when_nothing_is_permitted_somebody_must_act_and_nothing_is_reject
         async with opened(broker) as sink:
             failures = await sink.write(make_messages([b"1", b"2"]))
 
-    assert all(isinstance(failure.error, SinkUnauthorized) for failure in failures)
+    assert all(isinstance(failure.error, Unauthorized) for failure in failures)
     assert len(failures) == 2
 
 
@@ -250,7 +250,7 @@ async def test_topics_that_mqtt_does_not_allow_are_rejected_alone(broker: Mosqui
         await until(got, 2)
 
     assert [failure.index for failure in failures] == [1, 2, 3, 4, 5]
-    assert all(isinstance(failure.error, MessageRejected) for failure in failures)
+    assert all(isinstance(failure.error, Rejected) for failure in failures)
 
 
 async def test_a_property_that_would_end_the_connection_is_rejected_alone(broker: Mosquitto) -> None:
@@ -259,7 +259,7 @@ async def test_a_property_that_would_end_the_connection_is_rejected_alone(broker
         failures = await sink.write([make_message(), bad, make_message()])
 
     assert [failure.index for failure in failures] == [1]
-    assert isinstance(failures[0].error, MessageRejected)
+    assert isinstance(failures[0].error, Rejected)
 
 
 async def test_a_message_over_the_broker_s_limit_is_known_by_its_size_or_rejected(tmp_path: Path) -> None:
@@ -277,16 +277,16 @@ async def test_wrong_credentials_and_nobody_there_are_told_apart(tmp_path: Path)
     subprocess.run(["mosquitto_passwd", "-b", "-c", folder / "passwords", "edge", "right"], check=True)
     with Mosquitto(folder, [f"password_file {folder / 'passwords'}"], anonymous=False) as broker:
         for protocol in ("5", "3.1.1"):
-            with pytest.raises(SinkUnauthorized, match=r"(?i)not authori[sz]ed") as caught:
+            with pytest.raises(Unauthorized, match=r"(?i)not authori[sz]ed") as caught:
                 async with opened(broker, username="edge", password="wr0ng", protocol=protocol):
                     pass
             assert "wr0ng" not in str(caught.value)
         async with opened(broker, url=f"mqtt://edge:right@127.0.0.1:{broker.port}"):
             pass
-    with pytest.raises(SinkUnavailable, match="refused") as caught_too:
+    with pytest.raises(Unavailable, match="refused") as caught_too:
         async with opened(broker):
             pass
-    assert not isinstance(caught_too.value, SinkUnauthorized)
+    assert not isinstance(caught_too.value, Unauthorized)
 
 
 OLD_BROKER = """
@@ -326,7 +326,7 @@ async def test_what_the_broker_says_that_it_cannot_do_is_told_instead_of_tried(
     """It would end the connection at the first message, again and again."""
     async with rewriting(broker.port) as proxy:
         proxy.from_server = lambda data: answer if data[0] == 0x20 else data
-        with pytest.raises(SinkUnauthorized, match=said):
+        with pytest.raises(Unauthorized, match=said):
             async with opened(broker, url=f"mqtt://127.0.0.1:{proxy.port}", **config):
                 pass
 
@@ -353,9 +353,9 @@ def test_connections_that_end_while_messages_go_out_leave_no_trace_in_the_event_
         port = server.sockets[0].getsockname()[1]
         async with server, asyncio.timeout(30), opened(broker, url=f"mqtt://127.0.0.1:{port}", protocol="5") as sink:
             while served < 20:
-                with contextlib.suppress(SinkUnavailable):
+                with contextlib.suppress(Unavailable):
                     failures = await sink.write(make_messages([b"x" * 100] * 100))
-                    assert all(isinstance(failure.error, SinkUnavailable) for failure in failures)
+                    assert all(isinstance(failure.error, Unavailable) for failure in failures)
 
     uvloop.run(walk())
     assert [record for record in caplog.records if record.name == "asyncio"] == []
@@ -369,7 +369,7 @@ async def test_a_broker_that_hangs_up_on_version_5_gets_the_older_one() -> None:
             port = int(process.stdout.readline())
             async with MqttSink.open(MqttSinkConfig(url=f"127.0.0.1:{port}"), CONTEXT) as sink:
                 assert await sink.write([make_message(b"1", topic="a")]) == []
-            with pytest.raises(SinkUnavailable, match="hangs up without an answer"):
+            with pytest.raises(Unavailable, match="hangs up without an answer"):
                 async with MqttSink.open(MqttSinkConfig(url=f"127.0.0.1:{port}", protocol="5"), CONTEXT):
                     pass
         finally:

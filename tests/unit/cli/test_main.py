@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import edgerouter
-from edgerouter import SinkUnavailable, plugins
+from edgerouter import Unavailable, plugins
 from edgerouter.cli import main as command_line
 from edgerouter.cli.check import check
 from edgerouter.config.folders import spool_fault
@@ -109,7 +109,7 @@ def test_the_file_may_be_named_by_a_variable(monkeypatch: pytest.MonkeyPatch, ca
         (ConfigurationError("one", "two"), ["one", "two"], 2),
         (SpoolUnusable("in use"), ["in use"], 2),
         (ExceptionGroup("", [SpoolUnusable("a"), ExceptionGroup("", [ConfigurationError("b")])]), ["a", "b"], 2),
-        (SinkUnavailable("no route"), ["no route"], 1),
+        (Unavailable("no route"), ["no route"], 1),
         (ExceptionGroup("", [SpoolUnusable("a"), ValueError("b")]), None, None),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_list_of_dead_letters_is_harmless_and_as_json_exact(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     letter = {"number": 1, "sink": "out", "last_attempt": "now", "message": {"topic": HOSTILE}, "attempts": 1}
-    letter |= {"error": "MessageRejected", "reason": HOSTILE}
+    letter |= {"error": "Rejected", "reason": HOSTILE}
     monkeypatch.setattr(operate, "letters", lambda *_arguments, **_options: [letter])
     monkeypatch.setattr(operate, "count", lambda *_arguments, **_options: 1)
     console = wide()

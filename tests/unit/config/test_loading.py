@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import ConfigurationError, SinkUnavailable, SourceUnavailable, plugins
+from edgerouter import ConfigurationError, Unavailable, plugins
 from edgerouter.config.finding import find_file
 from edgerouter.config.model import ConfiguredSink, RouterConfig
 from edgerouter.config.references import resolve
@@ -310,10 +310,10 @@ class TestReferences:
         stores = here.load(here.text).secret_stores
         vault: Any = plugins.find("secret_store", "vault")
         vault.secrets = {}
-        with pytest.raises(SinkUnavailable, match="no secret 't'"):
+        with pytest.raises(Unavailable, match="no secret 't'"):
             await resolve(sink, stores)
         vault.secrets = {"t": "bad-hunter2"}
-        with pytest.raises(SinkUnavailable, match=r"not valid with what \$\{vault:t\} holds now: token") as caught:
+        with pytest.raises(Unavailable, match=r"not valid with what \$\{vault:t\} holds now: token") as caught:
             await resolve(sink, stores)
         assert "hunter2" not in str(caught.value)
 
@@ -321,7 +321,7 @@ class TestReferences:
         config = here.load(GOOD.replace("type: feed", 'type: feed, password: "${vault:p}"'))
         vault: Any = plugins.find("secret_store", "vault")
         vault.secrets = {}
-        with pytest.raises(SourceUnavailable):
+        with pytest.raises(Unavailable):
             await resolve(config.sources[0], config.secret_stores)
 
 

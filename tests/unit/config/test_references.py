@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from edgerouter import ConfigurationError, SecretMissing, SinkUnauthorized, SinkUnavailable, plugins
+from edgerouter import ConfigurationError, SecretMissing, Unauthorized, Unavailable, plugins
 from edgerouter.config.asking import ask
 from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig, SecretsConfig
@@ -119,11 +119,11 @@ def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 async def down(name: str) -> None:
-    raise SinkUnavailable("connection refused")
+    raise Unavailable("connection refused")
 
 
 async def refuses(name: str) -> None:
-    raise SinkUnauthorized("403")
+    raise Unauthorized("403")
 
 
 async def silent(name: str) -> None:
@@ -249,7 +249,7 @@ async def test_a_store_that_refuses_names_it_does_not_show_counts_as_not_having_
 
     async def only_the_queues(name: str) -> None:
         if not name.startswith("queue"):
-            raise SinkUnauthorized("403")
+            raise Unauthorized("403")
 
     vault.contents, vault.faults = {"first": {"queue-token": "t", "queue-name": "q"}}, {"first": only_the_queues}
     config, reason = await decided(ONE)
@@ -269,7 +269,7 @@ async def test_an_error_that_a_store_should_not_raise_counts_as_down_and_shows_n
     resolved: Any = await resolve(config.sinks[0], config.secret_stores)
     assert resolved.token.get_secret_value() == "2"
     vault.faults["second"] = raises
-    with pytest.raises(SinkUnavailable, match="KeyError") as caught:
+    with pytest.raises(Unavailable, match="KeyError") as caught:
         await resolve(config.sinks[0], config.secret_stores)
     assert "geheim" not in "".join(traceback.format_exception(caught.value))
 
@@ -283,7 +283,7 @@ async def test_a_store_that_does_not_let_us_in_decides_nothing(vault: Any) -> No
 async def test_a_value_that_cannot_be_is_told_without_being_shown(vault: Any) -> None:
     vault.contents = {"first": {"queue-token": "t", "queue-name": "bad"}}
     config = plugins.load(None, ONE, {"queue-token": "queue-token", "queue-name": "queue-name", "other-name": None})
-    with pytest.raises(SinkUnauthorized, match="secret queue-name of first: should not be bad"):
+    with pytest.raises(Unauthorized, match="secret queue-name of first: should not be bad"):
         await opened(config)
 
 
@@ -308,7 +308,7 @@ class TestLastKnown:
         await opened(config, last_known)
         vault.faults = {"first": down}
         assert await opened(config, last_known) == [("Q", "geheim")]
-        with pytest.raises(SinkUnavailable, match="connection refused"):
+        with pytest.raises(Unavailable, match="connection refused"):
             await opened(config, LastKnown())
 
     async def test_a_box_that_boots_offline_starts_with_what_is_on_disk(self, vault: Any, tmp_path: Path) -> None:
@@ -346,4 +346,4 @@ class TestLastKnown:
 
 def test_a_missing_secret_is_a_sink_unauthorized() -> None:
     """So that stores and the router need not know of each other's age."""
-    assert issubclass(SecretMissing, SinkUnauthorized)
+    assert issubclass(SecretMissing, Unauthorized)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edgerouter import Delivery, SourceUnavailable
+from edgerouter import Delivery, Unavailable
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
 from support.pipeline import messages
@@ -129,7 +129,7 @@ async def test_a_stop_stores_what_has_come_in_and_ends():
     assert len(source.acknowledged) == 4
 
 
-@pytest.mark.parametrize("error", [SourceUnavailable("gone"), ZeroDivisionError("bug")])
+@pytest.mark.parametrize("error", [Unavailable("gone"), ZeroDivisionError("bug")])
 async def test_a_source_that_fails_is_opened_again(error, monkeypatch):
     monkeypatch.setattr("edgerouter.pipeline.intake.full_jitter", lambda *_, **__: 0.001)
     opened = 0

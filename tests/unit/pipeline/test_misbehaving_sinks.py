@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edgerouter import Failure, Limits, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Failure, Limits, Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.pipeline import batching as gathering
 from edgerouter.tasks import bounded, ending
 from support.pipeline import ListReader, ScriptedSink, configured, messages, running, scripted, sequences, until
@@ -46,7 +46,7 @@ async def test_a_size_that_is_none_isolates_its_message(size):
 
 async def test_a_failure_with_half_an_index_is_a_bug_and_not_a_delivery():
     reader = ListReader(*messages(2))
-    plugin = scripted(lambda batch: [Failure(0.5, MessageRejected("no"))])
+    plugin = scripted(lambda batch: [Failure(0.5, Rejected("no"))])
     async with running(configured(plugin), reader):
         await until(lambda: not reader.pending)
     assert reader.delivered_messages == []
@@ -71,10 +71,10 @@ async def test_errors_of_the_contract_out_of_a_task_group_count_as_if_raised_alo
     writes = 0
 
     async def away():
-        raise SinkUnavailable("away")
+        raise Unavailable("away")
 
     async def no():
-        raise MessageRejected("no")
+        raise Rejected("no")
 
     async def answer(batch):
         nonlocal writes
@@ -90,7 +90,7 @@ async def test_errors_of_the_contract_out_of_a_task_group_count_as_if_raised_alo
     async with running(configured(scripted(answer)), reader):
         await until(lambda: not reader.pending)
     assert sequences(reader.delivered_messages) == [1, 3]
-    assert [(r.message.sequence, r.error) for r in reader.rejections] == [(2, "MessageRejected")]
+    assert [(r.message.sequence, r.error) for r in reader.rejections] == [(2, "Rejected")]
 
 
 async def test_a_write_that_goes_on_when_it_is_cancelled_ends_at_the_timeout_all_the_same(monkeypatch):
@@ -170,13 +170,13 @@ async def test_a_batch_that_is_stored_already_is_not_stored_again_in_halves_when
 
     def answer(batch):
         if len(plugin.writes) == 1:
-            raise SinkUnavailable("the answer was lost")
-        raise MessageRejected("no")
+            raise Unavailable("the answer was lost")
+        raise Rejected("no")
 
     async def holds(_self, batch):
         asked.append(len(batch))
         if len(asked) == 1:
-            raise SinkUnavailable("not now")
+            raise Unavailable("not now")
         return True
 
     reader, plugin = ListReader(*messages(4)), scripted(answer, stable_batches=True, holds=holds)
@@ -193,7 +193,7 @@ async def test_a_batch_of_an_earlier_run_may_be_stored_although_it_is_rejected()
         return len(batch) == 4
 
     def answer(_):
-        raise MessageRejected("no")
+        raise Rejected("no")
 
     reader = ListReader(*messages(4))
     reader.to_keep = [reader.take(4)]
@@ -208,9 +208,9 @@ async def test_a_batch_whose_first_answer_is_a_rejection_or_that_is_not_stored_i
 
     def answer(batch):
         if broken and len(plugin.writes) == 1:
-            raise SinkUnavailable("the answer was lost")
+            raise Unavailable("the answer was lost")
         if 3 in sequences(batch):
-            raise MessageRejected("no")
+            raise Rejected("no")
         return ()
 
     async def holds(_self, batch):
@@ -234,7 +234,7 @@ async def test_a_wait_that_the_service_asks_for_holds_for_all_lanes():
         begun.append((asyncio.get_running_loop().time(), sequences(batch)))
         if not first.is_set():
             first.set()
-            raise SinkThrottled("slow down", retry_after=0.3)
+            raise Throttled("slow down", retry_after=0.3)
         return ()
 
     reader, plugin = ListReader(*messages(1)), scripted(answer)
@@ -256,7 +256,7 @@ async def test_an_absurd_wait_does_not_stop_a_sink_for_ever(wait, monkeypatch):
         nonlocal writes
         writes += 1
         if writes == 1:
-            raise SinkUnavailable("maintenance", retry_after=wait)
+            raise Unavailable("maintenance", retry_after=wait)
         return ()
 
     reader = ListReader(*messages(1))
@@ -303,7 +303,7 @@ async def test_many_bad_messages_in_a_row_are_settled_together():
 
     def answer(batch):
         if any(message.payload == b"bad" for message in batch):
-            raise MessageRejected("unparsable")
+            raise Rejected("unparsable")
         return ()
 
     settled = []
@@ -328,7 +328,7 @@ async def test_a_run_that_ends_in_the_middle_of_the_halving_gives_back_what_is_n
         if sequences(batch)[0] == 3:
             third.set()
             await asyncio.Event().wait()
-        raise MessageRejected("unparsable")
+        raise Rejected("unparsable")
 
     reader = ListReader(*messages(4))
     async with running(configured(scripted(answer)), reader):
@@ -356,7 +356,7 @@ async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeyp
 
         async def write(self, batch):
             if opened < 3:
-                raise SinkUnauthorized("who are you?")
+                raise Unauthorized("who are you?")
             return ()
 
     reader = ListReader(*messages(3))
@@ -370,7 +370,7 @@ async def test_a_dead_letter_tells_in_how_many_writes_it_has_been():
 
     def answer(batch):
         if {3, 14} & set(sequences(batch)):
-            raise MessageRejected("no")
+            raise Rejected("no")
         return ()
 
     reader, plugin = ListReader(*messages(16)), scripted(answer)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edgerouter import Failure, Limits, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable, WriteUnfinished
+from edgerouter import Failure, Limits, Rejected, Throttled, Unauthorized, Unavailable, WriteUnfinished
 from support.pipeline import ListReader, configured, messages, running, scripted, sequences, until
 
 
@@ -39,7 +39,7 @@ async def test_only_what_failed_is_written_again():
     fail_once = {3, 5}
 
     def answer(batch):
-        failures = [Failure(i, SinkUnavailable("busy")) for i, m in enumerate(batch) if m.sequence in fail_once]
+        failures = [Failure(i, Unavailable("busy")) for i, m in enumerate(batch) if m.sequence in fail_once]
         fail_once.clear()
         return failures
 
@@ -51,26 +51,24 @@ async def test_only_what_failed_is_written_again():
 
 async def test_a_rejected_entry_is_dead_lettered_with_its_reason_and_the_rest_is_not_resent():
     reader = ListReader(*messages(4))
-    plugin = scripted(lambda batch: [Failure(1, MessageRejected("not JSON"))] if len(batch) == 4 else ())
+    plugin = scripted(lambda batch: [Failure(1, Rejected("not JSON"))] if len(batch) == 4 else ())
     async with running(configured(plugin), reader):
         await until(lambda: not reader.pending)
-    assert [(r.message.sequence, r.reason, r.error, r.attempts) for r in reader.rejections] == [
-        (2, "not JSON", "MessageRejected", 1)
-    ]
+    assert [(r.message.sequence, r.reason, r.error, r.attempts) for r in reader.rejections] == [(2, "not JSON", "Rejected", 1)]
     assert len(plugin.writes) == 1
 
 
 async def test_a_long_error_is_kept_as_its_beginning():
     """Status, log and dead letters hold it, and a service may repeat the message that it does not take."""
     reader = ListReader(*messages(1))
-    plugin = scripted(lambda batch: [Failure(0, MessageRejected("not JSON: " + "x" * 1_000_000))])
+    plugin = scripted(lambda batch: [Failure(0, Rejected("not JSON: " + "x" * 1_000_000))])
     async with running(configured(plugin), reader):
         await until(lambda: not reader.pending)
     assert reader.rejections[0].reason.startswith("not JSON: xxx")
     assert len(reader.rejections[0].reason) < 3000
 
     reader = ListReader(*messages(1))
-    plugin = scripted(lambda batch: [Failure(0, SinkUnavailable("y" * 1_000_000))])
+    plugin = scripted(lambda batch: [Failure(0, Unavailable("y" * 1_000_000))])
     async with running(configured(plugin), reader) as runner:
         await until(lambda: runner.status.last_error)
         assert len(runner.status.last_error) < 3000
@@ -80,7 +78,7 @@ async def test_a_long_error_is_kept_as_its_beginning():
 async def test_a_batch_rejected_as_a_whole_is_bisected_to_the_bad_messages_in_few_writes(bad):
     def answer(batch):
         if bad & set(sequences(batch)):
-            raise MessageRejected("malformed")
+            raise Rejected("malformed")
         return ()
 
     reader, plugin = ListReader(*messages(1000)), scripted(answer)
@@ -96,9 +94,9 @@ async def test_the_halving_goes_on_where_it_was_when_the_service_fails_in_betwee
 
     def answer(batch):
         if len(plugin.writes) % 3 == 0:
-            raise SinkThrottled("busy", retry_after=0)
+            raise Throttled("busy", retry_after=0)
         if 700 in sequences(batch):
-            raise MessageRejected("malformed")
+            raise Rejected("malformed")
         return ()
 
     reader, plugin = ListReader(*messages(1000)), scripted(answer)
@@ -116,7 +114,7 @@ async def test_a_sink_that_is_unavailable_is_tried_again_with_everything_in_orde
         nonlocal left
         left -= 1
         if left >= 0:
-            raise SinkUnavailable("connection refused")
+            raise Unavailable("connection refused")
         return ()
 
     reader, plugin = ListReader(*messages(5)), scripted(answer)
@@ -144,7 +142,7 @@ async def test_a_write_without_an_answer_is_tried_again_after_the_timeout():
 async def test_missing_permission_opens_the_sink_anew_and_never_dead_letters():
     def answer(batch):
         if plugin.opened < 3:
-            raise SinkUnauthorized("403")
+            raise Unauthorized("403")
         return ()
 
     reader = ListReader(*messages(3))
@@ -161,7 +159,7 @@ async def test_a_throttled_sink_waits_as_long_as_the_service_asked():
     def answer(batch):
         times.append(asyncio.get_running_loop().time())
         if len(times) == 1:
-            raise SinkThrottled("slow down", retry_after=0.2)
+            raise Throttled("slow down", retry_after=0.2)
         return ()
 
     reader, plugin = ListReader(*messages(1)), scripted(answer)
@@ -189,7 +187,7 @@ async def test_a_bug_in_the_plugin_is_tried_a_bounded_number_of_times_then_isola
 
 async def test_an_answer_that_names_no_message_of_the_batch_is_a_bug_of_the_plugin():
     reader = ListReader(*messages(1))
-    plugin = scripted(lambda batch: [Failure(7, SinkUnavailable("?"))])
+    plugin = scripted(lambda batch: [Failure(7, Unavailable("?"))])
     policy = {"first_delay": 0.001, "max_delay": 0.002, "plugin_bug_attempts": 1}
     async with running(configured(plugin, retry=policy), reader):
         await until(lambda: not reader.pending)
@@ -198,7 +196,7 @@ async def test_an_answer_that_names_no_message_of_the_batch_is_a_bug_of_the_plug
 
 async def test_what_is_given_up_on_is_dead_lettered_with_the_last_cause():
     def answer(batch):
-        raise SinkUnavailable("still down")
+        raise Unavailable("still down")
 
     reader, plugin = ListReader(*messages(2)), scripted(answer)
     policy = {"first_delay": 0.001, "max_delay": 0.002, "give_up_after": 0.05}
@@ -278,7 +276,7 @@ async def test_unordered_lanes_share_the_work():
 async def test_a_throttled_sink_narrows_its_lanes():
     def answer(batch):
         if len(plugin.writes) == 1:
-            raise SinkThrottled("slow down")
+            raise Throttled("slow down")
         return ()
 
     reader = ListReader(*messages(100))
@@ -303,7 +301,7 @@ async def test_stable_batches_are_remembered_before_their_first_write():
     def answer(batch):
         kept_at_write.append([sequences(batch) for batch in reader.kept])
         if len(kept_at_write) == 1:
-            raise SinkUnavailable("lost")
+            raise Unavailable("lost")
         return ()
 
     plugin = scripted(answer, stable_batches=True)
@@ -345,7 +343,7 @@ async def test_a_sink_that_cannot_open_is_opened_again():
             nonlocal attempts
             attempts += 1
             if attempts < 4:
-                raise SinkUnavailable("no route to host")
+                raise Unavailable("no route to host")
             yield cls()
 
     reader = ListReader(*messages(1))
@@ -379,7 +377,7 @@ async def test_a_sink_that_tries_nothing_waits_like_any_other_that_fails():
 
 async def test_a_failure_counts_more_than_what_was_not_tried_beside_it():
     def answer(batch):
-        return [Failure(1, WriteUnfinished("not tried")), Failure(2, SinkUnavailable("broken"))] if len(batch) == 3 else ()
+        return [Failure(1, WriteUnfinished("not tried")), Failure(2, Unavailable("broken"))] if len(batch) == 3 else ()
 
     reader, plugin = ListReader(*messages(3)), scripted(answer)
     async with running(configured(plugin), reader) as runner:

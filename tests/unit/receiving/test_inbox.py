@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from edgerouter import Delivery, Message, SourceUnavailable
+from edgerouter import Delivery, Message, Unavailable
 from edgerouter.receiving import Inbox, Leased
 from edgerouter.receiving.leases import Leases, receipt_of
 
@@ -64,10 +64,10 @@ async def test_a_request_larger_than_all_the_room_is_let_in_alone() -> None:
 async def test_a_failure_is_raised_after_what_had_come_in() -> None:
     held = Held()
     held.inbox.put(messages(b"1"), ["a"])
-    held.inbox.fail(SourceUnavailable("gone"))
+    held.inbox.fail(Unavailable("gone"))
     deliveries = held.inbox.deliveries()
     assert len((await anext(deliveries)).messages) == 1
-    with pytest.raises(SourceUnavailable, match="gone"):
+    with pytest.raises(Unavailable, match="gone"):
         await anext(deliveries)
 
 

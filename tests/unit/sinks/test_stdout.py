@@ -15,7 +15,7 @@ from edgerouter.testing import make_message
 
 SCRIPT = """
 import asyncio, os, sys
-from edgerouter import SinkContext, SinkUnavailable
+from edgerouter import SinkContext, Unavailable
 from edgerouter.sinks.stdout import StdoutConfig, StdoutSink
 from edgerouter.testing import make_message
 
@@ -66,7 +66,7 @@ def test_a_reader_that_went_away_is_unavailable() -> None:
                 body="""
         try:
             await sink.write([make_message()])
-        except SinkUnavailable as error:
+        except Unavailable as error:
             print(error, file=sys.stderr)""".strip()
             ),
             "jsonl",

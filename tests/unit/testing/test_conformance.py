@@ -17,8 +17,7 @@ import pytest
 from aiohttp import web
 from pydantic import Field, SecretStr
 
-from edgerouter import Failure, Limits, Message, MessageRejected, Sink, SinkConfig, SinkContext, SinkThrottled, SinkUnauthorized
-from edgerouter import SinkUnavailable as Unavailable
+from edgerouter import Failure, Limits, Message, Rejected, Sink, SinkConfig, SinkContext, Throttled, Unauthorized, Unavailable
 from edgerouter.config.model import SinkPolicies
 from edgerouter.testing import HttpSinkServer, Received, SinkConformance
 from edgerouter.testing.config_promises import POLICY_FIELDS
@@ -77,15 +76,15 @@ class EchoSink(Sink[EchoConfig]):
         try:
             async with self.session.post(self.config.url, json=items) as response:
                 if response.status == 429:
-                    raise SinkThrottled("too much", retry_after=float(response.headers["Retry-After"]))
+                    raise Throttled("too much", retry_after=float(response.headers["Retry-After"]))
                 if response.status == 403:
-                    raise SinkUnauthorized("may not")
+                    raise Unauthorized("may not")
                 if response.status != 200:
                     raise Unavailable(f"status {response.status}")
                 results = await response.json()
         except aiohttp.ClientError as error:
             raise Unavailable(str(error)) from error
-        failed: dict[str, MessageRejected | Unavailable] = {"rejected": MessageRejected("never"), "busy": Unavailable("busy")}
+        failed: dict[str, Rejected | Unavailable] = {"rejected": Rejected("never"), "busy": Unavailable("busy")}
         return [Failure(place, failed[result]) for place, result in enumerate(results) if result != "ok"]
 
 
@@ -146,8 +145,8 @@ class Rejecting(EchoSink):
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
         try:
             return await super().write(batch)
-        except SinkUnauthorized as error:
-            raise MessageRejected("may not") from error
+        except Unauthorized as error:
+            raise Rejected("may not") from error
 
 
 class Textual(EchoSink):
@@ -227,7 +226,7 @@ class Impatient(EchoSink):
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
         try:
             return await super().write(batch)
-        except SinkThrottled:
+        except Throttled:
             return await super().write(batch)
 
 
@@ -270,9 +269,7 @@ class CountingCharacters(EchoSink):
         return len(message.payload.decode(errors="replace")) + len(message.topic)
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
-        too_large = [
-            Failure(place, MessageRejected("413")) for place, m in enumerate(batch) if super(type(self), self).size_of(m) > 2000
-        ]
+        too_large = [Failure(place, Rejected("413")) for place, m in enumerate(batch) if super(type(self), self).size_of(m) > 2000]
         return too_large or await super().write(batch)
 
 
@@ -363,7 +360,7 @@ async def assert_caught(liar: type[EchoSink], promise: str, patience: float = 20
     async with EchoServer().running() as server:
         fixtures = {"server": server, "config": {"url": server.url, "token": "hush-hush"}, "unit": "é".encode(), **more}
         wanted = test.__code__.co_varnames[1 : test.__code__.co_argcount]
-        with pytest.raises((AssertionError, MessageRejected, Unavailable, TimeoutError, pytest.fail.Exception)):
+        with pytest.raises((AssertionError, Rejected, Unavailable, TimeoutError, pytest.fail.Exception)):
             await test(**{name: fixtures[name] for name in wanted})
 
 

@@ -16,10 +16,10 @@ from edgerouter import (
     SecretMissing,
     SecretStore,
     SecretStoreConfig,
-    SinkUnavailable,
     Source,
     SourceConfig,
     SourceContext,
+    Unavailable,
 )
 from edgerouter.testing import SecretStoreConformance, SourceConformance
 
@@ -145,7 +145,7 @@ class VagueVault(Vault):
         try:
             return await super().get(name)
         except SecretMissing as error:
-            raise SinkUnavailable(str(error)) from error
+            raise Unavailable(str(error)) from error
 
 
 class TestAnHonestStore(SecretStoreConformance):
@@ -170,5 +170,5 @@ async def test_a_store_that_blocks_is_caught() -> None:
 async def test_a_store_that_does_not_say_what_is_missing_is_caught() -> None:
     suite = TestAnHonestStore()
     suite.store_class = VagueVault  # type: ignore[misc]  # this one suite object is about the liar
-    with pytest.raises(SinkUnavailable):
+    with pytest.raises(Unavailable):
         await suite.test_a_secret_that_is_not_there_is_missing({})

@@ -17,7 +17,7 @@ import aiohttp
 from botocore import exceptions as botocore_errors
 from botocore.parsers import ResponseParserError
 
-from edgerouter import MessageRejected, SecretMissing, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Rejected, SecretMissing, Throttled, Unauthorized, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,29 +172,29 @@ def of_service(call: Call) -> Iterator[None]:
     try:
         with translated(call):
             yield
-    except (MessageRejected, UnexpectedAnswer) as error:
-        raise SinkUnauthorized(str(error)) from None
+    except (Rejected, UnexpectedAnswer) as error:
+        raise Unauthorized(str(error)) from None
 
 
-def translate(error: Exception, call: Call) -> SinkUnavailable | MessageRejected | UnexpectedAnswer:
+def translate(error: Exception, call: Call) -> Unavailable | Rejected | UnexpectedAnswer:
     """The error of edgerouter that stands for one of the SDK, with what the operator can do about it."""
     if isinstance(error, botocore_errors.ClientError):
         if error.operation_name in _OF_CREDENTIALS:
             return _of_credentials(error, call)
         return _of_answer(error.response, call)
     if isinstance(error, _CREDENTIALS):
-        return SinkUnauthorized(f"{call.what}: no usable credentials: {error}")
+        return Unauthorized(f"{call.what}: no usable credentials: {error}")
     if isinstance(error, botocore_errors.SSLError) and _NOT_TLS.search(str(error)):
-        return SinkUnauthorized(f"{call.what}: the service does not speak TLS on this port; is it http:// and not https://?")
+        return Unauthorized(f"{call.what}: the service does not speak TLS on this port; is it http:// and not https://?")
     if isinstance(error, _SETTINGS):
-        return SinkUnauthorized(f"{call.what}: {error}")
+        return Unauthorized(f"{call.what}: {error}")
     if isinstance(error, _MAYBE_TAKEN):
-        return SinkUnavailable(f"{call.what}: no answer, so nobody knows whether it was done: {_told(error)}")
+        return Unavailable(f"{call.what}: no answer, so nobody knows whether it was done: {_told(error)}")
     if isinstance(error, OSError) and error.filename is not None:
-        return SinkUnauthorized(f"{call.what}: {error.strerror}: {error.filename}")
+        return Unauthorized(f"{call.what}: {error.strerror}: {error.filename}")
     if isinstance(error, ResponseParserError):
-        return SinkUnavailable(f"{call.what}: the answer is not one of AWS; is there a captive portal or a proxy in between?")
-    return SinkUnavailable(f"{call.what}: {_told(error) or type(error).__name__}")
+        return Unavailable(f"{call.what}: the answer is not one of AWS; is there a captive portal or a proxy in between?")
+    return Unavailable(f"{call.what}: {_told(error) or type(error).__name__}")
 
 
 def _told(error: Exception) -> str:
@@ -209,31 +209,31 @@ def _told(error: Exception) -> str:
     return text.replace(url, "/".join(url.split("/")[:3]))
 
 
-def _of_credentials(error: botocore_errors.ClientError, call: Call) -> SinkUnavailable:
+def _of_credentials(error: botocore_errors.ClientError, call: Call) -> Unavailable:
     """No message is to blame when there are no credentials to send it with."""
     asked = Call(
         f"{call.what}: credentials ({error.operation_name})",
         f"sts:{error.operation_name} on the role to who asks, and let the role's trust policy allow it",
     )
     found = _of_answer(error.response, asked)
-    return found if isinstance(found, SinkUnavailable) else SinkUnauthorized(str(found))
+    return found if isinstance(found, Unavailable) else Unauthorized(str(found))
 
 
-def of_code(code: str, text: str, call: Call, *, sender_fault: bool) -> SinkUnavailable | MessageRejected:
+def of_code(code: str, text: str, call: Call, *, sender_fault: bool) -> Unavailable | Rejected:
     """The error for one entry of a batch that SQS did not take.
 
     `SenderFault` says whether the entry itself is to blame; a code of the table that is about credentials, set-up or load
     counts more, because the message is good then.
     """
     known = _of_code(_plain(code), text, call, retry_after=None, clock="")
-    if isinstance(known, SinkUnavailable):
+    if isinstance(known, Unavailable):
         return known
     if sender_fault:
-        return MessageRejected(f"{call.what}: {code}: {text}")
-    return SinkUnavailable(f"{call.what}: {code}: {text}")
+        return Rejected(f"{call.what}: {code}: {text}")
+    return Unavailable(f"{call.what}: {code}: {text}")
 
 
-def _of_answer(answer: Mapping[str, Any], call: Call) -> SinkUnavailable | MessageRejected | UnexpectedAnswer:
+def _of_answer(answer: Mapping[str, Any], call: Call) -> Unavailable | Rejected | UnexpectedAnswer:
     details = answer.get("Error", {})
     metadata = answer.get("ResponseMetadata", {})
     headers: Mapping[str, str] = metadata.get("HTTPHeaders") or {}
@@ -242,40 +242,40 @@ def _of_answer(answer: Mapping[str, Any], call: Call) -> SinkUnavailable | Messa
     retry_after = _retry_after(headers)
     if code in WRONG_REGION:
         region = headers.get("x-amz-bucket-region") or details.get("Region")
-        return SinkUnauthorized(f"{call.what}: it is in another region" + (f"; set region: {region}" if region else f": {text}"))
+        return Unauthorized(f"{call.what}: it is in another region" + (f"; set region: {region}" if region else f": {text}"))
     if known := _of_code(code, text, call, retry_after, _clock(headers)):
         return known
     told = f"{call.what}: {code or 'no code'} ({status}): {text}"
     if status == 429:
-        return SinkThrottled(told, retry_after=retry_after)
+        return Throttled(told, retry_after=retry_after)
     if status >= 500 or status in (0, 200, 408):
-        return SinkUnavailable(told, retry_after=retry_after)
+        return Unavailable(told, retry_after=retry_after)
     if status in (401, 403, 404, 407) or 300 <= status < 400:
-        return SinkUnauthorized(f"{told}; needed is {call.needs}")
+        return Unauthorized(f"{told}; needed is {call.needs}")
     if status in (413, 414):
-        return MessageRejected(told)
+        return Rejected(told)
     if code in ("", str(status)):
-        return SinkUnavailable(f"{told}; the answer is not one of AWS: is there a proxy in between?")
+        return Unavailable(f"{told}; the answer is not one of AWS: is there a proxy in between?")
     return UnexpectedAnswer(told)
 
 
-def _of_code(code: str, text: str, call: Call, retry_after: float | None, clock: str) -> SinkUnavailable | MessageRejected | None:
+def _of_code(code: str, text: str, call: Call, retry_after: float | None, clock: str) -> Unavailable | Rejected | None:
     if code in THROTTLED:
-        return SinkThrottled(f"{call.what}: {code}: {text}", retry_after=retry_after)
+        return Throttled(f"{call.what}: {code}: {text}", retry_after=retry_after)
     if code in BAD_KEY:
-        return SinkUnauthorized(f"{call.what}: {BAD_KEY[code]} ({code}){clock}")
+        return Unauthorized(f"{call.what}: {BAD_KEY[code]} ({code}){clock}")
     if code in NOT_ALLOWED:
-        return SinkUnauthorized(f"{call.what}: permission is missing; grant {call.needs}" + (f" ({text})" if text else ""))
+        return Unauthorized(f"{call.what}: permission is missing; grant {call.needs}" + (f" ({text})" if text else ""))
     if code in NOT_THERE:
-        kind = SecretMissing if code == "ResourceNotFoundException" else SinkUnauthorized
+        kind = SecretMissing if code == "ResourceNotFoundException" else Unauthorized
         return kind(f"{call.what}: {NOT_THERE[code]} ({code})")
     of_the_queue = code == "InvalidParameterValue" and any(word in text for word in _OF_THE_QUEUE)
     if code in SET_UP or code.startswith(_OF_THE_KEY) or of_the_queue:
-        return SinkUnauthorized(f"{call.what}: {code}: {text}")
+        return Unauthorized(f"{call.what}: {code}: {text}")
     if code in RETRY:
-        return SinkUnavailable(f"{call.what}: {code}: {text}", retry_after=retry_after)
+        return Unavailable(f"{call.what}: {code}: {text}", retry_after=retry_after)
     if code in REJECTED:
-        return MessageRejected(f"{call.what}: {code}: {text}")
+        return Rejected(f"{call.what}: {code}: {text}")
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import msgspec
 from pydantic import Field
 
-from edgerouter import SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
+from edgerouter import SecretStore, SecretStoreConfig, Unauthorized, Unavailable
 from edgerouter_aws.errors import Call, of_service
 from edgerouter_aws.session import AwsSettings, open_client
 
@@ -46,7 +46,7 @@ class SecretsManagerStore(SecretStore[SecretsManagerConfig]):
         """The value of a secret: its name or ARN; with `#key`, the value of that key of a JSON object.
 
         Raises:
-            SinkUnavailable: Secrets Manager cannot be reached, does not let us in, or has no such secret or key.
+            Unavailable: Secrets Manager cannot be reached, does not let us in, or has no such secret or key.
         """
         secret, _, key = name.partition("#")
         answer = await self._value(secret)
@@ -55,7 +55,7 @@ class SecretsManagerStore(SecretStore[SecretsManagerConfig]):
             try:
                 text = bytes(answer.get("SecretBinary") or b"").decode()
             except UnicodeDecodeError:
-                raise SinkUnauthorized(f"secret {secret} is not text") from None
+                raise Unauthorized(f"secret {secret} is not text") from None
         return _member(text, secret, key) if key else str(text)
 
     async def _value(self, secret: str) -> Mapping[str, Any]:
@@ -68,7 +68,7 @@ class SecretsManagerStore(SecretStore[SecretsManagerConfig]):
         with of_service(call):
             answer: Mapping[str, Any] = await self._client.get_secret_value(SecretId=secret, VersionStage=self._stage)
         if "SecretString" not in answer and "SecretBinary" not in answer:
-            raise SinkUnavailable(f"{call.what}: the answer is not one of Secrets Manager; is there a captive portal in between?")
+            raise Unavailable(f"{call.what}: the answer is not one of Secrets Manager; is there a captive portal in between?")
         self._read[secret] = (now, answer)
         return answer
 
@@ -78,9 +78,9 @@ def _member(text: str, secret: str, key: str) -> str:
     try:
         members = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
-        raise SinkUnauthorized(f"secret {secret} is not JSON, so it has no key {key!r}") from None
+        raise Unauthorized(f"secret {secret} is not JSON, so it has no key {key!r}") from None
     if not isinstance(members, dict) or key not in members:
-        raise SinkUnauthorized(f"secret {secret} has no key {key!r}")
+        raise Unauthorized(f"secret {secret} has no key {key!r}")
     value = members[key]
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 

@@ -26,7 +26,7 @@ from botocore.loaders import create_loader
 from botocore.utils import FileWebIdentityTokenLoader
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from edgerouter import Duration, SinkUnauthorized, __version__
+from edgerouter import Duration, Unauthorized, __version__
 from edgerouter.http_client import bounded
 from edgerouter_aws.errors import Call, of_service
 from edgerouter_aws.json_answers import as_json
@@ -121,15 +121,13 @@ async def open_client(
         options: further arguments of botocore's `Config`.
 
     Raises:
-        SinkUnavailable: the settings cannot be used, such as an unknown profile.
+        Unavailable: the settings cannot be used, such as an unknown profile.
     """
     if settings.ca_bundle is not None:
         try:
             await asyncio.to_thread(ssl.create_default_context, cafile=str(settings.ca_bundle))
         except OSError as error:  # the SDK finds it at the first request, and does not say which file
-            raise SinkUnauthorized(
-                f"{call.what}: ca_bundle {settings.ca_bundle} cannot be used: {error.strerror or error}"
-            ) from error
+            raise Unauthorized(f"{call.what}: ca_bundle {settings.ca_bundle} cannot be used: {error.strerror or error}") from error
     async with AsyncExitStack() as stack:
         with of_service(call):
             session = _session(settings)

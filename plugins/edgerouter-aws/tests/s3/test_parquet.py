@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerouter import Message, MessageRejected, Properties
+from edgerouter import Message, Properties, Rejected
 from edgerouter.testing import Received, make_context, make_message
 from edgerouter_aws.s3.columns import Column, ParquetOptions
 from edgerouter_aws.s3.parquet import ParquetTable
@@ -96,7 +96,7 @@ def test_a_value_that_does_not_fit_is_null_or_rejects_its_message(kind: str, pay
     body, failures = table((kind, "payload.v")).encode([message, good])
     assert [failures, read(body)] == [[], [{"c0": None}, {"c0": None}]]
     body, failures = table((kind, "payload.v"), mismatch="reject").encode([message, good])
-    assert [(failure.index, type(failure.error)) for failure in failures] == [(0, MessageRejected)]
+    assert [(failure.index, type(failure.error)) for failure in failures] == [(0, Rejected)]
     assert len(read(body)) == 1
 
 

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from edgerouter import SinkUnauthorized, SinkUnavailable
+from edgerouter import Unauthorized, Unavailable
 from edgerouter.testing import Received, deliver, make_context, make_message, make_messages
 from edgerouter_aws.s3.sink import S3Config, S3Sink
 from support.aws.s3 import S3Error, S3Server, Stored
@@ -155,14 +155,14 @@ async def test_the_sink_knows_whether_a_batch_is_stored_where_it_may_look(s3: S3
         s3.denied = {"get"}
         assert await sink.holds(batch) is False
     async with opened(s3, keys, region="us-east-1", probe=False) as sink:
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.holds(batch)
 
 
 async def test_a_conditional_conflict_is_tried_again(s3: S3Server, keys: dict[str, Any]) -> None:
     s3.script.append(S3Error("ConditionalRequestConflict", "conflict", 409))
     async with opened(s3, keys, create_only=True) as sink:
-        with pytest.raises(SinkUnavailable, match="ConditionalRequestConflict"):
+        with pytest.raises(Unavailable, match="ConditionalRequestConflict"):
             await sink.write(make_messages([b"1"]))
         assert not await sink.write(make_messages([b"1"]))
 
@@ -183,12 +183,12 @@ async def test_an_upload_that_fails_is_given_up_and_leaves_nothing_to_pay_for(s3
     batch = make_messages([b"x" * 6 * 1024**2])
     async with opened(s3, keys, framing="payload", key="{id}", multipart="5MiB") as sink:
         s3.script.append(S3Error("InternalError", "no", 500))
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write(batch)
         assert s3.uploads == {}
         s3.script.append(S3Error("InternalError", "no", 500))
         s3.denied = {"abort"}
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write(batch)
         assert not await sink.write(batch)
     assert len(s3.objects) == 1
@@ -201,7 +201,7 @@ async def test_an_upload_that_came_apart_is_made_anew_and_is_not_the_fault_of_it
     batch = make_messages([b"x" * 6 * 1024**2])
     async with opened(s3, keys, framing="payload", key="{id}", multipart="5MiB", checksums=True) as sink:
         s3.script.append(S3Error(code, "no"))
-        with pytest.raises(SinkUnavailable, match=code):
+        with pytest.raises(Unavailable, match=code):
             await sink.write(batch)
         assert not await sink.write(batch)
     assert len(s3.objects) == 1
@@ -219,7 +219,7 @@ async def test_opening_says_what_is_wrong_and_what_to_grant(
     s3: S3Server, keys: dict[str, Any], change: dict[str, Any], said: str
 ) -> None:
     s3.denied = change.pop("denied", set())
-    with pytest.raises(SinkUnauthorized) as caught:
+    with pytest.raises(Unauthorized) as caught:
         async with opened(s3, keys | change):
             pass
     assert said in str(caught.value)
@@ -253,7 +253,7 @@ async def test_what_s3_has_against_the_settings_is_told_in_opening(
             return web.Response(status=status, text=f"<Error><Code>{code}</Code><Message>no such ACL</Message></Error>")
 
     async with Refusing(unpack).running() as refusing:
-        with pytest.raises(SinkUnauthorized, match=f"{code}.*no such ACL"):
+        with pytest.raises(Unauthorized, match=f"{code}.*no such ACL"):
             async with opened(refusing, keys, acl="nonsense"):
                 pass
 
@@ -285,14 +285,14 @@ def test_names_of_buckets_old_and_new_are_taken(bucket: str) -> None:
 
 async def test_a_404_that_is_not_of_s3_is_not_a_missing_bucket(s3: S3Server, keys: dict[str, Any]) -> None:
     async with raw_http(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nnot here") as server:
-        with pytest.raises(SinkUnavailable, match="the answer is not one of AWS; check endpoint_url") as caught:
+        with pytest.raises(Unavailable, match="the answer is not one of AWS; check endpoint_url") as caught:
             async with opened(s3, keys, endpoint_url=server.url):
                 pass
     assert "the bucket does not exist" not in str(caught.value)
 
 
 async def test_tls_spoken_to_a_plain_port_is_told(s3: S3Server, keys: dict[str, Any]) -> None:
-    with pytest.raises(SinkUnauthorized, match="does not speak TLS on this port; is it http:// and not https://"):
+    with pytest.raises(Unauthorized, match="does not speak TLS on this port; is it http:// and not https://"):
         async with opened(s3, keys, endpoint_url=s3.url.replace("http:", "https:")):
             pass
 
@@ -303,7 +303,7 @@ async def test_only_checking_stores_a_part(s3: S3Server, keys: dict[str, Any]) -
     config = S3Config(bucket=s3.bucket, endpoint_url=s3.url, **keys)
     async with S3Sink.open(config, make_context()) as sink:
         assert not await sink.write(make_messages([b"1"]))
-    with pytest.raises(SinkUnauthorized, match="kms:Decrypt"):
+    with pytest.raises(Unauthorized, match="kms:Decrypt"):
         async with S3Sink.open(config, replace(make_context(), probe=True)):
             pass
 
@@ -319,7 +319,7 @@ async def test_a_wrong_key_is_told_without_repeating_parts_of_the_request(s3: S3
     text = "The Canonical String for this request should have been 'PUT x-amz-security-token:token-that-nobody-may-see'"
     async with opened(s3, keys) as sink:
         s3.script.append(S3Error("SignatureDoesNotMatch", text, 403))
-        with pytest.raises(SinkUnauthorized) as caught:
+        with pytest.raises(Unauthorized) as caught:
             await sink.write(make_messages([b"1"]))
     assert "the secret access key does not belong to the access key id" in str(caught.value)
     assert "nobody-may-see" not in str(caught.value)
@@ -329,9 +329,7 @@ async def test_a_wrong_clock_is_told_with_how_wrong_it_is(s3: S3Server, keys: di
     async with opened(s3, keys) as sink:
         headers = {"Date": "Fri, 01 Jan 2100 00:00:00 GMT"}
         s3.script.append(S3Error("RequestTimeTooSkewed", "The difference is too large.", 403, headers))
-        with pytest.raises(
-            SinkUnauthorized, match=r"the device's clock is wrong .*; the device's clock is \d+ s behind that of AWS"
-        ):
+        with pytest.raises(Unauthorized, match=r"the device's clock is wrong .*; the device's clock is \d+ s behind that of AWS"):
             await sink.write(make_messages([b"1"]))
 
 
@@ -341,7 +339,7 @@ async def test_an_answer_of_a_captive_portal_is_not_taken_for_success(keys: dict
             return web.Response(text="<html>Please log in</html>", content_type="text/html")
 
     async with Portal(unpack).running() as portal, opened(portal, keys, probe=False) as sink:
-        with pytest.raises(SinkUnavailable, match="captive portal"):
+        with pytest.raises(Unavailable, match="captive portal"):
             await sink.write(make_messages([b"1"]))
 
 

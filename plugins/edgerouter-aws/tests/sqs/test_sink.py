@@ -15,7 +15,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerouter import MessageRejected, Properties, SinkUnauthorized, SinkUnavailable, WriteUnfinished
+from edgerouter import Properties, Rejected, Unauthorized, Unavailable, WriteUnfinished
 from edgerouter.testing import deliver, make_context, make_message, make_messages
 from edgerouter_aws.sqs.config import SqsConfig
 from edgerouter_aws.sqs.entry import Entries
@@ -56,7 +56,7 @@ async def test_a_group_stops_at_its_first_message_that_is_not_taken_and_others_g
         failures = await sink.write(batch)
         missing = [batch[failure.index].payload for failure in failures]
         assert sorted(missing) == [b"b1", b"b2", b"b3"]
-        assert all(isinstance(failure.error, SinkUnavailable) for failure in failures)
+        assert all(isinstance(failure.error, Unavailable) for failure in failures)
         assert not await sink.write([message for message in batch if message.payload in missing])
     for group in "abc":
         assert [body for body in bodies(sqs, FIFO) if body[0] == group] == [f"{group}{n}" for n in range(4)]
@@ -68,7 +68,7 @@ async def test_a_group_goes_on_after_a_message_that_will_never_be_taken(sqs: Sqs
     async with opened(sqs, keys, FIFO) as sink:
         (failure,) = await sink.write(make_messages([b"0", b"1", b"2"]))
     assert failure.index == 1
-    assert isinstance(failure.error, MessageRejected)
+    assert isinstance(failure.error, Rejected)
     assert bodies(sqs, FIFO) == ["0", "2"]
 
 
@@ -92,7 +92,7 @@ async def test_a_request_that_fails_after_others_were_taken_leaves_the_rest_in_o
     async with opened(sqs, keys, FIFO) as sink:
         failures = await sink.write(batch)
         assert [failure.index for failure in failures] == [2, 3, 4]
-        assert all(isinstance(failure.error, SinkUnavailable) for failure in failures)
+        assert all(isinstance(failure.error, Unavailable) for failure in failures)
         assert not await sink.write(batch[2:])
     assert bodies(sqs, FIFO) == ["0", "1", "2", "3", "4"]
 
@@ -245,7 +245,7 @@ async def test_binary_payloads_are_rejected_where_the_user_says_so(sqs: SqsServe
     sqs.create("plant")
     async with opened(sqs, keys, binary="reject") as sink:
         failures = await sink.write(make_messages([b"a", b"\xff", b"c", b""]))
-    assert [(failure.index, type(failure.error)) for failure in failures] == [(1, MessageRejected)]
+    assert [(failure.index, type(failure.error)) for failure in failures] == [(1, Rejected)]
     assert [item.payload for item in await sqs.received()] == [b"a", b"c", b""]
 
 
@@ -376,7 +376,7 @@ async def test_a_payload_that_s3_does_not_store_fails_alone_and_stops_its_group(
         s3.denied = {"put"}
         failures = {failure.index: failure.error for failure in await sink.write(batch)}
         assert sorted(failures) == [1, 3]
-        assert isinstance(failures[1], SinkUnauthorized)
+        assert isinstance(failures[1], Unauthorized)
         assert "s3:PutObject" in str(failures[1])
         s3.denied = set()
         assert not await sink.write([batch[1], batch[3]])
@@ -418,7 +418,7 @@ async def test_opening_says_what_is_wrong_and_what_to_grant(
     sqs.create("plant")
     sqs.known_key = keys["access_key_id"]
     sqs.denied = change.pop("denied", set())
-    with pytest.raises(SinkUnauthorized) as caught:
+    with pytest.raises(Unauthorized) as caught:
         async with opened(sqs, keys, **change):
             pass
     assert said in str(caught.value)
@@ -469,7 +469,7 @@ async def test_an_answer_of_a_captive_portal_is_not_taken_for_success(keys: dict
             portal.on = True
             failures = await sink.write(make_messages([b"x", b"y"]))
             assert [failure.index for failure in failures] == [0, 1]
-            assert all(isinstance(failure.error, SinkUnavailable) for failure in failures)
-        with pytest.raises(SinkUnavailable):
+            assert all(isinstance(failure.error, Unavailable) for failure in failures)
+        with pytest.raises(Unavailable):
             async with opened(portal, keys):
                 pass

@@ -15,7 +15,7 @@ from aiobotocore.session import get_session
 from moto.server import ThreadedMotoServer
 from pydantic import ValidationError
 
-from edgerouter import Delivery, SourceUnavailable
+from edgerouter import Delivery, Unavailable
 from edgerouter_aws.sqs.source import SqsSource
 from support.aws.sqs_consumer import SqsConsumerServer
 from support.mqtt_source import eventually
@@ -152,7 +152,7 @@ async def test_what_an_earlier_run_has_stored_is_deleted_and_not_stored_again(sq
 
 async def test_a_queue_that_is_not_there_says_so_and_the_router_opens_again(sqs: SqsConsumerServer) -> None:
     async with opened(SqsSource, settings(sqs) | {"queue": "comands"}) as source:
-        with pytest.raises(SourceUnavailable, match="the queue does not exist; check its name"):
+        with pytest.raises(Unavailable, match="the queue does not exist; check its name"):
             await source.delivery()
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
-from edgerouter import SinkUnauthorized
+from edgerouter import Unauthorized
 from edgerouter_azure.sdk import load
 from edgerouter_azure.transport import open_transport
 
@@ -167,14 +167,14 @@ async def open_credential(fields: AzureFields) -> AsyncIterator[AsyncTokenCreden
     """A token credential, closed on exit.
 
     Raises:
-        SinkUnauthorized: the certificate or token file cannot be used.
+        Unauthorized: the certificate or token file cannot be used.
     """
     await load("azure.identity.aio")
     async with open_transport(fields) as transport:
         try:
             credential = await asyncio.to_thread(_make, fields, transport)
         except (ValueError, OSError) as error:
-            raise SinkUnauthorized(f"the credential cannot be used: {error}") from error
+            raise Unauthorized(f"the credential cannot be used: {error}") from error
         async with credential:
             yield credential
 

@@ -12,46 +12,46 @@ from typing import Any
 import aiohttp
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
-from edgerouter import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import EdgerouterError, Rejected, Throttled, Unauthorized, Unavailable
 
 _BY_CONDITION: Mapping[str, type[EdgerouterError]] = {
-    # https://learn.microsoft.com/azure/event-hubs/exceptions-dotnet and AMQP 1.0, 2.8.15; anything else is SinkUnavailable
-    "com.microsoft:server-busy": SinkThrottled,
-    "com.microsoft:container-close": SinkThrottled,
-    "amqp:resource-limit-exceeded": SinkThrottled,
-    "amqp:unauthorized-access": SinkUnauthorized,
-    "com.microsoft:auth-failed": SinkUnauthorized,
-    "amqp:not-found": SinkUnauthorized,
-    "amqp:not-allowed": SinkUnauthorized,
-    "com.microsoft:entity-disabled": SinkUnauthorized,
-    "com.microsoft:argument-error": SinkUnauthorized,
-    "com.microsoft:argument-out-of-range": SinkUnauthorized,
-    "amqp:link:message-size-exceeded": MessageRejected,
-    "amqp:decode-error": MessageRejected,
+    # https://learn.microsoft.com/azure/event-hubs/exceptions-dotnet and AMQP 1.0, 2.8.15; anything else is Unavailable
+    "com.microsoft:server-busy": Throttled,
+    "com.microsoft:container-close": Throttled,
+    "amqp:resource-limit-exceeded": Throttled,
+    "amqp:unauthorized-access": Unauthorized,
+    "com.microsoft:auth-failed": Unauthorized,
+    "amqp:not-found": Unauthorized,
+    "amqp:not-allowed": Unauthorized,
+    "com.microsoft:entity-disabled": Unauthorized,
+    "com.microsoft:argument-error": Unauthorized,
+    "com.microsoft:argument-out-of-range": Unauthorized,
+    "amqp:link:message-size-exceeded": Rejected,
+    "amqp:decode-error": Rejected,
 }
 _BY_CODE: Mapping[str, type[EdgerouterError]] = {
     # https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes: what the status alone does not tell
-    "InvalidResourceName": MessageRejected,
-    "InvalidUri": MessageRejected,
-    "OutOfRangeInput": MessageRejected,
+    "InvalidResourceName": Rejected,
+    "InvalidUri": Rejected,
+    "OutOfRangeInput": Rejected,
     # the request was damaged on its way, or came apart; the same bytes can be taken
-    "Crc64Mismatch": SinkUnavailable,
-    "InvalidBlobOrBlock": SinkUnavailable,
-    "InvalidBlockList": SinkUnavailable,
-    "InvalidMd5": SinkUnavailable,
-    "InvalidRange": SinkUnavailable,
-    "Md5Mismatch": SinkUnavailable,
-    "MissingContentLengthHeader": SinkUnavailable,
-    "LeaseIdMissing": SinkUnavailable,
-    "LeaseAlreadyPresent": SinkUnavailable,
-    "ContainerBeingDeleted": SinkUnavailable,
-    "ContainerDisabled": SinkUnauthorized,
+    "Crc64Mismatch": Unavailable,
+    "InvalidBlobOrBlock": Unavailable,
+    "InvalidBlockList": Unavailable,
+    "InvalidMd5": Unavailable,
+    "InvalidRange": Unavailable,
+    "Md5Mismatch": Unavailable,
+    "MissingContentLengthHeader": Unavailable,
+    "LeaseIdMissing": Unavailable,
+    "LeaseAlreadyPresent": Unavailable,
+    "ContainerBeingDeleted": Unavailable,
+    "ContainerDisabled": Unauthorized,
 }
 _BY_STATUS: Mapping[int, type[EdgerouterError]] = {
-    400: SinkUnauthorized, 401: SinkUnauthorized, 403: SinkUnauthorized, 404: SinkUnauthorized, 407: SinkUnauthorized,
-    413: MessageRejected, 429: SinkThrottled, 503: SinkThrottled,
+    400: Unauthorized, 401: Unauthorized, 403: Unauthorized, 404: Unauthorized, 407: Unauthorized,
+    413: Rejected, 429: Throttled, 503: Throttled,
 }  # fmt: skip
-"""By HTTP status; any other is `SinkUnavailable`. A 400 without a code from above speaks of the request, that is of the
+"""By HTTP status; any other is `Unavailable`. A 400 without a code from above speaks of the request, that is of the
 configuration (a bad api_version, a malformed tag), not of a message."""
 
 _HINTS: Mapping[str, str] = {
@@ -90,7 +90,7 @@ _TEXT_LIMIT = 400
 CLOCK_HINT = "is the device's clock right?"
 
 
-def translate(error: BaseException, doing: str, *, hint: str = "") -> SinkUnavailable | MessageRejected:
+def translate(error: BaseException, doing: str, *, hint: str = "") -> Unavailable | Rejected:
     """The edgerouter error for what a call raised.
 
     Args:
@@ -98,78 +98,76 @@ def translate(error: BaseException, doing: str, *, hint: str = "") -> SinkUnavai
         doing: what was tried, such as `send to hub plant`.
         hint: what the operator can do about a refusal, such as the role to grant.
     """
-    if isinstance(error, SinkUnavailable | MessageRejected):
+    if isinstance(error, Unavailable | Rejected):
         return error
     if (bad := [cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)]) != []:
         why = next((cause.verify_message for cause in bad if hasattr(cause, "verify_message")), "unknown authority")
-        return SinkUnauthorized(f"{doing}: the service's certificate is not trusted: {why}; {CLOCK_HINT}")
+        return Unauthorized(f"{doing}: the service's certificate is not trusted: {why}; {CLOCK_HINT}")
     if any(isinstance(cause, ssl.SSLError) and _NOT_TLS.search(str(cause)) for cause in _causes(error)):
-        return SinkUnauthorized(f"{doing}: the service does not speak TLS on this port; is it http:// and not https://?")
+        return Unauthorized(f"{doing}: the service does not speak TLS on this port; is it http:// and not https://?")
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
-        return SinkUnauthorized(_explain(doing, _text(error), hint))
+        return Unauthorized(_explain(doing, _text(error), hint))
     if isinstance(error, HttpResponseError):
         return _translate_response(error, doing, hint)
     if isinstance(error, TimeoutError):
-        return SinkUnavailable(f"{doing}: no answer in time; it may have been taken")
+        return Unavailable(f"{doing}: no answer in time; it may have been taken")
     if isinstance(error, AzureError | OSError):
-        return SinkUnavailable(f"{doing}: {_text(error)}")
+        return Unavailable(f"{doing}: {_text(error)}")
     if (condition := _condition(error)) is not None:
         return translate_condition(condition, _text(error), doing, hint=hint, status=getattr(error, "status_code", None))
-    return SinkUnavailable(f"{doing}: the service did not answer as Azure does ({type(error).__name__})")
+    return Unavailable(f"{doing}: the service did not answer as Azure does ({type(error).__name__})")
 
 
-def translate_at_opening(error: BaseException, doing: str, *, hint: str = "") -> SinkUnavailable:
+def translate_at_opening(error: BaseException, doing: str, *, hint: str = "") -> Unavailable:
     """As `translate`, where there is no message that could be to blame, or that could have been taken."""
     if isinstance(error, TimeoutError):
-        return SinkUnavailable(f"{doing}: no answer in time")
+        return Unavailable(f"{doing}: no answer in time")
     translated = translate(error, doing, hint=hint)
-    return SinkUnauthorized(str(translated)) if isinstance(translated, MessageRejected) else translated
+    return Unauthorized(str(translated)) if isinstance(translated, Rejected) else translated
 
 
-def translate_condition(
-    condition: str, text: str, doing: str, *, hint: str = "", status: Any = None
-) -> SinkUnavailable | MessageRejected:
+def translate_condition(condition: str, text: str, doing: str, *, hint: str = "", status: Any = None) -> Unavailable | Rejected:
     """The edgerouter error for an AMQP error condition, or for the status of a put-token answer."""
-    kind = _BY_CONDITION.get(condition, SinkUnavailable)
+    kind = _BY_CONDITION.get(condition, Unavailable)
     if isinstance(status, int) and status >= 400:
-        kind = SinkUnauthorized if status < 500 else SinkUnavailable
-    if kind is SinkUnavailable and _BUSY_CODE.search(text):
-        kind = SinkThrottled
+        kind = Unauthorized if status < 500 else Unavailable
+    if kind is Unavailable and _BUSY_CODE.search(text):
+        kind = Throttled
     text = _clip(text) or condition
-    if kind is MessageRejected:
-        return MessageRejected(f"{doing}: {text}")
-    if kind is SinkThrottled:
+    if kind is Rejected:
+        return Rejected(f"{doing}: {text}")
+    if kind is Throttled:
         asked = _WAIT.search(text)
-        return SinkThrottled(f"{doing}: {text}", retry_after=float(asked[1]) if asked else _BUSY_SECONDS)
-    if kind is SinkUnauthorized:
+        return Throttled(f"{doing}: {text}", retry_after=float(asked[1]) if asked else _BUSY_SECONDS)
+    if kind is Unauthorized:
         if condition == "amqp:not-found" or status == 404:
             hint = "there is no such hub; is its name right?"
         elif condition == "com.microsoft:argument-out-of-range":
             hint = "is the partition id right?"
         elif condition == "com.microsoft:entity-disabled":
             hint = "the hub is disabled; somebody has to enable it"
-        return SinkUnauthorized(_explain(doing, text, hint))
-    return SinkUnavailable(f"{doing}: {text}")
+        return Unauthorized(_explain(doing, text, hint))
+    return Unavailable(f"{doing}: {text}")
 
 
-def _translate_response(error: HttpResponseError, doing: str, hint: str) -> SinkUnavailable | MessageRejected:
+def _translate_response(error: HttpResponseError, doing: str, hint: str) -> Unavailable | Rejected:
     status = error.status_code or 0
     code = getattr(error, "error_code", None) or ""
     code = str(getattr(code, "value", code))  # an enumeration of the SDK
-    kind = _BY_CODE.get(code) or _BY_STATUS.get(status, SinkUnavailable)
-    if isinstance(error, ClientAuthenticationError) and status < 500 and kind is not SinkThrottled:
-        kind = SinkUnauthorized
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status, Unavailable)
+    if isinstance(error, ClientAuthenticationError) and status < 500 and kind is not Throttled:
+        kind = Unauthorized
     text = f"{doing}: {status} {code or _clip(error.reason or '')}"
     wait = _retry_after(error)
-    if kind is MessageRejected:
-        return MessageRejected(f"{text}: {_text(error)}")
-    if kind is SinkThrottled:
-        return SinkThrottled(text, retry_after=wait)
-    if kind is SinkUnauthorized:
+    if kind is Rejected:
+        return Rejected(f"{text}: {_text(error)}")
+    if kind is Throttled:
+        return Throttled(text, retry_after=wait)
+    if kind is Unauthorized:
         said = f"{_text(error)} {_detail(error)}".strip()
         hint = _HINTS.get(code, hint if status in {401, 403} else "")
-        return SinkUnauthorized(_explain(text, said, hint, skew=_skew(error)), retry_after=wait)
-    return SinkUnavailable(f"{text}: {_text(error)}", retry_after=wait)
+        return Unauthorized(_explain(text, said, hint, skew=_skew(error)), retry_after=wait)
+    return Unavailable(f"{text}: {_text(error)}", retry_after=wait)
 
 
 def _explain(doing: str, text: str, hint: str, skew: float = 0.0) -> str:

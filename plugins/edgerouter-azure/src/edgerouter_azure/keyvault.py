@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from azure.core.exceptions import AzureError, HttpResponseError
 from pydantic import Field
 
-from edgerouter import Duration, SecretMissing, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
+from edgerouter import Duration, SecretMissing, SecretStore, SecretStoreConfig, Unauthorized, Unavailable
 from edgerouter_azure.credentials import SUFFIXES, AzureFields, cause, http_options, open_credential
 from edgerouter_azure.errors import translate_at_opening
 from edgerouter_azure.sdk import load
@@ -62,7 +62,7 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
         from azure.keyvault.secrets.aio import SecretClient  # noqa: PLC0415  (70 ms that only an open store needs)
 
         if not config.url().startswith("https://"):
-            raise SinkUnauthorized(f"open vault {config.vault}: a vault is reached by https:// alone")
+            raise Unauthorized(f"open vault {config.vault}: a vault is reached by https:// alone")
         async with (
             open_credential(config) as credential,
             open_transport(config, connect_timeout=config.connect_timeout) as transport,
@@ -80,11 +80,11 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
         """The value of a secret; of `name/version`, that version's.
 
         Raises:
-            SinkUnavailable: the vault cannot be reached, does not let us in, or has no such secret.
+            Unavailable: the vault cannot be reached, does not let us in, or has no such secret.
         """
         match = _NAME.fullmatch(name)
         if match is None:
-            raise SinkUnauthorized(f"{name!r} is not the name of a secret; write name or name/version")
+            raise Unauthorized(f"{name!r} is not the name of a secret; write name or name/version")
         key = (self._url, name)
         read = self._read.get(key)
         if read is not None and time.monotonic() - read[0] < self._cache:
@@ -93,16 +93,16 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
             secret = await self._client.get_secret(match[1], match[2])
         except (AzureError, OSError, ValueError) as error:
             unavailable = _explain(error, name, self._url)
-            if read is not None and not isinstance(unavailable, SinkUnauthorized):
+            if read is not None and not isinstance(unavailable, Unauthorized):
                 return read[1]
             raise unavailable from cause(self._config, error)
         if secret.value is None:
-            raise SinkUnavailable(f"read secret {name} of {self._url}: the answer is not Key Vault's")
+            raise Unavailable(f"read secret {name} of {self._url}: the answer is not Key Vault's")
         self._read[key] = (time.monotonic(), secret.value)
         return secret.value
 
 
-def _explain(error: Exception, name: str, url: str) -> SinkUnavailable:
+def _explain(error: Exception, name: str, url: str) -> Unavailable:
     doing = f"read secret {name} of {url}"
     if isinstance(error, HttpResponseError) and error.status_code == 404:
         return SecretMissing(f"{doing}: the vault has no such secret or version")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from edgerouter import SinkUnauthorized
+from edgerouter import Unauthorized
 from edgerouter.http_client import PLAIN, bounded
 from edgerouter_azure.sdk import load
 
@@ -40,7 +40,7 @@ async def open_transport(
         most_body: bytes of an answer's body.
 
     Raises:
-        SinkUnauthorized: `ca_file` cannot be used.
+        Unauthorized: `ca_file` cannot be used.
     """
     await load("azure.core.pipeline.transport:AioHttpTransport")
     from azure.core.pipeline.transport import AioHttpTransport  # noqa: PLC0415  (only an open client needs it)
@@ -63,14 +63,14 @@ async def load_authorities(fields: AzureFields) -> ssl.SSLContext | None:
     """Load `ca_file`; `None` where there is none.
 
     Raises:
-        SinkUnauthorized: it cannot be used.
+        Unauthorized: it cannot be used.
     """
     if fields.ca_file is None:
         return None
     try:
         return await asyncio.to_thread(ssl.create_default_context, cafile=str(fields.ca_file))
     except OSError as error:
-        raise SinkUnauthorized(f"ca_file {fields.ca_file} cannot be used: {error.strerror or error}") from error
+        raise Unauthorized(f"ca_file {fields.ca_file} cannot be used: {error.strerror or error}") from error
 
 
 async def _not_compressed(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

@@ -17,7 +17,7 @@ from aiohttp import web
 from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
 from pydantic import ValidationError
 
-from edgerouter import Message, Sink, SinkUnauthorized, SinkUnavailable
+from edgerouter import Message, Sink, Unauthorized, Unavailable
 from edgerouter.testing import make_context, make_message, make_messages
 from edgerouter_azure.blob import append
 from edgerouter_azure.blob.config import BlobConfig
@@ -44,7 +44,7 @@ def config_of(relay: BlobRelay, **fields: Any) -> BlobConfig:
 
 
 async def open_error(relay: BlobRelay, **fields: Any) -> str:
-    with pytest.raises(SinkUnauthorized) as caught:
+    with pytest.raises(Unauthorized) as caught:
         async with opened(relay, **fields):
             pass
     return str(caught.value)
@@ -67,7 +67,7 @@ async def test_the_sink_knows_whether_a_batch_is_stored(relay: BlobRelay, blob_t
     async with opened(relay, blob_type=blob_type) as sink:
         assert await sink.holds(batch) is False
         await relay.lose_next_response()
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write(batch)
         assert await sink.holds(batch) is True
         assert await sink.holds(batch[:1]) is False
@@ -291,7 +291,7 @@ async def test_a_lost_response_does_not_append_twice(relay: BlobRelay, framing: 
     async with opened(relay, **APPEND | {"framing": framing}) as sink:
         for message in same:
             await relay.lose_next_response()
-            with pytest.raises(SinkUnavailable):
+            with pytest.raises(Unavailable):
                 await sink.write([message])
             await sink.write([message])
     (data,) = blobs(relay).values()
@@ -302,7 +302,7 @@ async def test_a_cut_request_is_appended_by_the_retry(relay: BlobRelay) -> None:
     async with opened(relay, **APPEND) as sink:
         await sink.write(make_messages([b"1"]))
         await relay.cut_next()
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write(make_messages([b"2"], start=2))
         await sink.write(make_messages([b"2"], start=2))
     assert blobs(relay) == {"log.txt": b"1\n2\n"}
@@ -313,10 +313,10 @@ async def test_a_lost_response_does_not_append_twice_where_the_sink_is_opened_an
     async with opened(relay, **APPEND) as sink:
         await sink.write(make_messages([b"1"]))
         await relay.lose_next_response()
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write(make_messages([b"2"], start=2))
         await relay.refuse()
-        with pytest.raises(SinkUnauthorized):
+        with pytest.raises(Unauthorized):
             await sink.write(make_messages([b"2"], start=2))
         await relay.heal()
     async with opened(relay, **APPEND) as sink:
@@ -332,7 +332,7 @@ async def test_json_lines_are_appended_once_across_a_restart(relay: BlobRelay, k
     async with opened(relay, **fields) as sink:
         await sink.write(first)
         await relay.lose_next_response()
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write(second)
     forget_as_a_restart_does()
     async with opened(relay, **fields) as sink:
@@ -355,7 +355,7 @@ async def test_another_writer_is_noticed_and_nothing_is_lost(relay: BlobRelay) -
     async with opened(relay, **APPEND) as one, opened(relay, sink="other", **APPEND) as other:
         await one.write(make_messages([b"1"]))
         await other.write(make_messages([b"2"], start=2))
-        with pytest.raises(SinkUnavailable, match="another writer"):
+        with pytest.raises(Unavailable, match="another writer"):
             await one.write(make_messages([b"3"], start=3))
         await one.write(make_messages([b"3"], start=3))
     assert blobs(relay) == {"log.txt": b"1\n2\n3\n"}
@@ -420,7 +420,7 @@ async def test_a_part_that_could_not_be_made_is_not_left_out(azurite: Azurite, m
         async with opened(relay, **fields) as sink:
             for number in range(4):
                 message = make_message(b"x%d" % number * 300_000, sequence=number + 1)
-                with suppress(SinkUnavailable):
+                with suppress(Unavailable):
                     await sink.write([message])
                 await sink.write([message])
         forget_as_a_restart_does()
@@ -456,7 +456,7 @@ async def test_a_blob_that_is_deleted_in_between_is_begun_again(relay: BlobRelay
         await sink.write(make_messages([b"1"]))
         with relay.azurite.service() as service:
             service.get_blob_client(relay.container, "log.txt").delete_blob()
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write(make_messages([b"2"], start=2))
         await sink.write(make_messages([b"2"], start=2))
     assert blobs(relay) == {"log.txt": b"2\n"}

@@ -14,7 +14,7 @@ import pytest
 from azure.eventhub.aio import EventHubConsumerClient
 from pydantic import ValidationError
 
-from edgerouter import MessageRejected, Properties, SinkContext, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Properties, Rejected, SinkContext, Throttled, Unauthorized, Unavailable
 from edgerouter.testing import make_context, make_message, make_messages
 from edgerouter_azure.event_hubs.config import EventHubsConfig
 from edgerouter_azure.event_hubs.sink import EventHubsSink
@@ -43,10 +43,10 @@ async def opened(server: EventHubsServer, context: SinkContext | None = None, **
 
 
 async def open_error(server: EventHubsServer, **fields: Any) -> str:
-    with pytest.raises(SinkUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         async with opened(server, **fields):
             pass
-    assert type(caught.value) is SinkUnauthorized, caught.value
+    assert type(caught.value) is Unauthorized, caught.value
     return str(caught.value)
 
 
@@ -90,12 +90,12 @@ async def test_a_certificate_that_nobody_vouches_for_is_told_apart(server_tls: s
 
 
 async def test_a_host_that_is_not_there_is_unavailable(server: EventHubsServer) -> None:
-    with pytest.raises(SinkUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         async with opened(
             server, connection_string=f"Endpoint=sb://nowhere.invalid;SharedAccessKeyName=a;SharedAccessKey={KEY}", hub="h"
         ):
             pass
-    assert not isinstance(caught.value, SinkUnauthorized)
+    assert not isinstance(caught.value, Unauthorized)
 
 
 async def test_a_service_that_accepts_and_says_nothing_is_unavailable_in_time() -> None:
@@ -108,7 +108,7 @@ async def test_a_service_that_accepts_and_says_nothing_is_unavailable_in_time() 
     text = f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=a;SharedAccessKey=b;EntityPath=h;UseDevelopmentEmulator=true"
     config = EventHubsConfig.model_validate({"connection_string": text, "connect_timeout": 0.3})
     async with mute:
-        with pytest.raises(SinkUnavailable, match="nothing answered in AMQP"):
+        with pytest.raises(Unavailable, match="nothing answered in AMQP"):
             async with EventHubsSink.open(config, make_context()):
                 pass
 
@@ -157,7 +157,7 @@ async def test_an_application_of_entra_logs_in(server_tls: ssl.SSLContext, autho
             await sink.write(make_messages([b"hello"]))
         assert [event.body for event in server.hub.events] == [b"hello"]
         entra.roles = ()
-        with pytest.raises(SinkUnauthorized, match="Azure Event Hubs Data Sender"):
+        with pytest.raises(Unauthorized, match="Azure Event Hubs Data Sender"):
             async with EventHubsSink.open(config, make_context()):
                 pass
 
@@ -176,7 +176,7 @@ async def test_a_server_that_does_not_speak_amqp_is_told_before_check_gives_up(m
         text = f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=a;SharedAccessKey=YQ==;EntityPath=h;UseDevelopmentEmulator=true"
         config = EventHubsConfig.model_validate({"connection_string": text})
         try:
-            with pytest.raises(SinkUnavailable, match=r"nothing answered in AMQP within 0.5 s; is this the address of"):
+            with pytest.raises(Unavailable, match=r"nothing answered in AMQP within 0.5 s; is this the address of"):
                 async with EventHubsSink.open(config, replace(make_context(), probe=True)):
                     pass
         finally:
@@ -186,7 +186,7 @@ async def test_a_server_that_does_not_speak_amqp_is_told_before_check_gives_up(m
 async def test_a_file_of_authorities_that_is_missing_is_named(tmp_path: Path) -> None:
     text = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=a;SharedAccessKey=YQ==;EntityPath=h"
     config = EventHubsConfig.model_validate({"connection_string": text, "ca_file": str(tmp_path / "nothing.pem")})
-    with pytest.raises(SinkUnauthorized, match=r"ca_file .*nothing\.pem cannot be used: No such file"):
+    with pytest.raises(Unauthorized, match=r"ca_file .*nothing\.pem cannot be used: No such file"):
         async with EventHubsSink.open(config, make_context()):
             pass
 
@@ -197,21 +197,21 @@ async def test_a_file_of_authorities_that_is_missing_is_named(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (Reject("com.microsoft:server-busy", "Error code : 50002. Please wait 4 seconds and try again."), SinkThrottled),
-        (DetachLink("com.microsoft:server-busy", "Error code : 50002. Please wait 4 seconds and try again."), SinkThrottled),
-        (Reject("amqp:internal-error"), SinkUnavailable),
-        (Reject("com.microsoft:timeout", "Error code : 50009"), SinkThrottled),
-        (DetachLink("amqp:link:detach-forced"), SinkUnavailable),
-        (DetachLink("amqp:link:stolen"), SinkUnavailable),
-        (DetachLink("amqp:unauthorized-access"), SinkUnauthorized),
-        (DetachLink("amqp:not-found"), SinkUnauthorized),
-        (Reject("amqp:link:message-size-exceeded"), MessageRejected),
-        (DetachLink("amqp:link:message-size-exceeded"), MessageRejected),
-        (CloseConnection(), SinkUnavailable),
-        (Cut.BEFORE, SinkUnavailable),
-        (Cut.AFTER, SinkUnavailable),
-        (Outcome.RELEASED, SinkUnavailable),
-        (Outcome.MODIFIED, SinkUnavailable),
+        (Reject("com.microsoft:server-busy", "Error code : 50002. Please wait 4 seconds and try again."), Throttled),
+        (DetachLink("com.microsoft:server-busy", "Error code : 50002. Please wait 4 seconds and try again."), Throttled),
+        (Reject("amqp:internal-error"), Unavailable),
+        (Reject("com.microsoft:timeout", "Error code : 50009"), Throttled),
+        (DetachLink("amqp:link:detach-forced"), Unavailable),
+        (DetachLink("amqp:link:stolen"), Unavailable),
+        (DetachLink("amqp:unauthorized-access"), Unauthorized),
+        (DetachLink("amqp:not-found"), Unauthorized),
+        (Reject("amqp:link:message-size-exceeded"), Rejected),
+        (DetachLink("amqp:link:message-size-exceeded"), Rejected),
+        (CloseConnection(), Unavailable),
+        (Cut.BEFORE, Unavailable),
+        (Cut.AFTER, Unavailable),
+        (Outcome.RELEASED, Unavailable),
+        (Outcome.MODIFIED, Unavailable),
     ],
     ids=str,
 )
@@ -220,10 +220,10 @@ async def test_a_fault_is_told_by_what_happens_next_and_the_next_write_works(
 ) -> None:
     async with opened(server) as sink:
         server.service.faults.deliveries(fault)
-        with pytest.raises((SinkUnavailable, MessageRejected)) as caught:
+        with pytest.raises((Unavailable, Rejected)) as caught:
             await sink.write(make_messages([b"first"]))
         assert type(caught.value) is expected
-        if expected is SinkThrottled:
+        if expected is Throttled:
             assert caught.value.retry_after == 4
         await sink.write(make_messages([b"second"]))
         assert server.service.deliveries == 2, "one write is one transfer"

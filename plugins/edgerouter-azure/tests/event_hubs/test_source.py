@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import Delivery, SourceUnavailable
+from edgerouter import Delivery, Unavailable
 from edgerouter_azure.event_hubs.source import EventHubsSource
 from support.amqp.conformance import EventHubsServer
 from support.amqp.faults import Reject
@@ -157,7 +157,7 @@ async def test_a_hub_in_which_nothing_happens_keeps_its_links(hub: EventHubsServ
 async def test_who_may_not_listen_is_told_so(hub: EventHubsServer) -> None:
     hub.service.faults.on_attach = Reject("amqp:unauthorized-access", "Unauthorized access. 'Listen' claim(s) are required.")
     async with opened(EventHubsSource, settings(hub)) as source:
-        with pytest.raises(SourceUnavailable, match="needs the role Azure Event Hubs Data Receiver"):
+        with pytest.raises(Unavailable, match="needs the role Azure Event Hubs Data Receiver"):
             await source.delivery()
 
 

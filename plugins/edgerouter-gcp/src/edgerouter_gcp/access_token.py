@@ -16,7 +16,7 @@ import aiohttp
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gcloud.aio.auth import Token
 
-from edgerouter import SinkUnauthorized, SinkUnavailable
+from edgerouter import Unauthorized, Unavailable
 from edgerouter_gcp.credentials import Credentials
 from edgerouter_gcp.errors import read_answer, translate
 
@@ -81,7 +81,7 @@ class AccessToken(Token):
         """Have a valid token.
 
         Raises:
-            SinkUnavailable: none can be had now.
+            Unavailable: none can be had now.
         """
         now = time.monotonic()
         if self.access_token is None or now >= self._ends_at:
@@ -97,7 +97,7 @@ class AccessToken(Token):
         """Get a new token, in one attempt bounded in time.
 
         Raises:
-            SinkUnavailable: none can be had now.
+            Unavailable: none can be had now.
         """
         started = time.monotonic()
         try:
@@ -162,34 +162,34 @@ class AccessToken(Token):
             self._running.add_done_callback(_seen)
         return self._running
 
-    def _explain(self, error: Exception) -> SinkUnavailable:
+    def _explain(self, error: Exception) -> Unavailable:
         if isinstance(error, aiohttp.ClientResponseError) and error.status >= 400:
             return self._explain_response(error)
         if not self.credentials.data and isinstance(error, aiohttp.ClientError | OSError | TimeoutError):
-            return SinkUnavailable(
+            return Unavailable(
                 f"no credentials are configured, and the metadata server at {metadata_root()} cannot be reached "
                 f"({type(error).__name__}); off Google Cloud set credentials_file, or client_email and private_key"
             )
         if isinstance(error, TimeoutError):
-            return SinkUnavailable(f"get an access token for {self.identity}: no answer in time")
+            return Unavailable(f"get an access token for {self.identity}: no answer in time")
         if isinstance(error, aiohttp.ClientError | OSError):
-            return SinkUnavailable(str(translate(error, f"get an access token for {self.identity}")))
+            return Unavailable(str(translate(error, f"get an access token for {self.identity}")))
         if self.credentials.data.get("type") == "external_account":
             source = self.credentials.data["credential_source"]
             place = source.get("file") or urlsplit(source.get("url", ""))._replace(query="").geturl()
-            return SinkUnauthorized(
+            return Unauthorized(
                 f"no access token for {self.identity}: {type(error).__name__} with the token of workload identity from {place}"
             )
-        return SinkUnauthorized(f"no access token for {self.identity} from {self.credentials.origin}: {type(error).__name__}")
+        return Unauthorized(f"no access token for {self.identity} from {self.credentials.origin}: {type(error).__name__}")
 
-    def _explain_response(self, error: aiohttp.ClientResponseError) -> SinkUnavailable:
+    def _explain_response(self, error: aiohttp.ClientResponseError) -> Unavailable:
         answer = read_answer(error)
         doing = f"get an access token for {self.identity}"
         if ":generateAccessToken" in error.request_info.url.path:
             hint = f"grant {_TOKEN_CREATOR} on {self._impersonate_as} to {self.credentials.identity}"
         elif not self.credentials.data and error.status == 404:
             # the metadata server answers in plain text, which elsewhere says that a proxy spoke in Google's place
-            return SinkUnauthorized(f"{doing}: 404; attach a service account to this machine, or set credentials_file")
+            return Unauthorized(f"{doing}: 404; attach a service account to this machine, or set credentials_file")
         elif not self.credentials.data:
             hint = "attach a service account to this machine, or set credentials_file"
         elif answer.code == "invalid_grant" and self.credentials.data["type"] in _RENEWAL:
@@ -200,9 +200,9 @@ class AccessToken(Token):
         else:
             hint = f"look at the credentials from {self.credentials.origin}"
         translated = translate(error, doing, hint=hint)
-        if isinstance(translated, SinkUnavailable):
+        if isinstance(translated, Unavailable):
             return translated
-        return SinkUnauthorized(f"{translated}; {hint}")  # 400 is about the credentials, not about a message
+        return Unauthorized(f"{translated}; {hint}")  # 400 is about the credentials, not about a message
 
 
 def metadata_root() -> str:

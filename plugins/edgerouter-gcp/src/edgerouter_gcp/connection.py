@@ -12,7 +12,7 @@ from urllib.request import getproxies
 
 import aiohttp
 
-from edgerouter import MessageRejected, SinkUnauthorized, SinkUnavailable
+from edgerouter import Rejected, Unauthorized, Unavailable
 from edgerouter.http_client import PLAIN, bounded
 from edgerouter_gcp.access_token import AccessToken, metadata_root
 from edgerouter_gcp.credentials import Credentials, GoogleFields, load_credentials
@@ -38,7 +38,7 @@ class Connection:
     """Root of the service, without a slash at its end."""
     fields: GoogleFields
 
-    def explain(self, error: Exception, doing: str, *, role: str = "") -> SinkUnavailable | MessageRejected:
+    def explain(self, error: Exception, doing: str, *, role: str = "") -> Unavailable | Rejected:
         """The edgerouter error for what a call raised; a token that was refused is not used again."""
         hint = ""
         if isinstance(error, aiohttp.ClientResponseError) and error.status == 403:
@@ -46,7 +46,7 @@ class Connection:
         elif isinstance(error, aiohttp.ClientResponseError) and error.status == 401:
             hint = f"the service refuses the access token of {self.token.identity}"
             if self.token.refused(error.request_info.headers.get("Authorization", "").removeprefix("Bearer ")):
-                return SinkUnavailable(f"{doing}: the access token has become invalid; a new one is taken")
+                return Unavailable(f"{doing}: the access token has become invalid; a new one is taken")
         elif isinstance(error, aiohttp.ClientResponseError) and error.status == 404:
             hint = "look at the name, and at the project"
         return translate(error, doing, hint=hint)
@@ -55,14 +55,14 @@ class Connection:
         """The project of short names.
 
         Raises:
-            SinkUnauthorized: it is told nowhere.
-            SinkUnavailable: the metadata server cannot be asked.
+            Unauthorized: it is told nowhere.
+            Unavailable: the metadata server cannot be asked.
         """
         told = self.fields.project or self.token.credentials.project or os.environ.get("GOOGLE_CLOUD_PROJECT")
         if told:
             return told
         if self.token.credentials.data or self.anonymous:
-            raise SinkUnauthorized("which project? set `project`")
+            raise Unauthorized("which project? set `project`")
         url = f"{metadata_root()}/project/project-id"
         try:
             async with self.session.get(
@@ -70,7 +70,7 @@ class Connection:
             ) as response:
                 return str(await response.text()).strip()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise SinkUnavailable(
+            raise Unavailable(
                 f"which project? no credentials are configured, and the metadata server at {metadata_root()} cannot tell "
                 f"({type(error).__name__}); off Google Cloud set credentials_file, or client_email and private_key; else `project`"
             ) from None
@@ -89,7 +89,7 @@ async def connect(
         emulator_variable: environment variable that names an emulator, as Google's own libraries read it.
 
     Raises:
-        SinkUnauthorized: the credentials cannot be used.
+        Unauthorized: the credentials cannot be used.
     """
     emulator = os.environ.get(emulator_variable, "") if emulator_variable and not fields.endpoint else ""
     anonymous = fields.anonymous or bool(emulator)

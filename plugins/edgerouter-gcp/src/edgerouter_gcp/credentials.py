@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from edgerouter import SinkUnauthorized
+from edgerouter import Unauthorized
 
 _DEFAULT_TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105  (an address)
 _NEEDED = {
@@ -104,7 +104,7 @@ def load_credentials(fields: GoogleFields) -> Credentials:
     """Find the credentials and check whatever can be checked without the network. Reads files.
 
     Raises:
-        SinkUnauthorized: a file or key that cannot be used.
+        Unauthorized: a file or key that cannot be used.
     """
     if fields.client_email is not None and fields.private_key is not None:
         data = {
@@ -133,7 +133,7 @@ def _from_file(path: Path) -> Credentials:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SinkUnauthorized(f"credentials file {path} cannot be read: {error}") from error
+        raise Unauthorized(f"credentials file {path} cannot be read: {error}") from error
     return _checked(_parsed(text, str(path)), str(path))
 
 
@@ -143,23 +143,23 @@ def _parsed(text: str, origin: str) -> dict[str, Any]:
     except ValueError:
         data = None  # the error would show the text, which is a secret
     if not isinstance(data, dict):
-        raise SinkUnauthorized(f"{origin} is not a Google credentials file: not a JSON object")
+        raise Unauthorized(f"{origin} is not a Google credentials file: not a JSON object")
     return data
 
 
 def _checked(data: dict[str, Any], origin: str) -> Credentials:
     kind = data.get("type")
     if kind not in _NEEDED:
-        raise SinkUnauthorized(f"{origin}: credentials of type {kind!r}; edgerouter can use {', '.join(_NEEDED)}")
+        raise Unauthorized(f"{origin}: credentials of type {kind!r}; edgerouter can use {', '.join(_NEEDED)}")
     missing = [name for name in _NEEDED[kind] if not data.get(name)]
     if missing:
-        raise SinkUnauthorized(f"{origin}: {kind} credentials without {', '.join(missing)}")
+        raise Unauthorized(f"{origin}: {kind} credentials without {', '.join(missing)}")
     if kind == "service_account":
         return Credentials({**data, "private_key": _usable_key(str(data["private_key"]), origin)}, origin)
     if kind == "external_account":
         return Credentials({**data, "credential_source": _subject_source(data["credential_source"], origin)}, origin)
     if kind == "impersonated_service_account" and data["source_credentials"].get("type") != "authorized_user":
-        raise SinkUnauthorized(
+        raise Unauthorized(
             f"{origin}: impersonation from {data['source_credentials'].get('type')!r}: "
             "use those credentials directly, with `impersonate` in the configuration"
         )
@@ -172,7 +172,7 @@ def _usable_key(key: str, origin: str) -> str:
     try:
         load_pem_private_key(key.encode(), password=None)
     except Exception as error:  # noqa: BLE001  (cryptography raises its own, ValueError, TypeError and more, by version)
-        raise SinkUnauthorized(
+        raise Unauthorized(
             f"{origin}: the private key is broken: not a whole, unencrypted PEM key ({type(error).__name__})"
         ) from None
     return key
@@ -181,7 +181,7 @@ def _usable_key(key: str, origin: str) -> str:
 def _subject_source(source: Any, origin: str) -> dict[str, Any]:
     """Name the type of an external account's token source, which gcloud-aio-auth 5.5 does not guess."""
     if not isinstance(source, dict) or not {"file", "url"} & source.keys():
-        raise SinkUnauthorized(f"{origin}: external account whose token comes neither from a file nor from a URL: not supported")
+        raise Unauthorized(f"{origin}: external account whose token comes neither from a file nor from a URL: not supported")
     return {"type": "file" if "file" in source else "url", **source}
 
 

@@ -10,43 +10,43 @@ from typing import Any
 
 import aiohttp
 
-from edgerouter import EdgerouterError, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import EdgerouterError, Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.http_client import UnboundedAnswer
 
 _BY_STATUS: dict[int, type[EdgerouterError]] = {
-    400: MessageRejected,
-    401: SinkUnauthorized,
-    403: SinkUnauthorized,
-    404: SinkUnauthorized,
-    413: MessageRejected,
-    429: SinkThrottled,
+    400: Rejected,
+    401: Unauthorized,
+    403: Unauthorized,
+    404: Unauthorized,
+    413: Rejected,
+    429: Throttled,
 }
-"""By HTTP status; any other one, 408, 409, 410, 499 and 5xx among them, is `SinkUnavailable`."""
+"""By HTTP status; any other one, 408, 409, 410, 499 and 5xx among them, is `Unavailable`."""
 
 _BY_CODE: dict[str, type[EdgerouterError]] = {
     # https://cloud.google.com/pubsub/docs/reference/error-codes
-    "ABORTED": SinkUnavailable,
-    "CANCELLED": SinkUnavailable,
-    "DEADLINE_EXCEEDED": SinkUnavailable,
-    "INTERNAL": SinkUnavailable,
-    "UNAVAILABLE": SinkUnavailable,
-    "UNKNOWN": SinkUnavailable,
-    "RESOURCE_EXHAUSTED": SinkThrottled,
-    "FAILED_PRECONDITION": SinkUnauthorized,  # a disabled KMS key, a topic whose policy forbids the region
+    "ABORTED": Unavailable,
+    "CANCELLED": Unavailable,
+    "DEADLINE_EXCEEDED": Unavailable,
+    "INTERNAL": Unavailable,
+    "UNAVAILABLE": Unavailable,
+    "UNKNOWN": Unavailable,
+    "RESOURCE_EXHAUSTED": Throttled,
+    "FAILED_PRECONDITION": Unauthorized,  # a disabled KMS key, a topic whose policy forbids the region
     # https://cloud.google.com/storage/docs/json_api/v1/status-codes: these come with 403
-    "rateLimitExceeded": SinkThrottled,
-    "userRateLimitExceeded": SinkThrottled,
-    "quotaExceeded": SinkThrottled,
+    "rateLimitExceeded": Throttled,
+    "userRateLimitExceeded": Throttled,
+    "quotaExceeded": Throttled,
     # these with 400; about the bytes of an object there is nothing that Cloud Storage could reject but their number
-    "parseError": SinkUnavailable,
-    "uploadBrokenConnection": SinkUnavailable,
-    "wrongUrlForUpload": SinkUnavailable,
-    "invalidParameter": SinkUnauthorized,
-    "required": SinkUnauthorized,
-    "turnedDown": SinkUnauthorized,
-    "userProjectInconsistent": SinkUnauthorized,
-    "userProjectInvalid": SinkUnauthorized,
-    "userProjectMissing": SinkUnauthorized,
+    "parseError": Unavailable,
+    "uploadBrokenConnection": Unavailable,
+    "wrongUrlForUpload": Unavailable,
+    "invalidParameter": Unauthorized,
+    "required": Unauthorized,
+    "turnedDown": Unauthorized,
+    "userProjectInconsistent": Unauthorized,
+    "userProjectInvalid": Unauthorized,
+    "userProjectMissing": Unauthorized,
 }
 """By the `status` or `reason` in the body, which knows more than the HTTP status."""
 
@@ -114,7 +114,7 @@ def read_answer(error: aiohttp.ClientResponseError) -> Answer:
     )
 
 
-def translate(error: Exception, doing: str, *, hint: str = "") -> SinkUnavailable | MessageRejected:
+def translate(error: Exception, doing: str, *, hint: str = "") -> Unavailable | Rejected:
     """The edgerouter error for what a call raised.
 
     Args:
@@ -122,46 +122,46 @@ def translate(error: Exception, doing: str, *, hint: str = "") -> SinkUnavailabl
         doing: what was tried, such as `publish to projects/p/topics/t`.
         hint: what the operator can do about a refusal, such as the role to grant.
     """
-    if isinstance(error, SinkUnavailable | MessageRejected):
+    if isinstance(error, Unavailable | Rejected):
         return error
     if isinstance(error.__cause__, UnboundedAnswer):
-        return SinkUnavailable(f"{doing}: {error.__cause__.message}")
+        return Unavailable(f"{doing}: {error.__cause__.message}")
     if isinstance(error, aiohttp.ClientResponseError) and error.status >= 400:
         return _translate_response(error, doing, hint)
     if isinstance(error, aiohttp.ClientConnectorSSLError) and _NOT_TLS.search(str(error)):
-        return SinkUnauthorized(f"{doing}: {error.host} does not speak TLS on this port; is it http:// and not https://?")
+        return Unauthorized(f"{doing}: {error.host} does not speak TLS on this port; is it http:// and not https://?")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return SinkUnauthorized(f"{doing}: no secure connection to {error.host}: {error.os_error}; is the device's clock right?")
+        return Unauthorized(f"{doing}: no secure connection to {error.host}: {error.os_error}; is the device's clock right?")
     if isinstance(error, aiohttp.InvalidURL):
-        return SinkUnauthorized(f"{doing}: not a URL: {error.url}")
+        return Unauthorized(f"{doing}: not a URL: {error.url}")
     if isinstance(error, TimeoutError):
-        return SinkUnavailable(f"{doing}: no answer in time; it may have been taken")
+        return Unavailable(f"{doing}: no answer in time; it may have been taken")
     if isinstance(error, aiohttp.ClientError | OSError):
-        return SinkUnavailable(f"{doing}: {_clip(error) or type(error).__name__}")
-    return SinkUnavailable(f"{doing}: the answer is not one of Google's ({type(error).__name__})")
+        return Unavailable(f"{doing}: {_clip(error) or type(error).__name__}")
+    return Unavailable(f"{doing}: the answer is not one of Google's ({type(error).__name__})")
 
 
-def _translate_response(error: aiohttp.ClientResponseError, doing: str, hint: str) -> SinkUnavailable | MessageRejected:
+def _translate_response(error: aiohttp.ClientResponseError, doing: str, hint: str) -> Unavailable | Rejected:
     answer = read_answer(error)
-    kind = _BY_CODE.get(answer.code) or _BY_STATUS.get(error.status, SinkUnavailable)
+    kind = _BY_CODE.get(answer.code) or _BY_STATUS.get(error.status, Unavailable)
     if error.status in {400, 404} and not answer.code:
-        kind = SinkUnavailable if error.status == 400 else SinkUnauthorized
+        kind = Unavailable if error.status == 400 else Unauthorized
         return kind(f"{doing}: {error.status}, {NOT_GOOGLE}")
-    if kind is MessageRejected and error.status == 400 and _DAMAGED.search(answer.text):
-        kind = SinkUnavailable
+    if kind is Rejected and error.status == 400 and _DAMAGED.search(answer.text):
+        kind = Unavailable
     if _KMS.search(answer.text):
         hint = ""  # Google says itself who needs which role on the key
-        if kind is MessageRejected:
-            kind = SinkUnauthorized  # the key of the configuration, not the message
+        if kind is Rejected:
+            kind = Unauthorized  # the key of the configuration, not the message
     text = f"{doing}: {error.status} {answer.code} {answer.text}".rstrip()
-    if kind is MessageRejected:
-        return MessageRejected(text)
-    if kind is SinkUnauthorized:
+    if kind is Rejected:
+        return Rejected(text)
+    if kind is Unauthorized:
         hint = _BY_REASON.get(answer.reason, hint)
-        return SinkUnauthorized(f"{text}; {hint}" if hint else text, retry_after=answer.retry_after)
-    if kind is SinkThrottled:
-        return SinkThrottled(text, retry_after=answer.retry_after)
-    return SinkUnavailable(text, retry_after=answer.retry_after)
+        return Unauthorized(f"{text}; {hint}" if hint else text, retry_after=answer.retry_after)
+    if kind is Throttled:
+        return Throttled(text, retry_after=answer.retry_after)
+    return Unavailable(text, retry_after=answer.retry_after)
 
 
 def _told_seconds(told: dict[str, Any]) -> float | None:

@@ -14,7 +14,7 @@ import msgspec
 from gcloud.aio.auth import AioSession
 from pydantic import Field
 
-from edgerouter import SecretMissing, SecretStore, SecretStoreConfig, SinkUnauthorized, SinkUnavailable
+from edgerouter import SecretMissing, SecretStore, SecretStoreConfig, Unauthorized, Unavailable
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
 from edgerouter_gcp.errors import read_answer
@@ -76,24 +76,24 @@ class SecretManagerStore(SecretStore[SecretManagerConfig]):
                 raise SecretMissing(f"{doing}: there is no such secret or version") from None
             explained = self._connection.explain(error, doing, role=f"{_ROLE} on the secret")
             # 400 and 413 are about the name here
-            raise explained if isinstance(explained, SinkUnavailable) else SinkUnauthorized(str(explained)) from None
+            raise explained if isinstance(explained, Unavailable) else Unauthorized(str(explained)) from None
         self._connection.token.accepted()
         try:
             data = b64decode(msgspec.json.decode(body, type=_Access).payload.data, validate=True)
         except ValueError as error:  # msgspec's and base64's errors both are
-            raise SinkUnavailable(f"{doing}: the answer is not Secret Manager's ({type(error).__name__})") from None
+            raise Unavailable(f"{doing}: the answer is not Secret Manager's ({type(error).__name__})") from None
         try:
             # most are made with `echo ... | gcloud secrets versions add`, which leaves a line break that nobody meant
             return data.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
-            raise SinkUnauthorized(f"{doing}: it is not text") from None
+            raise Unauthorized(f"{doing}: it is not text") from None
 
     async def _resource(self, name: str) -> str:
         if match := _FULL_NAME.fullmatch(name):
             return name if match["version"] else f"{name}/versions/latest"
         match = _NAME.fullmatch(name)
         if match is None:
-            raise SinkUnauthorized(f"{name!r} is not the name of a secret; write name, name@version, or projects/P/secrets/S")
+            raise Unauthorized(f"{name!r} is not the name of a secret; write name, name@version, or projects/P/secrets/S")
         place = f"/locations/{self._location}" if self._location else ""
         project = await self._connection.project()
         return f"projects/{project}{place}/secrets/{match['secret']}/versions/{match['version'] or 'latest'}"

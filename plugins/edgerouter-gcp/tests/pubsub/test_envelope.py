@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edgerouter import Message, MessageRejected, Properties
+from edgerouter import Message, Properties, Rejected
 from edgerouter.testing import make_context, make_message
 from edgerouter_gcp.pubsub.envelope import Attribute, Envelope
 from edgerouter_gcp.pubsub.ordering import OrderingTemplate
@@ -80,7 +80,7 @@ def test_only_the_attributes_asked_for_are_sent() -> None:
     ],
 )
 def test_what_pubsub_would_refuse_is_rejected_with_the_reason(message: Message, reason: str) -> None:
-    with pytest.raises(MessageRejected, match=reason):
+    with pytest.raises(Rejected, match=reason):
         Envelope(EVERYTHING, {}).encode(message, "")
 
 
@@ -93,17 +93,17 @@ def test_a_message_may_have_all_the_attributes_that_pubsub_takes(*, retained: bo
     assert isinstance(attributes, dict)
     assert len(attributes) == 100
     over = make_message(properties=Properties(user=tuple((f"k{n}", "v") for n in range(101 - ours))), retained=retained)
-    with pytest.raises(MessageRejected, match="100 attributes"):
+    with pytest.raises(Rejected, match="100 attributes"):
         decoded(over, site="plant-7")
 
 
 def test_a_message_with_neither_payload_nor_attributes_is_rejected() -> None:
-    with pytest.raises(MessageRejected, match="neither a payload nor attributes"):
+    with pytest.raises(Rejected, match="neither a payload nor attributes"):
         Envelope((), {}).encode(make_message(b""), "")
 
 
 def test_an_ordering_key_that_is_too_long_is_rejected() -> None:
-    with pytest.raises(MessageRejected, match="ordering key"):
+    with pytest.raises(Rejected, match="ordering key"):
         Envelope(EVERYTHING, {}).encode(make_message(), "k" * 1025)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.testing import deliver, make_context, make_message, make_messages
 from edgerouter_gcp.pubsub.sink import PubsubConfig, PubsubSink
 from support.google.pubsub import PubsubServer
@@ -56,7 +56,7 @@ async def test_an_ordering_key_goes_on_after_an_error(pubsub: PubsubServer, acco
     pubsub.topics[TOPIC].ordered_fault["1"] = 1
     one, two = make_message(b"1", topic="plant/1/t"), make_message(b"2", topic="plant/2/t", sequence=2)
     async with PubsubSink.open(configured(pubsub, account, ordering_key="{topic[1]}"), make_context()) as sink:
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write([one])
         await sink.write([two])
         await sink.write([one])
@@ -95,22 +95,22 @@ RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay":
 @pytest.mark.parametrize(
     ("answer", "expected", "retry_after"),
     [
-        (GoogleError(429, "Quota exceeded", details=[RETRY_INFO]), SinkThrottled, 3.5),
-        (GoogleError(429, "Quota exceeded"), SinkThrottled, None),
-        (GoogleError(503, "try again"), SinkUnavailable, None),
-        (GoogleError(503, "try again", details=[RETRY_INFO]), SinkUnavailable, 3.5),
-        (GoogleError(500, "oops"), SinkUnavailable, None),
-        (GoogleError(502, "bad gateway"), SinkUnavailable, None),
-        (GoogleError(504, "slow", code="DEADLINE_EXCEEDED"), SinkUnavailable, None),
-        (GoogleError(409, "aborted", code="ABORTED"), SinkUnavailable, None),
-        (GoogleError(499, "cancelled", code="CANCELLED"), SinkUnavailable, None),
-        (GoogleError(408, "time-out"), SinkUnavailable, None),
-        (GoogleError(418, "who knows"), SinkUnavailable, None),
-        (GoogleError(403, "not authorized"), SinkUnauthorized, None),
-        (GoogleError(404, "no topic"), SinkUnauthorized, None),
-        (GoogleError(400, "the KMS key is disabled", code="FAILED_PRECONDITION"), SinkUnauthorized, None),
-        (GoogleError(400, "too long"), MessageRejected, None),
-        (GoogleError(413, "too large", code="OUT_OF_RANGE"), MessageRejected, None),
+        (GoogleError(429, "Quota exceeded", details=[RETRY_INFO]), Throttled, 3.5),
+        (GoogleError(429, "Quota exceeded"), Throttled, None),
+        (GoogleError(503, "try again"), Unavailable, None),
+        (GoogleError(503, "try again", details=[RETRY_INFO]), Unavailable, 3.5),
+        (GoogleError(500, "oops"), Unavailable, None),
+        (GoogleError(502, "bad gateway"), Unavailable, None),
+        (GoogleError(504, "slow", code="DEADLINE_EXCEEDED"), Unavailable, None),
+        (GoogleError(409, "aborted", code="ABORTED"), Unavailable, None),
+        (GoogleError(499, "cancelled", code="CANCELLED"), Unavailable, None),
+        (GoogleError(408, "time-out"), Unavailable, None),
+        (GoogleError(418, "who knows"), Unavailable, None),
+        (GoogleError(403, "not authorized"), Unauthorized, None),
+        (GoogleError(404, "no topic"), Unauthorized, None),
+        (GoogleError(400, "the KMS key is disabled", code="FAILED_PRECONDITION"), Unauthorized, None),
+        (GoogleError(400, "too long"), Rejected, None),
+        (GoogleError(413, "too large", code="OUT_OF_RANGE"), Rejected, None),
     ],
     ids=lambda value: f"{value.status}-{value.code}" if isinstance(value, GoogleError) else str(value),
 )
@@ -131,7 +131,7 @@ async def test_a_missing_role_is_named_with_whom_to_grant_it(pubsub: PubsubServe
     async with PubsubSink.open(configured(pubsub, account), make_context()) as sink:
         assert pubsub.identity is not None
         pubsub.identity.revoke(TOPIC)
-        with pytest.raises(SinkUnauthorized, match=r"grant roles/pubsub\.publisher on the topic to router@plant"):
+        with pytest.raises(Unauthorized, match=r"grant roles/pubsub\.publisher on the topic to router@plant"):
             await sink.write([make_message()])
 
 
@@ -144,5 +144,5 @@ async def test_an_answer_that_is_not_pubsubs_is_no_delivery(pubsub: PubsubServer
 
     async with PubsubSink.open(configured(pubsub, account), make_context()) as sink:
         pubsub.routes.insert(0, ("POST", pubsub.routes[3][1], portal))
-        with pytest.raises(SinkUnavailable, match="not Pub/Sub's"):
+        with pytest.raises(Unavailable, match="not Pub/Sub's"):
             await sink.write([make_message()])

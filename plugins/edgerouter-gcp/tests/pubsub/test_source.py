@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import Delivery, SourceUnavailable
+from edgerouter import Delivery, Unavailable
 from edgerouter_gcp.pubsub.source import PubsubSource
 from support.google.identity import ACCOUNT, Identity
 from support.google.pubsub import CONSUME, GET
@@ -166,12 +166,12 @@ async def test_what_is_missing_is_said_and_the_router_opens_again(
 ) -> None:
     identity.grant("projects/plant/subscriptions/comands", GET)
     async with opened(PubsubSource, settings | {"subscription": "comands"}) as source:
-        with pytest.raises(SourceUnavailable, match="there is no such subscription"):
+        with pytest.raises(Unavailable, match="there is no such subscription"):
             await source.delivery()
     identity.grants.clear()
     identity.grant(NAME, GET)
     async with opened(PubsubSource, settings) as source:
-        with pytest.raises(SourceUnavailable, match=rf"grant roles/pubsub.subscriber on the subscription to {ACCOUNT}"):
+        with pytest.raises(Unavailable, match=rf"grant roles/pubsub.subscriber on the subscription to {ACCOUNT}"):
             await source.delivery()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edgerouter import Message, MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Message, Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.testing import make_context, make_message, make_messages
 from edgerouter_gcp import connection
 from edgerouter_gcp.storage.sink import StorageConfig, StorageSink
@@ -121,7 +121,7 @@ async def test_an_interrupted_upload_goes_on_where_it_ended(
     storage.interruptions = [(1024 * 1024, status), (1024 * 1024, status)]
     async with StorageSink.open(config, make_context()) as sink:
         for _ in () if status == 308 else range(2):  # 308 says itself where to go on
-            with pytest.raises(SinkUnavailable) as caught:
+            with pytest.raises(Unavailable) as caught:
                 await sink.write([message])
             assert "upload_id=." in str(caught.value) or "upload_id" not in str(caught.value), "it lets whoever reads it write"
         assert list(await sink.write([message])) == []
@@ -136,7 +136,7 @@ async def test_an_upload_that_the_timeout_ends_goes_on_where_it_ended(storage: S
     message = make_message(bytes(2 * 1024 * 1024))
     storage.interruptions = [(1024 * 1024, 0)]
     async with StorageSink.open(config, make_context()) as sink:
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write([message])
         await storage.stall()
         with pytest.raises(TimeoutError):
@@ -155,10 +155,10 @@ async def test_an_upload_session_that_has_ended_is_begun_anew(
     storage.interruptions = [(1, status), (1, 0)]
     batch = make_messages([b"1", b"2"])
     async with StorageSink.open(config, make_context()) as sink:
-        with pytest.raises(SinkUnavailable, match="a new one is begun") as caught:
+        with pytest.raises(Unavailable, match="a new one is begun") as caught:
             await sink.write(batch)
-        assert not isinstance(caught.value, SinkUnauthorized)
-        with pytest.raises(SinkUnavailable):
+        assert not isinstance(caught.value, Unauthorized)
+        with pytest.raises(Unavailable):
             await sink.write(batch)
         storage.sessions.clear()  # it ended while nobody looked
         assert list(await sink.write(batch)) == []
@@ -169,7 +169,7 @@ async def test_an_upload_session_that_gets_no_further_is_given_up(storage: Stora
     storage.interruptions = [(0, 503)] * 7
     async with StorageSink.open(configured(storage, account, resumable_above=0), make_context()) as sink:
         for _ in range(7):
-            with pytest.raises(SinkUnavailable):
+            with pytest.raises(Unavailable):
                 await sink.write(make_messages([b"1"]))
         assert list(await sink.write(make_messages([b"1"]))) == []
     assert len(storage.sessions) == 2
@@ -185,7 +185,7 @@ async def test_a_retry_after_a_lost_answer_leaves_one_object_written_once(
     batch = make_messages([b"1", b"2"])
     async with StorageSink.open(configured(storage, account, resumable_above=resumable_above), make_context()) as sink:
         await storage.lose_next_response()
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await sink.write(batch)
         assert list(await sink.write(batch)) == []
         assert list(await sink.write(batch)) == []
@@ -199,11 +199,11 @@ async def test_each_fault_leaves_one_object_and_every_message(storage: StorageSe
     async with StorageSink.open(configured(storage, account), make_context()) as sink:
         for answer in answers:
             storage.script = [answer]
-            with pytest.raises(SinkUnavailable):
+            with pytest.raises(Unavailable):
                 await sink.write(batch)
         for fault in faults:
             await fault()
-            with pytest.raises(SinkUnavailable):
+            with pytest.raises(Unavailable):
                 await sink.write(batch)
         assert list(await sink.write(batch)) == []
     (item,) = storage.buckets[BUCKET].objects.values()
@@ -226,7 +226,7 @@ async def test_an_object_of_somebody_else_under_our_name_is_not_taken_for_ours(
     async with StorageSink.open(configured(storage, account), make_context("one")) as sink:
         await sink.write(batch)
     async with StorageSink.open(configured(storage, account, framing="raw-lines"), make_context("two")) as sink:
-        with pytest.raises(SinkUnauthorized, match=r"holds something else; put \{sink\} into `key`"):
+        with pytest.raises(Unauthorized, match=r"holds something else; put \{sink\} into `key`"):
             await sink.write(batch)
 
 
@@ -240,7 +240,7 @@ async def test_bytes_that_were_damaged_on_their_way_are_sent_anew_in_a_new_sessi
     batch = make_messages([b"1", b"2"])
     async with StorageSink.open(configured(storage, account, resumable_above=resumable_above), make_context()) as sink:
         storage.script = [GoogleError(400, MD5)]
-        with pytest.raises(SinkUnavailable, match="MD5"):
+        with pytest.raises(Unavailable, match="MD5"):
             await sink.write(batch)
         assert list(await sink.write(batch)) == []
     assert len(storage.sessions) == (2 if resumable_above == 0 else 0)
@@ -265,21 +265,21 @@ async def test_the_sink_knows_whether_a_batch_is_stored_without_the_permission_t
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (GoogleError(429, "slow", details=[{"retryDelay": "7s"}]), SinkThrottled),
-        (GoogleError(403, "too fast", code="userRateLimitExceeded"), SinkThrottled),
-        (GoogleError(503, "try again"), SinkUnavailable),
-        (GoogleError(410, "the session is gone"), SinkUnavailable),
-        (GoogleError(401, "who?"), SinkUnavailable),
-        (GoogleError(403, "may not"), SinkUnauthorized),
-        (GoogleError(404, "no bucket"), SinkUnauthorized),
-        (GoogleError(400, "Cloud KMS key is in another location"), SinkUnauthorized),
-        (GoogleError(400, MD5), SinkUnavailable),
-        (GoogleError(400, 'Provided CRC32C "a" doesn\'t match calculated CRC32C "b".'), SinkUnavailable),
-        (GoogleError(400, "Failed to parse Content-Range header."), SinkUnavailable),
-        (GoogleError(400, "Parse Error", code="parseError"), SinkUnavailable),
-        (GoogleError(400, "Bucket is requester pays", code="userProjectMissing"), SinkUnauthorized),
-        (GoogleError(400, "bad name"), MessageRejected),
-        (GoogleError(413, "too large"), MessageRejected),
+        (GoogleError(429, "slow", details=[{"retryDelay": "7s"}]), Throttled),
+        (GoogleError(403, "too fast", code="userRateLimitExceeded"), Throttled),
+        (GoogleError(503, "try again"), Unavailable),
+        (GoogleError(410, "the session is gone"), Unavailable),
+        (GoogleError(401, "who?"), Unavailable),
+        (GoogleError(403, "may not"), Unauthorized),
+        (GoogleError(404, "no bucket"), Unauthorized),
+        (GoogleError(400, "Cloud KMS key is in another location"), Unauthorized),
+        (GoogleError(400, MD5), Unavailable),
+        (GoogleError(400, 'Provided CRC32C "a" doesn\'t match calculated CRC32C "b".'), Unavailable),
+        (GoogleError(400, "Failed to parse Content-Range header."), Unavailable),
+        (GoogleError(400, "Parse Error", code="parseError"), Unavailable),
+        (GoogleError(400, "Bucket is requester pays", code="userProjectMissing"), Unauthorized),
+        (GoogleError(400, "bad name"), Rejected),
+        (GoogleError(413, "too large"), Rejected),
     ],
     ids=lambda value: f"{value.status}-{value.code}" if isinstance(value, GoogleError) else value.__name__,
 )
@@ -298,7 +298,7 @@ async def test_each_of_googles_errors_says_what_happens_next(
 async def test_a_kms_key_that_cannot_be_used_keeps_the_data(storage: StorageServer, account: Mapping[str, Any]) -> None:
     storage.disabled_kms_keys.add(KMS)
     async with StorageSink.open(configured(storage, account, kms_key=KMS), make_context()) as sink:
-        with pytest.raises(SinkUnauthorized, match="KMS"):
+        with pytest.raises(Unauthorized, match="KMS"):
             await sink.write(make_messages([b"1"]))
 
 
@@ -307,7 +307,7 @@ async def test_a_resumable_upload_that_fails_is_one_attempt(storage: StorageServ
     async with StorageSink.open(configured(storage, account, resumable_above=0), make_context()) as sink:
         await storage.fail()
         async with asyncio.timeout(10):
-            with pytest.raises(SinkUnavailable):
+            with pytest.raises(Unavailable):
                 await sink.write(make_messages([b"1"]))
     assert await storage.requests() == 1
 
@@ -338,7 +338,7 @@ def test_mistakes_are_found_when_the_configuration_is_read(fields: Mapping[str, 
 async def test_interim_answers_without_end_end_the_request(account: Mapping[str, Any]) -> None:
     async with asyncio.timeout(60), raw_http(partial(for_ever, unit=b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
         config = StorageConfig.model_validate({"bucket": BUCKET, "endpoint": server.url, "key": KEY, **account})
-        with pytest.raises(SinkUnavailable, match=r"open bucket plant-archive: more than \d+ interim answers"):
+        with pytest.raises(Unavailable, match=r"open bucket plant-archive: more than \d+ interim answers"):
             async with StorageSink.open(config, make_context()):
                 pass
 
@@ -352,7 +352,7 @@ async def test_an_answer_without_end_ends_the_request(account: Mapping[str, Any]
 
     async with asyncio.timeout(60), raw_http(answer) as server:
         config = StorageConfig.model_validate({"bucket": BUCKET, "endpoint": server.url, "key": KEY, **account})
-        with pytest.raises(SinkUnavailable, match="over 1048576 bytes"):
+        with pytest.raises(Unavailable, match="over 1048576 bytes"):
             async with StorageSink.open(config, make_context()):
                 pass
 
@@ -366,7 +366,7 @@ async def test_compressed_answers_are_not_asked_for(storage: StorageServer, acco
 async def test_a_404_that_is_not_of_google_is_not_a_missing_bucket(account: Mapping[str, Any]) -> None:
     async with raw_http(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nnot here") as server:
         config = StorageConfig.model_validate({"bucket": BUCKET, "endpoint": server.url, "key": KEY, **account})
-        with pytest.raises(SinkUnauthorized, match="404, and the answer is not one of Google's") as caught:
+        with pytest.raises(Unauthorized, match="404, and the answer is not one of Google's") as caught:
             async with StorageSink.open(config, make_context()):
                 pass
     assert "no such bucket" not in str(caught.value)
@@ -374,7 +374,7 @@ async def test_a_404_that_is_not_of_google_is_not_a_missing_bucket(account: Mapp
 
 async def test_tls_spoken_to_a_plain_port_is_told(storage: StorageServer, account: Mapping[str, Any]) -> None:
     config = configured(storage, account).model_copy(update={"endpoint": storage.url.replace("http:", "https:")})
-    with pytest.raises(SinkUnauthorized, match="does not speak TLS on this port; is it http:// and not https://"):
+    with pytest.raises(Unauthorized, match="does not speak TLS on this port; is it http:// and not https://"):
         async with StorageSink.open(config, make_context()):
             pass
 

@@ -7,14 +7,14 @@ import os
 import stat
 from pathlib import Path
 
-from edgerouter.errors import SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import Unauthorized, Unavailable
 
 _PERMISSION = {errno.EACCES, errno.EPERM}
 
 
-def unavailable(error: OSError, doing: str, path: Path | str) -> SinkUnavailable:
+def unavailable(error: OSError, doing: str, path: Path | str) -> Unavailable:
     """The messages are kept and tried again: a full disk, a read-only file system, a missing permission, a folder that is gone."""
-    kind = SinkUnauthorized if error.errno in _PERMISSION else SinkUnavailable
+    kind = Unauthorized if error.errno in _PERMISSION else Unavailable
     # the kernel says "too many levels of symbolic links" of one
     link = error.errno == errno.ELOOP and error.strerror == os.strerror(errno.ELOOP)
     why = "there is a symbolic link, which the file sink does not follow" if link else error.strerror or error

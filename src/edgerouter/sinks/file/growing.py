@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import msgspec
 
-from edgerouter.errors import SinkUnavailable
+from edgerouter.errors import Unavailable
 from edgerouter.message import Message
 from edgerouter.objects import encode
 from edgerouter.sink import Failure
@@ -120,7 +120,7 @@ class GrowingFile:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SinkUnavailable(f"cannot open {self._path}: another sink or router writes it") from None
+            raise Unavailable(f"cannot open {self._path}: another sink or router writes it") from None
 
     def _open_file(self) -> None:
         existed = exists(self._config.file, self._folder)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from edgerouter.errors import MessageRejected, SinkUnavailable
+from edgerouter.errors import Rejected, Unavailable
 from edgerouter.message import Message
 from edgerouter.objects import Compression, KeyTemplate, encode
 from edgerouter.sink import Failure, SinkContext
@@ -47,7 +47,7 @@ class ObjectWriter:
         for index, message in enumerate(batch):
             try:
                 self._put((message,))
-            except (SinkUnavailable, MessageRejected) as error:
+            except (Unavailable, Rejected) as error:
                 failures.append(Failure(index, error))
         return failures
 
@@ -62,7 +62,7 @@ class ObjectWriter:
             self._write_whole(key, data)
         except OSError as error:
             if error.errno in _NEVER_TAKEN:
-                raise MessageRejected(f"cannot write {self._path / key}: {error.strerror}") from error
+                raise Rejected(f"cannot write {self._path / key}: {error.strerror}") from error
             raise unavailable(error, "write", self._path / key) from error
 
     def _write_whole(self, key: str, data: bytes) -> None:
@@ -117,7 +117,7 @@ def open_folder(path: Path, mode: int) -> int:
     """Open the sink's folder, made if it is missing.
 
     Raises:
-        SinkUnavailable: it cannot be made, is something else, or may not be written.
+        Unavailable: it cannot be made, is something else, or may not be written.
     """
     try:
         path.mkdir(folder_mode(mode), parents=True, exist_ok=True)

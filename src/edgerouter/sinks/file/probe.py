@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from edgerouter.errors import SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import Unauthorized, Unavailable
 from edgerouter.folder import folder_fault
 from edgerouter.message import Message
 from edgerouter.sink import Failure
@@ -18,11 +18,11 @@ def look(config: FileConfig) -> None:
     """Look at the folder, and at the growing file if there is one. Takes no lock and makes nothing that stays.
 
     Raises:
-        SinkUnavailable: it could not be written.
+        Unavailable: it could not be written.
     """
     fault = folder_fault(config.path)
     if fault is not None:
-        raise (SinkUnauthorized if fault.lasting else SinkUnavailable)(fault.reason)
+        raise (Unauthorized if fault.lasting else Unavailable)(fault.reason)
     if config.key is not None:
         return
     try:
@@ -43,7 +43,7 @@ class Unwritten:
     """Stands for the files of a sink that was opened to look."""
 
     def write(self, batch: Sequence[Message]) -> Sequence[Failure]:  # noqa: ARG002  (nothing is written)
-        raise SinkUnavailable("the sink was opened to look only")
+        raise Unavailable("the sink was opened to look only")
 
     def close(self) -> None:
         """Nothing is open."""

@@ -13,7 +13,7 @@ import aiohttp
 import structlog
 from pydantic import SecretStr
 
-from edgerouter.errors import SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import Unauthorized, Unavailable
 from edgerouter.http_client import PLAIN, beginning, bounded
 from edgerouter.sinks.http.responses import error_of, excerpt, unreachable
 from edgerouter.tls import TlsConfig, make_context
@@ -32,14 +32,14 @@ async def client_tls(url: str, tls: TlsConfig | None) -> ssl.SSLContext | None:
     """Make the TLS context for a URL; `None` for `http:`.
 
     Raises:
-        SinkUnauthorized: a file cannot be used.
+        Unauthorized: a file cannot be used.
     """
     if not url.startswith("https:"):
         return None
     try:
         return await asyncio.to_thread(make_context, tls or TlsConfig())
     except ValueError as error:
-        raise SinkUnauthorized(str(error)) from None
+        raise Unauthorized(str(error)) from None
 
 
 def warn_of_weak_points(url: str, tls: TlsConfig | None, secret: str, sink: str) -> None:
@@ -76,7 +76,7 @@ async def reach(url: str, tls: ssl.SSLContext | None, proxy: SecretStr | None, s
     """Find out whether a service is there, and is who it should be; sends it nothing.
 
     Raises:
-        SinkUnavailable: it is not.
+        Unavailable: it is not.
     """
     parts = urlsplit(proxy.get_secret_value() if proxy is not None else url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -84,11 +84,11 @@ async def reach(url: str, tls: ssl.SSLContext | None, proxy: SecretStr | None, s
         async with asyncio.timeout(seconds):
             _, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls if proxy is None else None)
     except ssl.SSLCertVerificationError as error:
-        raise SinkUnauthorized(f"{where}: TLS: certificate verify failed: {error.verify_message}") from None
+        raise Unauthorized(f"{where}: TLS: certificate verify failed: {error.verify_message}") from None
     except TimeoutError:
-        raise SinkUnavailable(f"{where} cannot be reached: no connection in time") from None
+        raise Unavailable(f"{where} cannot be reached: no connection in time") from None
     except OSError as error:
-        raise SinkUnavailable(f"{where} cannot be reached: {error.strerror or type(error).__name__}") from None
+        raise Unavailable(f"{where} cannot be reached: {error.strerror or type(error).__name__}") from None
     writer.transport.abort()
 
 
@@ -125,8 +125,8 @@ class Exchange:
         """Send one request and return once its status line says success; nothing in the answer's body can undo that.
 
         Raises:
-            SinkUnavailable: no answer, or one that is no success.
-            MessageRejected: the service will never take this.
+            Unavailable: no answer, or one that is no success.
+            Rejected: the service will never take this.
         """
         until = asyncio.get_running_loop().time() + self._patience
         try:

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from edgerouter.errors import MessageRejected, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.http_client import UnboundedAnswer
 from edgerouter.masking import mask_first
 
@@ -37,7 +37,7 @@ _MOVED = {300, 301, 302, 303, 305, 307, 308}
 _EXCERPT = 200
 
 
-def error_of(status: int, retry_after: str | None, text: str, where: str) -> SinkUnavailable | MessageRejected:
+def error_of(status: int, retry_after: str | None, text: str, where: str) -> Unavailable | Rejected:
     """The error for an answer that is no success.
 
     Args:
@@ -49,30 +49,30 @@ def error_of(status: int, retry_after: str | None, text: str, where: str) -> Sin
     said = f": {text}" if text else ""
     wait = _seconds(retry_after)
     if status == 429 or (status == 503 and wait is not None):
-        return SinkThrottled(f"{where} answers {status}, asks for less{said}", retry_after=wait)
+        return Throttled(f"{where} answers {status}, asks for less{said}", retry_after=wait)
     if status in _MOVED:
-        return SinkUnauthorized(f"{where} answers {status}: it has moved; change the url{said}")
+        return Unauthorized(f"{where} answers {status}: it has moved; change the url{said}")
     if status in _SOMEBODY_MUST_ACT:
-        return SinkUnauthorized(f"{where} answers {status}, {_SOMEBODY_MUST_ACT[status]}{said}")
+        return Unauthorized(f"{where} answers {status}, {_SOMEBODY_MUST_ACT[status]}{said}")
     if status in _ABOUT_THE_MESSAGE:
-        return MessageRejected(f"{where} answers {status}{said}")
+        return Rejected(f"{where} answers {status}{said}")
     if 400 <= status <= 599:
-        return SinkUnavailable(f"{where} answers {status}{said}", retry_after=wait)
-    return SinkUnavailable(f"{where} answers {status:03}, which means neither success nor failure of a request{said}")
+        return Unavailable(f"{where} answers {status}{said}", retry_after=wait)
+    return Unavailable(f"{where} answers {status:03}, which means neither success nor failure of a request{said}")
 
 
-def unreachable(error: Exception, where: str) -> SinkUnavailable:
+def unreachable(error: Exception, where: str) -> Unavailable:
     """The error for a connection that failed before the answer came."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return SinkUnauthorized(f"{where}: TLS: {error.os_error if hasattr(error, 'os_error') else error}")
+        return Unauthorized(f"{where}: TLS: {error.os_error if hasattr(error, 'os_error') else error}")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return SinkUnavailable(f"{where} cannot be reached: {error.os_error.strerror or type(error.os_error).__name__}")
+        return Unavailable(f"{where} cannot be reached: {error.os_error.strerror or type(error.os_error).__name__}")
     if isinstance(error, TimeoutError):
-        return SinkUnavailable(f"{where} cannot be reached: no connection in time")
+        return Unavailable(f"{where} cannot be reached: no connection in time")
     if isinstance(error, aiohttp.ClientResponseError):
         why = f": {error.message}" if isinstance(error.__cause__, UnboundedAnswer) else ""
-        return SinkUnavailable(f"{where} does not answer in HTTP as it should{why}")
-    return SinkUnavailable(f"{where}: the connection broke: {type(error).__name__}")
+        return Unavailable(f"{where} does not answer in HTTP as it should{why}")
+    return Unavailable(f"{where}: the connection broke: {type(error).__name__}")
 
 
 def excerpt(body: bytes) -> str:

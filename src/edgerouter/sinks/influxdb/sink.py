@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
-from edgerouter.errors import MessageRejected
+from edgerouter.errors import Rejected
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
@@ -86,12 +86,12 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
             try:
                 lines.append(self._line(message))
             except ValueError as error:
-                failures.append(Failure(index, MessageRejected(f"not a point: {error}")))
+                failures.append(Failure(index, Rejected(f"not a point: {error}")))
         return compress(b"\n".join(lines), self._config.compression) if lines else b"", failures
 
     async def _look(self) -> None:
         """Write nothing, which InfluxDB answers after it has looked at token, organization and bucket."""
-        with suppress(MessageRejected):  # "no points": everything else is well
+        with suppress(Rejected):  # "no points": everything else is well
             await self._post(b"")
 
     async def _post(self, body: bytes) -> None:

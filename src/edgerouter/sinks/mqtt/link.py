@@ -19,7 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edgerouter.errors import SinkUnauthorized, SinkUnavailable
+from edgerouter.errors import Unauthorized, Unavailable
 from edgerouter.mqtt.client import LOST, ReachedClient
 from edgerouter.mqtt.diagnosis import diagnose
 from edgerouter.mqtt.packets import DISCONNECT, FORGET_SESSION, PUBACK, PUBCOMP, PUBREC, PacketReader
@@ -49,7 +49,7 @@ _SILENT.setLevel(logging.CRITICAL)
 class VersionRefused(Exception):
     """The broker does not speak this version of MQTT, or hung up on it without a word."""
 
-    def __init__(self, error: SinkUnavailable) -> None:
+    def __init__(self, error: Unavailable) -> None:
         super().__init__(str(error))
         self.error = error
 
@@ -91,7 +91,7 @@ class Link:
             clean: begin without the session that the broker may have.
 
         Raises:
-            SinkUnavailable: the broker is not there, or refuses us.
+            Unavailable: the broker is not there, or refuses us.
             VersionRefused: it might take the other version.
         """
         address = config.address
@@ -102,7 +102,7 @@ class Link:
             if address.tls:
                 context = await asyncio.to_thread(make_context, config.tls or TlsConfig())
         except (OSError, ValueError) as error:
-            raise SinkUnauthorized(f"{where}: {error}") from None
+            raise Unauthorized(f"{where}: {error}") from None
         keeps_session = config.qos == 2 and not clean
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types here
         if keeps_session:
@@ -133,14 +133,14 @@ class Link:
             failure = link._failure(error)
             link.cut("not connected")
             if not link._answered and (found := await asyncio.to_thread(diagnose, address)) is not None:
-                failure = SinkUnauthorized(f"{where}: {found}")
+                failure = Unauthorized(f"{where}: {found}")
             raise failure from None
         except BaseException:
             link.cut("not connected")
             raise
         if link._unfit:
             await link.close()
-            raise SinkUnauthorized(f"{where} {link._unfit}")
+            raise Unauthorized(f"{where} {link._unfit}")
         return link
 
     @property
@@ -170,7 +170,7 @@ class Link:
 
     def cut(self, reason: str) -> None:
         """Give the connection up at once, and everything that is under way."""
-        self._end(SinkUnavailable(f"{self._where}: {reason}"))
+        self._end(Unavailable(f"{self._where}: {reason}"))
         self._reached.close(reason)
 
     def _end(self, error: Error) -> None:
@@ -210,18 +210,16 @@ class Link:
                 self._unfit = "keeps no retained messages; set `retain: never`"
         self._publisher.begin(window, session_present=session_present)
 
-    def _failure(self, error: aiomqtt.MqttError | ValueError) -> SinkUnavailable | VersionRefused:
+    def _failure(self, error: aiomqtt.MqttError | ValueError) -> Unavailable | VersionRefused:
         code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
         if isinstance(code, ReasonCode):
             refused = connect_refused(code.value, self._reached.named(code), self._where)
             return VersionRefused(refused) if code.value in UNSUPPORTED_VERSIONS else refused
         cause = error.__cause__ or error.__context__
         if isinstance(cause, ssl.SSLCertVerificationError) or (isinstance(cause, ssl.SSLError) and not self._answered):
-            return SinkUnauthorized(f"{self._where}: TLS: {getattr(cause, 'verify_message', None) or cause.reason}")
-        if isinstance(self._lost, SinkUnavailable) and not self._answered:
+            return Unauthorized(f"{self._where}: TLS: {getattr(cause, 'verify_message', None) or cause.reason}")
+        if isinstance(self._lost, Unavailable) and not self._answered:
             if str(self._lost).endswith(LOST):
-                return VersionRefused(
-                    SinkUnavailable(f"{self._where} hangs up without an answer; {self._config.hint_when_hung_up}")
-                )
+                return VersionRefused(Unavailable(f"{self._where} hangs up without an answer; {self._config.hint_when_hung_up}"))
             return self._lost
-        return SinkUnavailable(f"{self._where} cannot be reached: {in_words(str(error))}")
+        return Unavailable(f"{self._where} cannot be reached: {in_words(str(error))}")

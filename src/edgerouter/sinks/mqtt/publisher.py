@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from paho.mqtt.properties import Properties
 
-from edgerouter.errors import MessageRejected, SinkUnavailable
+from edgerouter.errors import Rejected, Unavailable
 from edgerouter.mqtt.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, MalformedPacket, encode_publish
 from edgerouter.sinks.mqtt.session import Session
 
@@ -25,7 +25,7 @@ _LARGEST_WINDOW: Final = 32_767
 _FAILED: Final = 128
 """Reason codes below it are a success, those that the specification does not know too (MQTT 5.0, 2.4)."""
 
-Error = SinkUnavailable | MessageRejected
+Error = Unavailable | Rejected
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import structlog
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 
-from edgerouter.errors import MessageRejected, SinkUnauthorized, SinkUnavailable, WouldLoop
+from edgerouter.errors import Rejected, Unauthorized, Unavailable, WouldLoop
 from edgerouter.message import Message
 from edgerouter.mqtt.reasons import NOT_AUTHORIZED, not_taken
 from edgerouter.sink import Failure, Limits, Sink, SinkContext
@@ -87,7 +87,7 @@ class MqttSink(Sink[MqttSinkConfig]):
             try:
                 publications.append(self._publication(message, link))
                 places.append(place)
-            except MessageRejected as error:
+            except Rejected as error:
                 failures.append(Failure(place, error))
         if not publications:
             return failures
@@ -99,8 +99,8 @@ class MqttSink(Sink[MqttSinkConfig]):
                 failures.append(Failure(place, answer))
                 continue
             failed = not_taken(answer.code, publication.topic, str(self._config.address))
-            if isinstance(failed, SinkUnauthorized) and not all(forbidden):
-                failed = MessageRejected(str(failed))  # others are taken, so it is about this topic
+            if isinstance(failed, Unauthorized) and not all(forbidden):
+                failed = Rejected(str(failed))  # others are taken, so it is about this topic
             if failed is not None:
                 self._not_published(publication)
                 failures.append(Failure(place, failed))
@@ -163,7 +163,7 @@ class MqttSink(Sink[MqttSinkConfig]):
             self._version5 = False
             try:
                 link = await self._linked()
-            except SinkUnauthorized:
+            except Unauthorized:
                 raise  # it speaks this version, and refuses us
             except VersionRefused:
                 self._version5 = True
@@ -199,5 +199,5 @@ class MqttSink(Sink[MqttSinkConfig]):
             link = task.result()
             await link.close()
             if self._config.qos == 2 and not link.version5:
-                with suppress(SinkUnavailable, VersionRefused):
+                with suppress(Unavailable, VersionRefused):
                     await self._forget_session()

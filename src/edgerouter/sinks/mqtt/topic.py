@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from edgerouter.errors import MessageRejected
+from edgerouter.errors import Rejected
 from edgerouter.message import Message
 from edgerouter.sink import SinkContext
 
@@ -76,21 +76,21 @@ class TopicTemplate:
         """The topic to publish a message to.
 
         Raises:
-            MessageRejected: MQTT does not allow to publish there.
+            Rejected: MQTT does not allow to publish there.
         """
         topic = "".join([part(message, names) for part in self._parts])
         if not topic:
-            raise MessageRejected("the template gives an empty topic for this message")
+            raise Rejected("the template gives an empty topic for this message")
         if _FORBIDDEN.search(topic):
-            raise MessageRejected("the topic holds a wildcard, a NUL or half a character, which MQTT does not allow in a publish")
+            raise Rejected("the topic holds a wildcard, a NUL or half a character, which MQTT does not allow in a publish")
         check_text(topic, "the topic")
         if len(topic) * 4 > _MAX_BYTES and len(topic.encode()) > _MAX_BYTES:
-            raise MessageRejected(f"the topic is longer than {_MAX_BYTES} bytes")
+            raise Rejected(f"the topic is longer than {_MAX_BYTES} bytes")
         if topic.count("/") >= _MAX_LEVELS:
-            raise MessageRejected(f"the topic has more than {_MAX_LEVELS} levels, for which brokers may close the connection")
+            raise Rejected(f"the topic has more than {_MAX_LEVELS} levels, for which brokers may close the connection")
         if topic[0] == "$" and not self._reserved:
             # a device must not reach the broker's own topics by its choice of a name
-            raise MessageRejected("a topic that begins with $ belongs to the broker; a template may name one, a message may not")
+            raise Rejected("a topic that begins with $ belongs to the broker; a template may name one, a message may not")
         return topic
 
 
@@ -98,10 +98,10 @@ def check_text(text: str, what: str) -> None:
     """Refuse what ends the connection.
 
     Raises:
-        MessageRejected: the text holds a control character or a non-character.
+        Rejected: the text holds a control character or a non-character.
     """
     if _RISKY.search(text):
-        raise MessageRejected(f"{what} holds a control character, for which brokers may close the connection")
+        raise Rejected(f"{what} holds a control character, for which brokers may close the connection")
 
 
 def _checked(text: str) -> str:

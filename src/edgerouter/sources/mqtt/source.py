@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Self
 
 import structlog
 
-from edgerouter.errors import SourceUnavailable
+from edgerouter.errors import Unavailable
 from edgerouter.mqtt.client import LOST
 from edgerouter.mqtt.limits import PacketLimits
 from edgerouter.source import Delivery, Source, SourceContext
@@ -118,7 +118,7 @@ class MqttSource(Source[MqttSourceConfig]):
         """Everything that came in since the last delivery, as one, as often as there is something.
 
         Raises:
-            SourceUnavailable: a probe was refused; or the task that serves the connection ended, which is a bug.
+            Unavailable: a probe was refused; or the task that serves the connection ended, which is a bug.
         """
         intake = self._intake
         while True:
@@ -128,10 +128,10 @@ class MqttSource(Source[MqttSourceConfig]):
             if intake.stopped:
                 return
             if self._refused is not None:
-                raise SourceUnavailable(self._refused)
+                raise Unavailable(self._refused)
             if self._task.done():
                 error = None if self._task.cancelled() else self._task.exception()
-                raise SourceUnavailable(f"the MQTT connection's task ended: {type(error).__name__}") from error
+                raise Unavailable(f"the MQTT connection's task ended: {type(error).__name__}") from error
             await intake.arrived.wait()
 
     def stop(self) -> None:

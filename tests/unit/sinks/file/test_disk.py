@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import Message, SinkContext, SinkUnavailable
+from edgerouter import Message, SinkContext, Unavailable
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.rotation import RotatedFiles
 from edgerouter.sinks.file.sink import FileSink
@@ -130,7 +130,7 @@ async def test_what_stands_in_a_files_place_is_said_and_not_used(
 ) -> None:
     data = victim.parent / "data"
     plant(data / name, victim)
-    with pytest.raises(SinkUnavailable, match=r"a symbolic link|not a regular file"):
+    with pytest.raises(Unavailable, match=r"a symbolic link|not a regular file"):
         await write(data, make_message(), once=True)
     assert_untouched(victim)
 
@@ -167,7 +167,7 @@ async def test_a_look_beside_a_running_sink_succeeds_and_leaves_everything_as_it
         before = files_in(tmp_path)
 
         async with FileSink.open(model, SinkContext("files", "edge-1", "check", probe=True)) as looking:
-            with pytest.raises(SinkUnavailable, match="to look only"):
+            with pytest.raises(Unavailable, match="to look only"):
                 await looking.write([make_message()])
 
         assert files_in(tmp_path) == before
@@ -181,6 +181,6 @@ async def test_a_look_makes_no_folder_and_says_what_is_wrong(tmp_path: Path) -> 
     assert not (tmp_path / "data").exists()
 
     (tmp_path / "messages.jsonl").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(SinkUnavailable, match="symbolic link"):
+    with pytest.raises(Unavailable, match="symbolic link"):
         async with FileSink.open(FileConfig(path=tmp_path), probe):
             pass

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import Message, SinkContext, SinkUnavailable
+from edgerouter import Message, SinkContext, Unavailable
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.growing import GrowingFile
 from edgerouter.sinks.file.objects import ObjectWriter
@@ -105,9 +105,9 @@ def test_an_error_at_any_call_loses_and_doubles_nothing(tmp_path: Path, form: st
         left = [batch_of(numbers) for numbers in BATCHES]
         with fault(at, OSError(code, os.strerror(code))) as faults:
             for _ in range(2):  # an error in opening or in the last sync needs a second opening, as the router does it
-                with suppress(SinkUnavailable), opened(path, **config) as file:
+                with suppress(Unavailable), opened(path, **config) as file:
                     while left:
-                        with suppress(SinkUnavailable):
+                        with suppress(Unavailable):
                             assert file.write(left[0]) == ()
                             left.pop(0)
 
@@ -216,7 +216,7 @@ def test_a_full_disk_is_waited_out(tmp_path: Path, form: str) -> None:
         blocker.write_bytes(bytes(60 * 1024))
         done = 0
         with opened(disk / "data", **config) as file:
-            with pytest.raises(SinkUnavailable, match="No space left on device"):  # noqa: PT012  (one of many writes fails)
+            with pytest.raises(Unavailable, match="No space left on device"):  # noqa: PT012  (one of many writes fails)
                 for number in range(1, 10_000):
                     file.write(batch_of([number]))
                     done = number

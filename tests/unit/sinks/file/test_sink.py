@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edgerouter import Message, MessageRejected, SinkContext, SinkUnavailable
+from edgerouter import Message, Rejected, SinkContext, Unavailable
 from edgerouter.objects import encode
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.sink import FileSink
@@ -136,7 +136,7 @@ async def test_the_data_is_on_disk_after_a_while_with_fsync_interval(tmp_path: P
 
 async def test_two_sinks_do_not_write_one_file(tmp_path: Path) -> None:
     async with opened(tmp_path) as first:
-        with pytest.raises(SinkUnavailable, match="another sink or router writes it"):
+        with pytest.raises(Unavailable, match="another sink or router writes it"):
             async with opened(tmp_path):
                 pass
         async with opened(tmp_path, file="other.jsonl") as second:
@@ -163,9 +163,9 @@ async def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
     (data / "messages.jsonl").symlink_to(outside / "file")
 
     async with opened(data, key="{topic}/{id}") as sink:
-        with pytest.raises(SinkUnavailable, match="symbolic link"):
+        with pytest.raises(Unavailable, match="symbolic link"):
             await sink.write(numbered(1))
-    with pytest.raises(SinkUnavailable, match=r"messages\.jsonl"):
+    with pytest.raises(Unavailable, match=r"messages\.jsonl"):
         async with opened(data):
             pass
     assert list(outside.iterdir()) == []
@@ -179,7 +179,7 @@ async def test_a_topic_in_whose_place_a_file_stands_is_rejected_and_blocks_nobod
         failures = await sink.write([first, below, other])
 
     assert [failure.index for failure in failures] == [1]
-    assert isinstance(failures[0].error, MessageRejected)
+    assert isinstance(failures[0].error, Rejected)
     assert (tmp_path / "c/5p00l-3").read_bytes() == b"21.5"
 
 
@@ -187,7 +187,7 @@ async def test_a_topic_in_whose_place_a_file_stands_is_rejected_and_blocks_nobod
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, config: dict[str, Any]) -> None:
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(SinkUnavailable, match=f"cannot write into the folder {tmp_path}/file/data: Not a directory"):
+    with pytest.raises(Unavailable, match=f"cannot write into the folder {tmp_path}/file/data: Not a directory"):
         async with opened(tmp_path / "file" / "data", **config):
             pass
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from edgerouter import SinkContext, SinkUnauthorized, SinkUnavailable
+from edgerouter import SinkContext, Unauthorized, Unavailable
 from edgerouter.sinks.http.config import HttpConfig
 from edgerouter.sinks.http.sink import HttpSink
 from edgerouter.testing import make_message
@@ -57,10 +57,10 @@ async def deliver(url: str, tls: dict[str, Any]) -> None:
 async def test_a_service_is_trusted_by_its_authority_and_its_name(authority: Authority) -> None:
     async with service(authority, "localhost") as url:
         await deliver(url, {"ca": authority.certificate})
-        with pytest.raises(SinkUnauthorized, match="certificate verify failed"):
+        with pytest.raises(Unauthorized, match="certificate verify failed"):
             await deliver(url, {})
     async with service(authority, "plant.example") as url:
-        with pytest.raises(SinkUnauthorized, match="Hostname mismatch"):
+        with pytest.raises(Unauthorized, match="Hostname mismatch"):
             await deliver(url, {"ca": authority.certificate})
         await deliver(url, {"ca": authority.certificate, "server_name": "plant.example"})
         await deliver(url, {"insecure": True})
@@ -70,7 +70,7 @@ async def test_a_service_that_asks_for_a_certificate_gets_ours(authority: Author
     own = authority.issue("gateway")
     async with service(authority, "localhost", asks_for_a_certificate=True) as url:
         await deliver(url, {"ca": authority.certificate, "cert": own.certificate, "key": own.key})
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(Unavailable):
             await deliver(url, {"ca": authority.certificate})
 
 
@@ -79,10 +79,10 @@ async def test_opening_tells_whether_the_service_is_there_without_sending_it_any
     context = SinkContext("web", "edge-1", "5p00l")
     async with service(authority, "localhost") as url:
         pass
-    with pytest.raises(SinkUnavailable, match="cannot be reached"):
+    with pytest.raises(Unavailable, match="cannot be reached"):
         async with HttpSink.open(HttpConfig.model_validate({"url": url}), context):
             pass
     async with service(authority, "plant.example") as url:
-        with pytest.raises(SinkUnauthorized, match="Hostname mismatch"):
+        with pytest.raises(Unauthorized, match="Hostname mismatch"):
             async with HttpSink.open(HttpConfig.model_validate({"url": url, "tls": {"ca": authority.certificate}}), context):
                 pass

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import Sink, SinkContext, SinkUnavailable
+from edgerouter import Sink, SinkContext, Unavailable
 from edgerouter.sinks.http.config import HttpConfig
 from edgerouter.sinks.http.sink import HttpSink
 from edgerouter.sinks.influxdb.config import InfluxDbConfig
@@ -46,7 +46,7 @@ async def delivered(kind: type[Sink[Any]], answer: bytes | Answer) -> RawHttp:
 
 async def error_for(kind: type[Sink[Any]], answer: bytes | Answer) -> str:
     async with opened(kind, answer) as (_, sink):
-        with pytest.raises(SinkUnavailable) as caught:
+        with pytest.raises(Unavailable) as caught:
             await sink.write([make_message(b'{"a": 1}')])
     return str(caught.value)
 
@@ -140,6 +140,6 @@ async def test_an_error_without_end_is_read_for_its_beginning(kind: type[Sink[An
 async def test_no_compressed_answer_is_asked_for_and_none_is_expanded(kind: type[Sink[Any]]) -> None:
     bomb = b"HTTP/1.1 500 Broken\r\nContent-Encoding: gzip\r\nContent-Length: 1000\r\n\r\n" + b"\x1f\x8b\x08" + bytes(997)
     async with opened(kind, bomb) as (server, sink):
-        with pytest.raises(SinkUnavailable, match=r"answers 500$"):
+        with pytest.raises(Unavailable, match=r"answers 500$"):
             await sink.write([make_message(b'{"a": 1}')])
         assert b"accept-encoding: identity" in server.requests[0][0].lower()

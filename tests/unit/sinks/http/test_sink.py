@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from edgerouter import Message, MessageRejected, Properties, SinkContext, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Message, Properties, Rejected, SinkContext, Throttled, Unauthorized, Unavailable
 from edgerouter.sinks.http.config import HttpConfig
 from edgerouter.sinks.http.sink import HttpSink
 from edgerouter.testing import HttpSinkServer, Received, SinkConformance, make_message, make_messages
@@ -93,7 +93,7 @@ async def opened(**config: Any) -> AsyncIterator[tuple[Service, HttpSink]]:
 async def error_for(reply: web.Response, *batch: Message, **config: Any) -> BaseException:
     async with opened(**config) as (service, sink):
         service.reply = reply
-        with pytest.raises((SinkUnavailable, MessageRejected)) as caught:
+        with pytest.raises((Unavailable, Rejected)) as caught:
             await sink.write(batch or [make_message()])
         return caught.value
 
@@ -101,33 +101,33 @@ async def error_for(reply: web.Response, *batch: Message, **config: Any) -> Base
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (300, SinkUnauthorized),
-        (301, SinkUnauthorized),
-        (304, SinkUnavailable),
-        (308, SinkUnauthorized),
-        (399, SinkUnavailable),
-        (400, MessageRejected),
-        (401, SinkUnauthorized),
-        (403, SinkUnauthorized),
-        (404, SinkUnauthorized),
-        (405, SinkUnauthorized),
-        (408, SinkUnavailable),
-        (409, MessageRejected),
-        (410, SinkUnauthorized),
-        (411, SinkUnauthorized),
-        (413, MessageRejected),
-        (418, SinkUnavailable),
-        (422, MessageRejected),
-        (423, SinkUnavailable),
-        (428, SinkUnauthorized),
-        (429, SinkThrottled),
-        (500, SinkUnavailable),
-        (502, SinkUnavailable),
-        (503, SinkUnavailable),
-        (504, SinkUnavailable),
-        (599, SinkUnavailable),
-        (600, SinkUnavailable),
-        (999, SinkUnavailable),
+        (300, Unauthorized),
+        (301, Unauthorized),
+        (304, Unavailable),
+        (308, Unauthorized),
+        (399, Unavailable),
+        (400, Rejected),
+        (401, Unauthorized),
+        (403, Unauthorized),
+        (404, Unauthorized),
+        (405, Unauthorized),
+        (408, Unavailable),
+        (409, Rejected),
+        (410, Unauthorized),
+        (411, Unauthorized),
+        (413, Rejected),
+        (418, Unavailable),
+        (422, Rejected),
+        (423, Unavailable),
+        (428, Unauthorized),
+        (429, Throttled),
+        (500, Unavailable),
+        (502, Unavailable),
+        (503, Unavailable),
+        (504, Unavailable),
+        (599, Unavailable),
+        (600, Unavailable),
+        (999, Unavailable),
     ],
 )
 async def test_each_answer_has_its_meaning(status: int, kind: type[BaseException]) -> None:
@@ -137,19 +137,19 @@ async def test_each_answer_has_its_meaning(status: int, kind: type[BaseException
 @pytest.mark.parametrize("status", [429, 503])
 async def test_the_wait_that_the_service_asks_for_is_passed_on(status: int) -> None:
     error = await error_for(web.Response(status=status, headers={"Retry-After": "17"}))
-    assert isinstance(error, SinkThrottled)
+    assert isinstance(error, Throttled)
     assert error.retry_after == 17
 
     date = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     error = await error_for(web.Response(status=status, headers={"Retry-After": date}))
-    assert isinstance(error, SinkThrottled)
+    assert isinstance(error, Throttled)
     assert error.retry_after is not None
     assert 3000 < error.retry_after <= 3600
 
 
 async def test_a_wait_that_nobody_can_read_is_no_wait() -> None:
     error = await error_for(web.Response(status=429, headers={"Retry-After": "soon"}))
-    assert isinstance(error, SinkThrottled)
+    assert isinstance(error, Throttled)
     assert error.retry_after is None
 
 
@@ -211,7 +211,7 @@ async def test_nobody_there_is_said_with_the_address() -> None:
     async with opened() as (service, sink):
         url = service.url
         await service.stop()
-        with pytest.raises(SinkUnavailable, match=f"{url}/in cannot be reached: Connection refused|{url}/in cannot be reached"):
+        with pytest.raises(Unavailable, match=f"{url}/in cannot be reached: Connection refused|{url}/in cannot be reached"):
             await sink.write([make_message()])
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
-from edgerouter import Message, MessageRejected, Properties, SinkContext, SinkThrottled, SinkUnauthorized
+from edgerouter import Message, Properties, Rejected, SinkContext, Throttled, Unauthorized
 from edgerouter.sinks.influxdb.config import InfluxDbConfig
 from edgerouter.sinks.influxdb.lines import line, raw_fields, raw_tags
 from edgerouter.sinks.influxdb.sink import InfluxDbSink
@@ -83,7 +83,7 @@ async def test_the_cloud_blocks_body_becomes_a_point(server: InfluxDbServer) -> 
         bad = [make_message(payload, sequence=3) for payload in (b"no", b"[]", body(values="a=1"), body(measurement="m"), b"\xff")]
         failures = await sink.write([good[0], *bad, *good[1:]])
     assert [failure.index for failure in failures] == [1, 2, 3, 4, 5]
-    assert all(isinstance(failure.error, MessageRejected) for failure in failures)
+    assert all(isinstance(failure.error, Rejected) for failure in failures)
     assert [(point.measurement, dict(point.tags), point.fields) for point in server.points.values()] == [
         ("cpu_temp", {"room": "lab", "host": "a"}, {"temp": 61.2}),
         ("plain", {}, {"temp": 61.2}),
@@ -144,13 +144,13 @@ async def test_a_payload_over_the_largest_request_is_too_large_without_being_rea
 async def test_a_point_of_another_type_is_rejected_so_that_it_can_be_found(server: InfluxDbServer) -> None:
     async with opened(server) as sink:
         await sink.write([make_message(b'{"v": 1}')])
-        with pytest.raises(MessageRejected, match="field type conflict"):
+        with pytest.raises(Rejected, match="field type conflict"):
             await sink.write([make_message(b'{"v": 2}'), make_message(b'{"v": "text"}')])
 
 
 @pytest.mark.parametrize("wrong", [{"token": "another"}, {"org": "x"}, {"bucket": "x"}])
 async def test_a_wrong_token_organization_or_bucket_is_found_when_opening(server: InfluxDbServer, wrong: dict[str, Any]) -> None:
-    with pytest.raises(SinkUnauthorized) as caught:
+    with pytest.raises(Unauthorized) as caught:
         async with opened(server, **wrong):
             pass
     assert TOKEN not in str(caught.value)
@@ -159,7 +159,7 @@ async def test_a_wrong_token_organization_or_bucket_is_found_when_opening(server
 async def test_the_wait_that_influxdb_asks_for_is_passed_on(server: InfluxDbServer) -> None:
     async with opened(server) as sink:
         await server.throttle(7)
-        with pytest.raises(SinkThrottled) as caught:
+        with pytest.raises(Throttled) as caught:
             await sink.write([make_message(b"1")])
     assert caught.value.retry_after == 7
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edgerouter import MessageRejected, Properties, SinkContext, SinkThrottled, SinkUnauthorized, SinkUnavailable
+from edgerouter import Properties, Rejected, SinkContext, Throttled, Unauthorized, Unavailable
 from edgerouter.mqtt.reasons import connect_refused, disconnected, not_taken
 from edgerouter.sinks.mqtt.config import MqttSinkConfig
 from edgerouter.sinks.mqtt.topic import TopicTemplate
@@ -56,7 +56,7 @@ def test_a_wrong_template_is_refused_with_the_reason(template: str, complaint: s
     "topic", ["", "a/#", "a\x00", "a\n", "\x7f", "\uffff", "x" * 65_536, "é" * 40_000, "$SYS", "a/" * 200, "\ud800"]
 )
 def test_a_topic_that_would_end_the_connection_rejects_its_message_only(topic: str) -> None:
-    with pytest.raises(MessageRejected):
+    with pytest.raises(Rejected):
         TopicTemplate.parse("{topic}").topic_of(make_message(topic=topic), CONTEXT)
 
 
@@ -65,13 +65,13 @@ def test_a_topic_that_would_end_the_connection_rejects_its_message_only(topic: s
     [
         (0, None),
         (16, None),
-        (128, SinkUnavailable),
-        (131, SinkUnavailable),
-        (135, SinkUnauthorized),
-        (144, MessageRejected),
-        (149, MessageRejected),
-        (151, SinkThrottled),
-        (153, MessageRejected),
+        (128, Unavailable),
+        (131, Unavailable),
+        (135, Unauthorized),
+        (144, Rejected),
+        (149, Rejected),
+        (151, Throttled),
+        (153, Rejected),
     ],
 )
 def test_each_acknowledgement_has_its_meaning(code: int, kind: type[BaseException] | None) -> None:
@@ -83,13 +83,13 @@ def test_each_acknowledgement_has_its_meaning(code: int, kind: type[BaseExceptio
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        (3, SinkUnavailable),
-        (134, SinkUnauthorized),
-        (135, SinkUnauthorized),
-        (136, SinkUnavailable),
-        (138, SinkUnauthorized),
-        (151, SinkThrottled),
-        (159, SinkThrottled),
+        (3, Unavailable),
+        (134, Unauthorized),
+        (135, Unauthorized),
+        (136, Unavailable),
+        (138, Unauthorized),
+        (151, Throttled),
+        (159, Throttled),
     ],
 )
 def test_each_refused_connection_has_its_meaning(code: int, kind: type[BaseException]) -> None:
@@ -98,7 +98,7 @@ def test_each_refused_connection_has_its_meaning(code: int, kind: type[BaseExcep
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(None, SinkUnavailable), (139, SinkUnavailable), (142, SinkUnauthorized), (147, SinkThrottled), (149, MessageRejected)],
+    [(None, Unavailable), (139, Unavailable), (142, Unauthorized), (147, Throttled), (149, Rejected)],
 )
 def test_each_end_of_a_connection_has_its_meaning(code: int | None, kind: type[BaseException]) -> None:
     assert type(disconnected(code, "why", "host:1883")) is kind
@@ -133,7 +133,7 @@ def test_a_password_in_the_url_is_never_shown() -> None:
 )
 def test_no_message_reaches_the_broker_s_own_topics_by_its_name_or_a_property(template: str, topic: str) -> None:
     message = make_message(topic=topic, properties=Properties(user=(("p", "$SYS"),)))
-    with pytest.raises(MessageRejected, match=r"begins with \$"):
+    with pytest.raises(Rejected, match=r"begins with \$"):
         TopicTemplate.parse(template).topic_of(message, CONTEXT)
 
 

@@ -73,7 +73,7 @@ async def test_a_replayed_dead_letter_keeps_its_time(config: SpoolConfig) -> Non
         await pipe.append(read_at(RECEIVED, 1))
         (letter,) = await take(reader, 1)
         await pipe.append(read_at(RECEIVED + 10**9, 1))
-        await reader.dead_letter([Rejection(letter, "bad", "MessageRejected", 1, 0)])
+        await reader.dead_letter([Rejection(letter, "bad", "Rejected", 1, 0)])
         assert await spool.tools.replay_dead_letters(LetterFilter()) == 1
         await pipe.append(read_at(RECEIVED, 1))
         newest, again, after = [message.received_at for message in await take(reader, 3)]

@@ -41,7 +41,7 @@ async def test_a_delivery_is_acknowledged_once_every_sink_that_wants_it_has_sett
         of_a = await take(a, 3)
         a.delivered(of_a[:1])
         a.dropped(of_a[1:2], "policy")
-        await a.dead_letter([Rejection(of_a[2], "bad", "MessageRejected", 1, 0)])
+        await a.dead_letter([Rejection(of_a[2], "bad", "Rejected", 1, 0)])
         await turn()
         assert [m[0].topic for m in pipe.acknowledged] == ["x", "y", "z"]
         assert a.ledger == ledger(3, 1, 1, 1)
@@ -123,7 +123,7 @@ async def test_dead_letters_can_be_listed_replayed_and_purged() -> None:
         a, b = await pipe.attach(route("a"), route("b"))
         await pipe.append(fresh(4))
         b.delivered(await take(b, 4))
-        await a.dead_letter([Rejection(m, "bad", "MessageRejected", 1, 0) for m in await take(a, 4)])
+        await a.dead_letter([Rejection(m, "bad", "Rejected", 1, 0) for m in await take(a, 4)])
         tools = spool.tools
         assert [letter.number for letter in await tools.dead_letters(LetterFilter(topic="a/#"), limit=2)] == [1, 2]
         assert await tools.replay_dead_letters(LetterFilter(numbers=(1, 3))) == 2

@@ -33,7 +33,7 @@ async def used(folder: Path) -> str:
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("sink"))
         await pipe.append(fresh(10))
-        await reader.dead_letter([Rejection(m, "bad", "MessageRejected", 1, 0) for m in await take(reader, 1)])
+        await reader.dead_letter([Rejection(m, "bad", "Rejected", 1, 0) for m in await take(reader, 1)])
         return spool.id
 
 

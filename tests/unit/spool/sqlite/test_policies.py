@@ -19,7 +19,7 @@ from support.spools import Pipe, crashing, delivery, fresh, ledger, payloads, ro
 
 
 def rejected(messages: list[Message], reason: str = "too large") -> list[Rejection]:
-    return [Rejection(message, reason, "MessageRejected", 3, 17, "digest") for message in messages]
+    return [Rejection(message, reason, "Rejected", 3, 17, "digest") for message in messages]
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -49,7 +49,7 @@ async def test_dead_letters_are_kept_with_their_cause_and_count(tmp_path: Path) 
         assert reader.ledger == ledger(10, 8, 2, 0)
         letters = await spool.tools.dead_letters(LetterFilter())
         assert [letter.message for letter in letters] == messages[2:4]
-        assert (letters[0].sink, letters[0].reason, letters[0].error) == ("sink", "too large", "MessageRejected")
+        assert (letters[0].sink, letters[0].reason, letters[0].error) == ("sink", "too large", "Rejected")
         assert (letters[0].attempts, letters[0].first_attempt, letters[0].config_digest) == (3, 17, "digest")
         assert spool.status.messages == 0, "a letter does not hold its chunk"
         await assert_sound(spool)

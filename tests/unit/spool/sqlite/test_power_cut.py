@@ -168,7 +168,7 @@ class Work:
         messages = self.some(sink)
         sequences = frozenset(m.sequence for m in messages)
         self.disk.note(Began("letters", sink, sequences))
-        await self.readers[sink].dead_letter([Rejection(m, "bad", "MessageRejected", 1, 0) for m in messages])
+        await self.readers[sink].dead_letter([Rejection(m, "bad", "Rejected", 1, 0) for m in messages])
         self.disk.note(Safe("letters", sink, sequences))
 
     async def keep(self, sink: str) -> None:

@@ -150,7 +150,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(sink=st.sampled_from(sorted(SINKS)), which=share)
     def dead_letter(self, sink: str, which: float) -> None:
         messages = self.some(sink, which, 3)
-        self.run(self.readers[sink].dead_letter([Rejection(m, "bad", "MessageRejected", 1, 0) for m in messages]))
+        self.run(self.readers[sink].dead_letter([Rejection(m, "bad", "Rejected", 1, 0) for m in messages]))
         self.settle(sink, messages, "dead")
 
     @rule(sink=st.sampled_from(sorted(SINKS)), which=share, count=st.integers(1, 15))

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import AfterValidator
 
-from edgerouter import SinkUnavailable
+from edgerouter import Unavailable
 from edgerouter_aws.errors import Call, of_service, translated
 from edgerouter_aws.session import AwsSettings, open_client
 
@@ -61,7 +61,7 @@ class Bucket:
         """Store one object; storing the same one again changes nothing.
 
         Raises:
-            SinkUnavailable, MessageRejected: it is not known to be stored.
+            Unavailable, Rejected: it is not known to be stored.
         """
         parameters = {"Bucket": self.name, "Key": key, **self.parameters, **more}
         with translated(self.call):
@@ -75,13 +75,13 @@ class Bucket:
                     return
                 raise
         if not answer.get("ETag"):
-            raise SinkUnavailable(f"{self.call.what}: {_NOT_S3}")
+            raise Unavailable(f"{self.call.what}: {_NOT_S3}")
 
     async def holds(self, key: str, size: int) -> bool:
         """Ask for an object of this size; False where it is not there, or where looking is not allowed.
 
         Raises:
-            SinkUnavailable: the service did not answer.
+            Unavailable: the service did not answer.
         """
         place = {name: value for name, value in self.parameters.items() if name in _PLACE}
         with of_service(self.call):
@@ -102,7 +102,7 @@ class Bucket:
                 objects of one request do without.
 
         Raises:
-            SinkUnavailable: with what is missing.
+            Unavailable: with what is missing.
         """
         place = {"Bucket": self.name, "Key": f"{prefix}.edgerouter-check"}
         with of_service(self.call):
@@ -142,14 +142,14 @@ class Bucket:
         answer = await self.client.create_multipart_upload(**self._algorithm, **parameters)
         upload: str = answer.get("UploadId", "")
         if not upload:
-            raise SinkUnavailable(f"{self.call.what}: {_NOT_S3}")
+            raise Unavailable(f"{self.call.what}: {_NOT_S3}")
         return upload
 
     async def _put_part(self, number: int, body: bytes, upload: str, place: Mapping[str, str]) -> dict[str, Any]:
         """Store one part; return what the completion lists of it."""
         answer = await self.client.upload_part(Body=body, PartNumber=number, UploadId=upload, **self._algorithm, **place)
         if not answer.get("ETag"):
-            raise SinkUnavailable(f"{self.call.what}: {_NOT_S3}")
+            raise Unavailable(f"{self.call.what}: {_NOT_S3}")
         part = {"PartNumber": number, "ETag": answer["ETag"]}
         if checksum := self._algorithm and answer.get(f"Checksum{_CHECKSUM}"):
             part[f"Checksum{_CHECKSUM}"] = checksum  # a service that knows none answers none, and misses none

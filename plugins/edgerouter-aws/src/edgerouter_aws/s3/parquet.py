@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgerouter import Failure, Message, MessageRejected
+from edgerouter import Failure, Message, Rejected
 from edgerouter_aws.s3.columns import SOURCE, Column, ParquetOptions
 
 _TYPES = {
@@ -57,7 +57,7 @@ class ParquetTable:
             try:
                 rows.append(self._row(message))
             except Mismatch as error:
-                failures.append(Failure(index, MessageRejected(str(error))))
+                failures.append(Failure(index, Rejected(str(error))))
         columns = list(zip(*rows, strict=True)) or [()] * len(self._columns)
         arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
         sink = pa.BufferOutputStream()

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
-from edgerouter import ByteSize, Failure, Limits, Message, Sink, SinkConfig, SinkContext, SinkUnauthorized
+from edgerouter import ByteSize, Failure, Limits, Message, Sink, SinkConfig, SinkContext, Unauthorized
 from edgerouter.objects import Compression, Framing, KeyTemplate, ObjectKey, content_encoding, content_type, encode, size_of
 from edgerouter_aws.s3.bucket import MOST_OBJECT_BYTES, Bucket, BucketName, bucket_call, open_s3
 from edgerouter_aws.s3.columns import ParquetOptions
@@ -203,7 +203,7 @@ def _table(options: ParquetOptions) -> Table:
     try:
         from edgerouter_aws.s3.parquet import ParquetTable  # noqa: PLC0415
     except ImportError as error:
-        raise SinkUnauthorized(f"framing: parquet needs pyarrow: pip install 'edgerouter-aws[parquet]' ({error})") from error
+        raise Unauthorized(f"framing: parquet needs pyarrow: pip install 'edgerouter-aws[parquet]' ({error})") from error
     return ParquetTable(options)
 
 

@@ -41,7 +41,7 @@ class Claims:
         """Store the payload and refer to it; doing it again stores the same object again.
 
         Raises:
-            SinkUnavailable, MessageRejected: the payload is not stored.
+            Unavailable, Rejected: the payload is not stored.
         """
         key = self.key.key_of([message], self.names)
         properties = message.properties

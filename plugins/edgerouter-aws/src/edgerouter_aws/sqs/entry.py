@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from edgerouter import Message, MessageRejected
+from edgerouter import Message, Rejected
 from edgerouter_aws.sqs.config import SqsConfig
 from edgerouter_aws.sqs.queue import Entry
 
@@ -122,7 +122,7 @@ class Entries:
         """The message as SQS takes it.
 
         Raises:
-            MessageRejected: the payload is not text, and the user wants such messages rejected.
+            Rejected: the payload is not text, and the user wants such messages rejected.
         """
         text = text_of(message.payload)
         attributes = self.attributes(message)
@@ -130,7 +130,7 @@ class Entries:
             if not message.payload:
                 text, attributes[ENCODING] = EMPTY, _EMPTY
             elif self._reject_binary:
-                raise MessageRejected("the payload is not text that SQS takes, and the sink says `binary: reject`")
+                raise Rejected("the payload is not text that SQS takes, and the sink says `binary: reject`")
             else:
                 text, attributes[ENCODING] = base64.b64encode(message.payload).decode(), _BASE64
         return {"MessageBody": text, "MessageAttributes": attributes}

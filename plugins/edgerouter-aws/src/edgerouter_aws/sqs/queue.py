@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgerouter import Failure, MessageRejected, SinkUnauthorized, SinkUnavailable
+from edgerouter import Failure, Rejected, Unauthorized, Unavailable
 from edgerouter_aws.errors import Call, UnexpectedAnswer, of_code, of_service, translated
 from edgerouter_aws.sqs.address import Address
 
@@ -32,8 +32,8 @@ class Queue:
         """Send up to 10 entries in one request; the failures count in `entries`.
 
         Raises:
-            SinkUnavailable: nothing was taken, or nobody knows.
-            MessageRejected: one of the entries makes the request fail.
+            Unavailable: nothing was taken, or nobody knows.
+            Rejected: one of the entries makes the request fail.
         """
         for place, entry in enumerate(entries):
             entry["Id"] = str(place)
@@ -47,9 +47,9 @@ class Queue:
             if entry["Id"] in failed or entry["Id"] not in taken
         ]
 
-    def _error(self, failed: Any) -> SinkUnavailable | MessageRejected:
+    def _error(self, failed: Any) -> Unavailable | Rejected:
         if failed is None:
-            return SinkUnavailable(f"{self.call.what}: the answer does not say whether the message was taken")
+            return Unavailable(f"{self.call.what}: the answer does not say whether the message was taken")
         code, text = str(failed.get("Code", "")), str(failed.get("Message", ""))
         return of_code(code, text, self.call, sender_fault=bool(failed.get("SenderFault")))
 
@@ -58,7 +58,7 @@ async def find_queue(client: Any, address: Address, *, max_message_bytes: int | 
     """The queue at an address, with its own limit, after finding out whether messages may be sent to it.
 
     Raises:
-        SinkUnavailable: with what is wrong and what to grant.
+        Unavailable: with what is wrong and what to grant.
     """
     region = client.meta.region_name
     what, arn = address.described(region), address.arn(region)
@@ -70,7 +70,7 @@ async def find_queue(client: Any, address: Address, *, max_message_bytes: int | 
         with of_service(Call(what, needs)):
             url = str((await client.get_queue_url(QueueName=address.name)).get("QueueUrl", ""))
         if not url:
-            raise SinkUnavailable(f"{what}: the answer is not one of SQS; is there a captive portal or a proxy in between?")
+            raise Unavailable(f"{what}: the answer is not one of SQS; is there a captive portal or a proxy in between?")
         arn = Address.parse(url, None).arn(region)
     call = Call(what, f"sqs:SendMessage on {arn} (and kms:GenerateDataKey and kms:Decrypt on the key, with SSE-KMS)")
     if max_message_bytes is None:
@@ -84,7 +84,7 @@ async def _message_bytes(client: Any, url: str, call: Call) -> int:
     try:
         with of_service(call):
             answer = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["MaximumMessageSize"])
-    except SinkUnauthorized as error:
+    except Unauthorized as error:
         if "permission is missing" not in str(error):
             raise
         return _CAREFUL_MESSAGE_BYTES  # sqs:GetQueueAttributes is not needed to send
@@ -96,5 +96,5 @@ async def _probe(client: Any, url: str, call: Call) -> None:
     try:
         with translated(call):
             await client.send_message_batch(QueueUrl=url, Entries=[])
-    except (MessageRejected, UnexpectedAnswer):
+    except (Rejected, UnexpectedAnswer):
         return  # what it has against is only that there is nothing to send

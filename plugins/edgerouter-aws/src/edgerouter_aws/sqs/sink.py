@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Container, Hashable, Iterable, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Self, cast
 
-from edgerouter import Failure, Limits, Message, MessageRejected, Sink, SinkContext, SinkUnavailable, WriteUnfinished
+from edgerouter import Failure, Limits, Message, Rejected, Sink, SinkContext, Unavailable, WriteUnfinished
 from edgerouter.objects import KeyTemplate
 from edgerouter_aws.errors import Call
 from edgerouter_aws.s3.bucket import Bucket, bucket_call, open_s3
@@ -88,7 +88,7 @@ class SqsSink(Sink[SqsConfig]):
                 continue
             try:
                 entries[place] = self._entry(message)
-            except MessageRejected as error:
+            except Rejected as error:
                 failures.append(Failure(place, error))
         if self._claims is not None and claimed:
             for place in claimed:
@@ -97,7 +97,7 @@ class SqsSink(Sink[SqsConfig]):
                     continue
                 try:
                     entries[place] = self._grouped(await self._claims.entry(batch[place]), batch[place])
-                except (SinkUnavailable, MessageRejected) as error:
+                except (Unavailable, Rejected) as error:
                     failures.append(Failure(place, error))
             entries = dict(sorted(entries.items()))
         return entries, failures
@@ -137,7 +137,7 @@ class FifoSqsSink(SqsSink):
         entries, failures = await self._make(batch, end)
         places = list(entries)
         groups = {place: self._order.id_of(message) for place, message in enumerate(batch)}
-        stopped = {groups[failed.index]: failed.index for failed in reversed(failures) if isinstance(failed.error, SinkUnavailable)}
+        stopped = {groups[failed.index]: failed.index for failed in reversed(failures) if isinstance(failed.error, Unavailable)}
         sizes = [self.size_of(batch[place]) for place in places]
         plan = requests([groups[place] for place in places], sizes, strict=self._strict)
         settled = {failed.index for failed in failures}
@@ -151,7 +151,7 @@ class FifoSqsSink(SqsSink):
             sent = True
             try:
                 failed = await self._queue.send([entries[place] for place in wanted])
-            except (SinkUnavailable, MessageRejected) as error:
+            except (Unavailable, Rejected) as error:
                 if not settled - {failed.index for failed in failures}:
                     raise
                 return failures + _behind(range(len(batch)), settled, error)
@@ -159,9 +159,9 @@ class FifoSqsSink(SqsSink):
             for failure in failed:
                 place = wanted[failure.index]
                 failures.append(Failure(place, failure.error))
-                if isinstance(failure.error, SinkUnavailable):
+                if isinstance(failure.error, Unavailable):
                     stopped[groups[place]] = min(place, stopped.get(groups[place], place))
-        waiting = SinkUnavailable("an earlier message of the same group was not taken")
+        waiting = Unavailable("an earlier message of the same group was not taken")
         return failures + _behind(range(len(batch)), settled, waiting)
 
 
@@ -220,9 +220,9 @@ def _groups_of_fifo(config: SqsConfig, context: SinkContext) -> Groups:
     return Groups(config.group_id or "{topic}", context)
 
 
-def _behind(places: Iterable[int], settled: Container[int], error: SinkUnavailable | MessageRejected) -> list[Failure]:
+def _behind(places: Iterable[int], settled: Container[int], error: Unavailable | Rejected) -> list[Failure]:
     """What is left is written again. A request that holds a bad message comes first then, and the router looks for it in there."""
-    cause = error if isinstance(error, SinkUnavailable) else SinkUnavailable(str(error))
+    cause = error if isinstance(error, Unavailable) else Unavailable(str(error))
     return [Failure(place, cause) for place in places if place not in settled]
 
 

@@ -10,12 +10,11 @@ from typing import Any, Final, Self
 
 from edgerouter import (
     Delivery,
-    MessageRejected,
-    SinkUnauthorized,
-    SinkUnavailable,
+    Rejected,
     Source,
     SourceContext,
-    SourceUnavailable,
+    Unauthorized,
+    Unavailable,
 )
 from edgerouter.receiving import Leased, LeaseReceiver, ReceivedTopic, TopicSource
 from edgerouter_aws.errors import Call, UnexpectedAnswer, of_code, of_service, translated
@@ -51,8 +50,8 @@ class SqsSource(Source[SqsSourceConfig]):
                 client = await stack.enter_async_context(
                     open_client("sqs", config, call, region=address.region, endpoint=address.endpoint)
                 )
-            except SinkUnavailable as error:
-                raise SourceUnavailable(str(error)) from error
+            except Unavailable as error:
+                raise Unavailable(str(error)) from error
             service = _Queue(client, address, config, context)
             receiver = LeaseReceiver(
                 service,
@@ -104,9 +103,7 @@ class _Queue:
                 async with asyncio.timeout(_PATIENCE):
                     url = (await self._client.get_queue_url(QueueName=self._address.name)).get("QueueUrl")
             if not url:
-                raise SinkUnavailable(
-                    f"{self.what}: the answer is not one of SQS; is there a captive portal or a proxy in between?"
-                )
+                raise Unavailable(f"{self.what}: the answer is not one of SQS; is there a captive portal or a proxy in between?")
             self._url = str(url)
             self._call = Call(self.what, _needs(Address.parse(self._url, None), self._client.meta.region_name))
         await self._look(self._client.receive_message, MaxNumberOfMessages=0, WaitTimeSeconds=0)
@@ -117,7 +114,7 @@ class _Queue:
             with translated(self._call):
                 async with asyncio.timeout(_PATIENCE):
                     await ask(QueueUrl=self._url, **nothing)
-        except (MessageRejected, UnexpectedAnswer):
+        except (Rejected, UnexpectedAnswer):
             return  # what SQS has against is only that nothing is asked for
 
     async def receive(self, most: int) -> Sequence[Leased]:
@@ -159,5 +156,5 @@ class _Queue:
                 await self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
 
 
-def _unavailable(error: SinkUnavailable | MessageRejected) -> SinkUnavailable:
-    return error if isinstance(error, SinkUnavailable) else SinkUnauthorized(str(error))
+def _unavailable(error: Unavailable | Rejected) -> Unavailable:
+    return error if isinstance(error, Unavailable) else Unauthorized(str(error))

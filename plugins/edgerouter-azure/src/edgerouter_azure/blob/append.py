@@ -20,7 +20,7 @@ from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import ContainerClient
 
-from edgerouter import SinkUnavailable
+from edgerouter import Unavailable
 
 MOST_BLOCKS = 50_000
 """https://learn.microsoft.com/azure/storage/blobs/scalability-targets: blocks in an append blob"""
@@ -72,7 +72,7 @@ class AppendBlobs:
         """Append, unless an earlier attempt was taken.
 
         Raises:
-            SinkUnavailable: somebody else appends to the blob.
+            Unavailable: somebody else appends to the blob.
             AzureError: whatever the SDK raises; the same call may be made again.
         """
         tail = self._tail(name)
@@ -129,7 +129,7 @@ class AppendBlobs:
                 if code == "AppendPositionConditionNotMet":
                     if await self._settle(name, tail, tail.size, data):
                         return
-                    raise SinkUnavailable(f"another writer appends to blob {name}; give each router a name of its own") from error
+                    raise Unavailable(f"another writer appends to blob {name}; give each router a name of its own") from error
                 if error.status_code == 404:
                     tail.known = False
                 if (error.status_code or 500) >= 500:

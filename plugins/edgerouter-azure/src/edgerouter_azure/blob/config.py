@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from edgerouter import ByteSize, Duration, SinkConfig, SinkUnauthorized
+from edgerouter import ByteSize, Duration, SinkConfig, Unauthorized
 from edgerouter.objects import Compression, Framing, KeyTemplate
 from edgerouter_azure.credentials import SUFFIXES, AzureFields, http_options, open_credential
 from edgerouter_azure.sdk import load
@@ -170,7 +170,7 @@ async def open_service(config: BlobConfig) -> AsyncIterator[BlobServiceClient]:
     """A client of the account, without retries of its own.
 
     Raises:
-        SinkUnauthorized: the connection string or the credential cannot be used.
+        Unauthorized: the connection string or the credential cannot be used.
     """
     await load("azure.storage.blob.aio")
     async with AsyncExitStack() as stack:
@@ -184,7 +184,7 @@ async def open_service(config: BlobConfig) -> AsyncIterator[BlobServiceClient]:
             service = _make(config, credential, transport)
         except ValueError as error:
             # the SDK's texts about what is no connection string do not quote it
-            raise SinkUnauthorized(f"the storage account cannot be used: {error}") from None
+            raise Unauthorized(f"the storage account cannot be used: {error}") from None
         yield await stack.enter_async_context(service)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from edgerouter import Failure, Limits, Message, Sink, SinkContext, SinkUnauthorized
+from edgerouter import Failure, Limits, Message, Sink, SinkContext, Unauthorized
 from edgerouter.objects import content_encoding, content_type, encode, size_of
 from edgerouter_azure.blob.config import BlobConfig, open_service
 from edgerouter_azure.blob.shared_signature import permission_missing, time_missed
@@ -125,22 +125,22 @@ async def _look(config: BlobConfig, container: ContainerClient) -> None:
 
     Raises:
         AzureError: it is not, or we may not write.
-        SinkUnauthorized: it is not.
+        Unauthorized: it is not.
     """
     if missing := permission_missing(config.signature(), append=config.blob_type == "append"):
-        raise SinkUnauthorized(f"open container {config.container}: {missing}")
+        raise Unauthorized(f"open container {config.container}: {missing}")
     try:
         await container.get_container_properties()
     except ResourceNotFoundError as error:
         if not config.create_container:
-            raise SinkUnauthorized(f"there is no container {config.container}") from error
+            raise Unauthorized(f"there is no container {config.container}") from error
     except HttpResponseError as error:
         signature = config.signature()
         # it may allow nothing but writing; then the first write tells whether it does
         if error.status_code != 403 or not signature or error.error_code == "AuthenticationFailed":  # type: ignore[attr-defined]  # the storage SDK adds it
             raise
         if missed := time_missed(signature):
-            raise SinkUnauthorized(f"open container {config.container}: {missed}") from cause(config, error)
+            raise Unauthorized(f"open container {config.container}: {missed}") from cause(config, error)
         return
     else:
         return
@@ -150,5 +150,5 @@ async def _look(config: BlobConfig, container: ContainerClient) -> None:
         return
     except HttpResponseError as error:
         if error.status_code == 403:
-            raise SinkUnauthorized(f"there is no container {config.container}, and we may not make it; {_HINT}") from error
+            raise Unauthorized(f"there is no container {config.container}, and we may not make it; {_HINT}") from error
         raise

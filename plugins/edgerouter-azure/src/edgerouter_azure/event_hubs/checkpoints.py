@@ -23,8 +23,8 @@ _HINT = "checkpoints need the role Storage Blob Data Contributor, or a key of th
 class Checkpoints(Protocol):
     """Keeps positions over restarts."""
 
-    async def load(self) -> dict[str, Position]: ...  # by partition; raises SinkUnavailable
-    async def save(self, positions: Mapping[str, Position]) -> None: ...  # raises SinkUnavailable
+    async def load(self) -> dict[str, Position]: ...  # by partition; raises Unavailable
+    async def save(self, positions: Mapping[str, Position]) -> None: ...  # raises Unavailable
 
 
 class CheckpointStoreConfig(BaseModel):
@@ -113,7 +113,7 @@ class BlobCheckpoints:
         """Have a client. Sends nothing.
 
         Raises:
-            SinkUnauthorized: the credential cannot be used.
+            Unauthorized: the credential cannot be used.
         """
         async with open_service(config) as service:
             yield cls(service.get_container_client(config.container), config.container, host, hub, group)

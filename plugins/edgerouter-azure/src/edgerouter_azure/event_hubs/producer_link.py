@@ -23,7 +23,7 @@ _WELCOME_SECONDS = 1.0
 _TAG = struct.Struct(">I")
 
 
-class Rejected(Exception):
+class SendRejected(Exception):
     """The service did not take the batch, and said so: the link stays good.
 
     Args:
@@ -37,7 +37,7 @@ class Rejected(Exception):
 
 
 class ProducerLink:
-    """An attached, authorized link; one send at a time. After any error but `Rejected` it is to be dropped."""
+    """An attached, authorized link; one send at a time. After any error but `SendRejected` it is to be dropped."""
 
     def __init__(self, handler: Any, max_message_size: int) -> None:
         self.max_message_size = max_message_size
@@ -93,7 +93,7 @@ class ProducerLink:
         """Send one batch and wait for its outcome. Bounded in time by the caller.
 
         Raises:
-            Rejected: it was not taken.
+            SendRejected: it was not taken.
             Exception: nobody knows whether it was taken.
         """
         outcome: asyncio.Future[tuple[Any, Any]] = asyncio.get_running_loop().create_future()
@@ -161,10 +161,10 @@ class ProducerLink:
         if outcome == "accepted":
             return
         if outcome != "rejected":
-            raise Rejected(f"amqp:{outcome or 'undecided'}", "the service gave the batch back")
+            raise SendRejected(f"amqp:{outcome or 'undecided'}", "the service gave the batch back")
         error = next(iter(state[outcome] or ()), None) or (b"amqp:internal-error", None, None)
         condition, text = (part.decode(errors="replace") if isinstance(part, bytes) else str(part or "") for part in error[:2])
-        raise Rejected(condition, text)
+        raise SendRejected(condition, text)
 
 
 def _trust_only_given_credit(producer: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from edgerouter import Failure, Limits, Message, Sink, SinkContext, SinkUnavailable, TopicCache
+from edgerouter import Failure, Limits, Message, Sink, SinkContext, TopicCache, Unavailable
 from edgerouter.objects import KeyTemplate
 from edgerouter_azure.credentials import cause, open_credential
 from edgerouter_azure.errors import translate, translate_at_opening, translate_condition
@@ -71,7 +71,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
                 except TimeoutError as error:
                     if not bound.expired():
                         raise translate_at_opening(error, doing, hint=_HINT) from cause(config, error)
-                    raise SinkUnavailable(
+                    raise Unavailable(
                         f"{doing}: nothing answered in AMQP within {seconds:g} s; is this the address of an event hub?"
                     ) from cause(config, error)
                 except Exception as error:  # noqa: BLE001  (the SDK raises many types, of which the table makes ours)
@@ -96,13 +96,13 @@ class EventHubsSink(Sink[EventHubsConfig]):
         return self._key_of(message) if self._partition_id is None else self._partition_id
 
     async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
-        from edgerouter_azure.event_hubs.producer_link import Rejected  # noqa: PLC0415  (see open)
+        from edgerouter_azure.event_hubs.producer_link import SendRejected  # noqa: PLC0415  (see open)
 
         payload = self._encoder.batch(batch, self._key_of(batch[0]))
         link = await self._pool.take()
         try:
             await link.send(payload)
-        except Rejected as rejection:
+        except SendRejected as rejection:
             self._pool.give_back(link)
             raise translate_condition(rejection.condition, rejection.text, self._doing, hint=_HINT) from rejection
         except Exception as error:  # noqa: BLE001  (the SDK raises many types, of which the table makes ours)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import structlog
 
-from edgerouter import Delivery, SinkUnauthorized, SinkUnavailable, Source, SourceContext, SourceUnavailable
+from edgerouter import Delivery, Source, SourceContext, Unauthorized, Unavailable
 from edgerouter.receiving import Inbox, ReceivedTopic, TopicSource, backoff
 from edgerouter_azure.credentials import open_credential
 from edgerouter_azure.errors import translate_at_opening
@@ -88,8 +88,8 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
                     store = BlobCheckpoints.open(blobs, place.host, place.hub, config.consumer_group)
                     stores.append(await stack.enter_async_context(store))
                 client = await stack.enter_async_context(_client(config, place))
-            except SinkUnavailable as error:
-                raise SourceUnavailable(str(error)) from error
+            except Unavailable as error:
+                raise Unavailable(str(error)) from error
             source = cls(config, context, client, stores)
             receiving = source._task = asyncio.create_task(source._serve(), name=f"{context.name}: receive")
             receiving.add_done_callback(source._ended)
@@ -116,7 +116,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
             try:
                 starts = await self._starts()
                 break
-            except SinkUnavailable as error:
+            except Unavailable as error:
                 failures += 1
                 await self._failed("start", error, failures)
         if self._context.probe:
@@ -134,7 +134,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
         """Where to go on in each partition: behind what is safe already, by the checkpoints and by what the spool knows.
 
         Raises:
-            SinkUnavailable: the hub or the checkpoints cannot be read.
+            Unavailable: the hub or the checkpoints cannot be read.
         """
         known = [(partition, at) for store in self._stores for partition, at in (await store.load()).items()]
         for delivery in self._context.unacknowledged:
@@ -196,7 +196,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
                     await self._bring_in(link, partition)
                 finally:
                     await link.close()
-            except SinkUnavailable as error:
+            except Unavailable as error:
                 failures = failures + 1 if self._received[partition] == before else 1
                 await self._failed(partition, error, failures)
 
@@ -204,7 +204,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
         """Take in what comes.
 
         Raises:
-            SinkUnavailable: the link is gone.
+            Unavailable: the link is gone.
         """
         inbox, topic, own = self._inbox, self._topic, self._own
         room = min(self._config.prefetch, self._config.max_unacknowledged)
@@ -252,7 +252,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
             self._unsaved.clear()
             try:
                 await self._save()
-            except (SinkUnavailable, OSError) as error:
+            except (Unavailable, OSError) as error:
                 failures += 1
                 self._unsaved.set()
                 self._trouble("checkpoints", f"checkpoint not kept: {error}")
@@ -272,12 +272,12 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
         try:
             async with asyncio.timeout(_SAVE_SECONDS):
                 await self._save()
-        except (SinkUnavailable, OSError) as error:
+        except (Unavailable, OSError) as error:
             self._log.warning("the last checkpoint is not kept; some events may come again", reason=str(error))
 
-    async def _failed(self, what: str, error: SinkUnavailable, failures: int) -> None:
-        if isinstance(error, SinkUnauthorized):
-            raise SourceUnavailable(str(error)) from error
+    async def _failed(self, what: str, error: Unavailable, failures: int) -> None:
+        if isinstance(error, Unauthorized):
+            raise Unavailable(str(error)) from error
         self._trouble(what, str(error))
         await asyncio.sleep(backoff(failures, error))
 
@@ -295,13 +295,13 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
         error = None if task.cancelled() else task.exception()
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        if isinstance(error, SinkUnavailable):
-            error = SourceUnavailable(str(error))
-        if isinstance(error, SourceUnavailable):
+        if isinstance(error, Unavailable):
+            error = Unavailable(str(error))
+        if isinstance(error, Unavailable):
             self._inbox.fail(error)
         elif error is not None:
             self._log.error("receiving failed with an error that it should not raise", exc_info=error)
-            self._inbox.fail(SourceUnavailable(f"{self._doing}: {type(error).__name__}"))
+            self._inbox.fail(Unavailable(f"{self._doing}: {type(error).__name__}"))
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from edgerouter import Message, MessageRejected, Properties, TopicCache
+from edgerouter import Message, Properties, Rejected, TopicCache
 
 Attribute = Literal["id", "topic", "time", "retained", "properties"]
 """What of a message travels beside its payload."""
@@ -88,11 +88,11 @@ class Envelope:
         """One element of `messages`.
 
         Raises:
-            MessageRejected: Pub/Sub would refuse it.
+            Rejected: Pub/Sub would refuse it.
         """
         attributes = self._fixed[message.topic]
         if len(attributes) > MAX_ATTRIBUTE_VALUE_BYTES and self._with_topic and _bytes(message.topic) > MAX_ATTRIBUTE_VALUE_BYTES:
-            raise MessageRejected(f"the topic is longer than the {MAX_ATTRIBUTE_VALUE_BYTES} bytes of a Pub/Sub attribute")
+            raise Rejected(f"the topic is longer than the {MAX_ATTRIBUTE_VALUE_BYTES} bytes of a Pub/Sub attribute")
         if self._with_id:
             attributes += b',"id":"%b"' % message.id.encode()
         if self._with_time:
@@ -106,7 +106,7 @@ class Envelope:
         if self._with_properties and message.properties is not None:
             attributes += self._checked_user[message.properties, retained]
         if not attributes and not message.payload:
-            raise MessageRejected("Pub/Sub takes no message that has neither a payload nor attributes")
+            raise Rejected("Pub/Sub takes no message that has neither a payload nor attributes")
         return b'{"data":"%b","attributes":{%b}%b}' % (
             b2a_base64(message.payload, newline=False),
             attributes[1:],
@@ -115,7 +115,7 @@ class Envelope:
 
     def _checked_ordering(self, key: str) -> bytes:
         if len(key) > MAX_ORDERING_KEY_BYTES // 4 and _bytes(key) > MAX_ORDERING_KEY_BYTES:
-            raise MessageRejected(f"the ordering key is longer than Pub/Sub's {MAX_ORDERING_KEY_BYTES} bytes")
+            raise Rejected(f"the ordering key is longer than Pub/Sub's {MAX_ORDERING_KEY_BYTES} bytes")
         return self._ordering[key]
 
 
@@ -130,19 +130,19 @@ def check_constant(constant: Mapping[str, str]) -> Mapping[str, str]:
             raise ValueError(f"an attribute cannot be called {name!r}: the name is taken")
     try:
         _check(constant, len(_OWN))
-    except MessageRejected as error:
+    except Rejected as error:
         raise ValueError(str(error)) from None
     return constant
 
 
 def _check(attributes: Mapping[str, str], others: int) -> None:
     if len(attributes) + others > MAX_ATTRIBUTES:
-        raise MessageRejected(f"more than Pub/Sub's {MAX_ATTRIBUTES} attributes")
+        raise Rejected(f"more than Pub/Sub's {MAX_ATTRIBUTES} attributes")
     for name, value in attributes.items():
         if not name or _bytes(name) > MAX_ATTRIBUTE_KEY_BYTES:
-            raise MessageRejected(f"an attribute's name is not of 1 to {MAX_ATTRIBUTE_KEY_BYTES} bytes: {name[:40]!r}")
+            raise Rejected(f"an attribute's name is not of 1 to {MAX_ATTRIBUTE_KEY_BYTES} bytes: {name[:40]!r}")
         if _bytes(value) > MAX_ATTRIBUTE_VALUE_BYTES:
-            raise MessageRejected(f"the value of attribute {name[:40]!r} is over Pub/Sub's {MAX_ATTRIBUTE_VALUE_BYTES} bytes")
+            raise Rejected(f"the value of attribute {name[:40]!r} is over Pub/Sub's {MAX_ATTRIBUTE_VALUE_BYTES} bytes")
 
 
 def _attributes_of(properties: Properties, taken: Collection[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ import msgspec
 from gcloud.aio.pubsub import PublisherClient
 from pydantic import AfterValidator, Field, model_validator
 
-from edgerouter import Failure, Limits, Message, MessageRejected, Sink, SinkConfig, SinkContext, SinkUnauthorized, SinkUnavailable
+from edgerouter import Failure, Limits, Message, Rejected, Sink, SinkConfig, SinkContext, Unauthorized, Unavailable
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, UNBOUNDED, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
 from edgerouter_gcp.errors import read_answer
@@ -149,7 +149,7 @@ class PubsubSink(Sink[PubsubConfig]):
         for index, message in enumerate(batch):
             try:
                 encoded.append(encode(message, key))
-            except MessageRejected as error:
+            except Rejected as error:
                 failures.append(Failure(index, error))
         if encoded:
             await self._publish(encoded)
@@ -170,14 +170,14 @@ class PubsubSink(Sink[PubsubConfig]):
         except msgspec.DecodeError:
             taken = -1
         if taken != len(encoded):
-            raise SinkUnavailable(f"{self._doing}: the answer is not Pub/Sub's")
+            raise Unavailable(f"{self._doing}: the answer is not Pub/Sub's")
 
 
 async def _look(connection: Connection, publisher: _Publisher, topic: str) -> None:
     """See that publishing can work, and say precisely why it cannot.
 
     Raises:
-        SinkUnavailable: it cannot.
+        Unavailable: it cannot.
     """
     doing = f"open {topic}"
     grant = f"grant {_ROLE} on the topic to {connection.token.identity}"
@@ -194,16 +194,16 @@ async def _look(connection: Connection, publisher: _Publisher, topic: str) -> No
             await publisher.look_at(topic)
     except aiohttp.ClientResponseError as error:
         if error.status == 404 and read_answer(error).code:
-            raise SinkUnauthorized(f"{doing}: there is no such topic; create it, or look at its name and project") from None
+            raise Unauthorized(f"{doing}: there is no such topic; create it, or look at its name and project") from None
         raise _unavailable(connection.explain(error, doing, role=f"{_ROLE} on the topic, which may also be missing,")) from None
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise _unavailable(connection.explain(error, doing)) from None
-    raise SinkUnauthorized(f"{doing}: the topic is there, publishing to it is not allowed: {grant}")
+    raise Unauthorized(f"{doing}: the topic is there, publishing to it is not allowed: {grant}")
 
 
-def _unavailable(error: SinkUnavailable | MessageRejected) -> SinkUnavailable:
+def _unavailable(error: Unavailable | Rejected) -> Unavailable:
     """While opening there is no message to reject: what is refused is the configuration."""
-    return error if isinstance(error, SinkUnavailable) else SinkUnauthorized(str(error))
+    return error if isinstance(error, Unavailable) else Unauthorized(str(error))
 
 
 def _gzip(body: bytes) -> bytes:

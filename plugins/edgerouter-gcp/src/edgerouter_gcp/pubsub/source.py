@@ -17,13 +17,12 @@ from edgerouter import (
     ByteSize,
     Delivery,
     Duration,
-    MessageRejected,
-    SinkUnauthorized,
-    SinkUnavailable,
+    Rejected,
     Source,
     SourceConfig,
     SourceContext,
-    SourceUnavailable,
+    Unauthorized,
+    Unavailable,
 )
 from edgerouter.receiving import Leased, LeaseReceiver, ReceivedTopic, TopicSource, TopicTemplate
 from edgerouter_gcp.connection import UNBOUNDED, Connection, connect
@@ -90,8 +89,8 @@ class PubsubSource(Source[PubsubSourceConfig]):
                 connection = await stack.enter_async_context(
                     connect(config, scopes=_SCOPES, endpoint=root, emulator_variable="PUBSUB_EMULATOR_HOST")
                 )
-            except SinkUnavailable as error:
-                raise SourceUnavailable(str(error)) from error
+            except Unavailable as error:
+                raise Unavailable(str(error)) from error
             receiver = LeaseReceiver(
                 _Subscription(connection, config, context),
                 context,
@@ -161,13 +160,13 @@ class _Subscription:
         except aiohttp.ClientResponseError as error:
             if error.status == 404 and read_answer(error).code:
                 text = f"{doing}: there is no such subscription; create it, or look at its name and project"
-                raise SinkUnauthorized(text) from None
+                raise Unauthorized(text) from None
             role = f"{_ROLE} on the subscription, which may also be missing,"
             raise _unavailable(self._connection.explain(error, doing, role=role)) from None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise _unavailable(self._connection.explain(error, doing)) from None
         grant = f"grant {_ROLE} on the subscription to {self._connection.token.identity}"
-        raise SinkUnauthorized(f"{doing}: the subscription is there, receiving from it is not allowed: {grant}")
+        raise Unauthorized(f"{doing}: the subscription is there, receiving from it is not allowed: {grant}")
 
     async def receive(self, most: int) -> Sequence[Leased]:
         with self._explained(f"pull {self._name}"):
@@ -190,7 +189,7 @@ class _Subscription:
         seconds = int(self.lease)
         again = await self._settle("modifyAckDeadline", handles, ackDeadlineSeconds=seconds)
         if again and await self._settle("modifyAckDeadline", again, ackDeadlineSeconds=seconds):
-            raise SinkUnavailable(f"modifyAckDeadline {self._name}: the service could not just now")
+            raise Unavailable(f"modifyAckDeadline {self._name}: the service could not just now")
 
     async def _settle(self, method: str, handles: Sequence[str], **more: int) -> Sequence[str]:
         """Say something of handles.
@@ -219,10 +218,10 @@ class _Subscription:
             raise _unavailable(self._connection.explain(error, doing, role=f"{_ROLE} on the subscription")) from None
 
 
-class _Refused(SinkUnauthorized):
+class _Refused(Unauthorized):
     """The request itself was refused."""
 
 
-def _unavailable(error: SinkUnavailable | MessageRejected) -> SinkUnavailable:
+def _unavailable(error: Unavailable | Rejected) -> Unavailable:
     """There is no message of ours to reject: what is refused is the request."""
-    return error if isinstance(error, SinkUnavailable) else _Refused(str(error))
+    return error if isinstance(error, Unavailable) else _Refused(str(error))

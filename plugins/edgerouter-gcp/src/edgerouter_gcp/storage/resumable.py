@@ -11,7 +11,7 @@ from typing import IO, Any
 import aiohttp
 from gcloud.aio.storage import Storage
 
-from edgerouter import SinkUnavailable
+from edgerouter import Unavailable
 from edgerouter_gcp.connection import UNBOUNDED
 
 _INCOMPLETE = 308
@@ -76,7 +76,7 @@ class ResumableStorage(Storage):
                 stored = await self._send(known, begun, headers, data, before)
             if stored is None and begun.taken <= before:
                 self._refused(known, begun, _INCOMPLETE)
-                raise SinkUnavailable(f"write {object_name}: the upload stopped after {begun.taken} of {len(data)} bytes")
+                raise Unavailable(f"write {object_name}: the upload stopped after {begun.taken} of {len(data)} bytes")
         self._sessions.pop(known, None)
         return stored
 
@@ -107,7 +107,7 @@ class ResumableStorage(Storage):
                 raise
             if start is None:
                 return None
-            raise SinkUnavailable(f"write {known[0]}: the upload session has ended; a new one is begun") from None
+            raise Unavailable(f"write {known[0]}: the upload session has ended; a new one is begun") from None
 
     def _remember(self, known: tuple[str, str], session: _Session) -> None:
         self._sessions[known] = session

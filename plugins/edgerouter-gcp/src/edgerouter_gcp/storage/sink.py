@@ -20,12 +20,12 @@ from edgerouter import (
     Failure,
     Limits,
     Message,
-    MessageRejected,
+    Rejected,
     Sink,
     SinkConfig,
     SinkContext,
-    SinkUnauthorized,
-    SinkUnavailable,
+    Unauthorized,
+    Unavailable,
 )
 from edgerouter.objects import (
     Compression,
@@ -207,7 +207,7 @@ class StorageSink(Sink[StorageConfig]):
             raise self._connection.explain(error, doing) from None
         self._connection.token.accepted()
         if not isinstance(answer, dict) or answer.get("name") != item.name:
-            raise SinkUnavailable(f"{doing}: the answer is not Cloud Storage's")
+            raise Unavailable(f"{doing}: the answer is not Cloud Storage's")
         return ()
 
     async def holds(self, batch: Sequence[Message]) -> bool:
@@ -241,16 +241,16 @@ class StorageSink(Sink[StorageConfig]):
         """The object is there: written by an attempt whose answer was lost, or by somebody else under the same name.
 
         Raises:
-            SinkUnauthorized: it holds something else, so this batch is not stored.
-            SinkUnavailable: nobody knows.
+            Unauthorized: it holds something else, so this batch is not stored.
+            Unavailable: nobody knows.
         """
         found = await self._find(item, doing)
         if found is None:
             return  # an objectCreator may not look; the key holds the batch's id, so it can hardly be another
         if not found:
-            raise SinkUnavailable(f"{doing}: an object of this name was there and has gone; it is written again")
+            raise Unavailable(f"{doing}: an object of this name was there and has gone; it is written again")
         if found.get("md5Hash") != item.resource["Md5-Hash"] and found.get("metadata", {}).get(_MARK) != item.mark:
-            raise SinkUnauthorized(f"{doing}: an object of this name holds something else; put {{sink}} into `key`")
+            raise Unauthorized(f"{doing}: an object of this name holds something else; put {{sink}} into `key`")
 
     async def _occupied(self, item: _Object) -> bool:
         """Find out without the permission to look: an upload that may only create is refused at its beginning if there is one.
@@ -272,7 +272,7 @@ class StorageSink(Sink[StorageConfig]):
         """Describe the object under this name: empty if there is none, `None` where looking is not allowed.
 
         Raises:
-            SinkUnavailable: the service did not answer.
+            Unavailable: the service did not answer.
         """
         try:
             return await self._storage.describe(self._config.bucket, item.name)
@@ -305,7 +305,7 @@ async def _look(connection: Connection, storage: _Storage, bucket: str) -> None:
     """See that writing can work, and say precisely why it cannot.
 
     Raises:
-        SinkUnavailable: it cannot.
+        Unavailable: it cannot.
     """
     doing = f"open bucket {bucket}"
     grant = f"grant {_ROLE} on the bucket to {connection.token.identity}"
@@ -317,15 +317,15 @@ async def _look(connection: Connection, storage: _Storage, bucket: str) -> None:
             allowed = await storage.permissions(bucket)
     except aiohttp.ClientResponseError as error:
         if error.status == 404 and read_answer(error).code:
-            raise SinkUnauthorized(f"{doing}: there is no such bucket; create it, or look at its name") from None
+            raise Unauthorized(f"{doing}: there is no such bucket; create it, or look at its name") from None
         raise _unavailable(connection.explain(error, doing, role=f"{_ROLE} on the bucket")) from None
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise _unavailable(connection.explain(error, doing)) from None
     connection.token.accepted()
     if _CREATE not in allowed:
-        raise SinkUnauthorized(f"{doing}: the bucket is there, creating objects in it is not allowed: {grant}")
+        raise Unauthorized(f"{doing}: the bucket is there, creating objects in it is not allowed: {grant}")
 
 
-def _unavailable(error: SinkUnavailable | MessageRejected) -> SinkUnavailable:
+def _unavailable(error: Unavailable | Rejected) -> Unavailable:
     """Where there is no message to reject, what is refused is the configuration."""
-    return error if isinstance(error, SinkUnavailable) else SinkUnauthorized(str(error))
+    return error if isinstance(error, Unavailable) else Unauthorized(str(error))

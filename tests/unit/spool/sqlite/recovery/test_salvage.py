@@ -29,7 +29,7 @@ async def fill(path: Path, chunk: int = 50, count: int = COUNT) -> None:
         for n in range(count // chunk):
             await pipe.append(fresh(chunk, topic=f"{'ab'[n % 2]}/{n}", payload=lambda n: os.urandom(100)))
         letters = await take(every, 10)
-        await every.dead_letter([Rejection(m, "bad", "MessageRejected", 1, 0) for m in letters])
+        await every.dead_letter([Rejection(m, "bad", "Rejected", 1, 0) for m in letters])
 
 
 async def drain(reader: Any, spool: Any) -> list[int]:
