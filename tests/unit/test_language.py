@@ -1,0 +1,233 @@
+"""The language is that of the field: every docstring, comment, message and page keeps to the same words.
+
+A reader who knows MQTT and SQLite should meet no word made here, and no sentence that has to be read twice. A rule names the
+pattern, the reason and the words to use instead. Rooms that are not clean yet may hold as many violations as `UNCLEAN` says, and
+never more.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = [
+    *(ROOT / "src").rglob("*.py"),
+    *(file for kind in ("src", "tests") for file in ROOT.glob(f"plugins/*/{kind}/**/*.py")),
+    *(file for folder in ("tests", "benchmarks", "examples", "deploy", "docs/examples") for file in (ROOT / folder).rglob("*.py")),
+]
+PAGES = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("plugins/*/README.md"), *(ROOT / "examples").rglob("*.md")]
+PAGES += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+EXCERPT = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+SENTENCE = 2
+"""Blanks from which a string of the code is read as a message."""
+
+
+class Rule(NamedTuple):
+    """A pattern that the prose must not match."""
+
+    pattern: re.Pattern[str]
+    reason: str
+
+
+OPENING = Rule(
+    re.compile(r"(?:What|Whether|Who|How|Where|When|Which)\b"),
+    "a docstring starts with a verb or a noun that names the thing: 'Return the ...', 'Highest ...', 'True if ...'",
+)
+RULES = [
+    Rule(re.compile(pattern, re.IGNORECASE), reason)
+    for pattern, reason in (
+        (r"\b(?:some|no|every|any)body\b|\bwhoever\b", "name the party: the operator, a subscriber, another process, no reader"),
+        (r"\bshel(?:f|ves)\b", "readers get chunks from the `log storage`"),
+        (r"\bletterbox", "messages a service will never take are `dead letters`"),
+        (r"\bhurr(?:y|ies|ied)\b", "ask for a commit without waiting for the interval: `flush now`"),
+        (r"\blanes?\b", "a place in a range is a `cursor`, a loop of a sink a `worker`"),
+        (r"(?<!without )(?<!no )(?<!any )\bgaps?\b", "unacknowledged messages are `in flight`; else name the missing sequences"),
+        (r"\bgates?\b", "`concurrency limiter` or `duplicate filter`"),
+        (r"\bin words\b", "say `as text` or `readable`"),
+        (r"\bof no use\b", "say `unusable`, `expired` or `pointless`"),
+        (r"\bg(?:o|oes|oing|one) on with\b", "say `resume` or `continue`"),
+        (r"\btak(?:e|es|ing) in\b", "say `receive`, `accept` or `read`"),
+        (r"\bof (?:its|their|his|our) own\b", "say `its own ...` or `a separate ...`"),
+        (r"(?<!there )\b(?:is|are|was|were) no (?!longer\b|more\b|better\b|worse\b)", "say `is not a ...` or `there is no ...`"),
+        (r"\btells?\b|\b(?:is|are|was|were|be|been) told\b", "say `report`, `show`, `log`, `notify` or `return`"),
+        (r"\bmeekly\b|\bbelieves?\b|\bbrim\b|\bfor good\b", "use the technical word in place of the picture"),
+    )
+]
+
+UNCLEAN: dict[str, int] = {
+    "README.md": 1,
+    "benchmarks/": 27,
+    "deploy/": 2,
+    "docs/": 109,
+    "examples/": 9,
+    "plugins/edgerouter-aws/src/": 57,
+    "plugins/edgerouter-aws/tests/": 29,
+    "plugins/edgerouter-azure/src/": 76,
+    "plugins/edgerouter-azure/tests/": 40,
+    "plugins/edgerouter-gcp/src/": 33,
+    "plugins/edgerouter-gcp/tests/": 37,
+    "src/edgerouter/admin/": 20,
+    "src/edgerouter/app.py": 5,
+    "src/edgerouter/blocking.py": 2,
+    "src/edgerouter/cli/": 20,
+    "src/edgerouter/config/": 78,
+    "src/edgerouter/demo/": 9,
+    "src/edgerouter/errors.py": 1,
+    "src/edgerouter/folder.py": 7,
+    "src/edgerouter/http_client.py": 1,
+    "src/edgerouter/logs.py": 1,
+    "src/edgerouter/loop_guard.py": 2,
+    "src/edgerouter/masking/": 2,
+    "src/edgerouter/memory_limit.py": 1,
+    "src/edgerouter/message.py": 1,
+    "src/edgerouter/mqtt/": 25,
+    "src/edgerouter/objects/": 6,
+    "src/edgerouter/pipeline/": 34,
+    "src/edgerouter/plugins.py": 4,
+    "src/edgerouter/receiving/": 18,
+    "src/edgerouter/sink.py": 7,
+    "src/edgerouter/sinks/": 54,
+    "src/edgerouter/source.py": 7,
+    "src/edgerouter/sources/": 51,
+    "src/edgerouter/spool/": 155,
+    "src/edgerouter/tasks/": 14,
+    "src/edgerouter/telemetry/": 2,
+    "src/edgerouter/testing/": 45,
+    "src/edgerouter/tls.py": 2,
+    "src/edgerouter/topics.py": 3,
+    "src/edgerouter/variables.py": 4,
+    "tests/conftest.py": 3,
+    "tests/faults/": 7,
+    "tests/image/": 1,
+    "tests/integration/": 29,
+    "tests/support/": 81,
+    "tests/unit/admin/": 7,
+    "tests/unit/cli/": 7,
+    "tests/unit/config/": 41,
+    "tests/unit/demo/": 5,
+    "tests/unit/masking/": 1,
+    "tests/unit/mqtt/": 4,
+    "tests/unit/objects/": 1,
+    "tests/unit/pipeline/": 13,
+    "tests/unit/receiving/": 3,
+    "tests/unit/sinks/": 19,
+    "tests/unit/sources/": 8,
+    "tests/unit/spool/": 21,
+    "tests/unit/telemetry/": 3,
+    "tests/unit/test_blocking.py": 4,
+    "tests/unit/test_deployment.py": 2,
+    "tests/unit/test_docs.py": 2,
+    "tests/unit/test_loop_guard.py": 1,
+    "tests/unit/test_topics.py": 1,
+    "tests/unit/testing/": 5,
+}
+"""Rooms by the start of their path, and the most violations that each may still hold: lower it as a room gets cleaner."""
+
+
+class Text(NamedTuple):
+    """A piece of prose with its place."""
+
+    file: str
+    line: int
+    words: str
+    is_docstring: bool = False
+
+
+def of_tree(tree: ast.Module, file: str) -> Iterator[Text]:
+    """Docstrings, also those below fields; messages; and names of definitions, which a test's reader reads as a sentence."""
+    docstrings = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            docstrings.add(node.value)
+            for offset, line in enumerate(node.value.value.splitlines()):
+                yield Text(file, node.lineno + offset, line, is_docstring=offset == 0)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield Text(file, node.lineno, node.name.replace("_", " "))
+        elif isinstance(node, ast.Constant) and node not in docstrings and str(node.value).count(" ") >= SENTENCE:
+            yield Text(file, node.lineno, str(node.value))
+
+
+def of_code(path: Path) -> Iterator[Text]:
+    """Everything in a module that is written to be read."""
+    source, file = path.read_text(), str(path.relative_to(ROOT))
+    yield from of_tree(ast.parse(source), file)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield Text(file, token.start[0], token.string)
+
+
+def of_page(path: Path) -> Iterator[Text]:
+    """The lines of a page outside of code."""
+    prose = EXCERPT.sub(lambda code: "\n" * code[0].count("\n"), path.read_text())
+    for number, line in enumerate(prose.splitlines(), 1):
+        yield Text(str(path.relative_to(ROOT)), number, line)
+
+
+def violations(texts: Iterator[Text]) -> Iterator[str]:
+    """Return one line for each rule that a text breaks."""
+    for text in texts:
+        rules = [rule for rule in RULES if rule.pattern.search(text.words)]
+        if text.is_docstring and OPENING.pattern.match(text.words):
+            rules.append(OPENING)
+        for rule in rules:
+            yield f"{text.file}:{text.line}: {text.words.strip()[:100]!r}: {rule.reason}"
+
+
+@functools.cache
+def found() -> tuple[str, ...]:
+    """Every violation in the repository; this file has to name the words and is left out."""
+    code = (text for path in CODE if path != Path(__file__) for text in of_code(path))
+    pages = (text for path in PAGES for text in of_page(path))
+    return tuple(sorted([*violations(code), *violations(pages)]))
+
+
+def test_clean_rooms_stay_clean() -> None:
+    dirty = [line for line in found() if not line.startswith(tuple(UNCLEAN))]
+    assert not dirty, "\n".join(dirty)
+
+
+@pytest.mark.parametrize("room", UNCLEAN)
+def test_a_room_that_is_not_clean_yet_gets_no_worse(room: str) -> None:
+    lines = [line for line in found() if line.startswith(room)]
+    assert len(lines) <= UNCLEAN[room], f"at most {UNCLEAN[room]}:\n" + "\n".join(lines)
+
+
+# The rules themselves
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ('"""Whether it is safe."""', "starts with a verb or a noun"),
+        ('class A:\n    x: int\n    """How many."""', "starts with a verb or a noun"),
+        ("# nobody waits for this", "name the party"),
+        ('raise ValueError(f"{x} is of no use now")', "unusable"),
+        ("def hurry() -> None: ...", "flush now"),
+    ],
+)
+def test_prose_is_found_wherever_it_stands(source: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(source)
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+
+    [line] = violations(of_code(file))
+
+    assert line.startswith("module.py:")
+    assert reason in line
+
+
+def test_good_english_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "module.py"
+    file.write_text('"""Return the oldest pending sequence; there is no other."""\nx = 1  # sequences run without gaps\n')
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+
+    assert list(violations(of_code(file))) == []
