@@ -1,0 +1,1 @@
+"""The command line: one module per command, or per group of commands that share their work."""

@@ -1,1 +1,1 @@
-"""What the router tells about itself: logs, metrics, health."""
+"""The watch over the event loop: which plugin held it, and for how long."""
