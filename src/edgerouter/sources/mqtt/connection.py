@@ -22,8 +22,8 @@ from edgerouter.mqtt.sockets import in_words
 from edgerouter.sources.mqtt.broker import Abilities
 from edgerouter.sources.mqtt.calls import Calls, ConnectFailed
 from edgerouter.sources.mqtt.config import MqttSourceConfig
-from edgerouter.sources.mqtt.duplicates import Gate
-from edgerouter.sources.mqtt.in_flight import PUBCOMP, Intake
+from edgerouter.sources.mqtt.duplicates import DuplicateFilter
+from edgerouter.sources.mqtt.in_flight import PUBCOMP, InFlight
 from edgerouter.sources.mqtt.inflow import Inflow
 from edgerouter.sources.mqtt.options import connect_properties, last_will, read_password
 from edgerouter.sources.mqtt.protocol import Protocol
@@ -52,9 +52,9 @@ class Connection:
         config: the source's configuration.
         client_id: the client id.
         protocol: the version of MQTT.
-        intake: where messages go.
+        in_flight: where messages go.
         redelivery: told about the session.
-        gate: asked about publishes that may have been here before.
+        duplicates: asked about publishes that may have been here before.
         limits: of a publish.
         allowance: bounds what is read ahead.
         hurry: called when the broker waits for acknowledgements.
@@ -67,9 +67,9 @@ class Connection:
         client_id: str,
         protocol: Protocol,
         *,
-        intake: Intake,
+        in_flight: InFlight,
         redelivery: Redelivery,
-        gate: Gate,
+        duplicates: DuplicateFilter,
         limits: PacketLimits,
         allowance: Allowance,
         hurry: Callable[[], None],
@@ -82,9 +82,9 @@ class Connection:
         self.abilities = Abilities()
         self._config = config
         self._client_id = client_id
-        self._intake = intake
+        self._in_flight = in_flight
         self._redelivery = redelivery
-        self._gate = gate
+        self._duplicates = duplicates
         self._limits = limits
         self._allowance = allowance
         self._hurry = hurry
@@ -94,7 +94,7 @@ class Connection:
         self._client: aiomqtt.Client | None = None
 
     async def connect(self) -> None:
-        """Connect and keep receiving into the intake.
+        """Connect and keep receiving messages.
 
         Never cancelled: a connect that is cancelled half-way goes on in its thread and stays up as a ghost with our client id.
 
@@ -132,12 +132,16 @@ class Connection:
             client, on_bytes=self._received, on_connack=self._connack, on_lost=self._ended, timeout=config.connect_timeout
         )
         self._stream = PublishStream(
-            self._intake, version5=self.version5, admission=self._gate, other_packet=self._other_packet, limits=self._limits
+            self._in_flight,
+            version5=self.version5,
+            duplicates=self._duplicates,
+            other_packet=self._other_packet,
+            limits=self._limits,
         )
         self._stream.ignores_messages = self._probe
         self.calls = Calls(client, self.lost, config, version5=self.version5, why_not=self._why_not)
-        inflow = self._inflow = Inflow(
-            self._intake,
+        self._inflow = Inflow(
+            self._in_flight,
             self._stream,
             self._reached,
             allowance=self._allowance,
@@ -146,7 +150,7 @@ class Connection:
             cut=self.cut,
             other_answer=self._other_answer,
         )
-        self._intake.begin_connection(send=inflow.fence.send, queue=self._reached.queue, has_room=inflow.has_room)
+        self._in_flight.begin_connection(self._inflow)
         try:
             await client.__aenter__()
         except (aiomqtt.MqttError, ValueError) as error:
@@ -187,7 +191,7 @@ class Connection:
             with suppress(ConnectFailed):
                 await self.publish_status("offline")
         if await self._reached.finish(DISCONNECT):
-            self._intake.unconfirmed.read_to_the_end()
+            self._in_flight.unconfirmed.read_to_the_end()
         self._reached.close("closed")
 
     @property
@@ -236,7 +240,7 @@ class Connection:
             self._redelivery.connected(session_present=session_present)
 
     def _ended(self, reason: str, code: int | None) -> None:
-        self._intake.end_connection()
+        self._in_flight.end_connection()
         if not self.lost.done():
             self.lost.set_result((reason, code))
 

@@ -1,11 +1,11 @@
-"""Which publishes are taken in: not those that are stored already, and retained ones as the policy says."""
+"""Duplicate filter: passes over publishes that are stored already, and retained ones as the policy says."""
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
 from edgerouter.message import Message
-from edgerouter.sources.mqtt.in_flight import PUBACK, PUBREC, Batch, Intake
+from edgerouter.sources.mqtt.in_flight import PUBACK, PUBREC, Batch, InFlight
 from edgerouter.sources.mqtt.redelivery import Redelivery
 from edgerouter.sources.mqtt.state import digest_of
 
@@ -27,7 +27,7 @@ class RetainedPolicy:
         self._policy = policy
 
     def wants(self, message: Message) -> bool:
-        """Whether to store a replayed message."""
+        """Return true if a replayed message is to be stored."""
         if self._policy == "once":
             return self.digests.get(digest_of(message.topic.encode())) != digest_of(message.payload)
         return self._policy == "keep"
@@ -46,11 +46,17 @@ class RetainedPolicy:
         self.changed = True
 
 
-class Gate:
-    """Asked about each publish that may have been here before."""
+class DuplicateFilter:
+    """Recognises publishes that were received before.
 
-    def __init__(self, intake: Intake, redelivery: Redelivery, retained: RetainedPolicy) -> None:
-        self._intake = intake
+    Args:
+        in_flight: where messages go.
+        redelivery: recognises what the broker sends again.
+        retained: decides about what it replays.
+    """
+
+    def __init__(self, in_flight: InFlight, redelivery: Redelivery, retained: RetainedPolicy) -> None:
+        self._in_flight = in_flight
         self._redelivery = redelivery
         self._retained = retained
 
@@ -59,8 +65,8 @@ class Gate:
         """Every publish of QoS 1 and 2 is of interest just now, not only those that are marked."""
         return self._redelivery.watching
 
-    def admit(self, message: Message, identifier: bytes, *, again: bool) -> bool:
-        """Whether to take the message in; if not, its acknowledgement is taken care of."""
+    def wants(self, message: Message, identifier: bytes, *, again: bool) -> bool:
+        """Return true if the message is to be stored; if not, its acknowledgement is taken care of."""
         qos = message.qos
         ack = (PUBACK if qos == 1 else PUBREC) + identifier
         if qos and self._redelivery.is_known(message, ack, again=again):
@@ -68,5 +74,14 @@ class Gate:
         if not message.retained or self._retained.wants(message):
             return True
         if qos:
-            self._intake.pass_over(ack)
+            self._in_flight.pass_over(ack)
         return False
+
+    def receipt(self, batch: Batch) -> bytes:
+        """Make what the spool keeps beside a batch, so that its messages are recognised after a crash."""
+        return self._redelivery.receipt(batch)
+
+    def settled(self, batch: Batch, acks: bytes) -> None:
+        """Note that a batch is safe, and the answers that are sent for it."""
+        self._redelivery.settled(batch, acks)
+        self._retained.stored(batch)

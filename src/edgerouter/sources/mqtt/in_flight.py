@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from edgerouter.message import Message
 from edgerouter.source import Confirmation, Delivery, Dropped
@@ -49,8 +49,31 @@ class Batch:
         self.confirmation = Confirmation()
 
 
-class Intake:
-    """Holds what came in until it is safe, within bounds.
+class Connected(Protocol):
+    """Connection that messages come in on."""
+
+    def send(self, acks: bytes) -> None:
+        """Send acknowledgements at once."""
+
+    def queue(self, acks: bytes) -> None:
+        """Send acknowledgements when the event loop turns; for use while bytes read are being parsed."""
+
+    def has_room(self) -> None:
+        """Note that an acknowledgement left room for more."""
+
+
+class Memory(Protocol):
+    """Remembers what is stored, so that it is recognised when it comes again."""
+
+    def receipt(self, batch: Batch) -> bytes:
+        """Make what the spool keeps beside a delivery."""
+
+    def settled(self, batch: Batch, acks: bytes) -> None:
+        """Note that a batch is safe, and the answers that are sent for it."""
+
+
+class InFlight:
+    """Holds what was received until it is safe, within bounds.
 
     A batch fills until it is taken, is acknowledged when it is safe, and confirmed when the broker is known to have read that.
     After a reconnect, acknowledgements of earlier connections are void, except for messages that the broker has sent again on the
@@ -84,17 +107,8 @@ class Intake:
         self.unacknowledged_bytes = 0
         self.arrived = asyncio.Event()
         self.stopped = False
-        self.send: Callable[[bytes], None] = _nowhere
-        """Sends acknowledgements on the present connection at once."""
-        self.queue: Callable[[bytes], None] = _nowhere
-        """Sends them when the event loop turns; for use while what was read is taken in."""
-        self.has_room: Callable[[], None] = _nothing
-        """Called after an acknowledgement that leaves room for more."""
         self.drops = Drops(dropped)
-        self.receipt: Callable[[Batch], bytes] = _no_receipt
-        """Makes what the spool keeps beside a delivery."""
-        self.settled: Callable[[Batch, bytes], None] = _unheard
-        """Called for each batch that is safe, with the answers that are sent for it."""
+        self._connected: Connected = _NOT_CONNECTED
         self._ready: deque[Batch] = deque()
 
     @property
@@ -121,46 +135,46 @@ class Intake:
         """There is room enough to go on reading; half, so that reading does not stop and go with each message."""
         return self.unacknowledged * 2 <= self._most and self.unacknowledged_bytes * 2 <= self.max_bytes
 
-    def begin_connection(
-        self, *, send: Callable[[bytes], None], queue: Callable[[bytes], None], has_room: Callable[[], None]
-    ) -> None:
-        """From now on messages come in on, and are acknowledged on, a new connection."""
+    def begin_connection(self, connected: Connected) -> None:
+        """Receive and acknowledge messages on a new connection from now on."""
         self._close_current()
         self.connection += 1
         self.unconfirmed.connected()
         self.current = Batch(self.connection)
-        self.send = send
-        self.queue = queue
-        self.has_room = has_room
+        self._connected = connected
 
     def end_connection(self) -> None:
-        """The connection is gone; acknowledgements go nowhere."""
+        """Note that the connection is gone; acknowledgements go nowhere."""
         self._close_current()
         self.connection += 1
         self.unconfirmed.disconnected()
         self.current = Batch(self.connection)
-        self.send = self.queue = _nowhere
-        self.has_room = _nothing
+        self._connected = _NOT_CONNECTED
+
+    def queue(self, acks: bytes) -> None:
+        """Acknowledge, on the present connection, what came again."""
+        self._connected.queue(acks)
 
     def stop(self) -> None:
         """Take in nothing more."""
         self.stopped = True
         self.arrived.set()
 
-    def take(self) -> Delivery | None:
-        """Everything of one connection that came in since the last call; `None` when nothing did."""
+    def take(self, memory: Memory) -> Delivery | None:
+        """Return everything of one connection that came in since the last call; `None` when nothing did."""
         if not self._ready:
             self._close_current()
             if not self._ready:
                 self.arrived.clear()
                 return None
         batch = self._ready.popleft()
+        acknowledge = partial(self._acknowledge, batch, memory)
         if not batch.received:
-            return Delivery(batch.messages, partial(self._acknowledge, batch))
-        return Delivery(batch.messages, partial(self._acknowledge, batch), self.receipt(batch), batch.confirmation)
+            return Delivery(batch.messages, acknowledge)
+        return Delivery(batch.messages, acknowledge, memory.receipt(batch), batch.confirmation)
 
     def waiting(self) -> Iterator[Batch]:
-        """Batches that the broker waits for, oldest first."""
+        """Yield the batches that the broker waits for, oldest first."""
         yield from self.open
         if self.current.received:
             yield self.current
@@ -188,7 +202,7 @@ class Intake:
         else:
             self._acknowledge(batch)
 
-    def _acknowledge(self, batch: Batch) -> None:
+    def _acknowledge(self, batch: Batch, memory: Memory | None = None) -> None:
         if batch.done:
             return
         batch.done = True
@@ -206,23 +220,21 @@ class Intake:
             acks = bytes(batch.again[1])
         if batch.received:
             self.unconfirmed.add(batch, answered=batch.connection == self.connection)
-        self.settled(batch, acks)
+        if memory is not None:
+            memory.settled(batch, acks)
         if acks:
-            self.send(acks)
-        self.has_room()
+            self._connected.send(acks)
+        self._connected.has_room()
 
 
-def _nowhere(_: bytes) -> None:
-    """There is no connection."""
+class _NotConnected:
+    def send(self, acks: bytes) -> None:
+        """Drop acknowledgements: the broker sends their messages again."""
+
+    queue = send
+
+    def has_room(self) -> None:
+        """Do nothing: nothing is read."""
 
 
-def _no_receipt(_: Batch) -> bytes:
-    return b""
-
-
-def _unheard(_: Batch, __: bytes) -> None:
-    """Ignore the report."""
-
-
-def _nothing() -> None:
-    """There is no connection."""
+_NOT_CONNECTED: Final = _NotConnected()

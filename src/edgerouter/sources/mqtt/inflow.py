@@ -1,4 +1,4 @@
-"""Reading one connection within the bounds of the intake, and no further than a fence allows."""
+"""Reading one connection within the bounds of what may be in flight, and no further than a fence allows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from edgerouter.mqtt.client import ReachedClient
 from edgerouter.sources.mqtt.fence import Fence
-from edgerouter.sources.mqtt.in_flight import Batch, Intake
+from edgerouter.sources.mqtt.in_flight import Batch, InFlight
 from edgerouter.sources.mqtt.read_ahead import PINGRESP, Allowance, ReadAhead
 from edgerouter.sources.mqtt.stream import PublishStream
 from edgerouter.sources.mqtt.window import SenderWindow
@@ -29,7 +29,7 @@ class Inflow:
     without anything being taken in, because the answer that moves the fence comes behind what the broker has sent already.
 
     Args:
-        intake: where messages go.
+        in_flight: where messages go.
         stream: cuts what is read into messages.
         reached: the connection.
         allowance: bounds what is read ahead.
@@ -41,7 +41,7 @@ class Inflow:
 
     def __init__(
         self,
-        intake: Intake,
+        in_flight: InFlight,
         stream: PublishStream,
         reached: ReachedClient,
         *,
@@ -51,9 +51,9 @@ class Inflow:
         cut: Callable[[str], None],
         other_answer: Callable[[int, bytes], bool],
     ) -> None:
-        self.fence: Fence[Batch] = Fence(intake.unconfirmed, reached.send, self._passed)
+        self.fence: Fence[Batch] = Fence(in_flight.unconfirmed, reached.send, self._passed)
         reached.on_keep_alive = self.fence.keep_alive_sent
-        self._intake = intake
+        self._in_flight = in_flight
         self._stream = stream
         self._reached = reached
         self._allowance = allowance
@@ -69,6 +69,14 @@ class Inflow:
         self._dosing = False
         self._soon = False
 
+    def send(self, acks: bytes) -> None:
+        """Send acknowledgements at once."""
+        self.fence.send(acks)
+
+    def queue(self, acks: bytes) -> None:
+        """Send acknowledgements when the event loop turns."""
+        self._reached.queue(acks)
+
     def received(self, data: bytes) -> None:
         """Take in what was read.
 
@@ -81,9 +89,9 @@ class Inflow:
             self._take_in(data)
 
     def has_room(self) -> None:
-        """Something was acknowledged."""
-        self._window.acknowledged(self._intake.unacknowledged)
-        if self._paused and self._intake.has_half_of_its_room:
+        """Resume reading if an acknowledgement has left enough room."""
+        self._window.acknowledged(self._in_flight.unacknowledged)
+        if self._paused and self._in_flight.has_half_of_its_room:
             self._paused = False
             if self._stream.skipped:
                 # what was passed over comes again only on a new connection
@@ -112,16 +120,16 @@ class Inflow:
         return self._handle(command, body)
 
     def _take_in(self, data: bytes) -> None:
-        intake = self._intake
+        in_flight = self._in_flight
         self._brought += len(data)
         self._stream.feed(data, beyond=_HARD_LIMIT if self._dosing else 1)
-        if self._window.arrived(intake.unacknowledged) and intake.current is not self._hurried:
-            self._hurried = intake.current
+        if self._window.arrived(in_flight.unacknowledged) and in_flight.current is not self._hurried:
+            self._hurried = in_flight.current
             self._hurry()
-        if intake.is_full and not self._paused and self._reached.is_open:
+        if in_flight.is_full and not self._paused and self._reached.is_open:
             self._paused = True
             self._reached.pause()
-        elif self._ahead is None and not self._paused and self._stream.holds_packets and intake.awaits_fence:
+        elif self._ahead is None and not self._paused and self._stream.holds_packets and in_flight.awaits_fence:
             self._ahead = ReadAhead(self._stream.held)
             self._look_at_answers(self._ahead)
 
@@ -129,8 +137,8 @@ class Inflow:
         if data:
             ahead.hold(data)
             self._look_at_answers(ahead)
-        intake = self._intake
-        if not intake.awaits_fence and not self._paused:
+        in_flight = self._in_flight
+        if not in_flight.awaits_fence and not self._paused:
             # as much as one read brings, and then others have their turn
             piece = ahead.release()
             self._take_in(piece)

@@ -14,7 +14,7 @@ from typing import Final
 
 from edgerouter.message import Message
 from edgerouter.source import Delivery
-from edgerouter.sources.mqtt.in_flight import PUBREC, Batch, Intake
+from edgerouter.sources.mqtt.in_flight import PUBREC, Batch, InFlight
 from edgerouter.sources.mqtt.receipt import entries, entries_of_receipts, receipt_of, split
 from edgerouter.sources.mqtt.state import TOKEN_BYTES, SessionState
 
@@ -28,19 +28,19 @@ class Redelivery:
 
     Args:
         state: the session; the caller keeps it over restarts.
-        intake: what this process has received and not acknowledged, or acknowledged and not seen confirmed.
+        in_flight: what this process has received and not acknowledged, or acknowledged and not seen confirmed.
         unacknowledged: what the spool holds of an earlier run, oldest first.
         changed: called when `state` has to be kept again.
     """
 
     def __init__(
-        self, state: SessionState, intake: Intake, unacknowledged: Sequence[Delivery], changed: Callable[[], None]
+        self, state: SessionState, in_flight: InFlight, unacknowledged: Sequence[Delivery], changed: Callable[[], None]
     ) -> None:
         self.watching = False
         self.recognised = 0
         """Messages acknowledged and not stored again."""
         self._state = state
-        self._intake = intake
+        self._in_flight = in_flight
         self._changed = changed
         self._session_began = 0
         self._held: dict[bytes, tuple[Batch, Message]] = {}
@@ -72,20 +72,20 @@ class Redelivery:
             if not self._state.ids_reused:
                 # this connection may be the second that the broker resends them on: the first was lost with their acknowledgements
                 self._earlier.extend(self._stored_earlier)
-            for batch in (*self._intake.unconfirmed.former(), *self._intake.waiting()):
+            for batch in (*self._in_flight.unconfirmed.former(), *self._in_flight.waiting()):
                 # an acknowledgement that was sent may have freed its packet id
                 if batch.connection >= self._session_began and not (batch.answered and self._state.ids_reused):
                     self._held.update((ack, (batch, message)) for ack, message in entries(batch))
         else:
-            self._session_began = self._intake.connection
+            self._session_began = self._in_flight.connection
             self._stored_earlier.clear()
             self._unreleased.clear()
             self._state.ids_reused = False
             self._state.subscriptions = []
             self._renew_token()
             self._resolve()
-            self._intake.unconfirmed.confirm()
-        self.watching = bool(self._held or self._earlier or self._earlier_run or any(self._intake.unconfirmed.former()))
+            self._in_flight.unconfirmed.confirm()
+        self.watching = bool(self._held or self._earlier or self._earlier_run or any(self._in_flight.unconfirmed.former()))
 
     def is_known(self, message: Message, ack: bytes, *, again: bool) -> bool:
         """Whether the message is stored, or will be; then its acknowledgement is taken care of."""
@@ -98,7 +98,7 @@ class Redelivery:
         known = self._is_unreleased(message, ack) or self._is_of_an_earlier_run(message, ack)
         if known:
             self._answered((ack, message))
-            self._intake.queue(ack)
+            self._in_flight.queue(ack)
         else:
             known = self._is_held(message, ack)
         self.recognised += known
@@ -164,11 +164,11 @@ class Redelivery:
             return False
         if batch.done:
             self._answered((ack, message))
-            self._intake.queue(ack)
-        elif batch.again[0] == self._intake.connection:
+            self._in_flight.queue(ack)
+        elif batch.again[0] == self._in_flight.connection:
             batch.again[1].extend(ack)
         else:
-            batch.again = (self._intake.connection, bytearray(ack))
+            batch.again = (self._in_flight.connection, bytearray(ack))
         return True
 
     def _forget(self, first: int | None = None) -> None:
@@ -180,11 +180,11 @@ class Redelivery:
         self._resolve()
         if first is not None and self._newest_id is not None and not _follows(first, self._newest_id):
             # packet ids are used again: what is remembered by them must not be taken for something new
-            self._intake.unconfirmed.confirm()
+            self._in_flight.unconfirmed.confirm()
 
     def _resolve(self) -> None:
         """All that the broker wanted to be acknowledged again has been, or is not known here."""
-        unconfirmed = self._intake.unconfirmed
+        unconfirmed = self._in_flight.unconfirmed
         if self._earlier_run is not None:
             unconfirmed.add(self._earlier_run, answered=False)
             self._earlier_run = None

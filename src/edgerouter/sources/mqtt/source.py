@@ -19,8 +19,8 @@ from edgerouter.sources.mqtt.broker import SilenceWatch
 from edgerouter.sources.mqtt.calls import ConnectFailed
 from edgerouter.sources.mqtt.config import MqttSourceConfig
 from edgerouter.sources.mqtt.connection import TAKEN_OVER, Connection
-from edgerouter.sources.mqtt.duplicates import Gate, RetainedPolicy
-from edgerouter.sources.mqtt.in_flight import Batch, Intake
+from edgerouter.sources.mqtt.duplicates import DuplicateFilter, RetainedPolicy
+from edgerouter.sources.mqtt.in_flight import InFlight
 from edgerouter.sources.mqtt.inflow import OVERRUN
 from edgerouter.sources.mqtt.probe import configure_probe
 from edgerouter.sources.mqtt.protocol import ProtocolChoice
@@ -43,8 +43,8 @@ _SAVE_RETAINED: Final = 30.0
 class MqttSource(Source[MqttSourceConfig]):
     """Messages of an MQTT broker.
 
-    A task keeps the session alive and fills the intake; `deliveries` empties it. So a router that does not ask for messages never
-    keeps the connection from being served.
+    A task keeps the session alive and receives messages; `deliveries` hands them on. So the connection is served also while the
+    router does not ask for messages.
     """
 
     Config: ClassVar[type[MqttSourceConfig]] = MqttSourceConfig
@@ -66,7 +66,7 @@ class MqttSource(Source[MqttSourceConfig]):
         self._refused: str | None = None
         self._refused_filters: dict[str, str] = {}
         self._introduced = False
-        self._intake = Intake(
+        self._in_flight = InFlight(
             max_messages=config.max_unacknowledged,
             max_bytes=config.max_unacknowledged_bytes,
             max_qos0_bytes=config.max_pending_bytes,
@@ -74,11 +74,9 @@ class MqttSource(Source[MqttSourceConfig]):
             dropped=context.dropped,
             source=context.name,
         )
-        self._redelivery = Redelivery(state, self._intake, context.unacknowledged, self._keep_state)
+        self._redelivery = Redelivery(state, self._in_flight, context.unacknowledged, self._keep_state)
         self._retained = RetainedPolicy(config.retained, digests)
-        self._gate = Gate(self._intake, self._redelivery, self._retained)
-        self._intake.receipt = self._redelivery.receipt
-        self._intake.settled = self._settled
+        self._duplicates = DuplicateFilter(self._in_flight, self._redelivery, self._retained)
 
     @classmethod
     @asynccontextmanager
@@ -102,7 +100,7 @@ class MqttSource(Source[MqttSourceConfig]):
         limits = await asyncio.to_thread(lambda: config.limits)
         source = cls(config, context, limits, known or SessionState(broker, client_id), digests)
         task = asyncio.create_task(source._serve(), name=f"mqtt source {context.name}")
-        task.add_done_callback(lambda _: source._intake.arrived.set())
+        task.add_done_callback(lambda _: source._in_flight.arrived.set())
         source._task = task
         try:
             yield source
@@ -120,23 +118,23 @@ class MqttSource(Source[MqttSourceConfig]):
         Raises:
             Unavailable: a probe was refused; or the task that serves the connection ended, which is a bug.
         """
-        intake = self._intake
+        in_flight = self._in_flight
         while True:
-            while (delivery := intake.take()) is not None:
+            while (delivery := in_flight.take(self._duplicates)) is not None:
                 self._silence.heard()
                 yield delivery
-            if intake.stopped:
+            if in_flight.stopped:
                 return
             if self._refused is not None:
                 raise Unavailable(self._refused)
             if self._task.done():
                 error = None if self._task.cancelled() else self._task.exception()
                 raise Unavailable(f"the MQTT connection's task ended: {type(error).__name__}") from error
-            await intake.arrived.wait()
+            await in_flight.arrived.wait()
 
     def stop(self) -> None:
         """Take in nothing more; the connection stays for the acknowledgements, and the broker keeps the rest."""
-        self._intake.stop()
+        self._in_flight.stop()
 
     async def _serve(self) -> None:
         """Connect, serve the connection until it is lost, and so on."""
@@ -144,7 +142,7 @@ class MqttSource(Source[MqttSourceConfig]):
         short_lives = 0
         reason = ""
         was_away = False
-        while not self._stopping.is_set() and not self._intake.stopped:
+        while not self._stopping.is_set() and not self._in_flight.stopped:
             began = time.monotonic()
             patience = 0.0
             goes_on = reason == OVERRUN
@@ -190,7 +188,8 @@ class MqttSource(Source[MqttSourceConfig]):
     async def _serve_one_connection(self, *, goes_on: bool) -> tuple[str, int | None]:
         connection = Connection(
             self._config, self._state.client_id, self._protocol.version,
-            intake=self._intake, redelivery=self._redelivery, gate=self._gate, limits=self._limits, allowance=self._allowance,
+            in_flight=self._in_flight, redelivery=self._redelivery, duplicates=self._duplicates, limits=self._limits,
+            allowance=self._allowance,
             hurry=self._context.hurry, probe=self._context.probe,
         )  # fmt: skip
         expects_session = bool(self._state.subscriptions) and not self._config.clean_session
@@ -242,8 +241,8 @@ class MqttSource(Source[MqttSourceConfig]):
                 if stopping.done():
                     return "stopped", None
                 connection.tick()
-                self._intake.drops.report()
-                self._intake.drops.log(self._log)
+                self._in_flight.drops.report()
+                self._in_flight.drops.log(self._log)
                 now = time.monotonic()
                 if now >= steady_at:
                     self._allowance.overrun = False
@@ -297,7 +296,7 @@ class MqttSource(Source[MqttSourceConfig]):
             self._context.connected(False, reason)
             if self._context.probe:
                 self._refused = reason
-                self._intake.arrived.set()
+                self._in_flight.arrived.set()
                 return
             self._log.error("subscription refused, will try again", topics=refused)
         else:
@@ -314,10 +313,6 @@ class MqttSource(Source[MqttSourceConfig]):
         reconnect = self._config.reconnect
         upper: float = min(reconnect.max_delay, reconnect.first_delay * 2.0 ** min(failures, 32))
         return upper * random.uniform(0.5, 1)  # noqa: S311  (jitter is no secret)
-
-    def _settled(self, batch: Batch, acks: bytes) -> None:
-        self._redelivery.settled(batch, acks)
-        self._retained.stored(batch)
 
     def _keep_state(self) -> None:
         self._state_changed = True

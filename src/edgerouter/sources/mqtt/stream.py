@@ -1,4 +1,4 @@
-"""Bytes from the broker into messages: publishes straight into the intake, every other packet to the MQTT client."""
+"""Bytes from the broker into messages: publishes straight into what is in flight, every other packet to the MQTT client."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from edgerouter.mqtt.limits import PacketLimits
 from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.properties import WIDEST, parse_properties
 from edgerouter.sources.mqtt.drops import CUT, INTAKE_FULL, TOO_LARGE
-from edgerouter.sources.mqtt.in_flight import OVERHEAD, PUBACK, PUBREC, Intake
+from edgerouter.sources.mqtt.in_flight import OVERHEAD, PUBACK, PUBREC, InFlight
 
 _TOPICS_CACHED: Final = 4096
 _LONGEST_CACHED: Final = 256
 """Bytes of a topic beyond which it is decoded each time, so that the cache stays below 8 MB."""
 
 
-class Admission(Protocol):
-    """Decides about publishes that may have been here before: sent again, or replayed because they are retained."""
+class Duplicates(Protocol):
+    """Recognises publishes that were received before: sent again, or replayed because they are retained."""
 
     @property
     def watching(self) -> bool:
         """Every publish of QoS 1 and 2 is of interest just now, not only those that are marked."""
 
-    def admit(self, message: Message, identifier: bytes, *, again: bool) -> bool:
-        """Whether to take the message in; if not, its acknowledgement is taken care of."""
+    def wants(self, message: Message, identifier: bytes, *, again: bool) -> bool:
+        """Return true if the message is to be stored; if not, its acknowledgement is taken care of."""
 
 
 class PublishStream:
@@ -35,19 +35,19 @@ class PublishStream:
     This is where the cost of a message is decided: one pass over what one read brought, and no object but the message itself.
 
     Args:
-        intake: where messages go.
+        in_flight: where messages go.
         version5: whether publishes hold properties.
-        admission: asked about publishes that may have been here before.
+        duplicates: asked about publishes that may have been received before.
         other_packet: gets the first byte and the body of every other packet; says whether the connection is still of use.
         limits: of a publish.
     """
 
     def __init__(
         self,
-        intake: Intake,
+        in_flight: InFlight,
         *,
         version5: bool,
-        admission: Admission,
+        duplicates: Duplicates,
         other_packet: Callable[[int, bytes], bool],
         limits: PacketLimits = PacketLimits(),  # noqa: B008  (frozen)
     ) -> None:
@@ -55,9 +55,9 @@ class PublishStream:
         """A message of QoS 1 or 2 was passed over for want of room; the broker sends it again after a reconnect."""
         self.ignores_messages = False
         """Neither take nor acknowledge messages."""
-        self._intake = intake
+        self._in_flight = in_flight
         self._version5 = version5
-        self._admission = admission
+        self._duplicates = duplicates
         self._other_packet = other_packet
         self._limits = limits
         self._held = bytearray()
@@ -72,7 +72,7 @@ class PublishStream:
         return len(self._held) > 0 and len(self._held) >= self._need
 
     def feed(self, data: bytes, *, beyond: int = 1) -> None:
-        """Take in what was read, within `beyond` times the bounds of the intake.
+        """Take in what was read, within `beyond` times the bounds of what is in flight.
 
         Raises:
             MalformedPacket: this is not MQTT; the connection is of no use any more.
@@ -124,14 +124,14 @@ class PublishStream:
         return stop
 
     def _count_discarded(self) -> None:
-        if self._discarded is None or self._intake.stopped or self.ignores_messages:
+        if self._discarded is None or self._in_flight.stopped or self.ignores_messages:
             return
         topic, ack = self._discarded
         self._discarded = None
-        self._intake.drops.count(topic, TOO_LARGE)
+        self._in_flight.drops.count(topic, TOO_LARGE)
         if ack:
             # the broker would send it again for ever
-            self._intake.pass_over(ack)
+            self._in_flight.pass_over(ack)
 
     @property
     def held(self) -> bytes:
@@ -139,14 +139,14 @@ class PublishStream:
         return bytes(self._held)
 
     def _parse(self, data: bytes, beyond: int) -> int:  # noqa: C901, PLR0912, PLR0915  (a call here costs as much as a message)
-        intake, admission, version5, topics = self._intake, self._admission, self._version5, self._topics
-        batch = intake.current
+        in_flight, duplicates, version5, topics = self._in_flight, self._duplicates, self._version5, self._topics
+        batch = in_flight.current
         append, acks = batch.messages.append, batch.acks
-        stopped, watching = intake.stopped or self.ignores_messages, admission.watching
-        room, room_bytes = intake.room(beyond)
+        stopped, watching = in_flight.stopped or self.ignores_messages, duplicates.watching
+        room, room_bytes = in_flight.room(beyond)
         taken = taken_bytes = 0
-        qos0_bytes, qos0_limit = batch.qos0_bytes, intake.max_qos0_bytes
-        limits, limit, source = self._limits, self._limits.packet, intake.source
+        qos0_bytes, qos0_limit = batch.qos0_bytes, in_flight.max_qos0_bytes
+        limits, limit, source = self._limits, self._limits.packet, in_flight.source
         now = time.time_ns()
         end = len(data)
         at = 0
@@ -185,13 +185,13 @@ class PublishStream:
                     batch.received += taken
                     batch.size += taken_bytes
                     batch.qos0_bytes = qos0_bytes
-                    intake.unacknowledged += taken
-                    intake.unacknowledged_bytes += taken_bytes
+                    in_flight.unacknowledged += taken
+                    in_flight.unacknowledged_bytes += taken_bytes
                     taken = taken_bytes = 0
                     if not self._other_packet(command, data[start:stop]):
                         return end
-                    room, room_bytes = intake.room(beyond)
-                    stopped, watching = intake.stopped or self.ignores_messages, admission.watching
+                    room, room_bytes = in_flight.room(beyond)
+                    stopped, watching = in_flight.stopped or self.ignores_messages, duplicates.watching
                     continue
                 if stopped:
                     at = stop
@@ -220,7 +220,7 @@ class PublishStream:
                         properties, here, cost, cut = parse_properties(data, here, stop, limits)
                         size += cost
                         if cut:
-                            intake.drops.count(self._topic(raw), CUT)
+                            in_flight.drops.count(self._topic(raw), CUT)
                     else:
                         here += 1
                 topic = topics.get(raw)
@@ -230,16 +230,16 @@ class PublishStream:
                         size += WIDEST * len(raw)
                 message = Message(topic, data[here:stop], now, qos, command & 1 == 1, properties, "", 0, source)
                 if command & 9 or watching or qos == 2:
-                    if not admission.admit(message, identifier if qos else b"", again=command & 8 == 8):
+                    if not duplicates.wants(message, identifier if qos else b"", again=command & 8 == 8):
                         continue
-                    room, room_bytes = intake.room(beyond)
+                    room, room_bytes = in_flight.room(beyond)
                 if qos:
                     taken += 1
                     taken_bytes += size
                     acks += PUBACK if qos == 1 else PUBREC
                     acks += identifier
                 elif qos0_bytes + size > qos0_limit:
-                    intake.drops.count(topic, INTAKE_FULL)
+                    in_flight.drops.count(topic, INTAKE_FULL)
                     continue
                 else:
                     qos0_bytes += size
@@ -248,10 +248,10 @@ class PublishStream:
             batch.received += taken
             batch.size += taken_bytes
             batch.qos0_bytes = qos0_bytes
-            intake.unacknowledged += taken
-            intake.unacknowledged_bytes += taken_bytes
+            in_flight.unacknowledged += taken
+            in_flight.unacknowledged_bytes += taken_bytes
             if batch.messages or acks:
-                intake.arrived.set()
+                in_flight.arrived.set()
         return at
 
     def _topic(self, raw: bytes) -> str:

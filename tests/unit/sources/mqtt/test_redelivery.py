@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from edgerouter import Delivery, Message
-from edgerouter.sources.mqtt.duplicates import Gate, RetainedPolicy
-from edgerouter.sources.mqtt.in_flight import PUBACK, PUBREC, Batch, Intake
+from edgerouter.sources.mqtt.duplicates import DuplicateFilter, RetainedPolicy
+from edgerouter.sources.mqtt.in_flight import PUBACK, PUBREC, InFlight
 from edgerouter.sources.mqtt.redelivery import Redelivery
 from edgerouter.sources.mqtt.state import SessionState
 from edgerouter.sources.mqtt.stream import PublishStream
@@ -20,35 +20,37 @@ class Run:
     def __init__(self, state: SessionState, unacknowledged: list[Delivery] | None = None) -> None:
         self.sent = bytearray()
         self.state = state
-        self.intake = Intake(max_messages=1000, max_bytes=10**6, max_qos0_bytes=10**6, dropped=lambda *_: None)
-        self.redelivery = Redelivery(state, self.intake, unacknowledged or [], lambda: None)
-        self.intake.receipt = self.redelivery.receipt
-        self.intake.settled = self._settled
-        self._gate = Gate(self.intake, self.redelivery, RetainedPolicy("keep", {}))
+        self.in_flight = InFlight(max_messages=1000, max_bytes=10**6, max_qos0_bytes=10**6, dropped=lambda *_: None)
+        self.redelivery = Redelivery(state, self.in_flight, unacknowledged or [], lambda: None)
+        self._duplicates = DuplicateFilter(self.in_flight, self.redelivery, RetainedPolicy("keep", {}))
 
-    def _settled(self, batch: Batch, acks: bytes) -> None:
-        self.redelivery.settled(batch, acks)
+    def send(self, acks: bytes) -> None:
+        self.sent += acks
+
+    queue = send
+
+    def has_room(self) -> None: ...
 
     def connect(self, *, session_present: bool = True) -> None:
-        self.intake.begin_connection(send=self.sent.extend, queue=self.sent.extend, has_room=lambda: None)
-        self._stream = PublishStream(self.intake, version5=False, admission=self._gate, other_packet=lambda *_: True)
+        self.in_flight.begin_connection(self)
+        self._stream = PublishStream(self.in_flight, version5=False, duplicates=self._duplicates, other_packet=lambda *_: True)
         self.redelivery.connected(session_present=session_present)
 
     def disconnect(self) -> None:
-        self.intake.end_connection()
+        self.in_flight.end_connection()
 
     def receive(self, identifier: int, payload: bytes, *, again: bool = False, qos: int = 1, topic: bytes = b"t") -> None:
         body = struct.pack("!H", len(topic)) + topic + struct.pack("!H", identifier) + payload
         self._stream.feed(bytes((0x30 | qos << 1 | 8 * again, len(body))) + body)
 
     def take(self) -> Delivery:
-        delivery = self.intake.take()
+        delivery = self.in_flight.take(self._duplicates)
         assert delivery is not None
         return delivery
 
     def payloads(self) -> list[bytes]:
         found: list[bytes] = []
-        while delivery := self.intake.take():
+        while delivery := self.in_flight.take(self._duplicates):
             found += [message.payload for message in delivery.messages]
         return found
 
@@ -106,7 +108,7 @@ def test_what_the_broker_has_confirmed_is_not_mistaken_for_something_new() -> No
     for identifier in (1, 2, 3):
         run.receive(identifier, b"%d" % identifier, again=True)
     run.receive(4, b"4")
-    run.intake.unconfirmed.confirm()
+    run.in_flight.unconfirmed.confirm()
     run.disconnect()
     run.connect()
     run.receive(1, b"1", again=True)
@@ -241,7 +243,7 @@ def test_what_this_run_holds_is_acknowledged_on_the_new_connection_once_it_is_sa
     assert bytes(run.sent) == PUBACK + b"\x00\x01"
     second.acknowledge()
     assert bytes(run.sent) == PUBACK + b"\x00\x01" + PUBACK + b"\x00\x02"
-    assert run.intake.unacknowledged == 0
+    assert run.in_flight.unacknowledged == 0
 
 
 def test_a_message_that_became_safe_between_two_connections_is_acknowledged_when_it_comes_again() -> None:
@@ -287,7 +289,7 @@ def test_an_acknowledgement_of_a_connection_that_is_gone_goes_nowhere() -> None:
     first.acknowledge()
     first.acknowledge()
     assert not run.sent
-    assert run.intake.unacknowledged == 0
+    assert run.in_flight.unacknowledged == 0
 
 
 def test_an_acknowledgement_that_was_sent_and_not_read_is_sent_again_and_the_message_not_stored_twice() -> None:
@@ -312,7 +314,7 @@ def test_a_broker_that_numbers_anew_on_a_resumed_session_loses_no_message_of_qos
     run.receive(5, b"stored", qos=2)
     run.take().acknowledge()
     run.disconnect()
-    run.intake.unconfirmed.resolve()
+    run.in_flight.unconfirmed.resolve()
     run.connect()
     run.receive(5, b"stored" if same else b"never stored", qos=2, again=True)
     assert run.payloads() == ([] if same else [b"never stored"])

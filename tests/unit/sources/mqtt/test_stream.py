@@ -16,14 +16,14 @@ from edgerouter import Message, Properties
 from edgerouter.mqtt.limits import PacketLimits
 from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.properties import parse_properties
-from edgerouter.sources.mqtt.in_flight import OVERHEAD, Intake
+from edgerouter.sources.mqtt.in_flight import OVERHEAD, Batch, InFlight
 from edgerouter.sources.mqtt.stream import PublishStream
 from support.strict_broker import varint
 
 USUAL = PacketLimits()
 
 
-class OpenGate:
+class TakesAll:
     """Admits everything, and remembers what it was asked."""
 
     watching = False
@@ -31,9 +31,23 @@ class OpenGate:
     def __init__(self) -> None:
         self.asked: list[tuple[bytes, bool]] = []
 
-    def admit(self, _: Message, identifier: bytes, *, again: bool) -> bool:
+    def wants(self, _: Message, identifier: bytes, *, again: bool) -> bool:
         self.asked.append((identifier, again))
         return True
+
+    def receipt(self, _: Batch) -> bytes:
+        return b""
+
+    def settled(self, batch: Batch, acks: bytes) -> None: ...
+
+
+class Sent:
+    """A connection that keeps what is sent."""
+
+    def __init__(self, sent: list[bytes]) -> None:
+        self.send = self.queue = sent.append
+
+    def has_room(self) -> None: ...
 
 
 def publish_packet(
@@ -47,17 +61,17 @@ def publish_packet(
     return bytes([0x30 | qos << 1 | flags]) + varint(len(body)) + body
 
 
-def make_intake(*, messages: int = 1000, size: int = 10**6, qos0: int = 10**6, dropped: Counter[str] | None = None) -> Intake:
+def make_in_flight(*, messages: int = 1000, size: int = 10**6, qos0: int = 10**6, dropped: Counter[str] | None = None) -> InFlight:
     counted = Counter[str]() if dropped is None else dropped
 
     def drop(topic: str, messages: int, reason: str) -> None:
         counted[topic if reason == "intake_full" else f"{reason} {topic}"] += messages
 
-    return Intake(max_messages=messages, max_bytes=size, max_qos0_bytes=qos0, dropped=drop)
+    return InFlight(max_messages=messages, max_bytes=size, max_qos0_bytes=qos0, dropped=drop)
 
 
 def make_stream(
-    intake: Intake, *, version5: bool = False, limits: PacketLimits = USUAL
+    in_flight: InFlight, *, version5: bool = False, limits: PacketLimits = USUAL
 ) -> tuple[PublishStream, list[tuple[int, bytes]]]:
     others: list[tuple[int, bytes]] = []
 
@@ -65,11 +79,11 @@ def make_stream(
         others.append((command, body))
         return True
 
-    return PublishStream(intake, version5=version5, admission=OpenGate(), other_packet=other, limits=limits), others
+    return PublishStream(in_flight, version5=version5, duplicates=TakesAll(), other_packet=other, limits=limits), others
 
 
-def taken(intake: Intake) -> list[Message]:
-    delivery = intake.take()
+def taken(in_flight: InFlight) -> list[Message]:
+    delivery = in_flight.take(TakesAll())
     return list(delivery.messages) if delivery is not None else []
 
 
@@ -84,8 +98,8 @@ publishes = st.tuples(
 async def test_however_the_bytes_are_cut_the_same_messages_come_out(
     wanted: list[tuple[str, bytes, int]], version5: bool, cuts: list[int]
 ) -> None:
-    intake = make_intake()
-    stream, others = make_stream(intake, version5=version5)
+    in_flight = make_in_flight()
+    stream, others = make_stream(in_flight, version5=version5)
     properties = b"" if version5 else None
     data = b"".join(
         publish_packet(topic, payload, qos, number + 1, properties=properties) + b"\xd0\x00"
@@ -96,17 +110,17 @@ async def test_however_the_bytes_are_cut_the_same_messages_come_out(
         size = cuts[at % len(cuts)]
         stream.feed(data[at : at + size])
         at += size
-    assert [(message.topic, message.payload, message.qos) for message in taken(intake)] == wanted
+    assert [(message.topic, message.payload, message.qos) for message in taken(in_flight)] == wanted
     assert others == [(0xD0, b"")] * len(wanted)
 
 
 async def test_each_message_of_qos_1_and_2_has_its_answer_in_the_order_received() -> None:
-    intake = make_intake()
+    in_flight = make_in_flight()
     sent: list[bytes] = []
-    intake.begin_connection(send=sent.append, queue=sent.append, has_room=lambda: None)
-    stream, _ = make_stream(intake)
+    in_flight.begin_connection(Sent(sent))
+    stream, _ = make_stream(in_flight)
     stream.feed(publish_packet("t", b"", 1, 513) + publish_packet("t", b"", 0) + publish_packet("t", b"", 2, 7))
-    delivery = intake.take()
+    delivery = in_flight.take(TakesAll())
     assert delivery is not None
     assert not sent
     delivery.acknowledge()
@@ -114,59 +128,59 @@ async def test_each_message_of_qos_1_and_2_has_its_answer_in_the_order_received(
 
 
 async def test_reading_stops_at_the_bound_and_goes_on_where_it_stopped() -> None:
-    intake = make_intake(messages=3)
-    stream, _ = make_stream(intake)
+    in_flight = make_in_flight(messages=3)
+    stream, _ = make_stream(in_flight)
     stream.feed(b"".join(publish_packet("t", b"%d" % number, 1, number + 1) for number in range(8)))
-    assert intake.is_full
+    assert in_flight.is_full
     assert stream.holds_packets
     seen: list[bytes] = []
-    while delivery := intake.take():
+    while delivery := in_flight.take(TakesAll()):
         assert len(delivery.messages) <= 3
         seen += [message.payload for message in delivery.messages]
         delivery.acknowledge()
         stream.feed(b"")
     assert seen == [b"%d" % number for number in range(8)]
-    assert intake.unacknowledged == intake.unacknowledged_bytes == 0
+    assert in_flight.unacknowledged == in_flight.unacknowledged_bytes == 0
 
 
 async def test_far_beyond_the_bound_messages_are_left_to_the_broker() -> None:
-    intake = make_intake(messages=3)
-    stream, others = make_stream(intake)
+    in_flight = make_in_flight(messages=3)
+    stream, others = make_stream(in_flight)
     stream.feed(b"".join(publish_packet("t", b"", 1, number + 1) for number in range(8)) + b"\xd0\x00", beyond=2)
-    assert len(taken(intake)) == 6
+    assert len(taken(in_flight)) == 6
     assert stream.skipped
     assert others == [(0xD0, b"")]
 
 
 async def test_qos_0_beyond_its_bound_is_counted_and_the_rest_is_kept() -> None:
     dropped = Counter[str]()
-    intake = make_intake(qos0=2 * (OVERHEAD + 10), dropped=dropped)
-    stream, _ = make_stream(intake)
+    in_flight = make_in_flight(qos0=2 * (OVERHEAD + 10), dropped=dropped)
+    stream, _ = make_stream(in_flight)
     stream.feed(publish_packet("a", b"") * 5 + publish_packet("b", b"", 1))
-    intake.drops.report()
+    in_flight.drops.report()
     assert dropped == {"a": 3}
-    assert [message.topic for message in taken(intake)] == ["a", "a", "b"]
+    assert [message.topic for message in taken(in_flight)] == ["a", "a", "b"]
     stream.feed(publish_packet("a", b""))
-    assert [message.topic for message in taken(intake)] == ["a"]
+    assert [message.topic for message in taken(in_flight)] == ["a"]
 
 
 async def test_drops_of_ever_new_topics_do_not_fill_the_memory() -> None:
     dropped = Counter[str]()
-    intake = make_intake(qos0=1, dropped=dropped)
-    stream, _ = make_stream(intake)
+    in_flight = make_in_flight(qos0=1, dropped=dropped)
+    stream, _ = make_stream(in_flight)
     for number in range(2500):
         stream.feed(publish_packet(f"t/{number}", b""))
-    assert len(intake.drops.by_topic) < 1000
-    intake.drops.report()
+    assert len(in_flight.drops.by_topic) < 1000
+    in_flight.drops.report()
     assert sum(dropped.values()) == 2500
 
 
 async def test_after_stop_nothing_is_taken_and_other_packets_are_still_handled() -> None:
-    intake = make_intake()
-    stream, others = make_stream(intake)
-    intake.stop()
+    in_flight = make_in_flight()
+    stream, others = make_stream(in_flight)
+    in_flight.stop()
     stream.feed(publish_packet("t", b"", 1) + b"\xd0\x00")
-    assert intake.take() is None
+    assert in_flight.take(TakesAll()) is None
     assert others == [(0xD0, b"")]
 
 
@@ -183,21 +197,21 @@ async def test_after_stop_nothing_is_taken_and_other_packets_are_still_handled()
     ids=["length of five bytes", "no packet id", "QoS 3", "topic longer than the packet", "empty packet", "empty topic"],
 )
 async def test_what_is_not_mqtt_is_refused_and_what_came_before_is_kept(data: bytes) -> None:
-    intake = make_intake()
-    stream, _ = make_stream(intake)
+    in_flight = make_in_flight()
+    stream, _ = make_stream(in_flight)
     with pytest.raises(MalformedPacket):
         stream.feed(publish_packet("before", b"", 1) + data)
-    assert intake.unacknowledged == 1
-    assert [message.topic for message in taken(intake)] == ["before"]
+    assert in_flight.unacknowledged == 1
+    assert [message.topic for message in taken(in_flight)] == ["before"]
 
 
 @given(st.binary(max_size=200), st.booleans())
 async def test_no_bytes_whatever_do_more_than_end_the_connection(data: bytes, version5: bool) -> None:
-    intake = make_intake()
-    stream, _ = make_stream(intake, version5=version5)
+    in_flight = make_in_flight()
+    stream, _ = make_stream(in_flight, version5=version5)
     with suppress(MalformedPacket):
         stream.feed(data)
-    assert intake.unacknowledged == sum(message.qos > 0 for message in taken(intake))
+    assert in_flight.unacknowledged == sum(message.qos > 0 for message in taken(in_flight))
 
 
 @given(st.binary(max_size=60))
@@ -229,53 +243,53 @@ def test_a_subscription_identifier_alone_is_no_property_of_the_message() -> None
 @given(step=st.integers(1, 3000))
 async def test_a_message_over_the_bound_is_discarded_while_it_streams_by_and_answered_in_its_turn(qos: int, step: int) -> None:
     dropped = Counter[str]()
-    intake = make_intake(dropped=dropped)
+    in_flight = make_in_flight(dropped=dropped)
     sent: list[bytes] = []
-    intake.begin_connection(send=sent.append, queue=sent.append, has_room=lambda: None)
-    stream, others = make_stream(intake, limits=PacketLimits(packet=1000))
+    in_flight.begin_connection(Sent(sent))
+    stream, others = make_stream(in_flight, limits=PacketLimits(packet=1000))
     data = (
         publish_packet("a", b"1", 1, 1) + publish_packet("big", bytes(9000), qos, 2) + publish_packet("b", b"2", 1, 3) + b"\xd0\x00"
     )
     for at in range(0, len(data), step):
         stream.feed(data[at : at + step])
         assert len(stream._held) < 1010
-    intake.drops.report()
+    in_flight.drops.report()
     seen = []
-    while delivery := intake.take():
+    while delivery := in_flight.take(TakesAll()):
         seen += [message.payload for message in delivery.messages]
         delivery.acknowledge()
     answer = {0: b"", 1: b"\x40\x02\x00\x02", 2: b"\x50\x02\x00\x02"}[qos]
     assert (seen, b"".join(sent)) == ([b"1", b"2"], b"\x40\x02\x00\x01" + answer + b"\x40\x02\x00\x03")
     assert dropped == {"too_large big": 1}
     assert others == [(0xD0, b"")]
-    assert intake.unacknowledged == intake.unacknowledged_bytes == 0
+    assert in_flight.unacknowledged == in_flight.unacknowledged_bytes == 0
 
 
 async def test_a_message_over_the_bound_is_not_acknowledged_before_its_last_byte_and_not_at_all_after_a_stop() -> None:
-    intake = make_intake()
+    in_flight = make_in_flight()
     sent: list[bytes] = []
-    intake.begin_connection(send=sent.append, queue=sent.append, has_room=lambda: None)
-    stream, others = make_stream(intake, limits=PacketLimits(packet=1000))
+    in_flight.begin_connection(Sent(sent))
+    stream, others = make_stream(in_flight, limits=PacketLimits(packet=1000))
     data = publish_packet("big", bytes(9000), 1, 2) + b"\xd0\x00"
     stream.feed(data[:-3])
-    assert intake.take() is None
+    assert in_flight.take(TakesAll()) is None
     assert not sent
-    intake.stop()
+    in_flight.stop()
     stream.feed(data[-3:])
-    assert intake.take() is None
+    assert in_flight.take(TakesAll()) is None
     assert not sent
     assert others == [(0xD0, b"")]
 
 
 async def test_a_packet_over_the_bound_that_is_no_message_ends_the_connection() -> None:
-    stream, _ = make_stream(make_intake(), limits=PacketLimits(packet=1000))
+    stream, _ = make_stream(make_in_flight(), limits=PacketLimits(packet=1000))
     with pytest.raises(MalformedPacket):
         stream.feed(b"\x90" + varint(2_000_000))
 
 
 async def test_a_message_that_comes_in_a_million_pieces_takes_no_more_memory_than_its_bytes() -> None:
-    intake = make_intake()
-    stream, _ = make_stream(intake)
+    in_flight = make_in_flight()
+    stream, _ = make_stream(in_flight)
     packet = publish_packet("t", bytes(300_000), 1)
     tracemalloc.start()
     for at in range(len(packet) - 1):
@@ -284,7 +298,7 @@ async def test_a_message_that_comes_in_a_million_pieces_takes_no_more_memory_tha
     tracemalloc.stop()
     assert size < 2 * len(packet)
     stream.feed(packet[-1:])
-    assert len(taken(intake)[0].payload) == 300_000
+    assert len(taken(in_flight)[0].payload) == 300_000
 
 
 def pairs(count: int, name: bytes = b"n", value: bytes = b"v") -> bytes:
@@ -323,11 +337,11 @@ def test_user_properties_beyond_their_bytes_are_left_off() -> None:
 
 async def test_a_message_whose_properties_are_too_many_is_kept_and_not_counted_as_dropped() -> None:
     dropped = Counter[str]()
-    intake = make_intake(dropped=dropped)
-    stream, _ = make_stream(intake, version5=True, limits=PacketLimits(user_properties=2))
+    in_flight = make_in_flight(dropped=dropped)
+    stream, _ = make_stream(in_flight, version5=True, limits=PacketLimits(user_properties=2))
     stream.feed(publish_packet("t", b"payload", 1, properties=pairs(5)))
-    intake.drops.report()
-    (message,) = taken(intake)
+    in_flight.drops.report()
+    (message,) = taken(in_flight)
     assert message.payload == b"payload"
     assert message.properties is not None
     assert len(message.properties.user) == 2
@@ -336,24 +350,24 @@ async def test_a_message_whose_properties_are_too_many_is_kept_and_not_counted_a
 
 @pytest.mark.parametrize("properties", [pairs(500), pairs(10, b"n", b"x" * 1000 + "\U0001f600".encode()), b""])
 async def test_what_a_message_takes_in_memory_counts_against_the_bound(properties: bytes) -> None:
-    intake = make_intake(size=10**8)
-    stream, _ = make_stream(intake, version5=True)
+    in_flight = make_in_flight(size=10**8)
+    stream, _ = make_stream(in_flight, version5=True)
     topic = "t" * 5000 + "\U0001f600"
     packets = [publish_packet(topic, b"", 1, number + 1, properties=properties) for number in range(20)]
     tracemalloc.start()
     stream.feed(b"".join(packets))
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert 20 * 20_000 < size < intake.unacknowledged_bytes
+    assert 20 * 20_000 < size < in_flight.unacknowledged_bytes
 
 
 async def test_a_flood_of_long_topics_does_not_fill_the_memory() -> None:
-    intake = make_intake(qos0=1)
-    stream, _ = make_stream(intake)
+    in_flight = make_in_flight(qos0=1)
+    stream, _ = make_stream(in_flight)
     tracemalloc.start()
     for number in range(3000):
         stream.feed(publish_packet(f"{number}/" + "x" * 60_000, b""))
-    intake.drops.report()
+    in_flight.drops.report()
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size < 2_000_000
