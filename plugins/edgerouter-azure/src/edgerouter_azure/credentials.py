@@ -170,7 +170,7 @@ async def open_credential(fields: AzureFields) -> AsyncIterator[AsyncTokenCreden
         Unauthorized: the certificate or token file cannot be used.
     """
     await load("azure.identity.aio")
-    async with open_transport(fields) as transport:
+    async with open_transport(fields.ca_file) as transport:
         try:
             credential = await asyncio.to_thread(_make, fields, transport)
         except (ValueError, OSError) as error:

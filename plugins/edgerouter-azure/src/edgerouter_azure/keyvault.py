@@ -65,7 +65,7 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
             raise Unauthorized(f"open vault {config.vault}: a vault is reached by https:// alone")
         async with (
             open_credential(config) as credential,
-            open_transport(config, connect_timeout=config.connect_timeout) as transport,
+            open_transport(config.ca_file, connect_timeout=config.connect_timeout) as transport,
         ):
             options = {
                 "verify_challenge_resource": config.verify_challenge_resource,

@@ -15,9 +15,9 @@ from edgerouter.http_client import PLAIN, bounded
 from edgerouter_azure.sdk import load
 
 if TYPE_CHECKING:
-    from azure.core.pipeline.transport import AioHttpTransport
+    from pathlib import Path
 
-    from edgerouter_azure.credentials import AzureFields
+    from azure.core.pipeline.transport import AioHttpTransport
 
 MOST_ANSWER_BYTES: Final = 16 * 1024**2
 """Bound of an answer's body, for requests that read no blob: secrets, tokens, properties, lists of checkpoints."""
@@ -27,7 +27,7 @@ _NOT_BLOBS: Final = frozenset({"comp", "restype"})
 
 @asynccontextmanager
 async def open_transport(
-    fields: AzureFields, *, connect_timeout: float = 20.0, most_body: int = MOST_ANSWER_BYTES
+    ca_file: Path | None, *, connect_timeout: float = 20.0, most_body: int = MOST_ANSWER_BYTES
 ) -> AsyncIterator[AioHttpTransport]:
     """A transport as the SDK makes it, for as long as the context lasts.
 
@@ -35,7 +35,7 @@ async def open_transport(
     each request; it inflates any answer without bound.
 
     Args:
-        fields: for `ca_file`.
+        ca_file: certificates of the authorities that are trusted; `None` = the system's.
         connect_timeout: seconds.
         most_body: bytes of an answer's body.
 
@@ -45,7 +45,7 @@ async def open_transport(
     await load("azure.core.pipeline.transport:AioHttpTransport")
     from azure.core.pipeline.transport import AioHttpTransport  # noqa: PLC0415  (only an open client needs it)
 
-    authorities = await load_authorities(fields) or True
+    authorities = await load_authorities(ca_file) or True
     async with aiohttp.ClientSession(
         connector=bounded(aiohttp.TCPConnector(ssl=authorities, limit=0), most_body=most_body),
         headers=PLAIN,
@@ -59,18 +59,18 @@ async def open_transport(
         yield AioHttpTransport(session=session, session_owner=False, connection_timeout=connect_timeout)
 
 
-async def load_authorities(fields: AzureFields) -> ssl.SSLContext | None:
+async def load_authorities(ca_file: Path | None) -> ssl.SSLContext | None:
     """Load `ca_file`; `None` where there is none.
 
     Raises:
         Unauthorized: it cannot be used.
     """
-    if fields.ca_file is None:
+    if ca_file is None:
         return None
     try:
-        return await asyncio.to_thread(ssl.create_default_context, cafile=str(fields.ca_file))
+        return await asyncio.to_thread(ssl.create_default_context, cafile=str(ca_file))
     except OSError as error:
-        raise Unauthorized(f"ca_file {fields.ca_file} cannot be used: {error.strerror or error}") from error
+        raise Unauthorized(f"ca_file {ca_file} cannot be used: {error.strerror or error}") from error
 
 
 async def _not_compressed(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

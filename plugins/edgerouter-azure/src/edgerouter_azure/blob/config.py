@@ -178,7 +178,7 @@ async def open_service(config: BlobConfig) -> AsyncIterator[BlobServiceClient]:
         credential = await stack.enter_async_context(open_credential(config)) if keyless else None
         most_body = MOST_ANSWER_BYTES + (config.largest_request() if config.blob_type == "append" else 0)
         transport = await stack.enter_async_context(
-            open_transport(config, connect_timeout=config.connect_timeout, most_body=most_body)
+            open_transport(config.ca_file, connect_timeout=config.connect_timeout, most_body=most_body)
         )
         try:
             service = _make(config, credential, transport)

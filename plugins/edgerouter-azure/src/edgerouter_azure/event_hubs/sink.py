@@ -60,7 +60,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
 
         place = config.place()
         doing = f"connect to event hub {place.hub} at {config.endpoint or place.host}"
-        await load_authorities(config)  # the SDK does so while it connects, and does not say which file it has not found
+        await load_authorities(config.ca_file)  # the SDK does so while it connects, and does not say which file it has not found
         seconds = min(config.connect_timeout, _PROBE_SECONDS) if context.probe else config.connect_timeout
         async with _client(config, place) as client:
 
