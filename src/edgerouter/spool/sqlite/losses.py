@@ -55,7 +55,7 @@ class Losses:
             self.quarantined_messages += header.messages
             log.error("a damaged chunk is put aside", first=header.first, messages=header.messages)
             self._lose(header)
-            self._writing.also(partial(quarantine, header))
+            self._writing.quarantine(header)
 
     def unreadable(self, headers: Sequence[Header]) -> None:
         """These chunks were left behind in a damaged database."""
@@ -79,7 +79,7 @@ class Losses:
                 self._lose(header)
             else:
                 self._accounts.lose(chunk, "spool_full")
-            self._writing.also(partial(discard, header))
+            self._writing.discard(header)
 
     def _lose(self, header: Header) -> None:
         """Count an unreadable chunk as dropped for every sink that had it pending."""
@@ -125,15 +125,3 @@ def oldest(store: Store, size: int) -> list[Doomed]:
         except Damaged:
             doomed.append((header, None))
     return doomed
-
-
-def discard(header: Header, store: Store) -> None:
-    """Delete this very chunk."""
-    store.trimmer.delete("first = ? AND checksum IS ?", (header.first, header.checksum))
-
-
-def quarantine(header: Header, store: Store) -> None:
-    """Move this very chunk to where nobody reads it."""
-    where = (header.first, header.checksum)
-    store.connection.execute("INSERT OR REPLACE INTO quarantine SELECT * FROM chunks WHERE first = ? AND checksum IS ?", where)
-    store.trimmer.delete("first = ? AND checksum IS ?", where)

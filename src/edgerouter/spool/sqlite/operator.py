@@ -138,7 +138,7 @@ class SqliteTools:
                     found += len(replayed)
                     if replayed and not dry_run:
                         self._accounts.replay(account, chunk, replayed)
-                        self._writing.also(partial(_use_again, chunk.first))
+                        self._writing.reuse(chunk.first)
                 at = scan.next
             if not dry_run:
                 await self._commits.flush()
@@ -188,10 +188,6 @@ class SqliteTools:
             if before.get(account.name) == (account.ledger, account.position):
                 problems += account.imbalance(pending[account.name], letters[account.name])
         return Verification(chunks, messages, damaged, tuple(problems))
-
-
-def _use_again(first: int, store: Store) -> None:
-    store.trimmer.use_again(first)
 
 
 def _scan(store: Store, at: int, end: int, since: int | None, until: int | None) -> _Scan:

@@ -216,8 +216,12 @@ class Store:
             chunks, stored = self._insert(transaction.chunks)
             for name in transaction.delete:
                 connection.execute("DELETE FROM state WHERE name = ?", (name,))
-            for call in transaction.also:
-                call(self)
+            for header in transaction.quarantine:
+                trimmer.quarantine(header)
+            for header in transaction.discard:
+                trimmer.discard(header)
+            for retained_again in transaction.reuse:
+                trimmer.use_again(retained_again)
             for letters in transaction.letters:
                 dead_letter_rows.insert(connection, self.record.letter, letters.rows)
                 self.record.letter += len(letters.rows)

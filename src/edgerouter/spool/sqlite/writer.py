@@ -14,6 +14,7 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError, SpoolFull, SpoolReadOnly
 from edgerouter.spool.contract import SpoolState
 from edgerouter.spool.log import ledger_record
+from edgerouter.spool.log.chunk import Header
 from edgerouter.spool.log.grouping import Append, group
 from edgerouter.spool.log.ledger import Change, seal
 from edgerouter.spool.log.ledgers import Accounts
@@ -59,7 +60,9 @@ class Writing:
         self.receipts = receipts
         self._put: dict[str, bytes] = {}
         self._delete: list[str] = []
-        self._also: list[Callable[[Store], None]] = []
+        self._quarantine: list[Header] = []
+        self._discard: list[Header] = []
+        self._reuse: list[int] = []
         self._letters_wait = False
         self._release = 0
         self._appends_failed = False
@@ -127,9 +130,19 @@ class Writing:
             self._accounts.settled.add(start, end)
         self.mark()
 
-    def also(self, call: Callable[[Store], None]) -> None:
-        """Do this in the next transaction that succeeds."""
-        self._also.append(call)
+    def quarantine(self, header: Header) -> None:
+        """Move a damaged chunk out of the log with the next transaction."""
+        self._quarantine.append(header)
+        self.mark()
+
+    def discard(self, header: Header) -> None:
+        """Delete a chunk with the next transaction, though a sink may want it."""
+        self._discard.append(header)
+        self.mark()
+
+    def reuse(self, first: int) -> None:
+        """Keep a chunk no longer only for replay: messages in it are pending again."""
+        self._reuse.append(first)
         self.mark()
 
     # -- what `Commits` asks ----------------------------------------------------------------------------------------------------
@@ -185,7 +198,9 @@ class Writing:
             transaction.letters = self._letters.prepare(changes)
         transaction.put, self._put = self._put, {}
         transaction.delete, self._delete = self._delete, []
-        transaction.also, self._also = self._also, []
+        transaction.quarantine, self._quarantine = self._quarantine, []
+        transaction.discard, self._discard = self._discard, []
+        transaction.reuse, self._reuse = self._reuse, []
         transaction.release, self._release = self._release, 0
         transaction.thrown_away = self._letters.remove()
         transaction.replayed = [place for append in appends for place in append.letters]
@@ -242,7 +257,9 @@ class Writing:
                 account.changed = True
         self._put = {name: value for name, value in transaction.put.items() if not name.startswith("sink/")} | self._put
         self._delete = transaction.delete + self._delete
-        self._also = transaction.also + self._also
+        self._quarantine = transaction.quarantine + self._quarantine
+        self._discard = transaction.discard + self._discard
+        self._reuse = transaction.reuse + self._reuse
         self._letters.failed(transaction.letters)
         self._letters.not_removed(transaction.thrown_away)
         self._appends_failed = self._appends_failed or bool(appends)

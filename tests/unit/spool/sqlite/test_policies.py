@@ -68,7 +68,7 @@ async def test_dead_letters_are_found_by_sink_topic_time_reason_and_number(tmp_p
         assert await tools.count_dead_letters(LetterFilter(sink="a")) == 4
         assert await tools.count_dead_letters(LetterFilter(topic="x/#")) == 3
         assert await tools.count_dead_letters(LetterFilter(sink="a", topic="+/1", reason="too large")) == 4
-        assert await tools.count_dead_letters(LetterFilter(reason="messagerejected")) == 5
+        assert await tools.count_dead_letters(LetterFilter(reason="rejected")) == 5
         assert await tools.count_dead_letters(LetterFilter(since=before)) == 5
         assert await tools.count_dead_letters(LetterFilter(until=before)) == 0
         assert await tools.count_dead_letters(LetterFilter(numbers=(2, 5, 99))) == 2

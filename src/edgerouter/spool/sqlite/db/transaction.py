@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgerouter.message import Message
-from edgerouter.spool.log.chunk import Chunk, NewChunk, count_wanted
+from edgerouter.spool.log.chunk import Chunk, Header, NewChunk, count_wanted
 from edgerouter.spool.sqlite.db.dead_letter_rows import Letters, Place
-
-if TYPE_CHECKING:
-    from edgerouter.spool.sqlite.store import Store
 
 
 class SpoolRecord(msgspec.Struct, array_like=True):
@@ -81,7 +77,12 @@ class Transaction:
     """Dead letters that are deleted because their messages are in `chunks`."""
     thrown_away: list[Place] = field(default_factory=list)
     """Other dead letters that are deleted."""
-    also: list[Callable[[Store], None]] = field(default_factory=list)
+    quarantine: list[Header] = field(default_factory=list)
+    """Damaged chunks that are moved out of the log."""
+    discard: list[Header] = field(default_factory=list)
+    """Chunks that are deleted though a sink may want them."""
+    reuse: list[int] = field(default_factory=list)
+    """First sequences of retained chunks that a replay has made pending again."""
     release: int = 0
     """Bytes of retained chunks to give up."""
     receipts: dict[str, tuple[int, int]] = field(default_factory=dict)

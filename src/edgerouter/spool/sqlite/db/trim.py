@@ -113,6 +113,19 @@ class Trimmer:
         rows = self._rows("DELETE FROM retained WHERE first = ? RETURNING bytes", (first,))
         self.retained -= sum(size for (size,) in rows)
 
+    def discard(self, header: Header) -> None:
+        """Delete this very chunk."""
+        self.delete("first = ? AND checksum IS ?", (header.first, header.checksum))
+
+    def quarantine(self, header: Header) -> None:
+        """Move this very chunk to where no reader looks."""
+        where = "first = ? AND checksum IS ?"
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO quarantine SELECT * FROM chunks WHERE {where}",  # noqa: S608  (written here)
+            (header.first, header.checksum),
+        )
+        self.discard(header)
+
     def delete(self, where: str, bindings: tuple[Any, ...]) -> None:
         """Delete chunks within a transaction."""
         deleted = self._rows(f"DELETE FROM chunks WHERE {where} RETURNING count", bindings)  # noqa: S608  (written here)
