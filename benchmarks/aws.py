@@ -125,7 +125,7 @@ async def run(case: Case, url: str, load: Sequence[Message]) -> Row:
         await numbers(url)
         before = time.process_time()
         for batch in _batches(sink, load, case.max_messages):
-            assert not await sink.write(batch)
+            assert not (await sink.write(batch)).failed
         spent = time.process_time() - before
     told = await numbers(url)
     billed = told["billed"] if case.plugin == "aws-sqs" else told["requests"]

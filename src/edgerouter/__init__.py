@@ -15,11 +15,10 @@ if TYPE_CHECKING:
         Throttled,
         Unauthorized,
         Unavailable,
-        WriteUnfinished,
     )
     from edgerouter.message import Message, Properties
     from edgerouter.secrets import SecretStore, SecretStoreConfig
-    from edgerouter.sink import Failure, Limits, Sink, SinkConfig, SinkContext
+    from edgerouter.sink import DELIVERED, Failure, Limits, Outcome, Sink, SinkConfig, SinkContext
     from edgerouter.source import Confirmation, Delivery, Source, SourceConfig, SourceContext
     from edgerouter.topic_cache import TopicCache
     from edgerouter.units import ByteSize, Duration
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "DELIVERED",
     "ByteSize",
     "ConfigurationError",
     "Confirmation",
@@ -37,6 +37,7 @@ __all__ = [
     "Failure",
     "Limits",
     "Message",
+    "Outcome",
     "PluginError",
     "Properties",
     "Rejected",
@@ -55,7 +56,6 @@ __all__ = [
     "Unavailable",
     "Variable",
     "Variables",
-    "WriteUnfinished",
     "__version__",
 ]
 
@@ -69,11 +69,10 @@ _MODULES = {
         "Throttled",
         "Unauthorized",
         "Unavailable",
-        "WriteUnfinished",
     ),
     "edgerouter.message": ("Message", "Properties"),
     "edgerouter.secrets": ("SecretStore", "SecretStoreConfig"),
-    "edgerouter.sink": ("Failure", "Limits", "Sink", "SinkConfig", "SinkContext"),
+    "edgerouter.sink": ("DELIVERED", "Failure", "Limits", "Outcome", "Sink", "SinkConfig", "SinkContext"),
     "edgerouter.source": ("Confirmation", "Delivery", "Source", "SourceConfig", "SourceContext"),
     "edgerouter.topic_cache": ("TopicCache",),
     "edgerouter.units": ("ByteSize", "Duration"),

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar, cast
 
 from edgerouter.errors import Unavailable
 from edgerouter.message import Message
-from edgerouter.sink import Failure, Limits, Sink, SinkContext
+from edgerouter.sink import Limits, Outcome, Sink, SinkContext
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class _InThread(Sink[Any]):
     async def holds(self, batch: Sequence[Message]) -> bool:
         return await self._own.call(lambda: self._sink.holds(batch))
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         return await self._own.call(lambda: self._sink.write(batch))
 
 

@@ -6,7 +6,6 @@ EdgerouterError
 │   └── PluginError             a plugin is missing, broken, or installed twice
 ├── Unavailable                 a source is opened again, the same messages are written again, after a back-off, for ever
 │   ├── Throttled               ... and the service asked for less: wait longer, send less at once
-│   ├── WriteUnfinished         ... at once: these were not tried, the sink ended its write before the time-out would
 │   └── Unauthorized            ... and an operator must act: credentials, permission, or a missing destination
 │       └── SecretMissing       ... the secret store has no secret of that name
 ├── Rejected                    this message goes to the dead letters, the others go on
@@ -66,10 +65,6 @@ class Unavailable(EdgerouterError):
 
 class Throttled(Unavailable):
     """The service asks for less: 429, ServerBusy, SlowDown, an exhausted quota."""
-
-
-class WriteUnfinished(Unavailable):
-    """Nothing is wrong: a sink that makes several requests in one write ended it in time, and did not try these messages."""
 
 
 class Unauthorized(Unavailable):

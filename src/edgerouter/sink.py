@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from pydantic import ConfigDict
 
@@ -53,6 +53,23 @@ class Failure:
     index: int
     """Its place in the batch, from 0."""
     error: Unavailable | Rejected
+    may_have_arrived: bool = False
+    """True where no answer came for it, so that the service may hold it; False where the service refused it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Result of one write: every message that is neither in `failed` nor in `untried` is delivered."""
+
+    failed: Sequence[Failure] = ()
+    untried: Sequence[int] = ()
+    """Places in the batch of messages that were not attempted, because the write ended in time; written next, at once."""
+    receipts: Sequence[str] | str | None = None
+    """Answer of the service: an identifier for each delivered message in their order, or one for the whole batch."""
+
+
+DELIVERED: Final = Outcome()
+"""The service took every message, and gave no receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +84,7 @@ class SinkContext:
     """Id of the spool, the first part of every message id."""
     timeout: float = 30.0
     """Seconds that one `write` may take. A sink that makes several requests in one write ends it well before, and returns what it
-    did not try as `WriteUnfinished`; otherwise a slow link would have it make the same requests again for ever."""
+    did not try as `Outcome.untried`; otherwise a slow link would have it make the same requests again for ever."""
     probe: bool = False
     """True for `edgerouter check --connect`, possibly while the router runs: only find out in `open` whether the other side lets us
     in. Nothing is written. Leave a running router with the same configuration undisturbed: take no lock and no name that
@@ -132,13 +149,13 @@ class Sink(ABC, Generic[ConfigT]):
         return False
 
     @abstractmethod
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
-        """Send these messages now; return those that were not taken (none: all are delivered).
+    async def write(self, batch: Sequence[Message]) -> Outcome:
+        """Send these messages now; return which were not taken (`DELIVERED`: all were).
 
         `batch` is never empty and never over `limits`. It may be called again with any subset, and keeps nothing between calls.
         It may raise instead when the whole batch shares one fate.
 
         Raises:
-            Unavailable: nothing was taken, or nobody knows; all are tried again.
+            Unavailable: nothing was taken, or the outcome is unknown; all are tried again.
             Rejected: at least one message can never be taken; the router finds it by bisection.
         """

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
-from edgerouter import (ByteSize, Duration, Sink, SinkConfig, Unavailable, Source, SourceConfig, Unavailable,
+from edgerouter import (DELIVERED, ByteSize, Duration, Sink, SinkConfig, Unavailable, Source, SourceConfig, Unavailable,
                         SecretStore, SecretStoreConfig)
 
 
@@ -64,7 +64,7 @@ class QueueSink(Sink[QueueConfig]):
         yield cls()
 
     async def write(self, batch):
-        return []
+        return DELIVERED
 
 
 class FeedConfig(SourceConfig):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Self
 
-from edgerouter import Failure, Limits, Message, Sink, SinkConfig, SinkContext
+from edgerouter import DELIVERED, Limits, Message, Outcome, Sink, SinkConfig, SinkContext
 from edgerouter.config.model import ConfiguredSink, SinkPolicies
 from edgerouter.pipeline.runner import Runner
 from edgerouter.spool.contract import Ledger, Rejection
@@ -87,7 +87,7 @@ class ListReader:
             del self.pending[message.sequence]
 
 
-Answer = Callable[[list[Message]], "Awaitable[Sequence[Failure]] | Sequence[Failure]"]
+Answer = Callable[[list[Message]], "Awaitable[Outcome] | Outcome"]
 
 
 class ScriptedSink(Sink[SinkConfig]):
@@ -109,16 +109,16 @@ class ScriptedSink(Sink[SinkConfig]):
     def limits(self) -> Limits:
         return self.the_limits
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         batch = list(batch)
         self.writes.append(batch)
-        answer = type(self).__dict__["answer"](batch) if "answer" in type(self).__dict__ else ()
+        answer = type(self).__dict__["answer"](batch) if "answer" in type(self).__dict__ else DELIVERED
         if isinstance(answer, Awaitable):
             answer = await answer
         return answer
 
 
-def scripted(answer: Answer = lambda _: (), limits: Limits = Limits(), **attributes: Any) -> type[ScriptedSink]:  # noqa: B008  (frozen)
+def scripted(answer: Answer = lambda _: DELIVERED, limits: Limits = Limits(), **attributes: Any) -> type[ScriptedSink]:  # noqa: B008  (frozen)
     """A sink class of its own, answering every write with `answer(batch)`."""
     return type("Scripted", (ScriptedSink,), {"writes": [], "opened": 0, "answer": answer, "the_limits": limits, **attributes})
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
-from edgerouter import Failure, Limits, Message, Rejected, Sink, SinkConfig, Unavailable
+from edgerouter import Failure, Limits, Message, Outcome, Rejected, Sink, SinkConfig, Unavailable
 from edgerouter.blocking import SinkOpener
 from edgerouter.testing import make_context, make_message, make_messages
 from support.pipeline import ListReader, configured, messages, running, until
@@ -52,14 +52,14 @@ class Synchronous(Sink[SinkConfig]):
     def order_of(self, message: Message) -> Hashable:
         return message.topic
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         self.threads.add(threading.current_thread().name)
         self.gate.wait(PATIENCE)
         await asyncio.sleep(0)
         self.writes.append(len(batch))
         if self.failure is not None:
             raise self.failure
-        return [Failure(0, Rejected("no"))]
+        return Outcome([Failure(0, Rejected("no"))])
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def plugin() -> type[Synchronous]:
 async def test_a_blocking_sink_runs_in_a_thread_of_its_own_and_does_as_any_other(plugin: type[Synchronous]) -> None:
     async with SinkOpener(plugin).open(SinkConfig(), make_context(name="old")) as sink:
         assert (sink.limits.max_messages, sink.size_of(make_message()), sink.order_of(make_message(topic="t"))) == (10, 7, "t")
-        assert [failure.index for failure in await sink.write(make_messages([b"1"]))] == [0]
+        assert [failure.index for failure in (await sink.write(make_messages([b"1"]))).failed] == [0]
         assert await sink.holds(make_messages([b"1"])) is False
         plugin.failure = Unavailable("gone")
         with pytest.raises(Unavailable, match="gone"):

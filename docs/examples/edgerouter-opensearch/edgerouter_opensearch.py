@@ -13,6 +13,7 @@ from edgerouter import (
     Failure,
     Limits,
     Message,
+    Outcome,
     Rejected,
     Sink,
     SinkConfig,
@@ -60,7 +61,7 @@ class OpenSearchSink(Sink[OpenSearchConfig]):
     def size_of(self, message: Message) -> int:
         return size_of(message, "jsonl") + len(_action(message))
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         body = b"".join(_action(message) + encode([message], "jsonl") for message in batch)
         try:
             async with self._session.post(self._url, data=body) as response:
@@ -72,7 +73,8 @@ class OpenSearchSink(Sink[OpenSearchConfig]):
             raise Unavailable(f"{type(error).__name__} at {self._url}") from None
         # 409: an earlier attempt, of which we heard no answer, made this document
         results = [(index, item["create"]) for index, item in enumerate(items)]
-        return [Failure(index, _error(r["status"], _reason(r))) for index, r in results if r["status"] not in (200, 201, 409)]
+        failed = [Failure(index, _error(r["status"], _reason(r))) for index, r in results if r["status"] not in (200, 201, 409)]
+        return Outcome(failed)
 
 
 def _action(message: Message) -> bytes:

@@ -82,7 +82,7 @@ async def test_credentials_come_from_the_environment_when_none_are_given(sqs: Sq
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     async with opened(endpoint_url=sqs.url) as sink:
-        assert not await sink.write(BATCH)
+        assert not (await sink.write(BATCH)).failed
 
 
 async def test_a_profile_names_credentials_and_region(sqs: SqsServer, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def test_a_profile_names_credentials_and_region(sqs: SqsServer, tmp_path: 
     (tmp_path / "credentials").write_text("[plant]\naws_access_key_id=AKIAPROFILE\naws_secret_access_key=s\n")
     (tmp_path / "config").write_text("[profile plant]\nregion=eu-central-1\n")
     async with opened(endpoint_url=sqs.url, profile="plant", region=None) as sink:
-        assert not await sink.write(BATCH)
+        assert not (await sink.write(BATCH)).failed
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ async def test_the_region_is_that_of_the_queue_where_it_says_one(sqs: SqsServer,
     del keys["region"]
     config = SqsConfig(queue="arn:aws:sqs:ap-south-1:123456789012:plant", endpoint_url=sqs.url, **keys)
     async with SqsSink.open(config, make_context()) as sink:
-        assert not await sink.write(BATCH)
+        assert not (await sink.write(BATCH)).failed
 
 
 async def test_the_region_may_be_that_of_the_other_sdks_variable(
@@ -123,14 +123,14 @@ async def test_the_region_may_be_that_of_the_other_sdks_variable(
     sqs.create("plant")
     monkeypatch.setenv("AWS_REGION", "eu-north-1")
     async with opened(endpoint_url=sqs.url, **{**keys, "region": None}) as sink:
-        assert not await sink.write(BATCH)
+        assert not (await sink.write(BATCH)).failed
 
 
 async def test_a_queue_by_its_url_is_asked_for_there(sqs: SqsServer, keys: dict[str, Any]) -> None:
     """A VPC endpoint, or a compatible service; no `endpoint_url` has to repeat it."""
     url = sqs.create("plant")
     async with opened(queue=url, **keys) as sink:
-        assert not await sink.write(BATCH)
+        assert not (await sink.write(BATCH)).failed
     assert len(sqs.queues["plant"].entries) == 1
 
 
@@ -165,7 +165,7 @@ async def test_a_role_is_assumed_and_renewed_while_the_sink_stays_open(sqs: SqsS
     async with opened(endpoint_url=sqs.url, **keys, **role) as sink:
         for _ in range(3):
             sqs.known_key = f"AKIAROLE{len(sts.asked) + 1}"
-            assert not await sink.write(BATCH)
+            assert not (await sink.write(BATCH)).failed
     assert all(keys["access_key_id"] in signed for signed in sts.signed_by)
     assert (
         sts.asked[0].items()
@@ -178,7 +178,7 @@ async def test_a_role_that_is_valid_for_long_is_assumed_once(sqs: SqsServer, sts
     sts.lifetime = timedelta(hours=1)
     async with opened(endpoint_url=sqs.url, **keys, role_arn="arn:aws:iam::1:role/r", sts_endpoint_url=sts.url) as sink:
         for _ in range(3):
-            assert not await sink.write(BATCH)
+            assert not (await sink.write(BATCH)).failed
     assert len(sts.asked) == 1
 
 
@@ -189,7 +189,7 @@ async def test_a_web_identity_token_is_read_anew_at_each_renewal(sqs: SqsServer,
     fields = {"web_identity_token_file": token, "role_arn": "arn:aws:iam::1:role/r", "sts_endpoint_url": sts.url}
     async with opened(endpoint_url=sqs.url, **fields) as sink:
         token.write_text("second")
-        assert not await sink.write(BATCH)
+        assert not (await sink.write(BATCH)).failed
     assert sts.asked[0]["WebIdentityToken"] == "first"
     assert sts.asked[-1]["WebIdentityToken"] == "second"
 
@@ -205,7 +205,7 @@ async def test_requests_go_through_the_proxy(sqs: SqsServer, keys: dict[str, Any
     async with serving(proxy) as url:
         address = url.replace("//", "//user:hush@")
         async with opened(endpoint_url="http://sqs.internal.example", proxy=address, **keys) as sink:
-            assert not await sink.write(BATCH)
+            assert not (await sink.write(BATCH)).failed
             assert "hush" not in repr(sink)
     assert all(path.startswith("http://sqs.internal.example/") and sent for path, sent in seen)
     assert len(await sqs.received()) == 1
@@ -231,7 +231,7 @@ async def test_only_the_authorities_of_the_user_are_trusted(sqs: SqsServer, keys
     async with serving(service, tls) as url:
         endpoint = url.replace("127.0.0.1", "localhost")
         async with opened(endpoint_url=endpoint, ca_bundle=authority.certificate, **keys) as sink:
-            assert not await sink.write(BATCH)
+            assert not (await sink.write(BATCH)).failed
         with pytest.raises(Unauthorized, match="certificate verify failed"):
             async with opened(endpoint_url=endpoint, **keys):
                 pass

@@ -104,7 +104,7 @@ async def test_a_blob_that_is_compressed_is_read_back_as_it_was_written(azurite:
         await relay.lose_next_response()
         with pytest.raises(Unavailable):
             await sink.write(batch)
-        assert not await sink.write(batch)
+        assert not (await sink.write(batch)).failed
         (stored,) = azurite.blobs(relay.container).values()
     assert len(gzip.decompress(stored).splitlines()) == 2
 
@@ -123,7 +123,7 @@ async def test_only_the_authorities_of_the_user_are_trusted(
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_tls).start()
         url = f"https://localhost:{runner.addresses[0][1]}"
         async with opened(configured(url, relay.container, ca_file=authority.certificate)) as sink:
-            assert not await sink.write(make_messages([b"1"]))
+            assert not (await sink.write(make_messages([b"1"]))).failed
         assert "is not trusted" in await open_error(configured(url, relay.container))
         nothing = tmp_path / "nothing.pem"
         with pytest.raises(Unauthorized, match=r"ca_file .*nothing\.pem cannot be used: No such file"):

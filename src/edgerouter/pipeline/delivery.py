@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
 import structlog
 
 from edgerouter.config.model import ConfiguredSink, RetryPolicy
-from edgerouter.errors import (
-    EdgerouterError,
-    Rejected,
-    Throttled,
-    Unauthorized,
-    Unavailable,
-    WouldLoop,
-    WriteUnfinished,
-)
+from edgerouter.errors import EdgerouterError, Rejected, Throttled, Unauthorized, Unavailable, WouldLoop
 from edgerouter.masking import mask
 from edgerouter.message import Message
 from edgerouter.pipeline.attempts import Attempts, Part
 from edgerouter.pipeline.batching import Batch
 from edgerouter.pipeline.concurrency import Gate
+from edgerouter.pipeline.outcome import Sorted, sort_out
 from edgerouter.pipeline.rate import RateLimit
 from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
 from edgerouter.sink import Sink
@@ -109,25 +101,25 @@ class Delivery:
         """One attempt with the first part: what is left of it takes its place. Returns why something is left to be tried again."""
         part = parts[0]
         try:
-            failures = await self._call(sink, part, attempts)
+            found = await self._call(sink, part, attempts)
         except Unavailable as error:
-            part.uncertain |= not isinstance(error, WriteUnfinished)
+            part.uncertain = True
             return error
         except Rejected as error:
             return await self._rejected(sink, parts, error, attempts)
         except Exception as error:  # noqa: BLE001  (whatever a plugin raises must not end the router)
             part.uncertain = True
             return await self._plugin_bug(sink, parts, error, attempts)
-        if not failures:
-            self._delivered(part.messages)
-            del parts[0]
-            return None
-        left, cause = await self._settle_partly(part, failures, attempts)
-        parts[:1] = [Part(left, part.writes, uncertain=True)] if left else []
-        return cause
+        self._delivered(found.delivered)
+        if found.circling:
+            self._reader.dropped(found.circling, LOOP)
+        if found.rejected:
+            await self._settle_rejected([self._rejection(message, error, part, attempts) for message, error in found.rejected])
+        parts[:1] = [Part(found.left, part.writes, part.uncertain or found.uncertain)] if found.left else []
+        return found.cause
 
-    async def _call(self, sink: Sink[Any], part: Part, attempts: Attempts) -> Sequence[_FailureOf]:
-        """Call the sink's `write` within the rate, the gate and the time-out, and check what it answers."""
+    async def _call(self, sink: Sink[Any], part: Part, attempts: Attempts) -> Sorted:
+        """Call the sink's `write` within the rate, the gate and the time-out, and sort the messages by its outcome."""
         messages = part.messages
         size = attempts.size
         if size is None or messages is not attempts.batch:
@@ -141,47 +133,13 @@ class Delivery:
             status.written_messages += len(messages)
             status.written_bytes += size
             try:
-                failures = await self._bounded.call(lambda: sink.write(messages))
+                outcome = await self._bounded.call(lambda: sink.write(messages))
             except BaseException:
                 status.failed_writes += 1
                 raise
-        by_index = {}
-        for failure in failures:
-            if not isinstance(failure.index, int) or not 0 <= failure.index < len(messages):
-                raise TypeError(f"write() returned a failure with index {failure.index!r} for a batch of {len(messages)}")
-            if not isinstance(failure.error, Unavailable | Rejected):
-                raise TypeError(f"write() returned a failure with {type(failure.error).__name__}, not one of the contract's errors")
-            by_index[failure.index] = failure.error
-        if any(not isinstance(error, WriteUnfinished | WouldLoop) for error in by_index.values()):
-            status.failed_writes += 1
-        return sorted(by_index.items())
-
-    async def _settle_partly(
-        self, part: Part, failures: Sequence[_FailureOf], attempts: Attempts
-    ) -> tuple[list[Message], Unavailable | None]:
-        messages = part.messages
-        failed = dict(failures)
-        self._delivered([message for index, message in enumerate(messages) if index not in failed])
-        left: list[Message] = []
-        cause: Unavailable | None = None
-        rejections: list[Rejection] = []
-        circling: list[Message] = []
-        for index, error in failures:
-            if isinstance(error, WouldLoop):
-                circling.append(messages[index])
-            elif isinstance(error, Rejected):
-                rejections.append(self._rejection(messages[index], error, part, attempts))
-            else:
-                left.append(messages[index])
-                if cause is None or isinstance(cause, WriteUnfinished) or isinstance(error, Throttled):
-                    cause = error
-        if circling:
-            self._reader.dropped(circling, LOOP)
-        if rejections:
-            await self._settle_rejected(rejections)
-        if isinstance(cause, WriteUnfinished) and len(left) < len(messages):
-            cause = None  # the rest at once, since nothing failed
-        return left, cause
+        found = sort_out(messages, outcome)
+        status.failed_writes += found.failed
+        return found
 
     async def _rejected(self, sink: Sink[Any], parts: list[Part], error: Rejected, attempts: Attempts) -> Unavailable | None:
         """Halve the first part, unless the whole of it is stored. Returns why that could not be found out."""
@@ -319,9 +277,6 @@ def _reason(error: EdgerouterError) -> str:
     """Text of an error, for status, log and dead letters; a service or a device may have made it long, and may quote a secret."""
     text = mask(str(error))
     return text if len(text) <= MOST_REASON_CHARACTERS else text[:MOST_REASON_CHARACTERS] + "..."
-
-
-_FailureOf = tuple[int, Unavailable | Rejected]
 
 
 class _PluginBug(Rejected):

@@ -12,7 +12,7 @@ from typing import Literal, Self
 from edgerouter.errors import Unavailable
 from edgerouter.message import Message
 from edgerouter.objects import encode, size_of
-from edgerouter.sink import Failure, Sink, SinkConfig, SinkContext
+from edgerouter.sink import DELIVERED, Outcome, Sink, SinkConfig, SinkContext
 from edgerouter.tasks.thread import Worker
 
 _STDOUT = 1
@@ -47,9 +47,9 @@ class StdoutSink(Sink[StdoutConfig]):
     def size_of(self, message: Message) -> int:
         return size_of(message, self._framing)
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         await self._worker.run(lambda: _write(encode(batch, self._framing)))
-        return ()
+        return DELIVERED
 
 
 def _write(data: bytes) -> None:

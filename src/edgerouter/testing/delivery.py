@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from edgerouter.errors import Rejected
@@ -58,11 +59,15 @@ async def deliver(sink: Sink[Any], messages: Sequence[Message]) -> list[Failure]
 
 async def _write(sink: Sink[Any], messages: Sequence[Message], places: Sequence[Place]) -> list[Failure]:
     try:
-        failures = await sink.write([messages[place] for place in places])
+        outcome = await sink.write([messages[place] for place in places])
     except Rejected as error:
         if len(places) == 1:
             return [Failure(places[0], error)]
         middle = len(places) // 2
         first = await _write(sink, messages, places[:middle])
         return first + await _write(sink, messages, places[middle:])
-    return [Failure(places[failure.index], failure.error) for failure in failures]
+    failures = [replace(failure, index=places[failure.index]) for failure in outcome.failed]
+    if not outcome.untried:
+        return failures
+    assert len(outcome.untried) < len(places), "the sink tried none of the messages"
+    return failures + await _write(sink, messages, [places[place] for place in outcome.untried])

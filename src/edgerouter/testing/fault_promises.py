@@ -14,7 +14,7 @@ import pytest
 from edgerouter.errors import Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.testing.config_promises import secrets_of
 from edgerouter.testing.delivery import deliver
-from edgerouter.testing.promises import failures_of
+from edgerouter.testing.promises import failures_of, missing_of
 from edgerouter.testing.server import SinkServer
 from edgerouter.testing.write_promises import WritePromises
 
@@ -118,16 +118,15 @@ class FaultPromises(WritePromises):
         async with self.opened(config) as sink:
             await self.disturb(server, "fail_once", BAD)
             assert (sink.limits.max_messages or 5) >= 5, "a sink of small batches declares fail_once as unsupported"
-            failures = await self.write(sink, messages)
-            missing = sorted(failure.index for failure in failures)
+            outcome = await self.write(sink, messages)
+            missing = missing_of(outcome)
             assert set(missing) >= {1, 4}, f"the service did not take messages 1 and 4 (from 0); the sink told of {missing}"
             advice = "what the service did not take this once is Unavailable: Rejected would dead-letter it"
-            self.all_are(failures_of(failures), Unavailable, advice)
+            self.all_are(failures_of(outcome.failed), Unavailable, advice)
             await self._assert_same_set(server, [message for place, message in enumerate(messages) if place not in missing])
             for _ in range(len(messages)):
-                missing = sorted(
-                    missing[failure.index] for failure in await self.write(sink, [messages[place] for place in missing])
-                )
+                again = await self.write(sink, [messages[place] for place in missing])
+                missing = [missing[place] for place in missing_of(again)]
                 if not missing:
                     break
             assert missing == [], "what failed once is taken when it is written again"

@@ -12,7 +12,7 @@ import pytest
 from edgerouter.blocking import SinkOpener
 from edgerouter.errors import Rejected, Unavailable
 from edgerouter.message import Message
-from edgerouter.sink import Failure, Sink
+from edgerouter.sink import Failure, Outcome, Sink
 from edgerouter.testing.held_loop import MOST_SECONDS
 from edgerouter.testing.messages import make_context, make_message
 from edgerouter.testing.server import DISTURBANCES, Received, SinkServer
@@ -23,6 +23,11 @@ SinkFailure = Unavailable | Rejected
 def failures_of(failures: Iterable[Failure]) -> list[SinkFailure]:
     """Their errors."""
     return [failure.error for failure in failures]
+
+
+def missing_of(outcome: Outcome) -> list[int]:
+    """Return the places of all messages that a write did not deliver, in order."""
+    return sorted([*(failure.index for failure in outcome.failed), *outcome.untried])
 
 
 class SinkPromises:
@@ -91,23 +96,23 @@ class SinkPromises:
         async with SinkOpener(self.sink_class).open(model, make_context()) as sink:
             yield sink
 
-    async def write(self, sink: Sink[Any], batch: Sequence[Message]) -> Sequence[Failure]:
-        """One write, bounded in time, that leaves the batch alone and whose failures are well formed."""
+    async def write(self, sink: Sink[Any], batch: Sequence[Message]) -> Outcome:
+        """One write, bounded in time, that leaves the batch alone and whose outcome is well formed."""
         before = list(batch)
         async with asyncio.timeout(self.patience):
-            failures = await sink.write(batch)
+            outcome = await sink.write(batch)
         assert list(batch) == before, "the batch is the router's: copy it to change or reorder it"
-        assert isinstance(failures, Sequence), f"return a list or tuple of failures, () when all were taken, not {failures!r}"
-        places = [failure.index for failure in failures]
+        assert isinstance(outcome, Outcome), f"return an Outcome, `DELIVERED` when all were taken, not {outcome!r}"
+        places = missing_of(outcome)
         assert len(set(places)) == len(places), "a message failed twice in one write: return each index once"
         assert all(0 <= place < len(batch) for place in places), f"`Failure.index` is a place in the batch, from 0; not {places}"
-        self.all_are(failures_of(failures), Unavailable | Rejected, "a failure holds an error of the contract")
-        return failures
+        self.all_are(failures_of(outcome.failed), Unavailable | Rejected, "a failure holds an error of the contract")
+        return outcome
 
     async def taken(self, sink: Sink[Any], batch: Sequence[Message]) -> None:
         """One write of which everything is taken."""
-        failures = await self.write(sink, batch)
-        assert not failures, f"a healthy service took the whole batch; return only what was not taken, not {list(failures)}"
+        outcome = await self.write(sink, batch)
+        assert not missing_of(outcome), f"a healthy service took the whole batch; return only what was not taken, not {outcome}"
 
     def all_are(self, errors: Iterable[BaseException], kind: Any, advice: str) -> None:
         """All errors are of this kind; otherwise the advice, and what they are."""
@@ -117,14 +122,15 @@ class SinkPromises:
     async def failing_write(self, sink: Sink[Any], batch: Sequence[Message]) -> Sequence[SinkFailure]:
         """A write of which nothing is taken: the error for all, or one for each message."""
         try:
-            failures = await self.write(sink, batch)
+            outcome = await self.write(sink, batch)
         except (Unavailable, Rejected) as error:
             return [error]
-        assert len(failures) == len(batch), (
-            f"the service took none of {len(batch)} messages, and the sink tells of {len(failures)} failures: raise the error, or "
-            "return a failure for each message"
+        assert outcome.failed, "the service took nothing, and no failure says why: raise the error, or return it for each message"
+        assert (count := len(missing_of(outcome))) == len(batch), (
+            f"the service took none of {len(batch)} messages, and the sink returns {count} as failed or untried: raise the error, "
+            "or return a failure for each message"
         )
-        return failures_of(failures)
+        return failures_of(outcome.failed)
 
     async def cut_write(self, sink: Sink[Any], batch: Sequence[Message]) -> None:
         """A write that loses its connection: it fails, or the client's transport sent it once more."""

@@ -14,7 +14,7 @@ from edgerouter.errors import Rejected
 from edgerouter.message import Message, Properties
 from edgerouter.sink import Sink
 from edgerouter.testing.delivery import batches, deliver
-from edgerouter.testing.promises import SinkPromises, failures_of
+from edgerouter.testing.promises import SinkPromises, failures_of, missing_of
 from edgerouter.testing.server import SinkServer
 
 HOSTILE_TOPICS = (
@@ -244,7 +244,7 @@ class WritePromises(SinkPromises):
             all_messages = self.messages(8 * size)
             groups = [all_messages[start : start + size] for start in range(0, len(all_messages), size)]
             results = await asyncio.gather(*(self.write(sink, group) for group in groups))
-        assert [list(failures) for failures in results] == [[]] * len(groups), "writes at the same time disturb each other"
+        assert [missing_of(outcome) for outcome in results] == [[]] * len(groups), "writes at the same time disturb each other"
         await self._assert_same_set(server, all_messages)
 
     async def assert_nothing_left(self, server: SinkServer, tasks_before: set[asyncio.Task[Any]]) -> None:

@@ -152,7 +152,7 @@ async def test_a_message_keeps_its_properties_and_carries_its_id(broker: Mosquit
 async def test_a_large_batch_comes_through_in_order(broker: Mosquitto, config: dict[str, Any]) -> None:
     batch = make_messages([b"%d" % number for number in range(2000)])
     async with consumer(broker, ["plant/#"]) as got, opened(broker, **config) as sink:
-        assert await sink.write(batch) == []
+        assert not (await sink.write(batch)).failed
         await until(got, len(batch))
 
     assert [each.payload for each in got] == [message.payload for message in batch]
@@ -175,13 +175,13 @@ async def test_a_lost_connection_is_unavailable_and_the_next_write_makes_a_new_o
             await failing(sink, [make_message()])
         broker.start()
         async with consumer(broker) as got:
-            assert await sink.write([make_message(sequence=2)]) == []
+            assert not (await sink.write([make_message(sequence=2)])).failed
             await until(got, 1)
 
 
 async def failing(sink: MqttSink, batch: Sequence[Message]) -> None:
     """A write of which nothing was taken, as one error."""
-    failures = await sink.write(batch)
+    failures = (await sink.write(batch)).failed
     assert len(failures) == len(batch)
     raise failures[0].error
 
@@ -209,7 +209,7 @@ async def test_a_cancelled_write_sends_nothing_later(broker: Mosquitto) -> None:
             async with asyncio.timeout(0.2):
                 await sink.write(batch)
         broker.thaw()
-        assert await sink.write([make_message(b"last", sequence=900)]) == []
+        assert not (await sink.write([make_message(b"last", sequence=900)])).failed
         await until([each for each in got if each.payload == b"last"], 0)
         async with asyncio.timeout(10):
             while not any(each.payload == b"last" for each in got):
@@ -226,18 +226,18 @@ def with_access(folder: Path, lines: str) -> Mosquitto:
 async def test_a_topic_that_is_not_permitted_is_rejected_and_the_others_are_taken(tmp_path: Path) -> None:
     with with_access(tmp_path / "broker", "topic readwrite ok/#\n") as broker:
         async with consumer(broker, ["ok/#"]) as got, opened(broker) as sink:
-            failures = await sink.write([make_message(topic="ok/1"), make_message(topic="no/1"), make_message(topic="ok/2")])
+            outcome = await sink.write([make_message(topic="ok/1"), make_message(topic="no/1"), make_message(topic="ok/2")])
             await until(got, 2)
 
-    assert [failure.index for failure in failures] == [1]
-    assert isinstance(failures[0].error, Rejected)
-    assert "no/1" in str(failures[0].error)
+    assert [failure.index for failure in outcome.failed] == [1]
+    assert isinstance(outcome.failed[0].error, Rejected)
+    assert "no/1" in str(outcome.failed[0].error)
 
 
 async def test_when_nothing_is_permitted_somebody_must_act_and_nothing_is_rejected(tmp_path: Path) -> None:
     with with_access(tmp_path / "broker", "topic read #\n") as broker:
         async with opened(broker) as sink:
-            failures = await sink.write(make_messages([b"1", b"2"]))
+            failures = (await sink.write(make_messages([b"1", b"2"]))).failed
 
     assert all(isinstance(failure.error, Unauthorized) for failure in failures)
     assert len(failures) == 2
@@ -246,7 +246,7 @@ async def test_when_nothing_is_permitted_somebody_must_act_and_nothing_is_reject
 async def test_topics_that_mqtt_does_not_allow_are_rejected_alone(broker: Mosquitto) -> None:
     topics = ["a", "a/+", "", "$SYS/x", "a\x01", "\U0010ffff", "b"]
     async with consumer(broker) as got, opened(broker) as sink:
-        failures = await sink.write([make_message(topic=topic, sequence=place) for place, topic in enumerate(topics)])
+        failures = (await sink.write([make_message(topic=topic, sequence=place) for place, topic in enumerate(topics)])).failed
         await until(got, 2)
 
     assert [failure.index for failure in failures] == [1, 2, 3, 4, 5]
@@ -256,7 +256,7 @@ async def test_topics_that_mqtt_does_not_allow_are_rejected_alone(broker: Mosqui
 async def test_a_property_that_would_end_the_connection_is_rejected_alone(broker: Mosquitto) -> None:
     bad = make_message(properties=Properties(user=(("a", "b\x01"),)))
     async with opened(broker) as sink:
-        failures = await sink.write([make_message(), bad, make_message()])
+        failures = (await sink.write([make_message(), bad, make_message()])).failed
 
     assert [failure.index for failure in failures] == [1]
     assert isinstance(failures[0].error, Rejected)
@@ -268,7 +268,7 @@ async def test_a_message_over_the_broker_s_limit_is_known_by_its_size_or_rejecte
             limit = sink.limits.max_message_bytes
             assert limit is not None
             assert sink.size_of(make_message(b"x" * 5000)) > limit
-            assert await sink.write([make_message(b"x" * 4000)]) == []
+            assert not (await sink.write([make_message(b"x" * 4000)])).failed
 
 
 async def test_wrong_credentials_and_nobody_there_are_told_apart(tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_connections_that_end_while_messages_go_out_leave_no_trace_in_the_event_
         async with server, asyncio.timeout(30), opened(broker, url=f"mqtt://127.0.0.1:{port}", protocol="5") as sink:
             while served < 20:
                 with contextlib.suppress(Unavailable):
-                    failures = await sink.write(make_messages([b"x" * 100] * 100))
+                    failures = (await sink.write(make_messages([b"x" * 100] * 100))).failed
                     assert all(isinstance(failure.error, Unavailable) for failure in failures)
 
     uvloop.run(walk())
@@ -368,7 +368,7 @@ async def test_a_broker_that_hangs_up_on_version_5_gets_the_older_one() -> None:
             assert process.stdout is not None
             port = int(process.stdout.readline())
             async with MqttSink.open(MqttSinkConfig(url=f"127.0.0.1:{port}"), CONTEXT) as sink:
-                assert await sink.write([make_message(b"1", topic="a")]) == []
+                assert not (await sink.write([make_message(b"1", topic="a")])).failed
             with pytest.raises(Unavailable, match="hangs up without an answer"):
                 async with MqttSink.open(MqttSinkConfig(url=f"127.0.0.1:{port}", protocol="5"), CONTEXT):
                     pass

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edgerouter import Failure, Limits, Rejected, Throttled, Unauthorized, Unavailable
+from edgerouter import DELIVERED, Failure, Limits, Outcome, Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.pipeline import batching as gathering
 from edgerouter.tasks import bounded, ending
 from support.pipeline import ListReader, ScriptedSink, configured, messages, running, scripted, sequences, until
@@ -46,7 +46,7 @@ async def test_a_size_that_is_none_isolates_its_message(size):
 
 async def test_a_failure_with_half_an_index_is_a_bug_and_not_a_delivery():
     reader = ListReader(*messages(2))
-    plugin = scripted(lambda batch: [Failure(0.5, Rejected("no"))])
+    plugin = scripted(lambda batch: Outcome([Failure(0.5, Rejected("no"))]))
     async with running(configured(plugin), reader):
         await until(lambda: not reader.pending)
     assert reader.delivered_messages == []
@@ -57,7 +57,7 @@ async def test_a_plugin_that_asks_the_process_to_end_is_only_a_bug():
     def answer(batch):
         if 2 in sequences(batch):
             sys.exit(3)
-        return ()
+        return DELIVERED
 
     reader = ListReader(*messages(3))
     async with running(configured(scripted(answer)), reader):
@@ -84,7 +84,7 @@ async def test_errors_of_the_contract_out_of_a_task_group_count_as_if_raised_alo
                 requests.create_task(away())
             if 2 in sequences(batch):
                 requests.create_task(no())
-        return ()
+        return DELIVERED
 
     reader = ListReader(*messages(3))
     async with running(configured(scripted(answer)), reader):
@@ -101,14 +101,14 @@ async def test_a_write_that_goes_on_when_it_is_cancelled_ends_at_the_timeout_all
     async def answer(_):
         nonlocal stuck
         if healed.is_set():
-            return ()
+            return DELIVERED
         stuck += 1
         while not ended.is_set():
             try:
                 await ended.wait()
             except asyncio.CancelledError:
                 continue
-        return ()
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(1)), scripted(answer)
     async with running(configured(plugin, timeout=0.02), reader) as runner:
@@ -126,7 +126,7 @@ async def test_an_answer_that_comes_while_the_write_is_asked_to_end_counts():
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            return ()
+            return DELIVERED
 
     reader, plugin = ListReader(*messages(1)), scripted(answer)
     async with running(configured(plugin, timeout=0.01), reader):
@@ -140,7 +140,7 @@ async def test_a_batch_that_is_too_much_for_the_link_is_written_in_parts():
     async def answer(batch):
         if len(batch) > 2:
             await asyncio.Event().wait()
-        return ()
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(16)), scripted(answer)
     async with running(configured(plugin, timeout=0.01), reader):
@@ -156,7 +156,7 @@ async def test_a_batch_that_is_one_object_is_never_written_in_parts_for_want_of_
         writes += 1
         if writes < 8:
             await asyncio.Event().wait()
-        return ()
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(16)), scripted(answer, stable_batches=True)
     async with running(configured(plugin, timeout=0.01), reader):
@@ -211,7 +211,7 @@ async def test_a_batch_whose_first_answer_is_a_rejection_or_that_is_not_stored_i
             raise Unavailable("the answer was lost")
         if 3 in sequences(batch):
             raise Rejected("no")
-        return ()
+        return DELIVERED
 
     async def holds(_self, batch):
         asked.append(sequences(batch))
@@ -235,7 +235,7 @@ async def test_a_wait_that_the_service_asks_for_holds_for_all_lanes():
         if not first.is_set():
             first.set()
             raise Throttled("slow down", retry_after=0.3)
-        return ()
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(1)), scripted(answer)
     async with running(configured(plugin, concurrency=4, batch={"max_messages": 1}), reader) as runner:
@@ -257,7 +257,7 @@ async def test_an_absurd_wait_does_not_stop_a_sink_for_ever(wait, monkeypatch):
         writes += 1
         if writes == 1:
             raise Unavailable("maintenance", retry_after=wait)
-        return ()
+        return DELIVERED
 
     reader = ListReader(*messages(1))
     async with running(configured(scripted(answer)), reader):
@@ -272,7 +272,7 @@ async def test_what_waits_for_a_failing_lane_is_bounded(monkeypatch):
     async def answer(batch):
         if batch[0].topic == "stuck" and not healed.is_set():
             await healed.wait()
-        return ()
+        return DELIVERED
 
     stuck = messages(2000, topic="stuck")
     reader = ListReader(*stuck, *messages(10, start=2001, topic="fine"))
@@ -304,7 +304,7 @@ async def test_many_bad_messages_in_a_row_are_settled_together():
     def answer(batch):
         if any(message.payload == b"bad" for message in batch):
             raise Rejected("unparsable")
-        return ()
+        return DELIVERED
 
     settled = []
 
@@ -357,7 +357,7 @@ async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeyp
         async def write(self, batch):
             if opened < 3:
                 raise Unauthorized("who are you?")
-            return ()
+            return DELIVERED
 
     reader = ListReader(*messages(3))
     async with running(configured(Clinging), reader):
@@ -371,7 +371,7 @@ async def test_a_dead_letter_tells_in_how_many_writes_it_has_been():
     def answer(batch):
         if {3, 14} & set(sequences(batch)):
             raise Rejected("no")
-        return ()
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(16)), scripted(answer)
     async with running(configured(plugin), reader):

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edgerouter import Failure, Limits, Rejected, Throttled, Unauthorized, Unavailable, WriteUnfinished
+from edgerouter import DELIVERED, Failure, Limits, Outcome, Rejected, Throttled, Unauthorized, Unavailable
 from support.pipeline import ListReader, configured, messages, running, scripted, sequences, until
 
 
@@ -41,7 +41,7 @@ async def test_only_what_failed_is_written_again():
     def answer(batch):
         failures = [Failure(i, Unavailable("busy")) for i, m in enumerate(batch) if m.sequence in fail_once]
         fail_once.clear()
-        return failures
+        return Outcome(failures)
 
     reader, plugin = ListReader(*messages(6)), scripted(answer)
     async with running(configured(plugin), reader):
@@ -51,7 +51,7 @@ async def test_only_what_failed_is_written_again():
 
 async def test_a_rejected_entry_is_dead_lettered_with_its_reason_and_the_rest_is_not_resent():
     reader = ListReader(*messages(4))
-    plugin = scripted(lambda batch: [Failure(1, Rejected("not JSON"))] if len(batch) == 4 else ())
+    plugin = scripted(lambda batch: Outcome([Failure(1, Rejected("not JSON"))]) if len(batch) == 4 else DELIVERED)
     async with running(configured(plugin), reader):
         await until(lambda: not reader.pending)
     assert [(r.message.sequence, r.reason, r.error, r.attempts) for r in reader.rejections] == [(2, "not JSON", "Rejected", 1)]
@@ -61,14 +61,14 @@ async def test_a_rejected_entry_is_dead_lettered_with_its_reason_and_the_rest_is
 async def test_a_long_error_is_kept_as_its_beginning():
     """Status, log and dead letters hold it, and a service may repeat the message that it does not take."""
     reader = ListReader(*messages(1))
-    plugin = scripted(lambda batch: [Failure(0, Rejected("not JSON: " + "x" * 1_000_000))])
+    plugin = scripted(lambda batch: Outcome([Failure(0, Rejected("not JSON: " + "x" * 1_000_000))]))
     async with running(configured(plugin), reader):
         await until(lambda: not reader.pending)
     assert reader.rejections[0].reason.startswith("not JSON: xxx")
     assert len(reader.rejections[0].reason) < 3000
 
     reader = ListReader(*messages(1))
-    plugin = scripted(lambda batch: [Failure(0, Unavailable("y" * 1_000_000))])
+    plugin = scripted(lambda batch: Outcome([Failure(0, Unavailable("y" * 1_000_000))]))
     async with running(configured(plugin), reader) as runner:
         await until(lambda: runner.status.last_error)
         assert len(runner.status.last_error) < 3000
@@ -79,7 +79,7 @@ async def test_a_batch_rejected_as_a_whole_is_bisected_to_the_bad_messages_in_fe
     def answer(batch):
         if bad & set(sequences(batch)):
             raise Rejected("malformed")
-        return ()
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(1000)), scripted(answer)
     async with running(configured(plugin), reader):
@@ -97,7 +97,7 @@ async def test_the_halving_goes_on_where_it_was_when_the_service_fails_in_betwee
             raise Throttled("busy", retry_after=0)
         if 700 in sequences(batch):
             raise Rejected("malformed")
-        return ()
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(1000)), scripted(answer)
     async with running(configured(plugin, retry={"first_delay": 0.001, "max_delay": 0.001}), reader):
@@ -115,7 +115,7 @@ async def test_a_sink_that_is_unavailable_is_tried_again_with_everything_in_orde
         left -= 1
         if left >= 0:
             raise Unavailable("connection refused")
-        return ()
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(5)), scripted(answer)
     async with running(configured(plugin), reader) as runner:
@@ -129,7 +129,7 @@ async def test_a_write_without_an_answer_is_tried_again_after_the_timeout():
     async def answer(batch):
         if len(plugin.writes) == 1:
             await asyncio.Event().wait()
-        return ()
+        return DELIVERED
 
     reader = ListReader(*messages(2))
     plugin = scripted(answer)
@@ -143,7 +143,7 @@ async def test_missing_permission_opens_the_sink_anew_and_never_dead_letters():
     def answer(batch):
         if plugin.opened < 3:
             raise Unauthorized("403")
-        return ()
+        return DELIVERED
 
     reader = ListReader(*messages(3))
     plugin = scripted(answer)
@@ -160,7 +160,7 @@ async def test_a_throttled_sink_waits_as_long_as_the_service_asked():
         times.append(asyncio.get_running_loop().time())
         if len(times) == 1:
             raise Throttled("slow down", retry_after=0.2)
-        return ()
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(1)), scripted(answer)
     async with running(configured(plugin), reader) as runner:
@@ -174,7 +174,7 @@ async def test_a_bug_in_the_plugin_is_tried_a_bounded_number_of_times_then_isola
     def answer(batch):
         if 3 in sequences(batch):
             raise ZeroDivisionError("oops")
-        return ()
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(4)), scripted(answer)
     policy = {"first_delay": 0.001, "max_delay": 0.002, "plugin_bug_attempts": 2}
@@ -187,7 +187,7 @@ async def test_a_bug_in_the_plugin_is_tried_a_bounded_number_of_times_then_isola
 
 async def test_an_answer_that_names_no_message_of_the_batch_is_a_bug_of_the_plugin():
     reader = ListReader(*messages(1))
-    plugin = scripted(lambda batch: [Failure(7, Unavailable("?"))])
+    plugin = scripted(lambda batch: Outcome([Failure(7, Unavailable("?"))]))
     policy = {"first_delay": 0.001, "max_delay": 0.002, "plugin_bug_attempts": 1}
     async with running(configured(plugin, retry=policy), reader):
         await until(lambda: not reader.pending)
@@ -245,7 +245,7 @@ async def test_lanes_write_at_the_same_time_and_keep_the_order_of_each_key():
         most = max(most, len(busy))
         await asyncio.sleep(0.002)
         busy.difference_update(keys)
-        return ()
+        return DELIVERED
 
     reader = ListReader(*[m for n in range(400) for m in messages(1, start=n + 1, topic=f"t{n % 16}")])
     plugin = scripted(answer, order_of=lambda self, message: message.topic)
@@ -263,7 +263,7 @@ async def test_unordered_lanes_share_the_work():
 
     async def answer(batch):
         await gate.wait()
-        return ()
+        return DELIVERED
 
     reader = ListReader(*messages(40))
     plugin = scripted(answer)
@@ -277,7 +277,7 @@ async def test_a_throttled_sink_narrows_its_lanes():
     def answer(batch):
         if len(plugin.writes) == 1:
             raise Throttled("slow down")
-        return ()
+        return DELIVERED
 
     reader = ListReader(*messages(100))
     plugin = scripted(answer)
@@ -302,7 +302,7 @@ async def test_stable_batches_are_remembered_before_their_first_write():
         kept_at_write.append([sequences(batch) for batch in reader.kept])
         if len(kept_at_write) == 1:
             raise Unavailable("lost")
-        return ()
+        return DELIVERED
 
     plugin = scripted(answer, stable_batches=True)
     async with running(configured(plugin), reader):
@@ -322,7 +322,7 @@ async def test_batches_of_an_earlier_run_are_written_first_and_unchanged():
 async def test_what_was_not_settled_when_the_run_ends_goes_back_in_order():
     async def answer(batch):
         await asyncio.Event().wait()
-        return ()
+        return DELIVERED
 
     reader = ListReader(*messages(30))
     plugin = scripted(answer)
@@ -356,7 +356,7 @@ async def test_what_a_sink_did_not_try_is_written_at_once_and_is_no_failure():
     """A sink of many requests ends its write before the time-out would, which would have all of them sent anew, for ever."""
 
     def answer(batch):
-        return [Failure(index, WriteUnfinished("not tried")) for index in range(3, len(batch))]
+        return Outcome(untried=range(3, len(batch)))
 
     reader, plugin = ListReader(*messages(10)), scripted(answer)
     async with running(configured(plugin, retry={"first_delay": 3600, "max_delay": 3600}), reader) as runner:
@@ -367,7 +367,7 @@ async def test_what_a_sink_did_not_try_is_written_at_once_and_is_no_failure():
 
 async def test_a_sink_that_tries_nothing_waits_like_any_other_that_fails():
     def answer(batch):
-        return [Failure(index, WriteUnfinished("not tried")) for index in range(len(batch))]
+        return Outcome(untried=range(len(batch)))
 
     reader, plugin = ListReader(*messages(2)), scripted(answer)
     async with running(configured(plugin, retry={"first_delay": 3600, "max_delay": 3600}), reader) as runner:
@@ -377,7 +377,7 @@ async def test_a_sink_that_tries_nothing_waits_like_any_other_that_fails():
 
 async def test_a_failure_counts_more_than_what_was_not_tried_beside_it():
     def answer(batch):
-        return [Failure(1, WriteUnfinished("not tried")), Failure(2, Unavailable("broken"))] if len(batch) == 3 else ()
+        return Outcome([Failure(2, Unavailable("broken"))], untried=[1]) if len(batch) == 3 else DELIVERED
 
     reader, plugin = ListReader(*messages(3)), scripted(answer)
     async with running(configured(plugin), reader) as runner:

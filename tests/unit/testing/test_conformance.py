@@ -17,7 +17,20 @@ import pytest
 from aiohttp import web
 from pydantic import Field, SecretStr
 
-from edgerouter import Failure, Limits, Message, Rejected, Sink, SinkConfig, SinkContext, Throttled, Unauthorized, Unavailable
+from edgerouter import (
+    DELIVERED,
+    Failure,
+    Limits,
+    Message,
+    Outcome,
+    Rejected,
+    Sink,
+    SinkConfig,
+    SinkContext,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
 from edgerouter.config.model import SinkPolicies
 from edgerouter.testing import HttpSinkServer, Received, SinkConformance
 from edgerouter.testing.config_promises import POLICY_FIELDS
@@ -71,7 +84,7 @@ class EchoSink(Sink[EchoConfig]):
     def size_of(self, message: Message) -> int:
         return len(message.payload) + len(message.topic.encode())
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         items = [{"id": m.id, "topic": m.topic, "payload": base64.b64encode(m.payload).decode()} for m in batch]
         try:
             async with self.session.post(self.config.url, json=items) as response:
@@ -85,7 +98,7 @@ class EchoSink(Sink[EchoConfig]):
         except aiohttp.ClientError as error:
             raise Unavailable(str(error)) from error
         failed: dict[str, Rejected | Unavailable] = {"rejected": Rejected("never"), "busy": Unavailable("busy")}
-        return [Failure(place, failed[result]) for place, result in enumerate(results) if result != "ok"]
+        return Outcome([Failure(place, failed[result]) for place, result in enumerate(results) if result != "ok"])
 
 
 class EchoSuite(SinkConformance):
@@ -106,7 +119,7 @@ class TestAnHonestSink(EchoSuite):
 
 
 class Retrying(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         try:
             return await super().write(batch)
         except Unavailable:
@@ -116,7 +129,7 @@ class Retrying(EchoSink):
 class Buffering(EchoSink):
     kept: ClassVar[list[Message]] = []
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         everything, self.kept[:] = [*self.kept, *batch], []
         try:
             return await super().write(everything)
@@ -126,23 +139,23 @@ class Buffering(EchoSink):
 
 
 class Optimistic(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         try:
             return await super().write(batch)
         except Unavailable:
-            return []
+            return DELIVERED
 
 
 class Pessimistic(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
-        failures = await super().write(batch)
-        if failures:
-            raise failures[0].error
-        return failures
+    async def write(self, batch: Sequence[Message]) -> Outcome:
+        outcome = await super().write(batch)
+        if outcome.failed:
+            raise outcome.failed[0].error
+        return outcome
 
 
 class Rejecting(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         try:
             return await super().write(batch)
         except Unauthorized as error:
@@ -150,14 +163,14 @@ class Rejecting(EchoSink):
 
 
 class Textual(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         return await super().write([Message(m.topic, m.payload.decode(errors="replace").encode(), m.received_at) for m in batch])
 
 
 class Background(EchoSink):
     later: ClassVar[list[asyncio.Task[None]]] = []
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         try:
             return await super().write(batch)
         except asyncio.CancelledError:
@@ -176,7 +189,7 @@ class Leaking(EchoSink):
 
 
 class Talkative(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         try:
             return await super().write(batch)
         except Unavailable as error:
@@ -208,7 +221,7 @@ class Unguarded(EchoSink):
 
 
 class Noted(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         try:
             return await super().write(batch)
         except Unavailable as error:
@@ -217,13 +230,13 @@ class Noted(EchoSink):
 
 
 class Logging(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         logging.getLogger("echo").warning("posting with %s", self.config.token.get_secret_value())
         return await super().write(batch)
 
 
 class Impatient(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         try:
             return await super().write(batch)
         except Throttled:
@@ -235,20 +248,20 @@ class Remembering(EchoSink):
         super().__init__(session, config)
         self.seen: set[str] = set()
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         new = [message for message in batch if message.id not in self.seen]
-        failures = await super().write(new) if new else ()
+        outcome = await super().write(new) if new else DELIVERED
         self.seen |= {message.id for message in new}
-        return failures
+        return outcome
 
 
 class Merging(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         return await super().write(list({message.payload: message for message in batch}.values()))
 
 
 class Particular(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         return await super().write([message for message in batch if message.properties is None])
 
 
@@ -258,34 +271,34 @@ class Fickle(EchoSink):
 
 
 class Grabbing(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
-        failures = await super().write(batch)
+    async def write(self, batch: Sequence[Message]) -> Outcome:
+        outcome = await super().write(batch)
         cast("list[Message]", batch).clear()
-        return failures
+        return outcome
 
 
 class CountingCharacters(EchoSink):
     def size_of(self, message: Message) -> int:
         return len(message.payload.decode(errors="replace")) + len(message.topic)
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         too_large = [Failure(place, Rejected("413")) for place, m in enumerate(batch) if super(type(self), self).size_of(m) > 2000]
-        return too_large or await super().write(batch)
+        return Outcome(too_large) if too_large else await super().write(batch)
 
 
 class Sleeping(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         time.sleep(0.1)  # noqa: ASYNC251  (the lie)
         return await super().write(batch)
 
 
 class Computing(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
-        failures = await super().write(batch)
+    async def write(self, batch: Sequence[Message]) -> Outcome:
+        outcome = await super().write(batch)
         until = time.thread_time() + 0.1
         while time.thread_time() < until:
             pass
-        return failures
+        return outcome
 
 
 class SlowToOpen(EchoSink):
@@ -308,11 +321,11 @@ class SlowToClose(EchoSink):
 
 
 class BlockingLater(EchoSink):
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         slow = asyncio.create_task(self.slow())
-        failures = await super().write(batch)
+        outcome = await super().write(batch)
         await slow
-        return failures
+        return outcome
 
     async def slow(self) -> None:
         time.sleep(0.1)  # noqa: ASYNC251  (the lie)

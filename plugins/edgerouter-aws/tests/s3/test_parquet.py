@@ -46,7 +46,7 @@ async def test_a_batch_is_a_table_of_messages_by_default(s3: S3Server, keys: dic
     config = S3Config(bucket=s3.bucket, endpoint_url=s3.url, framing="parquet", **keys)
     async with S3Sink.open(config, make_context()) as sink:
         for _ in range(2):
-            assert not await sink.write(batch)
+            assert not (await sink.write(batch)).failed
     ((key, stored),) = s3.objects.items()
     assert key.endswith("-5p00l-1-3.parquet")
     assert stored.writes == 2

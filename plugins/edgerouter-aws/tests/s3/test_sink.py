@@ -41,7 +41,7 @@ async def opened(s3: S3Server, keys: dict[str, Any], **more: Any) -> AsyncIterat
 async def test_a_batch_is_one_object_of_json_lines_by_default(s3: S3Server, keys: dict[str, Any]) -> None:
     batch = make_messages([b'{"v": 1}', b"text", b"\xff"])
     async with opened(s3, keys) as sink:
-        assert not await sink.write(batch)
+        assert not (await sink.write(batch)).failed
     ((key, stored),) = s3.objects.items()
     assert key == "plant/line-1/temperature/2026/11/20/100000-5p00l-1-3.jsonl.gz"
     lines = [json.loads(line) for line in gzip.decompress(stored.body).splitlines()]
@@ -100,7 +100,7 @@ async def test_everything_that_the_user_wants_an_object_stored_with_is_sent(s3: 
         "content_encoding": "none",
     }
     async with opened(s3, keys, **more) as sink:
-        assert not await sink.write(make_messages([b"1"]))
+        assert not (await sink.write(make_messages([b"1"]))).failed
     (stored,) = s3.objects.values()
     assert {name.lower(): value for name, value in stored.headers.items()}.items() >= {
         "x-amz-storage-class": "STANDARD_IA",
@@ -118,7 +118,7 @@ async def test_everything_that_the_user_wants_an_object_stored_with_is_sent(s3: 
 
 async def test_no_acl_is_sent_unless_the_user_says_one(s3: S3Server, keys: dict[str, Any]) -> None:
     async with opened(s3, keys) as sink:
-        assert not await sink.write(make_messages([b"1"]))
+        assert not (await sink.write(make_messages([b"1"]))).failed
     (stored,) = s3.objects.values()
     assert not [name for name in stored.headers if name.lower() == "x-amz-acl"]
 
@@ -130,7 +130,7 @@ async def test_a_retry_leaves_exactly_one_object_with_the_same_bytes(s3: S3Serve
     for _ in range(3):
         async with opened(s3, keys) as sink:
             for _ in range(count):
-                assert not await sink.write(batch)
+                assert not (await sink.write(batch)).failed
     (stored,) = s3.objects.values()
     assert stored.writes == 3 * count
 
@@ -140,7 +140,7 @@ async def test_an_object_that_is_there_already_counts_as_written(s3: S3Server, k
     async with opened(s3, keys, create_only=True) as sink:
         await s3.lose_next_response()
         for _ in range(2):
-            assert not await sink.write(batch)
+            assert not (await sink.write(batch)).failed
     (stored,) = s3.objects.values()
     assert stored.writes == 1
 
@@ -164,7 +164,7 @@ async def test_a_conditional_conflict_is_tried_again(s3: S3Server, keys: dict[st
     async with opened(s3, keys, create_only=True) as sink:
         with pytest.raises(Unavailable, match="ConditionalRequestConflict"):
             await sink.write(make_messages([b"1"]))
-        assert not await sink.write(make_messages([b"1"]))
+        assert not (await sink.write(make_messages([b"1"]))).failed
 
 
 @pytest.mark.parametrize("checksums", [True, False])
@@ -173,7 +173,7 @@ async def test_a_large_object_goes_up_in_parts_and_is_completed(s3: S3Server, ke
     batch = make_messages([bytes([n]) * 1_000_000 for n in range(12)])
     async with opened(s3, keys, framing="raw-lines", key="{id}.txt", multipart="5MiB", checksums=checksums) as sink:
         before = await s3.requests()
-        assert not await sink.write(batch)
+        assert not (await sink.write(batch)).failed
         assert await s3.requests() - before == 3
     (stored,) = s3.objects.values()
     assert stored.body == b"".join(message.payload + b"\n" for message in batch)
@@ -190,7 +190,7 @@ async def test_an_upload_that_fails_is_given_up_and_leaves_nothing_to_pay_for(s3
         s3.denied = {"abort"}
         with pytest.raises(Unavailable):
             await sink.write(batch)
-        assert not await sink.write(batch)
+        assert not (await sink.write(batch)).failed
     assert len(s3.objects) == 1
 
 
@@ -203,7 +203,7 @@ async def test_an_upload_that_came_apart_is_made_anew_and_is_not_the_fault_of_it
         s3.script.append(S3Error(code, "no"))
         with pytest.raises(Unavailable, match=code):
             await sink.write(batch)
-        assert not await sink.write(batch)
+        assert not (await sink.write(batch)).failed
     assert len(s3.objects) == 1
 
 
@@ -302,7 +302,7 @@ async def test_only_checking_stores_a_part(s3: S3Server, keys: dict[str, Any]) -
     s3.denied = {"part"}
     config = S3Config(bucket=s3.bucket, endpoint_url=s3.url, **keys)
     async with S3Sink.open(config, make_context()) as sink:
-        assert not await sink.write(make_messages([b"1"]))
+        assert not (await sink.write(make_messages([b"1"]))).failed
     with pytest.raises(Unauthorized, match="kms:Decrypt"):
         async with S3Sink.open(config, replace(make_context(), probe=True)):
             pass

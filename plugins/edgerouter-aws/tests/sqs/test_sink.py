@@ -15,7 +15,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerouter import Properties, Rejected, Unauthorized, Unavailable, WriteUnfinished
+from edgerouter import Properties, Rejected, Unauthorized, Unavailable
 from edgerouter.testing import deliver, make_context, make_message, make_messages
 from edgerouter_aws.sqs.config import SqsConfig
 from edgerouter_aws.sqs.entry import Entries
@@ -53,11 +53,12 @@ async def test_a_group_stops_at_its_first_message_that_is_not_taken_and_others_g
     ]
     async with opened(sqs, keys, FIFO, group_id="{topic[1]}") as sink:
         await sqs.fail_once(b"b1")
-        failures = await sink.write(batch)
-        missing = [batch[failure.index].payload for failure in failures]
-        assert sorted(missing) == [b"b1", b"b2", b"b3"]
-        assert all(isinstance(failure.error, Unavailable) for failure in failures)
-        assert not await sink.write([message for message in batch if message.payload in missing])
+        outcome = await sink.write(batch)
+        (failure,) = outcome.failed
+        assert (batch[failure.index].payload, type(failure.error), failure.may_have_arrived) == (b"b1", Unavailable, False)
+        missing = [b"b1", *(batch[place].payload for place in outcome.untried)]
+        assert missing == [b"b1", b"b2", b"b3"]
+        assert not (await sink.write([message for message in batch if message.payload in missing])).failed
     for group in "abc":
         assert [body for body in bodies(sqs, FIFO) if body[0] == group] == [f"{group}{n}" for n in range(4)]
 
@@ -66,7 +67,7 @@ async def test_a_group_goes_on_after_a_message_that_will_never_be_taken(sqs: Sqs
     sqs.create(FIFO)
     await sqs.reject(b"1")
     async with opened(sqs, keys, FIFO) as sink:
-        (failure,) = await sink.write(make_messages([b"0", b"1", b"2"]))
+        (failure,) = (await sink.write(make_messages([b"0", b"1", b"2"]))).failed
     assert failure.index == 1
     assert isinstance(failure.error, Rejected)
     assert bodies(sqs, FIFO) == ["0", "2"]
@@ -90,10 +91,11 @@ async def test_a_request_that_fails_after_others_were_taken_leaves_the_rest_in_o
 
     sqs.fail_entry = fail_the_third
     async with opened(sqs, keys, FIFO) as sink:
-        failures = await sink.write(batch)
-        assert [failure.index for failure in failures] == [2, 3, 4]
-        assert all(isinstance(failure.error, Unavailable) for failure in failures)
-        assert not await sink.write(batch[2:])
+        outcome = await sink.write(batch)
+        (failure,) = outcome.failed
+        assert isinstance(failure.error, Unavailable)
+        assert (failure.index, failure.may_have_arrived, outcome.untried) == (2, code != "InvalidMessageContents", [3, 4])
+        assert not (await sink.write(batch[2:])).failed
     assert bodies(sqs, FIFO) == ["0", "1", "2", "3", "4"]
 
 
@@ -104,9 +106,9 @@ async def test_a_write_on_a_slow_link_ends_in_time_and_the_next_one_goes_on(sqs:
     async with opened(sqs, keys, FIFO, seconds=0.0) as sink:
         writes = 0
         while batch:
-            failures = await sink.write(batch)
-            assert all(type(failure.error) is WriteUnfinished for failure in failures)
-            batch = [batch[failure.index] for failure in failures]
+            outcome = await sink.write(batch)
+            assert not outcome.failed
+            batch = [batch[place] for place in outcome.untried]
             writes += 1
     assert writes == 20
     assert bodies(sqs, FIFO) == [str(n) for n in range(20)]
@@ -116,7 +118,7 @@ async def test_messages_of_different_groups_share_requests(sqs: SqsServer, keys:
     sqs.create(FIFO)
     batch = [make_message(b"x", topic=f"t/{n % 20}", sequence=n + 1) for n in range(100)]
     async with opened(sqs, keys, FIFO) as sink:
-        assert not await sink.write(batch)
+        assert not (await sink.write(batch)).failed
     assert sqs.request_sizes == [10] * 10
 
 
@@ -134,7 +136,7 @@ async def test_group_ids_are_what_sqs_takes_whatever_the_topic(sqs: SqsServer, k
     sqs.create(FIFO)
     topics = ["a/b", "größe/😀", "x" * 200, "with space", "a//b", "\x01"]
     async with opened(sqs, keys, FIFO) as sink:
-        assert not await sink.write([make_message(b"x", topic=topic, sequence=n) for n, topic in enumerate(topics, 1)])
+        assert not (await sink.write([make_message(b"x", topic=topic, sequence=n) for n, topic in enumerate(topics, 1)])).failed
     groups = [entry["MessageGroupId"] for entry in sqs.queues[FIFO].entries]
     assert len(set(groups)) == len(topics)
     assert groups[0] == "a/b"
@@ -144,7 +146,7 @@ async def test_a_standard_queue_takes_groups_for_fairness_and_promises_no_order(
     sqs.create("plant")
     async with opened(sqs, keys, group_id="{property[tenant]}") as sink:
         message = make_message(properties=Properties(user=(("tenant", "acme"),)))
-        assert not await sink.write([message])
+        assert not (await sink.write([message])).failed
         assert sink.order_of(message) is None
     (entry,) = sqs.queues["plant"].entries
     assert entry["MessageGroupId"] == "acme"
@@ -232,7 +234,7 @@ async def test_attributes_carry_what_the_topic_and_the_properties_say(sqs: SqsSe
     user = (("unit", "°C"), ("aws.x", "1"), ("a b", "2"), ("encoding", "mine"), ("empty", ""), ("unit", "again"))
     message = make_message(b"\xff", qos=2, retained=True, properties=Properties(user=user))
     async with opened(sqs, keys) as sink:
-        assert not await sink.write([message])
+        assert not (await sink.write([message])).failed
     (entry,) = sqs.queues["plant"].entries
     said = {name: value["StringValue"] for name, value in entry["MessageAttributes"].items()}
     assert said == {
@@ -244,7 +246,7 @@ async def test_attributes_carry_what_the_topic_and_the_properties_say(sqs: SqsSe
 async def test_binary_payloads_are_rejected_where_the_user_says_so(sqs: SqsServer, keys: dict[str, Any]) -> None:
     sqs.create("plant")
     async with opened(sqs, keys, binary="reject") as sink:
-        failures = await sink.write(make_messages([b"a", b"\xff", b"c", b""]))
+        failures = (await sink.write(make_messages([b"a", b"\xff", b"c", b""]))).failed
     assert [(failure.index, type(failure.error)) for failure in failures] == [(1, Rejected)]
     assert [item.payload for item in await sqs.received()] == [b"a", b"c", b""]
 
@@ -287,7 +289,7 @@ async def test_a_pack_is_one_message_of_one_group_and_sent_again_is_not_doubled(
         assert sink.stable_batches
         assert sink.partition_of(batch[0]) == sink.order_of(batch[0]) == "1"
         for _ in range(3):
-            assert not await sink.write(batch)
+            assert not (await sink.write(batch)).failed
     (entry,) = sqs.queues[FIFO].entries
     assert entry["MessageGroupId"] == "1"
     assert entry["MessageAttributes"]["messages"]["StringValue"] == "50"
@@ -318,7 +320,7 @@ async def test_a_payload_that_does_not_fit_goes_to_s3_and_the_message_refers_to_
         assert sink.limits.max_message_bytes is not None
         assert max(map(sink.size_of, batch)) <= sink.limits.max_message_bytes
         for _ in range(2):
-            assert not await sink.write(batch)
+            assert not (await sink.write(batch)).failed
     small, reference = sqs.queues["plant"].entries[:2]
     assert small["MessageBody"] == "small"
     name, place = json.loads(reference["MessageBody"])
@@ -332,7 +334,7 @@ async def test_a_payload_that_does_not_fit_goes_to_s3_and_the_message_refers_to_
 async def test_payloads_over_a_size_of_choice_go_to_s3(sqs: SqsServer, s3: S3Server, keys: dict[str, Any]) -> None:
     sqs.create("plant")
     async with opened(sqs, keys, claim_check=claims(s3, over="1KiB")) as sink:
-        assert not await sink.write(make_messages([b"x" * 500, b"y" * 2000]))
+        assert not (await sink.write(make_messages([b"x" * 500, b"y" * 2000]))).failed
     assert [stored.body for stored in s3.objects.values()] == [b"y" * 2000]
 
 
@@ -345,7 +347,7 @@ async def test_a_claim_over_the_size_of_a_part_goes_up_in_parts_with_checksums(
     sqs.create("plant")
     large = b"x" * (65 * 1024**2)
     async with opened(sqs, keys, endpoint_url=None, claim_check={"bucket": s3.bucket}) as sink:
-        assert not await sink.write(make_messages([large]))
+        assert not (await sink.write(make_messages([large]))).failed
     assert [stored.body == large for stored in s3.objects.values()] == [True]
 
 
@@ -357,9 +359,9 @@ async def test_on_a_slow_link_what_was_stored_is_sent_before_more_is_stored(
     batch = make_messages([b"%d" % n * 2000 for n in range(4)])
     async with opened(sqs, keys, queue, seconds=0.0, claim_check=claims(s3, over="1KiB")) as sink:
         for left in (3, 2, 1, 0):
-            failures = await sink.write(batch)
-            assert all(type(failure.error) is WriteUnfinished for failure in failures)
-            batch = [batch[failure.index] for failure in failures]
+            outcome = await sink.write(batch)
+            assert not outcome.failed
+            batch = [batch[place] for place in outcome.untried]
             assert len(batch) == left
             assert len(s3.objects) == len(bodies(sqs, queue)) == 4 - left
 
@@ -374,12 +376,12 @@ async def test_a_payload_that_s3_does_not_store_fails_alone_and_stops_its_group(
     ]
     async with opened(sqs, keys, FIFO, claim_check=claims(s3, over="1KiB")) as sink:
         s3.denied = {"put"}
-        failures = {failure.index: failure.error for failure in await sink.write(batch)}
-        assert sorted(failures) == [1, 3]
-        assert isinstance(failures[1], Unauthorized)
-        assert "s3:PutObject" in str(failures[1])
+        outcome = await sink.write(batch)
+        (failure,) = outcome.failed
+        assert (failure.index, type(failure.error), outcome.untried) == (1, Unauthorized, [3])
+        assert "s3:PutObject" in str(failure.error)
         s3.denied = set()
-        assert not await sink.write([batch[1], batch[3]])
+        assert not (await sink.write([batch[1], batch[3]])).failed
     assert [entry["MessageDeduplicationId"] for entry in sqs.queues[FIFO].entries if entry["MessageGroupId"] == "a"] == [
         batch[0].id, batch[1].id, batch[3].id,
     ]  # fmt: skip
@@ -392,7 +394,7 @@ async def test_a_payload_that_s3_does_not_store_fails_alone_and_stops_its_group(
 async def test_a_queue_is_found_by_name_url_and_arn(sqs: SqsServer, keys: dict[str, Any], queue: str) -> None:
     url = sqs.create("plant")
     async with opened(sqs, keys, queue.replace("{url}", url)) as sink:
-        assert not await sink.write(make_messages([b"x"]))
+        assert not (await sink.write(make_messages([b"x"]))).failed
     assert bodies(sqs, "plant") == ["x"]
 
 
@@ -400,7 +402,7 @@ async def test_a_queue_of_another_account_is_found_without_asking_for_its_url(sq
     sqs.create("plant")
     sqs.denied = {"GetQueueUrl"}
     async with opened(sqs, keys, account_id="123456789012") as sink:
-        assert not await sink.write(make_messages([b"x"]))
+        assert not (await sink.write(make_messages([b"x"]))).failed
 
 
 @pytest.mark.parametrize(
@@ -467,7 +469,7 @@ async def test_an_answer_of_a_captive_portal_is_not_taken_for_success(keys: dict
         portal.create("plant")
         async with opened(portal, keys) as sink:
             portal.on = True
-            failures = await sink.write(make_messages([b"x", b"y"]))
+            failures = (await sink.write(make_messages([b"x", b"y"]))).failed
             assert [failure.index for failure in failures] == [0, 1]
             assert all(isinstance(failure.error, Unavailable) for failure in failures)
         with pytest.raises(Unavailable):

@@ -71,7 +71,7 @@ async def test_the_sink_knows_whether_a_batch_is_stored(relay: BlobRelay, blob_t
             await sink.write(batch)
         assert await sink.holds(batch) is True
         assert await sink.holds(batch[:1]) is False
-        assert not await sink.write(batch)
+        assert not (await sink.write(batch)).failed
     (stored,) = blobs(relay).values()
     assert len(gzip.decompress(stored).splitlines()) == 2
 
@@ -383,7 +383,7 @@ async def test_a_message_over_the_size_to_roll_at_has_a_blob_to_itself(relay: Bl
         for message in messages:
             assert sink.limits.max_bytes is not None
             assert sink.size_of(message) < sink.limits.max_bytes, "or the router dead-letters it"
-            assert not await sink.write([message])
+            assert not (await sink.write([message])).failed
     assert blobs(relay) == {"log.txt": b"1\n", "log.1.txt": large.payload + b"\n", "log.2.txt": b"3\n"}
 
 

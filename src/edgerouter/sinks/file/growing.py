@@ -14,7 +14,7 @@ import msgspec
 from edgerouter.errors import Unavailable
 from edgerouter.message import Message
 from edgerouter.objects import encode
-from edgerouter.sink import Failure
+from edgerouter.sink import DELIVERED, Outcome
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.disk import exists, open_regular, sync_data, sync_folder, unavailable, write_all
 from edgerouter.sinks.file.journal import Appended, Journal, Rotated, identity_of
@@ -60,18 +60,18 @@ class GrowingFile:
             self.close()
             raise
 
-    def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    def write(self, batch: Sequence[Message]) -> Outcome:
         """Append a batch, or nothing of it."""
         try:
             self._mend()
             if self._journal is not None and self._journal.holds(identity_of(batch)):
-                return ()
+                return DELIVERED
             data = encode(batch, self._config.framing)
             self._rotate_if_due(len(data))
             self._append(batch, data)
         except OSError as error:
             raise unavailable(error, "write", self._path) from error
-        return ()
+        return DELIVERED
 
     def tend(self) -> None:
         """Do what is due by time alone; an error shows again at the next write."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from edgerouter.errors import Rejected, Unavailable
 from edgerouter.message import Message
 from edgerouter.objects import Compression, KeyTemplate, encode
-from edgerouter.sink import Failure, SinkContext
+from edgerouter.sink import DELIVERED, Failure, Outcome, SinkContext
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.disk import open_new, sync_folder, unavailable, write_all
 
@@ -38,18 +38,20 @@ class ObjectWriter:
         self._sync = config.fsync == "batch"
         self._root = open_folder(config.path, config.mode)
 
-    def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    def write(self, batch: Sequence[Message]) -> Outcome:
         """Write a batch as one object, or each of its messages as one."""
         if self._framing != "payload":
             self._put(batch)
-            return ()
+            return DELIVERED
         failures = []
         for index, message in enumerate(batch):
             try:
                 self._put((message,))
-            except (Unavailable, Rejected) as error:
+            except Rejected as error:
                 failures.append(Failure(index, error))
-        return failures
+            except Unavailable as error:
+                failures.append(Failure(index, error, may_have_arrived=True))
+        return Outcome(failures)
 
     def close(self) -> None:
         """Close the folder."""

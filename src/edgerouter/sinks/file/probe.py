@@ -9,7 +9,7 @@ from contextlib import suppress
 from edgerouter.errors import Unauthorized, Unavailable
 from edgerouter.folder import folder_fault
 from edgerouter.message import Message
-from edgerouter.sink import Failure
+from edgerouter.sink import Outcome
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.disk import open_regular, unavailable
 
@@ -42,7 +42,7 @@ def look(config: FileConfig) -> None:
 class Unwritten:
     """Stands for the files of a sink that was opened to look."""
 
-    def write(self, batch: Sequence[Message]) -> Sequence[Failure]:  # noqa: ARG002  (nothing is written)
+    def write(self, batch: Sequence[Message]) -> Outcome:  # noqa: ARG002  (nothing is written)
         raise Unavailable("the sink was opened to look only")
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol, Self, cast
 
 from edgerouter.message import Message
 from edgerouter.objects import KeyTemplate, size_of
-from edgerouter.sink import Failure, Sink, SinkContext
+from edgerouter.sink import Outcome, Sink, SinkContext
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.growing import GrowingFile, idle_time
 from edgerouter.sinks.file.objects import ObjectWriter
@@ -20,7 +20,7 @@ from edgerouter.tasks.thread import Worker
 class _Writer(Protocol):
     """Blocking calls behind a file sink; all of them run in one thread."""
 
-    def write(self, batch: Sequence[Message]) -> Sequence[Failure]: ...
+    def write(self, batch: Sequence[Message]) -> Outcome: ...
 
     def close(self) -> None: ...
 
@@ -59,7 +59,7 @@ class FileSink(Sink[FileConfig]):
     def partition_of(self, message: Message) -> Hashable:
         return None if self._template is None else self._template.partition_of(message, self._context)
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         return await self._worker.run(lambda: self._writer.write(batch))
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding, content_type, encode, size_of
-from edgerouter.sink import Failure, Limits, Sink, SinkContext
+from edgerouter.sink import DELIVERED, Limits, Outcome, Sink, SinkContext
 from edgerouter.sinks.http.config import HttpConfig
 from edgerouter.sinks.http.exchange import Exchange, client_session, client_tls, reach, warn_of_weak_points
 
@@ -62,14 +62,14 @@ class HttpSink(Sink[HttpConfig]):
             return size_of(message, "jsonl") + 1  # the comma takes the line break's place; one bracket is shared by all
         return size_of(message, framing)
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         config = self._config
         if sum([len(message.payload) for message in batch]) > _LARGEST_WITHOUT_A_THREAD:
             body = await asyncio.to_thread(_body, batch, config)
         else:
             body = _body(batch, config)
         await self._exchange.send(body, {**self._headers, **_message_headers(batch, config)})
-        return ()
+        return DELIVERED
 
 
 def _credentials(config: HttpConfig) -> dict[str, str]:

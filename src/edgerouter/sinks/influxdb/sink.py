@@ -10,7 +10,7 @@ from typing import Self
 from edgerouter.errors import Rejected
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding
-from edgerouter.sink import Failure, Limits, Sink, SinkContext
+from edgerouter.sink import Failure, Limits, Outcome, Sink, SinkContext
 from edgerouter.sinks.http.exchange import Exchange, client_session, client_tls, reach, warn_of_weak_points
 from edgerouter.sinks.influxdb.config import InfluxDbConfig
 from edgerouter.sinks.influxdb.points import ToLine, by_body, by_template
@@ -71,12 +71,12 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
         except ValueError:
             return len(message.topic) + len(message.payload) + _ABOUT  # it is rejected without being sent
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         large = sum([len(message.payload) for message in batch]) > _LARGEST_WITHOUT_A_THREAD
         body, failures = await asyncio.to_thread(self._encode, batch) if large else self._encode(batch)
         if body:
             await self._post(body)
-        return failures
+        return Outcome(failures)
 
     def _encode(self, batch: Sequence[Message]) -> tuple[bytes, list[Failure]]:
         """Make the body of a request, and a failure for each message that makes no point."""

@@ -16,7 +16,7 @@ from paho.mqtt.properties import Properties as PahoProperties
 from edgerouter.errors import Rejected, Unauthorized, Unavailable, WouldLoop
 from edgerouter.message import Message
 from edgerouter.mqtt.reasons import NOT_AUTHORIZED, not_taken
-from edgerouter.sink import Failure, Limits, Sink, SinkContext
+from edgerouter.sink import Failure, Limits, Outcome, Sink, SinkContext
 from edgerouter.sinks.mqtt.config import MqttSinkConfig
 from edgerouter.sinks.mqtt.link import Link, VersionRefused
 from edgerouter.sinks.mqtt.publisher import Answer, Publication
@@ -78,7 +78,7 @@ class MqttSink(Sink[MqttSinkConfig]):
     def order_of(self, message: Message) -> Hashable:
         return message.topic
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         link = await self._link()
         failures = []
         publications: list[Publication] = []
@@ -90,13 +90,13 @@ class MqttSink(Sink[MqttSinkConfig]):
             except Rejected as error:
                 failures.append(Failure(place, error))
         if not publications:
-            return failures
+            return Outcome(failures)
         answers = await link.publish(publications, self._config.qos)
         forbidden = [isinstance(answer, Answer) and answer.code == NOT_AUTHORIZED for answer in answers]
         for place, publication, answer in zip(places, publications, answers, strict=True):
             if not isinstance(answer, Answer):
                 self._not_published(publication)
-                failures.append(Failure(place, answer))
+                failures.append(Failure(place, answer, may_have_arrived=True))
                 continue
             failed = not_taken(answer.code, publication.topic, str(self._config.address))
             if isinstance(failed, Unauthorized) and not all(forbidden):
@@ -104,7 +104,7 @@ class MqttSink(Sink[MqttSinkConfig]):
             if failed is not None:
                 self._not_published(publication)
                 failures.append(Failure(place, failed))
-        return failures
+        return Outcome(failures)
 
     def _publication(self, message: Message, link: Link) -> Publication:
         retain = message.retained if self._config.retain == "same" else self._config.retain == "always"

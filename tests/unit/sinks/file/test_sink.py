@@ -176,7 +176,7 @@ async def test_a_topic_in_whose_place_a_file_stands_is_rejected_and_blocks_nobod
         first = make_message(topic="a", sequence=1)
         below = make_message(topic="a/5p00l-1/b", sequence=2)
         other = make_message(topic="c", sequence=3)
-        failures = await sink.write([first, below, other])
+        failures = (await sink.write([first, below, other])).failed
 
     assert [failure.index for failure in failures] == [1]
     assert isinstance(failures[0].error, Rejected)

@@ -51,7 +51,7 @@ async def service(authority: Authority, name: str, *, asks_for_a_certificate: bo
 async def deliver(url: str, tls: dict[str, Any]) -> None:
     config = HttpConfig.model_validate({"url": url, "tls": tls})
     async with HttpSink.open(config, SinkContext("web", "edge-1", "5p00l")) as sink:
-        assert not await sink.write([make_message()])
+        assert not (await sink.write([make_message()])).failed
 
 
 async def test_a_service_is_trusted_by_its_authority_and_its_name(authority: Authority) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
-from edgerouter import ByteSize, Failure, Limits, Message, Sink, SinkConfig, SinkContext, Unauthorized
+from edgerouter import ByteSize, Failure, Limits, Message, Outcome, Sink, SinkConfig, SinkContext, Unauthorized
 from edgerouter.objects import Compression, Framing, KeyTemplate, ObjectKey, content_encoding, content_type, encode, size_of
 from edgerouter_aws.s3.bucket import MOST_OBJECT_BYTES, Bucket, BucketName, bucket_call, open_s3
 from edgerouter_aws.s3.columns import ParquetOptions
@@ -173,11 +173,11 @@ class S3Sink(Sink[S3Config]):
     def order_of(self, message: Message) -> Hashable:
         return self.partition_of(message) if self._ordered else None
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         body, failures = await self._body(batch)
         if len(failures) < len(batch):
             await self._bucket.put(self._key.key_of(batch, self._names), body, self._headers)
-        return failures
+        return Outcome(failures)
 
     async def holds(self, batch: Sequence[Message]) -> bool:
         body, failures = await self._body(batch)

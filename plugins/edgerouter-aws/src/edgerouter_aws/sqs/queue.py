@@ -42,16 +42,17 @@ class Queue:
         taken = {told.get("Id") for told in answer.get("Successful", ())}
         failed = {told.get("Id"): told for told in answer.get("Failed", ())}
         return [
-            Failure(place, self._error(failed.get(entry["Id"])))
+            self._failure(place, failed.get(entry["Id"]))
             for place, entry in enumerate(entries)
             if entry["Id"] in failed or entry["Id"] not in taken
         ]
 
-    def _error(self, failed: Any) -> Unavailable | Rejected:
+    def _failure(self, place: int, failed: Any) -> Failure:
         if failed is None:
-            return Unavailable(f"{self.call.what}: the answer does not say whether the message was taken")
+            error = Unavailable(f"{self.call.what}: the answer does not say whether the message was taken")
+            return Failure(place, error, may_have_arrived=True)
         code, text = str(failed.get("Code", "")), str(failed.get("Message", ""))
-        return of_code(code, text, self.call, sender_fault=bool(failed.get("SenderFault")))
+        return Failure(place, of_code(code, text, self.call, sender_fault=bool(failed.get("SenderFault"))))
 
 
 async def find_queue(client: Any, address: Address, *, max_message_bytes: int | None, probe: bool) -> Queue:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Container, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import Self, cast
 
-from edgerouter import Failure, Limits, Message, Rejected, Sink, SinkContext, Unavailable, WriteUnfinished
+from edgerouter import DELIVERED, Failure, Limits, Message, Outcome, Rejected, Sink, SinkContext, Unavailable
 from edgerouter.objects import KeyTemplate
 from edgerouter_aws.errors import Call
 from edgerouter_aws.s3.bucket import Bucket, bucket_call, open_s3
@@ -26,8 +27,16 @@ _FIFO_BYTES = 4 * MOST_BATCH_BYTES
 _PART_OF_TIMEOUT = 1 / 3
 """After this part of its time a write begins nothing more. With few groups it has up to 100 requests, and large payloads to store,
 which on a slow link would never all be answered in time, and be sent anew for ever."""
-_NOT_TRIED = "it was not tried in this write, which had taken long"
 _PACKED_MESSAGES = 10_000
+
+
+@dataclass(slots=True)
+class _Made:
+    """Entries of one batch by place, and the places without one."""
+
+    entries: dict[int, Entry] = field(default_factory=dict)
+    failed: list[Failure] = field(default_factory=list)
+    untried: list[int] = field(default_factory=list)
 
 
 class SqsSink(Sink[SqsConfig]):
@@ -67,40 +76,38 @@ class SqsSink(Sink[SqsConfig]):
             return self._claims.size_of(message)
         return self._entries.size_of(message)
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
-        entries, failures = await self._make(batch, self._end())
-        if entries:
-            places = list(entries)
-            failures += [Failure(places[failed.index], failed.error) for failed in await self._queue.send(list(entries.values()))]
-        return failures
+    async def write(self, batch: Sequence[Message]) -> Outcome:
+        made = await self._make(batch, self._end())
+        if made.entries:
+            made.failed += _placed(await self._queue.send(list(made.entries.values())), list(made.entries))
+        return Outcome(made.failed, made.untried)
 
     def _end(self) -> float:
         return asyncio.get_running_loop().time() + self._seconds
 
-    async def _make(self, batch: Sequence[Message], end: float) -> tuple[dict[int, Entry], list[Failure]]:
-        """The entries of a batch by place, with large payloads stored; and what cannot be sent."""
-        entries: dict[int, Entry] = {}
-        failures: list[Failure] = []
+    async def _make(self, batch: Sequence[Message], end: float) -> _Made:
+        """Make the entries of a batch, and store large payloads."""
+        made = _Made()
         claimed: list[int] = []
         for place, message in enumerate(batch):
             if self._claims is not None and self._claims.is_for(message):
                 claimed.append(place)
                 continue
             try:
-                entries[place] = self._entry(message)
+                made.entries[place] = self._entry(message)
             except Rejected as error:
-                failures.append(Failure(place, error))
+                made.failed.append(Failure(place, error))
         if self._claims is not None and claimed:
             for place in claimed:
-                if entries and _is_over(end):
-                    failures.append(Failure(place, WriteUnfinished(_NOT_TRIED)))
+                if made.entries and _is_over(end):
+                    made.untried.append(place)
                     continue
                 try:
-                    entries[place] = self._grouped(await self._claims.entry(batch[place]), batch[place])
+                    made.entries[place] = self._grouped(await self._claims.entry(batch[place]), batch[place])
                 except (Unavailable, Rejected) as error:
-                    failures.append(Failure(place, error))
-            entries = dict(sorted(entries.items()))
-        return entries, failures
+                    made.failed.append(Failure(place, error))
+            made.entries = dict(sorted(made.entries.items()))
+        return made
 
     def _entry(self, message: Message) -> Entry:
         return self._grouped(self._entries.entry(message), message)
@@ -131,38 +138,39 @@ class FifoSqsSink(SqsSink):
         entry["MessageDeduplicationId"] = message.id
         return super()._grouped(entry, message)
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         """Send in several requests, one after another; a group stops at its first message that was not taken."""
         end = self._end()
-        entries, failures = await self._make(batch, end)
-        places = list(entries)
+        made = await self._make(batch, end)
+        places, failed = list(made.entries), made.failed
         groups = {place: self._order.id_of(message) for place, message in enumerate(batch)}
-        stopped = {groups[failed.index]: failed.index for failed in reversed(failures) if isinstance(failed.error, Unavailable)}
+        missing = [*made.untried, *(failure.index for failure in failed if isinstance(failure.error, Unavailable))]
+        stopped = {groups[place]: place for place in sorted(missing, reverse=True)}
         sizes = [self.size_of(batch[place]) for place in places]
-        plan = requests([groups[place] for place in places], sizes, strict=self._strict)
-        settled = {failed.index for failed in failures}
-        sent = False
-        for request in plan:
+        tried: set[int] = set()
+        for request in requests([groups[place] for place in places], sizes, strict=self._strict):
             wanted = [place for place in (places[number] for number in request) if place < stopped.get(groups[place], len(batch))]
             if not wanted:
                 continue
-            if sent and _is_over(end):
-                return failures + _behind(range(len(batch)), settled, WriteUnfinished(_NOT_TRIED))
-            sent = True
+            if tried and _is_over(end):
+                break
             try:
-                failed = await self._queue.send([entries[place] for place in wanted])
+                found = _placed(await self._queue.send([made.entries[place] for place in wanted]), wanted)
             except (Unavailable, Rejected) as error:
-                if not settled - {failed.index for failed in failures}:
+                if not tried - {failure.index for failure in failed}:
                     raise
-                return failures + _behind(range(len(batch)), settled, error)
-            settled.update(wanted)
-            for failure in failed:
-                place = wanted[failure.index]
-                failures.append(Failure(place, failure.error))
+                found = _none_of(wanted, error)
+                failed += found
+                break
+            finally:
+                tried.update(wanted)
+            failed += found
+            for failure in found:
                 if isinstance(failure.error, Unavailable):
-                    stopped[groups[place]] = min(place, stopped.get(groups[place], place))
-        waiting = Unavailable("an earlier message of the same group was not taken")
-        return failures + _behind(range(len(batch)), settled, waiting)
+                    group = groups[failure.index]
+                    stopped[group] = min(failure.index, stopped.get(group, failure.index))
+        tried.update(failure.index for failure in failed)
+        return Outcome(failed, [place for place in range(len(batch)) if place not in tried])
 
 
 class PackedSqsSink(SqsSink):
@@ -180,10 +188,10 @@ class PackedSqsSink(SqsSink):
     def size_of(self, message: Message) -> int:
         return self._packs.size_of(message)
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         for failure in await self._queue.send([self._pack(batch)]):
             raise failure.error  # a pack has one fate; the router halves one that is rejected
-        return ()
+        return DELIVERED
 
     def _pack(self, batch: Sequence[Message]) -> Entry:
         return self._packs.entry(batch)
@@ -220,10 +228,16 @@ def _groups_of_fifo(config: SqsConfig, context: SinkContext) -> Groups:
     return Groups(config.group_id or "{topic}", context)
 
 
-def _behind(places: Iterable[int], settled: Container[int], error: Unavailable | Rejected) -> list[Failure]:
-    """What is left is written again. A request that holds a bad message comes first then, and the router looks for it in there."""
-    cause = error if isinstance(error, Unavailable) else Unavailable(str(error))
-    return [Failure(place, cause) for place in places if place not in settled]
+def _placed(failures: Iterable[Failure], places: Sequence[int]) -> list[Failure]:
+    """Turn the indexes of a request's failures into places in the batch."""
+    return [replace(failure, index=places[failure.index]) for failure in failures]
+
+
+def _none_of(places: Sequence[int], error: Unavailable | Rejected) -> list[Failure]:
+    """Fail a whole request. One that holds a bad message comes first in the next write, and the router looks for it in there."""
+    if isinstance(error, Unavailable):
+        return [Failure(place, error, may_have_arrived=True) for place in places]
+    return [Failure(place, Unavailable(str(error))) for place in places]
 
 
 def _is_over(end: float) -> bool:

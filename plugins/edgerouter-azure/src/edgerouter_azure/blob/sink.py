@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from edgerouter import Failure, Limits, Message, Sink, SinkContext, Unauthorized
+from edgerouter import DELIVERED, Limits, Message, Outcome, Sink, SinkContext, Unauthorized
 from edgerouter.objects import content_encoding, content_type, encode, size_of
 from edgerouter_azure.blob.config import BlobConfig, open_service
 from edgerouter_azure.blob.shared_signature import permission_missing, time_missed
@@ -73,11 +73,11 @@ class BlobSink(Sink[BlobConfig]):
     def order_of(self, message: Message) -> Hashable:
         return self.partition_of(message) if self._grows else None
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         name, data = await self._named(batch)
         with self._translated(name):
             await self._blobs.store(name, data)
-        return ()
+        return DELIVERED
 
     async def holds(self, batch: Sequence[Message]) -> bool:
         name, data = await self._named(batch)

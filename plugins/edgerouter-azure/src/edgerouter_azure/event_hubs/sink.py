@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from edgerouter import Failure, Limits, Message, Sink, SinkContext, TopicCache, Unavailable
+from edgerouter import DELIVERED, Limits, Message, Outcome, Sink, SinkContext, TopicCache, Unavailable
 from edgerouter.objects import KeyTemplate
 from edgerouter_azure.credentials import cause, open_credential
 from edgerouter_azure.errors import translate, translate_at_opening, translate_condition
@@ -95,7 +95,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
     def order_of(self, message: Message) -> Hashable:
         return self._key_of(message) if self._partition_id is None else self._partition_id
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         from edgerouter_azure.event_hubs.producer_link import SendRejected  # noqa: PLC0415  (see open)
 
         payload = self._encoder.batch(batch, self._key_of(batch[0]))
@@ -113,7 +113,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
             self._pool.distrust()
             raise
         self._pool.give_back(link)
-        return ()
+        return DELIVERED
 
     def _key_of(self, message: Message) -> str | None:
         if self._template is None:

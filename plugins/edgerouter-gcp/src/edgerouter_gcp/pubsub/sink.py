@@ -14,7 +14,7 @@ import msgspec
 from gcloud.aio.pubsub import PublisherClient
 from pydantic import AfterValidator, Field, model_validator
 
-from edgerouter import Failure, Limits, Message, Rejected, Sink, SinkConfig, SinkContext, Unauthorized, Unavailable
+from edgerouter import Failure, Limits, Message, Outcome, Rejected, Sink, SinkConfig, SinkContext, Unauthorized, Unavailable
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, UNBOUNDED, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
 from edgerouter_gcp.errors import read_answer
@@ -141,7 +141,7 @@ class PubsubSink(Sink[PubsubConfig]):
     def partition_of(self, message: Message) -> Hashable:
         return self._ordering.key_of(message) if self._ordering is not None else None
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         failures: list[Failure] = []
         encoded: list[bytes] = []
         encode = self._envelope.encode
@@ -153,7 +153,7 @@ class PubsubSink(Sink[PubsubConfig]):
                 failures.append(Failure(index, error))
         if encoded:
             await self._publish(encoded)
-        return failures
+        return Outcome(failures)
 
     async def _publish(self, encoded: list[bytes]) -> None:
         body = REQUEST_START + b",".join(encoded) + REQUEST_END

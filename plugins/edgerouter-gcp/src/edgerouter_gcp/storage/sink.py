@@ -16,10 +16,11 @@ import aiohttp
 from pydantic import AfterValidator, Field, model_validator
 
 from edgerouter import (
+    DELIVERED,
     ByteSize,
-    Failure,
     Limits,
     Message,
+    Outcome,
     Rejected,
     Sink,
     SinkConfig,
@@ -183,7 +184,7 @@ class StorageSink(Sink[StorageConfig]):
     def order_of(self, message: Message) -> Hashable:
         return self.partition_of(message) if self._ordered else None
 
-    async def write(self, batch: Sequence[Message]) -> Sequence[Failure]:
+    async def write(self, batch: Sequence[Message]) -> Outcome:
         item = await self._object(batch)
         doing = self._doing(item)
         try:
@@ -200,7 +201,7 @@ class StorageSink(Sink[StorageConfig]):
         except aiohttp.ClientResponseError as error:
             if error.status == 412:
                 await self._see_that_it_is_ours(item, doing)
-                return ()
+                return DELIVERED
             raise self._connection.explain(error, doing, role=f"{_ROLE} on the bucket") from None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
             # not `from error`: an aiohttp error's repr shows the request's headers, the access token among them
@@ -208,7 +209,7 @@ class StorageSink(Sink[StorageConfig]):
         self._connection.token.accepted()
         if not isinstance(answer, dict) or answer.get("name") != item.name:
             raise Unavailable(f"{doing}: the answer is not Cloud Storage's")
-        return ()
+        return DELIVERED
 
     async def holds(self, batch: Sequence[Message]) -> bool:
         item = await self._object(batch)
