@@ -13,7 +13,8 @@ import msgspec
 from edgerouter.errors import EdgerouterError
 from edgerouter.message import Message
 from edgerouter.objects.framing import encode
-from edgerouter.spool.contract import DeadLetter, LetterFilter, Spool
+from edgerouter.spool.contract import Spool
+from edgerouter.spool.operator import DeadLetter, DeadLetterFilter
 from edgerouter.topics import check_filter
 
 PAGE_BYTES: Final = 4 * 1024**2
@@ -36,7 +37,7 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A part of the reason or of the error's name."""
     numbers: tuple[int, ...] = ()
 
-    def as_filter(self) -> LetterFilter:
+    def as_filter(self) -> DeadLetterFilter:
         """For the spool.
 
         Raises:
@@ -44,7 +45,7 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """
         if self.topic is not None:
             _check(self.topic)
-        return LetterFilter(self.sink, self.topic, self.since, self.until, self.reason, self.numbers)
+        return DeadLetterFilter(self.sink, self.topic, self.since, self.until, self.reason, self.numbers)
 
 
 class LettersPage(Letters, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,11 +11,12 @@ from typing import Literal, Protocol
 
 from edgerouter.message import Message
 from edgerouter.source import Delivery
+from edgerouter.spool.operator import SpoolTools
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """A sink's account: `matched = delivered + filtered + dead_lettered + dropped + pending`, at every moment, over restarts.
+    """A sink's ledger: `matched = delivered + filtered + dead_lettered + dropped + pending`, at every moment, over restarts.
 
     Each is counted by itself, so that an error shows as a difference."""
 
@@ -97,7 +98,7 @@ class SpoolStatus:
 
 
 class Reader(Protocol):
-    """One sink's position in the spool, and its account. Used by one runner only."""
+    """One sink's position in the spool, and its ledger. Used by one runner only."""
 
     @property
     def ledger(self) -> Ledger: ...
@@ -118,7 +119,7 @@ class Reader(Protocol):
         """Whether the message is not settled yet."""
 
     def give_back(self, messages: Sequence[Message]) -> None:
-        """Taken but not settled: they will be taken again, in order."""
+        """Hand back messages that are not settled: they are taken again, in order."""
 
     def delivered(self, messages: Sequence[Message]) -> None:
         """Settle as delivered. Takes effect at once in memory and with the next commit on disk."""
@@ -127,7 +128,7 @@ class Reader(Protocol):
         """Settle as dropped by a policy that the user chose."""
 
     async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
-        """Settle as dead-lettered; returns when the letters are safe."""
+        """Settle as dead-lettered; return when the dead letters are safe."""
 
     async def keep_batch(self, messages: Sequence[Message]) -> None:
         """Remember that these messages form one batch; returns when that is on disk. Forgotten when all of them are settled."""
@@ -148,7 +149,7 @@ class Spool(Protocol):
 
     @property
     def ledgers(self) -> Mapping[str, Ledger]:
-        """The account of every sink that holds a position, attached or not."""
+        """The ledger of every sink that holds a position, attached or not."""
 
     @property
     def faults(self) -> Mapping[str, str]:
@@ -193,87 +194,3 @@ class Spool(Protocol):
 
     async def close(self) -> None:
         """Flush and close."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that a sink's service will never take, and why."""
-
-    number: int
-    """Names the letter; never used again."""
-    sink: str
-    message: Message
-    reason: str
-    error: str
-    """Name of the error class."""
-    attempts: int
-    first_attempt: int
-    """Nanoseconds since 1970-01-01 UTC."""
-    last_attempt: int
-    """Nanoseconds since 1970-01-01 UTC."""
-    config_digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class LetterFilter:
-    """Which dead letters; what is left at its default does not matter."""
-
-    sink: str | None = None
-    topic: str | None = None
-    """An MQTT topic filter."""
-    since: int | None = None
-    """Dead-lettered at this time or later, ns."""
-    until: int | None = None
-    """Dead-lettered before this time, ns."""
-    reason: str | None = None
-    """A part of the reason or of the error's name, upper or lower case."""
-    numbers: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What `verify` found. Nothing to complain of when `problems` is empty."""
-
-    chunks: int
-    messages: int
-    damaged_chunks: int
-    problems: tuple[str, ...]
-    """One line each."""
-
-
-class SpoolTools(Protocol):
-    """What an operator does with a spool, of a running router or, with the spool opened by the command itself, of a stopped one."""
-
-    async def dead_letters(self, which: LetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
-        """Dead letters in the order of their numbers, those above `after`."""
-
-    async def count_dead_letters(self, which: LetterFilter) -> int:
-        """How many there are."""
-
-    async def replay_dead_letters(self, which: LetterFilter) -> int:
-        """Send them to their sinks again, as new messages for these sinks alone; returns how many."""
-
-    async def purge_dead_letters(self, which: LetterFilter) -> int:
-        """Throw them away; they count as dropped. Returns how many."""
-
-    async def replay(
-        self, sink: str, *, topic: str = "#", since: int | None = None, until: int | None = None, dry_run: bool = False
-    ) -> int:
-        """Make messages that the spool still holds pending again for a sink that had settled them.
-
-        Args:
-            sink: a sink with a position, attached or not.
-            topic: only topics that match this filter, beside the sink's own.
-            since: only messages received at this time or later, ns.
-            until: only messages received before this time, ns.
-            dry_run: only count.
-
-        Returns:
-            how many messages.
-
-        Raises:
-            SpoolError: there is no such sink.
-        """
-
-    async def verify(self) -> Verification:
-        """Read everything: gaps, checksums, ledgers."""

@@ -7,7 +7,7 @@ import pytest
 
 from edgerouter import Message
 from edgerouter.admin.control import letter_as_json
-from edgerouter.spool.contract import DeadLetter
+from edgerouter.spool.operator import DeadLetter
 
 
 def letter(payload: bytes, when: int = 1_700_000_000 * 10**9) -> DeadLetter:

@@ -78,7 +78,7 @@ class NewChunk:
 
 @dataclass(slots=True, frozen=True)
 class Chunk:
-    """Messages that the spool holds, in the order of their sequences, without gaps."""
+    """Messages that the spool holds, in the order of their sequences, without starts."""
 
     first: int
     messages: list[Message]

@@ -1,4 +1,4 @@
-"""A lane: one of the places in the spool from which a sink reads, and what has been read there and not been taken yet."""
+"""A cursor: one of the places in the spool from which a sink reads, and what has been read there and not been taken yet."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Piece:
 
     messages: list[Message]
     sequences: Sequence[int]
-    gaps: Sequence[int]
+    starts: Sequence[int]
     """For each message, where the messages begin that stand directly before it and that the sink does not want: they are settled
     together with it, so that a position does not break into as many ranges as there are messages."""
 
 
-class Lane:
+class Cursor:
     """What is read ahead of a sink, from a part of its position."""
 
     def __init__(self, unread: Position) -> None:
@@ -55,9 +55,9 @@ class Lane:
         else:
             self._at = stop
         if start == 0 and stop >= len(piece.messages):
-            taken.update(zip(piece.sequences, piece.gaps, strict=True))
+            taken.update(zip(piece.sequences, piece.starts, strict=True))
             return piece.messages.copy()
-        taken.update(zip(piece.sequences[start:stop], piece.gaps[start:stop], strict=True))
+        taken.update(zip(piece.sequences[start:stop], piece.starts[start:stop], strict=True))
         return piece.messages[start:stop]
 
     def discard(self, gone: Callable[[int], bool]) -> None:
@@ -67,9 +67,9 @@ class Lane:
         self.pieces.clear()
         self.waiting = 0
         for piece in pieces:
-            rows = zip(piece.messages, piece.sequences, piece.gaps, strict=True)
+            rows = zip(piece.messages, piece.sequences, piece.starts, strict=True)
             left = [row for row in islice(rows, at, None) if not gone(row[1])]
             at = 0
             if left:
-                messages, sequences, gaps = zip(*left, strict=True)
-                self.put(Piece(list(messages), sequences, gaps))
+                messages, sequences, starts = zip(*left, strict=True)
+                self.put(Piece(list(messages), sequences, starts))

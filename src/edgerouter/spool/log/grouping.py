@@ -29,7 +29,7 @@ class Append:
     stored: asyncio.Future[None]
     only: int = 0
     """Key of the one sink that these messages are for; 0 = for all."""
-    letters: Sequence[tuple[int, str, str, int]] = ()
+    dead_letters: Sequence[tuple[int, str, str, int]] = ()
     """The dead letters that these messages were, and that are deleted in the same transaction."""
 
 

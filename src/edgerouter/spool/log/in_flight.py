@@ -12,22 +12,22 @@ from edgerouter.spool.log.position import runs
 _sequence = attrgetter("sequence")
 
 
-class Taken:
+class InFlight:
     """Every message that is taken, with the place from which on it settles what stands before it."""
 
     def __init__(self) -> None:
-        self.gaps: dict[int, int] = {}
+        self.starts: dict[int, int] = {}
         """For each sequence that is taken, where the messages begin that are settled together with it."""
         self._returned: list[Message] = []  # sorted, the lowest last
-        self._returned_gaps: dict[int, int] = {}
+        self._returned_starts: dict[int, int] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.gaps or self._returned)
+        return bool(self.starts or self._returned)
 
     @property
     def count(self) -> int:
         """Number of messages taken, or given back and not taken again."""
-        return len(self.gaps) + len(self._returned)
+        return len(self.starts) + len(self._returned)
 
     @property
     def returned(self) -> bool:
@@ -40,16 +40,16 @@ class Taken:
         out = returned[-most:][::-1]
         del returned[-most:]
         for message in out:
-            self.gaps[message.sequence] = self._returned_gaps.pop(message.sequence)
+            self.starts[message.sequence] = self._returned_starts.pop(message.sequence)
         return out
 
     def give_back(self, messages: Sequence[Message]) -> bool:
         """They are not taken any more and wait to be taken again; False when none of them was taken."""
         back = []
         for message in messages:
-            gap = self.gaps.pop(message.sequence, None)
-            if gap is not None:
-                self._returned_gaps[message.sequence] = gap
+            start = self.starts.pop(message.sequence, None)
+            if start is not None:
+                self._returned_starts[message.sequence] = start
                 back.append(message)
         if back:
             self._returned += back
@@ -59,26 +59,26 @@ class Taken:
     def settle(self, messages: Sequence[Message]) -> tuple[list[int], list[tuple[int, int]]]:
         """Those of the messages that are taken are so no longer: their sequences, and the ranges that they settle."""
         sequences = [message.sequence for message in messages]
-        gaps = list(map(self.gaps.pop, sequences, repeat(-1)))
-        if -1 in gaps:
-            known = [(sequence, gap) for sequence, gap in zip(sequences, gaps, strict=True) if gap >= 0]
+        starts = list(map(self.starts.pop, sequences, repeat(-1)))
+        if -1 in starts:
+            known = [(sequence, start) for sequence, start in zip(sequences, starts, strict=True) if start >= 0]
             sequences = [sequence for sequence, _ in known]
-            gaps = [gap for _, gap in known]
+            starts = [start for _, start in known]
         if not sequences:
             return [], []
-        low, high = min(gaps), max(sequences) + 1
+        low, high = min(starts), max(sequences) + 1
         # the ranges do not overlap, so if together they are as long as from end to end they are one
-        if sum(sequences) + len(sequences) - sum(gaps) == high - low:
+        if sum(sequences) + len(sequences) - sum(starts) == high - low:
             return sequences, [(low, high)]
-        return sequences, runs(sorted((gap, sequence + 1) for gap, sequence in zip(gaps, sequences, strict=True)))
+        return sequences, runs(sorted((start, sequence + 1) for start, sequence in zip(starts, sequences, strict=True)))
 
     def discard(self, gone: Callable[[int], bool]) -> None:
         """Forget what must not be settled any more."""
         self._returned = [message for message in self._returned if not gone(message.sequence)]
-        self._returned_gaps = {s: gap for s, gap in self._returned_gaps.items() if not gone(s)}
-        self.gaps = {s: gap for s, gap in self.gaps.items() if not gone(s)}
+        self._returned_starts = {s: start for s, start in self._returned_starts.items() if not gone(s)}
+        self.starts = {s: start for s, start in self.starts.items() if not gone(s)}
 
     def clear(self) -> None:
         """Forget everything."""
-        self.gaps.clear()
+        self.starts.clear()
         self._returned.clear()

@@ -1,4 +1,4 @@
-"""A sink's account: what it has still to do, what became of the rest, and how that is written down."""
+"""A sink's ledger: what it has still to do, what became of the rest, and how that is written down."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgerouter.spool.log.uncounted import Counted, Uncounted
 
 @dataclass(slots=True)
 class Change:
-    """What a transaction changes in an account, beside what is settled already."""
+    """What a transaction changes in a ledger, beside what is settled already."""
 
     matched: int = 0
     """More matched, by the chunks that it appends."""
@@ -29,7 +29,7 @@ class Change:
 
 
 @dataclass(slots=True)
-class Account:
+class SinkLedger:
     """What the spool knows about one sink. It changes on the event loop only."""
 
     name: str
@@ -71,7 +71,7 @@ class Account:
     """Kept batches by number: the sequences of each."""
 
     @property
-    def ledger(self) -> Ledger:
+    def numbers(self) -> Ledger:
         """Its numbers at this moment."""
         uncounted = self.uncounted.count() if self.uncounted else 0
         pending = self.pending + self.missing
@@ -82,20 +82,20 @@ class Account:
         """Difference between the two sides of the identity; anything but 0 is a bug of the router."""
         return self.matched - self.delivered - self.filtered - self.dead_lettered - self.dropped - self.pending - self.missing
 
-    def imbalance(self, pending: int, letters: int) -> list[str]:
-        """What is wrong with the account.
+    def imbalance(self, pending: int, dead_letters: int) -> list[str]:
+        """What is wrong with the ledger.
 
         Args:
             pending: messages found that the sink wants and has not settled.
-            letters: dead letters found.
+            dead_letters: dead letters found.
         """
         problems = []
         if self.difference:
             problems.append(f"sink {self.name}: {self.difference_told}")
         if self.pending != pending:
             problems.append(f"sink {self.name}: {self.pending} messages pending by the ledger, {pending} stored")
-        if self.dead_lettered != letters:
-            problems.append(f"sink {self.name}: {self.dead_lettered} dead letters by the ledger, {letters} stored")
+        if self.dead_lettered != dead_letters:
+            problems.append(f"sink {self.name}: {self.dead_lettered} dead letters by the ledger, {dead_letters} stored")
         return problems
 
     @property
@@ -115,7 +115,7 @@ class Account:
         """
         counted = self.position.copy()
         counted.remove(end, OPEN)
-        # letters that are being stored and batches that were written go their way, whatever the filters say
+        # dead letters that are being stored and batches that were written go their way, whatever the filters say
         for other in (*(part.ranges for part in self.uncounted), self.leaving, *self.batches.values()):
             for a, b in other:
                 counted.remove(a, b)

@@ -1,16 +1,16 @@
-"""A sink's account as it is stored."""
+"""A sink's ledger as it is stored."""
 
 from __future__ import annotations
 
 import msgspec
 
-from edgerouter.spool.log.ledger import Account, Change, seal, unseal
+from edgerouter.spool.log.ledger import Change, SinkLedger, seal, unseal
 from edgerouter.spool.log.position import Position
 from edgerouter.spool.log.uncounted import Uncounted
 
 
 class SinkRecord(msgspec.Struct, frozen=True, array_like=True):
-    """An account as it is stored."""
+    """An ledger as it is stored."""
 
     key: int
     filters: tuple[str, ...]
@@ -34,51 +34,51 @@ class SinkRecord(msgspec.Struct, frozen=True, array_like=True):
     vouched: tuple[int, int] = (0, 0)
 
 
-def encode(account: Account, change: Change, end: int) -> bytes:
-    """Write down an account as it will be once a transaction has succeeded.
+def encode(ledger: SinkLedger, change: Change, end: int) -> bytes:
+    """Write down a ledger as it will be once a transaction has succeeded.
 
     Args:
-        account: as it is now.
+        ledger: as it is now.
         change: what the transaction changes.
         end: the sequence after the last one that it appends.
     """
-    position = account.position
+    position = ledger.position
     if change.settled or change.added:
         position = position.copy()
         for first, after in change.settled:
             position.remove(first, after)
         for first, after in change.added:
             position.add(first, after)
-    never = next((part.ranges for part in account.uncounted if not part.filters), Position())
+    never = next((part.ranges for part in ledger.uncounted if not part.filters), Position())
     record = SinkRecord(
-        account.key,
-        account.filters,
-        account.since,
-        account.matched + change.matched,
-        account.delivered,
-        account.dead_lettered + change.dead_lettered,
-        account.dropped,
+        ledger.key,
+        ledger.filters,
+        ledger.since,
+        ledger.matched + change.matched,
+        ledger.delivered,
+        ledger.dead_lettered + change.dead_lettered,
+        ledger.dropped,
         position.encode(),
         never.encode(),
-        account.pending + change.pending,
-        account.filtered,
-        tuple((part.filters, part.ranges.encode()) for part in account.uncounted if part.filters),
+        ledger.pending + change.pending,
+        ledger.filtered,
+        tuple((part.filters, part.ranges.encode()) for part in ledger.uncounted if part.filters),
         end,
-        account.missing,
-        account.known_to,
-        account.vouched,
+        ledger.missing,
+        ledger.known_to,
+        ledger.vouched,
     )
     return seal(msgspec.msgpack.encode(record))
 
 
-def decode(name: str, data: bytes) -> Account:
-    """Read a stored account.
+def decode(name: str, data: bytes) -> SinkLedger:
+    """Read a stored ledger.
 
     Raises:
         ValueError: it is not what was written.
     """
     record = msgspec.msgpack.decode(unseal(data), type=SinkRecord)
-    account = Account(
+    ledger = SinkLedger(
         name,
         record.key,
         record.filters,
@@ -96,8 +96,8 @@ def decode(name: str, data: bytes) -> Account:
         record.vouched,
         counted_to=record.end,
     )
-    account.uncounted.add((), Position.decode(record.uncounted))
+    ledger.uncounted.add((), Position.decode(record.uncounted))
     if record.pending < 0:
-        account.pending = 0
-        account.pending = account.difference
-    return account
+        ledger.pending = 0
+        ledger.pending = ledger.difference
+    return ledger

@@ -12,15 +12,15 @@ from typing import Final
 from edgerouter.message import Message
 from edgerouter.spool.contract import Ledger, Rejection, Route
 from edgerouter.spool.log.chunk import Chunk
-from edgerouter.spool.log.cursor import Lane, Piece
-from edgerouter.spool.log.in_flight import Taken
-from edgerouter.spool.log.ledger import Account
+from edgerouter.spool.log.cursor import Cursor, Piece
+from edgerouter.spool.log.in_flight import InFlight
+from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.position import OPEN, Position
-from edgerouter.spool.log.storage import Loaded, Shelf
+from edgerouter.spool.log.storage import Loaded, LogStorage
 from edgerouter.spool.log.uncounted import Counted
 
 READ_AHEAD: Final = 2000
-"""Messages below which a lane that reads from the disk fetches more."""
+"""Messages below which a cursor that reads from the disk fetches more."""
 _MOST_AGES: Final = 1000
 
 _sequence = attrgetter("sequence")
@@ -29,43 +29,43 @@ _sequence = attrgetter("sequence")
 class LogReader:
     """One sink's place in a spool.
 
-    `unread` of its lanes, what waits in them, what was given back and what is taken make up what is pending in its position.
+    `unread` of its cursors, what waits in them, what was given back and what is taken make up what is pending in its position.
     """
 
-    def __init__(self, account: Account, route: Route, shelf: Shelf, *, oldest_at: int | None = None) -> None:
-        self.account = account
+    def __init__(self, ledger: SinkLedger, route: Route, storage: LogStorage, *, oldest_at: int | None = None) -> None:
+        self.sink_ledger = ledger
         self.route = route
         self.closed = False
-        self._shelf = shelf
+        self._storage = storage
         self._matches = route.matches
         self._wake = asyncio.Event()
-        self._taken = Taken()
-        self._live = Lane(account.position.copy())
-        self._backlog: Lane | None = None
+        self._in_flight = InFlight()
+        self._live = Cursor(ledger.position.copy())
+        self._backlog: Cursor | None = None
         self._credit = 0.0
         self._ages: list[tuple[int, int]] = []
-        first = account.position.first
+        first = ledger.position.first
         if oldest_at is not None and first is not None:
             self._ages.append((first, oldest_at))
         if route.drain == "live_first":
-            self._backlog = Lane(account.position.copy())
-            self._live.unread = self._backlog.unread.split(shelf.end)
+            self._backlog = Cursor(ledger.position.copy())
+            self._live.unread = self._backlog.unread.split(storage.end)
 
     # -- what the contract names ------------------------------------------------------------------------------------------------
 
     @property
     def ledger(self) -> Ledger:
-        return self.account.ledger
+        return self.sink_ledger.numbers
 
     @property
     def oldest_pending_at(self) -> int | None:
-        first = self.account.position.first
-        if first is None or first >= self._shelf.end or (not self.account.pending and not self.account.uncounted):
+        first = self.sink_ledger.position.first
+        if first is None or first >= self._storage.end or (not self.sink_ledger.pending and not self.sink_ledger.uncounted):
             return None
         place = bisect_right(self._ages, (first, OPEN)) - 1
         if place >= 0:
             return self._ages[place][1]
-        chunk = self._shelf.find(first)
+        chunk = self._storage.find(first)
         return chunk.messages[0].received_at if chunk is not None else None
 
     async def wait(self) -> None:
@@ -76,60 +76,60 @@ class LogReader:
     def take(self, max_messages: int) -> list[Message]:
         if max_messages < 1:
             return []
-        out = self._taken.again(max_messages) if self._taken.returned else []
-        for lane in self._lanes():
-            while len(out) < max_messages and (lane.pieces or self._fill(lane)):
-                messages = lane.take(max_messages - len(out), self._taken.gaps)
+        out = self._in_flight.again(max_messages) if self._in_flight.returned else []
+        for cursor in self._cursors():
+            while len(out) < max_messages and (cursor.pieces or self._fill(cursor)):
+                messages = cursor.take(max_messages - len(out), self._in_flight.starts)
                 out = out + messages if out else messages
-            if lane.waiting < READ_AHEAD:
-                self._read_ahead(lane)
+            if cursor.waiting < READ_AHEAD:
+                self._read_ahead(cursor)
             if out:
                 break
         return out
 
     def is_pending(self, message: Message) -> bool:
-        return message.sequence in self.account.position
+        return message.sequence in self.sink_ledger.position
 
     def give_back(self, messages: Sequence[Message]) -> None:
-        if self._taken.give_back(messages):
+        if self._in_flight.give_back(messages):
             self._wake.set()
 
     def delivered(self, messages: Sequence[Message]) -> None:
-        sequences, ranges = self._taken.settle(messages)
+        sequences, ranges = self._in_flight.settle(messages)
         if sequences:
-            self.account.delivered += len(sequences)
+            self.sink_ledger.delivered += len(sequences)
             self._settle(ranges, len(sequences))
 
     def dropped(self, messages: Sequence[Message], reason: str) -> None:
-        sequences, ranges = self._taken.settle(messages)
+        sequences, ranges = self._in_flight.settle(messages)
         if sequences:
-            self.account.dropped += len(sequences)
+            self.sink_ledger.dropped += len(sequences)
             known = set(sequences)
             topics = Counter(message.topic for message in messages if message.sequence in known)
-            self._shelf.count_drops(self.account.name, topics, reason)
+            self._storage.count_drops(self.sink_ledger.name, topics, reason)
             self._settle(ranges, len(sequences))
 
     async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
         # no longer taken: whoever gives them back while they are being stored has lost them already
-        sequences, ranges = self._taken.settle([rejection.message for rejection in rejections])
+        sequences, ranges = self._in_flight.settle([rejection.message for rejection in rejections])
         if sequences:
             known = set(sequences)
             once = {r.message.sequence: r for r in rejections if r.message.sequence in known}
-            await self._shelf.dead_letter(self.account, ranges, list(once.values()))
+            await self._storage.dead_letter(self.sink_ledger, ranges, list(once.values()))
 
     async def keep_batch(self, messages: Sequence[Message]) -> None:
-        await self._shelf.keep_batch(self.account, sorted(map(_sequence, messages)))
+        await self._storage.keep_batch(self.sink_ledger, sorted(map(_sequence, messages)))
 
     async def kept_batches(self) -> list[list[Message]]:
-        account = self.account
-        batches = await self._shelf.kept_batches(account)
+        ledger = self.sink_ledger
+        batches = await self._storage.kept_batches(ledger)
         for batch in batches:
             for sequence in map(_sequence, batch):
                 self._remove_unread(sequence, sequence + 1)
-                self._taken.gaps[sequence] = sequence
+                self._in_flight.starts[sequence] = sequence
                 # it was written once, and is sent again whatever the filters say by now
-                account.recount(
-                    [Counted(sequence, sequence + 1, int(not p.filters), 0) for p in account.uncounted if sequence in p.ranges]
+                ledger.recount(
+                    [Counted(sequence, sequence + 1, int(not p.filters), 0) for p in ledger.uncounted if sequence in p.ranges]
                 )
         return batches
 
@@ -139,7 +139,7 @@ class LogReader:
         """A chunk has come in, of which the sink wants some messages, or none."""
         if wanted:
             self._wake.set()
-        elif self.account.position.first == chunk.first:
+        elif self.sink_ledger.position.first == chunk.first:
             # nothing is pending before it, so skipping it now costs no further range
             self._live.unread.remove(chunk.first, chunk.end)
             self._skip([(chunk.first, chunk.end)])
@@ -155,13 +155,13 @@ class LogReader:
     @property
     def held(self) -> int:
         """Messages that were read and are pending: they are in memory."""
-        return self._taken.count + self._live.held + (self._backlog.held if self._backlog is not None else 0)
+        return self._in_flight.count + self._live.held + (self._backlog.held if self._backlog is not None else 0)
 
     def replayed(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """These are pending again; the account knows already."""
-        lane = self._backlog or self._live
+        """These are pending again; the ledger knows already."""
+        cursor = self._backlog or self._live
         for start, end in ranges:
-            lane.unread.add(start, end)
+            cursor.unread.add(start, end)
         self._wake.set()
 
     def forget(self, start: int, end: int) -> None:
@@ -171,27 +171,27 @@ class LogReader:
         def gone(sequence: int) -> bool:
             return start <= sequence < end
 
-        for lane in (self._live, self._backlog):
-            if lane is not None:
-                lane.discard(gone)
-        self._taken.discard(gone)
+        for cursor in (self._live, self._backlog):
+            if cursor is not None:
+                cursor.discard(gone)
+        self._in_flight.discard(gone)
 
     def close(self) -> None:
         """Another reader takes over; what is settled here from now on does not count."""
         self.closed = True
-        self._taken.clear()
-        self._live = Lane(Position())
+        self._in_flight.clear()
+        self._live = Cursor(Position())
         self._backlog = None
 
     @property
     def idle(self) -> bool:
         """Everything there was has been looked at and settled."""
-        position = self.account.position
-        return not self._taken and (not position or (position.first or 0) >= self._shelf.end)
+        position = self.sink_ledger.position
+        return not self._in_flight and (not position or (position.first or 0) >= self._storage.end)
 
     # -- reading ----------------------------------------------------------------------------------------------------------------
 
-    def _lanes(self) -> tuple[Lane, ...]:
+    def _cursors(self) -> tuple[Cursor, ...]:
         backlog = self._backlog
         if backlog is None:
             return (self._live,)
@@ -207,65 +207,65 @@ class LogReader:
         return (backlog, self._live)
 
     def _ready(self) -> bool:
-        ready = self._taken.returned
-        for lane in (self._live, self._backlog):
-            if lane is None or self.closed:
+        ready = self._in_flight.returned
+        for cursor in (self._live, self._backlog):
+            if cursor is None or self.closed:
                 continue
-            if lane.pieces or self._fill(lane):
+            if cursor.pieces or self._fill(cursor):
                 ready = True
             else:
-                self._read_ahead(lane)
+                self._read_ahead(cursor)
         return ready
 
-    def _fill(self, lane: Lane) -> bool:
+    def _fill(self, cursor: Cursor) -> bool:
         """Read on from memory; False when there is nothing more in memory."""
-        end = self._shelf.end
-        while (first := lane.unread.first) is not None and first < end:
-            chunk = self._shelf.find(first)
+        end = self._storage.end
+        while (first := cursor.unread.first) is not None and first < end:
+            chunk = self._storage.find(first)
             if chunk is None:
-                if lane is self._live and self._backlog is not None:
+                if cursor is self._live and self._backlog is not None:
                     # fallen behind: what is left is backlog, and live goes on at the newest
-                    rest = lane.unread.split(end)
-                    for start, stop in lane.unread:
+                    rest = cursor.unread.split(end)
+                    for start, stop in cursor.unread:
                         self._backlog.unread.add(start, stop)
-                    lane.unread = rest
+                    cursor.unread = rest
                 return False
-            self._scan(lane, chunk)
-            if lane.pieces:
+            self._scan(cursor, chunk)
+            if cursor.pieces:
                 return True
         return False
 
-    def _read_ahead(self, lane: Lane) -> None:
-        first = lane.unread.first
-        if lane.loading or first is None or first >= self._shelf.end or self._shelf.find(first) is not None:
+    def _read_ahead(self, cursor: Cursor) -> None:
+        first = cursor.unread.first
+        if cursor.loading or first is None or first >= self._storage.end or self._storage.find(first) is not None:
             return
-        lane.loading = True
-        ranges = lane.unread.intersect(first, self._shelf.end)[:64]
+        cursor.loading = True
+        ranges = cursor.unread.intersect(first, self._storage.end)[:64]
 
         def done(loaded: Loaded) -> None:
-            lane.loading = False
+            cursor.loading = False
             if self.closed:
                 return
             for chunk in loaded.chunks:
-                self._scan(lane, chunk)
+                self._scan(cursor, chunk)
             # only what was asked for: a range that was added meanwhile has not been looked at
-            gone = [part for start, end in ranges for part in lane.unread.intersect(start, min(end, loaded.upto))]
+            gone = [part for start, end in ranges for part in cursor.unread.intersect(start, min(end, loaded.upto))]
             for start, end in gone:
-                lane.unread.remove(start, end)
+                cursor.unread.remove(start, end)
             if gone:
                 self._skip(gone)
             self._wake.set()
 
-        self._shelf.load(self.account, ranges, done)
+        self._storage.load(self.sink_ledger, ranges, done)
 
-    def _scan(self, lane: Lane, chunk: Chunk) -> None:
+    def _scan(self, cursor: Cursor, chunk: Chunk) -> None:
         """Pick out of a chunk what the sink wants of it; settle at once what it does not want."""
-        account = self.account
-        ranges = lane.unread.intersect(chunk.first, chunk.end)
-        lane.unread.remove(chunk.first, chunk.end)
-        wanted = chunk.wanted_by(account.key, account.since)
-        if account.uncounted:
-            account.look_at(chunk, ranges, self._matches)
+        ledger = self.sink_ledger
+        ranges = cursor.unread.intersect(chunk.first, chunk.end)
+        cursor.unread.remove(chunk.first, chunk.end)
+        wanted = chunk.wanted_by(ledger.key, ledger.since)
+        if ledger.uncounted:
+            ledger.look_at(chunk, ranges, self._matches)
         if wanted == 0:
             self._skip(ranges)
             return
@@ -279,22 +279,22 @@ class LogReader:
                 matches = self._matches
                 messages = [message for message in messages if matches(message.topic)]
                 sequences = [message.sequence for message in messages]
-                gaps = [start, *[sequence + 1 for sequence in sequences]]
-                if gaps[-1] < end:
-                    self._skip([(gaps[-1], end)])
-                piece = Piece(messages, sequences, gaps[:-1])
+                starts = [start, *[sequence + 1 for sequence in sequences]]
+                if starts[-1] < end:
+                    self._skip([(starts[-1], end)])
+                piece = Piece(messages, sequences, starts[:-1])
             if messages:
-                lane.put(piece)
+                cursor.put(piece)
 
     # -- settling ---------------------------------------------------------------------------------------------------------------
 
     def _settle(self, ranges: list[tuple[int, int]], messages: int) -> None:
-        self.account.settle(ranges, messages)
-        self._shelf.settled(self.account, ranges)
+        self.sink_ledger.settle(ranges, messages)
+        self._storage.settled(self.sink_ledger, ranges)
 
     def _skip(self, ranges: list[tuple[int, int]]) -> None:
-        self.account.skip(ranges)
-        self._shelf.skipped(self.account, ranges)
+        self.sink_ledger.skip(ranges)
+        self._storage.skipped(self.sink_ledger, ranges)
 
     def _remove_unread(self, start: int, end: int) -> None:
         self._live.unread.remove(start, end)
@@ -303,7 +303,7 @@ class LogReader:
 
     def _note_age(self, first: int, received_at: int) -> None:
         ages = self._ages
-        oldest = self.account.position.first or 0
+        oldest = self.sink_ledger.position.first or 0
         while len(ages) > 1 and ages[1][0] <= oldest:
             del ages[0]
         if len(ages) < _MOST_AGES:

@@ -8,7 +8,7 @@ from edgerouter.spool.log.chunk import Chunk
 
 
 class Recent:
-    """A run of chunks without gaps that ends with the newest one, bounded in bytes.
+    """A run of chunks without starts that ends with the newest one, bounded in bytes.
 
     Args:
         max_bytes: most bytes kept; the newest chunk is kept whatever its size.

@@ -1,4 +1,4 @@
-"""What a reader needs from its spool: both spools are such shelves."""
+"""Log storage: where a reader gets chunks from, and where it reports what is settled. Both spools implement it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 from edgerouter.message import Message
 from edgerouter.spool.contract import Rejection
 from edgerouter.spool.log.chunk import Chunk
-from edgerouter.spool.log.ledger import Account
+from edgerouter.spool.log.ledger import SinkLedger
 
 
 @dataclass(slots=True)
@@ -22,8 +22,8 @@ class Loaded:
     """Below this, whatever was asked for and is not in `chunks` is not wanted or is gone."""
 
 
-class Shelf(Protocol):
-    """What a reader needs from its spool."""
+class LogStorage(Protocol):
+    """Where a reader gets chunks from, and where it reports what is settled."""
 
     @property
     def end(self) -> int:
@@ -32,23 +32,23 @@ class Shelf(Protocol):
     def find(self, sequence: int) -> Chunk | None:
         """The chunk that holds the sequence, if it is in memory."""
 
-    def load(self, account: Account, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:
+    def load(self, ledger: SinkLedger, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:
         """Fetch the first chunks of these ranges; `done` is called later."""
 
-    def settled(self, account: Account, ranges: list[tuple[int, int]]) -> None:
-        """These are done for this sink: its account has changed, and there may be something to trim."""
+    def settled(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
+        """These are done for this sink: its ledger has changed, and there may be something to trim."""
 
-    def skipped(self, account: Account, ranges: list[tuple[int, int]]) -> None:
+    def skipped(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
         """The sink does not want these: no loss if that is forgotten."""
 
     def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
         """Count dropped messages by topic."""
 
-    async def dead_letter(self, account: Account, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
+    async def dead_letter(self, ledger: SinkLedger, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
         """Store dead letters; returns when they are safe and their sequences are settled."""
 
-    async def keep_batch(self, account: Account, sequences: Sequence[int]) -> None:
+    async def keep_batch(self, ledger: SinkLedger, sequences: Sequence[int]) -> None:
         """Remember a batch; returns when that is safe."""
 
-    async def kept_batches(self, account: Account) -> list[list[Message]]:
+    async def kept_batches(self, ledger: SinkLedger) -> list[list[Message]]:
         """The batches remembered."""

@@ -8,54 +8,55 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgerouter.errors import SpoolError
 from edgerouter.message import Message
-from edgerouter.spool.contract import DeadLetter, LetterFilter, Rejection, Verification
+from edgerouter.spool.contract import Rejection
 from edgerouter.spool.log.chunk import OVERHEAD, Chunk
-from edgerouter.spool.log.ledgers import Accounts
+from edgerouter.spool.log.ledgers import Ledgers
+from edgerouter.spool.operator import DeadLetter, DeadLetterFilter, Verification
 from edgerouter.topics import Matcher, matches
 
 
-class MemoryLetters:
+class MemoryDeadLetters:
     """Dead letters as long as the process lives, the oldest dropped when they are too many."""
 
-    def __init__(self, accounts: Accounts, quota: int) -> None:
-        self._accounts = accounts
+    def __init__(self, ledgers: Ledgers, quota: int) -> None:
+        self._ledgers = ledgers
         self._quota = quota
-        self._letters: dict[int, DeadLetter] = {}
+        self._dead_letters: dict[int, DeadLetter] = {}
         self._next = 1
         self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._letters)
+        return len(self._dead_letters)
 
     def add(self, sink: str, rejections: Iterable[Rejection]) -> None:
-        """Keep letters; the account has counted them."""
+        """Keep dead letters; the ledger has counted them."""
         now = time.time_ns()
         for r in rejections:
             letter = DeadLetter(self._next, sink, r.message, r.reason, r.error, r.attempts, r.first_attempt, now, r.config_digest)
-            self._letters[self._next] = letter
+            self._dead_letters[self._next] = letter
             self._next += 1
             self.bytes += _size(letter)
-        while self.bytes > self._quota and self._letters:
-            self.drop([next(iter(self._letters.values()))], "dead_letters_full")
+        while self.bytes > self._quota and self._dead_letters:
+            self.drop([next(iter(self._dead_letters.values()))], "dead_letters_full")
 
-    def find(self, which: LetterFilter) -> list[DeadLetter]:
-        """The letters that the filter lets through."""
-        return [letter for letter in self._letters.values() if _lets_through(which, letter)]
+    def find(self, which: DeadLetterFilter) -> list[DeadLetter]:
+        """Return the dead letters that the filter lets through."""
+        return [letter for letter in self._dead_letters.values() if _lets_through(which, letter)]
 
     def remove(self, letters: Iterable[DeadLetter]) -> None:
-        """Take letters out; the caller counts."""
+        """Remove dead letters; the caller counts."""
         for letter in letters:
-            self.bytes -= _size(self._letters.pop(letter.number))
+            self.bytes -= _size(self._dead_letters.pop(letter.number))
 
     def drop(self, letters: Sequence[DeadLetter], reason: str) -> None:
-        """Throw letters away; they count as dropped."""
+        """Delete dead letters; they count as dropped."""
         self.remove(letters)
         for letter in letters:
-            if letter.sink in self._accounts:
-                account = self._accounts[letter.sink]
-                account.dead_lettered -= 1
-                account.dropped += 1
-            self._accounts.count_drops(letter.sink, Counter([letter.message.topic]), reason)
+            if letter.sink in self._ledgers:
+                ledger = self._ledgers[letter.sink]
+                ledger.dead_lettered -= 1
+                ledger.dropped += 1
+            self._ledgers.count_drops(letter.sink, Counter([letter.message.topic]), reason)
 
 
 class MemoryTools:
@@ -63,59 +64,59 @@ class MemoryTools:
 
     def __init__(
         self,
-        accounts: Accounts,
-        letters: MemoryLetters,
+        ledgers: Ledgers,
+        dead_letters: MemoryDeadLetters,
         chunks: Mapping[int, Chunk],
         put: Callable[[Iterable[Message], Mapping[int, int], int], Chunk],
     ) -> None:
-        self._accounts = accounts
-        self._letters = letters
+        self._ledgers = ledgers
+        self._dead_letters = dead_letters
         self._chunks = chunks
         self._put = put
 
-    async def dead_letters(self, which: LetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
-        return [letter for letter in self._letters.find(which) if letter.number > after][:limit]
+    async def dead_letters(self, which: DeadLetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
+        return [letter for letter in self._dead_letters.find(which) if letter.number > after][:limit]
 
-    async def count_dead_letters(self, which: LetterFilter) -> int:
-        return len(self._letters.find(which))
+    async def count_dead_letters(self, which: DeadLetterFilter) -> int:
+        return len(self._dead_letters.find(which))
 
-    async def replay_dead_letters(self, which: LetterFilter) -> int:
-        letters = [letter for letter in self._letters.find(which) if letter.sink in self._accounts]
-        self._letters.remove(letters)
+    async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
+        letters = [letter for letter in self._dead_letters.find(which) if letter.sink in self._ledgers]
+        self._dead_letters.remove(letters)
         for sink in sorted({letter.sink for letter in letters}):
             messages = [letter.message for letter in letters if letter.sink == sink]
-            key = self._accounts[sink].key
+            key = self._ledgers[sink].key
             self._put(messages, {key: len(messages)}, key)
         return len(letters)
 
-    async def purge_dead_letters(self, which: LetterFilter) -> int:
-        letters = self._letters.find(which)
-        self._letters.drop(letters, "purged")
+    async def purge_dead_letters(self, which: DeadLetterFilter) -> int:
+        letters = self._dead_letters.find(which)
+        self._dead_letters.drop(letters, "purged")
         return len(letters)
 
     async def replay(
         self, sink: str, *, topic: str = "#", since: int | None = None, until: int | None = None, dry_run: bool = False
     ) -> int:
-        if sink not in self._accounts:
+        if sink not in self._ledgers:
             raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
-        account = self._accounts[sink]
+        ledger = self._ledgers[sink]
         asked = Matcher([topic])
         found = 0
         for chunk in self._chunks.values():
-            replayed = self._accounts.replayable(account, chunk, asked, since, until)
+            replayed = self._ledgers.replayable(ledger, chunk, asked, since, until)
             found += len(replayed)
             if replayed and not dry_run:
-                self._accounts.replay(account, chunk, replayed)
+                self._ledgers.replay(ledger, chunk, replayed)
         return found
 
     async def verify(self) -> Verification:
         problems = []
-        for account in self._accounts:
+        for ledger in self._ledgers:
             pending = 0
             for chunk in self._chunks.values():
-                pending += len(self._accounts.pending_in(account, chunk, account.position.intersect(chunk.first, chunk.end)))
-            letters = len(self._letters.find(LetterFilter(sink=account.name)))
-            problems += account.imbalance(pending, letters)
+                pending += len(self._ledgers.pending_in(ledger, chunk, ledger.position.intersect(chunk.first, chunk.end)))
+            letters = len(self._dead_letters.find(DeadLetterFilter(sink=ledger.name)))
+            problems += ledger.imbalance(pending, letters)
         return Verification(len(self._chunks), sum(len(c.messages) for c in self._chunks.values()), 0, tuple(problems))
 
 
@@ -123,7 +124,7 @@ def _size(letter: DeadLetter) -> int:
     return len(letter.message.payload) + len(letter.message.topic) + len(letter.reason) + OVERHEAD
 
 
-def _lets_through(which: LetterFilter, letter: DeadLetter) -> bool:
+def _lets_through(which: DeadLetterFilter, letter: DeadLetter) -> bool:
     return (
         (which.sink is None or letter.sink == which.sink)
         and (which.topic is None or matches(which.topic, letter.message.topic))

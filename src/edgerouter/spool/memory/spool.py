@@ -15,16 +15,17 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError
 from edgerouter.message import Message
 from edgerouter.source import Delivery
-from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus, SpoolTools
+from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus
 from edgerouter.spool.log.chunk import OVERHEAD, Chunk, new_id, number, times_of
 from edgerouter.spool.log.grouping import Append, payload_bytes
-from edgerouter.spool.log.ledger import Account
-from edgerouter.spool.log.ledgers import Accounts
+from edgerouter.spool.log.ledger import SinkLedger
+from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.position import OPEN, Position
 from edgerouter.spool.log.reader import LogReader
 from edgerouter.spool.log.storage import Loaded
 from edgerouter.spool.log.uncounted import Counted
-from edgerouter.spool.memory.operator import MemoryLetters, MemoryTools
+from edgerouter.spool.memory.operator import MemoryDeadLetters, MemoryTools
+from edgerouter.spool.operator import SpoolTools
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -45,7 +46,7 @@ class MemorySpool:
         self.end = 1
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self._accounts = Accounts()
+        self._ledgers = Ledgers()
         self._chunks: dict[int, Chunk] = {}
         self._firsts: list[int] = []
         self._waiting: deque[Append] = deque()
@@ -57,8 +58,8 @@ class MemorySpool:
         self._keys = 0
         self._batches = 0
         self._trimming = False
-        self._letters = MemoryLetters(self._accounts, config.dead_letter_bytes)
-        self._tools = MemoryTools(self._accounts, self._letters, self._chunks, self.put)
+        self._dead_letters = MemoryDeadLetters(self._ledgers, config.dead_letter_bytes)
+        self._tools = MemoryTools(self._ledgers, self._dead_letters, self._chunks, self.put)
 
     # -- what the contract names ------------------------------------------------------------------------------------------------
 
@@ -79,34 +80,34 @@ class MemorySpool:
             commits=0,
             quarantined_chunks=0,
             quarantined_messages=0,
-            dead_letters=len(self._letters),
-            dead_letter_bytes=self._letters.bytes,
-            orphans=self._accounts.orphans,
+            dead_letters=len(self._dead_letters),
+            dead_letter_bytes=self._dead_letters.bytes,
+            orphans=self._ledgers.orphans,
         )
 
     @property
     def ledgers(self) -> Mapping[str, Ledger]:
-        return {account.name: account.ledger for account in self._accounts}
+        return {ledger.name: ledger.numbers for ledger in self._ledgers}
 
     @property
     def faults(self) -> Mapping[str, str]:
-        return self._accounts.faults
+        return self._ledgers.faults
 
     @property
     def drops(self) -> Mapping[tuple[str, str, str], int]:
-        return self._accounts.drops
+        return self._ledgers.drops
 
     @property
     def tools(self) -> SpoolTools:
         return self._tools
 
     def count_dropped(self, topic: str, messages: int, reason: str) -> None:
-        self._accounts.count_drops("", Counter({topic: messages}), reason)
+        self._ledgers.count_drops("", Counter({topic: messages}), reason)
 
     async def append(self, source: str, delivery: Delivery, wanted: Mapping[str, int]) -> None:
         size = payload_bytes(delivery.messages) + OVERHEAD * len(delivery.messages)
-        accounts = self._accounts
-        append = Append(source, delivery, accounts.keys(wanted), size, accounts.routing, self._loop.create_future())
+        ledgers = self._ledgers
+        append = Append(source, delivery, ledgers.keys(wanted), size, ledgers.routing, self._loop.create_future())
         self._waiting.append(append)
         self._admit()
         try:
@@ -122,32 +123,32 @@ class MemorySpool:
     async def attach(self, route: Route) -> LogReader:
         self._keys += 1
         first = self._firsts[0] if self._firsts else self.end
-        reader = self._accounts.attach(route, self, first=first, new_key=lambda: self._keys, oldest_at=None)
-        await self._count(reader.account)
+        reader = self._ledgers.attach(route, self, first=first, new_key=lambda: self._keys, oldest_at=None)
+        await self._count(reader.sink_ledger)
         return reader
 
-    async def _count(self, account: Account) -> None:
+    async def _count(self, ledger: SinkLedger) -> None:
         """Count what waits by the sink's present filters, and let others work in between."""
-        matches = self._accounts.wants(account)
-        while (part := next(iter(account.uncounted), None)) is not None:
+        matches = self._ledgers.wants(ledger)
+        while (part := next(iter(ledger.uncounted), None)) is not None:
             start = part.ranges.first or 0
             chunk = self.find(start)
             if chunk is None:
                 place = bisect_left(self._firsts, start)
-                account.recount([Counted(start, self._firsts[place] if place < len(self._firsts) else OPEN, 0, 0)])
+                ledger.recount([Counted(start, self._firsts[place] if place < len(self._firsts) else OPEN, 0, 0)])
                 continue
-            account.look_at(chunk, [(chunk.first, chunk.end)], matches)
+            ledger.look_at(chunk, [(chunk.first, chunk.end)], matches)
             await asyncio.sleep(0)
 
     async def detach(self, sink: str) -> None:
-        self._accounts.detach(sink, self.end)
+        self._ledgers.detach(sink, self.end)
 
     async def forget(self, sink: str) -> None:
-        if sink not in self._accounts:
+        if sink not in self._ledgers:
             raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
-        if self._accounts.reader(sink) is not None:
+        if self._ledgers.reader(sink) is not None:
             raise SpoolError(f"the sink {sink!r} is in the configuration")
-        self._accounts.forget(sink)
+        self._ledgers.forget(sink)
         self._trim_soon()
 
     async def flush(self) -> None:
@@ -169,50 +170,50 @@ class MemorySpool:
         chunk = self._chunks[self._firsts[place]]
         return chunk if sequence < chunk.end else None
 
-    def load(self, account: Account, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:  # noqa: ARG002  (nothing is elsewhere)
+    def load(self, ledger: SinkLedger, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:  # noqa: ARG002  (nothing is elsewhere)
         """What is not in memory is gone: go on at the next chunk."""
         place = bisect_left(self._firsts, ranges[0][0])
         self._loop.call_soon(done, Loaded(upto=self._firsts[place] if place < len(self._firsts) else self.end))
 
-    def settled(self, account: Account, ranges: list[tuple[int, int]]) -> None:
+    def settled(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
         """These are done for this sink: see whether something can be acknowledged and let go."""
-        self.skipped(account, ranges)
+        self.skipped(ledger, ranges)
         self._trim_soon()
 
-    def skipped(self, account: Account, ranges: list[tuple[int, int]]) -> None:
+    def skipped(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
         """The sink does not want these."""
-        settled = self._accounts.settled
+        settled = self._ledgers.settled
         for start, end in ranges:
             settled.add(start, end)
-        if account.pending or account.difference:
-            self._accounts.check(account, self.end)
+        if ledger.pending or ledger.difference:
+            self._ledgers.check(ledger, self.end)
 
     def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
         """Count dropped messages by topic."""
-        self._accounts.count_drops(sink, topics, reason)
+        self._ledgers.count_drops(sink, topics, reason)
 
-    async def dead_letter(self, account: Account, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
+    async def dead_letter(self, ledger: SinkLedger, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
         """Keep dead letters, as long as the process lives."""
-        account.dead_lettered += len(rejections)
-        account.settle(ranges, len(rejections))
-        self._letters.add(account.name, rejections)
-        self.settled(account, ranges)
+        ledger.dead_lettered += len(rejections)
+        ledger.settle(ranges, len(rejections))
+        self._dead_letters.add(ledger.name, rejections)
+        self.settled(ledger, ranges)
 
-    async def keep_batch(self, account: Account, sequences: Sequence[int]) -> None:
+    async def keep_batch(self, ledger: SinkLedger, sequences: Sequence[int]) -> None:
         """Remember a batch, in case that the sink is attached again."""
         batch = Position((sequence, sequence + 1) for sequence in sequences)
-        for other in account.batches.values():
+        for other in ledger.batches.values():
             for start, end in batch:
                 other.remove(start, end)
         self._batches += 1
-        account.batches[self._batches] = batch
+        ledger.batches[self._batches] = batch
 
-    async def kept_batches(self, account: Account) -> list[list[Message]]:
+    async def kept_batches(self, ledger: SinkLedger) -> list[list[Message]]:
         """The batches remembered."""
-        account.kept()
+        ledger.kept()
         batches = []
-        for batch in account.batches.values():
-            sequences = [s for a, b in batch for start, end in account.position.intersect(a, b) for s in range(start, end)]
+        for batch in ledger.batches.values():
+            sequences = [s for a, b in batch for start, end in ledger.position.intersect(a, b) for s in range(start, end)]
             found = ((sequence, self.find(sequence)) for sequence in sequences)
             batches.append([chunk.messages[sequence - chunk.first] for sequence, chunk in found if chunk is not None])
         return [batch for batch in batches if batch]
@@ -232,25 +233,25 @@ class MemorySpool:
         self._messages += len(numbered)
         self._bytes += chunk.size
         self._written += chunk.size
-        self._accounts.stored(chunk)
+        self._ledgers.stored(chunk)
         return chunk
 
     def _admit(self) -> None:
         """Take in what there is room for."""
         while self._waiting:
             append = self._waiting[0]
-            if append.routing != self._accounts.routing:
-                self._accounts.recount(append)
+            if append.routing != self._ledgers.routing:
+                self._ledgers.recount(append)
             if not append.stored.done() and self._messages and self._why_full(append):
                 policy = self._config.on_full
                 if policy == "drop_oldest":
-                    self._accounts.lose(self._chunks[self._firsts[0]], "spool_full")
+                    self._ledgers.lose(self._chunks[self._firsts[0]], "spool_full")
                     self._remove(self._firsts[0])
                     self._acknowledge()
                     continue
                 if policy == "block":
                     return
-                self._accounts.reject(append, "spool_full")
+                self._ledgers.reject(append, "spool_full")
                 self._unacknowledged.append(_Unacknowledged(append.delivery, Chunk(self.end, [], {})))
             elif not append.stored.done():
                 chunk = self.put(append.delivery.messages, append.wanted) if append.delivery.messages else Chunk(self.end, [], {})
@@ -259,7 +260,7 @@ class MemorySpool:
             if not append.stored.done():
                 append.stored.set_result(None)
         self._acknowledge()
-        if self._accounts.settled:
+        if self._ledgers.settled:
             self._trim_soon()
 
     def _why_full(self, append: Append) -> str:
@@ -273,8 +274,8 @@ class MemorySpool:
 
     def _needed(self, chunk: Chunk) -> bool:
         return any(
-            account.position.overlaps(chunk.first, chunk.end) and chunk.wanted_by(account.key, account.since) != 0
-            for account in self._accounts
+            ledger.position.overlaps(chunk.first, chunk.end) and chunk.wanted_by(ledger.key, ledger.since) != 0
+            for ledger in self._ledgers
         )
 
     def _acknowledge(self) -> None:
@@ -294,7 +295,7 @@ class MemorySpool:
 
     def _trim(self) -> None:
         self._trimming = False
-        settled, self._accounts.settled = self._accounts.settled, Position()
+        settled, self._ledgers.settled = self._ledgers.settled, Position()
         for start, end in settled:
             place = max(0, bisect_right(self._firsts, start) - 1)
             stop = bisect_left(self._firsts, end)

@@ -22,7 +22,7 @@ _RESERVE: Final = "spool.reserve"
 
 
 @dataclass(slots=True)
-class Figures:
+class Usage:
     """The spool's numbers, as of the last transaction."""
 
     end: int
@@ -38,7 +38,7 @@ class Figures:
     written_bytes: int = 0
 
     @classmethod
-    def opened(cls, opened: Opened) -> Figures:
+    def opened(cls, opened: Opened) -> Usage:
         """At the start."""
         return cls(opened.next, opened.first, opened.messages, opened.used, opened.free, opened.retained)
 
@@ -55,15 +55,15 @@ def wal_pages(config: SpoolConfig) -> int:
     return max(32, min(1000, config.max_bytes // 16 // PAGE, disk.f_blocks * disk.f_frsize // 64 // PAGE))
 
 
-class Room:
+class Capacity:
     """Compares what is used with what may be used."""
 
-    def __init__(self, config: SpoolConfig, figures: Figures) -> None:
+    def __init__(self, config: SpoolConfig, usage: Usage) -> None:
         self._folder = config.path
         self._max_bytes = config.max_bytes
         self._limit = config.max_bytes - wal_pages(config) * PAGE
         self._min_free_bytes = config.min_free_bytes
-        self._figures = figures
+        self._usage = usage
         self.reserve = 2 * wal_pages(config) * PAGE
         """Bytes that are kept for writing down what is settled on a full disk."""
         self._free: int | None = None
@@ -85,10 +85,10 @@ class Room:
 
     def why_full(self, need: int) -> str:
         """Why so many bytes more have no room; empty when they have."""
-        if self._figures.used + need > self._limit:
-            return f"max_bytes: {self._figures.used} of {self._max_bytes} bytes are in use"
+        if self._usage.used + need > self._limit:
+            return f"max_bytes: {self._usage.used} of {self._max_bytes} bytes are in use"
         free = self.free_bytes
-        if free is not None and free < self._min_free_bytes and self._figures.free < need:
+        if free is not None and free < self._min_free_bytes and self._usage.free < need:
             return f"min_free_bytes: the file system has {free} bytes left"
         return ""
 
@@ -97,13 +97,13 @@ class Room:
         """Not even a small transaction has room."""
         self._looked = float("-inf")
         free = self.free_bytes
-        return free is not None and free + self._figures.free < _LEAST
+        return free is not None and free + self._usage.free < _LEAST
 
     def after_full(self, need: int) -> bool:
         """Whether deliveries may be tried again after the disk was full: the reserve is not for them."""
         self._looked = float("-inf")
         free = self.free_bytes
-        return free is None or free > need + 2 * self.reserve or self._figures.free > 2 * need
+        return free is None or free > need + 2 * self.reserve or self._usage.free > 2 * need
 
 
 class Reserve:

@@ -14,8 +14,8 @@ from typing import Final
 import structlog
 
 from edgerouter.spool.log.chunk import Damaged, Header
-from edgerouter.spool.log.ledger import Account
-from edgerouter.spool.log.ledgers import Accounts
+from edgerouter.spool.log.ledger import SinkLedger
+from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.uncounted import Counted, Part, compare
 from edgerouter.spool.sqlite.db.errors import DAMAGE
 from edgerouter.spool.sqlite.losses import Losses
@@ -63,14 +63,14 @@ class Counting:
         *,
         store: Store,
         thread: DatabaseThread,
-        accounts: Accounts,
+        ledgers: Ledgers,
         losses: Losses,
         salvaging: Salvaging,
         writing: Writing,
     ) -> None:
         self._store = store
         self._thread = thread
-        self._accounts = accounts
+        self._ledgers = ledgers
         self._losses = losses
         self._salvaging = salvaging
         self._writing = writing
@@ -78,25 +78,25 @@ class Counting:
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._closed = False
 
-    async def begin(self, account: Account, *, whole: bool = False) -> None:
+    async def begin(self, ledger: SinkLedger, *, whole: bool = False) -> None:
         """Count what is not counted, for a while; the rest is counted while the sink works.
 
         Args:
-            account: whose.
+            ledger: whose.
             whole: return only when everything is counted.
         """
-        if not account.uncounted or self._closed:
+        if not ledger.uncounted or self._closed:
             return
         done = self._loop.create_future()
-        self._begin(account, done)
+        self._begin(ledger, done)
         # a salvage takes its time
         patience = 0 if self._salvaging.active else _PATIENCE
         await asyncio.wait([done], timeout=None if whole else patience)
 
-    def doubt(self, account: Account | None = None) -> None:
+    def doubt(self, ledger: SinkLedger | None = None) -> None:
         """After damage, count anew what is pending, for one sink or for all."""
-        for each in self._accounts if account is None else (account,):
-            self._accounts.doubt(each, self._writing.figures.end)
+        for each in self._ledgers if ledger is None else (ledger,):
+            self._ledgers.doubt(each, self._writing.usage.end)
             self._begin(each, self._loop.create_future())
 
     def stop(self) -> None:
@@ -105,39 +105,39 @@ class Counting:
         for name in list(self._waiting):
             self._end(name)
 
-    def go_on(self, account: Account) -> None:
+    def go_on(self, ledger: SinkLedger) -> None:
         """Count what is not counted, or finish what an earlier run began."""
-        if account.uncounted or account.missing:
-            self._begin(account, self._loop.create_future())
+        if ledger.uncounted or ledger.missing:
+            self._begin(ledger, self._loop.create_future())
 
-    def _begin(self, account: Account, done: asyncio.Future[None]) -> None:
-        if account.name in self._waiting:
-            self._waiting[account.name].append(done)
+    def _begin(self, ledger: SinkLedger, done: asyncio.Future[None]) -> None:
+        if ledger.name in self._waiting:
+            self._waiting[ledger.name].append(done)
         else:
-            self._waiting[account.name] = [done]
-            self._step(account)
+            self._waiting[ledger.name] = [done]
+            self._step(ledger)
 
-    def _step(self, account: Account) -> None:
-        part = next(iter(account.uncounted), None)
-        current = account.name in self._accounts and self._accounts[account.name] is account
+    def _step(self, ledger: SinkLedger) -> None:
+        part = next(iter(ledger.uncounted), None)
+        current = ledger.name in self._ledgers and self._ledgers[ledger.name] is ledger
         if part is None or not current or self._closed:
             if part is None:
-                self._accounts.counted(account)
+                self._ledgers.counted(ledger)
                 self._writing.mark()
-            self._end(account.name)
+            self._end(ledger.name)
             return
         start = part.ranges.first or 0
         chunk = self._writing.recent.find(start)
         if chunk is not None:
-            account.look_at(chunk, [(chunk.first, chunk.end)], self._accounts.wants(account))
-            self._loop.call_soon(self._step, account)
+            ledger.look_at(chunk, [(chunk.first, chunk.end)], self._ledgers.wants(ledger))
+            self._loop.call_soon(self._step, ledger)
             return
         ranges = self._salvaging.ready(self._on_disk(part))
         if not ranges:
-            self._salvaging.when_further(partial(self._step, account))
+            self._salvaging.when_further(partial(self._step, ledger))
             return
-        count = partial(_count, self._store, ranges, _Filters(account.key, part.filters, Matcher(account.filters)))
-        self._thread.submit(count, partial(self._counted, account, part, account.filters))
+        count = partial(_count, self._store, ranges, _Filters(ledger.key, part.filters, Matcher(ledger.filters)))
+        self._thread.submit(count, partial(self._counted, ledger, part, ledger.filters))
 
     def _on_disk(self, part: Part) -> list[tuple[int, int]]:
         """The first ranges, up to those that are in memory."""
@@ -149,22 +149,22 @@ class Counting:
         return ranges
 
     def _counted(
-        self, account: Account, part: Part, filters: tuple[str, ...], found: _Found | None, error: BaseException | None
+        self, ledger: SinkLedger, part: Part, filters: tuple[str, ...], found: _Found | None, error: BaseException | None
     ) -> None:
         if found is None:
             if isinstance(error, DAMAGE):
                 self._salvaging.recover(error)
-            log.error("what waits cannot be counted, trying again", reason=str(error), sink=account.name)
-            self._loop.call_later(_RETRY, self._step, account)
+            log.error("what waits cannot be counted, trying again", reason=str(error), sink=ledger.name)
+            self._loop.call_later(_RETRY, self._step, ledger)
             return
         self._losses.damaged(found.damaged)
-        if account.filters == filters:
+        if ledger.filters == filters:
             # what was read or settled meanwhile is counted already; a piece of which that is true in part is counted again
             ranges = part.ranges
-            account.recount(each for each in found.counted if ranges.count(each.start, each.end) == each.end - each.start)
+            ledger.recount(each for each in found.counted if ranges.count(each.start, each.end) == each.end - each.start)
             for start, end in found.gone:
-                self._accounts.gone(account, start, end)
-        self._step(account)
+                self._ledgers.gone(ledger, start, end)
+        self._step(ledger)
 
     def _end(self, name: str) -> None:
         for future in self._waiting.pop(name, ()):

@@ -1,4 +1,4 @@
-"""Dead letters on their way into the database and out of it, with the accounts that they belong to."""
+"""Dead letters on their way into the database and out of it, with the ledgers that they belong to."""
 
 from __future__ import annotations
 
@@ -10,29 +10,27 @@ from functools import partial
 import structlog
 
 from edgerouter.spool.contract import Rejection
-from edgerouter.spool.log.ledger import Account, Change
-from edgerouter.spool.log.ledgers import Accounts
+from edgerouter.spool.log.ledger import Change, SinkLedger
+from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.sqlite.db import dead_letter_rows
-from edgerouter.spool.sqlite.db.dead_letter_rows import Letters, Place
+from edgerouter.spool.sqlite.db.dead_letter_rows import NewDeadLetters, Place
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
 
 log = structlog.get_logger("edgerouter.spool")
 
 
-class Letterbox:
-    """Letters count as dead-lettered, and their messages as settled, with the transaction that stores them."""
+class DeadLetters:
+    """NewDeadLetters count as dead-lettered, and their messages as settled, with the transaction that stores them."""
 
-    def __init__(
-        self, store: Store, thread: DatabaseThread, accounts: Accounts, usage: tuple[Counter[str], int], quota: int
-    ) -> None:
+    def __init__(self, store: Store, thread: DatabaseThread, ledgers: Ledgers, usage: tuple[Counter[str], int], quota: int) -> None:
         self._store = store
         self._thread = thread
-        self._accounts = accounts
+        self._ledgers = ledgers
         self._quota = quota
-        self._waiting: list[Letters] = []
+        self._waiting: list[NewDeadLetters] = []
         self._leaving: dict[int, int] = {}
-        """Letters that are claimed, and their bytes."""
+        """NewDeadLetters that are claimed, and their bytes."""
         self._leaving_bytes = 0
         self._removed: list[Place] = []
         self._dropping = False
@@ -40,14 +38,14 @@ class Letterbox:
         self.mark: Callable[[], None] = lambda: None
         """Called when there is something to write."""
 
-    def add(self, account: Account, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> asyncio.Future[None]:
-        """Store letters; the future is done when they are safe."""
+    def add(self, ledger: SinkLedger, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> asyncio.Future[None]:
+        """Store dead letters; the future is done when they are safe."""
         for start, end in ranges:
-            account.leaving.add(start, end)
-        account.leaving_messages += len(rejections)
-        rows = dead_letter_rows.rows_of(account.name, rejections)
+            ledger.leaving.add(start, end)
+        ledger.leaving_messages += len(rejections)
+        rows = dead_letter_rows.rows_of(ledger.name, rejections)
         stored = asyncio.get_running_loop().create_future()
-        self._waiting.append(Letters(account, ranges, rows, sum(dead_letter_rows.size_of(row) for row in rows), stored))
+        self._waiting.append(NewDeadLetters(ledger, ranges, rows, sum(dead_letter_rows.size_of(row) for row in rows), stored))
         return stored
 
     @property
@@ -55,40 +53,40 @@ class Letterbox:
         """How many are stored."""
         return self.by_sink.total()
 
-    def reconcile(self, account: Account) -> None:
-        """Count again what an account has in dead letters: after damage, letters or the account may be lost."""
-        missing = account.dead_lettered - self.by_sink[account.name] + sum(1 for place in self._removed if place[1] == account.name)
+    def reconcile(self, ledger: SinkLedger) -> None:
+        """Count again what a ledger has in dead letters: after damage, dead letters or the ledger may be lost."""
+        missing = ledger.dead_lettered - self.by_sink[ledger.name] + sum(1 for place in self._removed if place[1] == ledger.name)
         if missing:
-            log.warning("ledger corrected: dead letters are not those that it counts", sink=account.name, missing=missing)
-            account.dead_lettered -= missing
-            account.changed = True
+            log.warning("ledger corrected: dead letters are not those that it counts", sink=ledger.name, missing=missing)
+            ledger.dead_lettered -= missing
+            ledger.changed = True
         if missing > 0:
-            account.dropped += missing
-            self._accounts.count_drops(account.name, Counter({"": missing}), "damaged")
+            ledger.dropped += missing
+            self._ledgers.count_drops(ledger.name, Counter({"": missing}), "damaged")
         else:
-            account.matched -= missing
+            ledger.matched -= missing
 
-    def prepare(self, changes: dict[int, Change]) -> list[Letters]:
-        """The letters for a transaction, and what they change."""
+    def prepare(self, changes: dict[int, Change]) -> list[NewDeadLetters]:
+        """Return the dead letters for a transaction, and what they change."""
         waiting, self._waiting = self._waiting, []
         for letters in waiting:
-            change = changes.setdefault(letters.account.key, Change())
+            change = changes.setdefault(letters.ledger.key, Change())
             change.dead_lettered += len(letters.rows)
             change.pending -= len(letters.rows)
             change.settled += letters.ranges
         return waiting
 
-    def committed(self, waiting: Iterable[Letters]) -> bool:
+    def committed(self, waiting: Iterable[NewDeadLetters]) -> bool:
         """They are stored; True when that settled something."""
         settled = False
         for letters in waiting:
-            letters.account.dead_lettered += len(letters.rows)
-            letters.account.settle(letters.ranges, len(letters.rows))
-            letters.account.leaving_messages -= len(letters.rows)
+            letters.ledger.dead_lettered += len(letters.rows)
+            letters.ledger.settle(letters.ranges, len(letters.rows))
+            letters.ledger.leaving_messages -= len(letters.rows)
             for start, end in letters.ranges:
-                letters.account.leaving.remove(start, end)
-                self._accounts.settled.add(start, end)
-            self.by_sink[letters.account.name] += len(letters.rows)
+                letters.ledger.leaving.remove(start, end)
+                self._ledgers.settled.add(start, end)
+            self.by_sink[letters.ledger.name] += len(letters.rows)
             self.bytes += letters.size
             if not letters.stored.done():
                 letters.stored.set_result(None)
@@ -100,12 +98,12 @@ class Letterbox:
             self._thread.submit(partial(self._store.read, dead_letter_rows.oldest, excess), self._drop_oldest)
         return settled
 
-    def failed(self, waiting: list[Letters]) -> None:
+    def failed(self, waiting: list[NewDeadLetters]) -> None:
         """They are not stored."""
         self._waiting = waiting + self._waiting
 
     def remove(self) -> list[Place]:
-        """The letters that a transaction deletes."""
+        """Return the dead letters that a transaction deletes."""
         removed, self._removed = self._removed, []
         return removed
 
@@ -120,7 +118,7 @@ class Letterbox:
         self._removed = [*places, *self._removed]
 
     def leave(self, places: Iterable[Place]) -> list[Place]:
-        """Claim letters that are going to be replayed or thrown away; those that somebody else has claimed are left out."""
+        """Claim dead letters that are going to be replayed or thrown away; those already claimed are left out."""
         mine = [place for place in places if place[0] not in self._leaving]
         self._leaving.update((place[0], place[3]) for place in mine)
         self._leaving_bytes += sum(place[3] for place in mine)
@@ -132,15 +130,15 @@ class Letterbox:
             self._leaving_bytes -= self._leaving.pop(place[0], 0)
 
     def throw_away(self, places: Sequence[Place], reason: str) -> None:
-        """Delete claimed letters; they count as dropped from now on."""
+        """Delete claimed dead letters; they count as dropped from now on."""
         sinks = Counter(place[1] for place in places)
         for sink, count in sinks.items():
-            if sink in self._accounts:
-                account = self._accounts[sink]
-                account.dead_lettered -= count
-                account.dropped += count
-                account.changed = True
-            self._accounts.count_drops(sink, Counter(place[2] for place in places if place[1] == sink), reason)
+            if sink in self._ledgers:
+                ledger = self._ledgers[sink]
+                ledger.dead_lettered -= count
+                ledger.dropped += count
+                ledger.changed = True
+            self._ledgers.count_drops(sink, Counter(place[2] for place in places if place[1] == sink), reason)
         self._removed += places
         self.mark()
 

@@ -1,4 +1,4 @@
-"""The mark: how far the spool had come, beside its database, so that commits that are missing from it are noticed."""
+"""The high-water mark: how far the spool had come, beside its database, so that commits that are missing from it are noticed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LAYOUT: Final = struct.Struct("<32s36sQ")
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
-    """What a mark says."""
+class HighWater:
+    """Content of a high-water mark."""
 
     spool: str
     """The spool's id."""
@@ -37,11 +37,11 @@ def boot_id() -> bytes:
         return b""
 
 
-class Mark:
+class HighWaterMark:
     """The spool's id and its next sequence, written after every commit.
 
-    A process that is killed leaves it exact. It is not synchronised, so after a power cut it may be behind the database, which says
-    nothing; only a database that is behind the mark has lost something: its log was cut, or removed, or it is an old copy.
+    A process that is killed leaves it exact. It is not synchronised, so after a power cut it may be behind the database, which
+    means nothing. A database that is behind the high-water mark has lost commits: its log was cut or removed, or it is an old copy.
 
     Args:
         folder: the spool's.
@@ -52,8 +52,8 @@ class Mark:
         self._file = -1
         self._boot = boot_id()
 
-    def read(self) -> Marked | None:
-        """What it says; `None` when there is no mark, or none that can be read."""
+    def read(self) -> HighWater | None:
+        """Return its content; `None` when there is no high-water mark, or none that can be read."""
         try:
             data = read_private(self._path, 2 * _LAYOUT.size)
         except OSError:
@@ -62,10 +62,10 @@ class Mark:
         if len(content) < _LAYOUT.size or checksum != crc32(content).to_bytes(4, "little"):
             return None
         name, boot, sequence = _LAYOUT.unpack(content)
-        return Marked(name.rstrip(b"\0").decode("ascii", "replace"), sequence, exact=boot.rstrip(b"\0") == self._boot != b"")
+        return HighWater(name.rstrip(b"\0").decode("ascii", "replace"), sequence, exact=boot.rstrip(b"\0") == self._boot != b"")
 
     def write(self, spool: str, sequence: int) -> None:
-        """Set the mark. Where it cannot be written the spool goes on without."""
+        """Set the high-water mark. Where it cannot be written the spool goes on without."""
         content = _LAYOUT.pack(spool.encode(), self._boot, sequence)
         with suppress(OSError):
             if self._file < 0:

@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 
 from edgerouter.spool.log.chunk import Chunk, Codec, Damaged, Header
-from edgerouter.spool.log.ledger import Account
-from edgerouter.spool.log.ledgers import Accounts
+from edgerouter.spool.log.ledger import SinkLedger
+from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.sqlite.db.errors import DAMAGE
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
@@ -26,15 +26,15 @@ Doomed = tuple[Header, Chunk | None]
 class Losses:
     """Takes chunks away from the sinks that still wanted them."""
 
-    def __init__(self, store: Store, thread: DatabaseThread, accounts: Accounts, writing: Writing) -> None:
+    def __init__(self, store: Store, thread: DatabaseThread, ledgers: Ledgers, writing: Writing) -> None:
         self._store = store
         self._thread = thread
-        self._accounts = accounts
+        self._ledgers = ledgers
         self._writing = writing
         self._codec = Codec()
         self._evicting = False
         self._seen: set[int] = set()
-        self.recount: Callable[[Account], None] = lambda _: None
+        self.recount: Callable[[SinkLedger], None] = lambda _: None
         """Called when it is not known how many messages a sink has lost."""
         self.quarantined_chunks = 0
         self.quarantined_messages = 0
@@ -78,36 +78,36 @@ class Losses:
             if chunk is None:
                 self._lose(header)
             else:
-                self._accounts.lose(chunk, "spool_full")
+                self._ledgers.lose(chunk, "spool_full")
             self._writing.discard(header)
 
     def _lose(self, header: Header) -> None:
         """Count an unreadable chunk as dropped for every sink that had it pending."""
         end = header.first + max(1, header.messages)
-        for account in self._accounts:
-            ranges = account.losable(header.first, end)
+        for ledger in self._ledgers:
+            ranges = ledger.losable(header.first, end)
             if ranges:
-                least, most = self._lost(account, header, end)
-                account.drop(ranges, least)
-                self._accounts.count_drops(account.name, Counter({"": least} if least else {}), "damaged")
-                self._accounts.forget_read(account, header.first, end)
+                least, most = self._lost(ledger, header, end)
+                ledger.drop(ranges, least)
+                self._ledgers.count_drops(ledger.name, Counter({"": least} if least else {}), "damaged")
+                self._ledgers.forget_read(ledger, header.first, end)
                 if least != most:
-                    self.recount(account)
+                    self.recount(ledger)
 
-    def _lost(self, account: Account, header: Header, end: int) -> tuple[int, int]:
+    def _lost(self, ledger: SinkLedger, header: Header, end: int) -> tuple[int, int]:
         """Return the least and the most messages of an unreadable chunk that a sink had pending.
 
         They are the same when the sink wanted all of the chunk or none, or had settled none of it. Otherwise the least is counted,
         for a counter cannot be taken back, and the rest once everything else that is pending has been counted.
         """
-        held = sum(b - a for a, b in account.losable(header.first, end)) - account.uncounted.count(header.first, end)
+        held = sum(b - a for a, b in ledger.losable(header.first, end)) - ledger.uncounted.count(header.first, end)
         settled = end - header.first - held
         try:
-            wanted = Chunk(header.first, [], self._codec.wanted(header), header.only).wanted_by(account.key, account.since)
+            wanted = Chunk(header.first, [], self._codec.wanted(header), header.only).wanted_by(ledger.key, ledger.since)
         except (Damaged, TypeError):
             wanted = None
         if wanted is None:
-            wanted_all = account.filters == ("#",) and not header.only
+            wanted_all = ledger.filters == ("#",) and not header.only
             return (held, held) if wanted_all else (0, held)
         return max(0, wanted - settled), min(held, wanted)
 

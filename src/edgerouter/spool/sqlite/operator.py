@@ -11,17 +11,17 @@ from typing import Final
 from edgerouter.errors import SpoolError
 from edgerouter.message import Message
 from edgerouter.source import Delivery
-from edgerouter.spool.contract import DeadLetter, LetterFilter, Verification
 from edgerouter.spool.log.chunk import Chunk, Damaged, Header
 from edgerouter.spool.log.grouping import Append, payload_bytes
-from edgerouter.spool.log.ledger import Account
-from edgerouter.spool.log.ledgers import Accounts
-from edgerouter.spool.sqlite.capacity import Figures
+from edgerouter.spool.log.ledger import SinkLedger
+from edgerouter.spool.log.ledgers import Ledgers
+from edgerouter.spool.operator import DeadLetter, DeadLetterFilter, Verification
+from edgerouter.spool.sqlite.capacity import Usage
 from edgerouter.spool.sqlite.commits import Commits
 from edgerouter.spool.sqlite.counting import Counting
 from edgerouter.spool.sqlite.db import dead_letter_rows
 from edgerouter.spool.sqlite.db.errors import DAMAGE
-from edgerouter.spool.sqlite.dead_letters import Letterbox
+from edgerouter.spool.sqlite.dead_letters import DeadLetters
 from edgerouter.spool.sqlite.salvaging import Salvaging
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
@@ -37,9 +37,9 @@ class Parts:
 
     store: Store
     thread: DatabaseThread
-    figures: Figures
-    accounts: Accounts
-    letters: Letterbox
+    usage: Usage
+    ledgers: Ledgers
+    dead_letters: DeadLetters
     commits: Commits
     writing: Writing
     salvaging: Salvaging
@@ -62,68 +62,68 @@ class SqliteTools:
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
         self._thread = parts.thread
-        self._figures = parts.figures
-        self._accounts = parts.accounts
-        self._letters = parts.letters
+        self._usage = parts.usage
+        self._ledgers = parts.ledgers
+        self._dead_letters = parts.dead_letters
         self._commits = parts.commits
         self._writing = parts.writing
         self._salvaging = parts.salvaging
         self._counting = parts.counting
 
-    async def dead_letters(self, which: LetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
+    async def dead_letters(self, which: DeadLetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
         return await self._salvaging.read(partial(self._store.read, dead_letter_rows.find, which, limit, after))
 
-    async def count_dead_letters(self, which: LetterFilter) -> int:
+    async def count_dead_letters(self, which: DeadLetterFilter) -> int:
         return len(await self._salvaging.read(partial(self._store.read, dead_letter_rows.places, which)))
 
-    async def replay_dead_letters(self, which: LetterFilter) -> int:
+    async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         found = await self._salvaging.read(partial(self._store.read, dead_letter_rows.places, which))
-        places = self._letters.leave(place for place in found if place[1] in self._accounts)
+        places = self._dead_letters.leave(place for place in found if place[1] in self._ledgers)
         replayed = 0
         try:
             for sink in sorted({place[1] for place in places}):
                 mine = [place for place in places if place[1] == sink]
                 for at in range(0, len(mine), _STEP):
                     step = mine[at : at + _STEP]
-                    numbers = LetterFilter(numbers=tuple(place[0] for place in step))
+                    numbers = DeadLetterFilter(numbers=tuple(place[0] for place in step))
                     letters = await self._salvaging.read(partial(self._store.read, dead_letter_rows.find, numbers, len(step), 0))
-                    if sink not in self._accounts:
+                    if sink not in self._ledgers:
                         break  # forgotten meanwhile
                     known = {letter.number for letter in letters}
                     places_of = [place for place in step if place[0] in known]
-                    await self._append(self._accounts[sink], [letter.message for letter in letters], places_of)
+                    await self._append(self._ledgers[sink], [letter.message for letter in letters], places_of)
                     replayed += len(letters)
         finally:
-            self._letters.stay(places)
+            self._dead_letters.stay(places)
         return replayed
 
-    async def _append(self, account: Account, messages: list[Message], places: Sequence[dead_letter_rows.Place]) -> None:
+    async def _append(self, ledger: SinkLedger, messages: list[Message], places: Sequence[dead_letter_rows.Place]) -> None:
         stored = asyncio.get_running_loop().create_future()
         await self._commits.append(
             Append(
                 source="",
                 delivery=Delivery(messages, lambda: None),
-                wanted={account.key: len(messages)},
+                wanted={ledger.key: len(messages)},
                 size=payload_bytes(messages),
-                routing=self._accounts.routing,
+                routing=self._ledgers.routing,
                 stored=stored,
-                only=account.key,
-                letters=places,
+                only=ledger.key,
+                dead_letters=places,
             )
         )
 
-    async def purge_dead_letters(self, which: LetterFilter) -> int:
-        places = self._letters.leave(await self._salvaging.read(partial(self._store.read, dead_letter_rows.places, which)))
-        self._letters.throw_away(places, "purged")
+    async def purge_dead_letters(self, which: DeadLetterFilter) -> int:
+        places = self._dead_letters.leave(await self._salvaging.read(partial(self._store.read, dead_letter_rows.places, which)))
+        self._dead_letters.throw_away(places, "purged")
         await self._commits.flush()
         return len(places)
 
     async def replay(
         self, sink: str, *, topic: str = "#", since: int | None = None, until: int | None = None, dry_run: bool = False
     ) -> int:
-        if sink not in self._accounts:
+        if sink not in self._ledgers:
             raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
-        account = self._accounts[sink]
+        ledger = self._ledgers[sink]
         asked = Matcher([topic])
         found = 0
         at = 1
@@ -132,12 +132,12 @@ class SqliteTools:
         await self._thread.run(partial(self._store.hold, True))
         try:
             while at:
-                scan = await self._salvaging.read(partial(_scan, self._store, at, self._figures.end, since, until))
+                scan = await self._salvaging.read(partial(_scan, self._store, at, self._usage.end, since, until))
                 for chunk in scan.chunks:
-                    replayed = self._accounts.replayable(account, chunk, asked, since, until)
+                    replayed = self._ledgers.replayable(ledger, chunk, asked, since, until)
                     found += len(replayed)
                     if replayed and not dry_run:
-                        self._accounts.replay(account, chunk, replayed)
+                        self._ledgers.replay(ledger, chunk, replayed)
                         self._writing.reuse(chunk.first)
                 at = scan.next
             if not dry_run:
@@ -158,13 +158,13 @@ class SqliteTools:
 
     async def _verify(self) -> Verification:
         await self._salvaging.finished()
-        for account in self._accounts:
-            await self._counting.begin(account, whole=True)
+        for ledger in self._ledgers:
+            await self._counting.begin(ledger, whole=True)
         chunks = messages = damaged = 0
         problems: list[str] = []
         await self._commits.flush()
-        end = self._figures.end
-        before = {account.name: (account.ledger, account.position.copy()) for account in self._accounts}
+        end = self._usage.end
+        before = {ledger.name: (ledger.numbers, ledger.position.copy()) for ledger in self._ledgers}
         pending = dict.fromkeys(before, 0)
         held = at = 1
         while at:
@@ -174,19 +174,19 @@ class SqliteTools:
                 messages += len(chunk.messages)
                 problems += _faults(chunk, held)
                 held = chunk.end
-                for account in self._accounts:
-                    if account.name in pending:
-                        ranges = account.position.intersect(chunk.first, chunk.end)
-                        pending[account.name] += len(self._accounts.pending_in(account, chunk, ranges))
+                for ledger in self._ledgers:
+                    if ledger.name in pending:
+                        ranges = ledger.position.intersect(chunk.first, chunk.end)
+                        pending[ledger.name] += len(self._ledgers.pending_in(ledger, chunk, ranges))
             for header in scan.damaged:
                 damaged += 1
                 problems.append(f"chunk {header.first}: the checksum is wrong, {header.messages} messages cannot be read")
             at = scan.next
         letters, _ = await self._thread.run(partial(self._store.read, dead_letter_rows.usage))
-        for account in self._accounts:
-            # the account of a sink that is at work changes while we read
-            if before.get(account.name) == (account.ledger, account.position):
-                problems += account.imbalance(pending[account.name], letters[account.name])
+        for ledger in self._ledgers:
+            # the ledger of a sink that is at work changes while we read
+            if before.get(ledger.name) == (ledger.numbers, ledger.position):
+                problems += ledger.imbalance(pending[ledger.name], letters[ledger.name])
         return Verification(chunks, messages, damaged, tuple(problems))
 
 

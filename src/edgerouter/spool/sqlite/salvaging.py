@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import structlog
 
 from edgerouter.errors import SpoolError
-from edgerouter.spool.log.ledger import Account
+from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.sqlite.db.errors import DAMAGE
 from edgerouter.spool.sqlite.db.transaction import Opened
 from edgerouter.spool.sqlite.losses import Losses
@@ -39,7 +39,7 @@ class Salvaging:
         self._waiting: list[Callable[[], None]] = []
         self._recovering = False
         self._closed = False
-        self.recount: Callable[[Account | None], None] = lambda _: None
+        self.recount: Callable[[SinkLedger | None], None] = lambda _: None
         """Called when messages may be lost that sinks have pending."""
 
     def recover(self, error: BaseException) -> None:
@@ -64,7 +64,7 @@ class Salvaging:
     def start(self, salvage: tuple[int, int] | None) -> None:
         """Begin, if there is something to bring over."""
         if salvage is not None:
-            self._range = (salvage[0], min(salvage[1], self._writing.figures.end))
+            self._range = (salvage[0], min(salvage[1], self._writing.usage.end))
             self._step()
 
     def stop(self) -> None:
@@ -131,7 +131,7 @@ class Salvaging:
         high = self._range[1]
         self._losses.unreadable(progress.damaged)
         self._range = None if progress.done else (progress.at, high)
-        self._writing.figures.messages += progress.messages
+        self._writing.usage.messages += progress.messages
         self._tell()
         if not progress.done:
             self._step()

@@ -23,10 +23,10 @@ from edgerouter.spool.sqlite.db.rows import Rows
 from edgerouter.spool.sqlite.db.schema import FILE, PAGE, RUNNING, connect, refuse_foreign
 from edgerouter.spool.sqlite.db.transaction import Opened, SpoolRecord, Transaction, Written
 from edgerouter.spool.sqlite.db.trim import Trimmer
-from edgerouter.spool.sqlite.high_water import Mark
+from edgerouter.spool.sqlite.high_water import HighWaterMark
 from edgerouter.spool.sqlite.machine import is_copy, remember
 from edgerouter.spool.sqlite.recovery import salvage
-from edgerouter.spool.sqlite.recovery.identity import compare_with_mark, lost_in_log, read_record
+from edgerouter.spool.sqlite.recovery.identity import compare_with_high_water, lost_in_log, read_record
 from edgerouter.spool.sqlite.recovery.wal import was_lost
 
 P = ParamSpec("P")
@@ -49,7 +49,7 @@ class Store:
         self.codec = Codec()
         self.record = SpoolRecord("")
         self.salvage: salvage.Salvage | None = None
-        self._mark = Mark(config.path)
+        self._high_water = HighWaterMark(config.path)
         self._connected = False
         self._wal_pages = wal_pages(config)
         self._log_pages = 0
@@ -81,7 +81,7 @@ class Store:
         refuse_foreign(self._path)
         lost = was_lost(self._path)
         try:
-            lost = lost or lost_in_log(self._path, self._mark.read())
+            lost = lost or lost_in_log(self._path, self._high_water.read())
             self._connect()
             aside = salvage.left_behind(self._path)
             if aside is not None and not self.connection.execute("SELECT count(*) FROM state").get:
@@ -135,7 +135,7 @@ class Store:
         # what is not synchronised may be gone without a trace
         lost = before is not None and (lost or before == b"normal")
         copied = is_copy(self._config.path)
-        missing = compare_with_mark(connection, self.record, self._mark.read(), made_up=forgotten, lost=lost)
+        missing = compare_with_high_water(connection, self.record, self._high_water.read(), made_up=forgotten, lost=lost)
         if copied:
             before_copy, self.record.id = self.record.id, new_id()
             log.warning(
@@ -143,7 +143,7 @@ class Store:
                 before=before_copy,
                 id=self.record.id,
             )
-        self._mark.write(self.record.id, self.record.next)
+        self._high_water.write(self.record.id, self.record.next)
         with suppress(apsw.FullError):  # a full disk is no reason not to start: sinks make room
             if copied:
                 connection.execute("INSERT OR REPLACE INTO state VALUES ('spool', ?)", (seal(msgspec.msgpack.encode(self.record)),))
@@ -180,7 +180,7 @@ class Store:
 
     def close(self) -> None:
         """Close the database in good order; its log is folded in and removed."""
-        self._mark.close()
+        self._high_water.close()
         if self.salvage is not None:
             self.salvage.close()
         try:
@@ -222,7 +222,7 @@ class Store:
                 trimmer.discard(header)
             for retained_again in transaction.reuse:
                 trimmer.use_again(retained_again)
-            for letters in transaction.letters:
+            for letters in transaction.dead_letters:
                 dead_letter_rows.insert(connection, self.record.letter, letters.rows)
                 self.record.letter += len(letters.rows)
             if transaction.replayed or transaction.thrown_away:
@@ -245,7 +245,7 @@ class Store:
                 connection.execute("ROLLBACK")
             raise
         if self.record.next != before.next:
-            self._mark.write(self.record.id, self.record.next)
+            self._high_water.write(self.record.id, self.record.next)
         self._fold_in()
         first, messages = self.rows.first(self.record.next), self.record.messages
         return Written(chunks, stored, leftover, *self.usage(), first, messages, trimmer.retained, self.held, self._stuck)

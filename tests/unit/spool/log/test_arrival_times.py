@@ -10,8 +10,9 @@ import pytest
 from edgerouter.config.model import SpoolConfig
 from edgerouter.message import Message
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import LetterFilter, Rejection
+from edgerouter.spool.contract import Rejection
 from edgerouter.spool.log.arrival_times import SET_BACK, STEP
+from edgerouter.spool.operator import DeadLetterFilter
 from support.spools import RECEIVED, Pipe, route, sqlite, take
 
 
@@ -74,7 +75,7 @@ async def test_a_replayed_dead_letter_keeps_its_time(config: SpoolConfig) -> Non
         (letter,) = await take(reader, 1)
         await pipe.append(read_at(RECEIVED + 10**9, 1))
         await reader.dead_letter([Rejection(letter, "bad", "Rejected", 1, 0)])
-        assert await spool.tools.replay_dead_letters(LetterFilter()) == 1
+        assert await spool.tools.replay_dead_letters(DeadLetterFilter()) == 1
         await pipe.append(read_at(RECEIVED, 1))
         newest, again, after = [message.received_at for message in await take(reader, 3)]
 

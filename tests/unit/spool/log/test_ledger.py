@@ -101,7 +101,7 @@ async def test_a_number_that_is_wrong_shows_in_status_log_and_verify(
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("sink"))
         await pipe.append(fresh(10))
-        inside._accounts["sink"].delivered += 1
+        inside._ledgers["sink"].delivered += 1
         reader.delivered(await take(reader, 10))
         assert reader.ledger == ledger_of(matched=10, delivered=11)
         assert "does not add up" in spool.faults["sink"]
@@ -115,8 +115,8 @@ async def test_a_message_that_is_pending_and_not_stored_shows(config: SpoolConfi
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("sink"))
         await pipe.append(fresh(10))
-        inside._accounts["sink"].matched += 1
-        inside._accounts["sink"].pending += 1
+        inside._ledgers["sink"].matched += 1
+        inside._ledgers["sink"].pending += 1
         assert any("11 messages pending by the ledger, 10 stored" in problem for problem in (await spool.tools.verify()).problems)
         reader.delivered(await take(reader, 10))
         assert "none is stored" in spool.faults["sink"]

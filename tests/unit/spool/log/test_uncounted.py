@@ -2,12 +2,12 @@
 
 from collections import Counter
 
-from edgerouter.spool.log.ledgers import MOST_DROPS, OTHER_TOPICS, Accounts
+from edgerouter.spool.log.ledgers import MOST_DROPS, OTHER_TOPICS, Ledgers
 
 
 def test_a_flood_of_first_levels_makes_no_flood_of_counters():
     """Every drop stays counted; a client that invents topics fills neither the memory nor the metrics."""
-    accounts = Accounts()
+    accounts = Ledgers()
     accounts.count_drops("archive", Counter({"plant/a": 2, "plant/b": 1}), "spool_full")
     for number in range(20_000):
         accounts.count_drops("", Counter({f"{number}/x": 1}), "intake_full")
@@ -19,7 +19,7 @@ def test_a_flood_of_first_levels_makes_no_flood_of_counters():
 
 def test_long_first_levels_make_no_long_labels():
     """A topic may hold 65,535 bytes, and a thousand of them would make each scrape 60 MB."""
-    accounts = Accounts()
+    accounts = Ledgers()
     for number in range(2 * MOST_DROPS):
         accounts.count_drops("", Counter({f"{number:05}{'ä' * 30_000}": 1}), "intake_full")
     assert accounts.drops.total() == 2 * MOST_DROPS

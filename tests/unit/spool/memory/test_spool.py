@@ -9,7 +9,8 @@ import pytest
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import LetterFilter, Rejection
+from edgerouter.spool.contract import Rejection
+from edgerouter.spool.operator import DeadLetterFilter
 from support.spools import Pipe, fresh, ledger, payloads, route, sequences, take
 
 
@@ -125,9 +126,9 @@ async def test_dead_letters_can_be_listed_replayed_and_purged() -> None:
         b.delivered(await take(b, 4))
         await a.dead_letter([Rejection(m, "bad", "Rejected", 1, 0) for m in await take(a, 4)])
         tools = spool.tools
-        assert [letter.number for letter in await tools.dead_letters(LetterFilter(topic="a/#"), limit=2)] == [1, 2]
-        assert await tools.replay_dead_letters(LetterFilter(numbers=(1, 3))) == 2
-        assert await tools.purge_dead_letters(LetterFilter(numbers=(2,))) == 1
+        assert [letter.number for letter in await tools.dead_letters(DeadLetterFilter(topic="a/#"), limit=2)] == [1, 2]
+        assert await tools.replay_dead_letters(DeadLetterFilter(numbers=(1, 3))) == 2
+        assert await tools.purge_dead_letters(DeadLetterFilter(numbers=(2,))) == 1
         assert payloads(await take(a, 2)) == [b"0", b"2"]
         assert b.take(5) == []
         assert a.ledger == ledger(4, 0, 1, 1)

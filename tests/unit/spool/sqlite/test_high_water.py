@@ -6,7 +6,7 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool import open_spool
-from edgerouter.spool.sqlite.high_water import FILE, Mark
+from edgerouter.spool.sqlite.high_water import FILE, HighWaterMark
 from support.spools import files, restore
 
 
@@ -47,13 +47,13 @@ async def test_a_mark_that_cannot_be_read_says_nothing(tmp_path):
         await append(spool, 10)
         identity = spool.id
     (tmp_path / FILE).write_bytes(b"\xff" * 44)
-    assert Mark(tmp_path).read() is None
+    assert HighWaterMark(tmp_path).read() is None
     async with open_spool(config) as spool:
         assert (spool.id, spool.status.quarantined_messages) == (identity, 0)
 
 
 async def test_after_a_power_cut_that_may_have_cost_commits_the_id_stays_and_numbers_are_left_out(tmp_path, monkeypatch):
-    """With its id the spool keeps its session with the broker; the mark, which is as old as the database then, proves nothing."""
+    """It keeps its id and its session with the broker; the high-water mark, as old as the database then, proves nothing."""
     config = SpoolConfig(path=tmp_path, synchronous="normal")
     async with open_spool(config) as spool:
         identity = spool.id

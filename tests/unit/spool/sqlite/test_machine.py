@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import LetterFilter, Rejection
+from edgerouter.spool.contract import Rejection
+from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite import machine
 from support.spools import Pipe, fresh, ledger, route, sequences, sqlite, take
 
@@ -53,7 +54,7 @@ async def test_a_copy_on_another_machine_takes_a_new_id_and_keeps_what_waits(tmp
         messages = await take(reader, 11)
         assert sequences(messages) == list(range(2, 13))
         assert [message.spool for message in messages] == [first] * 9 + [second] * 2, "what came before the copy keeps its id"
-        assert len(await spool.tools.dead_letters(LetterFilter())) == 1
+        assert len(await spool.tools.dead_letters(DeadLetterFilter())) == 1
     async with open_spool(sqlite(tmp_path / "copy")) as spool:
         assert spool.id == second, "once"
     of_machine("one")

@@ -14,7 +14,8 @@ import pytest
 
 from edgerouter.message import Message
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import LetterFilter, Rejection, Spool
+from edgerouter.spool.contract import Rejection, Spool
+from edgerouter.spool.operator import DeadLetterFilter
 from support.spools import Pipe, crashing, delivery, fresh, ledger, payloads, route, sequences, sqlite, take
 
 
@@ -47,7 +48,7 @@ async def test_dead_letters_are_kept_with_their_cause_and_count(tmp_path: Path) 
     async with open_spool(sqlite(tmp_path)) as spool:
         (reader,) = await Pipe(spool).attach(route("sink"))
         assert reader.ledger == ledger(10, 8, 2, 0)
-        letters = await spool.tools.dead_letters(LetterFilter())
+        letters = await spool.tools.dead_letters(DeadLetterFilter())
         assert [letter.message for letter in letters] == messages[2:4]
         assert (letters[0].sink, letters[0].reason, letters[0].error) == ("sink", "too large", "Rejected")
         assert (letters[0].attempts, letters[0].first_attempt, letters[0].config_digest) == (3, 17, "digest")
@@ -64,17 +65,17 @@ async def test_dead_letters_are_found_by_sink_topic_time_reason_and_number(tmp_p
         await a.dead_letter(rejected(await take(a, 4), "Too LARGE"))
         await b.dead_letter(rejected((await take(b, 4))[:1], "malformed"))
         tools = spool.tools
-        assert await tools.count_dead_letters(LetterFilter()) == 5
-        assert await tools.count_dead_letters(LetterFilter(sink="a")) == 4
-        assert await tools.count_dead_letters(LetterFilter(topic="x/#")) == 3
-        assert await tools.count_dead_letters(LetterFilter(sink="a", topic="+/1", reason="too large")) == 4
-        assert await tools.count_dead_letters(LetterFilter(reason="rejected")) == 5
-        assert await tools.count_dead_letters(LetterFilter(since=before)) == 5
-        assert await tools.count_dead_letters(LetterFilter(until=before)) == 0
-        assert await tools.count_dead_letters(LetterFilter(numbers=(2, 5, 99))) == 2
-        first = await tools.dead_letters(LetterFilter(topic="y/1"), limit=1)
+        assert await tools.count_dead_letters(DeadLetterFilter()) == 5
+        assert await tools.count_dead_letters(DeadLetterFilter(sink="a")) == 4
+        assert await tools.count_dead_letters(DeadLetterFilter(topic="x/#")) == 3
+        assert await tools.count_dead_letters(DeadLetterFilter(sink="a", topic="+/1", reason="too large")) == 4
+        assert await tools.count_dead_letters(DeadLetterFilter(reason="rejected")) == 5
+        assert await tools.count_dead_letters(DeadLetterFilter(since=before)) == 5
+        assert await tools.count_dead_letters(DeadLetterFilter(until=before)) == 0
+        assert await tools.count_dead_letters(DeadLetterFilter(numbers=(2, 5, 99))) == 2
+        first = await tools.dead_letters(DeadLetterFilter(topic="y/1"), limit=1)
         assert [letter.number for letter in first] == [3]
-        assert [letter.number for letter in await tools.dead_letters(LetterFilter(topic="y/1"), after=3)] == [4]
+        assert [letter.number for letter in await tools.dead_letters(DeadLetterFilter(topic="y/1"), after=3)] == [4]
 
 
 async def test_replayed_dead_letters_go_to_their_sink_alone(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ async def test_replayed_dead_letters_go_to_their_sink_alone(tmp_path: Path) -> N
         await a.dead_letter(rejected(await take(a, 4)))
         assert a.ledger == ledger(4, 0, 4, 0)
 
-        assert await spool.tools.replay_dead_letters(LetterFilter(numbers=(1, 2))) == 2
+        assert await spool.tools.replay_dead_letters(DeadLetterFilter(numbers=(1, 2))) == 2
 
         assert a.ledger == ledger(4, 0, 2, 0)
         assert payloads(await take(a, 2)) == [b"0", b"1"]
@@ -112,7 +113,7 @@ async def test_replay_of_dead_letters_of_a_stopped_router_comes_at_its_next_star
         await pipe.append(fresh(3))
         await a.dead_letter(rejected(await take(a, 3)))
     async with open_spool(sqlite(tmp_path)) as spool:
-        assert await spool.tools.replay_dead_letters(LetterFilter()) == 3
+        assert await spool.tools.replay_dead_letters(DeadLetterFilter()) == 3
         await assert_sound(spool)
     async with open_spool(sqlite(tmp_path)) as spool:
         (a,) = await Pipe(spool).attach(route("a"))
@@ -126,7 +127,7 @@ async def test_purged_dead_letters_are_dropped(tmp_path: Path) -> None:
         (a,) = await pipe.attach(route("a"))
         await pipe.append(fresh(3))
         await a.dead_letter(rejected(await take(a, 3)))
-        assert await spool.tools.purge_dead_letters(LetterFilter(numbers=(2,))) == 1
+        assert await spool.tools.purge_dead_letters(DeadLetterFilter(numbers=(2,))) == 1
         assert a.ledger == ledger(3, 0, 2, 1)
         assert spool.drops == {("a", "a", "purged"): 1}
         await assert_sound(spool)
@@ -141,7 +142,7 @@ async def test_dead_letters_beyond_their_quota_drop_the_oldest_and_count_it(tmp_
             await a.dead_letter(rejected(await take(a, 10)))
         await until(lambda: spool.status.dead_letter_bytes <= 20_000)
         await spool.flush()
-        letters = await spool.tools.dead_letters(LetterFilter())
+        letters = await spool.tools.dead_letters(DeadLetterFilter())
         assert len(letters) > 14, "no more are dropped than have to be"
         assert letters[-1].message.sequence == 100
         assert a.ledger == ledger(100, 0, len(letters), 100 - len(letters))

@@ -15,11 +15,12 @@ import pytest
 
 from edgerouter.message import Message
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import LetterFilter, Reader, Rejection
+from edgerouter.spool.contract import Reader, Rejection
+from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite import high_water, store
 from edgerouter.spool.sqlite.db import compaction
 from edgerouter.spool.sqlite.high_water import FILE as MARK
-from edgerouter.spool.sqlite.high_water import Mark
+from edgerouter.spool.sqlite.high_water import HighWaterMark
 from support.power_cut import Disk
 from support.spools import Pipe, files, fresh, restore, route, sqlite, take
 
@@ -207,7 +208,7 @@ async def check(path: Path, known: Known, *, lossy: bool) -> None:
             assert not {m.id for m in got[-2:]} & known.ids, "an id is used twice"
             if not lossy:
                 pending = {m.sequence: (m.topic, m.payload) for m in got}
-                letters = await spool.tools.dead_letters(LetterFilter(sink=sink), limit=10_000)
+                letters = await spool.tools.dead_letters(DeadLetterFilter(sink=sink), limit=10_000)
                 known.hold(sink, pipe.routes[sink].matches, pending, {letter.message.sequence for letter in letters}, kept)
             reader.delivered(got)
         await spool.flush()
@@ -220,16 +221,16 @@ async def cut_everywhere(tmp_path: Path, seed: int, cuts: int, synchronous: str 
     chance = random.Random(seed)
     disk = Disk()
     config = sqlite(tmp_path / "spool", cache_bytes=20_000, synchronous=synchronous)
-    write = Mark.write
+    write = HighWaterMark.write
 
-    def note(self: Mark, spool: str, sequence: int) -> None:
+    def note(self: HighWaterMark, spool: str, sequence: int) -> None:
         write(self, spool, sequence)
         disk.note(Marked((tmp_path / "spool" / MARK).read_bytes()))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compaction, "AFTER", 20)
         patch.setattr(store, "wal_pages", lambda _: 32)
-        patch.setattr(Mark, "write", note)
+        patch.setattr(HighWaterMark, "write", note)
         with disk.recording():
             for _ in range(2):
                 async with open_spool(config) as spool:

@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edgerouter.message import Message
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import LetterFilter, Reader, Rejection
+from edgerouter.spool.contract import Reader, Rejection
+from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite.db import compaction
 from support.spools import Pipe, files, fresh, restore, route, sqlite
 
@@ -163,11 +164,11 @@ class SpoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(model.count("dead") for model in self.models.values()))
     @rule(sink=st.sampled_from(sorted(SINKS)))
     def replay_dead_letters(self, sink: str) -> None:
-        letters = self.run(self.spool.tools.dead_letters(LetterFilter(sink=sink)))
+        letters = self.run(self.spool.tools.dead_letters(DeadLetterFilter(sink=sink)))
         assert {letter.message.sequence for letter in letters} == {
             sequence for sequence, fate in self.models[sink].fate.items() if fate == "dead"
         }
-        assert self.run(self.spool.tools.replay_dead_letters(LetterFilter(sink=sink))) == len(letters)
+        assert self.run(self.spool.tools.replay_dead_letters(DeadLetterFilter(sink=sink))) == len(letters)
         for letter in letters:
             del self.models[sink].fate[letter.message.sequence]
             self.models[sink].fate[self.next] = "pending"
@@ -203,7 +204,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.run(self.open())
         for sink, model in self.models.items():
             reader = self.readers[sink]
-            again = {sequence for sequence in model.fate if reader.account.position.__contains__(sequence)}  # type: ignore[attr-defined]
+            again = {sequence for sequence in model.fate if reader.sink_ledger.position.__contains__(sequence)}  # type: ignore[attr-defined]
             assert model.pending() <= again
             for sequence in again:
                 model.fate[sequence] = "pending"

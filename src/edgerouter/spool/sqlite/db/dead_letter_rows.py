@@ -14,8 +14,9 @@ import msgspec
 import structlog
 
 from edgerouter.message import Message
-from edgerouter.spool.contract import DeadLetter, LetterFilter, Rejection
-from edgerouter.spool.log.ledger import Account
+from edgerouter.spool.contract import Rejection
+from edgerouter.spool.log.ledger import SinkLedger
+from edgerouter.spool.operator import DeadLetter, DeadLetterFilter
 from edgerouter.topics import Matcher
 
 _COLUMNS: Final = "id, sink, topic, reason, error, attempts, first_attempt, last_attempt, config_digest, bytes, message"
@@ -25,14 +26,14 @@ _SCAN: Final = 5000
 log = structlog.get_logger("edgerouter.spool")
 Row = tuple[Any, ...]
 Place = tuple[int, str, str, int]
-"""Number, sink, topic and bytes of a letter."""
+"""Number, sink, topic and bytes of a dead letter."""
 
 
 @dataclass(slots=True, eq=False)
-class Letters:
+class NewDeadLetters:
     """Dead letters of one sink that are to be stored."""
 
-    account: Account
+    ledger: SinkLedger
     ranges: list[tuple[int, int]]
     """What they settle."""
     rows: list[Row]
@@ -41,7 +42,7 @@ class Letters:
 
 
 def rows_of(sink: str, rejections: Iterable[Rejection]) -> list[Row]:
-    """Letters as they are stored, without their numbers."""
+    """NewDeadLetters as they are stored, without their numbers."""
     now = time.time_ns()
     rows = []
     for rejection in rejections:
@@ -64,30 +65,30 @@ def rows_of(sink: str, rejections: Iterable[Rejection]) -> list[Row]:
 
 
 def size_of(row: Row) -> int:
-    """Bytes that a letter counts for."""
+    """Bytes that a dead letter counts for."""
     size: int = row[-2]
     return size
 
 
 def insert(connection: apsw.Connection, first: int, rows: Sequence[Row]) -> None:
-    """Store letters, numbered from `first`."""
+    """Store dead letters, numbered from `first`."""
     numbered = [(number, *row) for number, row in enumerate(rows, first)]
     connection.executemany("INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", numbered)
 
 
 def remove(connection: apsw.Connection, numbers: Iterable[int]) -> None:
-    """Delete letters."""
+    """Delete dead letters."""
     connection.executemany("DELETE FROM letters WHERE id = ?", [(number,) for number in numbers])
 
 
 def usage(connection: apsw.Connection) -> tuple[Counter[str], int]:
-    """How many letters each sink has, and the bytes of all."""
+    """Count the dead letters of each sink, and the bytes of all."""
     rows = _rows(connection, "SELECT sink, count(*), sum(bytes) FROM letters GROUP BY sink", ())
     return Counter({str(sink): count for sink, count, _ in rows}), sum(int(size) for _, _, size in rows)
 
 
 def oldest(connection: apsw.Connection, size: int) -> list[Place]:
-    """The oldest letters that together have at least this many bytes."""
+    """Return the oldest dead letters that together have at least this many bytes."""
     places: list[Place] = []
     found: Iterable[Row] = connection.execute("SELECT id, sink, topic, bytes FROM letters ORDER BY id")
     for number, sink, topic, each in found:
@@ -98,8 +99,8 @@ def oldest(connection: apsw.Connection, size: int) -> list[Place]:
     return places
 
 
-def find(connection: apsw.Connection, which: LetterFilter, limit: int, after: int) -> list[DeadLetter]:
-    """The first letters above a number that the filter lets through."""
+def find(connection: apsw.Connection, which: DeadLetterFilter, limit: int, after: int) -> list[DeadLetter]:
+    """Return the first dead letters above a number that the filter lets through."""
     letters: list[DeadLetter] = []
     matches = Matcher([which.topic]) if which.topic is not None else None
     where, bindings = _where(which)
@@ -122,8 +123,8 @@ def find(connection: apsw.Connection, which: LetterFilter, limit: int, after: in
             return letters
 
 
-def places(connection: apsw.Connection, which: LetterFilter) -> list[Place]:
-    """Where all letters are that the filter lets through."""
+def places(connection: apsw.Connection, which: DeadLetterFilter) -> list[Place]:
+    """Locate all dead letters that the filter lets through."""
     matches = Matcher([which.topic]) if which.topic is not None else None
     where, bindings = _where(which)
     statement = f"SELECT id, sink, topic, bytes FROM letters WHERE id > ?{where} ORDER BY id"  # noqa: S608  (see above)
@@ -131,7 +132,7 @@ def places(connection: apsw.Connection, which: LetterFilter) -> list[Place]:
     return [(number, sink, topic, size) for number, sink, topic, size in rows if matches is None or matches(topic)]
 
 
-def _where(which: LetterFilter) -> tuple[str, tuple[Any, ...]]:
+def _where(which: DeadLetterFilter) -> tuple[str, tuple[Any, ...]]:
     conditions: list[tuple[str, Any]] = []
     if which.sink is not None:
         conditions.append(("sink = ?", which.sink))

@@ -12,7 +12,7 @@ import apsw
 
 from edgerouter.errors import SpoolUnusable
 from edgerouter.private_files import open_private
-from edgerouter.spool.sqlite.high_water import Mark
+from edgerouter.spool.sqlite.high_water import HighWaterMark
 
 FILE: Final = "spool.db"
 APPLICATION_ID: Final = 0x65647274  # "edrt"
@@ -123,7 +123,7 @@ def refuse_foreign(path: Path) -> None:
         return
     ours = head[68:72] == APPLICATION_ID.to_bytes(4, "big")
     never_written = not any(head) and path.stat().st_size % PAGE == 0
-    if not ours and not never_written and Mark(path.parent).read() is None:
+    if not ours and not never_written and HighWaterMark(path.parent).read() is None:
         raise SpoolUnusable(f"spool.path: {path}: not a spool: this file belongs to another program")
 
 
@@ -132,8 +132,8 @@ def _identify(connection: apsw.Connection, path: Path) -> None:
     if identity == APPLICATION_ID:
         return
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-    if tables and Mark(path.parent).read() is not None:
-        raise apsw.CorruptError("the database does not say that it is a spool, but the mark beside it does")
+    if tables and HighWaterMark(path.parent).read() is not None:
+        raise apsw.CorruptError("the database does not say that it is a spool, but the high-water mark beside it does")
     if identity != 0 or tables:
         raise SpoolUnusable(f"spool.path: {path}: not a spool: this database belongs to another program")
 

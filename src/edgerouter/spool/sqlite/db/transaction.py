@@ -10,7 +10,7 @@ import msgspec
 
 from edgerouter.message import Message
 from edgerouter.spool.log.chunk import Chunk, Header, NewChunk, count_wanted
-from edgerouter.spool.sqlite.db.dead_letter_rows import Letters, Place
+from edgerouter.spool.sqlite.db.dead_letter_rows import NewDeadLetters, Place
 
 
 class SpoolRecord(msgspec.Struct, array_like=True):
@@ -72,7 +72,7 @@ class Transaction:
     put: dict[str, bytes] = field(default_factory=dict)
     delete: list[str] = field(default_factory=list)
     trims: list[Trim] = field(default_factory=list)
-    letters: list[Letters] = field(default_factory=list)
+    dead_letters: list[NewDeadLetters] = field(default_factory=list)
     replayed: list[Place] = field(default_factory=list)
     """Dead letters that are deleted because their messages are in `chunks`."""
     thrown_away: list[Place] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Opened:
     """What was found in the database."""
 
     values: dict[str, bytes]
-    """The accounts and other small values by name."""
+    """The ledgers and other small values by name."""
     used: int
     """Bytes of the database in use."""
     free: int
@@ -104,7 +104,7 @@ class Opened:
     next: int
     messages: int
     retained: int
-    letters: tuple[Counter[str], int]
+    dead_letters: tuple[Counter[str], int]
     """Number of dead letters by sink, and bytes of all."""
     quarantined: tuple[int, int]
     """Number of damaged chunks put aside, and of messages in them."""
@@ -115,7 +115,7 @@ class Opened:
     missing: tuple[int, int] | None
     """Sequences of the last commits, which are lost."""
     forgotten: bool
-    """The accounts may be lost: a sink that seems new may not be."""
+    """The ledgers may be lost: a sink that seems new may not be."""
 
 
 @dataclass(slots=True)

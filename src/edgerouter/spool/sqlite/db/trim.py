@@ -11,7 +11,7 @@ import apsw
 
 from edgerouter.config.model import RetainPolicy
 from edgerouter.spool.log.chunk import MAX_MESSAGES, Codec, Damaged, Header
-from edgerouter.spool.log.ledgers import Accounts
+from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.receipts import Span, outside, overlaps
 from edgerouter.spool.sqlite.db.rows import Rows
 from edgerouter.spool.sqlite.db.transaction import Need, Trim
@@ -21,23 +21,21 @@ TRIM_ROWS: Final = 2000
 _RANGES: Final = 16
 
 
-def due(accounts: Accounts, spans: Mapping[str, Span]) -> list[Trim]:
+def due(ledgers: Ledgers, spans: Mapping[str, Span]) -> list[Trim]:
     """Return the settled sequences that a transaction examines; called on the event loop.
 
     Args:
-        accounts: the sinks.
+        ledgers: the sinks.
         spans: what is kept for its receipts, and looked at another time.
     """
-    settled = accounts.settled
+    settled = ledgers.settled
     trims = []
     parts = (part for start, end in list(settled) for part in outside(spans, start, end))
     for start, end in islice(parts, _RANGES):
         settled.remove(start, end)
         # a chunk may begin before and end behind what was settled
         low, high = start - MAX_MESSAGES, end + MAX_MESSAGES
-        needs = [
-            Need(account.key, account.since, ranges) for account in accounts if (ranges := account.position.intersect(low, high))
-        ]
+        needs = [Need(ledger.key, ledger.since, ranges) for ledger in ledgers if (ranges := ledger.position.intersect(low, high))]
         trims.append(Trim(start, end, needs, tuple(spans.values())))
     return trims
 

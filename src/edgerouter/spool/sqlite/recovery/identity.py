@@ -1,4 +1,4 @@
-"""Which spool a database holds and how far it has come: what it says, what its log says, and what the mark says."""
+"""Which spool a database holds and how far it has come: what it says, what its log says, and what the high-water mark says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import structlog
 from edgerouter.spool.log.chunk import new_id
 from edgerouter.spool.log.ledger import unseal
 from edgerouter.spool.sqlite.db.transaction import SpoolRecord
-from edgerouter.spool.sqlite.high_water import Marked
+from edgerouter.spool.sqlite.high_water import HighWater
 from edgerouter.spool.sqlite.recovery.wal import Log
 
 _LEFT_OUT: Final = 1 << 24
@@ -25,18 +25,18 @@ _MISSING: Final = "INSERT OR IGNORE INTO quarantine VALUES (?, ?, 0, 0, 0, x'', 
 log = structlog.get_logger("edgerouter.spool")
 
 
-def lost_in_log(database: Path, mark: Marked | None) -> bool:
+def lost_in_log(database: Path, high_water: HighWater | None) -> bool:
     """Whether commits are lost because the log is damaged; what can be had of it is mended.
 
     Raises:
         apsw.CorruptError: the log is mended as well as that goes, and the database is not what it should be.
     """
     if not database.exists() or not database.stat().st_size:
-        return False  # a database that begins anew has nothing to do with that log; the mark tells what is missing
+        return False  # a database that begins anew has nothing to do with that log; the high-water mark tells what is missing
     left = Log(database)
     if not left.cut:
         return False
-    exact = mark is not None and mark.exact
+    exact = high_water is not None and high_water.exact
     # a power cut leaves the last commit in part, or without synchronisation any of the last ones
     mended = left.mend(torn=not exact) if exact or left.note == b"full" else None
     if mended is None:
@@ -68,15 +68,15 @@ def read_record(connection: apsw.Connection, value: bytes | None, least: int) ->
     return SpoolRecord(new_id(), end, next_key, messages, letter, end), True
 
 
-def compare_with_mark(
-    connection: apsw.Connection, record: SpoolRecord, mark: Marked | None, *, made_up: bool, lost: bool
+def compare_with_high_water(
+    connection: apsw.Connection, record: SpoolRecord, high_water: HighWater | None, *, made_up: bool, lost: bool
 ) -> tuple[int, int] | None:
     """Notice commits that are missing, report them, and never give out their numbers again.
 
     Args:
         connection: to the database.
         record: what the database says; it is corrected.
-        mark: what the mark says.
+        high_water: content of the high-water mark.
         made_up: the database knew nothing about the spool.
         lost: commits may be missing.
 
@@ -84,17 +84,17 @@ def compare_with_mark(
         the sequences that are missing; `None` when none is.
     """
     gone: tuple[int, int] | None = None
-    if mark is not None and (made_up or mark.spool == record.id):
+    if high_water is not None and (made_up or high_water.spool == record.id):
         # with its id the spool keeps its session with the broker, and all that waits there
-        record.id = mark.spool
-        missing = mark.next - record.next
+        record.id = high_water.spool
+        missing = high_water.next - record.next
         if missing > 0:
             log.error("the last commits are missing from the database", first=record.next, messages=missing)
             with suppress(apsw.FullError):  # a full disk is no reason not to start
                 connection.execute(_MISSING, (record.next, missing))
-            gone = (record.next, mark.next)
-            record.next = mark.next
-    if (lost or (made_up and record.next > 1)) and (mark is None or not mark.exact or mark.spool != record.id):
+            gone = (record.next, high_water.next)
+            record.next = high_water.next
+    if (lost or (made_up and record.next > 1)) and (high_water is None or not high_water.exact or high_water.spool != record.id):
         log.error("the last commits may be missing from the database: numbers are left out, so that none is used twice")
         record.next += _LEFT_OUT
     return gone

@@ -13,7 +13,8 @@ import apsw
 import pytest
 
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import LetterFilter, Rejection
+from edgerouter.spool.contract import Rejection
+from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite.db import compaction, schema
 from edgerouter.spool.sqlite.recovery.wal import Log
 from support.spools import Pipe, crashing, files, fresh, ledger, restore, route, sequences, sqlite, take
@@ -36,7 +37,7 @@ async def drain(reader: Any, spool: Any) -> list[int]:
     """Everything that can still be had."""
     got: list[int] = []
     async with asyncio.timeout(20):
-        while reader.ledger.pending or reader.account.uncounted or spool._salvaging.active:
+        while reader.ledger.pending or reader.sink_ledger.uncounted or spool._salvaging.active:
             try:
                 async with asyncio.timeout(0.2):
                     await reader.wait()
@@ -217,7 +218,7 @@ async def test_a_destroyed_first_page_costs_nothing(tmp_path: Path, kind: str) -
         (every,) = await Pipe(spool).attach(route("every"))
         assert await drain(every, spool) == list(range(11, COUNT + 1))
         assert every.ledger == ledger(COUNT, COUNT - 10, 10)
-        assert await spool.tools.count_dead_letters(LetterFilter()) == 10
+        assert await spool.tools.count_dead_letters(DeadLetterFilter()) == 10
         async with asyncio.timeout(10):
             while spool.status.messages != COUNT // 2:  # what the other sink still wants
                 await spool.flush()

@@ -1,0 +1,92 @@
+"""The part of a spool that operators use: dead letters, replay, verify. The pipeline sees `contract.py` only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgerouter.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that a sink's service will never take, and why."""
+
+    number: int
+    """Names the dead letter; never used again."""
+    sink: str
+    message: Message
+    reason: str
+    error: str
+    """Name of the error class."""
+    attempts: int
+    first_attempt: int
+    """Nanoseconds since 1970-01-01 UTC."""
+    last_attempt: int
+    """Nanoseconds since 1970-01-01 UTC."""
+    config_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterFilter:
+    """Which dead letters; what is left at its default does not matter."""
+
+    sink: str | None = None
+    topic: str | None = None
+    """An MQTT topic filter."""
+    since: int | None = None
+    """Dead-lettered at this time or later, ns."""
+    until: int | None = None
+    """Dead-lettered before this time, ns."""
+    reason: str | None = None
+    """A part of the reason or of the error's name, upper or lower case."""
+    numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify` found. Nothing to complain of when `problems` is empty."""
+
+    chunks: int
+    messages: int
+    damaged_chunks: int
+    problems: tuple[str, ...]
+    """One line each."""
+
+
+class SpoolTools(Protocol):
+    """What an operator does with a spool, of a running router or, with the spool opened by the command itself, of a stopped one."""
+
+    async def dead_letters(self, which: DeadLetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
+        """Dead letters in the order of their numbers, those above `after`."""
+
+    async def count_dead_letters(self, which: DeadLetterFilter) -> int:
+        """How many there are."""
+
+    async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
+        """Send them to their sinks again, as new messages for these sinks alone; returns how many."""
+
+    async def purge_dead_letters(self, which: DeadLetterFilter) -> int:
+        """Throw them away; they count as dropped. Returns how many."""
+
+    async def replay(
+        self, sink: str, *, topic: str = "#", since: int | None = None, until: int | None = None, dry_run: bool = False
+    ) -> int:
+        """Make messages that the spool still holds pending again for a sink that had settled them.
+
+        Args:
+            sink: a sink with a position, attached or not.
+            topic: only topics that match this filter, beside the sink's own.
+            since: only messages received at this time or later, ns.
+            until: only messages received before this time, ns.
+            dry_run: only count.
+
+        Returns:
+            how many messages.
+
+        Raises:
+            SpoolError: there is no such sink.
+        """
+
+    async def verify(self) -> Verification:
+        """Read everything: starts, checksums, ledgers."""
