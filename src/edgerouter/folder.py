@@ -12,15 +12,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator
 
 _LASTING = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
-"""Errors that do not pass by themselves, as those of a disk that is full, read-only or away do."""
+"""Errors that do not clear by themselves, unlike those of a full, read-only or missing disk."""
 
 
 class _Marker:
-    """Says of a field that it names a folder."""
+    """Marks a field that names a folder."""
 
 
 def _written(value: Any) -> Any:
-    """An empty path would be the present folder, and `~` a folder of that name: nobody means that.
+    """Reject paths that are surely mistakes: an empty path would be the current folder, and `~` a folder of that name.
 
     Raises:
         ValueError: empty, not UTF-8, with a NUL, or with a `~` that cannot be expanded.
@@ -39,38 +39,38 @@ def _written(value: Any) -> Any:
 
 
 def _no_file(path: Path) -> Path:
-    """What is there and is no folder will not become one.
+    """Reject a path that exists and is not a folder.
 
     Raises:
-        ValueError: there is something else.
+        ValueError: the path names something else.
     """
-    # os.path tells of nothing that it may not look at, where Path.exists raises
+    # os.path returns False for paths that it may not inspect, where Path.exists raises
     if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
         raise ValueError(f"{path} is not a folder")
     return path
 
 
 FolderPath = Annotated[Path, BeforeValidator(_written), AfterValidator(_no_file), _Marker()]
-"""A field that names a folder, which may be missing still."""
+"""A field that names a folder, which may not exist yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderFault:
-    """Why a folder cannot be made or written."""
+    """Reason why a folder cannot be created or written."""
 
     reason: str
     lasting: bool
-    """Waiting does not help: somebody has to change the path or the permissions."""
+    """Waiting does not help: the operator must change the path or the permissions."""
 
 
 def folder_fault(folder: Path) -> FolderFault | None:
-    """Try to write into a folder, or where it would be made; nothing is left behind."""
+    """Try to write into a folder, or into the parent where it would be created; leaves nothing behind."""
     whole = folder.absolute()
     existing = next(path for path in (whole, *whole.parents) if _exists(path))
     if not existing.is_dir():
         return FolderFault(f"{existing} is not a folder", lasting=True)
     try:
-        # permission bits do not tell of read-only file systems or of root, so try; made and removed again
+        # permission bits do not reveal a read-only file system, and root ignores them, so try
         with tempfile.TemporaryDirectory(prefix=".edgerouter-check-", dir=existing):
             return None
     except OSError as error:
@@ -80,7 +80,7 @@ def folder_fault(folder: Path) -> FolderFault | None:
 
 
 def folders_of(config: BaseModel) -> dict[str, Path]:
-    """The folders that a plugin's configuration names, by field."""
+    """Return the folders that a plugin's configuration names, by field."""
     fields = type(config).model_fields
     return {name: getattr(config, name) for name in fields if any(isinstance(m, _Marker) for m in fields[name].metadata)}
 
@@ -89,5 +89,5 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        # not even looking is allowed there; its parent tells more
+        # even looking is forbidden there; the check of its parent gives the reason
         return False

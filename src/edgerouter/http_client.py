@@ -1,8 +1,8 @@
-"""Connections of an HTTP client that no server can hold up: interim answers and headers are bounded as they arrive.
+"""Bounds what a server can do to an HTTP client: interim answers and headers are counted as they arrive.
 
-aiohttp reads interim answers (`100 Continue`, `103 Early Hints`) in a loop that has no end, and parses whatever one read brings
-before anything else runs: a server that sends nothing else occupies the event loop, and no time-out is heard. `bounded` makes the
-connections of any connector count as they read, for sessions that an SDK makes too:
+aiohttp reads interim answers (`100 Continue`, `103 Early Hints`) in an endless loop, and parses everything that one read returns
+before anything else runs. A server that sends nothing else therefore blocks the event loop, and no timeout fires. `bounded` makes
+the connections of any connector count as they read, including those of sessions that an SDK creates:
 
 ```python
 async with aiohttp.ClientSession(connector=bounded(aiohttp.TCPConnector()), headers=PLAIN) as session:
@@ -22,52 +22,52 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 
 MOST_INTERIM: Final = 100
-"""Interim answers to one request: one a second from a server that says 102 Processing while it works, for longer than we wait."""
+"""Interim answers allowed per request: a server that sends 102 Processing every second may do so for longer than any timeout."""
 MOST_HEAD_BYTES: Final = 64 * 1024
-"""Status lines and headers of all answers to one request, the interim ones included; servers commonly allow 8 to 48 KiB."""
+"""Status lines and headers of all answers to one request, including interim ones; servers commonly allow 8 to 48 KiB."""
 PLAIN: Final = {"Accept-Encoding": "identity"}
-"""Header of requests whose answer need not be compressed: what is not compressed cannot expand."""
+"""Header for requests that do not need a compressed answer: an uncompressed one cannot expand."""
 
 _HEAD_PIECE: Final = 4 * 1024
 _BODY_PIECE: Final = 16 * 1024
-"""Parsed at a time: what a server can make of it, in unsolicited answers, takes the parser a few milliseconds."""
+"""Bytes parsed at a time: unsolicited answers in a piece of this size keep the parser busy for a few milliseconds."""
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 ConnectorT = TypeVar("ConnectorT", bound=aiohttp.BaseConnector)
 
 
 class UnboundedAnswer(HttpProcessingError):
-    """The server's answer has too much before its body; the cause of an `aiohttp.ClientResponseError`."""
+    """Too much data before the body of an answer; the cause of an `aiohttp.ClientResponseError`."""
 
     def __init__(self, message: str) -> None:
         super().__init__(code=502, message=message)
 
 
 def bounded(connector: ConnectorT, *, most_body: int | None = None) -> ConnectorT:
-    """Bound what a server may send before the body of its answer, on every connection that the connector makes from now on.
+    """Bound the data that a server may send before the body of its answer, on every connection made by the connector from now on.
 
-    A request whose answer has more than `MOST_INTERIM` interim answers or `MOST_HEAD_BYTES` of status lines and headers raises
+    A request whose answer exceeds `MOST_INTERIM` interim answers or `MOST_HEAD_BYTES` of status lines and headers raises
     `aiohttp.ClientResponseError` (its `__cause__` is an `UnboundedAnswer`), and the connection is closed. Bytes after the end of an
-    answer, such as a body after 204, are not parsed as a second answer: the first one counts, and the connection closes.
+    answer, such as a body after 204, are not parsed as a second answer: the first one stands, and the connection closes.
 
     Args:
-        connector: changed in place.
-        most_body: bytes of an answer's body, about, as they arrive; reading more raises `aiohttp.ClientPayloadError`. For clients
-            that read an answer whole, as SDKs do.
+        connector: modified in place.
+        most_body: approximate limit of an answer's body as received; reading more raises `aiohttp.ClientPayloadError`. For clients
+            that read whole answers, as SDKs do.
 
     Returns:
         The same connector.
     """
-    # aiohttp has no public way to say which protocol a connector uses; a test holds every client of ours to it
+    # aiohttp has no public way to choose a connector's protocol class; a test checks that every client of the router uses this
     connector._factory = partial(_BoundedResponses, connector._loop, most_body)  # type: ignore[assignment]  # noqa: SLF001
     return connector
 
 
 async def beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """Read at most about `most` bytes of an answer's body, as sent; the rest is never read.
+    """Read at most about `most` bytes of an answer's body, as received; the rest is never read.
 
     Raises:
-        aiohttp.ClientError: the connection broke before the body's end.
+        aiohttp.ClientError: the connection broke before the end of the body.
     """
     body = bytearray()
     while len(body) < most and (more := await response.content.read(most - len(body))):
@@ -76,7 +76,7 @@ async def beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 class _BoundedResponses(ResponseHandler):
-    """Reads answers piece by piece, so that it notices in time when they do not end."""
+    """Parses answers in pieces, to detect in time an answer that does not end."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, most_body: int | None = None) -> None:
         super().__init__(loop)
@@ -86,7 +86,7 @@ class _BoundedResponses(ResponseHandler):
     def _expect_answer(self) -> None:
         self._interim = 0
         self._head_bytes = self._body_bytes = 0
-        self._head_end = b""  # up to three bytes that may be the beginning of the end of a head
+        self._head_end = b""  # up to three bytes that may be the start of the end of a head
         self._answered = False
 
     def set_response_params(self, **params: Any) -> None:
@@ -94,7 +94,7 @@ class _BoundedResponses(ResponseHandler):
         super().set_response_params(**params)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """Queue a head that has been parsed; the queue's reader takes interim ones out again."""
+        """Count and queue a parsed head; the reader of the queue discards interim ones."""
         if 100 <= data[0].code <= 199 and data[0].code != 101:
             self._interim += 1
         else:
@@ -102,18 +102,18 @@ class _BoundedResponses(ResponseHandler):
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what was read, as far as it belongs to the answer."""
+        """Parse the bytes received, as far as they belong to the answer."""
         if self._parser is None or self._upgraded or self._payload_parser is not None:
             super().data_received(data)  # not HTTP, or not yet
             return
         if not data:
-            super().data_received(data)  # the parser goes on with what it holds
+            super().data_received(data)  # the parser continues with its buffer
             return
         position = 0
         while position < len(data) and self.transport is not None and self._exception is None:
             end = self._end_of_piece(data, position)
             if self._answered and (self._payload is None or self._payload.is_eof()):
-                # the answer is complete: the rest would be parsed as a second one, and spoil the first
+                # the answer is complete: the rest would be parsed as a second one and corrupt the first
                 self.force_close()
                 self.transport.close()
                 return
@@ -126,7 +126,7 @@ class _BoundedResponses(ResponseHandler):
 
     def _end_of_piece(self, data: bytes, position: int) -> int:
         if self._reading_paused:
-            return len(data)  # the parser keeps it, and the transport reads no more for now
+            return len(data)  # the parser buffers it, and the transport is paused
         if self._answered:
             return min(position + _BODY_PIECE, len(data))
         end = min(position + _HEAD_PIECE, len(data))
@@ -142,7 +142,7 @@ class _BoundedResponses(ResponseHandler):
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._interim > MOST_INTERIM:
-            self._refuse(f"more than {MOST_INTERIM} interim answers and no final one")
+            self._refuse(f"more than {MOST_INTERIM} interim answers without a final one")
         elif self._head_bytes > MOST_HEAD_BYTES:
             self._refuse(f"more than {MOST_HEAD_BYTES // 1024} KiB of headers")
 
@@ -150,7 +150,7 @@ class _BoundedResponses(ResponseHandler):
         self._body_bytes += size
         payload = self._payload
         if self._body_bytes > (self._most_body or 0) and payload is not None and not payload.is_eof():
-            payload.set_exception(aiohttp.ClientPayloadError(f"the answer is over {self._most_body} bytes"))
+            payload.set_exception(aiohttp.ClientPayloadError(f"the answer exceeds {self._most_body} bytes"))
             if self.transport is not None:
                 self.transport.abort()
 

@@ -1,4 +1,4 @@
-"""Logs on standard error: readable on a terminal, JSON elsewhere; without secrets, and without orders to the terminal."""
+"""Logs on standard error: readable on a terminal, JSON elsewhere; secrets masked, control characters escaped."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _THIRD_PARTY = (
 _OURS: Final = frozenset(
     {"level", "logger", "timestamp", "sink", "sinks", "source", "sources", "store", "state", "signal", "version"}
 )
-"""Fields that hold names of the configuration and words of ours; a password like one of them must not hide it."""
+"""Fields that hold names from the configuration and the router's own vocabulary; a password equal to one must not hide it."""
 
 
 def mask_fields(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask the secrets in everything that a log line tells; a processor of structlog."""
+    """Mask the secrets in every field of a log line; a structlog processor."""
     constant = event.get("_from_structlog") and str(event.get("logger", "")).startswith("edgerouter.")
     for key, value in event.items():
         if not key.startswith("_") and key not in _OURS and not (constant and key == "event"):
@@ -53,7 +53,7 @@ def _masked(value: Any) -> Any:
 
 
 def make_visible(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Take the control characters out of everything that goes to a terminal as it is; a processor of structlog."""
+    """Escape the control characters in everything that goes to a terminal; a structlog processor."""
     return {
         key: value if key.startswith("_") else _visible(value, lines=key in ("exception", "stack")) for key, value in event.items()
     }
@@ -68,9 +68,9 @@ def _visible(value: Any, *, lines: bool) -> Any:
 
 
 def configure(config: LogConfig) -> None:
-    """Set up structlog and the standard library's logging, for the whole process.
+    """Configure structlog and the standard library's logging for the whole process.
 
-    Libraries log warnings and worse, whatever our own level: at debug level some of them print requests with credentials.
+    Libraries log only warnings and worse, at any level of the router: at debug level some print requests with credentials.
     """
     terminal = config.format == "console" or (config.format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [

@@ -1,6 +1,6 @@
-"""Keeps messages from circling: a sink does not publish what would only come back, or has come back.
+"""Stops message loops: a sink does not publish a message that would come back, or has come back.
 
-Three signs, each where it can be had: the message came from the very broker and topic that it would be published to; it carries
+Three signs, each used where available: the message came from the same broker and topic that it would be published to; it carries
 a user property with this spool's id (MQTT 5); or a source received it from where a sink published the same topic and payload a
 moment before (MQTT 3.1.1, which has no properties).
 """
@@ -17,9 +17,9 @@ from edgerouter.mqtt.address import BrokerAddress
 from edgerouter.topics import Matcher, split_share
 
 ECHO_SECONDS: Final = 60.0
-"""A published message is expected back for this long."""
+"""Time for which a published message is expected back."""
 _MOST_EXPECTED: Final = 50_000
-"""Most messages expected back, of one sink; beyond it the oldest is given up."""
+"""Most messages expected back per sink; beyond it the oldest is forgotten."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -27,60 +27,60 @@ class Subscription(NamedTuple):
     """Topics that a source of this router receives from a broker."""
 
     broker: str
-    """As `broker_key` gives it."""
+    """Key made by `broker_key`."""
     matches: Callable[[str], bool]
 
 
 def broker_key(address: BrokerAddress) -> str:
-    """Identity of a broker: two addresses that give the same are the same broker."""
+    """Return the identity of a broker: two addresses with the same key are the same broker."""
     host = address.host.lower()
     return f"{'localhost' if host in _LOOPBACK else host}:{address.port}"
 
 
 def subscription(address: BrokerAddress, filters: Iterable[str]) -> Subscription:
-    """The subscription of a source."""
+    """Describe the subscription of a source."""
     return Subscription(broker_key(address), Matcher([split_share(each)[1] for each in filters]))
 
 
 class LoopGuard:
-    """Shared by the sources and sinks of a router; on one event loop."""
+    """Loop guard of a router, shared by its sources and sinks; runs on one event loop."""
 
     def __init__(self) -> None:
         self._sources: Mapping[str, Subscription] = {}
         self._sinks: dict[str, SinkGuard] = {}
 
     def subscribed(self, sources: Mapping[str, Subscription]) -> None:
-        """The sources of the router, by name; replaces those of before."""
+        """Replace the known sources of the router, by name."""
         self._sources = dict(sources)
 
     def for_sink(self, name: str, address: BrokerAddress, spool: str) -> SinkGuard:
-        """The guard of one sink, from its opening on.
+        """Create the guard of a sink when it opens.
 
         Args:
-            name: of the sink.
-            address: of the broker that it publishes to.
+            name: name of the sink.
+            address: broker that the sink publishes to.
             spool: id of the router's spool.
         """
         guard = self._sinks[name] = SinkGuard(self, broker_key(address), spool)
         return guard
 
     def broker_of(self, source: str) -> str | None:
-        """The broker that a source receives from; `None` if it is no MQTT source, or not there any more."""
+        """Return the broker that a source receives from; `None` if it is not an MQTT source, or no longer exists."""
         known = self._sources.get(source)
         return None if known is None else known.broker
 
     def comes_back(self, broker: str, topic: str) -> bool:
-        """A source of this router receives what is published there."""
+        """Return True if a source of this router receives messages published there."""
         return any(each.broker == broker and each.matches(topic) for each in self._sources.values())
 
     def expect(self, key: int, *, more: int) -> None:
-        """Each sink expects a message back, or no longer does."""
+        """Add to or remove from every sink's expected messages."""
         for guard in self._sinks.values():
             guard.expect(key, more)
 
 
 class SinkGuard:
-    """Tells one sink which messages it must not publish."""
+    """Decides which messages one sink must not publish."""
 
     def __init__(self, loops: LoopGuard, broker: str, spool: str) -> None:
         self._loops = loops
@@ -90,7 +90,7 @@ class SinkGuard:
         self._order: deque[tuple[float, int]] = deque()
 
     def loop(self, message: Message, topic: str) -> str:
-        """Say why a message must not be published to a topic; empty when it may be."""
+        """Return the reason why a message must not be published to a topic; empty if it may be."""
         broker = self._loops.broker_of(message.source) if message.source else None
         came_back = broker is not None and self._came_back(broker, message)
         if broker == self._broker and topic == message.topic:
@@ -100,18 +100,18 @@ class SinkGuard:
         return "this router has published it to where it came from" if came_back else ""
 
     def publishing(self, topic: str, payload: bytes) -> bool:
-        """Remember a message that is about to be published; False when no source of ours would receive it."""
+        """Remember a message that is about to be published; False if no source of this router would receive it."""
         if not self._loops.comes_back(self._broker, topic):
             return False
         self._loops.expect(hash((self._broker, topic, payload)), more=1)
         return True
 
     def not_published(self, topic: str, payload: bytes) -> None:
-        """Expect a message back no longer: the broker did not take it."""
+        """Stop expecting a message: the broker did not accept it."""
         self._loops.expect(hash((self._broker, topic, payload)), more=-1)
 
     def expect(self, key: int, more: int) -> None:
-        """Expect a message back so many times more."""
+        """Expect a message once more, or once less."""
         expected, order = self._expected, self._order
         now = time.monotonic()
         while order and (order[0][0] < now or len(order) >= _MOST_EXPECTED):

@@ -1,4 +1,4 @@
-"""Memory that this process may use: the machine's, or less where a control group or a resource limit says so."""
+"""Memory that this process may use: that of the machine, or the limit of a control group or resource limit if lower."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def usable_memory(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> i
     """Return the bytes of memory that the process may use. Reads a few small files.
 
     Args:
-        cgroups: where the control groups are mounted.
-        membership: names the process's control groups, as `/proc/self/cgroup` does.
+        cgroups: mount point of the control groups.
+        membership: file that names the process's control groups, as `/proc/self/cgroup` does.
     """
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_limits_of_groups(cgroups, membership)]
     for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
@@ -40,13 +40,13 @@ def _limits_of_groups(cgroups: Path, membership: Path) -> Iterator[int]:
 
 
 def _limits(root: Path, group: str, name: str) -> Iterator[int]:
-    """Yield the limits of a group and of those above it: each of them holds."""
+    """Yield the limits of a group and of its parents: all of them apply."""
     path = PurePosixPath(group.lstrip("/"))
-    # within a container the group's path may be that of the host, while its files stand at the root
+    # in a container the group's path may be that of the host, while the files are at the root of the mount
     for each in (path, *path.parents):
         if ".." in each.parts:
             continue
         with suppress(OSError, ValueError):
-            limit = int((root / each / name).read_text(encoding="ascii"))  # "max" is no number: no limit
+            limit = int((root / each / name).read_text(encoding="ascii"))  # "max" does not parse: no limit
             if limit > 0:
                 yield limit

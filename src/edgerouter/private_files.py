@@ -1,4 +1,4 @@
-"""Files of the router's own, in its own folder: private to its user, and no planted link is followed."""
+"""Opens the router's own files: private to its user, and without following planted links."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 FILE_MODE: Final = 0o640
-"""Most that a file of ours allows: the group may read, for backups."""
+"""Widest permissions of the router's files: the group may read, for backups."""
 FOLDER_MODE: Final = 0o750
 
 
 def open_private(path: Path, flags: int, mode: int = FILE_MODE) -> int:
-    """Open a file, or make it with `os.O_CREAT`, and return its descriptor.
+    """Open a file, creating it with `os.O_CREAT`, and return its descriptor.
 
     Raises:
         OSError: it cannot be opened, or is a symbolic link.
@@ -33,7 +33,7 @@ def read_private(path: Path, most: int = -1) -> bytes:
 
     Args:
         path: the file.
-        most: read no more bytes; -1 = all.
+        most: bytes to read at most; -1 = all.
 
     Raises:
         OSError: it cannot be read, or is a symbolic link.
@@ -43,14 +43,14 @@ def read_private(path: Path, most: int = -1) -> bytes:
 
 
 def replace_private(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
-    """Write a file whole or not at all, synchronised.
+    """Write a file atomically and sync it.
 
     Raises:
-        OSError: it could not be written; the one before is as it was.
+        OSError: it could not be written; the previous content is unchanged.
     """
     new = path.with_name(path.name + ".new")
     try:
-        # what is left of an interrupted write, or was planted there, is replaced and never written through
+        # a leftover of an interrupted write, or a planted file, is replaced and never written through
         new.unlink(missing_ok=True)
         with os.fdopen(open_private(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
@@ -64,22 +64,22 @@ def replace_private(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder and those above it that are missing.
+    """Create a folder and its missing parents.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         path.mkdir(exist_ok=True, mode=FOLDER_MODE)
 
 
 def tighten(path: Path) -> None:
-    """Take from a file or folder the permissions that others have; links and what is not ours stay as they are."""
+    """Remove permissions of other users from a file or folder; links and files of other owners are left alone."""
     with suppress(OSError):
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode) or found.st_uid != os.geteuid():
             return
         most = FOLDER_MODE if stat.S_ISDIR(found.st_mode) else FILE_MODE
         if stat.S_IMODE(found.st_mode) & ~most:
-            # the folder belongs to us and others do not write there, so it is still what was looked at
+            # the folder belongs to this user and others cannot write to it, so the path still names the same file
             path.chmod(stat.S_IMODE(found.st_mode) & most)

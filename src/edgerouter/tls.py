@@ -1,4 +1,4 @@
-"""TLS of a client: its configuration, and a context made from the files as they are now."""
+"""TLS settings of a client, and contexts made from the certificate files as they are now."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, model_val
 
 
 def _readable(path: Path) -> Path:
-    """A file that cannot be read is found when the configuration is loaded, not at three in the morning.
+    """Check a file when the configuration is loaded, not at the first connect in production.
 
     Raises:
-        ValueError: missing, or not readable by this user.
+        ValueError: the file is missing, or not readable by this user.
     """
     if not path.is_file():
         raise ValueError(f"no such file: {path}")
@@ -25,26 +25,26 @@ def _readable(path: Path) -> Path:
 
 
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
-"""A field that names a file which is there."""
+"""A field that names a readable file."""
 
 
 class TlsConfig(BaseModel):
-    """How to trust the other side, and how to prove who we are. The files are read again at every connect."""
+    """Certificates to trust and to present. The files are read again at every connect."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     ca: ReadableFile | None = None
-    """PEM file of the authorities that may sign the other side's certificate; the system's by default."""
+    """PEM file of the authorities that may sign the peer's certificate; those of the system by default."""
     cert: ReadableFile | None = None
     """PEM file of the client's certificate, with its chain, for mutual TLS."""
     key: ReadableFile | None = None
-    """PEM file of the certificate's private key, where `cert` does not hold it."""
+    """PEM file of the certificate's private key, if `cert` does not hold it."""
     key_password: SecretStr | None = None
     """Password of the private key."""
     server_name: str | None = None
-    """Name that the certificate of the other side has to hold, where it is not the host of the URL."""
+    """Name that the peer's certificate must hold, if it differs from the host of the URL."""
     insecure: bool = False
-    """Accept any certificate. Anybody on the way can then read and change everything."""
+    """Accept any certificate. Anyone on the network path can then read and change all traffic."""
     alpn: tuple[str, ...] = ()
     """Protocol names to offer, for example `x-amzn-mqtt-ca` for AWS IoT on port 443."""
 
@@ -57,12 +57,12 @@ class TlsConfig(BaseModel):
 
 
 class ClientContext(ssl.SSLContext):
-    """A context with two things that the clients offer no way to say, or another one each."""
+    """A context with two settings that the clients do not expose, or expose differently."""
 
     server_name: str | None = None
-    """Ask for this name instead of the host connected to."""
+    """Server name to ask for instead of the host connected to."""
     wrapped: ssl.SSLSocket | None = None
-    """The socket made last; the MQTT client loses it without closing it when the handshake fails."""
+    """Socket created last; the MQTT client drops it without closing it when the handshake fails."""
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
         if self.server_name is not None:
@@ -78,15 +78,15 @@ class ClientContext(ssl.SSLContext):
         server_hostname: Any = None,
         session: Any = None,
     ) -> ssl.SSLObject:
-        """As event loops do it, where `wrap_socket` is what blocks."""
+        """Wrap as event loops do: they handshake through memory buffers."""
         return super().wrap_bio(incoming, outgoing, server_side, self.server_name or server_hostname, session)
 
 
 def make_context(config: TlsConfig) -> ClientContext:
-    """A client's context from the files as they are now. Reads files: not for the event loop.
+    """Create a client's context from the files as they are now. Reads files: not for the event loop.
 
     Raises:
-        ValueError: a file is not what it should be, with its name.
+        ValueError: a file is not usable; the message names it.
     """
     context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
     context.server_name = config.server_name
@@ -101,7 +101,7 @@ def make_context(config: TlsConfig) -> ClientContext:
         except (ssl.SSLError, OSError) as error:
             raise ValueError(f"{config.ca} holds no usable certificates: {_reason(error)}") from None
     if config.cert is not None:
-        # without a password OpenSSL would ask for one on the terminal and wait
+        # without a password OpenSSL would prompt for one on the terminal and block
         password = config.key_password.get_secret_value() if config.key_password is not None else ""
         try:
             context.load_cert_chain(config.cert, config.key, password)

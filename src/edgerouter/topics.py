@@ -1,4 +1,4 @@
-"""MQTT topic filters: whether a filter is one, and which topics it matches (MQTT 5.0, 4.7 and 4.8.2)."""
+"""MQTT topic filters: validation and matching (MQTT 5.0, 4.7 and 4.8.2)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import AfterValidator, WithJsonSchema
 from edgerouter.topic_cache import TopicCache, key_weight
 
 MAX_BYTES: Final = 65_535
-"""Longest topic or filter: an MQTT string has a length of two bytes (MQTT 5.0, 1.5.4)."""
+"""Longest topic or filter: the length of an MQTT string has two bytes (MQTT 5.0, 1.5.4)."""
 
 LABEL_CHARACTERS: Final = 64
-"""Most characters of a topic's first level in metrics and counters."""
+"""Most characters of a topic's first level shown in metrics and counters."""
 
 _SHARE: Final = "$share"
 
@@ -23,7 +23,7 @@ def check_filter(text: str) -> str:
     """Return the filter unchanged.
 
     Raises:
-        ValueError: a broker would refuse it, with the reason.
+        ValueError: a broker would refuse the filter, with the reason.
     """
     if not text:
         raise ValueError("a topic filter is not empty")
@@ -41,11 +41,11 @@ def check_filter(text: str) -> str:
         levels = levels[2:]
     for place, level in enumerate(levels):
         if "#" in level and level != "#":
-            raise ValueError(f"'#' stands alone in its level, in {text!r}")
+            raise ValueError(f"'#' must occupy a whole level, in {text!r}")
         if level == "#" and place != len(levels) - 1:
-            raise ValueError(f"'#' is the last level, in {text!r}")
+            raise ValueError(f"'#' must be the last level, in {text!r}")
         if "+" in level and level != "+":
-            raise ValueError(f"'+' stands alone in its level, in {text!r}")
+            raise ValueError(f"'+' must occupy a whole level, in {text!r}")
     return text
 
 
@@ -60,7 +60,7 @@ def check_name(text: str) -> str:
     """Return the topic unchanged.
 
     Raises:
-        ValueError: nothing can be published to it, with the reason.
+        ValueError: the topic cannot be published to, with the reason.
     """
     check_filter(text)
     if "+" in text or "#" in text:
@@ -78,7 +78,7 @@ TopicName = Annotated[
 
 
 def split_share(topic_filter: str) -> tuple[str | None, str]:
-    """The group of a shared subscription (`None` = not shared) and the filter that decides what matches."""
+    """Split into the group of a shared subscription (`None` = not shared) and the filter that decides what matches."""
     if topic_filter.startswith(_SHARE + "/"):
         _, group, rest = topic_filter.split("/", 2)
         return group, rest
@@ -86,7 +86,7 @@ def split_share(topic_filter: str) -> tuple[str | None, str]:
 
 
 def filters_overlap(one: str, other: str) -> bool:
-    """Tell if some topic is matched by both filters; they hold no `$share`."""
+    """Return True if some topic matches both filters; they must not contain `$share`."""
     first, second = one.split("/"), other.split("/")
     if "$" in (one[:1], other[:1]) and {first[0], second[0]} & {"#", "+"}:
         return False  # a wildcard in the first level does not match the broker's own topics
@@ -100,7 +100,7 @@ def filters_overlap(one: str, other: str) -> bool:
 
 
 def matches(topic_filter: str, topic: str) -> bool:
-    """Whether a broker would send this topic to a subscriber of this (valid) filter."""
+    """Return True if a broker would send this topic to a subscriber of this (valid) filter."""
     return re.fullmatch(_pattern(topic_filter), topic, re.DOTALL) is not None
 
 
@@ -118,10 +118,10 @@ def _pattern(topic_filter: str) -> str:
 
 
 class Matcher:
-    """Tells if any of some filters matches a topic; remembers its answers, because devices repeat their topics.
+    """Matches topics against a set of filters and caches the answers, because devices repeat their topics.
 
     Args:
-        filters: valid filters; none match nothing.
+        filters: valid filters; an empty set matches nothing.
     """
 
     __slots__ = ("_known",)
@@ -137,6 +137,6 @@ class Matcher:
 
 
 def first_level(topic: str) -> str:
-    """First level of a topic for a label or a counter, cut where a device made it long."""
+    """Return the first level of a topic for a label or a counter, truncated if it is long."""
     level = topic.partition("/")[0]
     return level if len(level) <= LABEL_CHARACTERS else level[:LABEL_CHARACTERS] + "..."

@@ -1,4 +1,4 @@
-"""Quantities as users write them: byte sizes (`2GiB`) and durations (`200ms`)."""
+"""Parses quantities as users write them: byte sizes (`2GiB`) and durations (`200ms`)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d|w)")
 
 _MOST: Final = 2**63
-"""Sizes, and times in nanoseconds, are 64-bit numbers with a sign in SQLite and elsewhere."""
+"""Sizes, and times in nanoseconds, are signed 64-bit numbers in SQLite and elsewhere."""
 _MOST_SECONDS: Final = _MOST / 1e9
 
 
 def parse_byte_size(value: Any) -> int:
-    """Bytes from `1048576`, `"512KiB"`, `"2GiB"`, `"1.5MB"`.
+    """Parse bytes from `1048576`, `"512KiB"`, `"2GiB"`, `"1.5MB"`.
 
     Raises:
-        ValueError: not a size of at least 0 bytes.
+        ValueError: the value is not a size of at least 0 bytes.
     """
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST:
         return value
@@ -39,10 +39,10 @@ def parse_byte_size(value: Any) -> int:
 
 
 def parse_duration(value: Any) -> float:
-    """Seconds from `5`, `0.2`, `"200ms"`, `"5m"`, `"1h30m"`.
+    """Parse seconds from `5`, `0.2`, `"200ms"`, `"5m"`, `"1h30m"`.
 
     Raises:
-        ValueError: not a duration of at least 0 s.
+        ValueError: the value is not a duration of at least 0 s.
     """
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST_SECONDS:
         return float(value)
@@ -65,7 +65,7 @@ def _seconds(text: str) -> float | None:
 
 _SIZE_TEXT: Final = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]([iI]?[bB])?|[bB])?\s*$"
 _DURATION_TEXT: Final = r"^\s*([0-9]+(\.[0-9]+)?\s*(us|ms|s|m|h|d|w)?|([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d|w))+)\s*$"
-"""Patterns of the parsers' syntax, for editors."""
+"""Regular expression for what the parser accepts, used by editors."""
 
 ByteSize = Annotated[
     int,

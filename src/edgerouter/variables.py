@@ -1,4 +1,4 @@
-"""The contract for environment variables: what a distribution declares so that its plugins can be switched on without a file.
+"""Contract for environment variables: declared by a distribution so that its plugins can be enabled without a file.
 
 A distribution names a tuple of `Variables` under the entry-point group `edgerouter.variables`, in a module that imports no SDK:
 
@@ -7,9 +7,9 @@ A distribution names a tuple of `Variables` under the entry-point group `edgerou
 acme = "edgerouter_acme.variables:VARIABLES"
 ```
 
-Without a configuration file the router asks every declaration. None of a plugin's variables set: it is off. All that are
-required set: it is on. Some set: it is off, and one line says what is missing. A variable of a sink that is not set is looked up
-in the secret stores that are on, under its name lower-cased with `_` -> `-`.
+Without a configuration file the router reads every declaration. If none of a plugin's variables are set, it is off. If all that
+are required are set, it is on. If only some are set, it is off, and one line names the missing ones. A sink's variable that is
+not set is looked up in the secret stores that are on, under its name in lower case with `_` -> `-`.
 """
 
 from __future__ import annotations
@@ -24,50 +24,50 @@ class Variable:
     """One variable of a plugin."""
 
     names: tuple[str, ...]
-    """Its names, the newest first; the first that is set counts."""
+    """Its names, newest first; the first that is set counts."""
     field: str | None = None
-    """The field of the plugin's configuration that it fills, dotted for one inside a section; `None`: demanded, but not used."""
+    """Field of the plugin's configuration that it fills, dotted for one inside a section; `None`: required, but not used."""
     required: bool = True
-    """Whether the plugin is off without it."""
+    """True if the plugin is off without it."""
     secret: bool = False
-    """Whether its value is never shown."""
+    """True if its value must never be shown."""
     shared: tuple[str, ...] = ()
-    """Names that several plugins share: they count when none of `names` is set, but do not switch the plugin on by themselves."""
+    """Names shared by several plugins: they count when none of `names` is set, but do not enable the plugin by themselves."""
     convert: Callable[[str], str] | None = None
-    """Makes the field's text of the variable's; raises `ValueError` for one that is not right, without quoting it."""
+    """Converts the variable's text to the field's; raises `ValueError` for an invalid one, without quoting it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """The variables of one plugin. A plugin that can be set up in several ways has one declaration for each.
+    """Variables of one plugin. A plugin that can be set up in several ways has one declaration for each.
 
-    Of several, the one counts that has everything it requires and to which everything that is set belongs.
+    Of several declarations, the one applies whose requirements are all met and which covers every variable that is set.
     """
 
     kind: Literal["sink", "source", "secret_store"]
-    """What the plugin is. A source receives from a service when a topic for messages from the cloud is set; its configuration has
+    """Kind of the plugin. A source receives from a service when a topic for messages from the cloud is set; its configuration has
     a field `topic`, which the router sets."""
     type: str
-    """Its name, as in `type: aws-sqs`; the sink, source or store gets the same name."""
+    """Plugin's name, as in `type: aws-sqs`; the sink, source or store gets the same name."""
     variables: tuple[Variable, ...]
-    """What fills its configuration."""
+    """Variables that fill its configuration."""
     unused: tuple[str, ...] = ()
-    """Names that users of other systems have set too; accepted, not demanded, not used."""
+    """Names that users of other systems have set too; accepted, not required, not used."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the configuration, such as one object for each message."""
 
 
 def line_breaks(text: str) -> str:
-    r"""A `Variable.convert` for PEM keys: the two characters `\n` become a line break."""
+    r"""Convert PEM keys, as a `Variable.convert`: the two characters `\n` become a line break."""
     return text.replace("\\n", "\n")
 
 
 def only(*allowed: str) -> Callable[[str], str]:
-    """A `Variable.convert` that lets nothing else pass."""
+    """Build a `Variable.convert` that accepts only these values."""
 
     def check(text: str) -> str:
         if text.strip() not in allowed:
-            raise ValueError(f"should be {' or '.join(allowed)}")
+            raise ValueError(f"must be {' or '.join(allowed)}")
         return text.strip()
 
     return check

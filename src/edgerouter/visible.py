@@ -1,17 +1,17 @@
-"""Makes text of other parties safe for a terminal: what a device or a service sends is never an instruction to it."""
+"""Escapes untrusted text for a terminal: data from a device or a service must never act as terminal commands."""
 
 from __future__ import annotations
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    r"""The text with an escape in place of every character that is not printed.
+    r"""Return the text with every unprintable character escaped.
 
-    These are the control characters C0 and C1, with which a terminal is given orders; those that reverse the direction of writing,
-    join or have no width, with which one text looks like another; and lone surrogates, which no terminal takes.
+    These are the C0 and C1 control characters, which command a terminal; characters that reverse the writing direction, join or
+    have no width, which make one text look like another; and lone surrogates, which a terminal cannot show.
 
     Args:
         text: a topic, a reason, a name.
-        lines: leave line breaks and tabs as they are, where the text is ours but for its parts.
+        lines: keep line breaks and tabs, for text that only quotes other parties.
     """
     if text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""Ways in which others on the network can read or change what passes through a connection."""
+"""Weak points of a connection that let others on the network read or change the traffic."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ _MOST_WARNED: Final = 1000
 
 
 def weak_points(host: str, *, encrypted: bool, insecure: bool, secret: str, instead: str) -> list[str]:
-    """Name each weak point in a sentence; a connection within this machine has none.
+    """Describe each weak point in a sentence; a connection within this machine has none.
 
     Args:
-        host: name or address of the other side.
-        encrypted: the connection is made with TLS.
-        insecure: any certificate of the other side is accepted.
-        secret: what lets us in, such as "password"; empty when there is nothing.
-        instead: how a URL begins that is encrypted.
+        host: name or address of the peer.
+        encrypted: True if the connection uses TLS.
+        insecure: True if any certificate of the peer is accepted.
+        secret: kind of credential sent, such as "password"; empty when there is none.
+        instead: beginning of an encrypted URL.
     """
     if _is_this_machine(host):
         return []
     found = []
     if insecure:
-        found.append("`tls.insecure` accepts any certificate: others on the network can read and change everything")
+        found.append("`tls.insecure` accepts any certificate: others on the network can read and change all traffic")
     if secret and not encrypted:
-        found.append(f"the {secret} goes over the network in plain text: use {instead}")
+        found.append(f"the {secret} is sent over the network in plain text: use {instead}")
     return found
 
 
 def warn(points: Iterable[str], log: Any, name: str, place: str) -> None:
-    """Log weak points of a source's or sink's connection, each once in the life of the process.
+    """Log weak points of a source's or sink's connection, each at most once per process.
 
     Args:
-        points: from `weak_points`.
-        log: of the source or sink.
-        name: of the source or sink.
+        points: result of `weak_points`.
+        log: logger of the source or sink.
+        name: name of the source or sink.
         place: host and port, or URL, without credentials.
     """
     for point in points:

@@ -24,9 +24,9 @@ def test_a_filter_of_the_specification_is_taken_as_it_is(text: str) -> None:
         ("a\0b", "NUL"),
         ("a/#/b", "last level"),
         ("#/", "last level"),
-        ("a#", "stands alone"),
-        ("a/b+", "stands alone"),
-        ("++", "stands alone"),
+        ("a#", "occupy a whole level"),
+        ("a/b+", "occupy a whole level"),
+        ("++", "occupy a whole level"),
         ("\ud800", "surrogates"),
         ("x" * (MAX_BYTES + 1), "at most 65535 bytes"),
         ("ä" * (MAX_BYTES // 2 + 1), "at most 65535 bytes"),
@@ -35,7 +35,7 @@ def test_a_filter_of_the_specification_is_taken_as_it_is(text: str) -> None:
         ("$share//a", "$share/GROUP/FILTER"),
         ("$share/g/", "$share/GROUP/FILTER"),
         ("$share/+/a", "no wildcards"),
-        ("$share/g/a#", "stands alone"),
+        ("$share/g/a#", "occupy a whole level"),
     ],
 )
 def test_what_a_broker_would_refuse_is_refused_with_its_reason(text: str, reason: str) -> None:

@@ -45,7 +45,7 @@ def test_weak_points_towards_a_broker(config: dict[str, Any], expected: list[str
 @pytest.mark.parametrize(
     ("url", "insecure", "secret", "expected"),
     [
-        ("http://influx:8086/s3cr3t", False, "token", ["the token goes over the network in plain text"]),
+        ("http://influx:8086/s3cr3t", False, "token", ["the token is sent over the network in plain text"]),
         ("https://influx:8086", True, "token", ["tls.insecure"]),
         ("https://influx:8086", False, "token", []),
         ("http://influx:8086", False, "", []),

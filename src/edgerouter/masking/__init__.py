@@ -1,11 +1,11 @@
-"""Masking of secrets: the one place through which text of other parties goes before it is logged, stored or shown.
+"""Masks secrets: text from another party passes through here before it is logged, stored or shown.
 
-A service may answer with what it was sent: as it was, escaped for JSON, HTML, XML or a URL, in base64 or hexadecimal, or in part.
-`protect` remembers a secret for the rest of the process; `mask` replaces every known secret in a text, in each of these forms, and
-credentials that are recognised by their shape alone, such as signatures of a URL.
+A service may echo what it received: verbatim, escaped for JSON, HTML, XML or a URL, in base64 or hexadecimal, or in part.
+`protect` remembers a secret for the rest of the process. `mask` replaces every known secret in a text, in each of these forms,
+and credentials that are recognisable by shape alone, such as the signature of a URL.
 
-The walk of a text: `index` looks it up as it stands and in each form that `encodings` can undo; `shapes` adds what looks like a
-credential; `parts` finds out, when a secret is learned, which parts of it are secret.
+The stages: `index` looks up the text as it stands and in every form that `encodings` can decode; `shapes` adds whatever looks
+like a credential; `parts` decides, when a secret is registered, which parts of it are secret.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ __all__ = ["MASK", "Secrets", "forget_all", "mask", "mask_first", "protect"]
 
 MASK: Final = "***"
 _LONGEST: Final = 8 * 1024
-"""Characters of a text that are kept: the beginning, and more of the end, where a traceback says what happened."""
+"""Characters kept of a long text: the beginning, and more of the end, where a traceback names the error."""
 _KEPT_AT_THE_BEGINNING: Final = 2 * 1024
 _MOST_SECRETS: Final = 256 * 1024
-"""Characters of all secrets together; the index takes about a hundred times as many bytes."""
+"""Total characters of all secrets; the index takes about a hundred times as many bytes."""
 _LONGEST_SECRET: Final = 16 * 1024
 _MOST_CACHED: Final = 128
-"""Texts whose masked form is kept: a sink that fails says the same again and again."""
+"""Texts whose masked form is cached: a failing sink repeats the same error."""
 _LONGEST_CACHED: Final = 1024
 
 
 class Secrets:
-    """Known secrets, and the texts without them.
+    """Known secrets, and masked forms of recent texts.
 
     Safe to use from several threads.
     """
@@ -46,11 +46,11 @@ class Secrets:
         self._cache: dict[str, str] = {}
 
     def protect(self, texts: Iterable[str]) -> None:
-        """Remember secrets. Rotated ones stay known until the bound pushes out the oldest."""
+        """Remember secrets. Rotated ones stay known until the bound evicts the oldest."""
         found = [part[:_LONGEST_SECRET] for text in texts for part in secret_parts(text)]
         with self._lock:
             new = [part for part in dict.fromkeys(found) if part not in self._known]
-            for part in found:  # the newest stand last
+            for part in found:  # the newest go last
                 self._known.pop(part, None)
                 self._known[part] = None
             if not new:
@@ -64,7 +64,7 @@ class Secrets:
             self._cache = {}
 
     def mask(self, text: str) -> str:
-        """The text with `***` in place of every known secret; of a very long one the beginning and the end."""
+        """Return the text with `***` in place of every known secret; of a very long text, only the beginning and the end."""
         cache = self._cache
         if (masked := cache.get(text)) is not None:
             return masked
@@ -97,7 +97,7 @@ class Secrets:
 
 
 def _merged(found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ranges that touch are one."""
+    """Merge ranges that touch."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(found):
         if merged and start <= merged[-1][1]:
@@ -111,21 +111,21 @@ _OF_THIS_PROCESS = Secrets()
 
 
 def protect(*texts: str) -> None:
-    """Remember secrets of this process: what is configured, what a secret store gives, tokens that a service issues."""
+    """Remember secrets for this process: configured ones, those of a secret store, and tokens that a service issues."""
     _OF_THIS_PROCESS.protect(texts)
 
 
 def mask(text: str) -> str:
-    """The text without any secret of this process."""
+    """Return the text without any secret of this process."""
     return _OF_THIS_PROCESS.mask(text)
 
 
 def mask_first(text: str, most: int) -> str:
-    """The first characters of a text, masked before it is cut: half of a secret is not found so well."""
+    """Return the first characters of a text, masked before cutting: half a secret is harder to find."""
     masked = mask(text[: 4 * most])
     return masked if len(masked) <= most else masked[:most] + "..."
 
 
 def forget_all() -> None:
-    """Start anew; for tests, which share one process."""
+    """Forget every secret; for tests, which share one process."""
     _OF_THIS_PROCESS.__init__()  # type: ignore[misc]  # the same object, which others hold

@@ -1,4 +1,4 @@
-"""Undoes the encodings in which text travels, and knows where each decoded byte came from."""
+"""Decodes the encodings in which text travels, and maps each decoded byte back to its origin."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ESCAPES: Final = (
         ),
     ),
 )
-"""Of URLs; of HTML and XML; of JSON and programming languages. Each is undone alone, in any order: a secret may hold `%41`."""
+"""Escapes of URLs; of HTML and XML; of JSON and programming languages. Each is undone separately: a secret may hold `%41`."""
 _SIMPLE: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{6,}")
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _WORD: Final = re.compile(rb"[A-Z]?[a-z/_-]+|[A-Z_-]+")
 _LONGEST_WORD: Final = 24
-"""Longest run of letters that counts as a word: base64 mixes its letters."""
+"""Longest run of letters that counts as a word: base64 mixes upper and lower case."""
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{8,}")
 _HEX_APART: Final = re.compile(rb"[0-9A-Fa-f]{2}(?:[ :-][0-9A-Fa-f]{2}){3,}")
 _LAST_CHARACTER: Final = 0x10FFFF
@@ -35,7 +35,7 @@ _SHORTEST_BASE64: Final = 6
 
 
 Original: TypeAlias = Callable[[int, int], tuple[int, int]]
-"""From a range of decoded bytes to the range of the text that they were made from."""
+"""Maps a range of decoded bytes to the range of the text that it was decoded from."""
 
 
 class Decoded(NamedTuple):
@@ -46,14 +46,14 @@ class Decoded(NamedTuple):
 
 
 def decoded(data: bytes) -> Iterator[Decoded]:
-    """Every reading of the text other than as it stands."""
+    """Yield every decoding of the text, excluding the text itself."""
     for sign, pattern in _ESCAPES:
         if sign in data and (form := _unescaped(data, pattern)) is not None:
             yield form
     for run in _BASE64.finditer(data):
         if len(run[0]) < _LONGEST_WORD and _WORD.fullmatch(run[0]):
             continue
-        # the beginning may be cut off, or a path that stands before it may look the same
+        # the beginning may be cut off, or a path in front of it may look like base64 too
         for offset in range(4):
             yield from _from_base64(run[0][offset:].translate(_URL_SAFE), run.start() + offset)
     for run in _HEX.finditer(data):
@@ -104,7 +104,7 @@ def _from_base64(run: bytes, begin: int) -> Iterator[Decoded]:
     if len(run) < _SHORTEST_BASE64:
         return
     data = binascii.a2b_base64(run + b"=" * (-len(run) % 4))
-    # three bytes are four characters; the last character of a range may hold a part of its last byte
+    # three bytes are four characters; the last character of a range may hold bits of its last byte
     yield Decoded(data, lambda start, end: (begin + 4 * start // 3, begin - (-4 * end // 3)))
 
 

@@ -1,4 +1,4 @@
-"""Finds known secrets in a text, whole or in part, as they stand or encoded."""
+"""Finds known secrets in a text, whole or in part, plain or encoded."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Final
 from edgerouter.masking.encodings import decoded
 
 GRAM: Final = 8
-"""Any so many characters in a row out of a longer secret give it away."""
+"""Length of a piece of a longer secret that gives it away."""
 _IN_PARTS: Final = 10
-"""Length from which parts of a secret are looked for; a shorter one is found whole."""
+"""Length from which parts of a secret are searched for; a shorter one must match whole."""
 _SHORTEST: Final = 4
 _ANYTHING: Final = 6
-"""Length from which a secret may be a plain word or number; `mqtt` or `1883` as a password would mask half of what is said."""
+"""Length from which a secret may be a plain word or number; `mqtt` or `1883` as a password would mask half of every message."""
 _ALONE: Final = 8
-"""Length up to which a secret counts only where it does not stand inside a longer word."""
+"""Length up to which a secret matches only outside a longer word."""
 _ENOUGH: Final = 12
-"""Characters in a row that count although they are words which a secret and an ordinary text may share."""
+"""Length from which a match counts even if it consists of words that a secret and ordinary text may share."""
 _DEPTH: Final = 3
-"""Encodings of encodings that are undone."""
+"""Depth to which nested encodings are decoded."""
 _MOST_WORK: Final = 256 * 1024
-"""Bytes looked at for one text, all its decoded forms together."""
+"""Most bytes examined for one text, all decoded forms together."""
 
 _CANONICAL: Final = bytes(0x20 if byte in b"+\t\n\v\f\r" else byte + 0x20 if 0x41 <= byte <= 0x5A else byte for byte in range(256))
-"""Upper and lower case are one, and so are white space and `+`: servers change both."""
+"""Fold upper and lower case, and white space and `+`: servers change both."""
 _TEXT: Final = bytes(range(0x20, 0x7F)) + b"\r\n\t"
 
 
 class Index:
     """Looks up all secrets at once, in time that depends on the text alone.
 
-    A long secret is cut into all its pieces of `GRAM` bytes, kept in sets. A piece that is a plain word is weak: it counts beside
-    another one, or where the match is long.
+    A long secret is cut into all its pieces of `GRAM` bytes, kept in sets. A piece that is a plain word is weak: it counts only
+    next to another piece, or where the match is long.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -44,7 +44,7 @@ class Index:
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Look for these too."""
+        """Add secrets to the index."""
         for secret in secrets:
             self._add(secret.encode(errors="surrogatepass").strip())
         alternatives = [
@@ -69,7 +69,7 @@ class Index:
             self._short[canonical] = None  # words alone would not be enough
 
     def find(self, data: bytes) -> list[tuple[int, int]]:
-        """Where secrets stand, as ranges of bytes."""
+        """Return the ranges of bytes that hold secrets."""
         if not self._every and self._pattern is None:
             return []
         return list(self._look(data, _DEPTH, [_MOST_WORK]))
@@ -79,7 +79,7 @@ class Index:
         if work[0] < 0 or len(data) < _SHORTEST:
             return
         yield from self._as_it_stands(data.translate(_CANONICAL))
-        # almost all that is decoded is no text, by chance in the alphabet of an encoding
+        # most decodings are not text: the input only happened to use the alphabet of an encoding
         if depth == 0 or (depth < _DEPTH and (len(data) < _ENOUGH or len(data.translate(None, _TEXT)) > len(data) // 8)):
             return
         for form in decoded(data):

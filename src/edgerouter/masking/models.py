@@ -12,7 +12,7 @@ from edgerouter.masking.parts import url_parts
 
 
 class KeepsItsSecrets(BaseModel):
-    """Base of models with secrets: as soon as one is valid, its secrets are masked for the rest of the process."""
+    """Base of models with secrets: once a model is validated, its secrets are masked for the rest of the process."""
 
     @model_validator(mode="after")
     def _protect(self) -> Self:
@@ -21,7 +21,7 @@ class KeepsItsSecrets(BaseModel):
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """The values of all secret fields, at any depth, and the secret parts of URLs."""
+    """Yield the values of all secret fields, at any depth, and the secret parts of URLs."""
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, SecretBytes):

@@ -1,4 +1,4 @@
-"""Finds out which parts of a secret are secret: the host in a URL and the names in a connection string are not."""
+"""Splits a secret into secret and public parts: the host of a URL and the names in a connection string are public."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SOUNDS_SECRET: Final = re.compile(
     re.IGNORECASE,
 )
 _SCHEME: Final = re.compile(r"(https?|wss?|mqtts?|tcp|ssl|tls|amqps?|sb|socks[45]?h?|nats|redis|postgres(ql)?)://", re.IGNORECASE)
-"""Others may be the beginning of a password."""
+"""Any other scheme may be the beginning of a password."""
 _PAIRS: Final = re.compile(r"\??\w[\w-]*=[^;]*(;\s*\w[\w-]*=[^;]*)*;?", re.DOTALL)
 _SAS: Final = re.compile(r"(?:^|[?&\s])sig=([^&\s]+)")
 _AUTHORIZATION: Final = re.compile(
@@ -23,13 +23,13 @@ _AUTHORIZATION: Final = re.compile(
 )
 _PEM_LINE: Final = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
 _SHORTEST_PATH: Final = 8
-"""A shorter path of a URL, such as `/mqtt`, opens no door."""
+"""A shorter path of a URL, such as `/mqtt`, is not a credential."""
 _LONG: Final = 20
-"""A value of a JSON document that is so long counts whatever its name."""
+"""Length from which a value of a JSON document counts as secret whatever its name."""
 
 
 def sounds_secret(name: str) -> bool:
-    """True when a field, a variable or a header of that name holds a secret."""
+    """Return True if a field, variable or header of that name holds a secret."""
     return _SOUNDS_SECRET.search(name.replace("-", "_")) is not None
 
 
@@ -57,7 +57,7 @@ def secret_parts(text: str) -> Iterator[str]:
 
 
 def url_parts(url: str) -> Iterator[str]:
-    """Return the secret parts of a URL that was written in the open: its password, and a signature or token in its query."""
+    """Return the secret parts of a URL written in plain text: its password, and a signature or token in its query."""
     credentials, query = _credentials(url), url.partition("#")[0].partition("?")[2]
     yield from credentials
     for pair in query.split("&"):
@@ -67,14 +67,14 @@ def url_parts(url: str) -> Iterator[str]:
 
 
 def _credentials(url: str) -> list[str]:
-    """The password, wherever the `@` is that ends it: a password may hold `/`, `@` and `://`."""
+    """Return the password, up to the `@` that ends it: a password may hold `/`, `@` and `://`."""
     rest = url.partition("://")[2] if "://" in url else url
     before, at, _ = rest.partition("?")[0].rpartition("@")
     if not at:
         before, at, _ = rest.rpartition("@")
     user, colon, password = before.partition(":")
     if not at or (not colon and ("/" in user or "://" not in url)):
-        # an address of electronic mail, or a path: without a scheme only a pair is a credential
+        # an email address, or a path: without a scheme only a user:password pair is a credential
         return []
     return [unquote(password)] if colon else [unquote(user)]
 

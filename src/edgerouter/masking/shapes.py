@@ -1,4 +1,4 @@
-"""Recognises credentials by their shape alone: SDKs make signatures and tokens that the router never sees."""
+"""Recognises credentials by shape alone: SDKs create signatures and tokens that the router never sees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHAPES: Final = tuple(
         r"(?P<keep>\b(?:bearer|basic|sharedaccesssignature)\s+)(?=[^\s]*[0-9])[A-Za-z0-9+/=._~%&-]{8,}",
         # queries of URLs, and connection strings
         rf"(?P<keep>(?<![\w-])(?:{_NAMES})=)(?!\*\*\*)[^\s&;,'\"<>]{{4,}}",
-        # and documents that hold them as values
+        # documents that hold them as values
         rf"(?P<keep>['\"](?:{_NAMES})['\"]\s*:\s*['\"])(?!\*\*\*)[^'\"]{{4,}}",
         r"(?P<keep>\b[a-z][a-z0-9+.-]*://[^\s/?#@:]*:)[^\s/@]+(?=@)",
         r"(?P<keep>)\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",
@@ -30,7 +30,7 @@ _HINT: Final = re.compile(r"[=@]|://|eyJ|ya29|-----|authorization|bearer |basic 
 
 
 def mask_shapes(text: str, mask: str) -> str:
-    """The text with the mask in place of all that looks like a credential."""
+    """Return the text with the mask in place of everything that looks like a credential."""
     if _HINT.search(text) is None:
         return text
     for shape in _SHAPES:

@@ -22,12 +22,12 @@ class StdoutConfig(SinkConfig):
     """Writes messages to standard output, for a terminal or a pipe. Logs go to standard error and do not mix in."""
 
     framing: Literal["jsonl", "raw-lines", "length-prefixed"] = "jsonl"
-    """`jsonl`: a JSON object a line with topic, time and payload. `raw-lines`: each payload and a newline. `length-prefixed`: each
-    payload after its length as 4 bytes, big-endian."""
+    """`jsonl`: a JSON object per line with topic, time and payload. `raw-lines`: each payload and a newline. `length-prefixed`:
+    each payload after its length as 4 bytes, big-endian."""
 
 
 class StdoutSink(Sink[StdoutConfig]):
-    """Writes to standard output, in a thread so that a slow pipe holds up nobody else."""
+    """Writes to standard output in a thread, so that a slow pipe delays no other sink."""
 
     Config = StdoutConfig
 
@@ -42,7 +42,7 @@ class StdoutSink(Sink[StdoutConfig]):
         try:
             yield cls(config, worker)
         finally:
-            await worker.close(lambda: None, patience=0.5)  # a pipe that nobody reads must not hold up the end
+            await worker.close(lambda: None, patience=0.5)  # a pipe without a reader must not delay the shutdown
 
     def size_of(self, message: Message) -> int:
         return size_of(message, self._framing)
@@ -58,10 +58,10 @@ def _write(data: bytes) -> None:
         while rest:
             try:
                 rest = rest[os.write(_STDOUT, rest) :]
-            except BlockingIOError:  # whoever shares the pipe has made it non-blocking
+            except BlockingIOError:  # another process that shares the pipe has made it non-blocking
                 poll = select.poll()
                 poll.register(_STDOUT, select.POLLOUT)
                 poll.poll()
     except OSError as error:
-        what = "nobody reads it any more" if error.errno == errno.EPIPE else error.strerror or str(error)
+        what = "its reader has closed it" if error.errno == errno.EPIPE else error.strerror or str(error)
         raise Unavailable(f"cannot write to standard output: {what}") from error

@@ -1,1 +1,1 @@
-"""The watch over the event loop: which plugin held it, and for how long."""
+"""Watches the event loop and its threads: which plugin blocked it, and for how long."""

@@ -1,8 +1,8 @@
-"""Watches the event loop from a thread: how long it is held, by which task and plugin, and at which line.
+"""Watches the event loop from a thread: how long it is blocked, by which task and plugin, and at which line.
 
-A coroutine that blocks (`time.sleep`, a synchronous client) stops every sink and the intake, and nothing in the loop can say so.
-The thread looks at the loop a few times a second. A loop that waits for events is left alone; a loop that runs something gets a
-question with `call_soon_threadsafe`, and the time until it answers is the pause.
+A coroutine that blocks (`time.sleep`, a synchronous client) stops every sink and the intake, and nothing on the loop can report it.
+The thread samples the loop a few times a second. A loop that waits for events is left alone. A loop that runs something gets a
+callback through `call_soon_threadsafe`; the time until the callback runs is the pause.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from msgspec.structs import replace
 from edgerouter.telemetry.thread_times import ThreadTimes
 
 PAUSE_SECONDS: Final = 0.25
-"""A pause this long counts, and is logged with its stack."""
+"""Shortest pause that is counted and logged with its stack."""
 
 _IDLE_SECONDS: Final = 0.25
-"""Between two looks at a loop that waits for events: four wake-ups a second, so that no pause begins and ends unseen."""
+"""Between two samples of an idle loop: four wake-ups a second, so that no pause begins and ends unseen."""
 _BUSY_SECONDS: Final = 0.1
 _ASKED_SECONDS: Final = 0.05
-"""Between two looks while an answer is outstanding."""
+"""Between two samples while an answer is outstanding."""
 _NAME_SECONDS: Final = 0.1
-"""A pause this long gets its holder looked up: when it has become long enough to count it may be over."""
+"""Pause after which the holder is looked up: once the pause is long enough to count, it may be over."""
 _LATE_SECONDS: Final = 2 * _IDLE_SECONDS
-"""A look that comes later says that this thread could not run."""
+"""Delay of a sample after which this thread itself must have been unable to run."""
 _LOG_AGAIN_SECONDS: Final = 60.0
-"""Between two lines about the same place."""
+"""Between two log lines about the same place."""
 _MOST_FRAMES: Final = 30
 _MOST_PLACES: Final = 1000
 
@@ -53,14 +53,14 @@ class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
     pauses: int = 0
     """Pauses of a quarter of a second or longer."""
     paused_seconds: float = 0.0
-    """Their length together."""
+    """Total length of those pauses."""
     longest_pause_seconds: float = 0.0
-    """The longest pause seen, also if it was shorter."""
+    """Longest pause seen, including those too short to count."""
     last_pause_seconds: float = 0.0
     last_pause_at: float | None = None
-    """Wall-clock seconds; null when there was none."""
+    """Wall-clock seconds; null before the first pause."""
     last_holder: str = ""
-    """The sink, source or task that held the loop in the last pause."""
+    """Sink, source or task that blocked the loop in the last pause."""
     last_place: str = ""
     """File, line and function."""
     held_seconds: dict[str, float] = msgspec.field(default_factory=dict)
@@ -69,15 +69,15 @@ class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class _Question:
-    """Asked of a loop that runs something."""
+    """A callback posted to a busy loop."""
 
     looked: float
-    """Monotonic seconds of the last look."""
+    """Monotonic seconds of the last sample."""
     times: ThreadTimes
-    """Of the loop's thread at that look."""
+    """Times of the loop's thread at that sample."""
     answered: float | None = None
     held: float = 0.0
-    """Seconds for which the loop's own doing kept the answer back."""
+    """Seconds for which the loop's own work delayed the answer."""
     holder: str = ""
     place: str = ""
     logged: bool = False
@@ -87,13 +87,13 @@ class LoopWatch:
     """Watches one event loop.
 
     Args:
-        plugins: top-level module of a plugin -> the sinks and sources that it serves, such as "sink cloud"; asked when the loop
-            is held by a task that a plugin made.
+        plugins: maps the top-level module of a plugin to the sinks and sources it serves, such as "sink cloud"; called when a task
+            created by a plugin blocks the loop.
     """
 
     def __init__(self, plugins: Callable[[], Mapping[str, str]]) -> None:
         self.status = LoopStatus()
-        """The pauses so far."""
+        """Pauses so far."""
         self._plugins = plugins
         self._question: _Question | None = None
         self._ended = threading.Event()
@@ -101,7 +101,7 @@ class LoopWatch:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch the running loop until left."""
+        """Watch the running loop until the context exits."""
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._base = _frame_below_coroutines()
@@ -124,10 +124,10 @@ class LoopWatch:
             before, times = times, ThreadTimes.of(loop_thread)
             own_before, own = own, ThreadTimes.of(own_thread)
             if self._question is None and now - due > _LATE_SECONDS:
-                # The watch was kept from running. If the loop's thread used the processor all the while, native code held the
-                # interpreter; else the whole process was stopped, or starved, which is not the loop's fault.
-                # Who waits for the interpreter wakes up for it with every switch interval; a machine that stands still, as the
-                # host of a virtual one makes it, wakes no thread, and counts the time as the processor's.
+                # This thread could not run. If the loop's thread used the CPU all the while, native code held the GIL. Otherwise
+                # the whole process was stopped or starved, which is not the loop's fault.
+                # A thread that waits for the GIL wakes up at every switch interval. A stalled machine, such as a virtual one whose
+                # host is overloaded, wakes no thread, yet its kernel counts the time as CPU time.
                 waited = 2 * sys.getswitchinterval() * (own.turns - own_before.turns)
                 native = min(now - due - (own.delay - own_before.delay), times.cpu - before.cpu, waited)
                 self._count(native, "native code", "", logged=False)
@@ -138,7 +138,7 @@ class LoopWatch:
             due = time.monotonic() + seconds
 
     def _look(self, now: float, times: ThreadTimes) -> float:
-        """Look once. Returns the seconds until the next look."""
+        """Take one sample and return the seconds until the next."""
         question = self._question
         if question is None:
             if self._waits_for_events():
@@ -157,7 +157,7 @@ class LoopWatch:
         return _ASKED_SECONDS
 
     def _ask(self, times: ThreadTimes) -> None:
-        # not the time of the look: this thread may have waited since then, for the interpreter or a processor
+        # not the time of the sample: this thread may have waited since then, for the GIL or a CPU
         question = self._question = _Question(time.monotonic(), times)
 
         def answer() -> None:
@@ -172,12 +172,12 @@ class LoopWatch:
 
     @staticmethod
     def _own_doing(question: _Question, until: float, times: ThreadTimes) -> float:
-        """Seconds since the last look for which the loop's thread ran or blocked, without those that it waited for a processor."""
+        """Seconds since the last sample for which the loop's thread ran or blocked, without its waits for a CPU."""
         elapsed = max(0.0, until - question.looked)
         if elapsed > _LATE_SECONDS:
-            # this thread was kept from looking too: by a stopped process, or by native code that used the processor
+            # this thread was kept from sampling too: by a stopped process, or by native code that used the CPU
             elapsed = max(_ASKED_SECONDS, min(elapsed, times.cpu - question.times.cpu))
-        # may be below 0: the thread waited after `until` and before its times were read, and the next look makes up for it
+        # may be negative: the thread waited after `until` and before its times were read; the next sample makes up for it
         return elapsed - (times.delay - question.times.delay)
 
     def _name_holder(self, question: _Question) -> None:
@@ -236,7 +236,7 @@ class LoopWatch:
 
 
 def _frame_below_coroutines() -> CodeType | None:
-    """Code that runs the loop, if the loop's own frames are not Python's, as uvloop's are not."""
+    """Return the code that runs the loop if the loop's frames are native, as uvloop's are; None for a loop in Python."""
     frame: FrameType | None = inspect.currentframe()
     below: FrameType | None = None
     while frame is not None:
@@ -259,7 +259,7 @@ def _top_level(frame: FrameType) -> str:
 
 
 def _part_of_task(name: str) -> str:
-    """The sink or source that a task of the router's own works for; empty for other tasks."""
+    """Return the sink or source that a task of the router works for; empty for other tasks."""
     kind, _, rest = name.partition(" ")
     if kind in ("sink", "source"):
         return name

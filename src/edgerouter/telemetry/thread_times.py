@@ -1,4 +1,4 @@
-"""Times of a thread as the kernel counts them: used on a processor, and waited for one."""
+"""CPU time of a thread, and time spent waiting for a CPU, as counted by the kernel."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple, Self
 
 
 class ThreadTimes(NamedTuple):
-    """Seconds since the thread began, and a number; all stay 0 where the kernel does not say."""
+    """Seconds since the thread started, and a count; all stay 0 on kernels that do not report them."""
 
     cpu: float = 0.0
     delay: float = 0.0
-    """Ready to run, and waiting for a processor: a busy machine's doing, not the thread's."""
+    """Runnable, but waiting for a CPU: caused by a busy machine, not by the thread."""
     turns: int = 0
-    """Times that it got a processor."""
+    """Number of times the thread was scheduled."""
 
     @classmethod
     def of(cls, native_id: int) -> Self:

@@ -98,7 +98,7 @@ log: {level: debug, level: info}
             "write a number of seconds or for example 200ms, 5m, 1h30m"
         ),
         "edgerouter.yaml:13:26: sinks.b.batch.max_mesages: unknown key; did you mean 'max_messages'?",
-        "edgerouter.yaml:14:14: sinks.b.topics[0]: '#' is the last level, in 'a/#/b'",
+        "edgerouter.yaml:14:14: sinks.b.topics[0]: '#' must be the last level, in 'a/#/b'",
         "edgerouter.yaml:15:5: sinks.b.timout: unknown key; did you mean 'timeout'?",
         "edgerouter.yaml:16:21: log.level: is here a second time; the first is at edgerouter.yaml:16:7",
         "EDGEROUTER__ADMIN__LISTEN: admin.listen: should be HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080",

@@ -78,7 +78,7 @@ def test_a_reader_that_went_away_is_unavailable() -> None:
     )
     os.close(writing)
 
-    assert result.stderr == b"cannot write to standard output: nobody reads it any more\n"
+    assert result.stderr == b"cannot write to standard output: its reader has closed it\n"
 
 
 def test_a_slow_reader_holds_up_neither_the_event_loop_nor_a_line() -> None:

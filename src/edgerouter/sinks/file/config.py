@@ -14,7 +14,7 @@ from edgerouter.units import ByteSize, Duration
 
 
 def _mode(value: Any) -> FileMode:
-    """File permissions; a number is what its digits say in octal, as for chmod, because an unquoted 640 is meant so."""
+    """Parse file permissions. An unquoted 640 is read as octal, as chmod does."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"(0o?)?[0-7]{1,3}", text):
         raise ValueError('not file permissions; write them in octal, for example "0640"')
@@ -22,7 +22,7 @@ def _mode(value: Any) -> FileMode:
 
 
 class FileMode(int):
-    """File permissions, which are read and written in octal."""
+    """File permissions, read and written in octal."""
 
     def __str__(self) -> str:
         return f"{int(self):04o}"
@@ -32,52 +32,53 @@ Mode = Annotated[FileMode, PlainValidator(_mode), WithJsonSchema({"type": ["stri
 
 
 class RotateConfig(SinkConfig):
-    """When the growing file is closed and a new one begun."""
+    """Limits at which the growing file is closed and a new one begins."""
 
     size: ByteSize | None = Field(default=64 * 1024**2, ge=1)
-    """Before it would grow beyond this size. A batch is not divided: one that is larger makes a larger file."""
+    """Rotate before the file would exceed this size. A batch is never divided: a larger one makes a larger file."""
     age: Duration | None = Field(default=None, gt=0)
-    """When it has been growing for this long."""
+    """Rotate once the file has been growing for this long."""
 
 
 class KeepConfig(SinkConfig):
-    """How many rotated files stay; all of them by default. The newest rotated file always stays."""
+    """Retention of rotated files; all are kept by default. The newest rotated file always stays."""
 
     files: int | None = Field(default=None, ge=1)
-    """Most rotated files; the oldest are deleted."""
+    """Most rotated files to keep; the oldest are deleted."""
     bytes: ByteSize | None = Field(default=None, ge=1)
-    """Most bytes of rotated files; the oldest are deleted."""
+    """Most bytes of rotated files to keep; the oldest are deleted."""
 
 
 class FileConfig(SinkConfig):
     """Writes messages to files: one growing file that rotates, or with `key` one object per batch."""
 
     path: FolderPath
-    """Folder; made if it is missing. Nothing is ever written outside it."""
+    """Folder; created if missing. Nothing is ever written outside it."""
     key: ObjectKey | None = None
     """Template of an object's path below the folder, such as `{topic}/{time:%Y/%m/%d}/{id}.jsonl.gz`: one object per batch, written
-    whole or not at all. Without it one file grows."""
+    whole or not at all. Without it, one file grows."""
     file: str = "messages.jsonl"
     """Name of the growing file."""
     framing: Framing = "jsonl"
-    """`jsonl`: a JSON object a line with topic, time and payload. `jsonl-exact`: the same with every payload as text, or as base64
-    where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a newline. `length-prefixed`:
-    each payload after its length as 4 bytes, big-endian. `payload`: one object per message, only its payload; needs `key`."""
+    """`jsonl`: a JSON object per line with topic, time and payload. `jsonl-exact`: the same with every payload as text, or as
+    base64 where it is not text, so that any JSON parser restores every byte. `raw-lines`: each payload and a newline.
+    `length-prefixed`: each payload after its length as 4 bytes, big-endian. `payload`: one object per message, only its payload;
+    needs `key`."""
     compression: Compression | None = None
-    """`none`, `gzip` or `zstd`. By default what the end of `key` says. The growing file is compressed when it is rotated."""
+    """`none`, `gzip` or `zstd`. By default the extension of `key` decides. The growing file is compressed when it is rotated."""
     rotate: RotateConfig = RotateConfig()
-    """When the growing file is closed and a new one begun."""
+    """Limits at which the growing file is closed and a new one begins."""
     keep: KeepConfig = KeepConfig()
-    """How many rotated files stay."""
+    """Retention of rotated files."""
     fsync: Literal["batch", "interval", "never"] = "batch"
-    """When the disk must have the data: before a batch counts as delivered, every `fsync_interval`, or whenever the system likes.
-    Only `batch` loses nothing at a power cut."""
+    """Time at which data is synced to disk: before a batch counts as delivered, every `fsync_interval`, or when the system decides.
+    Only `batch` survives a power cut without loss."""
     fsync_interval: Duration = Field(default=1.0, gt=0)
     """Longest time between two syncs with `fsync: interval`."""
     mode: Mode = Field(default_factory=lambda: FileMode(0o640), json_schema_extra={"default": "0640"})
-    """Permissions of new files in octal, such as "0640"; folders may also be entered by those who may read."""
+    """Permissions of new files in octal, such as "0640"; users who may read the files may also enter the folders."""
     once: bool = False
-    """The growing file holds every message exactly once, after any crash. Costs a second sync a batch. Objects always are."""
+    """The growing file holds every message exactly once, after any crash. Costs a second sync per batch. Objects always do."""
 
     @field_validator("file")
     @classmethod

@@ -1,4 +1,4 @@
-"""Files that no other local user can pass off as ours, whole writes, and what errors of the file system mean for the messages."""
+"""Opens files safely beside untrusted local users, writes them whole, and maps errors of the file system to errors of a sink."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _PERMISSION = {errno.EACCES, errno.EPERM}
 
 
 def unavailable(error: OSError, doing: str, path: Path | str) -> Unavailable:
-    """The messages are kept and tried again: a full disk, a read-only file system, a missing permission, a folder that is gone."""
+    """Map an error to one that is retried: a full disk, a read-only file system, a missing permission, a folder that is gone."""
     kind = Unauthorized if error.errno in _PERMISSION else Unavailable
-    # the kernel says "too many levels of symbolic links" of one
+    # the kernel reports a symbolic link as "too many levels of symbolic links"
     link = error.errno == errno.ELOOP and error.strerror == os.strerror(errno.ELOOP)
     why = "there is a symbolic link, which the file sink does not follow" if link else error.strerror or error
     return kind(f"cannot {doing} {path}: {why}")
 
 
 def open_regular(name: str, flags: int, mode: int, folder: int) -> int:
-    """Open a regular file in a folder: no link is followed, and no pipe or device is waited for.
+    """Open a regular file in a folder, without following links or blocking on a pipe or device.
 
     Args:
         name: of the file.
         flags: of `os.open`.
-        mode: permissions if it is made.
+        mode: permissions of a new file.
         folder: an open folder.
 
     Raises:
-        OSError: it cannot be opened, or is something else.
+        OSError: it cannot be opened, or is not a regular file.
     """
     fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -41,7 +41,7 @@ def open_regular(name: str, flags: int, mode: int, folder: int) -> int:
 
 
 def open_new(name: str, mode: int, folder: int) -> int:
-    """Make a file that is to replace another once it is complete, in place of what a crash or another user left under its name."""
+    """Create a file that will replace another once complete; unlink leftovers of a crash, or of another user, under its name."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         fd = os.open(name, flags, mode, dir_fd=folder)
@@ -52,7 +52,7 @@ def open_new(name: str, mode: int, folder: int) -> int:
 
 
 def exists(name: str, folder: int) -> bool:
-    """Tell whether there is anything of this name in a folder, a link that leads nowhere included."""
+    """Return True if the folder has an entry of this name, including a dangling link."""
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def exists(name: str, folder: int) -> bool:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write every byte at the end of what is there.
+    """Write every byte at the current end.
 
     Raises:
         OSError: some bytes may have been written.
@@ -72,11 +72,11 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
-"""Return when the file's bytes and size are on the disk."""
+"""Return once the file's bytes and size are on disk."""
 
 
 def sync_folder(folder: int) -> None:
-    """Return when the names in a folder are on the disk."""
+    """Return once the names in a folder are on disk."""
     try:
         os.fsync(folder)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One growing file: appended whole or not at all, rotated, and in `once` mode never the same batch twice."""
+"""One growing file: each batch is appended whole or not at all, and in `once` mode never twice; the file rotates."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _FILE = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 class GrowingFile:
-    """The file and what stands beside it: a lock, in `once` mode a journal, and rotated files.
+    """The growing file with its lock, its rotated files and, in `once` mode, its journal.
 
     Every call blocks and belongs in the sink's one thread.
 
     Args:
         config: the sink's.
-        abandoned: whether the caller of the current `write` has stopped waiting.
-        rotated: told after each rotation.
+        abandoned: returns True if the caller of the current `write` has stopped waiting.
+        rotated: called after each rotation.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class GrowingFile:
             raise
 
     def write(self, batch: Sequence[Message]) -> Outcome:
-        """Append a batch, or nothing of it."""
+        """Append a batch whole, or not at all."""
         try:
             self._mend()
             if self._journal is not None and self._journal.holds(identity_of(batch)):
@@ -74,14 +74,14 @@ class GrowingFile:
         return DELIVERED
 
     def tend(self) -> None:
-        """Do what is due by time alone; an error shows again at the next write."""
+        """Sync and rotate what is due by time alone; an error surfaces again at the next write."""
         with suppress(OSError):
             self._mend()
             self._rotate_if_due(0)
             self._sync_if_due()
 
     def close(self) -> None:
-        """Put everything on disk and close."""
+        """Sync everything to disk and close."""
         try:
             if self._unsynced and self._config.fsync != "never":
                 sync_data(self._fd)
@@ -107,7 +107,7 @@ class GrowingFile:
             self._open_file()
             self._recover(self._journal)
         else:
-            with suppress(FileNotFoundError):  # it would not know what is written from now on
+            with suppress(FileNotFoundError):  # a journal that misses the writes of a run without `once` would be wrong
                 os.unlink(journal_name, dir_fd=self._folder)
                 sync_folder(self._folder)
             self._open_file()
@@ -137,13 +137,13 @@ class GrowingFile:
             os.pwrite(self._lock, b"%020d" % time.time(), 0)
 
     def _finish_rotation(self, journal: Journal) -> None:
-        """A crash came between the journal's word that the file is renamed and the renaming."""
+        """Complete a rename that the journal announced before a crash."""
         last = journal.last
         if isinstance(last, Rotated) and not self._rotated_files.has(last.name) and exists(self._config.file, self._folder):
             self._rename(last.name)
 
     def _recover(self, journal: Journal) -> None:
-        """Cut off the one batch that a crash can have torn; everything before it was on disk before it was begun."""
+        """Truncate the one batch that a crash may have torn; everything before it was synced before the batch began."""
         last = journal.last
         if isinstance(last, Appended) and self._size >= last.offset:
             content = os.pread(self._fd, last.length, last.offset)
@@ -151,15 +151,15 @@ class GrowingFile:
                 journal.forget(last.identity)
                 self._cut(last.offset)
         elif isinstance(last, Appended):
-            journal.forget(last.identity)  # somebody made the file shorter
+            journal.forget(last.identity)  # another process truncated the file
         self._end_line()
         journal.rewrite(self._size)
 
     def _end_line(self) -> None:
-        """A line that a crash has torn must not glue onto the next one, nor stand among the lines that are whole.
+        """End or remove a torn line, so that it neither merges with the next one nor stands among whole lines.
 
-        Its batch was not settled and is written again. What is no JSON Lines is ended and left, because nobody can tell a torn
-        payload from a whole one.
+        Its batch was not settled and is written again. A torn line that is not JSON Lines is ended and kept, because a torn payload
+        cannot be distinguished from a whole one.
         """
         if not self._size or self._config.framing == "length-prefixed" or os.pread(self._fd, 1, self._size - 1) == b"\n":
             return
@@ -205,7 +205,7 @@ class GrowingFile:
             self._undo()
             raise
         if self._abandoned():
-            self._undo()  # whoever wrote it does not know that it is here, and writes it again
+            self._undo()  # the runner counts the write as failed and repeats it
             return
         self._torn = False
         self._size += len(data)
@@ -216,7 +216,7 @@ class GrowingFile:
     def _undo(self) -> None:
         if self._journal is not None:
             self._journal.undo()
-        with suppress(OSError):  # then the next write begins with it
+        with suppress(OSError):  # the next write starts by truncating again
             self._cut(self._size)
 
     def _cut(self, size: int) -> None:
@@ -226,7 +226,7 @@ class GrowingFile:
         self._torn = False
 
     def _mend(self) -> None:
-        """Undo what could not be undone before, and open the file anew when somebody has taken it away."""
+        """Truncate what could not be truncated before, and reopen the file if another process removed or replaced it."""
         if self._torn:
             self._cut(self._size)
         try:
@@ -274,6 +274,6 @@ class GrowingFile:
 
 
 def idle_time(config: FileConfig) -> float | None:
-    """How often `tend` has something to do, in seconds."""
+    """Return the seconds between two calls of `tend`; None if time alone never makes anything due."""
     times = [config.rotate.age, config.fsync_interval if config.fsync == "interval" else None]
     return min((max(each / 4, 0.05) for each in times if each is not None), default=None)

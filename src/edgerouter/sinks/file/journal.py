@@ -1,4 +1,4 @@
-"""The journal beside a growing file: which batches it holds and where each begins, so that no crash writes one twice or half."""
+"""Journal beside a growing file: its batches and their offsets, so that no crash writes a batch twice or in half."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from edgerouter.message import Message
 from edgerouter.sinks.file.disk import open_new, open_regular, sync_data, sync_folder, write_all
 
 Identity = tuple[str, int, int, int]
-"""What a batch is known by: spool, first and last sequence, number of messages."""
+"""Identity of a batch: spool, first and last sequence, number of messages."""
 
 _REMEMBERED = 4096
-"""Batches that a router may write again after a crash: those in flight, and those whose settling was not on its disk yet."""
+"""Batches that a router may repeat after a crash: those in flight, and those whose settlement was not on disk yet."""
 
 
 class Appended(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A batch is about to be appended."""
+    """Record: a batch is about to be appended."""
 
     spool: str
     first: int
@@ -31,12 +31,12 @@ class Appended(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     @property
     def identity(self) -> Identity:
-        """What the batch is known by."""
+        """Identity of the batch."""
         return (self.spool, self.first, self.last, self.count)
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A batch is in this file or an earlier one."""
+    """Record: a batch is in this file or an earlier one."""
 
     spool: str
     first: int
@@ -45,18 +45,18 @@ class Held(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     @property
     def identity(self) -> Identity:
-        """What the batch is known by."""
+        """Identity of the batch."""
         return (self.spool, self.first, self.last, self.count)
 
 
 class Rotated(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The file is about to get this name, and a new one begins."""
+    """Record: the file is about to be renamed to this, and a new one begins."""
 
     name: str
 
 
 class Based(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The file ended here when the journal was begun."""
+    """Record: size of the file when the journal was started."""
 
     end: int
 
@@ -68,12 +68,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def identity_of(batch: Sequence[Message]) -> Identity:
-    """What a batch is known by."""
+    """Return the identity of a batch."""
     return (batch[0].spool, batch[0].sequence, batch[-1].sequence, len(batch))
 
 
 class Journal:
-    """Append-only records in one small file; read whole when the sink opens."""
+    """Append-only records in one small file, read whole when the sink opens."""
 
     def __init__(self, folder: int, name: str, mode: int) -> None:
         self._folder = folder
@@ -84,7 +84,7 @@ class Journal:
         self._end = self._before_last = 0
         self._torn = False
         self.last: Record | None = None
-        """The newest record of an earlier run, the only one whose work may not be complete; `None` when there was no journal."""
+        """Newest record of an earlier run, the only one whose work may be incomplete; `None` without a journal."""
         self._fd = open_regular(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode, folder)
         try:
             self._read()
@@ -93,38 +93,38 @@ class Journal:
             raise
 
     def holds(self, identity: Identity) -> bool:
-        """Whether the batch is in a file already."""
+        """Return True if a file already holds the batch."""
         return identity in self._held
 
     def begin(self, batch: Sequence[Message], offset: int, data: bytes) -> None:
-        """Put on disk that `data` is about to be appended at `offset`."""
+        """Record on disk that `data` is about to be appended at `offset`."""
         spool, first, last, count = identity_of(batch)
         self._write(Appended(spool, first, last, count, offset, len(data), zlib.crc32(data)))
 
     def done(self, batch: Sequence[Message]) -> None:
-        """The batch begun last is complete and on disk."""
+        """Record that the batch begun last is complete and on disk."""
         self._held[identity_of(batch)] = None
 
     def undo(self) -> None:
-        """The batch begun last is not in the file after all."""
+        """Record that the batch begun last is not in the file after all."""
         self._end = self._before_last
         self._torn = True
 
     def rotated(self, name: str) -> None:
-        """Put on disk that the file is about to be renamed."""
+        """Record on disk that the file is about to be renamed."""
         self._write(Rotated(name))
 
     def forget(self, identity: Identity) -> None:
-        """A batch of an earlier run turned out not to be in the file."""
+        """Forget a batch of an earlier run that turned out not to be in the file."""
         self._held.pop(identity, None)
 
     @property
     def is_long(self) -> bool:
-        """Whether it is time for `rewrite`."""
+        """True once the journal should be rewritten."""
         return self._records > 2 * _REMEMBERED
 
     def rewrite(self, end: int) -> None:
-        """Begin anew, short, from a file that ends at `end`."""
+        """Start a new, short journal for a file that ends at `end`."""
         kept = dict.fromkeys(list(self._held)[-_REMEMBERED:])
         records = [*(Held(*identity) for identity in kept), Based(end)]
         content = b"".join([_encode(record) + b"\n" for record in records])
@@ -164,7 +164,7 @@ class Journal:
             try:
                 record = _decode(line)
             except msgspec.DecodeError:
-                break  # torn by a crash: what it announced was not begun
+                break  # torn by a crash: the write it announced never began
             if not line.endswith(b"\n"):
                 break
             if isinstance(record, Appended | Held):

@@ -1,4 +1,4 @@
-"""Whole objects below one folder: each appears complete under its name or not at all, and never outside the folder."""
+"""Writes whole objects below one folder: each appears complete under its name or not at all, and never outside the folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgerouter.sinks.file.disk import open_new, sync_folder, unavailable, write
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEVER_TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ}
-"""The name cannot be used here: another object's folder or file is in its place, or the file system does not know such names."""
+"""The name is unusable: another object's folder or file occupies it, or the file system does not support such names."""
 
 
 class ObjectWriter:
@@ -39,7 +39,7 @@ class ObjectWriter:
         self._root = open_folder(config.path, config.mode)
 
     def write(self, batch: Sequence[Message]) -> Outcome:
-        """Write a batch as one object, or each of its messages as one."""
+        """Write a batch as one object, or each of its messages as a separate one."""
         if self._framing != "payload":
             self._put(batch)
             return DELIVERED
@@ -74,8 +74,8 @@ class ObjectWriter:
             for part in folders:
                 folder = self._enter(folder, part)
                 opened.callback(os.close, folder)
-            # the same name at each retry, so that a retry also clears away what a crash left; no topic gives a part with "%n",
-            # because what a key escapes has two hexadecimal digits in capitals after each "%"
+            # the name is the same at each retry, so that a retry also clears what a crash left; no topic yields a part with "%n",
+            # because escapes in a key have two upper-case hexadecimal digits after each "%"
             temporary = ".%new-" + sha256(name.encode()).hexdigest()[:32]
             try:
                 fd = open_new(temporary, self._mode, folder)
@@ -88,18 +88,18 @@ class ObjectWriter:
                     os.close(fd)
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except OSError:
-                with suppress(OSError):  # the first error is the one that tells
+                with suppress(OSError):  # the first error is the informative one
                     os.unlink(temporary, dir_fd=folder)
                 raise
             if self._sync:
                 sync_folder(folder)
 
     def _enter(self, parent: int, part: str) -> int:
-        """Open a folder, made if it is missing, without following a link out of the tree."""
+        """Open a folder, creating it if missing, without following a link out of the tree."""
         try:
             return os.open(part, _FOLDER, dir_fd=parent)
         except FileNotFoundError:
-            with suppress(FileExistsError):  # made by somebody else just now
+            with suppress(FileExistsError):  # another process has just created it
                 os.mkdir(part, self._folder_mode, dir_fd=parent)
             if self._sync:
                 sync_folder(parent)
@@ -111,15 +111,15 @@ class ObjectWriter:
 
 
 def folder_mode(mode: int) -> int:
-    """Permissions of a folder: whoever may read its files may enter it, and we always may."""
+    """Return the permissions of a folder: users who may read its files may enter it, and the router always may."""
     return mode | (mode & 0o444) >> 2 | 0o700
 
 
 def open_folder(path: Path, mode: int) -> int:
-    """Open the sink's folder, made if it is missing.
+    """Open the sink's folder, creating it if missing.
 
     Raises:
-        Unavailable: it cannot be made, is something else, or may not be written.
+        Unavailable: it cannot be created, is not a folder, or is not writable.
     """
     try:
         path.mkdir(folder_mode(mode), parents=True, exist_ok=True)
@@ -131,6 +131,6 @@ def open_folder(path: Path, mode: int) -> int:
 
 def _demand_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
-        # a disk that is read-only may be mended, and is no matter of permissions
+        # a read-only disk may be repaired, and is not a matter of permissions
         number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
         raise OSError(number, os.strerror(number))

@@ -1,4 +1,4 @@
-"""Looks whether a file sink could write, and leaves everything as it is: a running router may have the same files open."""
+"""Checks that a file sink could write, without changing anything: a running router may have the same files open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgerouter.sinks.file.disk import open_regular, unavailable
 
 
 def look(config: FileConfig) -> None:
-    """Look at the folder, and at the growing file if there is one. Takes no lock and makes nothing that stays.
+    """Check the folder, and the growing file if it exists. Takes no lock and leaves nothing behind.
 
     Raises:
         Unavailable: it could not be written.
@@ -28,7 +28,7 @@ def look(config: FileConfig) -> None:
     try:
         folder = os.open(config.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return  # it is made when the sink opens
+        return  # the sink creates it when it opens
     try:
         for name in (config.file, f".{config.file}.lock"):
             with suppress(FileNotFoundError):
@@ -40,10 +40,10 @@ def look(config: FileConfig) -> None:
 
 
 class Unwritten:
-    """Stands for the files of a sink that was opened to look."""
+    """Stands in for the files of a sink that was opened to probe."""
 
     def write(self, batch: Sequence[Message]) -> Outcome:  # noqa: ARG002  (nothing is written)
-        raise Unavailable("the sink was opened to look only")
+        raise Unavailable("the sink was opened only to probe")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""

@@ -1,4 +1,4 @@
-"""Rotated files: numbered names, compression that no crash can hurt, and how many of them stay."""
+"""Rotated files: numbered names, crash-safe compression, and retention."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _NICE = 10  # compression may wait; messages may not
 
 
 class RotatedFiles:
-    """The files that `messages.jsonl` became: `messages-000001.jsonl`, `messages-000002.jsonl.gz`, ... by age.
+    """Rotated files of `messages.jsonl`, oldest first: `messages-000001.jsonl`, `messages-000002.jsonl.gz`, ...
 
-    Numbers and not times: they stay in order when the clock does not.
+    They are numbered, because times get out of order when the clock is set back.
     """
 
     def __init__(self, folder: Path, file: str, compression: Compression, keep: KeepConfig, mode: int) -> None:
@@ -38,21 +38,21 @@ class RotatedFiles:
         self._stop = threading.Event()
 
     def next_name(self) -> str:
-        """The name of the file that is rotated next; no file has it."""
+        """Return an unused name for the next rotated file."""
         with self._opened() as folder:
             number = max(self._names(folder), default=0) + 1
-            # what is no file, such as a planted link, is passed over
+            # entries that are not files, such as planted links, are skipped
             while exists(name := f"{self._stem}-{number:06d}{self._suffix}", folder):
                 number += 1
         return name
 
     def has(self, name: str) -> bool:
-        """Whether a file was given this name, compressed since or not."""
+        """Return True if a file was given this name, even if it has been compressed since."""
         with self._opened() as folder:
             return any(exists(name + suffix, folder) for suffix in _SUFFIXES.values())
 
     def tidy(self) -> None:
-        """Compress and delete what is due. What fails, as on a full disk, is done the next time."""
+        """Compress and delete what is due. A failure, such as a full disk, is retried the next time."""
         with suppress(OSError), self._opened() as folder:
             with suppress(OSError):
                 if self._compression != "none":
@@ -63,25 +63,25 @@ class RotatedFiles:
                             self._drop_plain(names, folder)
             self._prune(folder)
 
-    def tidy_meekly(self) -> None:
-        """`tidy` at a lower priority, which the calling thread keeps: for a thread of its own."""
-        with suppress(OSError, AttributeError):  # not every platform has threads with a priority of their own
+    def tidy_in_background(self) -> None:
+        """Lower the priority of the calling thread, then `tidy`: for a dedicated thread."""
+        with suppress(OSError, AttributeError):  # not every platform has priorities per thread
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         self.tidy()
 
     def stop(self) -> None:
-        """Give up compressing at the next block; it begins anew after the next start."""
+        """Stop compressing at the next block; compression restarts after the next start."""
         self._stop.set()
 
     def _drop_plain(self, names: list[str], folder: int) -> None:
-        """A crash came between the compressed file's appearance, which is complete, and the plain one's removal."""
+        """Remove the plain file of a pair: a crash came after its compressed form was complete."""
         for name in names:
             if not name.endswith((".gz", ".zst")):
                 os.unlink(name, dir_fd=folder)
 
     def _compress(self, name: str, folder: int) -> None:
         temporary = f".{name}.compressing"
-        # another user of the folder may have planted links: what they lead to is neither packed nor overwritten
+        # another user of the folder may have planted links: their targets are neither compressed nor overwritten
         source = open_regular(name, os.O_RDONLY, 0, folder)
         try:
             with os.fdopen(source, "rb") as plain, os.fdopen(open_new(temporary, self._mode, folder), "wb") as packed:
@@ -114,12 +114,12 @@ class RotatedFiles:
             size += sum(os.stat(name, dir_fd=folder, follow_symlinks=False).st_size for name in names)
             full = full or (self._keep.files is not None and files > self._keep.files)
             full = full or (self._keep.bytes is not None and size > self._keep.bytes)
-            if full and files > 1:  # the newest stays: its name tells a start after a crash that the rotation was done
+            if full and files > 1:  # the newest stays: after a crash its name proves that the rotation was completed
                 for name in names:
                     os.unlink(name, dir_fd=folder)
 
     def _names(self, folder: int) -> dict[int, list[str]]:
-        """Rotated files by number, oldest first; more than one of a number when a crash came while one was compressed."""
+        """Return the rotated files by number, oldest first; a crash during compression leaves two of one number."""
         names: dict[int, list[str]] = {}
         with os.scandir(folder) as entries:
             for name in sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False)):

@@ -90,11 +90,14 @@ async def _open_growing(config: FileConfig, context: SinkContext) -> AsyncIterat
         await worker.run(
             lambda: writers.append(
                 GrowingFile(
-                    config, rotated_files, abandoned=worker.abandoned, rotated=lambda: tidier.start(rotated_files.tidy_meekly)
+                    config,
+                    rotated_files,
+                    abandoned=worker.abandoned,
+                    rotated=lambda: tidier.start(rotated_files.tidy_in_background),
                 )
             )
         )
-        tidier.start(rotated_files.tidy_meekly)
+        tidier.start(rotated_files.tidy_in_background)
         yield worker, writers[0]
     finally:
         rotated_files.stop()

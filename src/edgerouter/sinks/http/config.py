@@ -17,15 +17,15 @@ HttpFraming = Literal["jsonl", "jsonl-exact", "json-array", "raw-lines", "payloa
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _SECRET = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"}
-"""Headers that nobody sends but to be let in."""
+"""Headers that only ever carry credentials."""
 _OURS = {"content-length", "transfer-encoding", "content-encoding", "host", "connection"}
 
 
 def split_url(value: str, what: str) -> SplitResult:
-    """Take the URL of a web service apart.
+    """Split the URL of a web service.
 
     Raises:
-        ValueError: it is not the URL of `what`, with the reason; shows nothing of what may be a password.
+        ValueError: it is not the URL of `what`, with the reason; the text shows nothing that may be a password.
     """
     try:
         parts = urlsplit(value)
@@ -49,7 +49,7 @@ def _proxy(value: SecretStr) -> SecretStr:
 
 
 ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]
-"""Of an HTTP proxy; it may hold a password."""
+"""URL of an HTTP proxy; it may hold a password."""
 
 
 class HttpConfig(SinkConfig):
@@ -59,9 +59,9 @@ class HttpConfig(SinkConfig):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     url: str
-    """Where to, `http://` or `https://`. Secrets belong into `secret_headers` or `password`, not here."""
+    """Address of the service, `http://` or `https://`. Secrets belong into `secret_headers` or `password`, not here."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
-    """Method of the request."""
+    """HTTP method of the request."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Headers to send."""
     secret_headers: dict[str, SecretStr] = Field(default_factory=dict)
@@ -71,20 +71,20 @@ class HttpConfig(SinkConfig):
     password: SecretStr | None = None
     """Password for basic authentication."""
     framing: HttpFraming = "jsonl"
-    """The body. `jsonl`: a JSON object a line with topic, time and payload. `jsonl-exact`: the same with every payload as text, or
-    as base64 where it is no text, so that any JSON parser gives back every byte. `json-array`: the objects of `jsonl` in one array.
-    `raw-lines`: each payload and a newline. `payload`: one request per message; the headers `Edgerouter-Topic`
-    (percent-encoded), `-Time`, `-Qos` and `-Retained` tell the rest."""
+    """Format of the body. `jsonl`: a JSON object per line with topic, time and payload. `jsonl-exact`: the same with every
+    payload as text, or as base64 where it is not text, so that any JSON parser restores every byte. `json-array`: the objects of
+    `jsonl` in one array. `raw-lines`: each payload and a newline. `payload`: one request per message; the headers
+    `Edgerouter-Topic` (percent-encoded), `-Time`, `-Qos` and `-Retained` carry the rest."""
     content_type: str | None = None
-    """`Content-Type` of the body; by default what the framing says, and with `payload` what the publisher said."""
+    """`Content-Type` of the body; by default that of the framing, and with `payload` the one set by the publisher."""
     compression: Compression = "none"
-    """`none`, `gzip` or `zstd` of the body."""
+    """Compression of the body: `none`, `gzip` or `zstd`."""
     max_request_messages: int | None = Field(default=None, ge=1)
-    """Most messages that the service takes in one request."""
+    """Most messages that the service accepts in one request."""
     max_request_bytes: ByteSize | None = Field(default=None, ge=1)
-    """Largest body that the service takes, before compression. A message that is larger by itself is dead-lettered."""
+    """Largest body that the service accepts, before compression. A larger message is dead-lettered."""
     connect_timeout: Duration = Field(default=10.0, gt=0)
-    """Time for a connection. The time of a whole request is the sink's `timeout`."""
+    """Time to connect. The whole request is bounded by the sink's `timeout`."""
     proxy: ProxyUrl | None = None
     """HTTP proxy, `http://host:port`; may hold `user:password@`."""
     tls: TlsConfig | None = None
@@ -114,9 +114,9 @@ class HttpConfig(SinkConfig):
         names = [name.lower() for name, _ in values]
         for name, value in values:
             if not _NAME.fullmatch(name):
-                raise ValueError(f"not the name of a header: {name!r}")
+                raise ValueError(f"not a header name: {name!r}")
             if not _VALUE.fullmatch(value):
-                raise ValueError(f"the value of header {name} holds a line break or another character that headers do not take")
+                raise ValueError(f"the value of header {name} holds a line break or another character that a header cannot hold")
             if name.lower() in _OURS or name.lower().startswith("edgerouter-"):
                 raise ValueError(f"header {name} is set by the sink itself")
             if names.count(name.lower()) > 1:
@@ -124,7 +124,7 @@ class HttpConfig(SinkConfig):
         if "content-type" in names:
             raise ValueError("header Content-Type: write it as `content_type`")
         if (self.username is None) != (self.password is None):
-            raise ValueError("`username` and `password` go together")
+            raise ValueError("`username` and `password` must be set together")
         if self.username is not None and "authorization" in names:
             raise ValueError("`username` and a header Authorization exclude each other")
         if self.tls is not None and not self.url.startswith("https:"):
@@ -135,6 +135,6 @@ class HttpConfig(SinkConfig):
 
     @property
     def where(self) -> str:
-        """The address as errors show it: without the query, which may hold anything."""
+        """Address to show in errors: without the query, which may hold anything."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}{parts.path}"

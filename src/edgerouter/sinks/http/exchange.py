@@ -22,14 +22,14 @@ from edgerouter.weak_points import warn, weak_points
 log = structlog.get_logger("edgerouter.http")
 
 _LONGEST_REST: Final = 16 * 1024
-"""Bytes of an answer's body that are read; a connection whose answer has more is closed."""
+"""Most bytes read of an answer's body; a connection whose answer is longer is closed."""
 _REST_SECONDS: Final = 1.0
 _SHARE_OF_TIMEOUT: Final = 0.9
-"""Share of a write's time-out after which the rest of an answer is not waited for: a time-out would send the batch again."""
+"""Share of a write's timeout after which the rest of an answer is abandoned: a timeout would send the batch again."""
 
 
 async def client_tls(url: str, tls: TlsConfig | None) -> ssl.SSLContext | None:
-    """Make the TLS context for a URL; `None` for `http:`.
+    """Create the TLS context for a URL; `None` for `http:`.
 
     Raises:
         Unauthorized: a file cannot be used.
@@ -43,13 +43,13 @@ async def client_tls(url: str, tls: TlsConfig | None) -> ssl.SSLContext | None:
 
 
 def warn_of_weak_points(url: str, tls: TlsConfig | None, secret: str, sink: str) -> None:
-    """Log ways in which others can read or change what passes.
+    """Log weak points that let others read or change the traffic.
 
     Args:
-        url: the service's.
+        url: of the service.
         tls: as configured.
-        secret: what lets us in, such as "token"; empty when there is nothing.
-        sink: its name.
+        secret: kind of credential sent, such as "token"; empty when there is none.
+        sink: name of the sink.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -61,7 +61,7 @@ def warn_of_weak_points(url: str, tls: TlsConfig | None, secret: str, sink: str)
 
 @asynccontextmanager
 async def client_session(tls: ssl.SSLContext | None, connect_timeout: float) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open a session whose answers are bounded; the router bounds how many requests there are, and how long each takes."""
+    """Open a session whose answers are bounded; the router bounds the number of requests and the time of each."""
     async with aiohttp.ClientSession(
         connector=bounded(aiohttp.TCPConnector(ssl=tls or False, limit=0)),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
@@ -73,10 +73,10 @@ async def client_session(tls: ssl.SSLContext | None, connect_timeout: float) -> 
 
 
 async def reach(url: str, tls: ssl.SSLContext | None, proxy: SecretStr | None, seconds: float, where: str) -> None:
-    """Find out whether a service is there, and is who it should be; sends it nothing.
+    """Connect to a service and verify its certificate; sends nothing.
 
     Raises:
-        Unavailable: it is not.
+        Unavailable: it cannot be reached, or its certificate is not valid.
     """
     parts = urlsplit(proxy.get_secret_value() if proxy is not None else url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -86,7 +86,7 @@ async def reach(url: str, tls: ssl.SSLContext | None, proxy: SecretStr | None, s
     except ssl.SSLCertVerificationError as error:
         raise Unauthorized(f"{where}: TLS: certificate verify failed: {error.verify_message}") from None
     except TimeoutError:
-        raise Unavailable(f"{where} cannot be reached: no connection in time") from None
+        raise Unavailable(f"{where} cannot be reached: the connection timed out") from None
     except OSError as error:
         raise Unavailable(f"{where} cannot be reached: {error.strerror or type(error).__name__}") from None
     writer.transport.abort()
@@ -99,9 +99,9 @@ class Exchange:
         session: made by `client_session`.
         method: of every request.
         url: with its query.
-        where: the address as errors show it, without secrets.
+        where: the address to show in errors, without secrets.
         proxy: URL of an HTTP proxy.
-        timeout: seconds that the router gives a write.
+        timeout: seconds that the router allows for a write.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class Exchange:
         self._patience = timeout * _SHARE_OF_TIMEOUT
 
     async def send(self, body: bytes, headers: Mapping[str, str], params: Mapping[str, str] | None = None) -> None:
-        """Send one request and return once its status line says success; nothing in the answer's body can undo that.
+        """Send one request and return once its status line reports success; nothing in the answer's body can undo that.
 
         Raises:
-            Unavailable: no answer, or one that is no success.
-            Rejected: the service will never take this.
+            Unavailable: no answer, or one that does not report success.
+            Rejected: the service will never accept these messages.
         """
         until = asyncio.get_running_loop().time() + self._patience
         try:
@@ -141,7 +141,7 @@ class Exchange:
 
 
 async def _rest(response: aiohttp.ClientResponse, until: float) -> bytes:
-    """Read what a short answer has left, so that its connection serves the next request; close any other connection."""
+    """Read the rest of a short answer, so that its connection serves the next request; close any other connection."""
     read = b""
     try:
         async with asyncio.timeout_at(min(until, asyncio.get_running_loop().time() + _REST_SECONDS)):

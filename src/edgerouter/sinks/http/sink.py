@@ -16,7 +16,7 @@ from edgerouter.sinks.http.config import HttpConfig
 from edgerouter.sinks.http.exchange import Exchange, client_session, client_tls, reach, warn_of_weak_points
 
 _LARGEST_WITHOUT_A_THREAD = 64 * 1024
-"""Bytes of payload; encoding and compressing more would hold up the event loop for milliseconds."""
+"""Most bytes of payload encoded on the event loop; encoding and compressing more would block it for milliseconds."""
 
 
 class HttpSink(Sink[HttpConfig]):
@@ -59,7 +59,7 @@ class HttpSink(Sink[HttpConfig]):
     def size_of(self, message: Message) -> int:
         framing = self._config.framing
         if framing == "json-array":
-            return size_of(message, "jsonl") + 1  # the comma takes the line break's place; one bracket is shared by all
+            return size_of(message, "jsonl") + 1  # the comma replaces the line break; one bracket is shared by all
         return size_of(message, framing)
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
@@ -73,7 +73,7 @@ class HttpSink(Sink[HttpConfig]):
 
 
 def _credentials(config: HttpConfig) -> dict[str, str]:
-    """Headers of every request."""
+    """Return the headers that every request carries."""
     headers = {**config.headers, **{name: value.get_secret_value() for name, value in config.secret_headers.items()}}
     if config.username is not None and config.password is not None:
         token = base64.b64encode(f"{config.username}:{config.password.get_secret_value()}".encode()).decode()
@@ -83,7 +83,7 @@ def _credentials(config: HttpConfig) -> dict[str, str]:
 
 def _body(batch: Sequence[Message], config: HttpConfig) -> bytes:
     if config.framing == "json-array":
-        # a line break stands only between the lines
+        # line breaks occur only between the lines
         return compress(b"[" + encode(batch, "jsonl")[:-1].replace(b"\n", b",") + b"]", config.compression)
     return compress(encode(batch, config.framing), config.compression)
 

@@ -1,4 +1,4 @@
-"""JSON payloads as fields of a point, within bounds: the name of a nested field repeats the names of all objects around it."""
+"""Decodes JSON payloads into fields of a point, within bounds: the name of a nested field repeats those of its parents."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import msgspec
 from edgerouter.sinks.influxdb.lines import field
 
 MOST_VALUES: Final = 50_000
-"""Members and items of a JSON payload, about; to decode more would hold up the event loop."""
+"""Most members and items of a JSON payload, approximately; decoding more would block the event loop."""
 MOST_FIELDS: Final = 5_000
-"""Fields of one point."""
+"""Most fields of one point."""
 MOST_DEPTH: Final = 32
-"""Objects within objects whose members become fields."""
+"""Deepest nesting of objects whose members become fields."""
 MOST_NAMES: Final = 1024 * 1024
-"""Characters of all names that one point's fields and the objects around them have."""
+"""Most characters in the names of one point's fields and of the objects around them."""
 
 _decode = msgspec.json.Decoder().decode
 _CONTAINER: Final = (b"{", b"[")
 
 
 class OutOfBounds(ValueError):
-    """The payload would make a point out of all proportion."""
+    """The payload would make a disproportionate point."""
 
 
 def decode(payload: bytes) -> Any:
@@ -34,7 +34,7 @@ def decode(payload: bytes) -> Any:
         ValueError: it is not JSON.
     """
     if len(payload) > MOST_VALUES and payload.lstrip().startswith(_CONTAINER):
-        # counts what stands in texts, too, and is a hundred times faster than decoding
+        # also counts characters inside texts, but is a hundred times faster than decoding
         values = payload.count(b",") + payload.count(b"{") + payload.count(b"[")
         if values > MOST_VALUES:
             raise OutOfBounds(f"the payload holds more than {MOST_VALUES} values")
@@ -49,7 +49,7 @@ def scalars(members: Mapping[str, Any]) -> dict[str, str]:
 
     Raises:
         OutOfBounds: a bound of this module is exceeded.
-        ValueError: a number fits no field.
+        ValueError: a number does not fit into any type of field.
     """
     fields: dict[str, str] = {}
     names = 0
@@ -58,16 +58,16 @@ def scalars(members: Mapping[str, Any]) -> dict[str, str]:
         prefix, rest = around[-1]
         for key, value in rest:
             if not key.strip():
-                continue  # no name for a field
+                continue  # not usable as the name of a field
             inner = isinstance(value, Mapping)
             if not (inner or isinstance(value, bool | int | float) or (isinstance(value, str) and value)):
                 continue
             names += len(prefix) + len(key)
             if names > MOST_NAMES:
-                raise OutOfBounds(f"the names of the payload's fields have more than {MOST_NAMES} characters")
+                raise OutOfBounds(f"the names of the payload's fields exceed {MOST_NAMES} characters")
             if inner:
                 if len(around) == MOST_DEPTH:
-                    raise OutOfBounds(f"the payload has objects within objects, more than {MOST_DEPTH} deep")
+                    raise OutOfBounds(f"the payload nests objects more than {MOST_DEPTH} deep")
                 around.append((f"{prefix}{key}.", iter(value.items())))
                 break
             fields[f"{prefix}{key}"] = field(value)

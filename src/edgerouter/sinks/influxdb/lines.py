@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Final
 
 _AMBIGUOUS: Final = re.compile(r"[\x00-\x1f\x7f]|\\(?=[\\,= ]|\Z)|%(?=[0-9A-Fa-f]{2})")
-"""Parts of a name that not every InfluxDB reads back: control characters, a backslash at the end or before an escaped character
-(version 2 takes two backslashes for two, version 3 for one, and then reads the blank after them as the end of the name). They are
+"""Parts of a name that not every InfluxDB reads back: control characters, and a backslash at the end or before an escaped character
+(version 2 reads two backslashes as two, version 3 as one, and then takes the blank after them for the end of the name). They are
 percent-encoded, and with them anything that looks percent-encoded, so that different names stay different."""
 _WHOLE: Final = re.compile(r"[-+]?\d+")
 _EXACT: Final = 2**53
-"""Whole numbers up to here are exact as a float of 64 bits."""
+"""Largest whole number up to which a 64-bit float is exact."""
 _LARGEST: Final = 2**63 - 1
 _OUTER_BLANKS: Final = re.compile(r"\A +|(?<!\\) +\Z")
 _NUMBER: Final = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?\d+[iu]")
@@ -23,12 +23,12 @@ _ESCAPED: Final = re.compile(r"\\([,= ])")
 
 
 def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, str], time: int) -> bytes:
-    """Return one line, without a line break at its end.
+    """Return one line, without a trailing line break.
 
     Args:
-        measurement: its name.
+        measurement: name of the measurement.
         tags: by name; empty ones are left out.
-        fields: by name, each as `field` or `raw_fields` make it.
+        fields: by name, each formatted by `field` or `raw_fields`.
         time: nanoseconds since 1970.
 
     Raises:
@@ -40,8 +40,8 @@ def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, str], t
         raise ValueError("the point has no fields")
     escaped = _AMBIGUOUS.sub(_encode, measurement).replace(",", "\\,").replace(" ", "\\ ")
     if escaped[0] == "#":
-        raise ValueError("a measurement that begins with # would be taken for a comment")
-    # sorted, because InfluxDB is faster then
+        raise ValueError("a measurement that begins with # would be read as a comment")
+    # InfluxDB ingests sorted tags faster
     for key, value in sorted(tags.items()):
         if text := _escape(value):
             escaped += f",{_escape(key)}={text}"
@@ -49,10 +49,10 @@ def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, str], t
 
 
 def field(value: str | float | bool) -> str:
-    """Return a field's value as line protocol has it.
+    """Return a field's value in line protocol.
 
-    A number is a float, because InfluxDB refuses a float where an integer came first; a whole number that no float can be relied
-    on to hold (beyond 2^53) is an integer.
+    A number is a float, because InfluxDB refuses a float where an integer came first; a whole number beyond 2^53, which a float
+    may not represent exactly, is an integer.
 
     Raises:
         ValueError: a whole number beyond 64 bits.
@@ -73,10 +73,10 @@ def _whole(value: int) -> str:
 
 
 def raw_tags(text: str) -> dict[str, str]:
-    """Read tags as line protocol has them, `k=v,k=v`; blanks may also stand without a backslash, and around a value mean nothing.
+    """Parse tags of line protocol, `k=v,k=v`; unescaped blanks are accepted, and blanks around a value are ignored.
 
     Raises:
-        ValueError: not of this form.
+        ValueError: the text does not have this form.
     """
     return {
         _ESCAPED.sub(r"\1", key.strip()): _ESCAPED.sub(r"\1", _OUTER_BLANKS.sub("", value))
@@ -85,17 +85,17 @@ def raw_tags(text: str) -> dict[str, str]:
 
 
 def raw_fields(text: str) -> dict[str, str]:
-    """Read fields as line protocol has them, `f=1.5,g="text",h=3i`.
+    """Parse fields of line protocol, `f=1.5,g="text",h=3i`.
 
     Raises:
-        ValueError: not of this form.
+        ValueError: the text does not have this form.
     """
     found = {}
     for key, raw in _split(text, _FIELD, "values"):
         value = raw if raw.startswith('"') else raw.strip()
         if not (value.startswith('"') or value in _BOOLEANS or _NUMBER.fullmatch(value)):
-            raise ValueError("values holds something that is no number, no boolean, and no text in quotes")
-        # without a suffix InfluxDB reads a float, and would round in silence
+            raise ValueError("values holds something that is not a number, a boolean or a quoted text")
+        # without a suffix InfluxDB reads a float, and would round silently
         found[_ESCAPED.sub(r"\1", key.strip())] = _whole(int(value)) if _WHOLE.fullmatch(value) else value
     return found
 

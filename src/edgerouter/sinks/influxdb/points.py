@@ -1,4 +1,4 @@
-"""Makes a point of each message: by templates, or as the payload says."""
+"""Converts each message to a point: by templates, or as the payload specifies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgerouter.sinks.influxdb.lines import field, line, raw_fields, raw_tags
 from edgerouter.sinks.influxdb.template import Template
 
 ToLine: TypeAlias = Callable[[Message], bytes]
-"""The line for a message; raises `ValueError` when there is none."""
+"""Returns the line for a message; raises `ValueError` if the message does not make a point."""
 
 
 _RISE: Final = 100_000
@@ -21,18 +21,18 @@ _FALL: Final = 500
 
 
 def time_of(message: Message) -> int:
-    """Return when the message was received, in nanoseconds, the same at each retry; later than that of the message before it.
+    """Return the time of reception in nanoseconds: the same at each retry, and later than that of the message before.
 
-    InfluxDB keeps one point of a series for a time. The spool keeps its messages a microsecond apart; those of a spool that an
-    older release filled share the time of their read, and the sequence tells them apart. What it adds rises to a tenth of a
-    millisecond and comes back in steps of half a microsecond, so that no message is ever earlier than the one before it.
+    InfluxDB keeps one point of a series per timestamp. The spool spaces its messages a microsecond apart. Messages of a spool
+    filled by an older release share the time of their read, so the sequence distinguishes them. The addition rises to a tenth of a
+    millisecond and falls back in steps of half a microsecond, so that no message is ever earlier than the one before it.
     """
     place = message.sequence % (_RISE + _RISE // _FALL)
     return message.received_at + (place if place < _RISE else _RISE - (place - _RISE + 1) * _FALL)
 
 
 def by_body() -> ToLine:
-    """The payload is `{"measurement": ..., "tags": ..., "values": ...}`."""
+    """Build a function for payloads of the form `{"measurement": ..., "tags": ..., "values": ...}`."""
 
     def to_line(message: Message) -> bytes:
         body = decode(message.payload)
@@ -53,7 +53,7 @@ def by_body() -> ToLine:
 
 
 def by_template(config: InfluxDbConfig, names: SinkContext) -> ToLine:
-    """Measurement, tags and fields come from templates."""
+    """Build a function that fills measurement, tags and fields from templates."""
     measurement = Template.parse(config.measurement)
     tags = {name: Template.parse(text) for name, text in config.tags.items()}
     fields = {name: Template.parse(text) for name, text in config.fields.items()}
@@ -68,7 +68,7 @@ def by_template(config: InfluxDbConfig, names: SinkContext) -> ToLine:
             }
         else:
             found = scalars(payload if isinstance(payload, Mapping) else {"value": payload})
-            # of the payload's own names InfluxDB has one for itself: version 2 leaves such a field out, version 3 refuses the point
+            # InfluxDB reserves `time`: version 2 leaves such a field out, version 3 refuses the point
             found.pop("time", None)
         return line(
             measurement.text(message, payload, names),
@@ -81,17 +81,17 @@ def by_template(config: InfluxDbConfig, names: SinkContext) -> ToLine:
 
 
 def _payload(payload: bytes) -> Any:
-    """Read a payload as JSON, else as text.
+    """Decode a payload as JSON, else as text.
 
     Raises:
-        ValueError: it is neither, or JSON out of bounds.
+        ValueError: it is neither, or is JSON out of bounds.
     """
     try:
         return decode(payload)
     except OutOfBounds:
         raise
     except ValueError:
-        pass  # text then
+        pass  # decode it as text
     try:
         return payload.decode()
     except UnicodeDecodeError:

@@ -16,13 +16,13 @@ from edgerouter.sinks.influxdb.config import InfluxDbConfig
 from edgerouter.sinks.influxdb.points import ToLine, by_body, by_template
 
 _ABOUT = 64
-"""More than a point needs beside topic and payload."""
+"""Upper bound of a point's bytes beside topic and payload."""
 _LARGEST_WITHOUT_A_THREAD = 64 * 1024
-"""Bytes of payload; encoding and compressing more would hold up the event loop for milliseconds."""
+"""Most bytes of payload encoded on the event loop; encoding and compressing more would block it for milliseconds."""
 
 
 class InfluxDbSink(Sink[InfluxDbConfig]):
-    """Writes each batch as one request. A point's time follows from its message, so a retry writes the same point again."""
+    """Writes each batch as one request. A point's time is derived from its message, so a retry writes the same point again."""
 
     Config = InfluxDbConfig
 
@@ -65,7 +65,7 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
 
     def size_of(self, message: Message) -> int:
         if len(message.payload) > self._config.max_request_bytes:
-            return len(message.payload)  # to decode it only to find that it is too large would hold up the event loop
+            return len(message.payload)  # decoding it only to find that it is too large would block the event loop
         try:
             return len(self._line(message)) + 1
         except ValueError:
@@ -79,7 +79,7 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
         return Outcome(failures)
 
     def _encode(self, batch: Sequence[Message]) -> tuple[bytes, list[Failure]]:
-        """Make the body of a request, and a failure for each message that makes no point."""
+        """Build the body of a request, and a failure for each message that does not make a point."""
         lines: list[bytes] = []
         failures: list[Failure] = []
         for index, message in enumerate(batch):
@@ -90,8 +90,8 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
         return compress(b"\n".join(lines), self._config.compression) if lines else b"", failures
 
     async def _look(self) -> None:
-        """Write nothing, which InfluxDB answers after it has looked at token, organization and bucket."""
-        with suppress(Rejected):  # "no points": everything else is well
+        """Write nothing: InfluxDB answers after it has checked token, organization and bucket."""
+        with suppress(Rejected):  # "no points": everything else is in order
             await self._post(b"")
 
     async def _post(self, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Texts with placeholders for parts of a message, as InfluxDB's names and values are made of."""
+"""Templates with placeholders for parts of a message, used for InfluxDB's names and values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from edgerouter.message import Message
 from edgerouter.sink import SinkContext
 
 Scalar: TypeAlias = str | float | bool | None
-"""A value of a field; `None` where the message has none."""
+"""Value of a field; `None` if the message does not have it."""
 Read: TypeAlias = Callable[[Message, Any, SinkContext], Scalar]
-"""Finds a placeholder's value in a message, its payload as JSON (or text), and the names."""
+"""Reads a placeholder's value from a message, its payload as JSON (or text), and the names."""
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _PLACEHOLDER: Final = re.compile(r"(topic|host|payload|property)(?:\[([^\]]+)\])?")
@@ -22,16 +22,16 @@ _INDEX: Final = re.compile(r"-?\d{1,4}")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed text."""
+    """A parsed template."""
 
     parts: tuple[str | Read, ...]
 
     @classmethod
     def parse(cls, text: str) -> Template:
-        """Read a template; `{{` and `}}` are braces.
+        """Parse a template; `{{` and `}}` are braces.
 
         Raises:
-            ValueError: what is wrong with it.
+            ValueError: the template is malformed, with the reason.
         """
         parts: list[str | Read] = []
         end = 0
@@ -41,18 +41,18 @@ class Template:
             if match[0] in ("{{", "}}"):
                 parts.append(match[0][0])
             elif match[1] is None:
-                raise ValueError(f"{text!r} has a single {match[0]!r}; write {match[0] * 2!r} for a brace that is no placeholder")
+                raise ValueError(f"{text!r} has a single {match[0]!r}; write {match[0] * 2!r} for a literal brace")
             else:
                 parts.append(_placeholder(match[1]))
         parts.append(text[end:])
         return cls(tuple(part for part in parts if part != ""))
 
     def text(self, message: Message, payload: Any, names: SinkContext) -> str:
-        """The whole as text; what a message does not have is empty."""
+        """Return the filled template; parts that the message lacks are empty."""
         return "".join([part if isinstance(part, str) else _as_text(part(message, payload, names)) for part in self.parts])
 
     def value(self, message: Message, payload: Any, names: SinkContext) -> Scalar:
-        """As `text`, but a single placeholder keeps its type."""
+        """Return the same as `text`, but a single placeholder keeps its type."""
         if len(self.parts) == 1 and not isinstance(part := self.parts[0], str):
             return part(message, payload, names)
         return self.text(message, payload, names)

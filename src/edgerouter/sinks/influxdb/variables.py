@@ -1,4 +1,4 @@
-"""The environment variables that switch the InfluxDB sink on without a file."""
+"""Environment variables that enable the InfluxDB sink without a configuration file."""
 
 from __future__ import annotations
 

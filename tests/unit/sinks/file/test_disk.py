@@ -167,7 +167,7 @@ async def test_a_look_beside_a_running_sink_succeeds_and_leaves_everything_as_it
         before = files_in(tmp_path)
 
         async with FileSink.open(model, SinkContext("files", "edge-1", "check", probe=True)) as looking:
-            with pytest.raises(Unavailable, match="to look only"):
+            with pytest.raises(Unavailable, match="only to probe"):
                 await looking.write([make_message()])
 
         assert files_in(tmp_path) == before

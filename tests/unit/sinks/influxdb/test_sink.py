@@ -173,7 +173,7 @@ async def test_the_wait_that_influxdb_asks_for_is_passed_on(server: InfluxDbServ
         ({"tags": {"a": "{"}}, "single"),
         ({"fields": {"time": "x"}}, "not a name"),
         ({"points": "body", "tags": {"a": "b"}}, "points: template"),
-        ({"token": "a\nb"}, "no token has"),
+        ({"token": "a\nb"}, "not valid in a token"),
         ({"proxy": "proxy:3128"}, "not the URL of a proxy"),
     ],
 )

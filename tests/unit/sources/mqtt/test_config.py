@@ -24,7 +24,7 @@ def configured(**fields: Any) -> MqttSourceConfig:
         ({"url": "mqtt://"}, "holds a host"),
         ({"url": "mqtt://broker/path"}, "only ws"),
         ({"topics": []}, "at least 1"),
-        ({"topics": ["a/#/b"]}, "'#' is the last level"),
+        ({"topics": ["a/#/b"]}, "'#' must be the last level"),
         ({"topics": [{"topic": "a", "qos": 3}]}, "0, 1 or 2"),
         ({"share": "a/b"}, "holds no `/`"),
         ({"share": "g", "topics": ["$share/g/t"]}, "hold no $share"),
