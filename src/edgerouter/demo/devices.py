@@ -1,4 +1,4 @@
-"""Devices that publish what they measure over MQTT, each with a connection of its own, and count what the broker acknowledged."""
+"""Devices that publish measurements over MQTT, each with its connection, and count the broker's acknowledgements."""
 
 from __future__ import annotations
 

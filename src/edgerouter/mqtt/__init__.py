@@ -1,1 +1,1 @@
-"""MQTT below sources and sinks: addresses, settings, packets, reason codes, and the reach into paho."""
+"""MQTT below sources and sinks: settings, packets, reason codes, connection, publisher, and the reach into paho."""

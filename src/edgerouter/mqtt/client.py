@@ -1,7 +1,7 @@
 """The reach into paho, the MQTT client beneath aiomqtt: reading, answering and closing without its cost per message.
 
-Everything of paho's and aiomqtt's that is not public and that the source uses is used here and listed in `PRIVATE_NAMES`;
-docs/decisions/002 says why. paho keeps what it is good at: connecting, subscribing, publishing, and keep-alives.
+Everything of paho and aiomqtt that is not public is used here and in `websocket.py`, and listed in `PRIVATE_NAMES`;
+docs/decisions/002 says why. paho keeps what it is good at: connecting, subscribing, and keep-alives.
 """
 # ruff: noqa: SLF001  (this module is the reach)
 
@@ -24,46 +24,34 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edgerouter.mqtt.closing import AT_MOST, read_to_the_end
 from edgerouter.mqtt.codes import with_known_codes
 from edgerouter.mqtt.packets import MalformedPacket
+from edgerouter.mqtt.reading import Reading
 from edgerouter.mqtt.sockets import has_failed
 from edgerouter.mqtt.websocket import FrameReader
 
-PRIVATE_NAMES: Final = (
-    "_create_socket_connection",
-    "_in_packet",
-    "_keepalive",
-    "_last_bytes_received",
-    "_loop_rc_handle",
-    "_msgtime_mutex",
-    "_packet_handle",
-    "_packet_queue",
-    "_ping_t",
-    "_protocol",
-    "_send_pingreq",
-    "_sock",
-    "_sock_close",
-    "_sock_recv",
-)
-"""What a new release of paho must still have."""
-AIOMQTT_PRIVATE_NAMES: Final = ("_client", "_connected", "_disconnected")
-"""What a new release of aiomqtt must still have."""
+PRIVATE_NAMES: Final = {
+    "aiomqtt.Client": ("_client", "_connected", "_disconnected"),
+    "paho.mqtt.client.Client": (
+        "_create_socket_connection", "_in_packet", "_keepalive", "_last_bytes_received", "_loop_rc_handle", "_msgtime_mutex",
+        "_packet_handle", "_packet_queue", "_ping_t", "_protocol", "_send_pingreq", "_sock", "_sock_close", "_sock_recv",
+    ),
+    "paho.mqtt.client._WebsocketWrapper": ("_create_frame", "_recv_impl", "_sendbuffer", "_socket"),
+}  # fmt: skip
+"""Names that a new release of aiomqtt or paho must still have, by class."""
 
 LOST: Final = "the connection was lost"
 """Without a word of the broker."""
-_READ: Final = 128 * 1024
-_ROUNDS: Final = 16
-"""Reads in one turn of the event loop, where a TLS record or a WebSocket frame ends a read early."""
 
 
-class ReachedClient:
-    """A paho client whose socket we read.
+class Client:
+    """A client whose socket we read.
 
     Args:
-        client: made, not connected.
-        on_bytes: gets what was read; raises MalformedPacket when the connection is of no use.
+        client: made, not connected; each step of connecting (TCP, TLS, WebSocket) may take its `timeout`.
+        on_bytes: gets what was read; raises MalformedPacket when the connection cannot be used any more.
         on_connack: gets the broker's answer before any publish of this connection.
         on_lost: called once, with the reason, and the reason code where the broker gave one.
-        timeout: seconds for each step of connecting: TCP, TLS, WebSocket.
         on_written: called when the socket has taken everything that was sent.
+        on_keep_alive: called when paho sends a PINGREQ.
     """
 
     def __init__(
@@ -73,38 +61,36 @@ class ReachedClient:
         on_bytes: Callable[[bytes], None],
         on_connack: Callable[[bool, ReasonCode, Properties | None], None],
         on_lost: Callable[[str, int | None], None],
-        timeout: float,
-        on_written: Callable[[], None] | None = None,
+        on_written: Callable[[], None],
+        on_keep_alive: Callable[[], None],
     ) -> None:
         self._client = client
         self._paho = client._client
-        self._on_bytes = on_bytes
+        self._paho.connect_timeout = client.timeout
         self._on_connack = on_connack
         self._on_lost = on_lost
         self._on_written = on_written
+        self._on_keep_alive = on_keep_alive
         self._loop = asyncio.get_running_loop()
-        self.on_keep_alive: Callable[[], None] = lambda: None
-        """Called when paho sends a PINGREQ."""
-        self._paho.connect_timeout = timeout
+        self.reading = Reading(self, on_bytes)
         self._thread = threading.get_ident()
-        self._reading = True
         self._writing = False
         self._fileno = -1
-        self._whole_reads = False
+        self.reads_whole = False
         self._lost = False
-        self._discarding = False
         self._written = asyncio.Event()
         self._malformed: str | None = None
-        self.unknown_code: int | None = None
-        """Last reason code that MQTT does not define, where the broker gave one."""
-        self._tcp: socket.socket | None = None
+        self._unknown_code: int | None = None
+        self.tcp: socket.socket | None = None
+        """Set once the other side has taken the TCP connection."""
         self._create_tcp = self._paho._create_socket_connection
         self._paho._create_socket_connection = self._connect_tcp  # type: ignore[method-assign]  # this is the reach
         self._send_ping = self._paho._send_pingreq
         self._paho._send_pingreq = self._keep_alive  # type: ignore[method-assign]  # this is the reach
-        self._open_socket = self._paho.on_socket_open
-        self._connected = self._paho.on_connect
-        self._disconnected = self._paho.on_disconnect
+        # aiomqtt has set all three
+        self._open_socket: Any = self._paho.on_socket_open
+        self._connected: Any = self._paho.on_connect
+        self._disconnected: Any = self._paho.on_disconnect
         self._paho.on_socket_open = self._socket_opened
         # aiomqtt's own register the number of a file that may be closed, and another's, when their turn comes
         self._paho.on_socket_register_write = self._wants_to_write
@@ -127,57 +113,53 @@ class ReachedClient:
         """There is a socket."""
         return self._paho._sock is not None
 
-    def pause(self) -> None:
-        """Read no more; the connection stays up as long as keep-alives are answered."""
-        if self._reading:
-            self._reading = False
-            if self._fileno >= 0:
-                self._loop.remove_reader(self._fileno)
+    def receive(self, size: int) -> bytes | None:
+        paho = self._paho
+        try:
+            data = paho._sock_recv(size)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+            return None
+        with paho._msgtime_mutex:
+            paho._last_bytes_received = time.monotonic()
+        return data
 
-    def resume(self) -> None:
-        """Read again."""
-        if not self._reading:
-            self._reading = True
-            if self.is_open:
-                self._watch(self._loop.add_reader, self._fileno, self._readable)
-                # TLS may hold what the socket no longer shows
-                self._loop.call_soon(self._readable)
+    def holds_more(self) -> bool:
+        sock: Any = self._paho._sock
+        return sock is not None and sock.pending() > 0
+
+    def watch(self) -> None:
+        self._watch(self._loop.add_reader, self._fileno, self.reading.readable)
+
+    def unwatch(self) -> None:
+        if self._fileno >= 0:
+            self._loop.remove_reader(self._fileno)
+
+    def fail(self, malformed: str) -> None:
+        self._malformed = malformed
+        self._paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
 
     def notice_failure(self) -> None:
-        """End the connection if it has failed without the event loop telling, after what still came in is read."""
-        if not self.is_open or not has_failed(self._fileno):
-            return
-        while self._reading and self.is_open and self._read_once():
-            pass
-        if self.is_open:
-            self.close(LOST)
-
-    def read_a_dose(self) -> None:
-        """Read once although reading is paused, so that the answer to a keep-alive can come through."""
-        if self.is_open:
-            self._read_once()
-
-    def go_on(self) -> None:
-        """Let what was read, and held back for want of room, be taken in."""
-        if self._reading and self.is_open:
-            self._hand_on(b"")
+        """End the connection if it has failed without a sign from the event loop, after what still came is read."""
+        if self.is_open and has_failed(self._fileno):
+            self.reading.read_rest()
+            if self.is_open:
+                self.close(LOST)
 
     def handle(self, command: int, body: bytes) -> bool:
-        """Let paho handle a packet. Returns whether the connection still stands."""
+        """Let paho handle a packet. Returns true while the connection stands."""
         paho = self._paho
         body, unknown = with_known_codes(command, body, version5=paho._protocol == MQTTProtocolVersion.MQTTv5)
         if unknown is not None:
-            self.unknown_code = unknown
+            self._unknown_code = unknown
         packet: Any = {
-            "command": command,
-            "have_remaining": 1,
-            "remaining_count": [],
-            "remaining_mult": 1,
-            "remaining_length": len(body),
-            "packet": bytearray(body),
-            "to_process": 0,
-            "pos": 0,
-        }
+            "command": command, "have_remaining": 1, "remaining_count": [], "remaining_mult": 1, "remaining_length": len(body),
+            "packet": bytearray(body), "to_process": 0, "pos": 0,
+        }  # fmt: skip
         paho._in_packet = packet
         try:
             code = paho._packet_handle()
@@ -204,20 +186,16 @@ class ReachedClient:
             if self.is_open and self._paho.want_write():
                 self._add_writer(self._paho._sock)
 
-    def discard(self) -> None:
-        """Take in nothing more of what is read: the connection is going to be finished."""
-        self._discarding = True
-
     async def finish(self, packets: bytes) -> bool:
         """Send these last packets and close by half.
 
         Returns:
-            whether the broker is known to have read all that was sent; it may have been slow, or the connection was lost.
+            true if the broker is known to have read all that was sent; it may have been slow, or the connection was lost.
         """
         if not self.is_open:
             return False
-        self.discard()
-        self.resume()
+        self.reading.discard()
+        self.reading.resume()
         self._written.clear()
         # not as the DISCONNECT that it is: paho would close the socket
         self._paho._packet_queue(0, packets, 0, 0)
@@ -235,32 +213,31 @@ class ReachedClient:
     def close(self, reason: str) -> None:
         """Close the socket at once, as if the connection were lost. The broker publishes the last will."""
         self._paho._sock_close()
-        if self._tcp is not None:
+        if self.tcp is not None:
             # paho forgets it when a handshake above it fails
-            self._tcp.close()
+            self.tcp.close()
         self._ended(reason, None)
 
     def _keep_alive(self) -> MQTTErrorCode:
-        self.on_keep_alive()
+        self._on_keep_alive()
         return self._send_ping()
 
     def named(self, code: object) -> str:
         """Return a reason code's name, with the number where the broker's is unknown."""
-        return str(code) if self.unknown_code is None else f"{code} (reason code 0x{self.unknown_code:02X})"
+        return str(code) if self._unknown_code is None else f"{code} (reason code 0x{self._unknown_code:02X})"
 
     def _connect_tcp(self) -> socket.socket:
-        self._tcp = self._create_tcp()
-        return self._tcp
+        self.tcp = self._create_tcp()
+        return self.tcp
 
     def _socket_opened(self, client: Any, userdata: Any, sock: Any) -> None:
         # runs in the thread that connects; what aiomqtt schedules first is replaced by ours before the loop turns
-        if self._open_socket is not None:
-            self._open_socket(client, userdata, sock)
+        self._open_socket(client, userdata, sock)
         if hasattr(sock, "_recv_impl"):
             sock._recv_impl = FrameReader(sock).recv
         self._fileno = sock.fileno()
-        self._whole_reads = not hasattr(sock, "pending")
-        self._loop.call_soon_threadsafe(self._watch, self._loop.add_reader, self._fileno, self._readable)
+        self.reads_whole = not hasattr(sock, "pending")
+        self._loop.call_soon_threadsafe(self.watch)
 
     def _wants_to_write(self, _: Any, __: Any, sock: Any) -> None:
         if threading.get_ident() != self._thread:
@@ -284,13 +261,11 @@ class ReachedClient:
         self._written.set()
         if sock.fileno() >= 0:
             self._loop.remove_writer(sock.fileno())
-        if self._on_written is not None:
-            self._on_written()
+        self._on_written()
 
     def _connack(self, client: Any, userdata: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
         self._on_connack(flags.session_present, code, properties)
-        if self._connected is not None:
-            self._connected(client, userdata, flags, code, properties)  # type: ignore[arg-type,call-arg]  # callback version 2
+        self._connected(client, userdata, flags, code, properties)
 
     def _disconnect(
         self, client: Any, userdata: Any, flags: DisconnectFlags, code: ReasonCode, properties: Properties | None
@@ -304,8 +279,7 @@ class ReachedClient:
             reason = "the broker does not answer"
         else:
             reason = LOST
-        if self._disconnected is not None:
-            self._disconnected(client, userdata, flags, code, properties)  # type: ignore[arg-type,call-arg]  # callback version 2
+        self._disconnected(client, userdata, flags, code, properties)
         self._ended(reason, code.value if by_broker else None)
 
     def _ended(self, reason: str, code: int | None) -> None:
@@ -316,53 +290,9 @@ class ReachedClient:
         # without this aiomqtt waits out its time for an answer that cannot come
         if not self._client._connected.done():
             self._client._connected.set_exception(aiomqtt.MqttError(reason))
-            self._client._connected.exception()  # seen, should nobody wait for it any more
+            self._client._connected.exception()  # retrieved, or asyncio complains where nothing waits for it
         if not self._client._disconnected.done():
             self._client._disconnected.set_result(None)
         elif not self._client._disconnected.cancelled():
-            self._client._disconnected.exception()  # seen: nobody else asks for it
+            self._client._disconnected.exception()  # retrieved: nothing else asks for it
         self._on_lost(reason, code)
-
-    def _readable(self) -> None:
-        if not self._reading or not self.is_open:
-            return
-        if self._whole_reads:
-            self._read_once()
-            return
-        sock: Any = self._paho._sock
-        for _ in range(_ROUNDS):
-            if not self._read_once():
-                # the end of a frame looks like the end of what there is; TLS may hold more, which the socket does not show
-                if self.is_open and sock.pending() > 0:
-                    break
-                return
-            if not self._reading or not self.is_open:
-                return
-        self._loop.call_soon(self._readable)
-
-    def _read_once(self) -> bool:
-        paho = self._paho
-        try:
-            data = paho._sock_recv(_READ)
-        except BlockingIOError:
-            return False
-        except OSError:
-            paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-            return False
-        if not data:
-            paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-            return False
-        with paho._msgtime_mutex:
-            paho._last_bytes_received = time.monotonic()
-        return self._hand_on(data)
-
-    def _hand_on(self, data: bytes) -> bool:
-        if self._discarding:
-            return True
-        try:
-            self._on_bytes(data)
-        except MalformedPacket as error:
-            self._malformed = f"the broker does not speak MQTT as it should: {error}"
-            self._paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
-            return False
-        return True

@@ -11,8 +11,6 @@ import asyncio
 import socket
 from typing import Final
 
-DISCONNECT: Final = b"\xe0\x00"
-"""In MQTT 5, too: normal disconnection, without a last will (MQTT 5.0, 3.14.2.1)."""
 AT_MOST: Final = 10.0
 """Seconds that the broker has to read what was sent and to close its half."""
 _SILENCE: Final = 3.0

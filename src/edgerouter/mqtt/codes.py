@@ -10,6 +10,8 @@ from typing import Final
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edgerouter.mqtt.properties import parse_length
+
 _SUCCESS: Final = 0
 _UNSPECIFIED: Final = 128
 _CONNACK: Final = 0x20
@@ -41,18 +43,10 @@ def with_known_codes(command: int, body: bytes, *, version5: bool) -> tuple[byte
 
 
 def _codes_of(body: bytes, *, version5: bool) -> int:
-    at = 2
-    if version5:
-        length = shift = 0
-        while at < len(body):
-            byte = body[at]
-            at += 1
-            length |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                break
-        at += length
-    return at
+    if not version5:
+        return 2
+    length, at = parse_length(body, 2)
+    return at + length
 
 
 def _is_known(kind: int, code: int) -> bool:

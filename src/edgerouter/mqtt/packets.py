@@ -11,7 +11,9 @@ PUBREC: Final = 0x50
 PUBREL: Final = 0x62
 """With the flags that the specification demands."""
 PUBCOMP: Final = 0x70
+PINGRESP: Final = 0xD0
 DISCONNECT: Final = b"\xe0\x00"
+"""In MQTT 5, too: normal disconnection, without a last will (MQTT 5.0, 3.14.2.1)."""
 FORGET_SESSION: Final = b"\xe0\x07\x00\x05\x11\x00\x00\x00\x00"
 """A DISCONNECT of MQTT 5 that lets the session expire at once (3.14.2.2.2)."""
 
@@ -66,7 +68,7 @@ class PacketReader:
         held = self._held
         held += data
         at = 0
-        while (found := _parse_header(held, at)) is not None:
+        while (found := parse_header(held, at)) is not None:
             start, length = found
             command = held[at]
             if length > self._largest:
@@ -84,7 +86,7 @@ class PacketReader:
         del held[:at]
 
 
-def _parse_header(data: bytearray, at: int) -> tuple[int, int] | None:
+def parse_header(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
     """Return where the body starts and its length; `None` when the header is not complete."""
     length = 0
     for place in range(4):

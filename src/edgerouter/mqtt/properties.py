@@ -1,4 +1,4 @@
-"""The MQTT 5 properties of a publish, from the bytes of its packet (MQTT 5.0, 2.2.2 and 3.3.2.3)."""
+"""MQTT 5 properties of a publish, parsed from its packet and encoded for one (MQTT 5.0, 2.2.2 and 3.3.2.3)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from edgerouter.message import Properties
 from edgerouter.mqtt.limits import PacketLimits
-from edgerouter.mqtt.packets import MalformedPacket
+from edgerouter.mqtt.packets import MalformedPacket, encode_length
 
 _UNBOUNDED: Final = PacketLimits(user_properties=1 << 30, user_property_bytes=1 << 30)
 _OTHERS: Final = 64
@@ -18,7 +18,7 @@ WIDEST: Final = 3
 
 
 def parse_length(data: bytes, at: int) -> tuple[int, int]:
-    """A variable byte integer and where it ends.
+    """Return a variable byte integer and where it ends.
 
     Raises:
         MalformedPacket: longer than four bytes, or cut off.
@@ -108,6 +108,31 @@ def parse_properties(  # noqa: C901, PLR0912, PLR0915  (one branch a property)
     if not kept.isascii():
         cost += WIDEST * len(kept)
     return Properties(tuple(user), content_type, response_topic, correlation_data, expiry, payload_is_text), end, cost, cut
+
+
+def encode_properties(properties: Properties) -> bytes:
+    """Encode the properties of a publish, with their length.
+
+    Raises:
+        OverflowError: one is longer than 65,535 bytes.
+    """
+    found = bytearray()
+    if properties.payload_is_text:
+        found += b"\x01\x01"
+    if properties.expiry is not None:
+        found += b"\x02" + properties.expiry.to_bytes(4)
+    for identifier, value in ((b"\x03", properties.content_type), (b"\x08", properties.response_topic)):
+        if value is not None:
+            found += identifier + _prefixed(value.encode())
+    if properties.correlation_data is not None:
+        found += b"\x09" + _prefixed(properties.correlation_data)
+    for name, value in properties.user:
+        found += b"\x26" + _prefixed(name.encode()) + _prefixed(value.encode())
+    return encode_length(len(found)) + found
+
+
+def _prefixed(data: bytes) -> bytes:
+    return len(data).to_bytes(2) + data
 
 
 def _binary(data: bytes, at: int) -> tuple[bytes, int]:

@@ -1,4 +1,4 @@
-"""What a broker's answers mean for the messages: the reason codes of MQTT 5.0 (2.4) and 3.1.1 (3.2.2.3) in one table."""
+"""Meaning of a broker's answers for the messages: the reason codes of MQTT 5.0 (2.4) and 3.1.1 (3.2.2.3) in one table."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from edgerouter.errors import Rejected, Throttled, Unauthorized, Unavailable
 
 NOT_AUTHORIZED: Final = 135
 PACKET_TOO_LARGE: Final = 149
-UNSUPPORTED_VERSIONS: Final = {132, 1}
-"""The broker does not speak the version of MQTT; as paho gives it for 5 and for 3.1.1."""
+TAKEN_OVER: Final = 142
+"""Another client connected with the same client id."""
+UNSUPPORTED_VERSION: Final = 132
+"""The broker does not speak this version of MQTT."""
 
 _CONNECT_UNAUTHORIZED = {
-    128 + 4,  # unsupported protocol version
+    UNSUPPORTED_VERSION,
     133,  # client identifier not valid
     134,  # bad user name or password
     NOT_AUTHORIZED,
@@ -20,7 +22,6 @@ _CONNECT_UNAUTHORIZED = {
     140,  # bad authentication method
 }
 _THROTTLED = {147, 150, 151, 159}  # receive maximum, message rate, quota, connection rate
-_TAKEN_OVER = 142
 _FAILED = 128  # what is below is a success, known or not (MQTT 5.0, 2.4)
 _REJECTED = {144, PACKET_TOO_LARGE, 153, 154, 155}  # topic, size, payload format, retain, quality of service
 _NAMES = {
@@ -42,7 +43,7 @@ _NAMES = {
 
 
 def connect_refused(code: int, text: str, where: str) -> Unavailable:
-    """The error for a CONNACK that is no success."""
+    """Return the error for a CONNACK that is no success."""
     if code in _CONNECT_UNAUTHORIZED:
         return Unauthorized(f"{where} refuses the connection: {text}")
     if code in _THROTTLED:
@@ -51,11 +52,11 @@ def connect_refused(code: int, text: str, where: str) -> Unavailable:
 
 
 def disconnected(code: int | None, text: str, where: str) -> Unavailable | Rejected:
-    """The error for messages that were under way when the connection ended; `None` = without a word of the broker."""
+    """Return the error for messages that were in flight when the connection ended; `None`: the broker gave no reason code."""
     text = text.removeprefix("the broker disconnected: ")
     if code == PACKET_TOO_LARGE:
         return Rejected(f"{where} disconnected: {text}")
-    if code == _TAKEN_OVER:
+    if code == TAKEN_OVER:
         return Unauthorized(f"{where} disconnected: {text}: another client uses the same client id; give each its own")
     if code in _CONNECT_UNAUTHORIZED:
         return Unauthorized(f"{where} disconnected: {text}")

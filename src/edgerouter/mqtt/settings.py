@@ -70,11 +70,11 @@ class BrokerSettings(BaseModel):
 
     @property
     def address(self) -> BrokerAddress:
-        """The URL, taken apart."""
+        """Address in the URL."""
         return parse_address(self.url)
 
     def read_websocket_headers(self) -> dict[str, str]:
-        """The headers with their values, to be sent."""
+        """Return the headers with their values, to be sent."""
         return {name: value.get_secret_value() for name, value in self.websocket_headers.items()}
 
     def warn_of_weak_points(self, log: Any, name: str) -> None:
@@ -90,19 +90,22 @@ class BrokerSettings(BaseModel):
 
     @property
     def hint_when_hung_up(self) -> str:
-        """What to ask oneself when the broker closes the connection instead of answering."""
+        """Questions to check when the broker closes the connection instead of answering."""
         if self.address.tls and (self.tls is None or self.tls.cert is None):
             return "is it one, and does it want a certificate of ours (`tls.cert`)?"
         return "is it one, and does it expect TLS or another port?"
 
     def read_password(self) -> str | None:
-        """The password as it is now. Reads a file: not for the event loop.
+        """Return the password as it is now. Reads a file: not for the event loop.
 
         Raises:
-            OSError: the file cannot be read.
+            ValueError: the file cannot be read.
         """
-        if self.password_file is not None:
+        if self.password_file is None:
+            return self.password.get_secret_value() if self.password is not None else None
+        try:
             password = self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-            protect(password)
-            return password
-        return self.password.get_secret_value() if self.password is not None else None
+        except OSError as error:
+            raise ValueError(f"{self.password_file}: {error.strerror}") from None
+        protect(password)
+        return password

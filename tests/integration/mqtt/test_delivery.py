@@ -149,7 +149,7 @@ async def test_a_message_held_over_a_reconnect_is_delivered_once_and_acknowledge
         proxy.cut()
         await source.disconnected()
         await source.connected()
-        await eventually(lambda: source.source._redelivery.recognised == 3)
+        await eventually(lambda: source.source._session._redelivery.recognised == 3)
         held.acknowledge()
         payloads = [message.payload for message in held.messages]
         if len(payloads) < 3:
@@ -205,7 +205,7 @@ async def test_after_a_crash_what_the_spool_holds_is_acknowledged_and_not_stored
         async with opened(url, state=state, unacknowledged=stored, protocol=protocol, qos=2) as source:
             (message,) = await source.messages(1)
             assert message.payload == b"4"
-            assert source.source._redelivery.recognised == 3
+            assert source.source._session._redelivery.recognised == 3
             await source.nothing_comes()
             await eventually(lambda: source.source._in_flight.unacknowledged == 0)
         # the receipts are used up: the same ones mean nothing to a run after this one

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from importlib.metadata import version
+from pathlib import Path
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
+from paho.mqtt.client import _WebsocketWrapper
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edgerouter.mqtt.client import AIOMQTT_PRIVATE_NAMES, PRIVATE_NAMES
+import edgerouter.mqtt
+from edgerouter.mqtt.client import PRIVATE_NAMES
 
 ADVICE = "src/edgerouter/mqtt/client.py uses it; read docs/decisions/002 before you allow this release in pyproject.toml"
 
 
-async def test_paho_still_has_the_private_names_that_the_source_uses() -> None:
+async def test_aiomqtt_and_paho_still_have_the_private_names_that_we_use() -> None:
     client = aiomqtt.Client("localhost")
-    missing = [name for name in AIOMQTT_PRIVATE_NAMES if not hasattr(client, name)]
-    assert not missing, f"aiomqtt {version('aiomqtt')} has no {missing}: {ADVICE}"
-    missing = [name for name in PRIVATE_NAMES if not hasattr(client._client, name)]
-    assert not missing, f"paho-mqtt {version('paho-mqtt')} has no {missing}: {ADVICE}"
+    wrapper = inspect.getsource(_WebsocketWrapper)
+    missing = [name for name in PRIVATE_NAMES["aiomqtt.Client"] if not hasattr(client, name)]
+    missing += [name for name in PRIVATE_NAMES["paho.mqtt.client.Client"] if not hasattr(client._client, name)]
+    missing += [
+        name
+        for name in PRIVATE_NAMES["paho.mqtt.client._WebsocketWrapper"]
+        if f"self.{name}" not in wrapper and f"def {name}(" not in wrapper
+    ]
+    assert not missing, f"aiomqtt {version('aiomqtt')}, paho-mqtt {version('paho-mqtt')} have no {missing}: {ADVICE}"
+
+
+def private_names_of_others(source: str) -> set[str]:
+    """Private attributes that are not of `self`, `cls` or a class of the same module, also those named in `hasattr` and its kin."""
+    tree = ast.parse(source)
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}):
+            found.add(node.attr)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"getattr", "hasattr", "setattr"}:
+            found |= {each.value for each in node.args[1:2] if isinstance(each, ast.Constant)}
+    return {name for name in found if name.startswith("_") and not name.endswith("__") and name not in own}
+
+
+def test_every_private_name_that_we_use_is_listed_and_used_in_the_reach_only() -> None:
+    """A new release is checked against the list, so a name that is missing there would break at run time."""
+    files = {path.name: private_names_of_others(path.read_text()) for path in Path(edgerouter.mqtt.__file__).parent.glob("*.py")}
+
+    assert set().union(*files.values()) == {name for names in PRIVATE_NAMES.values() for name in names}
+    assert {name for name, found in files.items() if found} == {"client.py", "websocket.py"}
 
 
 def test_paho_still_takes_what_the_source_passes() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import socket
 import struct
 import tracemalloc
@@ -108,8 +107,3 @@ def test_a_control_frame_that_is_too_long_ends_the_connection(ends: tuple[socket
     theirs, wrapper = ends
     theirs.sendall(b"\x89\x7f" + struct.pack("!Q", 1 << 40))
     assert read_all(FrameReader(wrapper), 100) == b"(end)"
-
-
-def test_paho_still_has_what_the_reader_uses() -> None:
-    source = inspect.getsource(_WebsocketWrapper)
-    assert all(name in source for name in ("_recv_impl", "_sendbuffer", "_create_frame", "self._socket", "self.connected"))

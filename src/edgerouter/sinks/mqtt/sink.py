@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Hashable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Self
 
 import structlog
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties as PahoProperties
 
-from edgerouter.errors import Rejected, Unauthorized, Unavailable, WouldLoop
-from edgerouter.message import Message
+from edgerouter.errors import Rejected, Unauthorized, WouldLoop
+from edgerouter.message import Message, Properties
+from edgerouter.mqtt.link import Link, Policy
+from edgerouter.mqtt.outgoing import Answer, Publication
+from edgerouter.mqtt.properties import encode_properties
+from edgerouter.mqtt.publisher import Publisher
 from edgerouter.mqtt.reasons import NOT_AUTHORIZED, not_taken
 from edgerouter.sink import Failure, Limits, Outcome, Sink, SinkContext
 from edgerouter.sinks.mqtt.config import MqttSinkConfig
-from edgerouter.sinks.mqtt.link import Link, VersionRefused
-from edgerouter.sinks.mqtt.publisher import Answer, Publication
-from edgerouter.sinks.mqtt.session import Session
 from edgerouter.sinks.mqtt.topic import TopicTemplate, check_text
 
 log = structlog.get_logger("edgerouter.mqtt")
 
 _FIXED = 5 + 2 + 2 + 4  # fixed header, length of the topic, packet identifier, length of the properties
-_MOST_UNFINISHED = 10_000  # handshakes of QoS 2 that a lost connection cut, and that no write has continued
 _PROPERTY = 5  # identifier and lengths of one property
+_NONE = Properties()
 
 
 class MqttSink(Sink[MqttSinkConfig]):
@@ -39,15 +37,12 @@ class MqttSink(Sink[MqttSinkConfig]):
         self._config = config
         self._context = context
         self._template = TopicTemplate.parse(config.topic)
-        self._client_id = config.client_id or f"edgerouter-{context.spool[:12]}-sink-{context.name}-{secrets.token_hex(3)}"
+        client_id = config.client_id or f"edgerouter-{context.spool[:12]}-sink-{context.name}-{secrets.token_hex(3)}"
         if context.probe:
-            self._client_id += "-check"  # a broker would end the connection of a running router's sink of the same client id
-        self._version5 = config.protocol != "3.1.1"
+            client_id += "-check"  # a broker would end the connection of a running router's sink of the same client id
+        policy = Policy(client_id, config.qos, config.max_inflight, retains=config.retain != "never")
+        self._publisher = Publisher(config, policy, config.protocol, f"mqtt sink {context.name}")
         self._guard = context.loops.for_sink(context.name, config.address, context.spool) if config.loop_guard else None
-        self._spoke_version5 = False
-        self._connecting: asyncio.Task[Link] | None = None
-        self._largest: int | None = None
-        self._session = Session(min(2 * config.max_inflight, _MOST_UNFINISHED))
 
     @classmethod
     @asynccontextmanager
@@ -55,19 +50,19 @@ class MqttSink(Sink[MqttSinkConfig]):
         config.warn_of_weak_points(log.bind(sink=context.name), f"sink {context.name}")
         sink = cls(config, context)
         try:
-            await sink._link()
+            await sink._publisher.connected()
             yield sink
         finally:
-            await sink._close()
+            await sink._publisher.close()
 
     @property
     def limits(self) -> Limits:
-        return Limits(max_message_bytes=self._largest)
+        return Limits(max_message_bytes=self._publisher.largest_packet)
 
     def size_of(self, message: Message) -> int:
         # a topic is at most as long as its template and all that a message may put into it
         size = _FIXED + len(self._config.topic) + len(message.topic.encode(errors="replace")) + len(message.payload)
-        if self._version5:
+        if self._publisher.version5:
             size += 2 * _PROPERTY + len(self._config.id_property or "") + len(message.id)
             if (properties := message.properties) is not None:
                 size += sum(_PROPERTY + len(name.encode()) + len(value.encode()) for name, value in properties.user)
@@ -79,7 +74,7 @@ class MqttSink(Sink[MqttSinkConfig]):
         return message.topic
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
-        link = await self._link()
+        link = await self._publisher.connected()
         failures = []
         publications: list[Publication] = []
         places: list[int] = []
@@ -91,7 +86,7 @@ class MqttSink(Sink[MqttSinkConfig]):
                 failures.append(Failure(place, error))
         if not publications:
             return Outcome(failures)
-        answers = await link.publish(publications, self._config.qos)
+        answers = await link.publish(publications)
         forbidden = [isinstance(answer, Answer) and answer.code == NOT_AUTHORIZED for answer in answers]
         for place, publication, answer in zip(places, publications, answers, strict=True):
             if not isinstance(answer, Answer):
@@ -108,7 +103,7 @@ class MqttSink(Sink[MqttSinkConfig]):
 
     def _publication(self, message: Message, link: Link) -> Publication:
         retain = message.retained if self._config.retain == "same" else self._config.retain == "always"
-        properties = self._properties(message) if link.version5 else None
+        properties = self._properties(message) if link.version5 else b""
         topic = self._template.topic_of(message, self._context)
         if self._guard is not None:
             if reason := self._guard.loop(message, topic):
@@ -120,84 +115,21 @@ class MqttSink(Sink[MqttSinkConfig]):
         if self._guard is not None:
             self._guard.not_published(publication.topic, publication.payload)
 
-    def _properties(self, message: Message) -> PahoProperties | None:
-        given = message.properties
-        if given is None and self._config.id_property is None:
-            return None
-        properties = PahoProperties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho has no types here
-        user = [] if given is None else list(given.user)
+    def _properties(self, message: Message) -> bytes:
+        given = message.properties or _NONE
+        user = given.user
         if self._config.id_property is not None:
-            user.append((self._config.id_property, message.id))
+            user = (*user, (self._config.id_property, message.id))
         for pair in user:
             check_text(pair[0] + pair[1], "a user property")
-        if user:
-            properties.UserProperty = user
-        if given is not None:
-            check_text((given.content_type or "") + (given.response_topic or ""), "the content type or response topic")
-            if given.content_type is not None:
-                properties.ContentType = given.content_type
-            if given.response_topic is not None:
-                properties.ResponseTopic = given.response_topic
-            if given.correlation_data is not None:
-                properties.CorrelationData = given.correlation_data
-            if given.payload_is_text:
-                properties.PayloadFormatIndicator = 1
-            if given.expiry is not None:
-                waited = max(0, time.time_ns() - message.received_at) // 1_000_000_000
-                properties.MessageExpiryInterval = max(1, given.expiry - waited)
-        return properties
-
-    async def _link(self) -> Link:
-        """The connection, made anew when it was lost. Being cancelled here does not cancel the connect."""
-        task = self._connecting
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None or task.result().lost is not None)):
-            task = self._connecting = asyncio.create_task(self._connect(), name=f"mqtt sink {self._context.name}: connect")
-        return await asyncio.shield(task)
-
-    async def _connect(self) -> Link:
+        check_text((given.content_type or "") + (given.response_topic or ""), "the content type or response topic")
+        expiry = given.expiry
+        if expiry is not None:
+            waited = max(0, time.time_ns() - message.received_at) // 1_000_000_000
+            expiry = max(1, expiry - waited)
         try:
-            link = await self._linked()
-        except VersionRefused as refused:
-            if self._config.protocol != "auto" or not self._version5 or self._spoke_version5:
-                raise refused.error from None
-            self._version5 = False
-            try:
-                link = await self._linked()
-            except Unauthorized:
-                raise  # it speaks this version, and refuses us
-            except VersionRefused:
-                self._version5 = True
-                raise refused.error from None
-            except BaseException:
-                self._version5 = True
-                raise
-        self._spoke_version5 |= self._version5
-        self._largest = link.largest_packet
-        return link
-
-    async def _linked(self) -> Link:
-        worth_keeping = self._session.is_worth_keeping
-        link = await Link.connect(self._config, self._client_id, self._session, version5=self._version5)
-        if link.session_present and not worth_keeping:
-            # 3.1.1: packet ids of another run that the broker holds would swallow messages of ours
-            await link.close()
-            await self._forget_session()
-            link = await Link.connect(self._config, self._client_id, self._session, version5=self._version5)
-        return link
-
-    async def _forget_session(self) -> None:
-        """Let a broker of 3.1.1 forget the session, which it would keep for ever."""
-        link = await Link.connect(self._config, self._client_id, self._session, version5=self._version5, clean=True)
-        await link.close()
-
-    async def _close(self) -> None:
-        task = self._connecting
-        if task is None:
-            return
-        await asyncio.wait((task,))
-        if not task.cancelled() and task.exception() is None:
-            link = task.result()
-            await link.close()
-            if self._config.qos == 2 and not link.version5:
-                with suppress(Unavailable, VersionRefused):
-                    await self._forget_session()
+            return encode_properties(
+                Properties(user, given.content_type, given.response_topic, given.correlation_data, expiry, given.payload_is_text)
+            )
+        except OverflowError:
+            raise Rejected("a property is longer than 65,535 bytes, which MQTT does not allow") from None

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from edgerouter.mqtt.client import ReachedClient
+from edgerouter.mqtt.client import Client
+from edgerouter.mqtt.packets import PINGRESP
 from edgerouter.sources.mqtt.fence import Fence
 from edgerouter.sources.mqtt.in_flight import Batch, InFlight
-from edgerouter.sources.mqtt.read_ahead import PINGRESP, Allowance, ReadAhead
+from edgerouter.sources.mqtt.read_ahead import Allowance, ReadAhead
 from edgerouter.sources.mqtt.stream import PublishStream
 from edgerouter.sources.mqtt.window import SenderWindow
 
@@ -31,7 +32,7 @@ class Inflow:
     Args:
         in_flight: where messages go.
         stream: cuts what is read into messages.
-        reached: the connection.
+        client: the connection.
         allowance: bounds what is read ahead.
         window: unacknowledged messages after which the broker is taken to wait for us in any case; a smaller window is learned.
         hurry: called when the broker waits for acknowledgements.
@@ -43,7 +44,7 @@ class Inflow:
         self,
         in_flight: InFlight,
         stream: PublishStream,
-        reached: ReachedClient,
+        client: Client,
         *,
         allowance: Allowance,
         window: int,
@@ -51,11 +52,10 @@ class Inflow:
         cut: Callable[[str], None],
         other_answer: Callable[[int, bytes], bool],
     ) -> None:
-        self.fence: Fence[Batch] = Fence(in_flight.unconfirmed, reached.send, self._passed)
-        reached.on_keep_alive = self.fence.keep_alive_sent
+        self.fence: Fence[Batch] = Fence(in_flight.unconfirmed, client.send, self._passed)
         self._in_flight = in_flight
         self._stream = stream
-        self._reached = reached
+        self._client = client
         self._allowance = allowance
         self._brought = 0
         """Bytes of this connection that were taken in."""
@@ -75,7 +75,7 @@ class Inflow:
 
     def queue(self, acks: bytes) -> None:
         """Send acknowledgements when the event loop turns."""
-        self._reached.queue(acks)
+        self._client.queue(acks)
 
     def received(self, data: bytes) -> None:
         """Take in what was read.
@@ -97,18 +97,18 @@ class Inflow:
                 # what was passed over comes again only on a new connection
                 self._cut("the broker sent more than it should; connecting again for what was left out")
                 return
-            self._reached.resume()
+            self._client.reading.resume()
             if self._stream.holds_packets:
                 self._go_on_soon()
 
-    def tick(self, keepalive: float) -> None:
+    def tick(self) -> None:
         """Find out how far the broker has read, and keep the connection alive while nothing is read."""
         self.fence.tick()
-        waiting_since = self._reached.awaits_answer_since
-        if self._paused and waiting_since and time.monotonic() - waiting_since > keepalive / _PATIENCE:
+        waiting_since = self._client.awaits_answer_since
+        if self._paused and waiting_since and time.monotonic() - waiting_since > self._client.keepalive / _PATIENCE:
             self._dosing = True
             try:
-                self._reached.read_a_dose()
+                self._client.reading.read_once()
             finally:
                 self._dosing = False
 
@@ -116,7 +116,7 @@ class Inflow:
         """Handle an answer of the broker that is taken in. Returns whether the connection still stands."""
         if self._ahead is not None and self._ahead.seen:
             self._ahead.seen -= 1
-            return self._reached.is_open
+            return self._client.is_open
         return self._handle(command, body)
 
     def _take_in(self, data: bytes) -> None:
@@ -126,9 +126,9 @@ class Inflow:
         if self._window.arrived(in_flight.unacknowledged) and in_flight.current is not self._hurried:
             self._hurried = in_flight.current
             self._hurry()
-        if in_flight.is_full and not self._paused and self._reached.is_open:
+        if in_flight.is_full and not self._paused and self._client.is_open:
             self._paused = True
-            self._reached.pause()
+            self._client.reading.pause()
         elif self._ahead is None and not self._paused and self._stream.holds_packets and in_flight.awaits_fence:
             self._ahead = ReadAhead(self._stream.held)
             self._look_at_answers(self._ahead)
@@ -159,7 +159,7 @@ class Inflow:
 
     def _handle(self, command: int, body: bytes) -> bool:
         if command == PINGRESP and not self.fence.answered():
-            return self._reached.is_open
+            return self._client.is_open
         return self._other_answer(command, body)
 
     def _passed(self) -> None:
@@ -173,4 +173,4 @@ class Inflow:
 
     def _go_on(self) -> None:
         self._soon = False
-        self._reached.go_on()
+        self._client.reading.go_on()

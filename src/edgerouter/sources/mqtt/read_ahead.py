@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from edgerouter.mqtt.packets import MalformedPacket
+from edgerouter.mqtt.packets import PUBLISH, PUBREL, MalformedPacket, parse_header
 
-PINGRESP: Final = 0xD0
-PUBREL: Final = 0x62
-_PUBLISH: Final = 0x30
 _LONGEST: Final = 64 * 1024
 """Bytes of an answer."""
 _LITTLE: Final = 256 * 1024
@@ -82,21 +79,12 @@ class ReadAhead:
         at, end = self._skip, len(data)
         while at < end:
             command = data[at]
-            length = shift = 0
-            start = at + 1
-            while start < end:
-                byte = data[start]
-                start += 1
-                length |= (byte & 127) << shift
-                if byte < 128:
-                    break
-                shift += 7
-                if shift > 21:
-                    raise MalformedPacket("a packet's length is not a variable byte integer")
-            else:
+            found_header = parse_header(data, at)
+            if found_header is None:
                 break
+            start, length = found_header
             stop = start + length
-            if command & 0xF0 != _PUBLISH and command != PUBREL:
+            if command & 0xF0 != PUBLISH and command != PUBREL:
                 if length > _LONGEST:
                     raise MalformedPacket(f"a packet 0x{command:02x} of {length} bytes")
                 if stop > end:

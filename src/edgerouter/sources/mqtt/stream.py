@@ -40,6 +40,7 @@ class PublishStream:
         duplicates: asked about publishes that may have been received before.
         other_packet: gets the first byte and the body of every other packet; says whether the connection is still of use.
         limits: of a publish.
+        ignores_messages: neither take nor acknowledge messages.
     """
 
     def __init__(
@@ -50,11 +51,11 @@ class PublishStream:
         duplicates: Duplicates,
         other_packet: Callable[[int, bytes], bool],
         limits: PacketLimits = PacketLimits(),  # noqa: B008  (frozen)
+        ignores_messages: bool = False,
     ) -> None:
         self.skipped = False
         """A message of QoS 1 or 2 was passed over for want of room; the broker sends it again after a reconnect."""
-        self.ignores_messages = False
-        """Neither take nor acknowledge messages."""
+        self._ignores_messages = ignores_messages
         self._in_flight = in_flight
         self._version5 = version5
         self._duplicates = duplicates
@@ -124,7 +125,7 @@ class PublishStream:
         return stop
 
     def _count_discarded(self) -> None:
-        if self._discarded is None or self._in_flight.stopped or self.ignores_messages:
+        if self._discarded is None or self._in_flight.stopped or self._ignores_messages:
             return
         topic, ack = self._discarded
         self._discarded = None
@@ -142,7 +143,7 @@ class PublishStream:
         in_flight, duplicates, version5, topics = self._in_flight, self._duplicates, self._version5, self._topics
         batch = in_flight.current
         append, acks = batch.messages.append, batch.acks
-        stopped, watching = in_flight.stopped or self.ignores_messages, duplicates.watching
+        stopped, watching = in_flight.stopped or self._ignores_messages, duplicates.watching
         room, room_bytes = in_flight.room(beyond)
         taken = taken_bytes = 0
         qos0_bytes, qos0_limit = batch.qos0_bytes, in_flight.max_qos0_bytes
@@ -191,7 +192,7 @@ class PublishStream:
                     if not self._other_packet(command, data[start:stop]):
                         return end
                     room, room_bytes = in_flight.room(beyond)
-                    stopped, watching = in_flight.stopped or self.ignores_messages, duplicates.watching
+                    stopped, watching = in_flight.stopped or self._ignores_messages, duplicates.watching
                     continue
                 if stopped:
                     at = stop

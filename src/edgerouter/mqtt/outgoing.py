@@ -1,4 +1,4 @@
-"""Publishes messages over one connection and follows each until the broker is responsible for it.
+"""Messages on their way out over one connection, each followed until the broker is responsible for it.
 
 The answers are read here and not by the MQTT client: it ends the connection for a reason code that it does not know, and the
 message would be published for ever.
@@ -12,11 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from paho.mqtt.properties import Properties
-
 from edgerouter.errors import Rejected, Unavailable
+from edgerouter.mqtt.handshakes import Handshakes
 from edgerouter.mqtt.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, MalformedPacket, encode_publish
-from edgerouter.sinks.mqtt.session import Session
 
 _ONE_GO: Final = 64 * 1024
 """Bytes that are handed to the socket in one piece."""
@@ -35,7 +33,8 @@ class Publication:
     topic: str
     payload: bytes
     retain: bool
-    properties: Properties | None
+    properties: bytes = b""
+    """Those of MQTT 5, encoded with their length; empty for 3.1.1."""
     key: str = ""
     """Id of the message, by which an attempt at QoS 2 is continued on another connection."""
 
@@ -74,34 +73,32 @@ class _Entry:
     qos: Literal[0, 1, 2]
 
 
-class Publisher:
+class Outgoing:
     """Keeps to the window, and to the order of the messages.
 
     Args:
-        version5: publishes carry properties.
         send: queues bytes for the socket.
-        session: what an earlier connection left unfinished.
+        handshakes: those that an earlier connection left unfinished.
     """
 
-    def __init__(self, *, version5: bool, send: Callable[[bytes], None], session: Session) -> None:
+    def __init__(self, *, send: Callable[[bytes], None], handshakes: Handshakes) -> None:
         self.window = 1
-        """Most messages of QoS 1 and 2 under way."""
+        """Most messages of QoS 1 and 2 in flight."""
         self.can_send = True
         """The socket has taken everything so far."""
-        self._version5 = version5
         self._send = send
-        self._session = session
+        self._handshakes = handshakes
         self._waiting: deque[_Entry] = deque()
-        self._under_way: dict[int, _Entry] = {}
+        self._in_flight: dict[int, _Entry] = {}
         self._written: list[_Entry] = []
-        """QoS 0: under way to the socket."""
+        """QoS 0: on the way to the socket."""
         self._lost: Error | None = None
         self._pumping = False
 
     def begin(self, window: int, *, session_present: bool) -> None:
         """Begin after the broker has let us in: release what it has taken and not yet passed on."""
         self.window = min(window, _LARGEST_WINDOW)
-        released = self._session.resumed(present=session_present)
+        released = self._handshakes.resumed(present=session_present)
         if released:
             self._send(b"".join(_encode_answer(PUBREL, identifier) for identifier in released))
 
@@ -128,13 +125,13 @@ class Publisher:
         """Send what the window and the socket allow."""
         if self._pumping:
             return
-        waiting, under_way = self._waiting, self._under_way
+        waiting, in_flight = self._waiting, self._in_flight
         self._pumping = True
         try:
             while waiting and self.can_send and self._lost is None:
                 packets: list[bytes] = []
                 size = 0
-                while waiting and size < _ONE_GO and (not waiting[0].qos or len(under_way) < self.window):
+                while waiting and size < _ONE_GO and (not waiting[0].qos or len(in_flight) < self.window):
                     packet = self._begin(waiting.popleft())
                     packets.append(packet)
                     size += len(packet)
@@ -147,7 +144,7 @@ class Publisher:
             self._pumping = False
 
     def received(self, command: int, body: bytes) -> None:
-        """Take in a PUBACK, PUBREC or PUBCOMP.
+        """Handle a PUBACK, PUBREC or PUBCOMP.
 
         Raises:
             MalformedPacket: it has no packet id.
@@ -157,29 +154,29 @@ class Publisher:
         identifier = int.from_bytes(body[:2])
         code = body[2] if len(body) > 2 else 0
         kind = command & 0xF0
-        entry = self._under_way.get(identifier)
+        entry = self._in_flight.get(identifier)
         if kind == PUBREC and code < _FAILED:
             # also for an id that we do not know: the broker would wait for its release for ever
-            self._session.received(identifier)
+            self._handshakes.received(identifier)
             self._send(_encode_answer(PUBREL, identifier))
             return
         if kind == PUBCOMP:
-            self._session.completed(identifier, awaited=entry is not None)
+            self._handshakes.completed(identifier, awaited=entry is not None)
             code = 0  # all that it could say otherwise is that it has forgotten the id, and so has released the message
         if entry is None or (kind == PUBACK) != (entry.qos == 1):
             return
-        del self._under_way[identifier]
+        del self._in_flight[identifier]
         if kind == PUBREC:
-            self._session.refused(identifier)
+            self._handshakes.refused(identifier)
         entry.pending.settle(entry.index, Answer(code))
         self._pump()
 
     def end(self, error: Error) -> None:
         """Fail everything that is not answered."""
         self._lost = error
-        for entry in (*self._under_way.values(), *self._waiting, *self._written):
+        for entry in (*self._in_flight.values(), *self._waiting, *self._written):
             entry.pending.settle(entry.index, error)
-        self._under_way.clear()
+        self._in_flight.clear()
         self._waiting.clear()
         self._written.clear()
 
@@ -187,24 +184,22 @@ class Publisher:
         each = entry.publication
         if entry.qos == 0:
             self._written.append(entry)
-            return self._encode(each, 0, 0, again=False)
+            return _encode(each, 0, 0, again=False)
         if entry.qos == 1:
-            identifier = self._session.next_id(self._under_way)
-            self._under_way[identifier] = entry
-            return self._encode(each, 1, identifier, again=False)
-        if self._session.is_done(each.key):
+            identifier = self._handshakes.next_id(self._in_flight)
+            self._in_flight[identifier] = entry
+            return _encode(each, 1, identifier, again=False)
+        if self._handshakes.is_done(each.key):
             entry.pending.settle(entry.index, Answer(0))
             return b""
-        identifier, state = self._session.begin(each.key, self._under_way)
-        self._under_way[identifier] = entry
+        identifier, state = self._handshakes.begin(each.key, self._in_flight)
+        self._in_flight[identifier] = entry
         # what the broker has received was released when the connection was made
-        return b"" if state == "received" else self._encode(each, 2, identifier, again=state == "sent")
+        return b"" if state == "received" else _encode(each, 2, identifier, again=state == "sent")
 
-    def _encode(self, each: Publication, qos: int, identifier: int, *, again: bool) -> bytes:
-        properties = b""
-        if self._version5:
-            properties = each.properties.pack() if each.properties is not None else b"\x00"  # type: ignore[no-untyped-call]  # paho
-        return encode_publish(each.topic, each.payload, qos, identifier, retain=each.retain, again=again, properties=properties)
+
+def _encode(each: Publication, qos: int, identifier: int, *, again: bool) -> bytes:
+    return encode_publish(each.topic, each.payload, qos, identifier, retain=each.retain, again=again, properties=each.properties)
 
 
 def _encode_answer(command: int, identifier: int) -> bytes:

@@ -1,17 +1,18 @@
-"""Calls that the broker answers: subscribing, unsubscribing, publishing the status."""
+"""Calls that the broker answers: subscribing, unsubscribing, publishing a single message."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
 
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edgerouter.sources.mqtt.config import MqttSourceConfig
-from edgerouter.sources.mqtt.options import subscribe_options
+from edgerouter.errors import Unavailable
+from edgerouter.mqtt.properties import parse_length
 
 Answer = TypeVar("Answer")
 
@@ -29,16 +30,26 @@ class ConnectFailed(Exception):
 
     Args:
         reason: for the operator; holds no secret.
+        error: the same as an error of the contract, with the broker's address; by default `Unavailable`.
+        code: reason code of the CONNACK, where the broker refuses us.
         version_refused: the broker said that it does not speak this version of MQTT.
         unanswered: the broker closed the connection instead of answering, as some do that do not know the version.
-        refused: the broker answered, and refuses us.
     """
 
-    def __init__(self, reason: str, *, version_refused: bool = False, unanswered: bool = False, refused: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        error: Unavailable | None = None,
+        *,
+        code: int | None = None,
+        version_refused: bool = False,
+        unanswered: bool = False,
+    ) -> None:
         super().__init__(reason)
+        self.error = error if error is not None else Unavailable(reason)
+        self.code = code
         self.version_refused = version_refused
         self.unanswered = unanswered
-        self.refused = refused
 
 
 class Calls:
@@ -47,43 +58,34 @@ class Calls:
     Args:
         client: connected.
         lost: done when the connection has ended.
-        config: the source's configuration.
         version5: MQTT 5, not 3.1.1.
-        why_not: tells why a filter is refused without being tried.
     """
 
-    def __init__(
-        self,
-        client: aiomqtt.Client,
-        lost: asyncio.Future[tuple[str, int | None]],
-        config: MqttSourceConfig,
-        *,
-        version5: bool,
-        why_not: Callable[[str], str | None],
-    ) -> None:
+    def __init__(self, client: aiomqtt.Client, lost: asyncio.Future[tuple[str, int | None]], *, version5: bool) -> None:
         self._client = client
         self._lost = lost
-        self._config = config
         self._version5 = version5
-        self._why_not = why_not
         self._unsubscribed: bytes = b""
 
-    async def subscribe(self, filters: Mapping[str, int]) -> dict[str, str]:
+    async def subscribe(self, filters: Mapping[str, int], *, replay: bool) -> dict[str, str]:
         """Subscribe, and return the filters that are refused with the reason.
+
+        Args:
+            filters: topic filters with their highest quality of service.
+            replay: get the retained messages of a subscription that is new to the session (MQTT 5; 3.1.1 always replays).
 
         Raises:
             ConnectFailed: the connection is gone, or the broker does not answer.
         """
-        refused = {each: why for each in filters if (why := self._why_not(each)) is not None}
-        for part in _parts(each for each in filters if each not in refused):
-            left = part
+        refused = {}
+        for part in _parts(filters):
             for _ in range(_OTHER_IDS):
-                codes = await self._subscribe(left, filters)
-                if not any(code is not None and _number(code) == _ID_IN_USE for code in codes):
+                codes = await self._subscribe({each: filters[each] for each in part}, replay=replay)
+                if not any(_number(code) == _ID_IN_USE for code in codes):
                     break
-            for each, code in zip_longest(left, codes[: len(left)]):
+            for each, code in zip_longest(part, codes[: len(part)]):
                 if code is None:
-                    refused[each] = "the broker answered without a word about it"
+                    refused[each] = "the broker's answer leaves it out"
                 elif _number(code) >= _REFUSED_FILTER:
                     refused[each] = str(code)
         return refused
@@ -96,22 +98,26 @@ class Calls:
         """
         for part in _parts(filters):
             for _ in range(_OTHER_IDS):
-                await self.answered("unsubscribing", self._client.unsubscribe(part))
+                await self._answered("unsubscribing", self._client.unsubscribe(part))
                 if _ID_IN_USE not in self._unsubscribed:
                     break
 
-    def note_unsuback(self, command: int, body: bytes) -> None:
-        """Look at a packet for the codes of an UNSUBACK, which aiomqtt does not show."""
-        if command == _UNSUBACK and self._version5 and len(body) > 3:
-            # properties of less than 128 bytes; longer ones only hide a code that is rare
-            self._unsubscribed = body[3 + body[2] :]
-
-    async def answered(self, what: str, call: Coroutine[Any, Any, Answer]) -> Answer:
-        """Return the broker's answer; fails as soon as the connection is lost, where aiomqtt would wait out its time.
+    async def publish(self, topic: str, payload: str, *, qos: int, retain: bool) -> None:
+        """Publish one message.
 
         Raises:
             ConnectFailed: the connection is gone, or the broker does not answer.
         """
+        await self._answered("publishing", self._client.publish(topic, payload, qos=qos, retain=retain))
+
+    def note_unsuback(self, command: int, body: bytes) -> None:
+        """Look at a packet for the codes of an UNSUBACK, which aiomqtt does not show."""
+        if command == _UNSUBACK and self._version5:
+            length, at = parse_length(body, 2)
+            self._unsubscribed = body[at + length :]
+
+    async def _answered(self, what: str, call: Coroutine[Any, Any, Answer]) -> Answer:
+        """Return the broker's answer; fail as soon as the connection is lost, where aiomqtt would wait out its time."""
         task = asyncio.ensure_future(call)
         await asyncio.wait((task, self._lost), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -123,13 +129,13 @@ class Calls:
         except (aiomqtt.MqttError, ValueError) as error:
             raise ConnectFailed(f"{what} failed: {error}") from None
 
-    async def _subscribe(self, part: list[str], filters: Mapping[str, int]) -> Any:
+    async def _subscribe(self, filters: Mapping[str, int], *, replay: bool) -> Any:
         # each call takes the next packet id
         if self._version5:
-            call = self._client.subscribe([(each, subscribe_options(self._config, filters[each])) for each in part])
-        else:
-            call = self._client.subscribe([(each, filters[each]) for each in part])
-        return await self.answered("subscribing", call)
+            handling = 1 if replay else 2  # MQTT 5.0, 3.8.3.1
+            options = [(each, SubscribeOptions(qos=qos, retainHandling=handling)) for each, qos in filters.items()]
+            return await self._answered("subscribing", self._client.subscribe(options))
+        return await self._answered("subscribing", self._client.subscribe(list(filters.items())))
 
 
 def _number(code: Any) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from edgerouter.sources.mqtt.calls import ConnectFailed
+from edgerouter.mqtt.calls import ConnectFailed
 
-Protocol = Literal["5", "3.1.1"]
+Version = Literal["5", "3.1.1"]
 
 _UNANSWERED: Final = 2
 """Connects with MQTT 5 that a broker closes without an answer, after which 3.1.1 is tried."""
 
 
-class ProtocolChoice:
+class VersionChoice:
     """Follows what a broker answers to.
 
     A broker that was seen to answer to one version is one of that version: it is not asked again with each connection, and not
@@ -30,7 +30,7 @@ class ProtocolChoice:
         self._most = _UNANSWERED if patient else 1
         self.known = known if self._auto and known in ("5", "3.1.1") else ""
         """Version that the broker has answered to; to be kept over restarts."""
-        self.version: Protocol = "3.1.1" if "3.1.1" in (configured, self.known) else "5"
+        self.version: Version = "3.1.1" if "3.1.1" in (configured, self.known) else "5"
 
     def connected(self) -> None:
         """Note that the broker has let us in."""
@@ -43,10 +43,10 @@ class ProtocolChoice:
         if not self._auto:
             return False
         if self.version == "3.1.1":
-            if error.refused:
+            if error.code is not None:
                 # a wrong password, for example: it speaks this version
                 self.known = "3.1.1"
-            if error.version_refused or (error.unanswered and not self.known):
+            if error.version_refused or (error.code is None and not self.known):
                 self.version = "5"
                 self.known = ""
                 self._unanswered = 0
@@ -54,7 +54,7 @@ class ProtocolChoice:
         if error.version_refused:
             self.version = "3.1.1"
             return True
-        if error.refused:
+        if error.code is not None:
             self.known = "5"
         elif error.unanswered and self.known != "5":
             self._unanswered += 1

@@ -14,8 +14,8 @@ _LAST_ID: Final = 65_535
 State = Literal["new", "sent", "received"]
 
 
-class Session:
-    """Packet ids, and the handshakes that are not finished. Lives as long as the sink.
+class Handshakes:
+    """Packet ids, and the handshakes that are not finished. Outlives the connections of a publisher.
 
     Args:
         most: unfinished handshakes and unclaimed results to remember; beyond it the session is given up.
@@ -33,7 +33,7 @@ class Session:
         """Messages whose handshake ended when no write waited for it."""
 
     @property
-    def is_worth_keeping(self) -> bool:
+    def are_worth_keeping(self) -> bool:
         """Something is unfinished, and not more than is sensible: messages that are not tried again stay here."""
         return bool(self._ids) and len(self._ids) + len(self._done) <= self._most
 

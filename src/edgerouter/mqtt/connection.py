@@ -1,0 +1,253 @@
+"""One connection to a broker, from CONNECT to its end; a new object for every connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
+
+import aiomqtt
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edgerouter.errors import Unauthorized, Unavailable
+from edgerouter.mqtt.abilities import Abilities
+from edgerouter.mqtt.calls import Calls, ConnectFailed
+from edgerouter.mqtt.client import LOST, Client
+from edgerouter.mqtt.diagnosis import diagnose
+from edgerouter.mqtt.reasons import UNSUPPORTED_VERSION, connect_refused, disconnected
+from edgerouter.mqtt.settings import BrokerSettings
+from edgerouter.mqtt.sockets import in_words
+from edgerouter.tls import ClientContext, TlsConfig, make_context
+
+_SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
+"""For what the libraries would log: each end of a connection, which its owner logs or raises with its reason."""
+_SILENT.setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Secrets of one connection, read just before it is made."""
+
+    password: str | None
+    context: ClientContext | None
+
+    @classmethod
+    async def read(cls, settings: BrokerSettings) -> Self:
+        """Read the password and the certificates as they are now.
+
+        Raises:
+            ConnectFailed: a file cannot be used.
+        """
+        try:
+            password = await asyncio.to_thread(settings.read_password)
+            tls = settings.address.tls
+            return cls(password, await asyncio.to_thread(make_context, settings.tls or TlsConfig()) if tls else None)
+        except (OSError, ValueError) as error:
+            raise ConnectFailed(str(error), Unauthorized(f"{settings.address}: {error}")) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """Message that the broker publishes when the connection is lost."""
+
+    topic: str
+    payload: str
+    qos: int
+    retain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Contents of a CONNECT beside the settings."""
+
+    client_id: str
+    version5: bool
+    """MQTT 5, not 3.1.1."""
+    clean: bool
+    """Begin without the session that the broker may have; a 3.1.1 broker keeps none afterwards either."""
+    session_expiry: int | None = None
+    """Seconds that the broker keeps the session after the connection has ended (MQTT 5)."""
+    receive_maximum: int | None = None
+    maximum_packet_size: int | None = None
+    will: Will | None = None
+
+    def properties(self) -> Properties | None:
+        """Return the properties of MQTT 5."""
+        if not self.version5:
+            return None
+        found = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types here
+        for name, value in (
+            ("SessionExpiryInterval", self.session_expiry),
+            ("ReceiveMaximum", self.receive_maximum),
+            ("MaximumPacketSize", self.maximum_packet_size),
+        ):
+            if value is not None:
+                setattr(found, name, value)
+        return found
+
+
+class Listener(Protocol):
+    """Owner of a connection, called from the event loop."""
+
+    def received(self, data: bytes) -> None:
+        """Take what was read.
+
+        Raises:
+            MalformedPacket: this is not MQTT; the connection cannot be used any more.
+        """
+
+    def accepted(self) -> None:
+        """Note that the broker has let us in; no publish of this connection has come yet."""
+
+    def ended(self) -> None:
+        """Note the end of the connection, once."""
+
+    def written(self) -> None:
+        """Note that the socket has taken everything that was sent."""
+
+    def keep_alive_sent(self) -> None:
+        """Note a PINGREQ that was not ours."""
+
+
+class Connection:
+    """A connection that `connect` makes.
+
+    Args:
+        settings: how to reach the broker.
+        options: contents of the CONNECT.
+        credentials: of this connection.
+        listener: gets what happens on it.
+    """
+
+    def __init__(self, settings: BrokerSettings, options: Options, credentials: Credentials, listener: Listener) -> None:
+        self.lost: asyncio.Future[tuple[str, int | None]] = asyncio.get_running_loop().create_future()
+        """Done when the connection has ended: the reason, and the broker's reason code where it gave one."""
+        self.session_present = False
+        self.version5 = options.version5
+        self.abilities = Abilities()
+        self._settings = settings
+        self._where = str(settings.address)
+        self._context = credentials.context
+        self._listener = listener
+        self._answered = False
+        self._aiomqtt = _make_client(settings, options, credentials)
+        self.client = Client(
+            self._aiomqtt,
+            on_bytes=listener.received,
+            on_connack=self._connack,
+            on_lost=self._ended,
+            on_written=listener.written,
+            on_keep_alive=listener.keep_alive_sent,
+        )
+        self.calls = Calls(self._aiomqtt, self.lost, version5=options.version5)
+
+    async def connect(self) -> None:
+        """Connect, and read until the connection is lost.
+
+        Never cancel it: a connect that is cancelled half-way continues in its thread and stays up as a ghost with our client id.
+
+        Raises:
+            ConnectFailed: the broker is not there, or refuses us.
+        """
+        try:
+            await self._aiomqtt.__aenter__()
+        except (aiomqtt.MqttError, ValueError) as error:
+            failure = self._failure(error)
+            self._abandon()
+            if not self._answered and self.client.tcp is not None:
+                found = await asyncio.to_thread(diagnose, self._settings.address)
+                if found is not None:
+                    failure = ConnectFailed(found, Unauthorized(f"{self._where}: {found}"))
+            raise failure from None
+        except BaseException:
+            self._abandon()
+            raise
+
+    def handle(self, command: int, body: bytes) -> bool:
+        """Handle a packet that is of no interest to the owner. Returns true while the connection stands."""
+        self.calls.note_unsuback(command, body)
+        return self.client.handle(command, body)
+
+    def cut(self, reason: str) -> None:
+        """Ignore what is read from now on; the connection stays for a last word."""
+        self.client.reading.discard()
+        self._ended(reason, None)
+
+    def _abandon(self) -> None:
+        self.client.close("not connected")
+        # the MQTT client loses a socket whose handshake failed, without closing it
+        if self._context is not None and self._context.wrapped is not None:
+            self._context.wrapped.close()
+
+    def _connack(self, session_present: bool, code: ReasonCode, properties: Properties | None) -> None:
+        self._answered = True
+        if not code.is_failure:
+            self.abilities = Abilities.from_connack(properties)
+            self.session_present = session_present
+            self._listener.accepted()
+
+    def _ended(self, reason: str, code: int | None) -> None:
+        if not self.lost.done():
+            self.lost.set_result((reason, code))
+            self._listener.ended()
+
+    def _failure(self, error: aiomqtt.MqttError | ValueError) -> ConnectFailed:
+        code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
+        if isinstance(code, ReasonCode):
+            name = self.client.named(code)
+            return ConnectFailed(
+                f"the broker refuses the connection: {name}",
+                connect_refused(code.value, name, self._where),
+                code=code.value,
+                version_refused=code.value == UNSUPPORTED_VERSION,
+            )
+        if self.lost.done():
+            return self._failure_of(*self.lost.result())
+        text = in_words(str(error))
+        if text in ("Operation timed out", "timed out"):
+            text = "the broker does not answer"
+        if isinstance(error.__cause__ or error.__context__, ssl.SSLError):
+            return ConnectFailed(text, Unauthorized(f"{self._where}: {text}"))
+        return ConnectFailed(text, Unavailable(f"{self._where} cannot be reached: {text}"))
+
+    def _failure_of(self, reason: str, code: int | None) -> ConnectFailed:
+        """Name a failure after the end of the connection."""
+        if code is None and reason == LOST:
+            hint = self._settings.hint_when_hung_up
+            return ConnectFailed(
+                f"the broker closed the connection instead of answering; {hint}",
+                Unavailable(f"{self._where} hangs up without an answer; {hint}"),
+                unanswered=not self._answered,
+            )
+        error = disconnected(code, reason, self._where)
+        unavailable = error if isinstance(error, Unavailable) else Unavailable(f"{self._where} cannot be reached: {reason}")
+        return ConnectFailed(reason, unavailable, unanswered=not self._answered)
+
+
+def _make_client(settings: BrokerSettings, options: Options, credentials: Credentials) -> aiomqtt.Client:
+    address, context, will = settings.address, credentials.context, options.will
+    return aiomqtt.Client(
+        address.host,
+        address.port,
+        username=settings.username,
+        password=credentials.password,
+        identifier=options.client_id,
+        logger=_SILENT,
+        protocol=aiomqtt.ProtocolVersion.V5 if options.version5 else aiomqtt.ProtocolVersion.V311,
+        will=aiomqtt.Will(will.topic, will.payload, qos=will.qos, retain=will.retain) if will is not None else None,
+        clean_session=None if options.version5 else options.clean,
+        clean_start=options.clean if options.version5 else MQTT_CLEAN_START_FIRST_ONLY,
+        transport=address.transport,
+        timeout=settings.connect_timeout,
+        keepalive=settings.keepalive,
+        properties=options.properties(),
+        tls_context=context,
+        tls_insecure=True if context is not None and not context.check_hostname else None,
+        websocket_path=address.path or None,
+        websocket_headers=settings.read_websocket_headers() or None,
+    )

@@ -1,0 +1,181 @@
+"""One connection that publishes, from CONNECT to its end; a new object for every connection.
+
+It reads the broker's answers itself: aiomqtt's own `publish` waits for each message and does not see the reason code of its
+acknowledgement, and paho ends the connection for a code that it does not know. docs/decisions/002 says more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+from edgerouter.errors import Unauthorized, Unavailable
+from edgerouter.mqtt.calls import ConnectFailed
+from edgerouter.mqtt.connection import Connection, Credentials, Options
+from edgerouter.mqtt.handshakes import Handshakes
+from edgerouter.mqtt.outgoing import Answer, Error, Outgoing, Publication
+from edgerouter.mqtt.packets import DISCONNECT, FORGET_SESSION, PUBACK, PUBCOMP, PUBLISH, PUBREC, PacketReader
+from edgerouter.mqtt.reasons import disconnected
+from edgerouter.mqtt.settings import BrokerSettings
+
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks whether the connection still stands."""
+_LARGEST_ANSWER: Final = 256 * 1024
+"""Bytes of what a broker sends to a client that subscribes to nothing: reason strings and user properties."""
+_SESSION_SECONDS: Final = 3600
+"""Seconds that a broker keeps the session of a publisher with QoS 2, for unfinished handshakes; closing ends it (MQTT 5)."""
+_WINDOW_OF_OLD_BROKERS: Final = 20
+"""Handshakes of QoS 2 at once that a 3.1.1 broker takes: it cannot say it, and mosquitto hangs up on more."""
+_ANSWERS: Final = {PUBACK, PUBREC, PUBCOMP}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How to publish."""
+
+    client_id: str
+    qos: Literal[0, 1, 2]
+    max_inflight: int
+    """Most messages in flight."""
+    retains: bool
+    """Some messages are to be retained."""
+
+
+class Link:
+    """A connection that `connect` has made.
+
+    Args:
+        settings: how to reach the broker.
+        policy: how to publish.
+        options: contents of the CONNECT.
+        credentials: of this connection.
+        handshakes: unfinished ones of QoS 2.
+    """
+
+    def __init__(
+        self, settings: BrokerSettings, policy: Policy, options: Options, credentials: Credentials, handshakes: Handshakes
+    ) -> None:
+        self.version5 = options.version5
+        self._policy = policy
+        self._where = str(settings.address)
+        self._lost: Error | None = None
+        self._reader = PacketReader(self._packet, largest=_LARGEST_ANSWER)
+        self._connection = Connection(settings, options, credentials, self)
+        self._outgoing = Outgoing(send=self._connection.client.send, handshakes=handshakes)
+
+    @classmethod
+    async def connect(
+        cls, settings: BrokerSettings, policy: Policy, handshakes: Handshakes, *, version5: bool, clean: bool = False
+    ) -> Self:
+        """Connect. Never cancel it; see `edgerouter.mqtt.connection`.
+
+        Args:
+            settings: how to reach the broker.
+            policy: how to publish.
+            handshakes: unfinished ones of QoS 2.
+            version5: MQTT 5, not 3.1.1.
+            clean: begin without the session that the broker may have.
+
+        Raises:
+            ConnectFailed: the broker is not there, or refuses us, or cannot do what the policy asks for.
+        """
+        keeps_session = policy.qos == 2 and not clean
+        options = Options(
+            client_id=policy.client_id,
+            version5=version5,
+            clean=not (keeps_session and (handshakes.are_worth_keeping or not version5)),
+            session_expiry=_SESSION_SECONDS if keeps_session else None,
+        )
+        link = cls(settings, policy, options, await Credentials.read(settings), handshakes)
+        await link._begin()
+        return link
+
+    @property
+    def session_present(self) -> bool:
+        """The broker had a session of ours."""
+        return self._connection.session_present
+
+    @property
+    def largest_packet(self) -> int:
+        """Bytes of a packet that the broker takes."""
+        return self._connection.abilities.maximum_packet_size
+
+    @property
+    def lost(self) -> Error | None:
+        """Reason of the connection's end; `None` while it stands."""
+        self._connection.client.notice_failure()
+        return self._lost
+
+    async def publish(self, publications: Sequence[Publication]) -> Sequence[Answer | Error]:
+        """Publish all and return when each is answered, or the connection is gone. Cut the link if this is cancelled."""
+        try:
+            pending = self._outgoing.publish(publications, self._policy.qos)
+            while not pending.done.done():
+                await asyncio.wait((pending.done,), timeout=_LOOK_SECONDS)
+                self._connection.client.notice_failure()
+        except BaseException:
+            self.cut("given up")  # what waits to be written must not go out later
+            raise
+        return [answer for answer in pending.answers if answer is not None]
+
+    async def close(self) -> None:
+        """Disconnect as the specification wants it; a session of MQTT 5 ends with the connection."""
+        if self._lost is None:
+            with suppress(OSError):
+                await self._connection.client.finish(FORGET_SESSION if self.version5 and self._policy.qos == 2 else DISCONNECT)
+        self.cut("closed")
+
+    def cut(self, reason: str) -> None:
+        """Give the connection up at once, and everything that is in flight."""
+        self._end(Unavailable(f"{self._where}: {reason}"))
+        self._connection.client.close(reason)
+
+    def _end(self, error: Error) -> None:
+        if self._lost is None:
+            self._lost = error
+            self._outgoing.end(error)
+
+    def received(self, data: bytes) -> None:
+        self._reader.feed(data)
+
+    def accepted(self) -> None:
+        window = min(self._policy.max_inflight, self._connection.abilities.receive_maximum)
+        if self._policy.qos == 2 and not self.version5:
+            window = min(window, _WINDOW_OF_OLD_BROKERS)
+        self._outgoing.begin(window, session_present=self.session_present)
+
+    def ended(self) -> None:
+        reason, code = self._connection.lost.result()
+        self._end(disconnected(code, reason, self._where))
+
+    def written(self) -> None:
+        self._outgoing.written()
+
+    def keep_alive_sent(self) -> None:
+        pass
+
+    def _packet(self, command: int, body: bytes) -> bool:
+        if command & 0xF0 in _ANSWERS:
+            self._outgoing.received(command, body)
+            return self._lost is None
+        if command & 0xF0 == PUBLISH:
+            return True  # nothing of the kind was subscribed to
+        return self._connection.handle(command, body)
+
+    async def _begin(self) -> None:
+        await self._connection.connect()
+        if unfit := self._unfit():
+            await self.close()
+            raise ConnectFailed(unfit, Unauthorized(f"{self._where} {unfit}"))
+
+    def _unfit(self) -> str:
+        """Return what of the policy the broker has said that it cannot do."""
+        abilities, policy = self._connection.abilities, self._policy
+        if not abilities.retain and policy.retains:
+            return "keeps no retained messages; set `retain: never`"
+        if abilities.maximum_qos < policy.qos:
+            return f"takes messages with QoS {abilities.maximum_qos} at most; set `qos: {abilities.maximum_qos}`"
+        return ""
