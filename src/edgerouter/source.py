@@ -40,19 +40,22 @@ ConfigT = TypeVar("ConfigT", bound=SourceConfig)
 class Confirmation:
     """Says that the sender is known to have read the acknowledgement of a delivery, and will not send its messages again."""
 
-    __slots__ = ("confirmed", "listener")
+    __slots__ = ("_listener", "confirmed")
 
     def __init__(self) -> None:
         self.confirmed = False
-        self.listener: Callable[[], None] | None = None
-        """For the router: called once, when it is confirmed."""
+        self._listener: Callable[[], None] | None = None
+
+    def when_confirmed(self, call: Callable[[], None]) -> None:
+        """For the router: have `call` called once, when it is confirmed."""
+        self._listener = call
 
     def confirm(self) -> None:
         """The sender has read it."""
         if not self.confirmed:
             self.confirmed = True
-            if self.listener is not None:
-                self.listener()
+            if self._listener is not None:
+                self._listener()
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,5 +222,5 @@ def _of_earlier_run(unacknowledged: Sequence[Delivery], entries: list[tuple[byte
     batch.done = True
     batch.received = sum(message.qos > 0 for delivery in unacknowledged for message in delivery.messages)
     batch.size = sum(len(message.payload) for delivery in unacknowledged for message in delivery.messages)
-    batch.confirmation.listener = confirm
+    batch.confirmation.when_confirmed(confirm)
     return batch

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool.log.chunk import MAX_BYTES, MAX_MESSAGES, NewChunk, Receipt
 
+log = structlog.get_logger("edgerouter.spool")
 Matchers = Mapping[int, Callable[[str], bool]]
 """Whether a sink wants a topic, by the sink's key."""
 
@@ -31,6 +34,16 @@ class Append:
     """Key of the one sink that these messages are for; 0 = for all."""
     dead_letters: Sequence[tuple[int, str, str, int]] = ()
     """The dead letters that these messages were, and that are deleted in the same transaction."""
+
+    def acknowledge(self) -> None:
+        """Tell the source that the messages are safe, or dropped by a policy; then nothing waits for them any more."""
+        try:
+            self.delivery.acknowledge()
+        except Exception:
+            # the source's mistake must not keep the deliveries behind it from being acknowledged
+            log.exception("a source failed to acknowledge", source=self.source)
+        if not self.stored.done():
+            self.stored.set_result(None)
 
 
 def payload_bytes(messages: Iterable[Message]) -> int:

@@ -13,22 +13,6 @@ from edgerouter.spool.log.uncounted import Counted, Uncounted
 
 
 @dataclass(slots=True)
-class Change:
-    """What a transaction changes in a ledger, beside what is settled already."""
-
-    matched: int = 0
-    """More matched, by the chunks that it appends."""
-    dead_lettered: int = 0
-    """More dead-lettered, or fewer."""
-    pending: int = 0
-    """More pending, or fewer."""
-    settled: list[tuple[int, int]] = field(default_factory=list)
-    """What its dead letters settle."""
-    added: list[tuple[int, int]] = field(default_factory=list)
-    """What its replayed dead letters make pending."""
-
-
-@dataclass(slots=True)
 class SinkLedger:
     """What the spool knows about one sink. It changes on the event loop only."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from edgerouter.spool.log.ledger import Change, SinkLedger, seal, unseal
+from edgerouter.spool.log.change import Change
+from edgerouter.spool.log.ledger import SinkLedger, seal, unseal
 from edgerouter.spool.log.position import Position
 from edgerouter.spool.log.uncounted import Uncounted
 

@@ -29,11 +29,11 @@ log = structlog.get_logger("edgerouter.spool")
 class Ledgers:
     """All sinks that hold a position, attached or not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, forgotten: bool = False) -> None:
         self._ledgers: dict[str, SinkLedger] = {}
         self._readers: dict[str, LogReader] = {}
         self._forgotten: dict[str, SinkLedger] = {}
-        self.forgotten = False
+        self.forgotten = forgotten
         """Ledgers were lost: whoever seems new begins with the oldest message, because twice is better than never."""
         self.routing = 0
         """Changes with every sink that comes or goes: counts made before that do not hold."""
@@ -140,6 +140,11 @@ class Ledgers:
             ledger.filtered = before.filtered
             ledger.dead_lettered = before.dead_lettered
             ledger.dropped = before.dropped + before.pending
+
+    def changed(self) -> None:
+        """Have all ledgers written anew."""
+        for ledger in self._ledgers.values():
+            ledger.changed = True
 
     @property
     def faults(self) -> dict[str, str]:

@@ -27,11 +27,14 @@ class Receipts:
 
     One span for each source, because another source must not keep the log from being trimmed while it is not connected. Sources
     bound what they leave unconfirmed, so the spans and this table are small.
+
+    Args:
+        earlier: source, messages and receipt of deliveries of an earlier run.
+        released: called when something need not be kept any more.
     """
 
-    def __init__(self, earlier: Iterable[tuple[str, Sequence[Message], bytes]] = ()) -> None:
-        self.released: Callable[[], None] = _nothing
-        """Called when something need not be kept any more."""
+    def __init__(self, earlier: Iterable[tuple[str, Sequence[Message], bytes]], *, released: Callable[[], None]) -> None:
+        self._released = released
         self._kept: dict[str, deque[_Kept]] = {}
         self._of_earlier_run: set[str] = set()
         for source, messages, receipt in earlier:
@@ -90,10 +93,7 @@ class Receipts:
     def _add(self, source: str, delivery: Delivery, first: int, end: int) -> None:
         assert delivery.confirmation is not None
         self._kept.setdefault(source, deque()).append(_Kept(first, end, delivery, delivery.confirmation))
-        delivery.confirmation.listener = self._confirmed
-
-    def _confirmed(self) -> None:
-        self.released()
+        delivery.confirmation.when_confirmed(self._released)
 
 
 def overlaps(spans: Iterable[Span], first: int, end: int) -> bool:

@@ -36,6 +36,8 @@ class Usage:
     retained: int
     """Bytes of chunks that are kept only for replay."""
     written_bytes: int = 0
+    commits: int = 0
+    """Since the start."""
 
     @classmethod
     def opened(cls, opened: Opened) -> Usage:
@@ -47,6 +49,12 @@ class Usage:
         self.first, self.messages = written.first, written.messages
         self.used, self.free, self.retained = written.used, written.free, written.retained
         self.written_bytes += written.stored
+        self.commits += 1
+
+    def reopened(self, opened: Opened) -> None:
+        """After the database was replaced."""
+        self.first, self.messages, self.retained = opened.first, opened.messages, opened.retained
+        self.used, self.free = opened.used, opened.free
 
 
 def wal_pages(config: SpoolConfig) -> int:
@@ -63,7 +71,7 @@ class Capacity:
         self._max_bytes = config.max_bytes
         self._limit = config.max_bytes - wal_pages(config) * PAGE
         self._min_free_bytes = config.min_free_bytes
-        self._usage = usage
+        self.usage = usage
         self.reserve = 2 * wal_pages(config) * PAGE
         """Bytes that are kept for writing down what is settled on a full disk."""
         self._free: int | None = None
@@ -85,10 +93,10 @@ class Capacity:
 
     def why_full(self, need: int) -> str:
         """Why so many bytes more have no room; empty when they have."""
-        if self._usage.used + need > self._limit:
-            return f"max_bytes: {self._usage.used} of {self._max_bytes} bytes are in use"
+        if self.usage.used + need > self._limit:
+            return f"max_bytes: {self.usage.used} of {self._max_bytes} bytes are in use"
         free = self.free_bytes
-        if free is not None and free < self._min_free_bytes and self._usage.free < need:
+        if free is not None and free < self._min_free_bytes and self.usage.free < need:
             return f"min_free_bytes: the file system has {free} bytes left"
         return ""
 
@@ -97,13 +105,13 @@ class Capacity:
         """Not even a small transaction has room."""
         self._looked = float("-inf")
         free = self.free_bytes
-        return free is not None and free + self._usage.free < _LEAST
+        return free is not None and free + self.usage.free < _LEAST
 
     def after_full(self, need: int) -> bool:
         """Whether deliveries may be tried again after the disk was full: the reserve is not for them."""
         self._looked = float("-inf")
         free = self.free_bytes
-        return free is None or free > need + 2 * self.reserve or self._usage.free > 2 * need
+        return free is None or free > need + 2 * self.reserve or self.usage.free > 2 * need
 
 
 class Reserve:

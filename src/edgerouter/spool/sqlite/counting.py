@@ -17,12 +17,12 @@ from edgerouter.spool.log.chunk import Damaged, Header
 from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.uncounted import Counted, Part, compare
+from edgerouter.spool.sqlite.committer import Committer
 from edgerouter.spool.sqlite.db.errors import DAMAGE
 from edgerouter.spool.sqlite.losses import Losses
 from edgerouter.spool.sqlite.salvaging import Salvaging
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
-from edgerouter.spool.sqlite.writer import Writing
 from edgerouter.topics import Matcher
 
 _STEP_MESSAGES: Final = 4000
@@ -66,14 +66,14 @@ class Counting:
         ledgers: Ledgers,
         losses: Losses,
         salvaging: Salvaging,
-        writing: Writing,
+        committer: Committer,
     ) -> None:
         self._store = store
         self._thread = thread
         self._ledgers = ledgers
         self._losses = losses
         self._salvaging = salvaging
-        self._writing = writing
+        self._committer = committer
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._closed = False
@@ -96,7 +96,7 @@ class Counting:
     def doubt(self, ledger: SinkLedger | None = None) -> None:
         """After damage, count anew what is pending, for one sink or for all."""
         for each in self._ledgers if ledger is None else (ledger,):
-            self._ledgers.doubt(each, self._writing.usage.end)
+            self._ledgers.doubt(each, self._committer.usage.end)
             self._begin(each, self._loop.create_future())
 
     def stop(self) -> None:
@@ -123,11 +123,11 @@ class Counting:
         if part is None or not current or self._closed:
             if part is None:
                 self._ledgers.counted(ledger)
-                self._writing.mark()
+                self._committer.touch()
             self._end(ledger.name)
             return
         start = part.ranges.first or 0
-        chunk = self._writing.recent.find(start)
+        chunk = self._committer.recent.find(start)
         if chunk is not None:
             ledger.look_at(chunk, [(chunk.first, chunk.end)], self._ledgers.wants(ledger))
             self._loop.call_soon(self._step, ledger)
@@ -143,9 +143,9 @@ class Counting:
         """The first ranges, up to those that are in memory."""
         ranges = []
         for start, end in list(part.ranges)[:_STEP_RANGES]:
-            if start >= self._writing.recent.first:
+            if start >= self._committer.recent.first:
                 break
-            ranges.append((start, min(end, self._writing.recent.first)))
+            ranges.append((start, min(end, self._committer.recent.first)))
         return ranges
 
     def _counted(

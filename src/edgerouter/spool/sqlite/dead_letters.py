@@ -5,38 +5,61 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
 from edgerouter.spool.contract import Rejection
-from edgerouter.spool.log.ledger import Change, SinkLedger
+from edgerouter.spool.log.change import Change
+from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.sqlite.db import dead_letter_rows
-from edgerouter.spool.sqlite.db.dead_letter_rows import NewDeadLetters, Place
+from edgerouter.spool.sqlite.db.dead_letter_rows import Place, Row
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
 
 log = structlog.get_logger("edgerouter.spool")
 
 
-class DeadLetters:
-    """NewDeadLetters count as dead-lettered, and their messages as settled, with the transaction that stores them."""
+@dataclass(slots=True, eq=False, frozen=True)
+class NewDeadLetters:
+    """Dead letters of one sink that are to be stored."""
 
-    def __init__(self, store: Store, thread: DatabaseThread, ledgers: Ledgers, usage: tuple[Counter[str], int], quota: int) -> None:
+    ledger: SinkLedger
+    ranges: list[tuple[int, int]]
+    """Sequences that they settle."""
+    rows: list[Row]
+    size: int
+    stored: asyncio.Future[None]
+
+
+class DeadLetters:
+    """Dead letters count as dead-lettered, and their messages as settled, with the transaction that stores them."""
+
+    def __init__(
+        self,
+        store: Store,
+        thread: DatabaseThread,
+        ledgers: Ledgers,
+        usage: tuple[Counter[str], int],
+        *,
+        quota: int,
+        touch: Callable[[], None],
+    ) -> None:
         self._store = store
         self._thread = thread
         self._ledgers = ledgers
         self._quota = quota
+        self._touch = touch
         self._waiting: list[NewDeadLetters] = []
         self._leaving: dict[int, int] = {}
-        """NewDeadLetters that are claimed, and their bytes."""
+        """Dead letters that are claimed, and their bytes."""
         self._leaving_bytes = 0
         self._removed: list[Place] = []
         self._dropping = False
+        self._postponed = False
         self.by_sink, self.bytes = usage
-        self.mark: Callable[[], None] = lambda: None
-        """Called when there is something to write."""
 
     def add(self, ledger: SinkLedger, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> asyncio.Future[None]:
         """Store dead letters; the future is done when they are safe."""
@@ -66,8 +89,16 @@ class DeadLetters:
         else:
             ledger.matched -= missing
 
+    def reopened(self, usage: tuple[Counter[str], int]) -> None:
+        """Count again after the database was replaced."""
+        self.by_sink, self.bytes = usage
+        for ledger in self._ledgers:
+            self.reconcile(ledger)
+
     def prepare(self, changes: dict[int, Change]) -> list[NewDeadLetters]:
-        """Return the dead letters for a transaction, and what they change."""
+        """Return the dead letters for a transaction; note in `changes` what they change."""
+        if self._postponed:
+            return []
         waiting, self._waiting = self._waiting, []
         for letters in waiting:
             change = changes.setdefault(letters.ledger.key, Change())
@@ -77,8 +108,8 @@ class DeadLetters:
         return waiting
 
     def committed(self, waiting: Iterable[NewDeadLetters]) -> bool:
-        """They are stored; True when that settled something."""
-        settled = False
+        """They are stored; True when there is more to write, since that settled something or others were postponed."""
+        more, self._postponed = self._postponed, False
         for letters in waiting:
             letters.ledger.dead_lettered += len(letters.rows)
             letters.ledger.settle(letters.ranges, len(letters.rows))
@@ -90,17 +121,18 @@ class DeadLetters:
             self.bytes += letters.size
             if not letters.stored.done():
                 letters.stored.set_result(None)
-            settled = True
+            more = True
         # what is claimed may be gone by the time of the reading, and then as much more would be found
         excess = self.bytes - self._leaving_bytes - self._quota
         if excess > 0 and not self._dropping:
             self._dropping = True
             self._thread.submit(partial(self._store.read, dead_letter_rows.oldest, excess), self._drop_oldest)
-        return settled
+        return more
 
-    def failed(self, waiting: list[NewDeadLetters]) -> None:
-        """They are not stored."""
+    def failed(self, waiting: list[NewDeadLetters], *, appends: bool) -> None:
+        """They are not stored. If even dead letters alone have no room, what is only settled goes first."""
         self._waiting = waiting + self._waiting
+        self._postponed = bool(waiting) and not appends
 
     def remove(self) -> list[Place]:
         """Return the dead letters that a transaction deletes."""
@@ -140,7 +172,7 @@ class DeadLetters:
                 ledger.changed = True
             self._ledgers.count_drops(sink, Counter(place[2] for place in places if place[1] == sink), reason)
         self._removed += places
-        self.mark()
+        self._touch()
 
     def _drop_oldest(self, places: list[Place] | None, error: BaseException | None) -> None:
         self._dropping = False

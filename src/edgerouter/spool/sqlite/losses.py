@@ -15,7 +15,7 @@ from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.sqlite.db.errors import DAMAGE
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
-from edgerouter.spool.sqlite.writer import Writing
+from edgerouter.spool.sqlite.write_set import WriteSet
 
 _LEAST: Final = 64 * 1024
 
@@ -24,20 +24,39 @@ Doomed = tuple[Header, Chunk | None]
 
 
 class Losses:
-    """Takes chunks away from the sinks that still wanted them."""
+    """Takes chunks away from the sinks that still wanted them.
 
-    def __init__(self, store: Store, thread: DatabaseThread, ledgers: Ledgers, writing: Writing) -> None:
+    Args:
+        store: the database.
+        thread: of the database.
+        ledgers: of all sinks.
+        writes: the write set.
+        quarantined: number of chunks put aside before, and of messages in them.
+        recount: called when it is not known how many messages a sink has lost.
+        damaged: has the database replaced.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        thread: DatabaseThread,
+        ledgers: Ledgers,
+        writes: WriteSet,
+        quarantined: tuple[int, int],
+        *,
+        recount: Callable[[SinkLedger], None],
+        damaged: Callable[[BaseException], None],
+    ) -> None:
         self._store = store
         self._thread = thread
         self._ledgers = ledgers
-        self._writing = writing
+        self._writes = writes
+        self._recount = recount
+        self._damaged = damaged
         self._codec = Codec()
         self._evicting = False
         self._seen: set[int] = set()
-        self.recount: Callable[[SinkLedger], None] = lambda _: None
-        """Called when it is not known how many messages a sink has lost."""
-        self.quarantined_chunks = 0
-        self.quarantined_messages = 0
+        self.quarantined_chunks, self.quarantined_messages = quarantined
 
     def evict(self, need: int) -> None:
         """Drop the oldest messages, so that about so many bytes become free."""
@@ -55,7 +74,7 @@ class Losses:
             self.quarantined_messages += header.messages
             log.error("a damaged chunk is put aside", first=header.first, messages=header.messages)
             self._lose(header)
-            self._writing.quarantine(header)
+            self._writes.quarantine(header)
 
     def unreadable(self, headers: Sequence[Header]) -> None:
         """These chunks were left behind in a damaged database."""
@@ -72,14 +91,14 @@ class Losses:
         if doomed is None:
             log.error("the oldest messages cannot be read", reason=str(error))
             if isinstance(error, DAMAGE):
-                self._writing.recover(error)
+                self._damaged(error)
             return
         for header, chunk in doomed:
             if chunk is None:
                 self._lose(header)
             else:
                 self._ledgers.lose(chunk, "spool_full")
-            self._writing.discard(header)
+            self._writes.discard(header)
 
     def _lose(self, header: Header) -> None:
         """Count an unreadable chunk as dropped for every sink that had it pending."""
@@ -92,7 +111,7 @@ class Losses:
                 self._ledgers.count_drops(ledger.name, Counter({"": least} if least else {}), "damaged")
                 self._ledgers.forget_read(ledger, header.first, end)
                 if least != most:
-                    self.recount(ledger)
+                    self._recount(ledger)
 
     def _lost(self, ledger: SinkLedger, header: Header, end: int) -> tuple[int, int]:
         """Return the least and the most messages of an unreadable chunk that a sink had pending.

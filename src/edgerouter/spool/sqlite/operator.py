@@ -16,34 +16,16 @@ from edgerouter.spool.log.grouping import Append, payload_bytes
 from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.operator import DeadLetter, DeadLetterFilter, Verification
-from edgerouter.spool.sqlite.capacity import Usage
-from edgerouter.spool.sqlite.commits import Commits
+from edgerouter.spool.sqlite.committer import Committer
 from edgerouter.spool.sqlite.counting import Counting
 from edgerouter.spool.sqlite.db import dead_letter_rows
 from edgerouter.spool.sqlite.db.errors import DAMAGE
-from edgerouter.spool.sqlite.dead_letters import DeadLetters
 from edgerouter.spool.sqlite.salvaging import Salvaging
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
-from edgerouter.spool.sqlite.writer import Writing
 from edgerouter.topics import Matcher
 
 _STEP: Final = 500
-
-
-@dataclass(slots=True, frozen=True)
-class Parts:
-    """The parts of a spool that the tools work with."""
-
-    store: Store
-    thread: DatabaseThread
-    usage: Usage
-    ledgers: Ledgers
-    dead_letters: DeadLetters
-    commits: Commits
-    writing: Writing
-    salvaging: Salvaging
-    counting: Counting
 
 
 @dataclass(slots=True)
@@ -59,16 +41,23 @@ class _Scan:
 class SqliteTools:
     """Works in steps, so that the router can commit in between."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._store = parts.store
-        self._thread = parts.thread
-        self._usage = parts.usage
-        self._ledgers = parts.ledgers
-        self._dead_letters = parts.dead_letters
-        self._commits = parts.commits
-        self._writing = parts.writing
-        self._salvaging = parts.salvaging
-        self._counting = parts.counting
+    def __init__(
+        self,
+        *,
+        store: Store,
+        thread: DatabaseThread,
+        ledgers: Ledgers,
+        committer: Committer,
+        salvaging: Salvaging,
+        counting: Counting,
+    ) -> None:
+        self._store = store
+        self._thread = thread
+        self._ledgers = ledgers
+        self._committer = committer
+        self._dead_letters = committer.dead_letters
+        self._salvaging = salvaging
+        self._counting = counting
 
     async def dead_letters(self, which: DeadLetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
         return await self._salvaging.read(partial(self._store.read, dead_letter_rows.find, which, limit, after))
@@ -99,7 +88,7 @@ class SqliteTools:
 
     async def _append(self, ledger: SinkLedger, messages: list[Message], places: Sequence[dead_letter_rows.Place]) -> None:
         stored = asyncio.get_running_loop().create_future()
-        await self._commits.append(
+        await self._committer.append(
             Append(
                 source="",
                 delivery=Delivery(messages, lambda: None),
@@ -115,7 +104,7 @@ class SqliteTools:
     async def purge_dead_letters(self, which: DeadLetterFilter) -> int:
         places = self._dead_letters.leave(await self._salvaging.read(partial(self._store.read, dead_letter_rows.places, which)))
         self._dead_letters.throw_away(places, "purged")
-        await self._commits.flush()
+        await self._committer.flush()
         return len(places)
 
     async def replay(
@@ -132,19 +121,19 @@ class SqliteTools:
         await self._thread.run(partial(self._store.hold, True))
         try:
             while at:
-                scan = await self._salvaging.read(partial(_scan, self._store, at, self._usage.end, since, until))
+                scan = await self._salvaging.read(partial(_scan, self._store, at, self._committer.usage.end, since, until))
                 for chunk in scan.chunks:
                     replayed = self._ledgers.replayable(ledger, chunk, asked, since, until)
                     found += len(replayed)
                     if replayed and not dry_run:
                         self._ledgers.replay(ledger, chunk, replayed)
-                        self._writing.reuse(chunk.first)
+                        self._committer.writes.reuse(chunk.first)
                 at = scan.next
             if not dry_run:
-                await self._commits.flush()
+                await self._committer.flush()
         finally:
             await self._thread.run(partial(self._store.hold, False))
-            self._commits.touch()
+            self._committer.touch()
         return found
 
     async def verify(self) -> Verification:
@@ -162,8 +151,8 @@ class SqliteTools:
             await self._counting.begin(ledger, whole=True)
         chunks = messages = damaged = 0
         problems: list[str] = []
-        await self._commits.flush()
-        end = self._usage.end
+        await self._committer.flush()
+        end = self._committer.usage.end
         before = {ledger.name: (ledger.numbers, ledger.position.copy()) for ledger in self._ledgers}
         pending = dict.fromkeys(before, 0)
         held = at = 1

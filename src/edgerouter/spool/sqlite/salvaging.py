@@ -10,14 +10,15 @@ from typing import Final, TypeVar
 import structlog
 
 from edgerouter.errors import SpoolError
-from edgerouter.spool.log.ledger import SinkLedger
+from edgerouter.spool.log.ledgers import Ledgers
+from edgerouter.spool.sqlite.batches import Batches
+from edgerouter.spool.sqlite.committer import Committer
 from edgerouter.spool.sqlite.db.errors import DAMAGE
 from edgerouter.spool.sqlite.db.transaction import Opened
 from edgerouter.spool.sqlite.losses import Losses
 from edgerouter.spool.sqlite.recovery.salvage import Progress
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
-from edgerouter.spool.sqlite.writer import Writing
 
 T = TypeVar("T")
 _RETRY: Final = 2.0
@@ -27,27 +28,50 @@ log = structlog.get_logger("edgerouter.spool")
 
 
 class Salvaging:
-    """Brings over messages in steps, in the order of their sequences."""
+    """Brings over messages in steps, in the order of their sequences.
 
-    def __init__(self, store: Store, thread: DatabaseThread, writing: Writing, losses: Losses) -> None:
+    Args:
+        store: the database.
+        thread: of the database.
+        committer: goes on with the new database.
+        ledgers: of all sinks.
+        batches: kept batches.
+        losses: counts what cannot be read.
+        recount: called when messages may be lost that sinks have pending.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        thread: DatabaseThread,
+        committer: Committer,
+        *,
+        ledgers: Ledgers,
+        batches: Batches,
+        losses: Losses,
+        recount: Callable[[], None],
+    ) -> None:
         self._store = store
         self._thread = thread
-        self._writing = writing
+        self._committer = committer
+        self._ledgers = ledgers
+        self._batches = batches
         self._losses = losses
+        self._recount = recount
         self._loop = asyncio.get_running_loop()
         self._range: tuple[int, int] | None = None
         self._waiting: list[Callable[[], None]] = []
         self._recovering = False
         self._closed = False
-        self.recount: Callable[[SinkLedger | None], None] = lambda _: None
-        """Called when messages may be lost that sinks have pending."""
 
     def recover(self, error: BaseException) -> None:
         """The database is damaged: have it replaced."""
         if self._recovering or self._closed:
             return
         self._recovering = True
-        self._writing.put_everything()
+        # the new database knows nothing: write down all that is known here
+        self._ledgers.changed()
+        self._batches.write_again(self._ledgers)
         self._thread.submit(partial(self._store.recover, error), partial(self._recovered, error))
 
     def _recovered(self, cause: BaseException, opened: Opened | None, error: BaseException | None) -> None:
@@ -56,15 +80,15 @@ class Salvaging:
             log.error("the damaged database cannot be replaced, trying again", reason=str(error))
             self._loop.call_later(_RETRY, self.recover, cause)
             return
-        self._writing.reopened(opened)
+        self._committer.reopened(opened)
         self.start(opened.salvage)
-        self.recount(None)
+        self._recount()
         self._tell()
 
     def start(self, salvage: tuple[int, int] | None) -> None:
         """Begin, if there is something to bring over."""
         if salvage is not None:
-            self._range = (salvage[0], min(salvage[1], self._writing.usage.end))
+            self._range = (salvage[0], min(salvage[1], self._committer.usage.end))
             self._step()
 
     def stop(self) -> None:
@@ -124,19 +148,19 @@ class Salvaging:
     def _done(self, progress: Progress | None, error: BaseException | None) -> None:
         if progress is None:
             assert error is not None
-            self._writing.cannot_write(error)
+            self._committer.cannot_write(error)
             self._loop.call_later(_RETRY, self._step)
             return
         assert self._range is not None, "it is under way"
         high = self._range[1]
         self._losses.unreadable(progress.damaged)
         self._range = None if progress.done else (progress.at, high)
-        self._writing.usage.messages += progress.messages
+        self._committer.usage.messages += progress.messages
         self._tell()
         if not progress.done:
             self._step()
             return
-        self._writing.look_at_everything(high)
+        self._committer.trimming.examine_all(high)
 
     def _tell(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -18,28 +18,25 @@ from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus
 from edgerouter.spool.log import ledger_record
 from edgerouter.spool.log.chunk import Chunk, Header
 from edgerouter.spool.log.grouping import Append, payload_bytes
-from edgerouter.spool.log.ledger import SinkLedger, unseal
+from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.position import Position
 from edgerouter.spool.log.reader import LogReader
-from edgerouter.spool.log.receipts import Receipts
 from edgerouter.spool.log.storage import Loaded
 from edgerouter.spool.operator import SpoolTools
-from edgerouter.spool.sqlite.capacity import Usage
-from edgerouter.spool.sqlite.commits import Commits
+from edgerouter.spool.sqlite.batches import Batches
+from edgerouter.spool.sqlite.committer import Committer
 from edgerouter.spool.sqlite.counting import Counting
 from edgerouter.spool.sqlite.db.errors import DAMAGE
 from edgerouter.spool.sqlite.db.transaction import Opened
-from edgerouter.spool.sqlite.dead_letters import DeadLetters
 from edgerouter.spool.sqlite.losses import Losses
-from edgerouter.spool.sqlite.operator import Parts, SqliteTools
+from edgerouter.spool.sqlite.operator import SqliteTools
 from edgerouter.spool.sqlite.salvaging import Salvaging
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
-from edgerouter.spool.sqlite.writer import Writing
+from edgerouter.spool.sqlite.write_set import LEDGER
 
 _LOAD_RETRY: Final = 1.0
-_TRIM_AFTER: Final = 1.0
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -57,55 +54,61 @@ class SqliteSpool:
         self._store = store
         self._thread = thread
         self._loop = asyncio.get_running_loop()
-        self._usage = Usage.opened(opened)
-        self._ledgers = Ledgers()
-        quota = min(config.dead_letter_bytes, config.max_bytes // 4)
-        self._dead_letters = DeadLetters(store, thread, self._ledgers, opened.dead_letters, quota)
-        self._receipts = Receipts(opened.unacknowledged)
-        self._receipts.released = self._trim_soon
-        self._writing = Writing(config, store, self._usage, self._ledgers, self._dead_letters, receipts=self._receipts)
-        self._losses = Losses(store, thread, self._ledgers, self._writing)
-        self._losses.quarantined_chunks, self._losses.quarantined_messages = opened.quarantined
-        self._commits = Commits(self._loop, thread, self._writing, config.commit_interval)
-        self._writing.evict = self._losses.evict
-        self._writing.mark = self._dead_letters.mark = self._commits.touch
-        self._salvaging = Salvaging(store, thread, self._writing, self._losses)
-        self._writing.recover = self._salvaging.recover
+        self._ledgers = Ledgers(forgotten=opened.forgotten)
+        # full disks, damage and lost messages concern several parts at once: they reach each other through the methods below
+        self._committer = Committer(config, thread, store, opened, self._ledgers, evict=self._evict, damaged=self._damaged)
+        self._batches = Batches(self._committer.writes)
+        self._losses = Losses(
+            store, thread, self._ledgers, self._committer.writes, opened.quarantined,
+            recount=self._recount, damaged=self._damaged,
+        )  # fmt: skip
+        self._salvaging = Salvaging(
+            store,
+            thread,
+            self._committer,
+            ledgers=self._ledgers,
+            batches=self._batches,
+            losses=self._losses,
+            recount=self._recount,
+        )
         self._counting = Counting(
             store=store,
             thread=thread,
             ledgers=self._ledgers,
             losses=self._losses,
             salvaging=self._salvaging,
-            writing=self._writing,
+            committer=self._committer,
         )
-        self._losses.recount = self._salvaging.recount = self._counting.doubt
-        self._trimming_soon = False
-        self._batch = 1
-        self._ledgers.forgotten = opened.forgotten
         # lowest sequence that a sink may start at: what is being salvaged is still to come
         self._first_salvaged = opened.salvage[0] if opened.salvage is not None else None
         self._restore(opened)
         self._tools = SqliteTools(
-            Parts(
-                store,
-                thread,
-                self._usage,
-                self._ledgers,
-                self._dead_letters,
-                self._commits,
-                self._writing,
-                self._salvaging,
-                self._counting,
-            )
+            store=store,
+            thread=thread,
+            ledgers=self._ledgers,
+            committer=self._committer,
+            salvaging=self._salvaging,
+            counting=self._counting,
         )
+
+    # -- what the parts ask of each other ---------------------------------------------------------------------------------------
+
+    def _evict(self, need: int) -> None:
+        self._losses.evict(need)
+
+    def _damaged(self, error: BaseException) -> None:
+        self._salvaging.recover(error)
+
+    def _recount(self, ledger: SinkLedger | None = None) -> None:
+        self._counting.doubt(ledger)
 
     # -- what the contract names ------------------------------------------------------------------------------------------------
 
     @property
     def status(self) -> SpoolStatus:
-        usage = self._usage
-        state, reason = self._writing.state
+        committer = self._committer
+        usage = committer.usage
+        state, reason = committer.state
         return SpoolStatus(
             type="sqlite",
             id=self.id,
@@ -114,15 +117,15 @@ class SqliteSpool:
             messages=usage.messages,
             bytes=usage.used,
             max_bytes=self._config.max_bytes,
-            free_bytes=self._writing.capacity.free_bytes,
+            free_bytes=committer.capacity.free_bytes,
             first_sequence=usage.first,
             last_sequence=usage.end - 1,
             written_bytes=usage.written_bytes,
-            commits=self._commits.count,
+            commits=usage.commits,
             quarantined_chunks=self._losses.quarantined_chunks,
             quarantined_messages=self._losses.quarantined_messages,
-            dead_letters=self._dead_letters.count,
-            dead_letter_bytes=self._dead_letters.bytes,
+            dead_letters=committer.dead_letters.count,
+            dead_letter_bytes=committer.dead_letters.bytes,
             orphans=self._ledgers.orphans,
         )
 
@@ -152,10 +155,10 @@ class SqliteSpool:
         ledgers = self._ledgers
         size = payload_bytes(delivery.messages)
         stored = self._loop.create_future()
-        await self._commits.append(Append(source, delivery, ledgers.keys(wanted), size, ledgers.routing, stored))
+        await self._committer.append(Append(source, delivery, ledgers.keys(wanted), size, ledgers.routing, stored))
 
     def unacknowledged(self, source: str) -> Sequence[Delivery]:
-        return self._receipts.of(source)
+        return self._committer.trimming.receipts.of(source)
 
     async def attach(self, route: Route) -> LogReader:
         oldest_at = None
@@ -170,18 +173,18 @@ class SqliteSpool:
         def attach() -> LogReader:
             reader = self._ledgers.attach(route, self, first=self._first, new_key=self._new_key, oldest_at=oldest_at)
             # one that is new may have left dead letters behind when it was forgotten
-            self._dead_letters.reconcile(reader.sink_ledger)
+            self._committer.dead_letters.reconcile(reader.sink_ledger)
             return reader
 
-        reader = await self._commits.between(attach)
-        self._commits.touch()
+        reader = await self._committer.between(attach)
+        self._committer.touch()
         await self._counting.begin(reader.sink_ledger)
-        self._ledgers.check(reader.sink_ledger, self._usage.end)
+        self._ledgers.check(reader.sink_ledger, self._committer.usage.end)
         return reader
 
     async def detach(self, sink: str) -> None:
-        await self._commits.between(lambda: self._ledgers.detach(sink, self.end))
-        self._commits.touch()
+        await self._committer.between(lambda: self._ledgers.detach(sink, self.end))
+        self._committer.touch()
 
     async def forget(self, sink: str) -> None:
         if sink not in self._ledgers:
@@ -189,22 +192,21 @@ class SqliteSpool:
         if self._ledgers.reader(sink) is not None:
             raise SpoolError(f"the sink {sink!r} is in the configuration")
         ledger = self._ledgers.forget(sink)
-        self._writing.put(f"sink/{sink}", None)
-        for number in ledger.batches:
-            self._writing.put(f"batch/{number}/{sink}", None)
+        self._committer.writes.put(f"{LEDGER}{sink}", None)
+        self._batches.forget(ledger)
         log.info("sink forgotten", sink=sink, pending=ledger.pending)
-        await self._commits.flush()
+        await self._committer.flush()
 
     async def flush(self) -> None:
-        await self._commits.flush()
+        await self._committer.flush()
 
     async def close(self) -> None:
         # also writes down that everything is acknowledged
-        self._commits.touch()
+        self._committer.touch()
         self._salvaging.stop()
         self._counting.stop()
         try:
-            await self._commits.close()
+            await self._committer.close()
         except SpoolError as error:
             log.warning("what was settled last is not on disk and will be delivered again", reason=str(error))
 
@@ -213,11 +215,11 @@ class SqliteSpool:
     @property
     def end(self) -> int:
         """The sequence that the next message will have."""
-        return self._usage.end
+        return self._committer.usage.end
 
     def find(self, sequence: int) -> Chunk | None:
         """The chunk that holds the sequence, if it is in memory."""
-        return self._writing.recent.find(sequence)
+        return self._committer.recent.find(sequence)
 
     def load(self, ledger: SinkLedger, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:
         """Fetch the first chunks of these ranges; `done` is called later."""
@@ -241,18 +243,7 @@ class SqliteSpool:
     def settled(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
         """These are done for this sink: write that down, and look whether there is something to trim."""
         self.skipped(ledger, ranges)
-        self._commits.touch()
-
-    def _trim_soon(self) -> None:
-        """Receipts are not needed any more: trim what was kept for them, with a transaction that comes anyhow if one comes soon."""
-        if not self._trimming_soon and self._ledgers.settled:
-            self._trimming_soon = True
-            self._loop.call_later(_TRIM_AFTER, self._trim)
-
-    def _trim(self) -> None:
-        self._trimming_soon = False
-        if self._ledgers.settled:
-            self._commits.touch()
+        self._committer.touch()
 
     def skipped(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
         """The sink does not want these: no hurry to write that down."""
@@ -260,7 +251,7 @@ class SqliteSpool:
         for start, end in ranges:
             settled.add(start, end)
         if ledger.pending or ledger.difference:
-            self._ledgers.check(ledger, self._usage.end)
+            self._ledgers.check(ledger, self._committer.usage.end)
 
     def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
         """Count dropped messages by topic."""
@@ -268,25 +259,14 @@ class SqliteSpool:
 
     async def dead_letter(self, ledger: SinkLedger, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
         """Store dead letters; returns when they are safe and their sequences are settled."""
-        stored = self._dead_letters.add(ledger, ranges, rejections)
-        self._commits.touch()
+        stored = self._committer.dead_letters.add(ledger, ranges, rejections)
+        self._committer.touch()
         await stored
 
     async def keep_batch(self, ledger: SinkLedger, sequences: Sequence[int]) -> None:
         """Remember a batch; returns when that is safe."""
-        batch = Position((sequence, sequence + 1) for sequence in sequences)
-        for number, other in list(ledger.batches.items()):
-            before = other.copy()
-            for start, end in batch:
-                other.remove(start, end)
-            if other != before:
-                # a message is in one batch: the one that was kept last
-                self._writing.put(f"batch/{number}/{ledger.name}", other.encode())
-        number = self._batch
-        self._batch += 1
-        ledger.batches[number] = batch
-        self._writing.put(f"batch/{number}/{ledger.name}", batch.encode())
-        await self._commits.safe()
+        self._batches.keep(ledger, Position((sequence, sequence + 1) for sequence in sequences))
+        await self._committer.safe()
 
     async def kept_batches(self, ledger: SinkLedger) -> list[list[Message]]:
         """The batches remembered."""
@@ -303,36 +283,26 @@ class SqliteSpool:
 
     def _restore(self, opened: Opened) -> None:
         """Read the stored ledgers. One that is damaged begins again with everything that is stored: better twice than never."""
-        end = self._usage.end
-        batches: list[tuple[str, int, Position]] = []
+        end = self._committer.usage.end
         for name, value in sorted(opened.values.items()):
-            kind, _, rest = name.partition("/")
-            if kind == "sink":
-                try:
-                    ledger = ledger_record.decode(rest, value)
-                except ValueError as error:
-                    log.warning("a damaged position begins again at the oldest message", sink=rest, reason=str(error))
-                    ledger = SinkLedger(rest, self._new_key(), since=end, changed=True)
-                    ledger.position.add(self._first, end)
-                    ledger.uncounted.add((), [(self._first, end)])
-                self._ledgers.restore(ledger, end)
-            elif kind == "batch":
-                number, _, sink = rest.partition("/")
-                try:
-                    batches.append((sink, int(number), Position.decode(unseal(value))))
-                except ValueError as error:
-                    log.warning("a damaged batch is forgotten", sink=sink, reason=str(error))
-                    self._writing.put(name, None)
+            if not name.startswith(LEDGER):
+                continue
+            sink = name.removeprefix(LEDGER)
+            try:
+                ledger = ledger_record.decode(sink, value)
+            except ValueError as error:
+                log.warning("a damaged position begins again at the oldest message", sink=sink, reason=str(error))
+                ledger = SinkLedger(sink, self._new_key(), since=end, changed=True)
+                ledger.position.add(self._first, end)
+                ledger.uncounted.add((), [(self._first, end)])
+            self._ledgers.restore(ledger, end)
         for ledger in self._ledgers:
             if opened.salvage is not None or opened.missing is not None:
                 ledger.after_damage(end, opened.missing, doubtful=opened.salvage is not None)
-            self._dead_letters.reconcile(ledger)
-        for sink, kept, batch in batches:
-            self._batch = max(self._batch, kept + 1)
-            if sink in self._ledgers:
-                self._ledgers[sink].batches[kept] = batch
+            self._committer.dead_letters.reconcile(ledger)
+        self._batches.restore(opened.values, self._ledgers)
         # what was settled and not trimmed when the last run ended
-        self._writing.look_at_everything(end)
+        self._committer.trimming.examine_all(end)
         self._salvaging.start(opened.salvage)
         for ledger in self._ledgers:
             self._counting.go_on(ledger)
@@ -340,7 +310,7 @@ class SqliteSpool:
     @property
     def _first(self) -> int:
         """The lowest sequence that is held, or will be once the salvage is done."""
-        return self._usage.first if self._first_salvaged is None else self._first_salvaged
+        return self._committer.usage.first if self._first_salvaged is None else self._first_salvaged
 
     def _new_key(self) -> int:
         # no transaction runs just now, and the next one stores it with the ledger that has it

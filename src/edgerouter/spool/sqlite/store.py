@@ -222,9 +222,9 @@ class Store:
                 trimmer.discard(header)
             for retained_again in transaction.reuse:
                 trimmer.use_again(retained_again)
-            for letters in transaction.dead_letters:
-                dead_letter_rows.insert(connection, self.record.letter, letters.rows)
-                self.record.letter += len(letters.rows)
+            if transaction.dead_letters:
+                dead_letter_rows.insert(connection, self.record.letter, transaction.dead_letters)
+                self.record.letter += len(transaction.dead_letters)
             if transaction.replayed or transaction.thrown_away:
                 dead_letter_rows.remove(connection, (place[0] for place in transaction.replayed + transaction.thrown_away))
             leftover = [] if self.held else trimmer.trim(transaction.trims)

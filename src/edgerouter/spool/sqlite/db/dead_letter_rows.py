@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
@@ -15,7 +13,6 @@ import structlog
 
 from edgerouter.message import Message
 from edgerouter.spool.contract import Rejection
-from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.operator import DeadLetter, DeadLetterFilter
 from edgerouter.topics import Matcher
 
@@ -29,20 +26,8 @@ Place = tuple[int, str, str, int]
 """Number, sink, topic and bytes of a dead letter."""
 
 
-@dataclass(slots=True, eq=False)
-class NewDeadLetters:
-    """Dead letters of one sink that are to be stored."""
-
-    ledger: SinkLedger
-    ranges: list[tuple[int, int]]
-    """What they settle."""
-    rows: list[Row]
-    size: int
-    stored: asyncio.Future[None]
-
-
 def rows_of(sink: str, rejections: Iterable[Rejection]) -> list[Row]:
-    """NewDeadLetters as they are stored, without their numbers."""
+    """Encode dead letters as they are stored, without their numbers."""
     now = time.time_ns()
     rows = []
     for rejection in rejections:

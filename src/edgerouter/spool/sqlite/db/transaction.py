@@ -10,7 +10,7 @@ import msgspec
 
 from edgerouter.message import Message
 from edgerouter.spool.log.chunk import Chunk, Header, NewChunk, count_wanted
-from edgerouter.spool.sqlite.db.dead_letter_rows import NewDeadLetters, Place
+from edgerouter.spool.sqlite.db.dead_letter_rows import Place, Row
 
 
 class SpoolRecord(msgspec.Struct, array_like=True):
@@ -72,7 +72,7 @@ class Transaction:
     put: dict[str, bytes] = field(default_factory=dict)
     delete: list[str] = field(default_factory=list)
     trims: list[Trim] = field(default_factory=list)
-    dead_letters: list[NewDeadLetters] = field(default_factory=list)
+    dead_letters: list[Row] = field(default_factory=list)
     replayed: list[Place] = field(default_factory=list)
     """Dead letters that are deleted because their messages are in `chunks`."""
     thrown_away: list[Place] = field(default_factory=list)

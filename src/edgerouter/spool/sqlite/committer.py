@@ -1,0 +1,310 @@
+"""The committer: gathers deliveries and settlements into transactions, and acknowledges deliveries once they are on disk.
+
+The file reads in the order of a commit: gather, admit, write, acknowledge, trim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import apsw
+import structlog
+
+from edgerouter.config.model import SpoolConfig
+from edgerouter.errors import SpoolError
+from edgerouter.spool.contract import SpoolState
+from edgerouter.spool.log import ledger_record
+from edgerouter.spool.log.change import Change, changes_by
+from edgerouter.spool.log.chunk import Chunk
+from edgerouter.spool.log.grouping import Append, group
+from edgerouter.spool.log.ledgers import Ledgers
+from edgerouter.spool.log.recent import Recent
+from edgerouter.spool.sqlite.admission import Admission
+from edgerouter.spool.sqlite.batches import name_of
+from edgerouter.spool.sqlite.capacity import Capacity, Reserve, Usage
+from edgerouter.spool.sqlite.db.errors import DAMAGE
+from edgerouter.spool.sqlite.db.transaction import Opened, Transaction, Written
+from edgerouter.spool.sqlite.dead_letters import DeadLetters, NewDeadLetters
+from edgerouter.spool.sqlite.health import Health
+from edgerouter.spool.sqlite.schedule import LOOK_AGAIN, Alarm, Between, Flushes, Schedule
+from edgerouter.spool.sqlite.store import Store
+from edgerouter.spool.sqlite.thread import DatabaseThread
+from edgerouter.spool.sqlite.trimming import Trimming
+from edgerouter.spool.sqlite.write_set import LEDGER, WriteSet
+
+T = TypeVar("T")
+
+log = structlog.get_logger("edgerouter.spool")
+
+
+@dataclass(slots=True, frozen=True)
+class _Commit:
+    """A transaction, and what waits for it."""
+
+    transaction: Transaction
+    appends: list[Append]
+    dead_letters: list[NewDeadLetters]
+
+
+class Committer:
+    """Group commit: one transaction at a time, with everything that waits.
+
+    It is idle, or waits for a time, or has one transaction running in the database thread. A delivery starts a transaction at once
+    when none runs. Whatever comes meanwhile joins the next one, so the slower the disk, the larger the transactions: that keeps up
+    the throughput. What is only settled is not worth a sync of its own: it waits until `interval` after the last commit, and goes
+    along with deliveries that come sooner. A flush does not wait.
+
+    What is true is kept in memory, on the event loop, and changes when COMMIT has returned: readers never see a message, and a
+    source never an acknowledgement, that a power cut could take back. A transaction that fails has changed nothing. Its parts
+    return to where they came from, and the next one is made anew from what is true by then. Deliveries then back off. Settlements
+    are tried at once without them, because on a full disk they make room; when they fail alone, everything backs off.
+
+    Args:
+        config: of the spool.
+        thread: of the database.
+        store: the database.
+        opened: what was found in it.
+        ledgers: of all sinks.
+        evict: drops the oldest messages, so that about so many bytes become free.
+        damaged: has the database replaced.
+    """
+
+    def __init__(
+        self,
+        config: SpoolConfig,
+        thread: DatabaseThread,
+        store: Store,
+        opened: Opened,
+        ledgers: Ledgers,
+        *,
+        evict: Callable[[int], None],
+        damaged: Callable[[BaseException], None],
+    ) -> None:
+        self._thread = thread
+        self._store = store
+        self._ledgers = ledgers
+        self._damaged = damaged
+        self.usage = Usage.opened(opened)
+        self.capacity = Capacity(config, self.usage)
+        self._health = Health(self.capacity, Reserve(config.path, self.capacity.reserve))
+        self.recent = Recent(config.cache_bytes, self.usage.end)
+        self.writes = WriteSet(self.touch)
+        self.trimming = Trimming(opened, ledgers, self.touch)
+        quota = min(config.dead_letter_bytes, config.max_bytes // 4)
+        self.dead_letters = DeadLetters(store, thread, ledgers, opened.dead_letters, quota=quota, touch=self.touch)
+        self._admission = Admission(
+            config, self.capacity, self._health, ledgers, self.trimming.receipts, writes=self.writes, evict=evict
+        )
+        self._schedule = Schedule(config.commit_interval)
+        self._alarm = Alarm(self._begin)
+        self._flushes = Flushes()
+        self._waiting: deque[Append] = deque()
+        self._between = Between()
+        self._dirty = False  # there is something to write beside deliveries
+        self._soon = False
+        self._running = False
+        self._closed = False
+
+    @property
+    def state(self) -> tuple[SpoolState, str]:
+        """State of the spool, and the reason when it is not `ok`."""
+        full = self._admission.full
+        return self._health.failure or (("full", full) if full else ("ok", ""))
+
+    # -- gather -----------------------------------------------------------------------------------------------------------------
+
+    async def append(self, append: Append) -> None:
+        """Return when the delivery is stored and acknowledged."""
+        if self._closed:
+            raise SpoolError("the spool is closed")
+        self._waiting.append(append)
+        self._begin()
+        try:
+            await append.stored
+        except asyncio.CancelledError:
+            if append in self._waiting:
+                self._waiting.remove(append)
+            raise
+
+    def touch(self) -> None:
+        """Commit with the next deliveries, or soon: something beside deliveries has changed."""
+        self._dirty = True
+        if not self._soon and not self._running:
+            # not at once: the caller may have more to say
+            self._soon = True
+            asyncio.get_running_loop().call_soon(self._begin_soon)
+
+    async def between(self, call: Callable[[], T]) -> T:
+        """Do something on the event loop while no transaction runs."""
+        return await self._between.add(call) if self._running else call()
+
+    async def flush(self) -> None:
+        """Return when everything said so far is on disk.
+
+        Raises:
+            SpoolError: it could not be written just now; it is tried again by itself.
+        """
+        if not self._dirty and not self._running:
+            return
+        flushed = self._flushes.add(running=not self._dirty)
+        self._begin()
+        await flushed
+
+    async def safe(self) -> None:
+        """Return when everything said so far is on disk, however long that takes."""
+        while True:
+            try:
+                return await self.flush()
+            except SpoolError:
+                await asyncio.sleep(LOOK_AGAIN)
+
+    async def close(self) -> None:
+        """Take no more deliveries, and write down what is settled as well as that goes."""
+        try:
+            await self.flush()
+        finally:
+            self._closed = True
+            self._alarm.cancel()
+            self._between.run()
+            while self._waiting:
+                append = self._waiting.popleft()
+                if not append.stored.done():
+                    append.stored.set_exception(SpoolError("the spool is closed"))
+
+    def _begin_soon(self) -> None:
+        self._soon = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start a transaction if one is due; otherwise set the alarm for when one is."""
+        if self._running or self._closed:
+            return
+        self._between.run()
+        if self._schedule.blocked_for > 0 and not self._flushes:
+            self._alarm.set(self._schedule.blocked_for)
+            return
+        appends = self._admit()
+        if not appends:
+            if not self._dirty:
+                if self._waiting:
+                    self._alarm.set(LOOK_AGAIN)
+                return
+            if self._schedule.settling_in > 0 and not self._flushes:
+                self._alarm.set(self._schedule.settling_in)
+                return
+        self._write(appends)
+
+    # -- admit ------------------------------------------------------------------------------------------------------------------
+
+    def _admit(self) -> list[Append]:
+        """Take off the deliveries that there is room for, in order."""
+        return self._admission.admit(self._waiting) if self._waiting and self._schedule.appends_due else []
+
+    # -- write ------------------------------------------------------------------------------------------------------------------
+
+    def _write(self, appends: list[Append]) -> None:
+        """Start the transaction; the database thread runs it."""
+        self._alarm.cancel()
+        self._running, self._dirty = True, False
+        self._flushes.begin()
+        commit = self._prepare(appends)
+        self._thread.submit(partial(self._store.write, commit.transaction), partial(self._ended, commit))
+
+    def _prepare(self, appends: list[Append]) -> _Commit:
+        """Everything that is to be written just now."""
+        transaction = self.writes.take()
+        transaction.chunks = group(appends, self._ledgers.matchers)
+        transaction.receipts = self.trimming.receipts.spans(self.usage.end, appends)
+        changes, end = changes_by(transaction.chunks, self.usage.end)
+        dead_letters = self.dead_letters.prepare(changes)
+        transaction.dead_letters = [row for each in dead_letters for row in each.rows]
+        transaction.thrown_away = self.dead_letters.remove()
+        transaction.replayed = [place for append in appends for place in append.dead_letters]
+        for ledger in self._ledgers:
+            transaction.delete += [name_of(number, ledger.name) for number in ledger.kept()]
+            change = changes.get(ledger.key)
+            if change is not None or ledger.changed:
+                transaction.put[f"{LEDGER}{ledger.name}"] = ledger_record.encode(ledger, change or Change(), end)
+                ledger.changed = False
+        transaction.trims = self.trimming.due()
+        return _Commit(transaction, appends, dead_letters)
+
+    def _ended(self, commit: _Commit, written: Written | None, error: BaseException | None) -> None:
+        self._running = False
+        if written is not None:
+            self._schedule.succeeded()
+            self._acknowledge(commit, written)
+            self._flushes.end()
+        else:
+            assert error is not None
+            self._schedule.failed(appends=bool(commit.appends))
+            self._flushes.end(self._failed(commit, error))
+        self._begin()
+
+    # -- acknowledge ------------------------------------------------------------------------------------------------------------
+
+    def _acknowledge(self, commit: _Commit, written: Written) -> None:
+        """All of it is on disk: count it, let readers have it, and acknowledge the deliveries."""
+        self.usage.update(written)
+        self._publish(commit.appends, written.chunks)
+        self._trim(commit, written)
+        for append in commit.appends:
+            append.acknowledge()  # the promise: acknowledge after commit, in the order received
+        self._health.written(appends=bool(commit.appends), stuck=written.stuck)
+
+    def _publish(self, appends: list[Append], chunks: list[Chunk]) -> None:
+        first = self.usage.end
+        for append in appends:
+            self.trimming.receipts.stored(append, first)
+            first += len(append.delivery.messages)
+        for chunk in chunks:
+            self.recent.add(chunk)
+            self.usage.end = chunk.end
+            self._ledgers.stored(chunk)
+
+    def _failed(self, commit: _Commit, error: BaseException) -> SpoolError:
+        """Nothing of it is on disk: all of it is to be written again. Returns the reason for those who wait for a flush."""
+        transaction, appends = commit.transaction, commit.appends
+        self._waiting.extendleft(append for append in reversed(appends) if not append.stored.done())
+        self._dirty = True
+        self.trimming.failed(transaction)
+        for ledger in self._ledgers:
+            ledger.changed = ledger.changed or f"{LEDGER}{ledger.name}" in transaction.put
+        self.writes.take_back(transaction)
+        self.dead_letters.failed(commit.dead_letters, appends=bool(appends))
+        self.dead_letters.not_removed(transaction.thrown_away)
+        self._health.failed(appends=bool(appends))
+        if isinstance(error, (apsw.Error, OSError, *DAMAGE)):
+            return self.cannot_write(error)
+        # not the disk: these messages cannot be stored, now or later
+        log.error("deliveries cannot be stored", reason=f"{type(error).__name__}: {error}", exc_info=error)
+        for append in appends:
+            if not append.stored.done():
+                append.stored.set_exception(error)
+        return SpoolError(f"{type(error).__name__}: {error}")
+
+    def cannot_write(self, error: BaseException) -> SpoolError:
+        """Note what keeps the spool from being written, and have a damaged database replaced; return the reason for callers."""
+        if isinstance(error, DAMAGE):
+            self._damaged(error)
+        return self._health.cannot_write(error)
+
+    def reopened(self, opened: Opened) -> None:
+        """Go on with the database that replaces a damaged one."""
+        self.usage.reopened(opened)
+        self.dead_letters.reopened(opened.dead_letters)
+        self.touch()
+
+    # -- trim -------------------------------------------------------------------------------------------------------------------
+
+    def _trim(self, commit: _Commit, written: Written) -> None:
+        """Keep for the next transaction what this one has settled, or had no time to trim."""
+        self.trimming.written(commit.transaction, written)
+        if self.dead_letters.committed(commit.dead_letters) or written.leftover:
+            self.touch()
+        self.dead_letters.removed(commit.transaction.replayed + commit.transaction.thrown_away)
