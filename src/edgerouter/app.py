@@ -273,7 +273,7 @@ class Router:
             name=configured.name,
             host=self._config.host,
             spool=spool.id,
-            hurry=intake.hurry,
+            flush_now=intake.flush_now,
             dropped=spool.count_dropped,
             connected=intake.connected,
             unacknowledged=spool.unacknowledged(configured.name),

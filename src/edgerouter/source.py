@@ -1,7 +1,11 @@
 """The source contract: what a plugin writes to bring messages in.
 
 Life cycle, in order: the class is loaded, its `Config` is validated, `open` is entered, `deliveries` is iterated once,
-`open` is left. When `deliveries` raises `Unavailable`, the router opens the source again after a back-off.
+`open` is left.
+
+The router owns reconnecting: a source that cannot connect, or has lost its connection, raises `Unavailable` from `open` or from
+`deliveries`, and is opened again after a back-off, with its secrets read anew. A source keeps a loop only where closing
+would lose what the other side holds for it: an MQTT session, leases of messages that are not stored yet, links to other partitions.
 
 The router asks for the next delivery only when it can store one. Until then the source gathers: a delivery is everything that
 has come in since the last one, so that one commit takes many messages. A source bounds what it holds: it stops reading, or, where
@@ -38,7 +42,7 @@ ConfigT = TypeVar("ConfigT", bound=SourceConfig)
 
 
 class Confirmation:
-    """Says that the sender is known to have read the acknowledgement of a delivery, and will not send its messages again."""
+    """Confirms that the sender has read the acknowledgement of a delivery, and will not send its messages again."""
 
     __slots__ = ("_listener", "confirmed")
 
@@ -60,27 +64,27 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Messages read together, and how to tell their sender that they are safe."""
+    """Messages read together, and the call that acknowledges them to their sender."""
 
     messages: Sequence[Message]
     acknowledge: Callable[[], None]
     """Called once, after the messages are safe, in the order of the deliveries. Does nothing on a connection that is gone."""
     receipt: bytes = b""
     """Kept by the spool beside the messages until they are acknowledged, and given back after a crash in
-    `SourceContext.unacknowledged`, so that the source can tell a redelivered message from a new one."""
+    `SourceContext.unacknowledged`, so that the source can distinguish a redelivered message from a new one."""
     confirmation: Confirmation | None = None
     """Given by a source that finds out when an acknowledgement has been read: the receipt is kept until it is confirmed."""
 
 
 class Dropped(Protocol):
-    """Counts messages that the source had to drop because nobody can hold them."""
+    """Counts messages that the source had to drop because its bound is reached."""
 
     def __call__(self, topic: str, messages: int, reason: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class SourceContext:
-    """What the router tells a source when it opens it."""
+    """Settings and callbacks that the router gives to a source when it opens it."""
 
     name: str
     """The source's name in the configuration."""
@@ -88,11 +92,11 @@ class SourceContext:
     """The device's name, for client ids."""
     spool: str
     """Id of the spool, as in the ids of its messages. A volatile spool has a new one at each start."""
-    hurry: Callable[[], None]
-    """The sender waits for acknowledgements before it sends more: commit now what there is, without waiting to gather."""
+    flush_now: Callable[[], None]
+    """Ask for a commit without waiting for the interval: the sender sends nothing more before it gets acknowledgements."""
     dropped: Dropped
     connected: Callable[[bool, str], None]
-    """Tell the router whether the source is connected, and why not; for status and readiness."""
+    """Report whether the source is connected, and why not; for status and readiness."""
     unacknowledged: Sequence[Delivery] = ()
     """Deliveries that the spool holds and whose acknowledgement may not have reached the sender, oldest first."""
     state: Path | None = None
@@ -114,15 +118,19 @@ class Source(ABC, Generic[ConfigT]):
     @classmethod
     @abstractmethod
     def open(cls, config: ConfigT, context: SourceContext) -> AbstractAsyncContextManager[Self]:
-        """Make the source ready and close it on exit. Does not fail because the other side is down."""
+        """Make the source ready and close it on exit.
+
+        Raises:
+            Unavailable: the other side cannot be reached, or does not let us in.
+        """
 
     @abstractmethod
     def deliveries(self) -> AsyncIterator[Delivery]:
-        """Yield what comes in, reconnecting for ever by itself where the protocol has a session, until cancelled.
+        """Yield what comes in, until cancelled.
 
         Raises:
-            Unavailable: cannot go on; the router opens the source again after a back-off.
+            Unavailable: the connection cannot be made, or is lost; the router opens the source again after a back-off.
         """
 
     def stop(self) -> None:
-        """Take in nothing more: `deliveries` yields what has come in, then ends. Acknowledgements work until `open` is left."""
+        """Receive nothing more: `deliveries` yields what has arrived, then ends. Acknowledgements work until `open` is left."""

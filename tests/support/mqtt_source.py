@@ -91,7 +91,7 @@ async def opened(
         name=name,
         host="test",
         spool="0123456789abcdef",
-        hurry=lambda: hurried.append(1),
+        flush_now=lambda: hurried.append(1),
         dropped=drop,
         connected=lambda connected, reason: told.append((connected, reason)),
         unacknowledged=unacknowledged,

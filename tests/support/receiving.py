@@ -88,7 +88,7 @@ async def opened(
         name="cloud",
         host="test",
         spool="0123456789abcdef",
-        hurry=lambda: None,
+        flush_now=lambda: None,
         dropped=lambda _topic, _messages, _reason: None,
         connected=lambda connected, reason: told.append((connected, reason)),
         unacknowledged=unacknowledged,

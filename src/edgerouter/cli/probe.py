@@ -57,7 +57,7 @@ async def probe_source(configured: ConfiguredSource, config: RouterConfig, timeo
             name=configured.name,
             host=config.host,
             spool=_SPOOL,
-            hurry=lambda: None,
+            flush_now=lambda: None,
             dropped=lambda topic, messages, reason: None,  # noqa: ARG005  (the contract names them)
             connected=on_connected,
             probe=True,

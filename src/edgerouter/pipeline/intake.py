@@ -42,8 +42,8 @@ class Intake:
     """Moves one source's deliveries into the spool, a group at a time.
 
     While one commit runs the source gathers the next group, and after a commit it gathers for the rest of `commit_interval`, unless
-    its sender waits for acknowledgements (`hurry`). So a message after a quiet time is stored at once, and under load one commit
-    takes many.
+    its sender waits for acknowledgements (`flush_now`). So a message after a quiet time is stored at once, and under load one
+    commit takes many.
 
     Args:
         name: of the source.
@@ -66,7 +66,7 @@ class Intake:
         self._spool = spool
         self._routing = routing
         self._commit_interval = commit_interval
-        self._hurry = asyncio.Event()
+        self._flush = asyncio.Event()
         if routing_settled is None:
             routing_settled = asyncio.Event()
             routing_settled.set()
@@ -74,9 +74,9 @@ class Intake:
         self._stopping = False
         self._source: AnySource | None = None
 
-    def hurry(self) -> None:
-        """Commit as soon as possible what the source has gathered."""
-        self._hurry.set()
+    def flush_now(self) -> None:
+        """Commit what the source has gathered, without waiting for the interval."""
+        self._flush.set()
 
     def connected(self, connected: bool, reason: str) -> None:
         """The source says whether it is connected."""
@@ -84,9 +84,9 @@ class Intake:
         self.status.reason = "" if connected else mask(reason)
 
     def stop(self) -> None:
-        """Take in nothing more; `run` ends once what has come in is stored."""
+        """Receive nothing more; `run` ends once everything that has arrived is stored."""
         self._stopping = True
-        self._hurry.set()
+        self._flush.set()
         if self._source is not None:
             self._source.stop()
 
@@ -94,7 +94,7 @@ class Intake:
         """Open the source and store what it delivers, for ever; after a failure open it again with back-off."""
         failures = 0
         while not self._stopping:
-            before = self.status.messages
+            before, asked = self.status.messages, None
             try:
                 async with open_source() as source:
                     self._source = source
@@ -103,7 +103,7 @@ class Intake:
                     return
                 reason = "the source ended by itself"
             except Unavailable as error:
-                reason = str(error)
+                reason, asked = str(error), error.retry_after
             except EdgerouterError:
                 raise
             except Exception as error:  # whatever a plugin raises must not end the router
@@ -112,11 +112,11 @@ class Intake:
             finally:
                 self._source = None
             failures = 1 if self.status.messages > before else failures + 1
-            delay = full_jitter(failures, first_delay=0.5, max_delay=60.0)
+            delay = full_jitter(failures, first_delay=0.5, max_delay=60.0, at_least=asked)
             self.connected(False, reason)
             log.warning("source unavailable, will open it again", source=self._name, reason=reason, seconds=round(delay, 1))
             self.status.reopened += 1
-            self._hurry.clear()
+            self._flush.clear()
             await self._pause(delay)
 
     async def _store(self, source: AnySource) -> None:
@@ -124,7 +124,7 @@ class Intake:
             source.stop()
         async for delivery in source.deliveries():
             started = time.monotonic()
-            self._hurry.clear()
+            self._flush.clear()
             messages = delivery.messages
             await self._routing_settled.wait()
             await self._spool.append(self._name, delivery, self._routing().wanted(messages))
@@ -139,6 +139,6 @@ class Intake:
             return
         try:
             async with asyncio.timeout(seconds):
-                await self._hurry.wait()
+                await self._flush.wait()
         except TimeoutError:
             return

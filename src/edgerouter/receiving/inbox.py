@@ -26,7 +26,7 @@ class Inbox(Generic[TokenT]):
         max_messages: most messages held; one request's answer is always let in.
         max_bytes: once this is held, nothing more is asked for; what was asked for already still comes.
         acknowledged: called once for each delivery that is safe, with what its messages were put in with.
-        hurry: asks the router to store now.
+        flush_now: asks the router for a commit without waiting for the interval.
         receipt: makes what the spool keeps beside a delivery.
     """
 
@@ -36,7 +36,7 @@ class Inbox(Generic[TokenT]):
         max_bytes: int,
         *,
         acknowledged: Callable[[Sequence[TokenT]], None],
-        hurry: Callable[[], None],
+        flush_now: Callable[[], None],
         receipt: Callable[[Sequence[TokenT]], bytes] | None = None,
     ) -> None:
         self.messages = 0
@@ -47,7 +47,7 @@ class Inbox(Generic[TokenT]):
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._acknowledged = acknowledged
-        self._hurry = hurry
+        self._flush_now = flush_now
         self._receipt = receipt
         self._reserved = 0
         self._current: list[Message] = []
@@ -61,7 +61,7 @@ class Inbox(Generic[TokenT]):
         """Wait until this many more messages may come; give the reservation back with `release`."""
         while not self._has_room(messages):
             self._room.clear()
-            self._hurry()
+            self._flush_now()
             await self._room.wait()
         self._reserved += messages
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from edgerouter.errors import EdgerouterError, Unauthorized, Unavailable
 from edgerouter.receiving.inbox import Inbox
 from edgerouter.receiving.leases import Leases, LeaseService, receipt_of
 from edgerouter.source import SourceContext
+from edgerouter.tasks.backoff import full_jitter
 
 log = structlog.get_logger("edgerouter.receiving")
 
@@ -27,16 +27,16 @@ _FLUSH_SECONDS: Final = 5.0
 
 
 def backoff(failures: int, error: Exception | None = None) -> float:
-    """Seconds to wait after this many failures one after another: full jitter, or what the service asked for."""
-    asked = getattr(error, "retry_after", None) or 0.0
-    return float(asked) + random.uniform(0.2, 1) * min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** min(failures - 1, 20))  # noqa: S311  (jitter is no secret)
+    """Return seconds to wait after this many failures in a row: full jitter, and at least what the service asked for."""
+    return full_jitter(failures, _FIRST_DELAY, _MAX_DELAY, error.retry_after if isinstance(error, Unavailable) else None)
 
 
 class LeaseReceiver:
     """A running source of leased messages.
 
-    A failure to receive is tried again with back-off. Only one that somebody has to act on ends `deliveries`, so that the router
-    opens the source again with secrets that may have changed.
+    A service that cannot be reached at the start, or that refuses us later, ends `deliveries`: the router opens the source again,
+    with secrets that may have changed. Other failures to receive are tried again here, because closing would lose the leases of
+    messages that are not stored yet.
 
     Args:
         service: whom to ask.
@@ -54,7 +54,7 @@ class LeaseReceiver:
         self._leases = Leases(context.unacknowledged)
         self._max_leases = max_messages + polls * service.most_received
         self.inbox: Inbox[str] = Inbox(
-            max_messages, max_bytes, acknowledged=self._acknowledged, hurry=context.hurry, receipt=receipt_of
+            max_messages, max_bytes, acknowledged=self._acknowledged, flush_now=context.flush_now, receipt=receipt_of
         )
         self._waiting: deque[str] = deque()
         """Ids to acknowledge."""
@@ -87,7 +87,9 @@ class LeaseReceiver:
         self._tasks[0].cancel()
 
     async def _receive(self) -> None:
-        await self._connect()
+        await self._service.connect()
+        self._connected = True
+        self._solved("receive")
         if self._context.probe:
             return
         for number in range(self._polls):
@@ -96,19 +98,6 @@ class LeaseReceiver:
         async with asyncio.TaskGroup() as tasks:
             for number in range(self._polls):
                 tasks.create_task(self._poll(extra=number > 0), name=f"{self._context.name}: poll {number}")
-
-    async def _connect(self) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._service.connect()
-            except Unavailable as error:
-                failures += 1
-                await self._failed(error, failures)
-            else:
-                self._connected = True
-                self._solved("receive")
-                return
 
     async def _poll(self, *, extra: bool) -> None:
         """Ask for messages, for ever. An extra poll does so only while answers come back full."""
@@ -145,7 +134,7 @@ class LeaseReceiver:
 
     async def _failed(self, error: Unavailable, failures: int) -> None:
         if isinstance(error, Unauthorized):
-            raise Unavailable(str(error)) from error
+            raise error
         self._problem("receive", str(error))
         await asyncio.sleep(backoff(failures, error))
 

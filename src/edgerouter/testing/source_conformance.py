@@ -75,7 +75,7 @@ class SourceConformance:
             name="source",
             host="edge-1",
             spool=SPOOL,
-            hurry=lambda: None,
+            flush_now=lambda: None,
             dropped=lambda _topic, _messages, _reason: None,
             connected=told.hear,
             probe=probe,

@@ -36,7 +36,7 @@ async def stored(folder: Path, url: str, protocol: str, interval: float = 0.02) 
     async with open_spool(sqlite(folder / "spool", commit_interval=interval)) as spool:
         routing = Routing({})
         intake = Intake("s", spool, lambda: routing, interval)
-        context = SourceContext("s", "h", spool.id, intake.hurry, lambda *_: None, intake.connected)
+        context = SourceContext("s", "h", spool.id, intake.flush_now, lambda *_: None, intake.connected)
         config = MqttSource.Config(url=url, topics=("#",), protocol=protocol, client_id="router")
 
         @asynccontextmanager

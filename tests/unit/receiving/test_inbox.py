@@ -21,11 +21,11 @@ class Held:
 
     def __init__(self, max_messages: int = 10, max_bytes: int = 1_000_000) -> None:
         self.acknowledged: list[Sequence[str]] = []
-        self.hurried = 0
-        self.inbox: Inbox[str] = Inbox(max_messages, max_bytes, acknowledged=self.acknowledged.append, hurry=self.hurry)
+        self.flushed = 0
+        self.inbox: Inbox[str] = Inbox(max_messages, max_bytes, acknowledged=self.acknowledged.append, flush_now=self.flush_now)
 
-    def hurry(self) -> None:
-        self.hurried += 1
+    def flush_now(self) -> None:
+        self.flushed += 1
 
 
 async def test_what_came_in_since_the_last_delivery_is_one_delivery() -> None:
@@ -41,12 +41,12 @@ async def test_what_came_in_since_the_last_delivery_is_one_delivery() -> None:
 
 
 @pytest.mark.parametrize(("max_messages", "max_bytes"), [(2, 1_000_000), (10, 500)])
-async def test_who_reserves_waits_until_there_is_room_and_asks_the_router_to_hurry(max_messages: int, max_bytes: int) -> None:
+async def test_who_reserves_waits_until_there_is_room_and_asks_for_a_commit(max_messages: int, max_bytes: int) -> None:
     held = Held(max_messages, max_bytes)
     held.inbox.put(messages(b"1", b"2"), ["a"])
     waiting = asyncio.ensure_future(held.inbox.reserve(1))
     await asyncio.sleep(0)
-    assert (waiting.done(), held.hurried) == (False, 1)
+    assert (waiting.done(), held.flushed) == (False, 1)
     (await anext(held.inbox.deliveries())).acknowledge()
     await asyncio.wait_for(waiting, 1)
 

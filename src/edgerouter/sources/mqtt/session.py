@@ -137,7 +137,7 @@ class Session:
             connection = Connection(
                 self._config, self._state.client_id, self._version.version, await Credentials.read(self._config),
                 in_flight=self._in_flight, redelivery=self._redelivery, duplicates=self.duplicates, limits=self._limits,
-                allowance=self._allowance, hurry=self._context.hurry, probe=self._context.probe,
+                allowance=self._allowance, hurry=self._context.flush_now, probe=self._context.probe,
             )  # fmt: skip
             await connection.connect()
         except ConnectFailed as error:

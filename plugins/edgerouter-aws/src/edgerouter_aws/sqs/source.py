@@ -46,12 +46,9 @@ class SqsSource(Source[SqsSourceConfig]):
         address = Address.parse(config.queue, config.account_id)
         call = Call(address.described(config.region or address.region), _needs(address, config.region or address.region))
         async with AsyncExitStack() as stack:
-            try:
-                client = await stack.enter_async_context(
-                    open_client("sqs", config, call, region=address.region, endpoint=address.endpoint)
-                )
-            except Unavailable as error:
-                raise Unavailable(str(error)) from error
+            client = await stack.enter_async_context(
+                open_client("sqs", config, call, region=address.region, endpoint=address.endpoint)
+            )
             service = _Queue(client, address, config, context)
             receiver = LeaseReceiver(
                 service,

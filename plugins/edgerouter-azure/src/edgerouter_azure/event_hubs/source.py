@@ -41,7 +41,7 @@ _SAVE_SECONDS: Final = 5.0
 
 
 class EventHubsSource(Source[EventHubsSourceConfig]):
-    """One link for each partition; each goes on behind the last event that came in."""
+    """One link for each partition; each resumes behind the last event that came in, while the others continue."""
 
     Config = EventHubsSourceConfig
 
@@ -56,7 +56,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
             config.max_unacknowledged,
             config.max_unacknowledged_bytes,
             acknowledged=self._safe,
-            hurry=context.hurry,
+            flush_now=context.flush_now,
             receipt=self._receipt,
         )
         self._own = f"{context.spool}-" if config.skip_own else None
@@ -80,16 +80,13 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
         place = config.as_sink_config().place()
         stores: list[Checkpoints] = []
         async with AsyncExitStack() as stack:
-            try:
-                if context.state is not None:
-                    stores.append(FileCheckpoints(context.state, f"{place.host}/{place.hub}/{config.consumer_group}".lower()))
-                if config.checkpoint_store is not None:
-                    blobs = config.checkpoint_store.as_blob_config(config.identity())
-                    store = BlobCheckpoints.open(blobs, place.host, place.hub, config.consumer_group)
-                    stores.append(await stack.enter_async_context(store))
-                client = await stack.enter_async_context(_client(config, place))
-            except Unavailable as error:
-                raise Unavailable(str(error)) from error
+            if context.state is not None:
+                stores.append(FileCheckpoints(context.state, f"{place.host}/{place.hub}/{config.consumer_group}".lower()))
+            if config.checkpoint_store is not None:
+                blobs = config.checkpoint_store.as_blob_config(config.identity())
+                store = BlobCheckpoints.open(blobs, place.host, place.hub, config.consumer_group)
+                stores.append(await stack.enter_async_context(store))
+            client = await stack.enter_async_context(_client(config, place))
             source = cls(config, context, client, stores)
             receiving = source._task = asyncio.create_task(source._serve(), name=f"{context.name}: receive")
             receiving.add_done_callback(source._ended)
@@ -111,14 +108,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
             self._task.cancel()
 
     async def _serve(self) -> None:
-        failures = 0
-        while True:
-            try:
-                starts = await self._starts()
-                break
-            except Unavailable as error:
-                failures += 1
-                await self._failed("start", error, failures)
+        starts = await self._starts()
         if self._context.probe:
             partition, position = next(iter(starts.items()))
             await self._try(await self._link(partition, position))
@@ -185,7 +175,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
             await link.close()
 
     async def _pump(self, partition: str) -> None:
-        """Bring in one partition, for ever; a lost link is opened again behind the last event that came in."""
+        """Receive one partition, for ever; a lost link is opened again here, because the other partitions have links that work."""
         failures = 0
         while True:
             before = self._received[partition]
@@ -277,7 +267,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
 
     async def _failed(self, what: str, error: Unavailable, failures: int) -> None:
         if isinstance(error, Unauthorized):
-            raise Unavailable(str(error)) from error
+            raise error
         self._trouble(what, str(error))
         await asyncio.sleep(backoff(failures, error))
 
@@ -295,8 +285,6 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
         error = None if task.cancelled() else task.exception()
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        if isinstance(error, Unavailable):
-            error = Unavailable(str(error))
         if isinstance(error, Unavailable):
             self._inbox.fail(error)
         elif error is not None:

@@ -85,12 +85,9 @@ class PubsubSource(Source[PubsubSourceConfig]):
         """Start to pull; whether Pub/Sub can be reached shows later."""
         root = f"https://{config.region}-pubsub.googleapis.com" if config.region else "https://pubsub.googleapis.com"
         async with AsyncExitStack() as stack:
-            try:
-                connection = await stack.enter_async_context(
-                    connect(config, scopes=_SCOPES, endpoint=root, emulator_variable="PUBSUB_EMULATOR_HOST")
-                )
-            except Unavailable as error:
-                raise Unavailable(str(error)) from error
+            connection = await stack.enter_async_context(
+                connect(config, scopes=_SCOPES, endpoint=root, emulator_variable="PUBSUB_EMULATOR_HOST")
+            )
             receiver = LeaseReceiver(
                 _Subscription(connection, config, context),
                 context,
