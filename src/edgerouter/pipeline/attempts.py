@@ -1,4 +1,4 @@
-"""What is known of the messages of one batch while they are written, for their retries and their dead letters."""
+"""Attempts to write one batch: the state that its retries and its dead letters need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Part:
 
     messages: list[Message]
     writes: int = 0
-    """In how many writes each of them has been."""
+    """Number of writes that each of them was part of."""
     uncertain: bool = False
     """An earlier write of exactly these messages has an unknown outcome: they may be stored."""
 
@@ -32,7 +32,7 @@ class Part:
 
 @dataclass(slots=True)
 class Attempts:
-    """What is known of the messages of one batch, for their retries and their dead letters."""
+    """State of one batch over all its writes."""
 
     started: float
     """Monotonic seconds."""
@@ -44,12 +44,12 @@ class Attempts:
     stable: bool = False
     """The batch is one object."""
     failures: int = 0
-    """In a row: a write that the service has answered for good is none."""
+    """Consecutive failures; a definitive answer resets the count."""
     bugs: int = 0
     unanswered: int = 0
     """Writes in a row that ran into the time-out."""
     rejected: list[Rejection] = field(default_factory=list)
-    """Found by halving and not settled yet: many bad messages in a row would each wait for a commit of its own."""
+    """Found by halving and not settled yet: many bad messages in a row would each wait for a separate commit."""
 
     rejected_at: float = 0.0
     """Monotonic seconds of the first of them."""

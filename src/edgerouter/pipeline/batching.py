@@ -34,27 +34,27 @@ class Batch:
 class _Open:
     """A batch that is still filling."""
 
-    lane: int
+    worker: int
     opened: float
     messages: list[Message] = field(default_factory=list)
     size: int = 0
 
 
 class Gatherer:
-    """Fills batches from a reader, for one or more lanes that write at the same time.
+    """Fills batches from a reader, for one or more workers that write at the same time.
 
-    A batch is handed out when it is full, or when a lane is idle and its `linger` is over: while all lanes write, batches fill.
-    Messages with the same order key always go to the same lane, so that they are never in two writes at once; where the sink
-    orders by nothing, all lanes share the batches.
+    A batch is handed out when it is full, or when a worker is idle and its `linger` is over: while all workers write, batches fill.
+    Messages with the same order key always go to the same worker, so that they are never in two writes at once; where the sink
+    orders by nothing, all workers share the batches.
 
     Args:
         reader: the sink's place in the spool.
         sink: the open sink, for its limits, sizes, partitions and order.
         policy: the user's `batch`.
-        lanes: how many lanes call `next`.
+        workers: how many workers call `next`.
     """
 
-    def __init__(self, reader: Reader, sink: Sink[Any], policy: BatchPolicy, lanes: int) -> None:
+    def __init__(self, reader: Reader, sink: Sink[Any], policy: BatchPolicy, workers: int) -> None:
         limits = sink.limits
         self._reader = reader
         self._size_of = sink.size_of
@@ -68,26 +68,26 @@ class Gatherer:
         hard = [limit for limit in (limits.max_message_bytes, limits.max_bytes) if limit is not None]
         self._max_message_bytes = min(hard) if hard else None
         kind = type(sink)
-        self._partitioned = kind.partition_of is not Sink.partition_of or (lanes > 1 and kind.order_of is not Sink.order_of)
-        self._lanes = lanes
+        self._partitioned = kind.partition_of is not Sink.partition_of or (workers > 1 and kind.order_of is not Sink.order_of)
+        self._workers = workers
         self._open: dict[tuple[int, Hashable], _Open] = {}
         self._open_messages = 0
         self._open_bytes = 0
         self._ready_messages = 0
         self._ready_bytes = 0
-        self._ready: list[deque[Batch]] = [deque() for _ in range(lanes + 1)]  # the last one is shared by all lanes
+        self._ready: list[deque[Batch]] = [deque() for _ in range(workers + 1)]  # the last one is shared by all workers
         self._waiters: list[asyncio.Future[None]] = []
         self._pulled = asyncio.Event()
-        self._hurried = False
+        self._lingers = True
 
     @property
     def gathered(self) -> int:
-        """Messages in batches that are filling or wait for a lane."""
+        """Messages in batches that are filling or wait for a worker."""
         return self._open_messages + self._ready_messages
 
-    def hurry(self) -> None:
-        """Do not linger any more: the router is stopping."""
-        self._hurried = True
+    def stop_lingering(self) -> None:
+        """Hand out every batch at once: the router is stopping."""
+        self._lingers = False
         self._wake()
 
     def give_back(self) -> None:
@@ -104,23 +104,23 @@ class Gatherer:
             self._reader.give_back(messages)
 
     async def watch(self) -> None:
-        """Wake an idle lane whenever the reader has something; runs beside the lanes, until cancelled."""
+        """Wake an idle worker whenever the reader has something; runs beside the workers, until cancelled."""
         while True:
             await self._reader.wait()
             self._pulled.clear()
             self._wake()
             await self._pulled.wait()
 
-    async def next(self, lane: int) -> Batch:
-        """The next batch for this lane; waits for messages, and for `linger`."""
-        shared = self._ready[self._lanes]
-        own = self._ready[lane]
+    async def next(self, worker: int) -> Batch:
+        """The next batch for this worker; waits for messages, and for `linger`."""
+        shared = self._ready[self._workers]
+        own = self._ready[worker]
         while True:
             if own or shared:
                 return self._handed_out((own or shared).popleft())
             if self._pull():
                 continue
-            deadline = self._close_due(lane)
+            deadline = self._close_due(worker)
             if own or shared:
                 continue
             await self._wait(deadline)
@@ -128,7 +128,7 @@ class Gatherer:
     def _pull(self) -> bool:
         """Take from the reader what there is room for; False when nothing came."""
         if self._crowded:
-            return False  # what waits for a lane that fails would fill the memory; `_handed_out` wakes us
+            return False  # what waits for a worker that fails would fill the memory; `_handed_out` wakes us
         self._pulled.set()
         if self._partitioned:
             if self._open_messages >= MOST_OPEN_MESSAGES or self._open_bytes >= self._max_open_bytes:
@@ -138,7 +138,7 @@ class Gatherer:
             if messages:
                 self._sort_in(messages)
             return bool(messages)
-        filling = self._open.get((self._lanes, None))
+        filling = self._open.get((self._workers, None))
         messages = self._reader.take(self._max_messages - (len(filling.messages) if filling else 0))
         if messages:
             self._append(messages)
@@ -164,49 +164,49 @@ class Gatherer:
         except Exception:  # noqa: BLE001  (told with the message that it is about)
             self._sort_in(messages)
             return
-        filling = self._open.get((self._lanes, None)) or self._new(self._lanes, None)
+        filling = self._open.get((self._workers, None)) or self._new(self._workers, None)
         if (self._max_message_bytes is None or largest <= self._max_message_bytes) and filling.size + total <= self._max_bytes:
             filling.messages += messages
             filling.size += total
             self._open_messages += len(messages)
             self._open_bytes += total
             if len(filling.messages) >= self._max_messages:
-                self._close((self._lanes, None))
+                self._close((self._workers, None))
             return
         for message, size in zip(messages, sizes, strict=True):
-            self._add(self._lanes, None, message, size)
+            self._add(self._workers, None, message, size)
 
     def _sort_in(self, messages: list[Message]) -> None:
-        ordered = self._lanes > 1
+        ordered = self._workers > 1
         for message in messages:
-            lane = self._lanes
+            worker = self._workers
             try:
                 if ordered and (order := self._order_of(message)) is not None:
-                    lane = hash(order) % self._lanes
+                    worker = hash(order) % self._workers
                 partition = self._partition_of(message)
                 hash(partition)
                 size = self._size_of(message)
                 if not size >= 0:
                     raise ValueError(f"size_of() returned {size!r}")  # noqa: TRY301  (as if the sink had)
             except Exception:  # noqa: BLE001  (written alone: then the sink says what is wrong with it, and to whom)
-                self._set_ready(lane, Batch([message], None))
+                self._set_ready(worker, Batch([message], None))
             else:
-                self._add(lane, partition, message, size)
+                self._add(worker, partition, message, size)
         if len(self._open) > self._max_open:
             for _ in range(len(self._open) - self._max_open):
                 self._close_fullest()
 
-    def _add(self, lane: int, partition: Hashable, message: Message, size: int) -> None:
+    def _add(self, worker: int, partition: Hashable, message: Message, size: int) -> None:
         if self._max_message_bytes is not None and size > self._max_message_bytes:
-            self._set_ready(lane, Batch([message], size, too_large=True))
+            self._set_ready(worker, Batch([message], size, too_large=True))
             return
-        key = (lane, partition)
+        key = (worker, partition)
         filling = self._open.get(key)
         if filling is not None and filling.messages and filling.size + size > self._max_bytes:
             self._close(key)
             filling = None
         if filling is None:
-            filling = self._new(lane, partition)
+            filling = self._new(worker, partition)
         filling.messages.append(message)
         filling.size += size
         self._open_messages += 1
@@ -214,8 +214,8 @@ class Gatherer:
         if len(filling.messages) >= self._max_messages or filling.size >= self._max_bytes:
             self._close(key)
 
-    def _new(self, lane: int, partition: Hashable) -> _Open:
-        filling = self._open[(lane, partition)] = _Open(lane, asyncio.get_running_loop().time())
+    def _new(self, worker: int, partition: Hashable) -> _Open:
+        filling = self._open[(worker, partition)] = _Open(worker, asyncio.get_running_loop().time())
         return filling
 
     def _close(self, key: tuple[int, Hashable]) -> None:
@@ -223,10 +223,10 @@ class Gatherer:
         self._open_messages -= len(filling.messages)
         self._open_bytes -= filling.size
         if filling.messages:
-            self._set_ready(filling.lane, Batch(filling.messages, filling.size))
+            self._set_ready(filling.worker, Batch(filling.messages, filling.size))
 
-    def _set_ready(self, lane: int, batch: Batch) -> None:
-        self._ready[lane].append(batch)
+    def _set_ready(self, worker: int, batch: Batch) -> None:
+        self._ready[worker].append(batch)
         self._ready_messages += len(batch.messages)
         self._ready_bytes += batch.size or 0
         self._wake()
@@ -234,23 +234,23 @@ class Gatherer:
     def _close_fullest(self) -> None:
         self._close(max(self._open, key=lambda key: self._open[key].size))
 
-    def _close_due(self, lane: int) -> float | None:
-        """Close what has lingered long enough for this idle lane; else say when the next one is due."""
+    def _close_due(self, worker: int) -> float | None:
+        """Close what has lingered long enough for this idle worker; else say when the next one is due."""
         now = asyncio.get_running_loop().time()
         deadline = None
         for key, filling in list(self._open.items()):
-            if filling.lane in (lane, self._lanes) and filling.messages:
-                due = filling.opened if self._hurried else filling.opened + self._linger
+            if filling.worker in (worker, self._workers) and filling.messages:
+                due = filling.opened + self._linger if self._lingers else filling.opened
                 if due <= now:
                     self._close(key)
                     if not self._linger:
-                        return None  # one batch is enough for one idle lane; the others may fill on
+                        return None  # one batch is enough for one idle worker; the others may fill on
                 elif deadline is None or due < deadline:
                     deadline = due
         return deadline
 
     async def _wait(self, deadline: float | None) -> None:
-        """Until there is more to take, another lane changed something, or the deadline."""
+        """Until there is more to take, another worker changed something, or the deadline."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         timer = loop.call_at(deadline, self._wake) if deadline is not None else None

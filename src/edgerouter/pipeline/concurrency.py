@@ -1,4 +1,4 @@
-"""Adaptive concurrency: how many lanes may write at once, halved when the service throttles, grown again while it does not."""
+"""Adaptive concurrency: how many workers may write at once, halved when the service throttles, grown again while it does not."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import deque
 from types import TracebackType
 
 GROW_AFTER = 10
-"""Successful writes at the present width before one more lane may write."""
+"""Successful writes at the present width before one more worker may write."""
 
 
-class Gate:
-    """Lets at most `width` lanes in; additive increase, multiplicative decrease. It may be closed for a while."""
+class ConcurrencyLimiter:
+    """Lets at most `width` workers in; additive increase, multiplicative decrease. It may be closed for a while."""
 
     def __init__(self, width: int) -> None:
         self._most = width
@@ -40,7 +40,7 @@ class Gate:
             self._let_one_in()
 
     def hold(self, seconds: float) -> None:
-        """The service asked for so long a wait: until then nobody comes in."""
+        """The service asked for so long a wait: until then no worker may write."""
         self._closed_until = max(self._closed_until, asyncio.get_running_loop().time() + seconds)
 
     def throttled(self) -> None:

@@ -15,7 +15,7 @@ from edgerouter.masking import mask
 from edgerouter.message import Message
 from edgerouter.pipeline.attempts import Attempts, Part
 from edgerouter.pipeline.batching import Batch
-from edgerouter.pipeline.concurrency import Gate
+from edgerouter.pipeline.concurrency import ConcurrencyLimiter
 from edgerouter.pipeline.outcome import Sorted, sort_out
 from edgerouter.pipeline.rate import RateLimit
 from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
@@ -46,7 +46,7 @@ class ReopenSink(Exception):
 
 
 class Delivery:
-    """Writes batches of one sink: retry, bisection, dead letters; shared by all lanes of the sink."""
+    """Writes batches of one sink: retry, bisection, dead letters; shared by all workers of the sink."""
 
     def __init__(self, configured: ConfiguredSink, reader: Reader, status: DeliveryStatus) -> None:
         policies = configured.policies
@@ -58,7 +58,7 @@ class Delivery:
         self._status = status
         self._bug_logged = False
         self._throttled_until = 0.0
-        self._gate = Gate(policies.concurrency)
+        self._limiter = ConcurrencyLimiter(policies.concurrency)
         self._rate = RateLimit(policies.rate, time.monotonic) if policies.rate.messages or policies.rate.bytes else None
 
     async def deliver(self, sink: Sink[Any], batch: Batch) -> None:
@@ -119,7 +119,7 @@ class Delivery:
         return found.cause
 
     async def _call(self, sink: Sink[Any], part: Part, attempts: Attempts) -> Sorted:
-        """Call the sink's `write` within the rate, the gate and the time-out, and sort the messages by its outcome."""
+        """Call `write` within the rate, the concurrency limiter and the time-out, and sort the messages by its outcome."""
         messages = part.messages
         size = attempts.size
         if size is None or messages is not attempts.batch:
@@ -127,7 +127,7 @@ class Delivery:
         if self._rate is not None:
             await self._rate.acquire(len(messages), size)
         status = self._status
-        async with self._gate:
+        async with self._limiter:
             part.writes += 1
             status.writes += 1
             status.written_messages += len(messages)
@@ -193,9 +193,9 @@ class Delivery:
         delay = full_jitter(attempts.failures, self._retry.first_delay, self._retry.max_delay, cause.retry_after)
         self.failed(cause, delay)
         if cause.retry_after is not None:
-            self._gate.hold(delay)  # it asked all of us to wait, not only this lane
+            self._limiter.hold(delay)  # it asked all of us to wait, not only this worker
         if isinstance(cause, Throttled):
-            self._gate.throttled()
+            self._limiter.throttled()
             self._count_throttled(delay)
         self._shrink(parts, cause, attempts)
         await asyncio.sleep(delay)
@@ -203,7 +203,7 @@ class Delivery:
             raise ReopenSink
 
     def _count_throttled(self, delay: float) -> None:
-        """Count the time in which writes wait because of throttling, once where several lanes wait at the same time."""
+        """Count the time in which writes wait because of throttling, once where several workers wait at the same time."""
         now = time.monotonic()
         until = now + delay
         self._status.throttled_seconds += max(0.0, until - max(now, self._throttled_until))
@@ -238,7 +238,7 @@ class Delivery:
         if not messages:
             return
         self._reader.delivered(messages)
-        self._gate.succeeded()
+        self._limiter.succeeded()
         status = self._status
         if status.state != "ok":
             if status.last_error_at is not None:

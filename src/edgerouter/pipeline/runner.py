@@ -29,7 +29,7 @@ class Runner:
     Args:
         configured: the sink.
         reader: its place in the spool.
-        context: what the sink is told when it opens.
+        context: given to the sink when it opens.
         resolve: the plugin's configuration with secrets read now.
     """
 
@@ -47,8 +47,8 @@ class Runner:
         self._context = context
         self._resolve = resolve
         self._delivery = Delivery(configured, reader, self.status)
-        self._lanes = configured.policies.concurrency
-        self._in_flight: list[Batch | None] = [None] * self._lanes
+        self._workers = configured.policies.concurrency
+        self._in_flight: list[Batch | None] = [None] * self._workers
         self._kept: list[Batch] = []
         self._gatherer: Gatherer | None = None
         self._draining = False
@@ -69,7 +69,7 @@ class Runner:
         """The router is stopping: do not linger for fuller batches."""
         self._draining = True
         if self._gatherer is not None:
-            self._gatherer.hurry()
+            self._gatherer.stop_lingering()
 
     async def run(self) -> None:
         """Deliver until cancelled. What is not settled then stays in the spool."""
@@ -100,15 +100,15 @@ class Runner:
             sink = await self._open(stack)
             while self._kept:
                 await self._deliver_kept(sink)
-            gatherer = self._gatherer = Gatherer(self.reader, sink, self._batch_policy(), self._lanes)
+            gatherer = self._gatherer = Gatherer(self.reader, sink, self._batch_policy(), self._workers)
             if self._draining:
-                gatherer.hurry()
+                gatherer.stop_lingering()
             if self.status.state == "starting":
                 self.status.state = "ok"
             tasks = [asyncio.create_task(gatherer.watch(), name=f"watch {self.configured.name}")]
             tasks += [
-                asyncio.create_task(self._lane(lane, gatherer, sink), name=f"deliver {self.configured.name} {lane}")
-                for lane in range(self._lanes)
+                asyncio.create_task(self._work(worker, gatherer, sink), name=f"deliver {self.configured.name} {worker}")
+                for worker in range(self._workers)
             ]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -126,12 +126,12 @@ class Runner:
         except TimeoutError as error:
             raise Unavailable(f"could not be opened within {seconds:g} s") from error
 
-    async def _lane(self, lane: int, gatherer: Gatherer, sink: Sink[Any]) -> None:
+    async def _work(self, worker: int, gatherer: Gatherer, sink: Sink[Any]) -> None:
         while True:
-            batch = await gatherer.next(lane)
-            self._in_flight[lane] = batch
+            batch = await gatherer.next(worker)
+            self._in_flight[worker] = batch
             await self._delivery.deliver(sink, batch)
-            self._in_flight[lane] = None
+            self._in_flight[worker] = None
 
     async def _deliver_kept(self, sink: Sink[Any]) -> None:
         batch = self._kept[0]
@@ -141,13 +141,13 @@ class Runner:
         self._kept.pop(0)
 
     async def _end(self, tasks: list[asyncio.Task[None]], gatherer: Gatherer) -> None:
-        """Stop all lanes; what they had not settled goes back to the reader, or stays one batch where that matters."""
+        """Stop all workers; what they had not settled goes back to the reader, or stays one batch where that matters."""
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._gatherer = None
-        for lane, batch in enumerate(self._in_flight):
-            self._in_flight[lane] = None
+        for worker, batch in enumerate(self._in_flight):
+            self._in_flight[worker] = None
             if batch is None:
                 continue
             if batch.kept:

@@ -1,4 +1,4 @@
-"""What a sink's deliveries have come to: for status, health and metrics."""
+"""Counters and state of a sink's deliveries, for status, health and metrics."""
 
 from __future__ import annotations
 

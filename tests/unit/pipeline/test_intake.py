@@ -101,7 +101,7 @@ async def test_a_sender_that_waits_for_acknowledgements_does_not_wait_for_the_in
         source.put(*messages(1))
         await until(lambda: spool.appended)
         source.put(*messages(1, start=2))
-        intake.hurry()
+        intake.flush_now()
         await until(lambda: len(spool.appended) == 2)
 
 

@@ -23,7 +23,7 @@ def raising(error):
 
 
 @pytest.mark.parametrize("method", ["size_of", "partition_of", "order_of"])
-async def test_a_message_that_a_plugin_cannot_even_look_at_holds_up_nobody(method):
+async def test_a_message_that_a_plugin_cannot_even_look_at_holds_up_no_other(method):
     """Only what the plugin raises on is isolated; where it can be written all the same it is delivered."""
     reader = ListReader(*messages(3), *messages(1, start=4, payload=b"bad"), *messages(3, start=5))
     plugin = scripted(**{method: raising(KeyError("colour"))})
@@ -225,8 +225,8 @@ async def test_a_batch_whose_first_answer_is_a_rejection_or_that_is_not_stored_i
     assert asked == ([[1, 2, 3, 4]] if broken else [])
 
 
-async def test_a_wait_that_the_service_asks_for_holds_for_all_lanes():
-    """One lane is told to wait: the others do not go on asking meanwhile."""
+async def test_a_wait_that_the_service_asks_for_holds_for_all_workers():
+    """The service asks one worker to wait: the others do not continue to ask meanwhile."""
     first = asyncio.Event()
     begun = []
 
@@ -244,7 +244,7 @@ async def test_a_wait_that_the_service_asks_for_holds_for_all_lanes():
         await until(lambda: not reader.pending)
         throttled = runner.status.throttled_seconds
     assert begun[1][0] - begun[0][0] >= 0.29
-    assert 0.29 <= throttled <= 0.35, "the time is counted once, not once a lane"
+    assert 0.29 <= throttled <= 0.35, "the time is counted once, not once a worker"
 
 
 @pytest.mark.parametrize("wait", [math.inf, math.nan, -5.0, 1e300])
@@ -264,8 +264,8 @@ async def test_an_absurd_wait_does_not_stop_a_sink_for_ever(wait, monkeypatch):
         await until(lambda: not reader.pending)
 
 
-async def test_what_waits_for_a_failing_lane_is_bounded(monkeypatch):
-    """Messages of a key whose lane cannot write do not pile up in memory; the rest stays in the spool."""
+async def test_what_waits_for_a_failing_worker_is_bounded(monkeypatch):
+    """Messages of a key whose worker cannot write do not pile up in memory; the rest stays in the spool."""
     monkeypatch.setattr(gathering, "MOST_OPEN_MESSAGES", 50)
     healed = asyncio.Event()
 
@@ -365,7 +365,7 @@ async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeyp
     assert opened == 3
 
 
-async def test_a_dead_letter_tells_in_how_many_writes_it_has_been():
+async def test_a_dead_letter_shows_in_how_many_writes_it_has_been():
     """Writes of its neighbours, in the same batch, are none of its attempts."""
 
     def answer(batch):

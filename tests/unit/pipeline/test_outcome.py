@@ -44,7 +44,7 @@ def test_a_write_that_tried_nothing_gives_a_reason_to_wait():
     assert isinstance(sort_out(messages(2), Outcome(untried=[0, 1])).cause, Unavailable)
 
 
-def test_a_message_that_would_circle_is_no_failed_write():
+def test_a_message_that_would_circle_does_not_make_a_write_fail():
     assert not sort_out(messages(1), Outcome([Failure(0, WouldLoop("again"))])).failed
 
 

@@ -6,7 +6,7 @@ from edgerouter.topics import Matcher
 from support.pipeline import messages
 
 
-def test_each_sink_is_told_how_many_messages_it_wants():
+def test_each_sink_learns_how_many_messages_it_wants():
     routing = Routing({"all": Matcher(("#",)), "alerts": Matcher(("+/alert",)), "none": Matcher(("other",))})
     delivery = messages(3, topic="a/alert") + messages(2, topic="a/temperature")
     assert routing.wanted(delivery) == {"all": 5, "alerts": 3}

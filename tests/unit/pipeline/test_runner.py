@@ -234,7 +234,7 @@ async def test_messages_of_different_partitions_are_never_in_one_write():
     assert len(plugin.writes) == 3
 
 
-async def test_lanes_write_at_the_same_time_and_keep_the_order_of_each_key():
+async def test_workers_write_at_the_same_time_and_keep_the_order_of_each_key():
     busy, most = set(), 0
 
     async def answer(batch):
@@ -258,7 +258,7 @@ async def test_lanes_write_at_the_same_time_and_keep_the_order_of_each_key():
         assert of_topic == sorted(of_topic)
 
 
-async def test_unordered_lanes_share_the_work():
+async def test_unordered_workers_share_the_work():
     gate = asyncio.Event()
 
     async def answer(batch):
@@ -273,7 +273,7 @@ async def test_unordered_lanes_share_the_work():
         await until(lambda: not reader.pending)
 
 
-async def test_a_throttled_sink_narrows_its_lanes():
+async def test_a_throttled_sink_narrows_its_workers():
     def answer(batch):
         if len(plugin.writes) == 1:
             raise Throttled("slow down")
@@ -283,7 +283,7 @@ async def test_a_throttled_sink_narrows_its_lanes():
     plugin = scripted(answer)
     async with running(configured(plugin, concurrency=8, batch={"max_messages": 5}), reader) as runner:
         await until(lambda: not reader.pending)
-        assert runner._delivery._gate.width < 8
+        assert runner._delivery._limiter.width < 8
 
 
 async def test_a_rate_limit_bounds_messages_a_second():
@@ -352,7 +352,7 @@ async def test_a_sink_that_cannot_open_is_opened_again():
     assert attempts == 4
 
 
-async def test_what_a_sink_did_not_try_is_written_at_once_and_is_no_failure():
+async def test_what_a_sink_did_not_try_is_written_at_once_and_does_not_count_as_a_failure():
     """A sink of many requests ends its write before the time-out would, which would have all of them sent anew, for ever."""
 
     def answer(batch):
