@@ -21,7 +21,6 @@ from edgerouter.config.last_known import LastKnown
 from edgerouter.config.loops import subscriptions
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig, SpoolConfig
 from edgerouter.config.references import resolve
-from edgerouter.config.undecided import UndecidedSink
 from edgerouter.errors import ConfigurationError, SpoolUnusable
 from edgerouter.loop_guard import LoopGuard
 from edgerouter.masking import mask
@@ -197,8 +196,7 @@ class Router:
         sink = self._sinks.pop(name)
         if removed:
             await spool.detach(name)
-            if sink.configured.plugin is UndecidedSink:
-                # the secret stores say now that it was never on
+            if sink.configured.provisional:
                 await spool.forget(name)
 
     def status(self) -> RouterStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,7 +14,6 @@ from typing import Any, Final
 from pydantic import BaseModel
 from stevedore.driver import DriverManager
 
-from edgerouter.config.declared import Known
 from edgerouter.config.loading import load as load_with
 from edgerouter.config.model import PluginKind, RouterConfig, SinkPolicies
 from edgerouter.errors import PluginError
@@ -125,27 +125,9 @@ def variables() -> Sequence[Variables]:
     return declared
 
 
-def load(path: Path | None, environ: Mapping[str, str], known: Known | None = None) -> RouterConfig:
-    """Load the configuration with the installed plugins; see `edgerouter.config.loading.load`."""
-    return load_with(path, environ, _Here(), known)
-
-
-class _Here:
-    """This module's functions, as `edgerouter.config` wants them handed in; one load looks each plugin up once."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[PluginKind, str], type[Any]] = {}
-
-    def find(self, kind: PluginKind, name: str) -> type[Any]:
-        if (kind, name) not in self._found:
-            self._found[kind, name] = find(kind, name)
-        return self._found[kind, name]
-
-    def names(self, kind: PluginKind) -> Sequence[str]:
-        return names(kind)
-
-    def variables(self) -> Sequence[Variables]:
-        return variables()
+def load(path: Path, environ: Mapping[str, str]) -> RouterConfig:
+    """Load a configuration file with the installed plugins; see `edgerouter.config.loading.load`."""
+    return load_with(path, environ, sys.modules[__name__])
 
 
 def _fault(kind: PluginKind, plugin: object) -> str | None:

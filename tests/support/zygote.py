@@ -23,8 +23,10 @@ def child(config: str, log: str) -> None:
     os.closerange(3, 256)
     from edgerouter.cli.main import load
     from edgerouter.cli.run import run
+    from edgerouter.cloudblock.start import CloudBlock
 
-    run(lambda: load(Path(config)))
+    cloud = CloudBlock(os.environ)
+    run(lambda: load(Path(config), cloud), cloud)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import yaml
 
 import edgerouter
 from edgerouter import plugins
+from edgerouter.cloudblock.start import CloudBlock
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINERFILE = (ROOT / "Containerfile").read_text()
@@ -130,7 +131,7 @@ def test_the_router_has_its_volume_a_root_that_is_read_only_and_time_to_drain(fi
     router = services(file)[name]
     assert router["read_only"] is True
     assert [mount.split(":")[1] for mount in router["volumes"]] == last_stage()["VOLUME"]
-    grace = plugins.load(None, {**router["environment"], **QUEUE}).shutdown.grace
+    grace = CloudBlock({**router["environment"], **QUEUE}).load(plugins).shutdown.grace
     assert float(router["stop_grace_period"].removesuffix("s")) > grace
 
 
@@ -139,12 +140,12 @@ def test_the_routers_variables_are_a_valid_configuration(file, name):
     """As they are, where the file itself asks for a sink, and with a cloud's variables added."""
     environment = services(file)[name]["environment"]
     fleet = {} if name == "router" else {"RELAY_OUT_TOPIC": "cpu_temp"}
-    config = plugins.load(None, {**fleet, **environment, **QUEUE})
+    config = CloudBlock({**fleet, **environment, **QUEUE}).load(plugins)
     (source,) = config.sources
     assert source.raw["topics"] == ["cpu_temp"]
     assert {"aws-sqs"} <= {sink.type for sink in config.sinks}
     if name == "router":
-        assert [sink.type for sink in plugins.load(None, environment).sinks] == ["stdout"]
+        assert [sink.type for sink in CloudBlock(environment).load(plugins).sinks] == ["stdout"]
 
 
 @pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.parent.name)

@@ -11,7 +11,6 @@ import structlog
 
 from edgerouter.cli.probe import Outcome, probe_sink, probe_source
 from edgerouter.cli.terminal import say
-from edgerouter.config.declared import CHAIN
 from edgerouter.config.describe import effective
 from edgerouter.config.folders import sink_folder_faults, spool_fault
 from edgerouter.config.loops import loop_faults
@@ -70,7 +69,7 @@ def _silence() -> Iterator[None]:
 def _summary(config: RouterConfig, *, valid: bool) -> None:
     if valid:
         say(f"{config.file or 'environment'}: the configuration is valid")
-    stores = [store for store in config.secret_stores if store.name != CHAIN]
+    stores = [store for store in config.secret_stores if store.listed]
     for word, members in (("sources", config.sources), ("sinks", config.sinks), ("secret stores", stores)):
         if members:
             say(f"  {word}: " + ", ".join(f"{member.name} ({member.type})" for member in members))

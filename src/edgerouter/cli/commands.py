@@ -255,15 +255,16 @@ def forget(
     from edgerouter import plugins
     from edgerouter.cli import operate
     from edgerouter.cli.nouns import counted
+    from edgerouter.cloudblock.start import CloudBlock
     from edgerouter.config import spool_section
     from edgerouter.config.finding import find_file
 
     where = _spool(config, spool)
-    configured = (
-        set()
-        if spool is not None
-        else spool_section.sink_names(find_file(config, os.environ, here=False, note=partial(say, err=True)), os.environ, plugins)
-    )
+    configured: set[str] = set()
+    if spool is None:
+        file = find_file(config, os.environ, here=False, note=partial(say, err=True))
+        configured |= spool_section.sink_names(file, os.environ)
+        configured |= CloudBlock(os.environ).sink_names(plugins) if file is None else set()
     answer = operate.forget(where, sink, configured)
     _tell(answer, f"{sink} is forgotten, and {counted(answer['messages'], 'message')} that waited for it", as_json=as_json)
 

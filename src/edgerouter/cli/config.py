@@ -3,53 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 import typer
 
 from edgerouter.cli.terminal import say
-from edgerouter.config.asking import ask
-from edgerouter.config.declared import Known
+from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.describe import effective
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import RouterConfig
 
 ASKING_SECONDS = 15.0
 
-
-class Load(Protocol):
-    """Loads the configuration with what the secret stores are known to have."""
-
-    def __call__(self, known: Known) -> RouterConfig: ...
+Load = Callable[[], RouterConfig]
 
 
-def print_config(load: Load, *, everything: bool) -> None:
-    """YAML on standard output.
+def print_config(load: Load, cloud: CloudBlock, *, everything: bool) -> None:
+    """Print YAML on standard output.
 
     Args:
         load: loads the configuration.
-        everything: defaults too, not only what somebody wrote.
+        cloud: the environment that `load` reads where there is no file.
+        everything: defaults too, not only what the user wrote.
     """
-    config, reason = asked(load)
+    config, reason = decided(load, cloud)
     if reason:
         say(f"# not known yet which sinks are on: {reason}")
     text = effective.as_yaml(config) if everything else effective.as_yaml(config, written_only=True)
     typer.echo(text, nl=False)
 
 
-def asked(load: Load, seconds: float = ASKING_SECONDS) -> tuple[RouterConfig, str]:
-    """The configuration with what the secret stores say, and why something is not known, if so."""
-    known: Known = {}
-    config = load(known)
-    if not config.asked:
+def decided(load: Load, cloud: CloudBlock, seconds: float = ASKING_SECONDS) -> tuple[RouterConfig, str]:
+    """Return the configuration with what the secret stores say, and why something is not known, if so."""
+    config = load()
+    if not cloud.undecided:
         return config, ""
 
     async def asking() -> str:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                return await ask(config, known, LastKnown())
+                return await cloud.ask(LastKnown())
         return f"no answer in {seconds:g} s"
 
     reason = asyncio.run(asking())
-    return load(known), reason
+    return load(), reason

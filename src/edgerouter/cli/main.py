@@ -20,7 +20,7 @@ from edgerouter.cli.terminal import say
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
-    from edgerouter.config.declared import Known
+    from edgerouter.cloudblock.start import CloudBlock
     from edgerouter.config.model import RouterConfig
 
 # \b keeps click from filling the lines of a paragraph
@@ -70,12 +70,12 @@ def _options(
     """Hold the options that stand before a command."""
 
 
-def load(file: Path | None, known: Known | None = None) -> RouterConfig:
-    """The configuration that the user means.
+def load(file: Path | None, cloud: CloudBlock) -> RouterConfig:
+    """Load the configuration that the user means.
 
     Args:
         file: the option `-c`.
-        known: without a file, what the secret stores are known to have.
+        cloud: the environment, which says everything where there is no file.
 
     Raises:
         ConfigurationError: it is not valid.
@@ -83,7 +83,8 @@ def load(file: Path | None, known: Known | None = None) -> RouterConfig:
     from edgerouter import plugins
     from edgerouter.config.finding import find_file
 
-    return plugins.load(find_file(file, os.environ, note=partial(say, err=True)), os.environ, known)
+    found = find_file(file, os.environ, note=partial(say, err=True))
+    return cloud.load(plugins) if found is None else plugins.load(found, os.environ)
 
 
 @app.command()
@@ -93,18 +94,19 @@ def run(config: ConfigFile = None) -> None:
     Then the router takes in nothing more and delivers what it can within shutdown.grace; the rest waits in the spool.
     """
     from edgerouter.cli.run import run as run_router
+    from edgerouter.cloudblock.start import CloudBlock
     from edgerouter.errors import ConfigurationError, SpoolUnusable
 
-    known: Known = {}
+    cloud = CloudBlock(os.environ)
     latest: RouterConfig | None = None
 
     def load_again() -> RouterConfig:
         nonlocal latest
-        latest = load(config, known)
+        latest = load(config, cloud)
         return latest
 
     try:
-        run_router(load_again, known)
+        run_router(load_again, cloud)
     except (ConfigurationError, SpoolUnusable) as error:
         # what is only found by trying: a folder, a port
         if latest is None:
@@ -147,9 +149,11 @@ def check(
     Exit code 0: all is well. 2: something is wrong, or with --connect something cannot be reached.
     """
     from edgerouter.cli.check import check as check_all
-    from edgerouter.cli.config import asked
+    from edgerouter.cli.config import decided
+    from edgerouter.cloudblock.start import CloudBlock
 
-    loaded, unanswered = asked(lambda known: load(config, known))
+    cloud = CloudBlock(os.environ)
+    loaded, unanswered = decided(lambda: load(config, cloud), cloud)
     raise typer.Exit(check_all(loaded, connect=connect, unanswered=unanswered))
 
 
@@ -163,8 +167,10 @@ def show_config(
     Secrets are masked. Without a file, the secret stores are asked which sinks are on.
     """
     from edgerouter.cli.config import print_config
+    from edgerouter.cloudblock.start import CloudBlock
 
-    print_config(lambda known: load(config, known), everything=effective)
+    cloud = CloudBlock(os.environ)
+    print_config(lambda: load(config, cloud), cloud, everything=effective)
 
 
 @app.command()

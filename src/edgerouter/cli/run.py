@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,8 +16,7 @@ import structlog
 from edgerouter.app import Router
 from edgerouter.cli.descriptors import raise_limit
 from edgerouter.cli.watch import Fingerprint, fingerprint, watch
-from edgerouter.config.asking import ask
-from edgerouter.config.declared import Known
+from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.folders import sink_folder_faults
 from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.loops import loop_faults
@@ -36,16 +34,14 @@ ASKING_SECONDS = 10.0
 """Time for the secret stores to say which sinks are on, before the router starts without knowing."""
 _MOST_THREADS = 64
 """For short blocking calls of everybody; they are made as they are needed."""
-_FIRST_DELAY, _MAX_DELAY = 1.0, 60.0
-"""Seconds between two rounds of asking secret stores that did not answer."""
 
 
-def run(load: Load, known: Known | None = None) -> None:
+def run(load: Load, cloud: CloudBlock) -> None:
     """Run the router until a signal asks it to stop; a second signal stops it without draining.
 
     Args:
         load: reads and validates the configuration; called at the start, and again when the file has changed or SIGHUP came.
-        known: what the secret stores are known to have; `load` looks at it.
+        cloud: the environment that `load` reads where there is no file.
 
     Raises:
         ConfigurationError: the configuration cannot be used.
@@ -58,7 +54,7 @@ def run(load: Load, known: Known | None = None) -> None:
         raise ConfigurationError(*faults)
     configure(config.log)
     last_known = open_last_known(config.secrets, config.spool.path)
-    run_loop(_run(config, seen, load, {} if known is None else known, last_known))
+    run_loop(_run(config, seen, load, cloud, last_known))
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -71,7 +67,7 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
-async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, known: Known, last_known: LastKnown) -> None:
+async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud: CloudBlock, last_known: LastKnown) -> None:
     loop = asyncio.get_running_loop()
     stop, hang_up = asyncio.Event(), asyncio.Event()
     task = asyncio.current_task()
@@ -90,7 +86,7 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, known
     # of the five or six threads by default, one plugin whose calls hang would soon have all, and nobody could read a certificate
     loop.set_default_executor(ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="edgerouter"))
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)  # from the beginning, or a hang-up meanwhile would end the process
-    config = await _asked(config, load, known, last_known, stop)
+    config = await _decided(config, load, cloud, last_known, stop)
     if stop.is_set():
         # nothing is open yet, and nothing was taken in
         log.info("edgerouter stopped")
@@ -101,8 +97,8 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, known
     for line in config.unread:
         log.warning("environment variable not read", reason=line)
     router = Router(config, last_known)
-    reloading = asyncio.create_task(_reload(router, config.file, seen, hang_up, load), name="watch configuration")
-    asking = asyncio.create_task(_keep_asking(router, config, load, known, last_known), name="ask secret stores")
+    reloading = asyncio.create_task(_reload(router, config, seen, hang_up, load), name="watch configuration")
+    asking = asyncio.create_task(cloud.keep_asking(last_known, hang_up.set), name="ask secret stores")
     try:
         await router.run(stop)
     except asyncio.CancelledError:
@@ -135,10 +131,16 @@ def _still_running() -> list[str]:
     return [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
 
 
-async def _reload(router: Router, file: Path | None, seen: Fingerprint | None, hang_up: asyncio.Event, load: Load) -> None:
+async def _reload(router: Router, config: RouterConfig, seen: Fingerprint | None, hang_up: asyncio.Event, load: Load) -> None:
+    known_off = set(config.off)
+
     async def changed() -> None:
         try:
-            await router.reload(await asyncio.to_thread(load))
+            new = await asyncio.to_thread(load)
+            for line in set(new.off) - known_off:
+                log.error("left out", reason=line)
+            known_off.update(new.off)
+            await router.reload(new)
         except ConfigurationError as error:
             router.refuse(error)
         except Exception as error:  # the next change may be a better one
@@ -146,14 +148,14 @@ async def _reload(router: Router, file: Path | None, seen: Fingerprint | None, h
             router.refuse(ConfigurationError(f"{type(error).__name__}: {error}"))
 
     await router.running.wait()
-    await watch(file, seen, hang_up, changed)
+    await watch(config.file, seen, hang_up, changed)
 
 
-async def _asked(config: RouterConfig, load: Load, known: Known, last_known: LastKnown, stop: asyncio.Event) -> RouterConfig:
-    """The configuration with what the secret stores say at once; the same one where they need not be asked, or there is no time."""
-    if not config.asked:
+async def _decided(config: RouterConfig, load: Load, cloud: CloudBlock, last_known: LastKnown, stop: asyncio.Event) -> RouterConfig:
+    """Return the configuration with what the secret stores say at once; the same one where nothing is undecided, or on a stop."""
+    if not cloud.undecided:
         return config
-    asking = asyncio.create_task(ask(config, known, last_known), name="ask secret stores")
+    asking = asyncio.create_task(cloud.ask(last_known), name="ask secret stores")
     stopping = asyncio.create_task(stop.wait(), name="wait for a stop")
     try:
         await asyncio.wait((asking, stopping), timeout=ASKING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -172,28 +174,3 @@ async def _asked(config: RouterConfig, load: Load, known: Known, last_known: Las
     if reason:
         log.warning("the secret stores do not say yet which sinks are on; they are asked again", reason=reason)
     return await asyncio.to_thread(load)
-
-
-async def _keep_asking(router: Router, config: RouterConfig, load: Load, known: Known, last_known: LastKnown) -> None:
-    """Ask until the secret stores have said which sinks are on."""
-    delay = _FIRST_DELAY
-    await router.running.wait()
-    while any(key not in known for key in config.asked):
-        await asyncio.sleep(delay)
-        delay = min(2 * delay, _MAX_DELAY)
-        before = dict(known)
-        try:
-            await ask(config, known, last_known)
-        except Exception:
-            log.exception("a secret store failed with an error that it should not raise")
-        if known == before:
-            continue
-        try:
-            new = await asyncio.to_thread(load)
-        except ConfigurationError as error:
-            router.refuse(error)
-            continue
-        for line in set(new.off) - set(config.off):
-            log.error("left out", reason=line)
-        await router.reload(new)
-        config = new

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from pydantic import BaseModel
 
 from edgerouter.config import overlay
-from edgerouter.config.cloud_block import Found
-from edgerouter.config.declared import CHAIN
 from edgerouter.config.digest import digest
 from edgerouter.config.model import (
     AdminConfig,
@@ -28,14 +27,11 @@ from edgerouter.config.model import (
     SinkPolicies,
     SpoolConfig,
 )
-from edgerouter.config.store_chain import ChainConfig, StoreChain
 from edgerouter.config.tree import Node, Origin, Place
-from edgerouter.config.undecided import UndecidedConfig, UndecidedSink
 from edgerouter.config.validation import Part, Problems, dotted, nearest
 from edgerouter.errors import PluginError
 from edgerouter.sink import Sink
 from edgerouter.source import Source
-from edgerouter.variables import Variables
 
 HERE: Final = Path("edgerouter.yaml")
 SYSTEM: Final = Path("/etc/edgerouter/edgerouter.yaml")
@@ -57,9 +53,6 @@ class Plugins(Protocol):
     def names(self, kind: PluginKind) -> Sequence[str]:
         """Names of what is installed."""
 
-    def variables(self) -> Sequence[Variables]:
-        """What the installed distributions declare of environment variables; raises `PluginError`."""
-
 
 class Assembly:
     """One walk through the tree.
@@ -68,14 +61,13 @@ class Assembly:
         tree: what was written, by file and variables.
         plugins: where plugins are found.
         problems: gets what is wrong.
-        found: what the variables of plugins say; nothing with a file.
     """
 
-    def __init__(self, tree: Node, plugins: Plugins, problems: Problems, found: Found) -> None:
+    def __init__(self, tree: Node, plugins: Plugins, problems: Problems) -> None:
         self._tree = tree
         self._plugins = plugins
+        self._find = cache(plugins.find)  # a scan of all installed packages for each sink takes time
         self._problems = problems
-        self._found = found
 
     def run(self, path: Path | None) -> RouterConfig:
         """The configuration; it may only be used when no problem was found."""
@@ -105,9 +97,6 @@ class Assembly:
                 if node.reference is not None or node.pending
             },
             secrets=self._section("secrets", SecretsConfig),
-            off=tuple(self._found.off),
-            unread=tuple(self._found.unread),
-            asked=tuple(self._found.lookups) if self._found.order else (),
         )
 
     def _entries(self, place: Place) -> dict[str, Node]:
@@ -138,9 +127,6 @@ class Assembly:
         if path is not None:
             self._problems.at(self._tree, (section,), reason, key=True)
             return
-        if section == "sinks":
-            for line in (*self._found.off, *self._found.unread):
-                self._problems.add(None, line)
         variables = f"{overlay.PREFIX}{section.upper()}__..., nor those of a plugin"
         reason += f"; there is no {HERE} here and no {SYSTEM}, and no variables set one up, neither {variables}"
         self._problems.add(None, f"{section}: {reason}")
@@ -178,7 +164,7 @@ class Assembly:
             self._problems.at(self._tree, (section, name, "type"), "should be the name of a plugin")
             return None
         try:
-            return wanted, self._plugins.find(kind, wanted)
+            return wanted, self._find(kind, wanted)
         except PluginError as error:
             for problem in error.problems:
                 self._problems.at(self._tree, (section, name, "type"), problem)
@@ -217,9 +203,6 @@ class Assembly:
         policies_part = self._part("sinks", name, fields, set())
         self._no_stores(("sinks", name), policies_part.node)
         policies = policies_part.validate(SinkPolicies, self._problems)
-        if policies is not None and name in self._found.undecided:
-            stand_in = UndecidedConfig()
-            return ConfiguredSink(name, UndecidedSink, policies, stand_in, {}, digest("undecided", policies), name)
         found = self._plugin("sinks", name)
         if found is None:
             return None
@@ -237,18 +220,12 @@ class Assembly:
         listed = self._names("secret_stores")
         stores = [self._store(name) for name in listed]
         used = {store: None for section in ("sources", "sinks") for store, _ in _pending(self._tree.child(section))}
-        stores += [self._unlisted(name) for name in used if name not in (*listed, CHAIN)]
-        found = tuple(filter(None, stores))
-        if not self._found.lookups:
-            return found
-        by_name = {store.name: store for store in found}
-        in_order = tuple(by_name[name] for name in self._found.order if name in by_name)
-        chain = ChainConfig(stores=in_order, lookups=self._found.lookups)
-        return (*found, ConfiguredSecretStore(CHAIN, StoreChain, chain, {}, "", CHAIN))
+        stores += [self._unlisted(name) for name in used if name not in listed]
+        return tuple(filter(None, stores))
 
     def _store(self, name: str) -> ConfiguredSecretStore | None:
         found = self._plugin("secret_stores", name)
-        if name in ("env", "file", CHAIN):
+        if name in ("env", "file"):
             self._problems.at(self._tree, ("secret_stores", name), f"${{{name}:...}} is built in; choose another name", key=True)
         if found is None:
             return None
@@ -270,7 +247,7 @@ class Assembly:
             fault = f"no secret store {name!r} is listed in secret_stores" + nearest(name, known)
         else:
             try:
-                plugin = self._plugins.find("secret_store", name)
+                plugin = self._find("secret_store", name)
                 empty = Problems("")
                 config: BaseModel | None = Part(Node({}, Origin("")), (), Node({}, Origin(""))).validate(plugin.Config, empty)
                 if config is not None:

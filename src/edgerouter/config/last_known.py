@@ -51,7 +51,7 @@ class LastKnown:
             self._write()
 
     def known(self) -> dict[str, str | None]:
-        """What the stores had when they were asked last, as `declared.Known`."""
+        """What the stores had when they were asked last, by the name of the secret: where it was found, or `None`."""
         return {key: name or None for key, name in self._found.items()}
 
     def keep_known(self, known: dict[str, str | None]) -> None:

@@ -1,55 +1,60 @@
-"""Loads the configuration: file, environment, references and plugins, with every error at its place and all of them at once."""
+"""Load a configuration: file, environment, references and plugins, with every error at its place and all of them at once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from edgerouter.config import cloud_block, overlay, references, unread_variables
+from edgerouter.config import overlay, references
 from edgerouter.config.assembly import Assembly, Plugins
-from edgerouter.config.cloud_block import Found
-from edgerouter.config.declared import Known
+from edgerouter.config.misspelt import misspelt
 from edgerouter.config.model import RouterConfig
 from edgerouter.config.overlay import Environment
 from edgerouter.config.secrecy import protect_environment, protect_written
-from edgerouter.config.tree import Fault
+from edgerouter.config.tree import Node
 from edgerouter.config.tree import read as read_tree
 from edgerouter.config.validation import Problems
 
 
-def load(path: Path | None, environ: Mapping[str, str], plugins: Plugins, known: Known | None = None) -> RouterConfig:
-    """The whole configuration.
+def load(path: Path, environ: Mapping[str, str], plugins: Plugins) -> RouterConfig:
+    """Load a configuration file.
 
     Args:
-        path: the file; `None` = from the environment only.
-        environ: the environment, for `EDGEROUTER__A__B` and `${env:NAME}`, and without a file for the variables of plugins.
+        path: the file.
+        environ: the environment, for `EDGEROUTER__A__B` and `${env:NAME}`.
         plugins: where plugins are found.
-        known: without a file, what the secret stores are known to have.
 
     Raises:
         ConfigurationError: one line for each thing that is wrong, sorted by place.
     """
     protect_environment(environ)
     around = Environment(environ)
-    found = Found()
-    faults: list[Fault] = []
-    if path is not None:
-        tree, faults = read_tree(path)
-    else:
-        variables = plugins.variables()
-        found = cloud_block.read(around, variables, known or {})
-        tree = found.tree
-        found.off += unread_variables.not_installed(around.names(), variables)
-        found.unread += unread_variables.misspelt_cloud(around.names(), variables)
-    problems = Problems(str(path) if path is not None else "environment")
-    for origin, text in [*faults, *found.faults, *overlay.overlay(tree, around)]:
+    tree, faults = read_tree(path)
+    problems = Problems(str(path))
+    for origin, text in [*faults, *overlay.overlay(tree, around)]:
         problems.add(origin, text)
-    found.unread += unread_variables.misspelt_own(around.names(), tree)
-    found.prune()
-    folder = path.parent if path is not None else Path.cwd()
+    unread = tuple(misspelt(around.names(), tree))
+    return replace(assemble(tree, path, environ, plugins, problems), unread=unread)
+
+
+def assemble(tree: Node, path: Path | None, environ: Mapping[str, str], plugins: Plugins, problems: Problems) -> RouterConfig:
+    """Make the configuration of a tree.
+
+    Args:
+        tree: what was written, by file and variables; its references are resolved in place.
+        path: the file; `None` = from the environment alone.
+        environ: the environment, for `${env:NAME}`.
+        plugins: where plugins are found.
+        problems: what is wrong so far.
+
+    Raises:
+        ConfigurationError: there are problems, earlier ones included.
+    """
     protect_written(tree)
+    folder = path.parent if path is not None else Path.cwd()
     for origin, text in references.substitute(tree, environ, folder):
         problems.add(origin, text)
-    config = Assembly(tree, plugins, problems, found).run(path)
+    config = Assembly(tree, plugins, problems).run(path)
     problems.raise_if_any()
     return config

@@ -200,6 +200,8 @@ class ConfiguredSink:
     """The name of the plugin, as written in the file."""
     pending: Sequence[tuple[str, str]] = ()
     """References to secret stores in `raw`, as store and name of the secret."""
+    provisional: bool = False
+    """True for a stand-in until it is known whether the sink is wanted; the spool forgets it when a reload takes it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,8 @@ class ConfiguredSecretStore:
     raw: Mapping[str, Any] = field(repr=False)
     digest: str
     type: str
+    listed: bool = True
+    """False for a store that the router made for itself; no description shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +255,6 @@ class RouterConfig:
     """A line for each sink or store of which only some environment variables are set; it is left out, the others go on."""
     unread: tuple[str, ...] = ()
     """A line for each environment variable that looks misspelt."""
-    asked: tuple[str, ...] = ()
-    """What the secret stores are asked for to know which sinks are on, as `declared.Lookup.key`; without a file only."""
 
     def located(self, problem: str) -> str:
         """A problem that begins with the path of a value, with the place in front where that value was written."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.sources.utils import parse_env_vars
@@ -23,7 +23,8 @@ FILE_VARIABLE: Final = "EDGEROUTER_CONFIG"
 SECRETS_DIR: Final = "EDGEROUTER_SECRETS_DIR"
 """Names a folder whose files stand for variables: a file's name is the variable's, its content the value."""
 _NESTING: Final = "__"
-_ALMOST: Final = "EDGEROUTER_"
+OWN: Final = "EDGEROUTER_"
+"""What the names of all our own variables begin with."""
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _MOST_BYTES: Final = 1024 * 1024
 
@@ -78,6 +79,16 @@ class Environment:
         if not there:
             raise ConfigurationError(f"{SECRETS_DIR}: {self._folder} is not there")
 
+    @classmethod
+    def readable(cls, environ: Mapping[str, str]) -> Self:
+        """Return the environment without the folder of secrets where it cannot be read: often the router alone may."""
+        try:
+            around = cls(environ)
+            list(around.ours())
+        except ConfigurationError:
+            return cls({name: value for name, value in environ.items() if name != SECRETS_DIR})
+        return around
+
     def read(self, settings: type[BaseSettings]) -> dict[str, Given]:
         """What is given for each field of a settings model, by the first of the field's aliases that is set."""
         found: dict[str, Given] = {}
@@ -110,7 +121,7 @@ class Environment:
         Those of one underscore each are let be: Kubernetes makes such for a service of our name.
         """
         for name in self._environ:
-            rest = name.upper().removeprefix(_ALMOST)
+            rest = name.upper().removeprefix(OWN)
             if rest != name.upper() and not rest.startswith("_") and _NESTING in rest:
                 yield name
 

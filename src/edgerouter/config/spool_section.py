@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from pydantic import ValidationError
 
-from edgerouter.config import cloud_block, overlay, references
+from edgerouter.config import overlay, references
 from edgerouter.config.model import SpoolConfig
 from edgerouter.config.overlay import Environment
 from edgerouter.config.tree import Node, Origin
 from edgerouter.config.tree import read as read_tree
 from edgerouter.config.validation import Part, Problems
 from edgerouter.errors import ConfigurationError
-from edgerouter.variables import Variables
 
 _SECTION: Final = "spool"
 _NEEDED: Final = frozenset({"path", "type"})
 """Fields that say which spool is meant; a fault in another one does not keep an operator from looking."""
 _HINT: Final = "with --spool FOLDER this command needs no configuration"
-
-
-class Declarations(Protocol):
-    """Gives what the installed distributions declare of environment variables."""
-
-    def variables(self) -> Sequence[Variables]:
-        """Return it; raises `PluginError`."""
 
 
 def read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
@@ -61,21 +53,17 @@ def at(folder: Path) -> SpoolConfig:
         raise ConfigurationError(*(f"--spool: {reason}" for reason in reasons)) from None
 
 
-def sink_names(path: Path | None, environ: Mapping[str, str], plugins: Declarations) -> set[str]:
-    """Return the names of all sinks that a configuration lists, whether or not they could be opened.
+def sink_names(path: Path | None, environ: Mapping[str, str]) -> set[str]:
+    """Return the names of all sinks that a file and `EDGEROUTER__` variables list, whether or not they could be opened.
 
     Args:
         path: the file; `None` = the environment alone.
         environ: the environment.
-        plugins: declare the variables that count without a file.
 
     Raises:
         ConfigurationError: the file is not YAML.
     """
-    names = set(_entries(_tree(path, environ), "sinks"))
-    if path is None:
-        names |= set(_entries(cloud_block.read(_environment(environ), plugins.variables(), {}).tree, "sinks"))
-    return names
+    return set(_entries(_tree(path, environ), "sinks"))
 
 
 def _read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
@@ -106,18 +94,8 @@ def _read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
 
 def _tree(path: Path | None, environ: Mapping[str, str]) -> Node:
     tree = read_tree(path)[0] if path is not None else Node({}, Origin("environment"))
-    overlay.overlay(tree, _environment(environ))
+    overlay.overlay(tree, Environment.readable(environ))
     return tree
-
-
-def _environment(environ: Mapping[str, str]) -> Environment:
-    try:
-        around = Environment(environ)
-        list(around.ours())
-    except ConfigurationError:
-        # the folder of secrets is often readable by the router alone
-        return Environment({name: value for name, value in environ.items() if name != overlay.SECRETS_DIR})
-    return around
 
 
 def _entries(tree: Node, section: str) -> dict[str, Node]:

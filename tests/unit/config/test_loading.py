@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgerouter import ConfigurationError, Unavailable, plugins
+from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.finding import find_file
 from edgerouter.config.model import ConfiguredSink, RouterConfig
 from edgerouter.config.references import resolve
@@ -174,7 +175,7 @@ class TestEnvironment:
             "EDGEROUTER__SPOOL__MAX_BYTES": "2GiB",
             "edgerouter__log__LEVEL": "debug",
         }
-        config = plugins.load(None, environ)
+        config = CloudBlock(environ).load(plugins)
         assert config.file is None
         assert config.sinks[0].config.model_dump()["queue"] == "12345"
         assert config.sinks[0].policies.topics == ("a/#",)
@@ -185,7 +186,7 @@ class TestEnvironment:
 
     def test_nothing_at_all_says_where_a_configuration_is_looked_for(self) -> None:
         with pytest.raises(ConfigurationError, match=r"no edgerouter\.yaml here and no /etc/edgerouter/edgerouter\.yaml"):
-            plugins.load(None, {})
+            CloudBlock({}).load(plugins)
 
     @pytest.mark.parametrize("name", ["plant-b", "plant_b", "Plant-B"])
     def test_a_variable_reaches_a_name_with_dashes_underscores_and_capitals(self, here: Here, name: str) -> None:

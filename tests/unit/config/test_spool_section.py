@@ -70,15 +70,7 @@ def test_a_file_named_as_the_spool_is_refused(tmp_path: Path) -> None:
         spool_section.at(written(tmp_path, ""))
 
 
-class Declarations:
-    """No plugin declares anything."""
-
-    @staticmethod
-    def variables() -> tuple[()]:
-        return ()
-
-
 def test_every_configured_sink_is_known_by_name_whether_or_not_it_could_be_opened(tmp_path: Path) -> None:
     file = written(tmp_path, BROKEN)
-    assert spool_section.sink_names(file, {"EDGEROUTER__SINKS__OTHER__TYPE": "http"}, Declarations()) == {"cloud", "other"}
-    assert spool_section.sink_names(None, {"EDGEROUTER__SINKS__OTHER__TYPE": "http"}, Declarations()) == {"other"}
+    assert spool_section.sink_names(file, {"EDGEROUTER__SINKS__OTHER__TYPE": "http"}) == {"cloud", "other"}
+    assert spool_section.sink_names(None, {"EDGEROUTER__SINKS__OTHER__TYPE": "http"}) == {"other"}

@@ -9,7 +9,6 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from edgerouter.config.declared import CHAIN
 from edgerouter.config.describe.yaml_text import MASK, flow, key
 from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, ConfiguredSource, RouterConfig
 
@@ -39,7 +38,7 @@ def values(config: RouterConfig) -> list[Value]:
     teller = _Teller(config)
     for section, members in (("sources", config.sources), ("sinks", config.sinks), ("secret_stores", config.secret_stores)):
         for member in members:
-            if member.name != CHAIN:
+            if not isinstance(member, ConfiguredSecretStore) or member.listed:
                 found += teller.member(section, member)
     for section, model in (
         ("spool", config.spool),
@@ -126,7 +125,7 @@ class _Teller:
         labels = self._origins.at_or_below(dotted) or self._origins.above(dotted)
         references = self._references.at_or_below(dotted)
         if labels:
-            further = [f"from {each}" for each in references if each not in labels and not each.startswith(f"${{{CHAIN}:")]
+            further = [f"from {each}" for each in references if each not in labels]
             return ", ".join(dict.fromkeys([*labels, *further]))
         return DEFAULT if same else "derived"
 

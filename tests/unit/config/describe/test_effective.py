@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from edgerouter import plugins
+from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.describe import effective
 from edgerouter.config.model import RouterConfig
 
@@ -76,7 +77,9 @@ def test_it_is_yaml_with_every_field_of_every_model(config: RouterConfig) -> Non
 
 def test_without_a_file_the_variables_are_the_origins() -> None:
     names = ("AWS_SQS_QUEUE_NAME", "AWS_SQS_REGION", "AWS_ACCESS_KEY", "AWS_SECRET_KEY")
-    config = plugins.load(None, {**dict.fromkeys(names, "geheim"), "MQTT_HOST": "edge:geheim@broker", "AWS_SQS_QUEUE_NAME": "q"})
+    config = CloudBlock({**dict.fromkeys(names, "geheim"), "MQTT_HOST": "edge:geheim@broker", "AWS_SQS_QUEUE_NAME": "q"}).load(
+        plugins
+    )
     values = {value.dotted: value for value in effective.values(config)}
     assert (values["sinks.aws-sqs.queue"].text, values["sinks.aws-sqs.queue"].origin) == ("q", "AWS_SQS_QUEUE_NAME")
     secret = values["sinks.aws-sqs.secret_access_key"]

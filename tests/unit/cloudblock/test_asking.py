@@ -1,4 +1,7 @@
-"""What is not in the environment is looked up in secret stores, which may be down, slow, or in disagreement."""
+"""What is not in the environment is looked up in secret stores, which may be down, slow, or in disagreement.
+
+Tests `config.references` and `config.last_known` too, which resolve what the stores have.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ import pytest
 from cryptography.fernet import Fernet
 
 from edgerouter import ConfigurationError, SecretMissing, Unauthorized, Unavailable, plugins
-from edgerouter.config.asking import ask
+from edgerouter.cloudblock.start import CloudBlock
+from edgerouter.cloudblock.undecided import UndecidedSink
 from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig, SecretsConfig
 from edgerouter.config.references import resolve
-from edgerouter.config.undecided import UndecidedSink
 from support.distributions import install, on_path
 
 CODE = """
@@ -132,9 +135,10 @@ async def silent(name: str) -> None:
 
 async def decided(environ: dict[str, str], last_known: LastKnown | None = None) -> tuple[RouterConfig, str]:
     """The configuration after the stores were asked once."""
-    known: dict[str, str | None] = {}
-    reason = await ask(plugins.load(None, environ, known), known, last_known or LastKnown())
-    return plugins.load(None, environ, known), reason
+    cloud = CloudBlock(environ)
+    cloud.load(plugins)
+    reason = await cloud.ask(last_known or LastKnown())
+    return cloud.load(plugins), reason
 
 
 async def opened(config: RouterConfig, last_known: LastKnown | None = None) -> list[tuple[str, str]]:
@@ -173,11 +177,12 @@ async def test_what_is_not_required_is_looked_up_too_and_not_waited_for(vault: A
     resolved: Any = await resolve(config.sinks[0], config.secret_stores)
     assert (resolved.group, reason) == ("edge", "")
     del vault.contents["first"]["queue-group"]
-    config = plugins.load(None, ONE, {"queue-name": "queue-name", "queue-token": "queue-token", "other-name": None})
+    cloud = CloudBlock(ONE, {"queue-name": "queue-name", "queue-token": "queue-token", "other-name": None})
+    config = cloud.load(plugins)
     (sink,) = config.sinks
     resolved = await resolve(sink, config.secret_stores)
     assert resolved.group == "none"
-    assert "queue-group" in config.asked
+    assert "queue-group" in cloud.chain.lookups
 
 
 async def test_a_secret_shared_by_several_sinks_serves_those_that_are_wanted(vault: Any) -> None:
@@ -208,7 +213,7 @@ async def test_a_store_that_is_down_hides_nothing_that_another_has(vault: Any) -
 async def test_a_store_that_does_not_answer_is_asked_once_and_not_for_every_variable(
     vault: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgerouter.config.store_chain._SECONDS", 0.05)
+    monkeypatch.setattr("edgerouter.cloudblock.store_chain._SECONDS", 0.05)
     vault.faults = {"first": silent}
     vault.asked.clear()
     config, reason = await decided(ONE)
@@ -282,7 +287,7 @@ async def test_a_store_that_does_not_let_us_in_decides_nothing(vault: Any) -> No
 
 async def test_a_value_that_cannot_be_is_told_without_being_shown(vault: Any) -> None:
     vault.contents = {"first": {"queue-token": "t", "queue-name": "bad"}}
-    config = plugins.load(None, ONE, {"queue-token": "queue-token", "queue-name": "queue-name", "other-name": None})
+    config = CloudBlock(ONE, {"queue-token": "queue-token", "queue-name": "queue-name", "other-name": None}).load(plugins)
     with pytest.raises(Unauthorized, match="secret queue-name of first: should not be bad"):
         await opened(config)
 

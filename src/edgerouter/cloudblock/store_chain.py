@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, Self, TypeVar
 
-from edgerouter.config.declared import Lookup
+from pydantic import Field
+
+from edgerouter.cloudblock.declared import Lookup
 from edgerouter.config.model import ConfiguredSecretStore
 from edgerouter.config.store_faults import counted_as_down
 from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
@@ -23,9 +25,9 @@ AnswerT = TypeVar("AnswerT")
 class ChainConfig(SecretStoreConfig):
     """Which stores are asked for what."""
 
-    stores: tuple[Any, ...]
+    stores: tuple[Any, ...] = ()
     """`ConfiguredSecretStore`s, in the order in which they are asked."""
-    lookups: dict[str, Any]
+    lookups: dict[str, Any] = Field(default_factory=dict)
     """What may be asked for: a `Lookup` for each key."""
 
 

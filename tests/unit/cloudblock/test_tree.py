@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from edgerouter import ConfigurationError, plugins
+from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.model import ConfiguredSink, RouterConfig
 from edgerouter.topics import matches
 from support.distributions import install, on_path
@@ -71,7 +72,7 @@ IDS = [name for name, _, _ in ROWS]
 
 
 def load(environ: Mapping[str, str], known: dict[str, str | None] | None = None) -> RouterConfig:
-    return plugins.load(None, environ, known)
+    return CloudBlock(environ, known).load(plugins)
 
 
 def problems(environ: Mapping[str, str]) -> list[str]:
@@ -451,8 +452,8 @@ class TestThirdParties:
 def test_no_sdk_is_imported_for_a_sink_that_is_off() -> None:
     """Not even while secret stores do not say yet whether it is on."""
     code = (
-        "import sys, json; from edgerouter import plugins\n"
-        "plugins.load(None, json.loads(sys.argv[1]))\n"
+        "import sys, json; from edgerouter import plugins; from edgerouter.cloudblock.start import CloudBlock\n"
+        "CloudBlock(json.loads(sys.argv[1])).load(plugins)\n"
         "print([name for name in ('aiobotocore', 'azure.storage', 'azure.eventhub', 'gcloud', 'pyarrow') if name in sys.modules])"
     )
     for environ, expected in ((INFLUXDB, []), (SQS, ["aiobotocore"]), ({"AZURE_VAULT_NAME": "plant-secrets"}, [])):

@@ -1,4 +1,4 @@
-"""A configuration out of nothing but the variables that users of balena's cloud block have set."""
+"""Make the tree of a configuration out of nothing but the variables that users of balena's cloud block have set."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Final
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings
 
-from edgerouter.config import declared, overlay
-from edgerouter.config.declared import BY_DECLARATION, Form, Known, Lookup
+from edgerouter.cloudblock import declared
+from edgerouter.cloudblock.declared import BY_DECLARATION, CHAIN, Form, Known, Lookup
+from edgerouter.cloudblock.undecided import UNDECIDED
+from edgerouter.config import overlay
 from edgerouter.config.overlay import Environment, Given
 from edgerouter.config.tree import Fault, Node, Origin
+from edgerouter.config.validation import Problems
 from edgerouter.topics import check_filter, matches
 from edgerouter.variables import Variables
 
@@ -27,7 +30,7 @@ _TOPICS: Final = ("cloud-input", "cloud-block-input")
 """Where its users publish; the second appears in one of its documents only."""
 
 
-class CloudBlock(BaseSettings):
+class BlockVariables(BaseSettings):
     """The variables that are not about one cloud's service. A value that is set wins; of several names, the newest."""
 
     topic: str | None = Field(
@@ -58,8 +61,6 @@ class Found:
     off_sources: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
     """Sinks of which no secret store could say yet whether they are wanted."""
-    unread: list[str] = field(default_factory=list)
-    """A line for each variable that was meant for the router, as far as its name tells, and is not read."""
     lookups: dict[str, Lookup] = field(default_factory=dict)
     """What is looked up in the secret stores, by key."""
     order: tuple[str, ...] = ()
@@ -72,15 +73,32 @@ class Found:
         assert isinstance(node.value, dict)
         return node.value
 
-    def prune(self) -> None:
-        """Take out what `EDGEROUTER__` variables say of sinks and sources that are off, after these were laid over the tree."""
+    @property
+    def has_sinks(self) -> bool:
+        """True when the tree has a sink, whether or not it is valid."""
+        node = self.tree.child("sinks")
+        return node is not None and node.value not in (None, {})
+
+    def complete(self, problems: Problems) -> None:
+        """Finish the tree after `EDGEROUTER__` variables were laid over it.
+
+        Takes out what they say of sinks and sources that are off, and puts in the stand-ins: what is undecided, all stores as one.
+        """
         for section, off in (("sinks", self.off_sinks), ("sources", self.off_sources)):
-            entries = self.tree.child(section)
-            if entries is not None and isinstance(entries.value, dict):
-                for name in off:
-                    key = overlay.key_of(entries.value, overlay.folded(name))
-                    if key in entries.value and entries.value[key].child("type") is None:
-                        del entries.value[key]
+            entries = _entries(self.tree, section)
+            for name in off:
+                key = overlay.key_of(entries, overlay.folded(name))
+                if key in entries and entries[key].child("type") is None:
+                    del entries[key]
+        sinks = _entries(self.tree, "sinks")
+        for name in self.undecided:
+            if name in sinks and isinstance(fields := sinks[name].value, dict):
+                fields["type"] = Node(UNDECIDED, BY_DECLARATION)
+        stores = self.tree.child("secret_stores")
+        if stores is not None and stores.child(CHAIN) is not None:
+            problems.at(self.tree, ("secret_stores", CHAIN), f"${{{CHAIN}:...}} is built in; choose another name", key=True)
+        elif self.lookups and stores is not None and isinstance(stores.value, dict):
+            stores.value[CHAIN] = Node({"type": Node(CHAIN, BY_DECLARATION)}, BY_DECLARATION, BY_DECLARATION)
 
 
 def read(around: Environment, plugins: Sequence[Variables], known: Known) -> Found:
@@ -93,7 +111,7 @@ def read(around: Environment, plugins: Sequence[Variables], known: Known) -> Fou
     """
     found = Found()
     given = declared.read(plugins, around)
-    block = around.read(CloudBlock)
+    block = around.read(BlockVariables)
     tuned = _tuned(around, plugins)
     groups = declared.forms(plugins, given, tuned)
     _add_stores(found, [forms for (kind, _), forms in groups.items() if kind == "secret_store"])

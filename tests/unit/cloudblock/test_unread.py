@@ -1,4 +1,7 @@
-"""An environment variable that was meant for the router and is not read is told; those of other programs are let be."""
+"""An environment variable that was meant for the router and is not read is told; those of other programs are let be.
+
+Tests `config.misspelt` too, whose variables count with and without a file.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from typer.testing import CliRunner
 
 from edgerouter import ConfigurationError, plugins
 from edgerouter.cli.main import app
-from edgerouter.config import cloud_variables, declared
-from edgerouter.config.loading import load
-from edgerouter.config.unread_variables import not_installed
+from edgerouter.cloudblock import cloud_variables, declared
+from edgerouter.cloudblock.start import CloudBlock
+from edgerouter.cloudblock.unread import not_installed
 from edgerouter.variables import Variables
 
 INFLUXDB = {
@@ -57,7 +60,8 @@ class Without:
 
 
 def unread(environ: Mapping[str, str], file: Path | None = None) -> tuple[str, ...]:
-    return plugins.load(file, environ).unread
+    config = CloudBlock(environ).load(plugins) if file is None else plugins.load(file, environ)
+    return config.unread
 
 
 def test_the_table_of_cloud_variables_is_what_our_plugins_declare() -> None:
@@ -75,7 +79,7 @@ def test_the_table_of_cloud_variables_is_what_our_plugins_declare() -> None:
 
 def test_variables_of_a_plugin_that_is_not_installed_are_told_with_what_to_install() -> None:
     away = {"AWS_SQS_QUEUE_NAME": "q", "AWS_SQS_REGION": "r", "AZURE_EH_CONNECTIONSTRING": "geheim", "AWS_ACCESS_KEY": "shared"}
-    config = load(None, {**INFLUXDB, **away}, Without("aws", "azure"))
+    config = CloudBlock({**INFLUXDB, **away}).load(Without("aws", "azure"))
     assert config.off == (
         (
             "sink aws-sqs is off: AWS_SQS_QUEUE_NAME, AWS_SQS_REGION are set, but no plugin of that name is installed;"
@@ -92,7 +96,7 @@ def test_variables_of_a_plugin_that_is_not_installed_are_told_with_what_to_insta
 
 def test_with_no_sink_left_the_missing_plugins_and_misspelt_names_are_told_beside_it() -> None:
     with pytest.raises(ConfigurationError) as raised:
-        load(None, {"GCP_PUBSUB_TOPIC": "t", "INFLUXDB_TOKN": "x"}, Without("gcp"))
+        CloudBlock({"GCP_PUBSUB_TOPIC": "t", "INFLUXDB_TOKN": "x"}).load(Without("gcp"))
     told = "\n".join(raised.value.problems)
     assert 'pip install "edgerouter[gcp]"' in told
     assert "INFLUXDB_TOKN is not read; did you mean INFLUXDB_TOKEN?" in told

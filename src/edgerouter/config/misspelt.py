@@ -1,21 +1,17 @@
-"""Finds environment variables that were meant for the router and are not read: misspelt, or of a plugin that is not installed."""
+"""Find misspelt environment variables: those that were meant for the router and are not read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, get_args
 
 from pydantic import BaseModel
 
-from edgerouter.config import cloud_variables, declared
-from edgerouter.config.cloud_block import CloudBlock
 from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
-from edgerouter.config.overlay import FILE_VARIABLE, PREFIX, SECRETS_DIR, folded
+from edgerouter.config.overlay import FILE_VARIABLE, OWN, PREFIX, SECRETS_DIR, folded
 from edgerouter.config.tree import Node
-from edgerouter.variables import Variables
 
-_OWN: Final = "EDGEROUTER_"
 _SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "spool": SpoolConfig,
     "secrets": SecretsConfig,
@@ -30,43 +26,7 @@ _LONG: Final = 20
 """Names from this length on may differ by two letters; `MQTT_PORT` is no misspelt `MQTT_HOST`."""
 
 
-def not_installed(names: Iterable[str], plugins: Sequence[Variables]) -> list[str]:
-    """Return a line for each plugin whose variables are set while the distribution that brings it is not installed.
-
-    Args:
-        names: of the variables that are set.
-        plugins: what the installed distributions declare.
-    """
-    there = {name.upper() for name in names}
-    installed = {(each.kind, each.type) for each in plugins}
-    lines = []
-    for extra, by_plugin in cloud_variables.BY_EXTRA.items():
-        for (kind, name), known in by_plugin.items():
-            used = sorted(there & set(known))
-            if used and (kind, name) not in installed:
-                what = f"{kind.replace('_', ' ')} {name}"
-                lines.append(
-                    f"{what} is off: {', '.join(used)} {'is' if len(used) == 1 else 'are'} set, but no plugin of that name is"
-                    f' installed; pip install "edgerouter[{extra}]" brings it'
-                )
-    return lines
-
-
-def misspelt_cloud(names: Iterable[str], plugins: Sequence[Variables]) -> list[str]:
-    """Return a line for each variable whose name is nearly one of the cloud block's or a plugin's; those count without a file."""
-    block = {alias for info in CloudBlock.model_fields.values() for alias in getattr(info.validation_alias, "choices", ())}
-    known = {*block, *cloud_variables.names(), *(name for each in plugins for name in declared.names(each))}
-    known = {str(name).upper() for name in known}
-    names = sorted(names)
-    there = {name.upper() for name in names}
-    return [
-        _line(name, near)
-        for name in names
-        if name.upper() not in known and not name.upper().startswith(_OWN) and (near := _nearest(name.upper(), known - there))
-    ]
-
-
-def misspelt_own(names: Iterable[str], tree: Node) -> list[str]:
+def misspelt(names: Iterable[str], tree: Node) -> list[str]:
     """Return a line for each variable that nearly is one of `EDGEROUTER__...`, `EDGEROUTER_CONFIG` and the like.
 
     Args:
@@ -81,17 +41,18 @@ def misspelt_own(names: Iterable[str], tree: Node) -> list[str]:
         if upper in plain or upper.startswith(PREFIX) or _OF_KUBERNETES.search(upper):
             continue
         flat = _one_underscore(upper)
-        if near := by_letters.get(flat) or by_letters.get(_nearest(flat, by_letters) or ""):
+        if near := by_letters.get(flat) or by_letters.get(nearest_name(flat, by_letters) or ""):
             if near != upper:
-                lines.append(_line(name, near))
-        elif flat.startswith(tuple(f"{_OWN}{section.upper()}_" for section in (*_SECTIONS, *_PLUGIN_SECTIONS))):
+                lines.append(unread_line(name, near))
+        elif flat.startswith(tuple(f"{OWN}{section.upper()}_" for section in (*_SECTIONS, *_PLUGIN_SECTIONS))):
             lines.append(
                 f"{name} is not read: a variable of the configuration has two underscores between its parts, as {PREFIX}A__B"
             )
     return lines
 
 
-def _line(name: str, near: str) -> str:
+def unread_line(name: str, near: str) -> str:
+    """Return the line about a variable whose name is nearly that of another."""
     return f"{name} is not read; did you mean {near}?"
 
 
@@ -123,7 +84,7 @@ def _of_model(prefix: str, model: type[BaseModel]) -> Iterator[str]:
                 yield from _of_model(f"{prefix}{name.upper()}__", inner)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the name that differs by one letter, or by two where it is long; swapped neighbours count as one."""
     most = 2 if len(name) >= _LONG else 1
     best = min(((_distance(name, each, most), each) for each in known), default=(most + 1, ""))

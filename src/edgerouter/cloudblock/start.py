@@ -1,0 +1,149 @@
+"""Configuration from the environment alone, with what its secret stores have said so far about which sinks are on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+import structlog
+
+from edgerouter.cloudblock import tree, unread
+from edgerouter.cloudblock.asking import ask
+from edgerouter.cloudblock.declared import CHAIN, Known
+from edgerouter.cloudblock.store_chain import ChainConfig, StoreChain
+from edgerouter.cloudblock.tree import Found
+from edgerouter.cloudblock.undecided import UNDECIDED, UndecidedConfig, UndecidedSink
+from edgerouter.config.assembly import Plugins
+from edgerouter.config.last_known import LastKnown
+from edgerouter.config.loading import assemble
+from edgerouter.config.misspelt import misspelt
+from edgerouter.config.model import ConfiguredSink, PluginKind, RouterConfig
+from edgerouter.config.overlay import Environment, overlay
+from edgerouter.config.secrecy import protect_environment
+from edgerouter.config.validation import Problems
+from edgerouter.variables import Variables
+
+log = structlog.get_logger("edgerouter.secrets")
+
+_FIRST_DELAY, _MAX_DELAY = 1.0, 60.0
+"""Seconds between two rounds of asking secret stores that did not answer."""
+_STAND_INS: Final[Mapping[tuple[PluginKind, str], type[Any]]] = {
+    ("sink", UNDECIDED): UndecidedSink,
+    ("secret_store", CHAIN): StoreChain,
+}
+
+
+class DeclaringPlugins(Plugins, Protocol):
+    """Plugins, and the environment variables that switch them on; `edgerouter.plugins` has the installed ones."""
+
+    def variables(self) -> Sequence[Variables]:
+        """Return what the installed distributions declare; raises `PluginError`."""
+
+
+class CloudBlock:
+    """One environment. Load it again when its secret stores have said more.
+
+    Args:
+        environ: the environment.
+        known: what the secret stores are known to have.
+    """
+
+    def __init__(self, environ: Mapping[str, str], known: Known | None = None) -> None:
+        self._environ = environ
+        self._known: Known = {} if known is None else known
+        self.chain = ChainConfig()
+        """The stores of the last `load`, and what they are asked for."""
+
+    def load(self, plugins: DeclaringPlugins) -> RouterConfig:
+        """Return the configuration, as far as it is known.
+
+        Args:
+            plugins: where plugins and their variables are found.
+
+        Raises:
+            ConfigurationError: one line for each thing that is wrong, sorted by place.
+        """
+        protect_environment(self._environ)
+        around = Environment(self._environ)
+        variables = plugins.variables()
+        found = tree.read(around, variables, dict(self._known))
+        problems = Problems("environment")
+        for origin, text in [*found.faults, *overlay(found.tree, around)]:
+            problems.add(origin, text)
+        found.off += unread.not_installed(around.names(), variables)
+        unread_lines = [*unread.misspelt(around.names(), variables), *misspelt(around.names(), found.tree)]
+        found.complete(problems)
+        if not found.has_sinks:
+            for line in (*found.off, *unread_lines):
+                problems.add(None, line)
+        config = assemble(found.tree, None, self._environ, _WithStandIns(plugins), problems)
+        return self._finished(replace(config, off=tuple(found.off), unread=tuple(unread_lines)), found)
+
+    def sink_names(self, plugins: DeclaringPlugins) -> set[str]:
+        """Return the names of the sinks that the variables of plugins ask for, whether or not they could be opened."""
+        found = tree.read(Environment.readable(self._environ), plugins.variables(), {})
+        return set(found.section("sinks"))
+
+    @property
+    def undecided(self) -> bool:
+        """True while the secret stores have not said everything that decides which sinks are on."""
+        return any(key not in self._known for key in self.chain.lookups)
+
+    async def ask(self, last_known: LastKnown) -> str:
+        """Ask the stores of the last `load`; see `asking.ask`."""
+        return await ask(self.chain, self._known, last_known)
+
+    async def keep_asking(self, last_known: LastKnown, reload: Callable[[], None]) -> None:
+        """Ask at growing intervals until everything is known.
+
+        Args:
+            last_known: what the stores had when they were asked last.
+            reload: called whenever the stores have said something new.
+        """
+        delay = _FIRST_DELAY
+        while self.undecided:
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _MAX_DELAY)
+            before = dict(self._known)
+            try:
+                await self.ask(last_known)
+            except Exception:
+                log.exception("a secret store failed with an error that it should not raise")
+            if self._known != before:
+                reload()
+
+    def _finished(self, config: RouterConfig, found: Found) -> RouterConfig:
+        """Return the configuration with the stand-ins filled in."""
+        by_name = {store.name: store for store in config.secret_stores}
+        stores = tuple(by_name[name] for name in found.order if name in by_name)
+        self.chain = ChainConfig(stores=stores, lookups=found.lookups)
+        chain = by_name.pop(CHAIN, None)
+        return replace(
+            config,
+            # "secret x of store y" says more than a reference that the user did not write
+            references={
+                path: config.origins[path] if text.startswith(f"${{{CHAIN}:") else text for path, text in config.references.items()
+            },
+            sinks=tuple(_provisional(sink) if sink.plugin is UndecidedSink else sink for sink in config.sinks),
+            secret_stores=(*by_name.values(), *([replace(chain, config=self.chain, listed=False)] if chain is not None else [])),
+        )
+
+
+def _provisional(sink: ConfiguredSink) -> ConfiguredSink:
+    """Return a stand-in under the type of its sink, without what was written for that sink."""
+    return replace(sink, type=sink.name, config=UndecidedConfig(), raw={}, pending=(), provisional=True)
+
+
+class _WithStandIns:
+    """The installed plugins, the undecided sink, and all stores as one."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
+
+    def find(self, kind: PluginKind, name: str) -> type[Any]:
+        return _STAND_INS.get((kind, name)) or self._plugins.find(kind, name)
+
+    def names(self, kind: PluginKind) -> Sequence[str]:
+        return self._plugins.names(kind)
