@@ -1,4 +1,4 @@
-"""When the certificates expire that the configuration names: for metrics and status, and a warning in time."""
+"""Days until the certificates that the configuration names expire: for metrics and status, and a warning in time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import re
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from edgerouter.config.model import RouterConfig
 log = structlog.get_logger("edgerouter.certificates")
 
 WARN_DAYS: Final = 14.0
-"""Days before the end from which on it is warned of, once a day."""
+"""Days before the end at which warnings begin, one a day."""
 LOOK_SECONDS: Final = 60.0
 """Between two looks; a look at a file that did not change costs one system call."""
 
@@ -30,22 +30,22 @@ _AUTHORITIES: Final = {"ca", "ca_file", "ca_bundle"}
 _PEM: Final = re.compile(r"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
 _CLOCK_IS_SET: Final = 1_577_836_800  # 2020-01-01: what a clock says before that is no date
 _DAY: Final = 86_400.0
-_SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
 
 
 class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One file with certificates."""
 
     owner: str
-    """Who uses it, as in the configuration: `sinks.alerts`."""
+    """The part of the configuration that uses it: `sinks.alerts`."""
     field: str
     """Where the configuration names it: `tls.cert`."""
     file: str
     expires_at: float | None
-    """Seconds since 1970-01-01 UTC. Of a certificate and its chain the first to expire, of authorities the last."""
+    """Seconds since 1970-01-01 UTC: the earliest end in a certificate chain, the latest in a bundle of authorities."""
     days_left: float | None
+    """Negative once it has expired."""
     problem: str
-    """Why nothing is known; empty when it is."""
+    """Reason for an unknown end; empty when it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ class _Seen:
     expires_at: float | None
     problem: str
     warned: tuple[float | None, float] = (None, 0.0)
-    """Of which end, and when."""
+    """The end that was warned of, and the time of the warning."""
 
 
 class Certificates:
-    """The files that the present configuration names, and what is in them."""
+    """Certificate files that the present configuration names, with what the last look found."""
 
     def __init__(self) -> None:
         self._named: list[_Named] = []
@@ -96,7 +96,7 @@ class Certificates:
 
     @property
     def status(self) -> list[CertificateStatus]:
-        """What was found at the last look, with the days that are left now."""
+        """Result of the last look, with the days that are left now."""
         now = time.time()
         return [
             CertificateStatus(
@@ -145,7 +145,7 @@ class Certificates:
 
 
 def _files(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Path, bool]]:
-    """Field, file, and whether it holds authorities, of every file with certificates that a configuration names."""
+    """Yield every file with certificates that a configuration names: its field, its path, and true for authorities."""
     for name in type(model).model_fields:
         value: Any = getattr(model, name, None)  # while secrets are awaited, a model may be without some
         if isinstance(value, BaseModel):
@@ -163,58 +163,40 @@ def _fingerprint(file: Path) -> tuple[int, int, int] | None:
 
 
 def _expiry(file: Path, *, authorities: bool) -> float:
-    """When a file of certificates ends to be of use.
+    """Return when the certificates of a file expire.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it holds no certificates.
     """
-    ends = list(expiries(file.read_text("latin-1")))
+    ends = expiries(file.read_text("latin-1"))
     if not ends:
         raise ValueError("holds no certificate in PEM")
     # an old authority beside its successor is how authorities are replaced; an old link breaks a chain
     return max(ends) if authorities else min(ends)
 
 
-def expiries(pem: str) -> Iterable[float]:
-    """When each certificate of a PEM text expires, in seconds since 1970-01-01 UTC.
+def expiries(pem: str) -> list[float]:
+    """Return when each certificate of a PEM text expires, in seconds since 1970-01-01 UTC.
 
     Raises:
-        ValueError: one of them is none.
+        ValueError: one of them is damaged.
     """
+    ends = []
     for found in _PEM.finditer(pem):
-        yield _not_after(ssl.PEM_cert_to_DER_cert(f"-----BEGIN CERTIFICATE-----{found[1]}-----END CERTIFICATE-----"))
+        der = ssl.PEM_cert_to_DER_cert(f"-----BEGIN CERTIFICATE-----{found[1]}-----END CERTIFICATE-----")
+        # a TRUSTED CERTIFICATE has its trust settings appended
+        length = 4 + int.from_bytes(der[2:4])
+        ends.append(_end(der[:length]))
+    return ends
 
 
-def _not_after(der: bytes) -> float:
-    """The end of a certificate's validity (RFC 5280, 4.1); the standard library has no public way to read it."""
-    try:
-        _, certificate, _ = _element(der, 0)
-        _, body, _ = _element(certificate, 0)
-        tag, _, at = _element(body, 0)
-        for _ in range(3 if tag == _VERSION else 2):  # serial number, signature algorithm, issuer
-            _, _, at = _element(body, at)
-        tag, validity, _ = _element(body, at)
-        _, _, at = _element(validity, 0)
-        kind, text, _ = _element(validity, at)
-    except IndexError:
-        raise ValueError("holds a damaged certificate") from None
-    if tag != _SEQUENCE or kind not in (_UTC_TIME, _GENERALIZED_TIME):
-        raise ValueError("holds a damaged certificate")
-    written = text.decode("ascii", "replace")
-    if kind == _UTC_TIME:
-        written = ("19" if written[:2] >= "50" else "20") + written
-    return datetime.strptime(written, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+def _end(der: bytes) -> float:
+    from cryptography import x509  # noqa: PLC0415  (takes 40 ms, and `status` needs none of it)
 
-
-def _element(data: bytes, at: int) -> tuple[int, bytes, int]:
-    """Tag, content and end of the DER element that begins there."""
-    tag, length = data[at], data[at + 1]
-    at += 2
-    if length & 0x80:
-        octets = length & 0x7F
-        length = int.from_bytes(data[at : at + octets])
-        at += octets
-    if at + length > len(data):
-        raise IndexError
-    return tag, data[at : at + length], at + length
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # bundles of authorities hold old ones whose serial number is negative
+        try:
+            return x509.load_der_x509_certificate(der).not_valid_after_utc.timestamp()
+        except ValueError:
+            raise ValueError("holds a damaged certificate") from None

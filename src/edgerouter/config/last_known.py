@@ -82,21 +82,19 @@ class LastKnown:
 
 
 def open_last_known(config: SecretsConfig, folder: Path) -> LastKnown:
-    """As the user chose.
+    """Open what the user chose.
 
     Args:
         config: the section `secrets`.
         folder: of the spool, where the file is by default.
 
     Raises:
-        ConfigurationError: the key cannot be used, or the library that encrypts is not installed.
+        ConfigurationError: the key cannot be used.
     """
     if config.last_known == "memory":
         return LastKnown()
-    try:
-        from cryptography.fernet import Fernet  # noqa: PLC0415  (an extra; the plugins of clouds bring it too)
-    except ImportError:
-        raise ConfigurationError('secrets.last_known: disk needs encryption; pip install "edgerouter[encryption]"') from None
+    from cryptography.fernet import Fernet  # noqa: PLC0415  (takes 40 ms, and few need it)
+
     try:
         key = config.key.get_secret_value() if config.key is not None else _read_key(config.key_file)
         cipher = Fernet(key.strip())

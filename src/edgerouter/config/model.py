@@ -167,8 +167,8 @@ class SecretsConfig(Section, KeepsItsSecrets):
     """What becomes of secrets that a secret store gave: while a store is down, the last value that it gave counts."""
 
     last_known: Literal["memory", "disk"] = "memory"
-    """Where the last value of each secret is kept. `disk` keeps them encrypted, so that a device that boots offline starts; it
-    needs `pip install "edgerouter[encryption]"`, which the plugins for Azure and Google Cloud bring too."""
+    """Where the last value of each secret is kept. `disk` keeps them encrypted, so that a device that boots offline
+    starts."""
     key: SecretStr | None = None
     """With `disk`: the key, 32 bytes in URL-safe base64; `openssl rand -base64 32 | tr +/ -_` makes one."""
     key_file: Path | None = None

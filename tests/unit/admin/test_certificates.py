@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 import structlog
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from edgerouter import plugins
 from edgerouter.admin import certificates
@@ -101,9 +105,14 @@ def test_a_damaged_certificate_is_an_error_and_no_date(authority, cut):
 
 
 def test_an_end_after_2050_is_read():
-    body = b"\x02\x01\x01" + b"\x30\x00" + b"\x30\x00"
-    times = b"\x17\x0d200101000000Z" + b"\x18\x0f20600102030405Z"
-    body += b"\x30" + bytes([len(times)]) + times
-    inner = b"\x30" + bytes([len(body)]) + body
-    der = b"\x30" + bytes([len(inner)]) + inner
-    assert list(expiries(ssl.DER_cert_to_PEM_cert(der))) == [datetime(2060, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()]
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    begin, end = datetime(2020, 1, 1, tzinfo=UTC), datetime(2060, 1, 2, 3, 4, 5, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, end)
+    pem = builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
+    assert list(expiries(pem)) == [end.timestamp()]
+
+
+def test_a_trusted_certificate_is_read_without_what_it_is_trusted_for(authority):
+    der = ssl.PEM_cert_to_DER_cert(authority.certificate.read_text()) + b"\x30\x00"
+    pem = ssl.DER_cert_to_PEM_cert(der).replace(" CERTIFICATE", " TRUSTED CERTIFICATE")
+    assert list(expiries(pem)) == list(expiries(authority.certificate.read_text()))
