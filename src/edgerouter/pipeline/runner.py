@@ -53,23 +53,15 @@ class Runner:
         self._gatherer: Gatherer | None = None
         self._draining = False
 
-    @property
-    def drained(self) -> bool:
-        """Nothing is left to do, or nothing can be done now because the sink does not take it."""
-        return not self.reader.ledger.waiting or self.status.state not in ("starting", "ok")
-
-    @property
-    def patience(self) -> float:
-        """Seconds that a sink in order may take with a message: to fill a batch, to be allowed to write, and to write."""
-        policies = self.configured.policies
-        rate = policies.rate.messages
-        return policies.batch.linger + policies.timeout + (1 / rate if rate is not None else 0.0)
-
-    def drain(self) -> None:
-        """The router is stopping: do not linger for fuller batches."""
-        self._draining = True
-        if self._gatherer is not None:
-            self._gatherer.stop_lingering()
+    async def _work(self, worker: int, gatherer: Gatherer, sink: Sink[Any]) -> None:
+        """Read, batch, deliver, settle: the loop of one worker, for as long as the sink is open."""
+        while True:
+            # read from the position, keep what the filters match, fill a batch within the policy and the sink's limits
+            batch = await gatherer.next(worker)
+            self._in_flight[worker] = batch
+            # write, retry what is left after a back-off, dead-letter what is rejected; settle each message
+            await self._delivery.deliver(sink, batch)
+            self._in_flight[worker] = None
 
     async def run(self) -> None:
         """Deliver until cancelled. What is not settled then stays in the spool."""
@@ -96,6 +88,7 @@ class Runner:
             self.status.state = "stopped"
 
     async def _serve_opened(self) -> None:
+        """Open the sink and run its workers until one of them fails."""
         async with ClosingInTime(self.configured.name) as stack:
             sink = await self._open(stack)
             while self._kept:
@@ -125,13 +118,6 @@ class Runner:
                 return await stack.enter_async_context(self._opener.open(config, self._context))
         except TimeoutError as error:
             raise Unavailable(f"could not be opened within {seconds:g} s") from error
-
-    async def _work(self, worker: int, gatherer: Gatherer, sink: Sink[Any]) -> None:
-        while True:
-            batch = await gatherer.next(worker)
-            self._in_flight[worker] = batch
-            await self._delivery.deliver(sink, batch)
-            self._in_flight[worker] = None
 
     async def _deliver_kept(self, sink: Sink[Any]) -> None:
         batch = self._kept[0]
@@ -165,3 +151,21 @@ class Runner:
         if policies.rate.bytes is not None:
             batch = batch.model_copy(update={"max_bytes": max(1, min(batch.max_bytes, policies.rate.bytes))})
         return batch
+
+    @property
+    def drained(self) -> bool:
+        """Nothing is left to do, or nothing can be done now because the sink does not take it."""
+        return not self.reader.ledger.waiting or self.status.state not in ("starting", "ok")
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a sink in order may take with a message: to fill a batch, to be allowed to write, and to write."""
+        policies = self.configured.policies
+        rate = policies.rate.messages
+        return policies.batch.linger + policies.timeout + (1 / rate if rate is not None else 0.0)
+
+    def drain(self) -> None:
+        """The router is stopping: do not linger for fuller batches."""
+        self._draining = True
+        if self._gatherer is not None:
+            self._gatherer.stop_lingering()
