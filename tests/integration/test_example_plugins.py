@@ -106,7 +106,7 @@ def test_they_are_listed_described_and_checked(site: Path, tmp_path: Path) -> No
     assert listed["opensearch"]["distribution"] == "edgerouter-opensearch"
     assert listed["tcp-lines"]["distribution"] == "edgerouter-tcp-lines"
     schema = edgerouter("schema").stdout
-    assert "The index or data stream." in schema
+    assert "Index or data stream." in schema
     assert "Topic of all messages." in schema
     checked = edgerouter("check", "-c", str(file))
     assert checked.returncode == 2

@@ -30,11 +30,11 @@ class OpenSearchConfig(SinkConfig):
     """A document for each message in an index of OpenSearch or Elasticsearch."""
 
     url: str
-    """Where it is, for example `https://search.plant.example:9200`."""
+    """Address of the service, for example `https://search.plant.example:9200`."""
     index: str
-    """The index or data stream."""
+    """Index or data stream."""
     api_key: SecretStr | None = None
-    """Lets us in."""
+    """API key of the service."""
 
 
 class OpenSearchSink(Sink[OpenSearchConfig]):
@@ -71,19 +71,19 @@ class OpenSearchSink(Sink[OpenSearchConfig]):
                 items = (await response.json())["items"]
         except aiohttp.ClientError as error:
             raise Unavailable(f"{type(error).__name__} at {self._url}") from None
-        # 409: an earlier attempt, of which we heard no answer, made this document
+        # 409: an earlier attempt whose answer was lost created this document
         results = [(index, item["create"]) for index, item in enumerate(items)]
         failed = [Failure(index, _error(r["status"], _reason(r))) for index, r in results if r["status"] not in (200, 201, 409)]
         return Outcome(failed)
 
 
 def _action(message: Message) -> bytes:
-    """With the message's id as the document's, a repeat makes no second document."""
+    """Use the message id as the document id, so that a repeat creates no second document."""
     return b'{"create":{"_id":"%b"}}\n' % message.id.encode()
 
 
 def _error(status: int, reason: str, wait: float | None = None) -> Unavailable | Rejected:
-    """The one table that says what each answer means."""
+    """Map every answer to an error, in one table."""
     if status == 429:
         return Throttled(f"429: {reason}", retry_after=wait)
     if status in (401, 403, 404):

@@ -26,7 +26,7 @@ class TcpLinesConfig(SourceConfig):
 
 
 class TcpLinesSource(Source[TcpLinesConfig]):
-    """Bounded by its queue: while that is full nobody reads, and TCP holds the senders back."""
+    """Bounded by its queue: while it is full, the source stops reading, and TCP holds the senders back."""
 
     Config = TcpLinesConfig
 
