@@ -1,13 +1,12 @@
-"""The composition root: builds the walk from a configuration, runs it, drains it."""
+"""The composition root: build the walk from a configuration, run it, drain it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -15,13 +14,14 @@ import structlog
 from edgerouter import __version__
 from edgerouter.admin.certificates import Certificates
 from edgerouter.admin.metrics import Metrics
-from edgerouter.admin.server import control_routes, observation_routes, serve
+from edgerouter.admin.server import control_folder, control_routes, observation_routes, serve
 from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, source_status
+from edgerouter.config.checks.batches import warn_of_batches_that_never_fill
+from edgerouter.config.checks.loops import subscriptions
 from edgerouter.config.last_known import LastKnown
-from edgerouter.config.loops import subscriptions
-from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig, SpoolConfig
+from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
 from edgerouter.config.references import resolve
-from edgerouter.errors import ConfigurationError, SpoolUnusable
+from edgerouter.errors import ConfigurationError
 from edgerouter.loop_guard import LoopGuard
 from edgerouter.masking import mask
 from edgerouter.pipeline.intake import Intake
@@ -31,10 +31,9 @@ from edgerouter.sink import SinkConfig, SinkContext
 from edgerouter.source import Source, SourceContext
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
-from edgerouter.spool.folder import locked_folder
 from edgerouter.spool.identity import session_identity
 from edgerouter.tasks.ending import CLOSING_SECONDS, ended, leaving_behind
-from edgerouter.telemetry.loop_watch import LoopWatch
+from edgerouter.telemetry.loop_watch import LoopWatch, by_top_level
 from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.app")
@@ -105,25 +104,23 @@ class Router:
                 self._tasks = tasks
                 await self._certificates.configure(self._config)
                 watch = tasks.create_task(self._certificates.watch(), name="watch certificates")
-                for sink in self._config.sinks:
-                    await self._start_sink(sink, spool, tasks)
-                self._route()
-                for source in self._config.sources:
-                    self._start_source(source, spool, tasks)
-                _warn_of_batches_that_cannot_fill(self._config)
-                log.info(
-                    "edgerouter runs",
-                    version=__version__,
-                    spool=spool.id,
-                    sources=list(self._sources),
-                    sinks=list(self._sinks),
-                )
+                await self._build(spool, tasks)
                 self.running.set()
                 await stop.wait()
                 self._stopping = True
-                async with self._changing:  # a change that has begun would start what nobody stops
-                    await self._stop()
+                async with self._changing:  # a change in progress would start sinks that this drain does not stop
+                    await self._drain()
                 watch.cancel()
+
+    async def _build(self, spool: Spool, tasks: asyncio.TaskGroup) -> None:
+        """Start the walk from its end, so that every sink has its position before a message comes in."""
+        for sink in self._config.sinks:
+            await self._start_sink(sink, spool, tasks)
+        self._route()
+        for source in self._config.sources:
+            self._start_source(source, spool, tasks)
+        warn_of_batches_that_never_fill(self._config)
+        log.info("edgerouter runs", version=__version__, spool=spool.id, sources=list(self._sources), sinks=list(self._sinks))
 
     async def reload(self, config: RouterConfig) -> None:
         """Change to another configuration while running: only what differs is stopped and started.
@@ -143,19 +140,19 @@ class Router:
         if (old.spool, old.admin, old.log) != (config.spool, config.admin, config.log):
             log.warning("changes of spool, admin and log take effect at the next start")
         config = replace(config, spool=old.spool, admin=old.admin, log=old.log)
-        sinks = {sink.name: sink for sink in config.sinks}
-        sources = {source.name: source for source in config.sources}
-        gone = [
-            name for name, s in self._sources.items() if sources.get(name) is None or sources[name].digest != s.configured.digest
-        ]
-        stopped = [name for name, s in self._sinks.items() if sinks.get(name) is None or sinks[name].digest != s.configured.digest]
+        gone, stopped = _changed(self._sources, config.sources), _changed(self._sinks, config.sinks)
         await self._stop_sources(gone)
         # messages come in while the sinks close their clients, be it slowly
         await self._stop_sinks(stopped)
         self._routing_settled.clear()
         try:
+            kept = {sink.name for sink in config.sinks}
             for name in stopped:
-                await self._remove_sink(name, spool, removed=name not in sinks)
+                gone_sink = self._sinks.pop(name).configured
+                if name not in kept:
+                    await spool.detach(name)
+                    if gone_sink.provisional:
+                        await spool.forget(name)
             new_sinks = [sink for sink in config.sinks if sink.name not in self._sinks]
             for sink in new_sinks:
                 await self._start_sink(sink, spool, tasks)
@@ -175,7 +172,7 @@ class Router:
         )
 
     def refuse(self, error: ConfigurationError) -> None:
-        """A new configuration cannot be used; the present one stays, and the status tells why."""
+        """Keep the present configuration, and show in the status why a new one cannot be used."""
         self._configuration_error = mask(str(error))
         for problem in error.problems:
             log.error("configuration refused, the present one stays", problem=problem)
@@ -192,15 +189,8 @@ class Router:
             task.cancel()
         await ended(tasks, timeout=CLOSING_SECONDS)
 
-    async def _remove_sink(self, name: str, spool: Spool, *, removed: bool) -> None:
-        sink = self._sinks.pop(name)
-        if removed:
-            await spool.detach(name)
-            if sink.configured.provisional:
-                await spool.forget(name)
-
     def status(self) -> RouterStatus:
-        """The router's numbers at this moment."""
+        """Return the router's numbers at this moment."""
         spool = self._spool
         assert spool is not None, "the router runs"
         faults = spool.faults
@@ -224,23 +214,18 @@ class Router:
         )
 
     def _plugins_at_work(self) -> dict[str, str]:
-        """Top-level module of each plugin outside the core -> the sinks and sources that it serves."""
+        """Return the sinks and sources that each plugin outside the core serves, by the plugin's top-level module."""
         modules = [(f"sink {name}", sink.configured.plugin.__module__) for name, sink in list(self._sinks.items())]
         modules += [(f"source {name}", source.configured.plugin.__module__) for name, source in list(self._sources.items())]
-        at_work: dict[str, str] = {}
-        for name, module in modules:
-            top_level = module.partition(".")[0]
-            if top_level != __name__.partition(".")[0]:
-                at_work[top_level] = f"{at_work[top_level]} or {name}" if top_level in at_work else name
-        return at_work
+        return by_top_level(modules)
 
     @asynccontextmanager
     async def _served(self, spool: Spool) -> AsyncIterator[None]:
-        """The control interface."""
+        """Serve the control interface."""
         config = self._config
         metrics = Metrics(self.status, lambda: ((name, sink.runner.status) for name, sink in self._sinks.items()))
         observation = observation_routes(self.status, metrics, self.running)
-        with _control_folder(config.spool) as folder:
+        with control_folder(config.spool) as folder:
             async with serve(observation, control_routes(spool), folder, config.admin.listen):
                 yield
 
@@ -248,12 +233,7 @@ class Router:
         policies = configured.policies
         matcher = Matcher(policies.topics)
         route = Route(
-            sink=configured.name,
-            filters=policies.topics,
-            matches=matcher,
-            start=policies.start,
-            drain=policies.drain,
-            backlog_share=policies.backlog_share,
+            configured.name, policies.topics, matcher, policies.start, drain=policies.drain, backlog_share=policies.backlog_share
         )
         context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout, loops=self._loops)
 
@@ -266,7 +246,8 @@ class Router:
         self._sinks[configured.name] = _RunningSink(configured, runner, matcher, task)
 
     def _start_source(self, configured: ConfiguredSource, spool: Spool, tasks: asyncio.TaskGroup) -> None:
-        intake = Intake(configured.name, spool, lambda: self._routing, self._config.spool.commit_interval, self._routing_settled)
+        settings = self._config.spool
+        intake = Intake(configured.name, spool, lambda: self._routing, settings.commit_interval, self._routing_settled)
         context = SourceContext(
             name=configured.name,
             host=self._config.host,
@@ -275,8 +256,8 @@ class Router:
             dropped=spool.count_dropped,
             connected=intake.connected,
             unacknowledged=spool.unacknowledged(configured.name),
-            state=self._source_folder(configured.name),
-            identity=session_identity(self._config.spool, self._config.host, spool.id),
+            state=settings.path / "sources" / configured.name if settings.type == "sqlite" else None,
+            identity=session_identity(settings, self._config.host, spool.id),
         )
 
         @asynccontextmanager
@@ -289,17 +270,12 @@ class Router:
         task = tasks.create_task(leaving_behind(intake.run(open_source), name), name=name)
         self._sources[configured.name] = _RunningSource(configured, intake, task)
 
-    def _source_folder(self, name: str) -> Path | None:
-        """A folder for the source's own small files; none where nothing is kept over a restart."""
-        spool = self._config.spool
-        return spool.path / "sources" / name if spool.type == "sqlite" else None
-
     def _route(self) -> None:
         self._loops.subscribed(subscriptions(self._config.sources))
         self._routing = Routing({name: sink.matcher for name, sink in self._sinks.items()})
 
-    async def _stop(self) -> None:
-        """Take in nothing more, deliver what is in the spool as far as time allows, close."""
+    async def _drain(self) -> None:
+        """Stop the sources, deliver what is in the spool as far as time allows, close."""
         grace = self._config.shutdown.grace
         deadline = time.monotonic() + grace
         pending = sum(sink.runner.reader.ledger.pending for sink in self._sinks.values())
@@ -308,47 +284,19 @@ class Router:
             source.intake.stop()
         for sink in self._sinks.values():
             sink.runner.drain()
-        intakes = [source.task for source in self._sources.values()]
-        await ended(intakes, timeout=max(0.1, grace / 2))
+        await ended([source.task for source in self._sources.values()], timeout=max(0.1, grace / 2))
         # the end of the drain is no hot path: looking is simpler than an event from every place that settles
         while time.monotonic() < deadline and not all(sink.runner.drained for sink in self._sinks.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         left = {name: sink.runner.reader.ledger.pending for name, sink in self._sinks.items()}
-        runners = [sink.task for sink in self._sinks.values()]
-        for task in runners:
-            task.cancel()
-        await ended(runners, timeout=CLOSING_SECONDS)
+        await self._stop_sinks(list(self._sinks))
         if any(left.values()):
             log.info("messages stay in the spool for the next start", pending=left)
 
 
-@contextmanager
-def _control_folder(spool: SpoolConfig) -> Iterator[Path | None]:
-    """Where the control socket goes: a volatile spool uses its folder for nothing else, and goes on without."""
-    with ExitStack() as stack:
-        folder: Path | None = spool.path
-        if spool.type == "memory":
-            try:
-                stack.enter_context(locked_folder(spool.path))
-            except SpoolUnusable as error:
-                log.warning("there is no control socket, so `edgerouter status` does not find this router", reason=str(error))
-                folder = None
-        yield folder
-
-
-def _warn_of_batches_that_cannot_fill(config: RouterConfig) -> None:
-    """With a volatile spool nothing is acknowledged before it is delivered, so a batch never holds more than may wait at once."""
-    if config.spool.type != "memory":
-        return
-    at_once = [
-        window for window in (sum(source.config.window or 0 for source in config.sources), config.spool.max_messages) if window
-    ]
-    for sink in config.sinks:
-        batch = sink.policies.batch
-        if at_once and batch.linger and batch.max_messages > min(at_once):
-            log.warning(
-                "batches cannot fill and always wait for their linger: so many messages are never in a volatile spool at once",
-                sink=sink.name,
-                max_messages=batch.max_messages,
-                at_once=min(at_once),
-            )
+def _changed(
+    running: Mapping[str, _RunningSink | _RunningSource], configured: Iterable[ConfiguredSink | ConfiguredSource]
+) -> list[str]:
+    """Return the names of what runs and is configured otherwise now, or not any more."""
+    digests = {each.name: each.digest for each in configured}
+    return [name for name, each in running.items() if digests.get(name) != each.configured.digest]

@@ -3,7 +3,7 @@
 import pytest
 
 from edgerouter import Message
-from edgerouter.config.loops import _published
+from edgerouter.config.checks.loops import _published
 from edgerouter.loop_guard import LoopGuard, subscription
 from edgerouter.message import Properties
 from edgerouter.mqtt.address import parse_address

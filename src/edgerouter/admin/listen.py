@@ -1,4 +1,4 @@
-"""Where the control interface is: a Unix socket in the spool's folder, and TCP where the user says so."""
+"""Listeners of the control interface: a Unix socket in the spool's folder, and TCP where the user says so."""
 
 from __future__ import annotations
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -18,9 +19,13 @@ from edgerouter.admin.health import not_flowing, not_ready
 from edgerouter.admin.listen import tcp_listener, unix_listener
 from edgerouter.admin.metrics import CONTENT_TYPE, Metrics
 from edgerouter.admin.status import RouterStatus
-from edgerouter.errors import EdgerouterError
+from edgerouter.config.model import SpoolConfig
+from edgerouter.errors import EdgerouterError, SpoolUnusable
 from edgerouter.masking import mask
 from edgerouter.spool.contract import Spool
+from edgerouter.spool.folder import locked_folder
+
+log = structlog.get_logger("edgerouter.app")
 
 STARTING_SECONDS = 5.0
 """Time that who asks for numbers waits for a router that starts: before it has its sinks they would seem not to be configured."""
@@ -105,6 +110,20 @@ def _is_local(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+@contextmanager
+def control_folder(spool: SpoolConfig) -> Iterator[Path | None]:
+    """Yield the folder of the control socket; `None` where a volatile spool, which needs its folder for nothing else, has none."""
+    with ExitStack() as stack:
+        folder: Path | None = spool.path
+        if spool.type == "memory":
+            try:
+                stack.enter_context(locked_folder(spool.path))
+            except SpoolUnusable as error:
+                log.warning("there is no control socket, so `edgerouter status` does not find this router", reason=str(error))
+                folder = None
+        yield folder
 
 
 @asynccontextmanager

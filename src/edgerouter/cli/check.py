@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import structlog
 
+from edgerouter.cli.output import say
 from edgerouter.cli.probe import Outcome, probe_sink, probe_source
-from edgerouter.cli.terminal import say
+from edgerouter.config.checks.folders import sink_folder_faults, spool_fault
+from edgerouter.config.checks.loops import loop_faults
 from edgerouter.config.describe import effective
-from edgerouter.config.folders import sink_folder_faults, spool_fault
-from edgerouter.config.loops import loop_faults
 from edgerouter.config.model import RouterConfig
 
 TIMEOUT = 15.0

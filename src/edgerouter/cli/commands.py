@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgerouter.cli.terminal import say
+from edgerouter.cli.arguments import finite, in_64_bits
+from edgerouter.cli.output import say
 
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
     from edgerouter.config.model import SpoolConfig
-
-_MOST = 2**63 - 1
-
-Number = TypeVar("Number", int, "list[int]", None)
-
-
-def in_64_bits(value: Number) -> Number:
-    """Return a number, or numbers, that can count messages."""
-    for each in value if isinstance(value, list) else [1 if value is None else value]:
-        if not 0 < each <= _MOST:
-            raise typer.BadParameter(f"{each} is not a number from 1 to {_MOST}")
-    return value
-
-
-def finite(value: float | None) -> float | None:
-    """Return a number of seconds, which is not `nan` or `inf`."""
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter("should be a number of seconds")
-    return value
-
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
 SpoolFolder = Annotated[
@@ -61,7 +41,7 @@ dead_letters = typer.Typer(
 def _spool(config: Path | None, folder: Path | None) -> SpoolConfig:
     """Return the spool that the options mean; of the configuration, its `spool` section alone is read."""
     from edgerouter.config import spool_section
-    from edgerouter.config.finding import find_file
+    from edgerouter.config.file_search import find_file
 
     return (
         spool_section.at(folder)
@@ -82,7 +62,7 @@ def _which(
     sink: str | None, topic: str | None, since: str | None, until: str | None, reason: str | None, numbers: list[int] | None = None
 ) -> dict[str, Any]:
     """The options that say which dead letters, as the operations take them."""
-    from edgerouter.cli.operate import moment
+    from edgerouter.cli.arguments import moment
 
     return {
         "sink": sink,
@@ -135,9 +115,9 @@ def list_letters(
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, oldest first."""
-    from edgerouter.cli import operate
+    from edgerouter.cli.dead_letters import print_letters
 
-    operate.list_letters(_spool(config, spool), limit=limit, as_json=as_json, **_which(sink, topic, since, until, reason))
+    print_letters(_spool(config, spool), limit=limit, as_json=as_json, **_which(sink, topic, since, until, reason))
 
 
 @dead_letters.command()
@@ -148,9 +128,9 @@ def show(
     as_json: AsJson = True,  # noqa: ARG001  (it always is; whoever says so is right)
 ) -> None:
     """Show one dead letter, whole, as JSON."""
-    from edgerouter.cli import operate
+    from edgerouter.cli.dead_letters import print_letter
 
-    operate.show_letter(_spool(config, spool), number)
+    print_letter(_spool(config, spool), number)
 
 
 @dead_letters.command()
@@ -165,9 +145,9 @@ def export(
     as_json: AsJson = True,  # noqa: ARG001  (it always is; whoever says so is right)
 ) -> None:
     """Print dead letters as JSON Lines; they stay where they are."""
-    from edgerouter.cli import operate
+    from edgerouter.cli.dead_letters import export_letters
 
-    operate.export_letters(_spool(config, spool), **_which(sink, topic, since, until, reason))
+    export_letters(_spool(config, spool), **_which(sink, topic, since, until, reason))
 
 
 @dead_letters.command("replay")
@@ -183,10 +163,10 @@ def replay_letters(
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters to their sinks again."""
-    from edgerouter.cli import operate
-    from edgerouter.cli.nouns import counted
+    from edgerouter.cli.output import counted
+    from edgerouter.cli.spool import ask
 
-    answer = operate.ask(_spool(config, spool), "dead-letters/replay", **_which(sink, topic, since, until, reason, numbers))
+    answer = ask(_spool(config, spool), "dead-letters/replay", **_which(sink, topic, since, until, reason, numbers))
     _tell(answer, f"{counted(answer['messages'], 'message')} will be sent again", as_json=as_json)
 
 
@@ -204,14 +184,15 @@ def purge(
     as_json: AsJson = False,
 ) -> None:
     """Throw dead letters away for ever; they count as dropped."""
-    from edgerouter.cli import operate
-    from edgerouter.cli.nouns import counted
+    from edgerouter.cli.dead_letters import count_letters
+    from edgerouter.cli.output import counted
+    from edgerouter.cli.spool import ask
 
     where = _spool(config, spool)
     which = _which(sink, topic, since, until, reason, numbers)
     if not yes:
-        typer.confirm(f"throw away {counted(operate.count(where, **which), 'dead letter')} for ever?", abort=True)
-    answer = operate.ask(where, "dead-letters/purge", **which)
+        typer.confirm(f"throw away {counted(count_letters(where, **which), 'dead letter')} for ever?", abort=True)
+    answer = ask(where, "dead-letters/purge", **which)
     _tell(answer, f"{counted(answer['messages'], 'dead letter')} thrown away", as_json=as_json)
 
 
@@ -226,22 +207,23 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Let a sink deliver messages again that the spool still holds (spool.retain keeps them)."""
-    from edgerouter.cli import operate
-    from edgerouter.cli.nouns import counted
+    from edgerouter.cli.arguments import moment
+    from edgerouter.cli.output import counted
+    from edgerouter.cli.spool import ask, why_nothing_is_replayed
 
     where = _spool(config, spool)
-    answer = operate.ask(
+    answer = ask(
         where,
         "replay",
         sink=sink,
         topic=topic,
-        since=operate.moment(since),
-        until=operate.moment(until),
+        since=moment(since),
+        until=moment(until),
         dry_run=dry_run,
     )
     said = f"{counted(answer['messages'], 'message')} {'would' if dry_run else 'will'} be delivered again to {sink}"
     if not answer["messages"]:
-        said += operate.why_nothing_is_replayed(where, known=spool is None)
+        said += why_nothing_is_replayed(where, known=spool is None)
     _tell(answer | {"dry_run": dry_run}, said, as_json=as_json)
 
 
@@ -253,11 +235,11 @@ def forget(
 ) -> None:
     """Give up what waits for a sink that is no longer configured."""
     from edgerouter import plugins
-    from edgerouter.cli import operate
-    from edgerouter.cli.nouns import counted
+    from edgerouter.cli.output import counted
+    from edgerouter.cli.spool import forget as forget_sink
     from edgerouter.cloudblock.start import CloudBlock
     from edgerouter.config import spool_section
-    from edgerouter.config.finding import find_file
+    from edgerouter.config.file_search import find_file
 
     where = _spool(config, spool)
     configured: set[str] = set()
@@ -265,15 +247,15 @@ def forget(
         file = find_file(config, os.environ, here=False, note=partial(say, err=True))
         configured |= spool_section.sink_names(file, os.environ)
         configured |= CloudBlock(os.environ).sink_names(plugins) if file is None else set()
-    answer = operate.forget(where, sink, configured)
+    answer = forget_sink(where, sink, configured)
     _tell(answer, f"{sink} is forgotten, and {counted(answer['messages'], 'message')} that waited for it", as_json=as_json)
 
 
 def verify(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False) -> None:
     """Check the spool: gaps, checksums, and that every sink's ledger adds up. Exit code 1 when something is wrong."""
-    from edgerouter.cli import operate
+    from edgerouter.cli.spool import verify as verify_spool
 
-    raise typer.Exit(operate.verify(_spool(config, spool), as_json=as_json))
+    raise typer.Exit(verify_spool(_spool(config, spool), as_json=as_json))
 
 
 def register(app: typer.Typer) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import typer
 
-from edgerouter.cli.terminal import say
+from edgerouter.cli.output import say
 from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.describe import effective
 from edgerouter.config.last_known import LastKnown

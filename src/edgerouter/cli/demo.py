@@ -17,8 +17,8 @@ from rich.live import Live
 from edgerouter import plugins
 from edgerouter.admin.status import RouterStatus
 from edgerouter.app import Router
+from edgerouter.cli.output import console, shown
 from edgerouter.cli.run import run_loop
-from edgerouter.cli.terminal import console, shown
 from edgerouter.demo.devices import Devices, publishing
 from edgerouter.demo.signals import CpuTemperature, signals
 from edgerouter.demo.stored import compare

@@ -14,7 +14,7 @@ import typer
 
 import edgerouter
 from edgerouter.cli import commands
-from edgerouter.cli.terminal import say
+from edgerouter.cli.output import say
 
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
 # ruff: noqa: PLC0415
@@ -81,7 +81,7 @@ def load(file: Path | None, cloud: CloudBlock) -> RouterConfig:
         ConfigurationError: it is not valid.
     """
     from edgerouter import plugins
-    from edgerouter.config.finding import find_file
+    from edgerouter.config.file_search import find_file
 
     found = find_file(file, os.environ, note=partial(say, err=True))
     return cloud.load(plugins) if found is None else plugins.load(found, os.environ)
@@ -190,7 +190,7 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for p
 
     None of them is imported.
     """
-    from edgerouter.cli.listing import print_plugins
+    from edgerouter.cli.plugins import print_plugins
 
     print_plugins(as_json=as_json)
 

@@ -8,7 +8,7 @@ import typer
 from pydantic import BaseModel
 
 from edgerouter import plugins
-from edgerouter.cli.terminal import say
+from edgerouter.cli.output import say
 from edgerouter.config.describe.schema import build
 from edgerouter.config.model import PluginKind
 from edgerouter.errors import PluginError

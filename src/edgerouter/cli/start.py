@@ -21,7 +21,7 @@ def main() -> None:
     if interruptible:
         signal.signal(signal.SIGINT, _interrupt)
     from edgerouter.cli.main import main as run  # noqa: PLC0415  (that is what takes time)
-    from edgerouter.cli.terminal import hook_tracebacks  # noqa: PLC0415
+    from edgerouter.cli.output import hook_tracebacks  # noqa: PLC0415
 
     if interruptible:
         signal.signal(signal.SIGINT, signal.default_int_handler)

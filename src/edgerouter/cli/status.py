@@ -15,9 +15,8 @@ from rich.text import Text
 
 from edgerouter.admin.certificates import WARN_DAYS
 from edgerouter.admin.client import Client, NoRouter
-from edgerouter.cli.nouns import counted
-from edgerouter.cli.operate import stopped_status
-from edgerouter.cli.terminal import all_shown, console, say, shown
+from edgerouter.cli.output import all_shown, console, counted, say, shown
+from edgerouter.cli.spool import stopped_status
 from edgerouter.config.model import SpoolConfig
 
 _GOOD = ("ok",)

@@ -21,7 +21,7 @@ from edgerouter.config.loading import assemble
 from edgerouter.config.misspelt import misspelt
 from edgerouter.config.model import ConfiguredSink, PluginKind, RouterConfig
 from edgerouter.config.overlay import Environment, overlay
-from edgerouter.config.secrecy import protect_environment
+from edgerouter.config.protection import protect_environment
 from edgerouter.config.validation import Problems
 from edgerouter.variables import Variables
 

@@ -11,7 +11,7 @@ from edgerouter.config.assembly import Assembly, Plugins
 from edgerouter.config.misspelt import misspelt
 from edgerouter.config.model import RouterConfig
 from edgerouter.config.overlay import Environment
-from edgerouter.config.secrecy import protect_environment, protect_written
+from edgerouter.config.protection import protect_environment, protect_written
 from edgerouter.config.tree import Node
 from edgerouter.config.tree import read as read_tree
 from edgerouter.config.validation import Problems

@@ -13,7 +13,7 @@ from typing import Final, Self
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.sources.utils import parse_env_vars
 
-from edgerouter.config.secrecy import protect_reference
+from edgerouter.config.protection import protect_reference
 from edgerouter.config.tree import Fault, Node, Origin, parse_value
 from edgerouter.errors import ConfigurationError
 

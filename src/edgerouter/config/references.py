@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, ConfiguredSource
-from edgerouter.config.secrecy import protect_reference
+from edgerouter.config.protection import protect_reference
 from edgerouter.config.store_faults import counted_as_down
 from edgerouter.config.tree import Node, Origin, PendingText
 from edgerouter.errors import Unavailable

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
@@ -270,3 +270,17 @@ def _part_of_task(name: str) -> str:
 
 def _place(frame: FrameType) -> str:
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def by_top_level(modules: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return who uses each top-level module outside the core: `edgerouter_aws` -> `sink alerts or sink archive`.
+
+    Args:
+        modules: a sink or source, and the module of its plugin.
+    """
+    users: dict[str, str] = {}
+    for user, module in modules:
+        top_level = module.partition(".")[0]
+        if top_level != "edgerouter":
+            users[top_level] = f"{users[top_level]} or {user}" if top_level in users else user
+    return users

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from edgerouter.cli import main as command_line
-from edgerouter.cli.operate import moment
+from edgerouter.cli.arguments import moment
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import ConfigurationError
 from edgerouter.spool import open_spool

@@ -6,9 +6,8 @@ from rich.text import Text
 
 from edgerouter.admin.client import NoRouter
 from edgerouter.cli import status
-from edgerouter.cli.nouns import counted
-from edgerouter.cli.operate import why_nothing_is_replayed
-from edgerouter.cli.terminal import console
+from edgerouter.cli.output import console, counted
+from edgerouter.cli.spool import why_nothing_is_replayed
 from edgerouter.config.model import RetainPolicy, SpoolConfig
 
 

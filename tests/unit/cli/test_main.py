@@ -16,7 +16,7 @@ import edgerouter
 from edgerouter import Unavailable, plugins
 from edgerouter.cli import main as command_line
 from edgerouter.cli.check import check
-from edgerouter.config.folders import spool_fault
+from edgerouter.config.checks.folders import spool_fault
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import ConfigurationError, SpoolUnusable
 from support.distributions import installed_plugins
@@ -91,7 +91,7 @@ def test_a_wrong_configuration_is_its_lines_on_standard_error_and_exit_code_2(
 def test_no_configuration_at_all_is_exit_code_2(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("edgerouter.config.finding.SYSTEM", Path("nowhere.yaml"))
+    monkeypatch.setattr("edgerouter.config.file_search.SYSTEM", Path("nowhere.yaml"))
     assert run(command, monkeypatch=monkeypatch) == 2
     assert "at least one sink is needed" in capsys.readouterr().err
 

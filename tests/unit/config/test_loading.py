@@ -11,7 +11,7 @@ import pytest
 
 from edgerouter import ConfigurationError, Unavailable, plugins
 from edgerouter.cloudblock.start import CloudBlock
-from edgerouter.config.finding import find_file
+from edgerouter.config.file_search import find_file
 from edgerouter.config.model import ConfiguredSink, RouterConfig
 from edgerouter.config.references import resolve
 from support.distributions import installed_plugins
@@ -350,7 +350,7 @@ def test_no_repr_shows_a_secret(here: Here) -> None:
 
 def test_the_file_is_the_option_then_the_variable_then_the_one_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("edgerouter.config.finding.SYSTEM", tmp_path / "system.yaml")
+    monkeypatch.setattr("edgerouter.config.file_search.SYSTEM", tmp_path / "system.yaml")
     assert find_file(None, {}) is None
     (tmp_path / "system.yaml").touch()
     assert find_file(None, {}) == tmp_path / "system.yaml"

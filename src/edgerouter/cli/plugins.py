@@ -1,4 +1,4 @@
-"""`edgerouter plugins`: what is installed, and by whom."""
+"""`edgerouter plugins`: installed plugins and their distributions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import asdict
 import typer
 
 from edgerouter import plugins
-from edgerouter.cli.terminal import say
+from edgerouter.cli.output import say
 
 
 def print_plugins(*, as_json: bool) -> None:
-    """One line for each plugin, or a JSON array of objects."""
+    """Print a line for each plugin, or a JSON array of objects."""
     installed = plugins.listing()
     if as_json:
         typer.echo(json.dumps([asdict(plugin) for plugin in installed], indent=2))

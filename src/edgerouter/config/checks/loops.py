@@ -1,4 +1,4 @@
-"""Loops between the MQTT sources and sinks of one configuration."""
+"""Check that no MQTT sink publishes what a source of the same configuration receives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SEVERAL_LEVELS = re.compile(r"\{(topic(\[[^\]]*:[^\]]*\])?|property\[[^\]]*\])\
 
 
 def subscriptions(sources: Iterable[ConfiguredSource]) -> dict[str, Subscription]:
-    """The subscriptions of the MQTT sources, by name."""
+    """Return the subscriptions of the MQTT sources, by name."""
     return {
         source.name: subscription(source.config.address, _filters(source))
         for source in sources
@@ -23,7 +23,7 @@ def subscriptions(sources: Iterable[ConfiguredSource]) -> dict[str, Subscription
 
 
 def loop_faults(config: RouterConfig) -> list[str]:
-    """MQTT sinks without `loop_guard` that publish what a source of this router receives, and they get again."""
+    """Return a line for each MQTT sink without `loop_guard` whose messages come back by a source of this router."""
     faults = []
     for sink in config.sinks:
         if not isinstance(sink.config, BrokerSettings) or getattr(sink.config, "loop_guard", True):
@@ -53,7 +53,7 @@ def _circles(sink: ConfiguredSink, to: BrokerSettings, source: ConfiguredSource)
 
 
 def _published(template: str, wanted: list[str]) -> list[str]:
-    """Filters that match every topic which a template gives."""
+    """Return filters that match every topic of a template."""
     if template == "{topic}":
         return wanted
     levels: list[str] = []

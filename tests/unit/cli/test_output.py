@@ -1,4 +1,4 @@
-"""Text of a device or a service is shown as it is, and does nothing to the terminal."""
+"""Text of a device or a service is shown as it is, and does nothing to the output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import structlog
 from rich.console import Console
 
-from edgerouter.cli import operate, status, terminal
+from edgerouter.cli import dead_letters, output, status
 from edgerouter.config.model import LogConfig, SpoolConfig
 from edgerouter.logs import configure
 
@@ -61,26 +61,26 @@ def test_a_list_of_dead_letters_is_harmless_and_as_json_exact(
 ) -> None:
     letter = {"number": 1, "sink": "out", "last_attempt": "now", "message": {"topic": HOSTILE}, "attempts": 1}
     letter |= {"error": "Rejected", "reason": HOSTILE}
-    monkeypatch.setattr(operate, "letters", lambda *_arguments, **_options: [letter])
-    monkeypatch.setattr(operate, "count", lambda *_arguments, **_options: 1)
+    monkeypatch.setattr(dead_letters, "letters", lambda *_arguments, **_options: [letter])
+    monkeypatch.setattr(dead_letters, "count_letters", lambda *_arguments, **_options: 1)
     console = wide()
-    monkeypatch.setattr(operate, "console", lambda: console)
-    operate.list_letters(SpoolConfig(), limit=1, as_json=False)
+    monkeypatch.setattr(dead_letters, "console", lambda: console)
+    dead_letters.print_letters(SpoolConfig(), limit=1, as_json=False)
     assert_harmless(console.file.getvalue())  # type: ignore[attr-defined]
     capsys.readouterr()
-    operate.list_letters(SpoolConfig(), limit=1, as_json=True)
+    dead_letters.print_letters(SpoolConfig(), limit=1, as_json=True)
     printed = capsys.readouterr().out
     assert printed.isascii()
     assert json.loads(printed)["dead_letters"] == [letter]
 
 
 def test_a_line_for_people_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.say(HOSTILE)
+    output.say(HOSTILE)
     assert_harmless(capsys.readouterr().out)
 
 
 def test_a_console_of_ours_takes_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.console().print("[bold]x[/] :smile: [/nothing]")
+    output.console().print("[bold]x[/] :smile: [/nothing]")
     assert capsys.readouterr().out == "[bold]x[/] :smile: [/nothing]\n"
 
 

@@ -1,4 +1,4 @@
-"""The one way to a terminal: text without secrets, and without orders to the terminal."""
+"""Output for people: no secrets, no control characters, tables that are whole in a pipe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def say(text: str, *, err: bool = False) -> None:
 
 
 def shown(text: str) -> str:
-    """The text as it may be shown."""
+    """Return the text as it may be shown."""
     from edgerouter.masking import mask  # noqa: PLC0415  (`--version` answers at once)
     from edgerouter.visible import visible  # noqa: PLC0415
 
@@ -33,7 +33,7 @@ def shown(text: str) -> str:
 
 
 def all_shown(value: Any) -> Any:
-    """The answer of a router with every text in it, keys too, as it may be shown on one line."""
+    """Return the answer of a router with every text in it, keys too, as it may be shown on one line."""
     from edgerouter.masking import mask  # noqa: PLC0415
     from edgerouter.visible import visible  # noqa: PLC0415
 
@@ -44,8 +44,13 @@ def all_shown(value: Any) -> Any:
     return [all_shown(inner) for inner in value] if isinstance(value, list) else value
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 message`, `2 messages`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def console() -> Console:
-    """A console of Rich that takes no text for its markup: a topic may be `[red]` or `:smile:`.
+    """Return a console of Rich that takes no text for its markup: a topic may be `[red]` or `:smile:`.
 
     In a pipe or a file it is as wide as its widest table: Rich takes that for 80 columns, and cuts what is wider.
     """
@@ -56,7 +61,7 @@ def console() -> Console:
 
 
 def hook_tracebacks() -> None:
-    """Show tracebacks of what ends the process, or a thread, in the same way."""
+    """Show the traceback of an error that ends the process, or a thread, in the same way."""
     sys.excepthook = _told
     threading.excepthook = lambda failed: _told(failed.exc_type, failed.exc_value, failed.exc_traceback)
 

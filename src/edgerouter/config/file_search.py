@@ -1,4 +1,4 @@
-"""Finds the configuration file, and reads no more of it than a configuration can be."""
+"""Search for the configuration file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgerouter.config.overlay import FILE_VARIABLE
 def find_file(
     option: Path | None, environ: Mapping[str, str], *, here: bool = True, note: Callable[[str], None] | None = None
 ) -> Path | None:
-    """The file to load: the option, `EDGEROUTER_CONFIG`, ./edgerouter.yaml, /etc/edgerouter/edgerouter.yaml, or none.
+    """Return the file to load: the option, `EDGEROUTER_CONFIG`, ./edgerouter.yaml, /etc/edgerouter/edgerouter.yaml, or none.
 
     A folder in which a command happens to be run may be another user's, whose file would tell root which folder to write to.
 

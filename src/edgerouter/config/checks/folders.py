@@ -1,4 +1,4 @@
-"""Whether the folders that a configuration names can be used, found by trying."""
+"""Check by trying that the folders of a configuration can be used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from edgerouter.folder import folder_fault, folders_of
 
 
 def spool_fault(spool: SpoolConfig) -> list[str]:
-    """Why the spool's folder cannot be made or written, if so."""
+    """Return why the spool's folder cannot be made or written, if so."""
     if spool.type == "memory":
         return []
     fault = folder_fault(spool.path)
@@ -15,7 +15,7 @@ def spool_fault(spool: SpoolConfig) -> list[str]:
 
 
 def sink_folder_faults(config: RouterConfig, *, lasting_only: bool = False) -> list[str]:
-    """Why folders of sinks cannot be made or written.
+    """Return why folders of sinks cannot be made or written.
 
     Args:
         config: a valid configuration.

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgerouter.config import finding
-from edgerouter.config.finding import find_file
+from edgerouter.config import file_search
+from edgerouter.config.file_search import find_file
 from edgerouter.config.tree import read as read_tree
 from edgerouter.errors import ConfigurationError
 
@@ -21,7 +21,7 @@ from edgerouter.errors import ConfigurationError
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(finding, "SYSTEM", tmp_path / "etc.yaml")
+    monkeypatch.setattr(file_search, "SYSTEM", tmp_path / "etc.yaml")
     (tmp_path / "etc.yaml").write_text("spool: {}")
 
 

@@ -1,6 +1,6 @@
-"""Tells the masking what is secret in the environment, in references, and in a configuration that no plugin has seen yet.
+"""Mask the secrets of the environment, of references, and of a configuration that no plugin has validated yet.
 
-The models of plugins tell it themselves, as soon as they are valid: see `edgerouter.masking.models`.
+A valid model masks its own secrets: see `edgerouter.masking.models`.
 """
 
 from __future__ import annotations

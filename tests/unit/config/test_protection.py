@@ -17,7 +17,7 @@ from edgerouter import plugins
 from edgerouter.config import loading
 from edgerouter.config.describe import effective
 from edgerouter.config.model import PluginKind
-from edgerouter.config.secrecy import protect_written
+from edgerouter.config.protection import protect_written
 from edgerouter.config.tree import parse as parse_tree
 from edgerouter.errors import ConfigurationError
 from edgerouter.masking import mask

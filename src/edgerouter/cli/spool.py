@@ -1,35 +1,26 @@
-"""Commands on a spool, of a running router through its control socket, of a stopped one by opening the spool."""
+"""Operations on a spool: through the control socket of a running router, or by opening the spool of a stopped one."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
-import time
-from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from edgerouter.admin import status
 from edgerouter.admin.client import Client, NoRouter
 from edgerouter.admin.control import OPERATIONS
-from edgerouter.cli.nouns import counted
-from edgerouter.cli.terminal import all_shown, console, say
+from edgerouter.cli.output import counted, say
 from edgerouter.config.model import LogConfig, SpoolConfig
 from edgerouter.errors import ConfigurationError, EdgerouterError
 from edgerouter.logs import configure
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.sqlite.db.schema import FILE
-from edgerouter.units import parse_duration
-
-PAGE = 500
-"""Dead letters asked for at once."""
 
 
 def ask(spool: SpoolConfig, operation: str, **arguments: Any) -> dict[str, Any]:
@@ -100,65 +91,6 @@ def forget(spool: SpoolConfig, sink: str, configured: Collection[str]) -> dict[s
     return ask(spool, "forget", sink=sink)
 
 
-def letters(spool: SpoolConfig, most: int | None = None, **which: Any) -> Iterator[dict[str, Any]]:
-    """Every dead letter, or the first of them, page by page."""
-    after, left = 0, most
-    while left is None or left > 0:
-        page = ask(spool, "dead-letters/list", **which, limit=min(PAGE, left or PAGE), after=after)["dead_letters"]
-        if not page:
-            return
-        yield from page
-        after = page[-1]["number"]
-        left = None if left is None else left - len(page)
-
-
-def list_letters(spool: SpoolConfig, *, limit: int, as_json: bool, **which: Any) -> None:
-    """Print dead letters, oldest first."""
-    found = list(letters(spool, limit, **which))
-    total = count(spool, **which)
-    if as_json:
-        typer.echo(json.dumps({"dead_letters": found, "total": total}, indent=2))
-        return
-    table = Table("number", "sink", "time", "topic", "attempts", "reason", box=None, header_style="bold")
-    for letter in all_shown(found):
-        reason = f"{letter['error']}: {letter['reason']}"
-        table.add_row(
-            str(letter["number"]),
-            letter["sink"],
-            letter["last_attempt"],
-            letter["message"]["topic"],
-            str(letter["attempts"]),
-            reason,
-        )
-    if found:
-        console().print(table)
-    typer.echo(f"{len(found)} of {counted(total, 'dead letter')}")
-
-
-def show_letter(spool: SpoolConfig, number: int) -> None:
-    """Print one dead letter, whole.
-
-    Raises:
-        EdgerouterError: there is none of that number.
-    """
-    found = ask(spool, "dead-letters/list", numbers=[number])["dead_letters"]
-    if not found:
-        raise EdgerouterError(f"there is no dead letter {number}")
-    typer.echo(json.dumps(found[0], indent=2))
-
-
-def export_letters(spool: SpoolConfig, **which: Any) -> None:
-    """Print dead letters as JSON Lines."""
-    for letter in letters(spool, **which):
-        typer.echo(json.dumps(letter, separators=(",", ":")))
-
-
-def count(spool: SpoolConfig, **which: Any) -> int:
-    """How many dead letters there are."""
-    total: int = ask(spool, "dead-letters/list", **which, limit=1)["total"]
-    return total
-
-
 def why_nothing_is_replayed(spool: SpoolConfig, *, known: bool) -> str:
     """Say what keeps messages for a replay.
 
@@ -184,30 +116,3 @@ def verify(spool: SpoolConfig, *, as_json: bool) -> int:
             f" {counted(found['damaged_chunks'], 'damaged chunk')}"
         )
     return 1 if found["problems"] else 0
-
-
-def moment(text: str | None) -> int | None:
-    """Return a time as users write it, in nanoseconds since 1970-01-01 UTC.
-
-    Args:
-        text: `2026-11-20T08:00`, `2026-11-20`, or `2h` for two hours ago.
-
-    Raises:
-        ConfigurationError: neither, or before 1970 or after 2262, which 64 bits do not hold.
-    """
-    if text is None:
-        return None
-    found: int | None = None
-    with suppress(ValueError):
-        if re.search(r"[a-z]\s*$", text):
-            found = time.time_ns() - int(parse_duration(text) * 1e9)
-    # out of range for the C library, which knows no time zone then
-    with suppress(ValueError, OverflowError, OSError):
-        if found is None:
-            # without an offset: the device's own time
-            found = int(datetime.fromisoformat(text).astimezone().timestamp() * 1e9)
-    if found is None or not 0 <= found < 2**63:
-        raise ConfigurationError(
-            f"not a time from 1970 to 2262: {text!r}; write for example 2026-11-20T08:00, or 2h for two hours ago"
-        )
-    return found

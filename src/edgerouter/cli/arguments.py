@@ -1,0 +1,61 @@
+"""Arguments of commands: numbers within bounds, and points in time."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from contextlib import suppress
+from datetime import datetime
+from typing import TypeVar
+
+import typer
+
+_MOST = 2**63 - 1
+
+Number = TypeVar("Number", int, "list[int]", None)
+
+
+def in_64_bits(value: Number) -> Number:
+    """Return a number, or numbers, that can count messages."""
+    for each in value if isinstance(value, list) else [1 if value is None else value]:
+        if not 0 < each <= _MOST:
+            raise typer.BadParameter(f"{each} is not a number from 1 to {_MOST}")
+    return value
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number of seconds, which is not `nan` or `inf`."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("should be a number of seconds")
+    return value
+
+
+def moment(text: str | None) -> int | None:
+    """Return a time as users write it, in nanoseconds since 1970-01-01 UTC.
+
+    Args:
+        text: `2026-11-20T08:00`, `2026-11-20`, or `2h` for two hours ago.
+
+    Raises:
+        ConfigurationError: neither, or before 1970 or after 2262, which 64 bits do not hold.
+    """
+    from edgerouter.errors import ConfigurationError  # noqa: PLC0415  (`--version` answers at once)
+    from edgerouter.units import parse_duration  # noqa: PLC0415
+
+    if text is None:
+        return None
+    found: int | None = None
+    with suppress(ValueError):
+        if re.search(r"[a-z]\s*$", text):
+            found = time.time_ns() - int(parse_duration(text) * 1e9)
+    # out of range for the C library, which knows no time zone then
+    with suppress(ValueError, OverflowError, OSError):
+        if found is None:
+            # without an offset: the device's own time
+            found = int(datetime.fromisoformat(text).astimezone().timestamp() * 1e9)
+    if found is None or not 0 <= found < 2**63:
+        raise ConfigurationError(
+            f"not a time from 1970 to 2262: {text!r}; write for example 2026-11-20T08:00, or 2h for two hours ago"
+        )
+    return found
