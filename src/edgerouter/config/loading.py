@@ -13,8 +13,8 @@ from edgerouter.config.model import RouterConfig
 from edgerouter.config.overlay import Environment
 from edgerouter.config.protection import protect_environment, protect_written
 from edgerouter.config.tree import Node
-from edgerouter.config.tree import read as read_tree
 from edgerouter.config.validation import Problems
+from edgerouter.config.yaml_file import read as read_tree
 
 
 def load(path: Path, environ: Mapping[str, str], plugins: Plugins) -> RouterConfig:

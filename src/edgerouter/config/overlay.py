@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.sources.utils import parse_env_vars
 
 from edgerouter.config.protection import protect_reference
-from edgerouter.config.tree import Fault, Node, Origin, parse_value
+from edgerouter.config.tree import Fault, Node, Origin
+from edgerouter.config.yaml_file import parse_value
 from edgerouter.errors import ConfigurationError
 
 PREFIX: Final = "EDGEROUTER__"

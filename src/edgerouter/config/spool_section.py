@@ -12,8 +12,8 @@ from edgerouter.config import overlay, references
 from edgerouter.config.model import SpoolConfig
 from edgerouter.config.overlay import Environment
 from edgerouter.config.tree import Node, Origin
-from edgerouter.config.tree import read as read_tree
 from edgerouter.config.validation import Part, Problems
+from edgerouter.config.yaml_file import read as read_tree
 from edgerouter.errors import ConfigurationError
 
 _SECTION: Final = "spool"

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from edgerouter.config.tree import Node, Origin, Place, scalar
+from edgerouter.config.tree import Node, Origin, Place
+from edgerouter.config.yaml_file import scalar
 from edgerouter.errors import ConfigurationError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

@@ -14,7 +14,7 @@ import pytest
 
 from edgerouter.config import file_search
 from edgerouter.config.file_search import find_file
-from edgerouter.config.tree import read as read_tree
+from edgerouter.config.yaml_file import read as read_tree
 from edgerouter.errors import ConfigurationError
 
 

@@ -18,7 +18,7 @@ from edgerouter.config import loading
 from edgerouter.config.describe import effective
 from edgerouter.config.model import PluginKind
 from edgerouter.config.protection import protect_written
-from edgerouter.config.tree import parse as parse_tree
+from edgerouter.config.yaml_file import parse as parse_tree
 from edgerouter.errors import ConfigurationError
 from edgerouter.masking import mask
 from edgerouter.masking.models import secrets_in

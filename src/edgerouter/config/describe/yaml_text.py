@@ -1,4 +1,4 @@
-"""Writes values as one line of YAML that `document` reads as the same values, references included."""
+"""Write values as one line of YAML that `yaml_file` reads as the same values, references included."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from edgerouter.config.tree import scalar
+from edgerouter.config.yaml_file import scalar
 from edgerouter.masking import mask
 from edgerouter.visible import visible
 
@@ -18,7 +18,7 @@ MASK: Final = "********"
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that `document.scalar` would take for something else."""
+    """Quotes every text that `yaml_file.scalar` would take for something else."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  (PyYAML's)
         """Write equal values twice: an anchor is nothing that a person wants to follow."""

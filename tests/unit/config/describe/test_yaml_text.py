@@ -29,7 +29,7 @@ from edgerouter.config.model import (
     SinkPolicies,
     SpoolConfig,
 )
-from edgerouter.config.tree import parse as parse_tree
+from edgerouter.config.yaml_file import parse as parse_tree
 from edgerouter.masking import forget_all
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgerouter import ConfigurationError
-from edgerouter.config.tree import parse, parse_value, read
+from edgerouter.config.yaml_file import parse, parse_value, read
 
 
 def values(text: str) -> Any:
