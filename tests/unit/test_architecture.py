@@ -7,6 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
 CORE = ROOT / "src" / "edgerouter"
@@ -59,3 +60,12 @@ def test_the_drawing_names_every_package_and_module_at_the_top() -> None:
 
 def test_the_table_of_rooms_names_every_package_with_its_own_sentence() -> None:
     assert rooms() == packages()
+
+
+def test_the_walk_of_a_message_enters_at_most_twelve_files_and_names_what_is_there() -> None:
+    page = (ROOT / "docs" / "explanation" / "a-message-walks.md").read_text()
+    steps = re.findall(r"^\| \d+ \| \[([\w/]+\.py)\].*\| ([^|]+) \|$", page, re.MULTILINE)
+    assert 10 <= len(steps) <= 12
+    for path, names in steps:
+        defined = {node.name for node in ast.walk(ast.parse((CORE / path).read_text())) if isinstance(node, FUNCTIONS)}
+        assert set(re.findall(r"`(\w+)`", names)) <= defined, path
