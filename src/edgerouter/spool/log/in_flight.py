@@ -21,9 +21,6 @@ class InFlight:
         self._returned: list[Message] = []  # sorted, the lowest last
         self._returned_starts: dict[int, int] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self.starts or self._returned)
-
     @property
     def count(self) -> int:
         """Number of messages taken, or given back and not taken again."""

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
 
 import structlog
 
 from edgerouter.message import Message
 from edgerouter.spool.contract import Route
 from edgerouter.spool.log.chunk import Chunk
+from edgerouter.spool.log.drops import Drops
 from edgerouter.spool.log.grouping import Append, Matchers
 from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.position import OPEN, Position
 from edgerouter.spool.log.reader import LogReader
 from edgerouter.spool.log.storage import LogStorage
-from edgerouter.topics import Matcher, first_level
-
-MOST_DROPS: Final = 1000
-"""Kinds of drops counted apart, by sink, first topic level and reason: they are held in memory, and each is a metric."""
-OTHER_TOPICS: Final = "(other)"
-"""Stands for all further first levels."""
+from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -34,13 +29,12 @@ class Ledgers:
         self._readers: dict[str, LogReader] = {}
         self._forgotten: dict[str, SinkLedger] = {}
         self.forgotten = forgotten
-        """Ledgers were lost: whoever seems new begins with the oldest message, because twice is better than never."""
+        """Ledgers were lost: a sink that seems new begins with the oldest message, because twice is better than never."""
         self.routing = 0
         """Changes with every sink that comes or goes: counts made before that do not hold."""
         self.settled = Position()
-        """Sequences that some sink has settled since somebody looked whether anybody needs them."""
-        self.drops: Counter[tuple[str, str, str]] = Counter()
-        """Dropped messages by (sink, first topic level, reason)."""
+        """Sequences that some sink has settled since the last trim: candidates for deletion."""
+        self.drops = Drops()
 
     def __iter__(self) -> Iterator[SinkLedger]:
         return iter(list(self._ledgers.values()))
@@ -214,7 +208,7 @@ class Ledgers:
             if ledger.uncounted:
                 ledger.look_at(chunk, ranges, self.wants(ledger))
             ledger.drop(ranges, len(messages))
-            self.count_drops(ledger.name, Counter(message.topic for message in messages), reason)
+            self.drops.count(ledger.name, Counter(message.topic for message in messages), reason)
             self.forget_read(ledger, chunk.first, chunk.end)
 
     def forget_read(self, ledger: SinkLedger, start: int, end: int) -> None:
@@ -222,41 +216,6 @@ class Ledgers:
         reader = self._readers.get(ledger.name)
         if reader is not None:
             reader.forget(start, end)
-
-    def replayable(
-        self, ledger: SinkLedger, chunk: Chunk, asked: Callable[[str], bool], since: int | None, until: int | None
-    ) -> list[Message]:
-        """The messages of a chunk that a sink wanted, has settled, and that are asked for."""
-        return [
-            message
-            for message in self._settled_in(ledger, chunk)
-            if asked(message.topic)
-            and (since is None or message.received_at >= since)
-            and (until is None or message.received_at < until)
-        ]
-
-    def _settled_in(self, ledger: SinkLedger, chunk: Chunk) -> list[Message]:
-        if chunk.only not in (0, ledger.key):
-            return []
-        matches = self.wants(ledger)
-        return [m for m in chunk.messages if m.sequence not in ledger.position and (chunk.only or matches(m.topic))]
-
-    def replay(self, ledger: SinkLedger, chunk: Chunk, messages: Sequence[Message]) -> None:
-        """Make `replayable` messages pending again, in as few ranges as that takes."""
-        added = Position((message.sequence, message.sequence + 1) for message in messages)
-        if len(messages) == len(self._settled_in(ledger, chunk)):
-            # what stands between them the sink does not want anyway
-            added = Position([(messages[0].sequence, messages[-1].sequence + 1)])
-            for start, end in ledger.position.intersect(chunk.first, chunk.end):
-                added.remove(start, end)
-        for start, end in added:
-            ledger.position.add(start, end)
-        ledger.matched += len(messages)
-        ledger.pending += len(messages)
-        ledger.changed = True
-        reader = self._readers.get(ledger.name)
-        if reader is not None:
-            reader.replayed(list(added))
 
     def reject(self, append: Append, reason: str) -> None:
         """A delivery is not taken in: count it as dropped for every sink that wants it."""
@@ -268,7 +227,7 @@ class Ledgers:
                 ledger.matched += count
                 ledger.dropped += count
                 ledger.changed = True
-                self.count_drops(ledger.name, Counter(filter(matchers[ledger.key], topics)), reason)
+                self.drops.count(ledger.name, Counter(filter(matchers[ledger.key], topics)), reason)
 
     def check(self, ledger: SinkLedger, end: int) -> None:
         """Notice numbers that cannot be right, and say so: they are not corrected, since it is unknown which of them is wrong.
@@ -293,14 +252,14 @@ class Ledgers:
         missing = ledger.give_up_missing()
         if missing:
             log.error("messages are lost to damage", sink=ledger.name, messages=missing)
-            self.count_drops(ledger.name, Counter({"": missing}), "damaged")
+            self.drops.count(ledger.name, Counter({"": missing}), "damaged")
 
     def gone(self, ledger: SinkLedger, start: int, end: int) -> None:
         """Nothing is stored under these sequences, which were not counted."""
         lost = ledger.gone(start, end)
         if lost:
             log.error("messages are lost to damage", sink=ledger.name, messages=lost)
-            self.count_drops(ledger.name, Counter({"": lost}), "damaged")
+            self.drops.count(ledger.name, Counter({"": lost}), "damaged")
 
     def doubt(self, ledger: SinkLedger, end: int) -> None:
         """After damage, count anew what is pending for a sink, but for what its reader holds in memory."""
@@ -312,12 +271,3 @@ class Ledgers:
         for start, stop in ((end, OPEN), *ledger.leaving):
             ranges.remove(start, stop)
         ledger.doubt(ranges, ledger.known_to if ledger.missing else end, ledger.leaving_messages)
-
-    def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
-        """Count dropped messages by topic; only the first level, so that the numbers stay few."""
-        drops = self.drops
-        for topic, count in topics.items():
-            key = (sink, first_level(topic), reason)
-            if key not in drops and len(drops) >= MOST_DROPS:
-                key = (sink, OTHER_TOPICS, reason)
-            drops[key] += count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Sequence
 from operator import attrgetter
@@ -11,6 +10,7 @@ from typing import Final
 
 from edgerouter.message import Message
 from edgerouter.spool.contract import Ledger, Rejection, Route
+from edgerouter.spool.log.ages import Ages
 from edgerouter.spool.log.chunk import Chunk
 from edgerouter.spool.log.cursor import Cursor, Piece
 from edgerouter.spool.log.in_flight import InFlight
@@ -21,7 +21,6 @@ from edgerouter.spool.log.uncounted import Counted
 
 READ_AHEAD: Final = 2000
 """Messages below which a cursor that reads from the disk fetches more."""
-_MOST_AGES: Final = 1000
 
 _sequence = attrgetter("sequence")
 
@@ -35,7 +34,7 @@ class LogReader:
     def __init__(self, ledger: SinkLedger, route: Route, storage: LogStorage, *, oldest_at: int | None = None) -> None:
         self.sink_ledger = ledger
         self.route = route
-        self.closed = False
+        self._closed = False
         self._storage = storage
         self._matches = route.matches
         self._wake = asyncio.Event()
@@ -43,10 +42,10 @@ class LogReader:
         self._live = Cursor(ledger.position.copy())
         self._backlog: Cursor | None = None
         self._credit = 0.0
-        self._ages: list[tuple[int, int]] = []
+        self._ages = Ages()
         first = ledger.position.first
         if oldest_at is not None and first is not None:
-            self._ages.append((first, oldest_at))
+            self._ages.note(first, oldest_at, first)
         if route.drain == "live_first":
             self._backlog = Cursor(ledger.position.copy())
             self._live.unread = self._backlog.unread.split(storage.end)
@@ -62,9 +61,9 @@ class LogReader:
         first = self.sink_ledger.position.first
         if first is None or first >= self._storage.end or (not self.sink_ledger.pending and not self.sink_ledger.uncounted):
             return None
-        place = bisect_right(self._ages, (first, OPEN)) - 1
-        if place >= 0:
-            return self._ages[place][1]
+        received_at = self._ages.of(first)
+        if received_at is not None:
+            return received_at
         chunk = self._storage.find(first)
         return chunk.messages[0].received_at if chunk is not None else None
 
@@ -178,16 +177,10 @@ class LogReader:
 
     def close(self) -> None:
         """Another reader takes over; what is settled here from now on does not count."""
-        self.closed = True
+        self._closed = True
         self._in_flight.clear()
         self._live = Cursor(Position())
         self._backlog = None
-
-    @property
-    def idle(self) -> bool:
-        """Everything there was has been looked at and settled."""
-        position = self.sink_ledger.position
-        return not self._in_flight and (not position or (position.first or 0) >= self._storage.end)
 
     # -- reading ----------------------------------------------------------------------------------------------------------------
 
@@ -209,7 +202,7 @@ class LogReader:
     def _ready(self) -> bool:
         ready = self._in_flight.returned
         for cursor in (self._live, self._backlog):
-            if cursor is None or self.closed:
+            if cursor is None or self._closed:
                 continue
             if cursor.pieces or self._fill(cursor):
                 ready = True
@@ -244,7 +237,7 @@ class LogReader:
 
         def done(loaded: Loaded) -> None:
             cursor.loading = False
-            if self.closed:
+            if self._closed:
                 return
             for chunk in loaded.chunks:
                 self._scan(cursor, chunk)
@@ -270,7 +263,8 @@ class LogReader:
             self._skip(ranges)
             return
         if ranges:
-            self._note_age(ranges[0][0], chunk.messages[ranges[0][0] - chunk.first].received_at)
+            oldest = ledger.position.first or 0
+            self._ages.note(ranges[0][0], chunk.messages[ranges[0][0] - chunk.first].received_at, oldest)
         for start, end in ranges:
             messages = chunk.messages[start - chunk.first : end - chunk.first]
             if wanted == len(chunk.messages):
@@ -300,11 +294,3 @@ class LogReader:
         self._live.unread.remove(start, end)
         if self._backlog is not None:
             self._backlog.unread.remove(start, end)
-
-    def _note_age(self, first: int, received_at: int) -> None:
-        ages = self._ages
-        oldest = self.sink_ledger.position.first or 0
-        while len(ages) > 1 and ages[1][0] <= oldest:
-            del ages[0]
-        if len(ages) < _MOST_AGES:
-            insort(ages, (first, received_at))

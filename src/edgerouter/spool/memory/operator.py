@@ -11,6 +11,8 @@ from edgerouter.message import Message
 from edgerouter.spool.contract import Rejection
 from edgerouter.spool.log.chunk import OVERHEAD, Chunk
 from edgerouter.spool.log.ledgers import Ledgers
+from edgerouter.spool.log.replay import replay, replayable
+from edgerouter.spool.memory.chunks import Chunks
 from edgerouter.spool.operator import DeadLetter, DeadLetterFilter, Verification
 from edgerouter.topics import Matcher, matches
 
@@ -56,7 +58,7 @@ class MemoryDeadLetters:
                 ledger = self._ledgers[letter.sink]
                 ledger.dead_lettered -= 1
                 ledger.dropped += 1
-            self._ledgers.count_drops(letter.sink, Counter([letter.message.topic]), reason)
+            self._ledgers.drops.count(letter.sink, Counter([letter.message.topic]), reason)
 
 
 class MemoryTools:
@@ -66,7 +68,7 @@ class MemoryTools:
         self,
         ledgers: Ledgers,
         dead_letters: MemoryDeadLetters,
-        chunks: Mapping[int, Chunk],
+        chunks: Chunks,
         put: Callable[[Iterable[Message], Mapping[int, int], int], Chunk],
     ) -> None:
         self._ledgers = ledgers
@@ -102,22 +104,22 @@ class MemoryTools:
         ledger = self._ledgers[sink]
         asked = Matcher([topic])
         found = 0
-        for chunk in self._chunks.values():
-            replayed = self._ledgers.replayable(ledger, chunk, asked, since, until)
+        for chunk in self._chunks:
+            replayed = replayable(self._ledgers, ledger, chunk, asked, since=since, until=until)
             found += len(replayed)
             if replayed and not dry_run:
-                self._ledgers.replay(ledger, chunk, replayed)
+                replay(self._ledgers, ledger, chunk, replayed)
         return found
 
     async def verify(self) -> Verification:
         problems = []
         for ledger in self._ledgers:
             pending = 0
-            for chunk in self._chunks.values():
+            for chunk in self._chunks:
                 pending += len(self._ledgers.pending_in(ledger, chunk, ledger.position.intersect(chunk.first, chunk.end)))
             letters = len(self._dead_letters.find(DeadLetterFilter(sink=ledger.name)))
             problems += ledger.imbalance(pending, letters)
-        return Verification(len(self._chunks), sum(len(c.messages) for c in self._chunks.values()), 0, tuple(problems))
+        return Verification(len(self._chunks), sum(len(c.messages) for c in self._chunks), 0, tuple(problems))
 
 
 def _size(letter: DeadLetter) -> int:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-import structlog
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError
@@ -24,17 +21,16 @@ from edgerouter.spool.log.position import OPEN, Position
 from edgerouter.spool.log.reader import LogReader
 from edgerouter.spool.log.storage import Loaded
 from edgerouter.spool.log.uncounted import Counted
+from edgerouter.spool.memory.chunks import Chunks
 from edgerouter.spool.memory.operator import MemoryDeadLetters, MemoryTools
 from edgerouter.spool.operator import SpoolTools
-
-log = structlog.get_logger("edgerouter.spool")
 
 
 @dataclass(slots=True, frozen=True)
 class _Unacknowledged:
     """A delivery whose messages are not all settled."""
 
-    delivery: Delivery
+    append: Append
     chunk: Chunk
 
 
@@ -43,17 +39,12 @@ class MemorySpool:
 
     def __init__(self, config: SpoolConfig) -> None:
         self.id = new_id()
-        self.end = 1
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._ledgers = Ledgers()
-        self._chunks: dict[int, Chunk] = {}
-        self._firsts: list[int] = []
+        self._chunks = Chunks()
         self._waiting: deque[Append] = deque()
         self._unacknowledged: deque[_Unacknowledged] = deque()
-        self._messages = 0
-        self._bytes = 0
-        self._written = 0
         self._received = 0
         self._keys = 0
         self._batches = 0
@@ -70,13 +61,13 @@ class MemorySpool:
             id=self.id,
             state="full" if self._waiting else "ok",
             reason=self._why_full(self._waiting[0]) if self._waiting else "",
-            messages=self._messages,
-            bytes=self._bytes,
+            messages=self._chunks.messages,
+            bytes=self._chunks.bytes,
             max_bytes=self._config.max_bytes,
             free_bytes=None,
-            first_sequence=self._firsts[0] if self._firsts else self.end,
+            first_sequence=self._chunks.first,
             last_sequence=self.end - 1,
-            written_bytes=self._written,
+            written_bytes=self._chunks.written_bytes,
             commits=0,
             quarantined_chunks=0,
             quarantined_messages=0,
@@ -102,7 +93,7 @@ class MemorySpool:
         return self._tools
 
     def count_dropped(self, topic: str, messages: int, reason: str) -> None:
-        self._ledgers.count_drops("", Counter({topic: messages}), reason)
+        self._ledgers.drops.count("", Counter({topic: messages}), reason)
 
     async def append(self, source: str, delivery: Delivery, wanted: Mapping[str, int]) -> None:
         size = payload_bytes(delivery.messages) + OVERHEAD * len(delivery.messages)
@@ -122,7 +113,7 @@ class MemorySpool:
 
     async def attach(self, route: Route) -> LogReader:
         self._keys += 1
-        first = self._firsts[0] if self._firsts else self.end
+        first = self._chunks.first
         reader = self._ledgers.attach(route, self, first=first, new_key=lambda: self._keys, oldest_at=None)
         await self._count(reader.sink_ledger)
         return reader
@@ -134,8 +125,7 @@ class MemorySpool:
             start = part.ranges.first or 0
             chunk = self.find(start)
             if chunk is None:
-                place = bisect_left(self._firsts, start)
-                ledger.recount([Counted(start, self._firsts[place] if place < len(self._firsts) else OPEN, 0, 0)])
+                ledger.recount([Counted(start, self._chunks.following(start) or OPEN, 0, 0)])
                 continue
             ledger.look_at(chunk, [(chunk.first, chunk.end)], matches)
             await asyncio.sleep(0)
@@ -162,18 +152,18 @@ class MemorySpool:
 
     # -- what readers ask -------------------------------------------------------------------------------------------------------
 
+    @property
+    def end(self) -> int:
+        """The sequence that the next message will have."""
+        return self._chunks.end
+
     def find(self, sequence: int) -> Chunk | None:
         """The chunk that holds the sequence."""
-        place = bisect_right(self._firsts, sequence) - 1
-        if place < 0:
-            return None
-        chunk = self._chunks[self._firsts[place]]
-        return chunk if sequence < chunk.end else None
+        return self._chunks.find(sequence)
 
     def load(self, ledger: SinkLedger, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:  # noqa: ARG002  (nothing is elsewhere)
         """What is not in memory is gone: go on at the next chunk."""
-        place = bisect_left(self._firsts, ranges[0][0])
-        self._loop.call_soon(done, Loaded(upto=self._firsts[place] if place < len(self._firsts) else self.end))
+        self._loop.call_soon(done, Loaded(upto=self._chunks.following(ranges[0][0]) or self.end))
 
     def settled(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
         """These are done for this sink: see whether something can be acknowledged and let go."""
@@ -190,7 +180,7 @@ class MemorySpool:
 
     def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
         """Count dropped messages by topic."""
-        self._ledgers.count_drops(sink, topics, reason)
+        self._ledgers.drops.count(sink, topics, reason)
 
     async def dead_letter(self, ledger: SinkLedger, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
         """Keep dead letters, as long as the process lives."""
@@ -227,12 +217,7 @@ class MemorySpool:
         if numbered and not only:
             self._received = numbered[-1].received_at
         chunk = Chunk(self.end, numbered, wanted, only, payload_bytes(numbered) + OVERHEAD * len(numbered))
-        self._chunks[chunk.first] = chunk
-        self._firsts.append(chunk.first)
-        self.end = chunk.end
-        self._messages += len(numbered)
-        self._bytes += chunk.size
-        self._written += chunk.size
+        self._chunks.add(chunk)
         self._ledgers.stored(chunk)
         return chunk
 
@@ -242,20 +227,20 @@ class MemorySpool:
             append = self._waiting[0]
             if append.routing != self._ledgers.routing:
                 self._ledgers.recount(append)
-            if not append.stored.done() and self._messages and self._why_full(append):
-                policy = self._config.on_full
-                if policy == "drop_oldest":
-                    self._ledgers.lose(self._chunks[self._firsts[0]], "spool_full")
-                    self._remove(self._firsts[0])
+            if not append.stored.done() and self._chunks.messages and self._why_full(append):
+                if self._config.on_full == "drop_oldest":
+                    oldest = self._chunks.oldest
+                    self._ledgers.lose(oldest, "spool_full")
+                    self._chunks.remove(oldest)
                     self._acknowledge()
                     continue
-                if policy == "block":
+                if self._config.on_full == "block":
                     return
                 self._ledgers.reject(append, "spool_full")
-                self._unacknowledged.append(_Unacknowledged(append.delivery, Chunk(self.end, [], {})))
+                self._unacknowledged.append(_Unacknowledged(append, Chunk(self.end, [], {})))
             elif not append.stored.done():
                 chunk = self.put(append.delivery.messages, append.wanted) if append.delivery.messages else Chunk(self.end, [], {})
-                self._unacknowledged.append(_Unacknowledged(append.delivery, chunk))
+                self._unacknowledged.append(_Unacknowledged(append, chunk))
             self._waiting.popleft()
             if not append.stored.done():
                 append.stored.set_result(None)
@@ -265,11 +250,11 @@ class MemorySpool:
 
     def _why_full(self, append: Append) -> str:
         config = self._config
-        if self._bytes + append.size > config.max_bytes:
-            return f"max_bytes: {self._bytes} of {config.max_bytes} bytes are in use"
+        if self._chunks.bytes + append.size > config.max_bytes:
+            return f"max_bytes: {self._chunks.bytes} of {config.max_bytes} bytes are in use"
         most = config.max_messages
-        if most is not None and self._messages + len(append.delivery.messages) > most:
-            return f"max_messages: {self._messages} of {most} messages are held"
+        if most is not None and self._chunks.messages + len(append.delivery.messages) > most:
+            return f"max_messages: {self._chunks.messages} of {most} messages are held"
         return ""
 
     def _needed(self, chunk: Chunk) -> bool:
@@ -282,11 +267,7 @@ class MemorySpool:
         """Acknowledge in order, as far as everything is settled."""
         waiting = self._unacknowledged
         while waiting and not self._needed(waiting[0].chunk):
-            try:
-                waiting.popleft().delivery.acknowledge()
-            except Exception:
-                # the source's mistake must not keep the deliveries behind it from being acknowledged
-                log.exception("a source failed to acknowledge")
+            waiting.popleft().append.acknowledge()
 
     def _trim_soon(self) -> None:
         if not self._trimming:
@@ -297,19 +278,11 @@ class MemorySpool:
         self._trimming = False
         settled, self._ledgers.settled = self._ledgers.settled, Position()
         for start, end in settled:
-            place = max(0, bisect_right(self._firsts, start) - 1)
-            stop = bisect_left(self._firsts, end)
-            for first in self._firsts[place:stop]:
-                if not self._needed(self._chunks[first]):
-                    self._remove(first)
+            for chunk in self._chunks.between(start, end):
+                if not self._needed(chunk):
+                    self._chunks.remove(chunk)
         self._acknowledge()
         self._admit()
-
-    def _remove(self, first: int) -> None:
-        chunk = self._chunks.pop(first)
-        del self._firsts[bisect_left(self._firsts, first)]
-        self._messages -= len(chunk.messages)
-        self._bytes -= chunk.size
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.spool.log.grouping import Append
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.receipts import Receipts
-from edgerouter.spool.sqlite.capacity import MESSAGE_OVERHEAD, Capacity
+from edgerouter.spool.sqlite.capacity import MESSAGE_OVERHEAD
 from edgerouter.spool.sqlite.db.errors import COMPLAIN_EVERY
 from edgerouter.spool.sqlite.health import Health
 from edgerouter.spool.sqlite.write_set import LEDGER, WriteSet
@@ -29,7 +29,6 @@ class Admission:
 
     Args:
         config: for `on_full`.
-        capacity: of the disk.
         health: of the disk.
         ledgers: count what is dropped.
         receipts: given up when nothing else makes room.
@@ -40,7 +39,6 @@ class Admission:
     def __init__(
         self,
         config: SpoolConfig,
-        capacity: Capacity,
         health: Health,
         ledgers: Ledgers,
         receipts: Receipts,
@@ -49,14 +47,14 @@ class Admission:
         evict: Callable[[int], None],
     ) -> None:
         self._config = config
-        self._capacity = capacity
+        self._capacity = health.capacity
         self._health = health
         self._ledgers = ledgers
         self._receipts = receipts
         self._writes = writes
         self._evict = evict
         # the reserve must be able to take the log of one transaction
-        self._most = min(_TRANSACTION_BYTES, capacity.reserve // 2)
+        self._most = min(_TRANSACTION_BYTES, self._capacity.reserve // 2)
         self._tried = float("-inf")
         self._complained = float("-inf")
         self.full = ""
@@ -132,7 +130,7 @@ class Admission:
                 "spool needs room: a sink that is no longer configured loses its messages", sink=sink, pending=ledger.pending
             )
             if ledger.pending:
-                self._ledgers.count_drops(sink, Counter({"": ledger.pending}), "spool_full")
+                self._ledgers.drops.count(sink, Counter({"": ledger.pending}), "spool_full")
             self._writes.put(f"{LEDGER}{sink}", None)
 
     def _complain(self, full: str) -> None:

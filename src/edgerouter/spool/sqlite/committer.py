@@ -26,7 +26,7 @@ from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.recent import Recent
 from edgerouter.spool.sqlite.admission import Admission
 from edgerouter.spool.sqlite.batches import name_of
-from edgerouter.spool.sqlite.capacity import Capacity, Reserve, Usage
+from edgerouter.spool.sqlite.capacity import Usage
 from edgerouter.spool.sqlite.db.errors import DAMAGE
 from edgerouter.spool.sqlite.db.transaction import Opened, Transaction, Written
 from edgerouter.spool.sqlite.dead_letters import DeadLetters, NewDeadLetters
@@ -54,15 +54,15 @@ class _Commit:
 class Committer:
     """Group commit: one transaction at a time, with everything that waits.
 
-    It is idle, or waits for a time, or has one transaction running in the database thread. A delivery starts a transaction at once
-    when none runs. Whatever comes meanwhile joins the next one, so the slower the disk, the larger the transactions: that keeps up
-    the throughput. What is only settled is not worth a sync of its own: it waits until `interval` after the last commit, and goes
-    along with deliveries that come sooner. A flush does not wait.
+    It is idle, waits for its alarm, or has one transaction running in the database thread. A delivery starts a transaction at once
+    when none runs, and whatever arrives meanwhile joins the next one: the slower the disk, the larger the transactions, which keeps
+    the throughput up. Settlements alone are not worth a sync: they wait until `commit_interval` after the last commit, or go along
+    with deliveries that come sooner. A flush does not wait.
 
-    What is true is kept in memory, on the event loop, and changes when COMMIT has returned: readers never see a message, and a
-    source never an acknowledgement, that a power cut could take back. A transaction that fails has changed nothing. Its parts
-    return to where they came from, and the next one is made anew from what is true by then. Deliveries then back off. Settlements
-    are tried at once without them, because on a full disk they make room; when they fail alone, everything backs off.
+    Memory changes only after COMMIT has returned, in one step on the event loop, so no reader sees a message and no source an
+    acknowledgement that a power cut could take back. A failed transaction has changed nothing: its parts return to where they came
+    from, and the next transaction is made anew from what holds by then. After a failure deliveries back off, and settlements are
+    tried at once without them, because on a full disk they make room. When settlements fail alone, everything backs off.
 
     Args:
         config: of the spool.
@@ -90,16 +90,13 @@ class Committer:
         self._ledgers = ledgers
         self._damaged = damaged
         self.usage = Usage.opened(opened)
-        self.capacity = Capacity(config, self.usage)
-        self._health = Health(self.capacity, Reserve(config.path, self.capacity.reserve))
+        self.health = Health(config, self.usage)
         self.recent = Recent(config.cache_bytes, self.usage.end)
         self.writes = WriteSet(self.touch)
         self.trimming = Trimming(opened, ledgers, self.touch)
         quota = min(config.dead_letter_bytes, config.max_bytes // 4)
         self.dead_letters = DeadLetters(store, thread, ledgers, opened.dead_letters, quota=quota, touch=self.touch)
-        self._admission = Admission(
-            config, self.capacity, self._health, ledgers, self.trimming.receipts, writes=self.writes, evict=evict
-        )
+        self._admission = Admission(config, self.health, ledgers, self.trimming.receipts, writes=self.writes, evict=evict)
         self._schedule = Schedule(config.commit_interval)
         self._alarm = Alarm(self._begin)
         self._flushes = Flushes()
@@ -113,8 +110,7 @@ class Committer:
     @property
     def state(self) -> tuple[SpoolState, str]:
         """State of the spool, and the reason when it is not `ok`."""
-        full = self._admission.full
-        return self._health.failure or (("full", full) if full else ("ok", ""))
+        return self.health.failure or (("full", self._admission.full) if self._admission.full else ("ok", ""))
 
     # -- gather -----------------------------------------------------------------------------------------------------------------
 
@@ -216,7 +212,7 @@ class Committer:
         self._thread.submit(partial(self._store.write, commit.transaction), partial(self._ended, commit))
 
     def _prepare(self, appends: list[Append]) -> _Commit:
-        """Everything that is to be written just now."""
+        """Collect everything that is to be written."""
         transaction = self.writes.take()
         transaction.chunks = group(appends, self._ledgers.matchers)
         transaction.receipts = self.trimming.receipts.spans(self.usage.end, appends)
@@ -255,7 +251,7 @@ class Committer:
         self._trim(commit, written)
         for append in commit.appends:
             append.acknowledge()  # the promise: acknowledge after commit, in the order received
-        self._health.written(appends=bool(commit.appends), stuck=written.stuck)
+        self.health.written(appends=bool(commit.appends), stuck=written.stuck)
 
     def _publish(self, appends: list[Append], chunks: list[Chunk]) -> None:
         first = self.usage.end
@@ -278,7 +274,7 @@ class Committer:
         self.writes.take_back(transaction)
         self.dead_letters.failed(commit.dead_letters, appends=bool(appends))
         self.dead_letters.not_removed(transaction.thrown_away)
-        self._health.failed(appends=bool(appends))
+        self.health.failed(appends=bool(appends))
         if isinstance(error, (apsw.Error, OSError, *DAMAGE)):
             return self.cannot_write(error)
         # not the disk: these messages cannot be stored, now or later
@@ -292,13 +288,7 @@ class Committer:
         """Note what keeps the spool from being written, and have a damaged database replaced; return the reason for callers."""
         if isinstance(error, DAMAGE):
             self._damaged(error)
-        return self._health.cannot_write(error)
-
-    def reopened(self, opened: Opened) -> None:
-        """Go on with the database that replaces a damaged one."""
-        self.usage.reopened(opened)
-        self.dead_letters.reopened(opened.dead_letters)
-        self.touch()
+        return self.health.cannot_write(error)
 
     # -- trim -------------------------------------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ class DeadLetters:
             ledger.changed = True
         if missing > 0:
             ledger.dropped += missing
-            self._ledgers.count_drops(ledger.name, Counter({"": missing}), "damaged")
+            self._ledgers.drops.count(ledger.name, Counter({"": missing}), "damaged")
         else:
             ledger.matched -= missing
 
@@ -170,7 +170,7 @@ class DeadLetters:
                 ledger.dead_lettered -= count
                 ledger.dropped += count
                 ledger.changed = True
-            self._ledgers.count_drops(sink, Counter(place[2] for place in places if place[1] == sink), reason)
+            self._ledgers.drops.count(sink, Counter(place[2] for place in places if place[1] == sink), reason)
         self._removed += places
         self._touch()
 

@@ -6,9 +6,10 @@ import time
 
 import structlog
 
+from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError, SpoolFull, SpoolReadOnly
 from edgerouter.spool.contract import SpoolState
-from edgerouter.spool.sqlite.capacity import Capacity, Reserve
+from edgerouter.spool.sqlite.capacity import Capacity, Reserve, Usage
 from edgerouter.spool.sqlite.db.errors import COMPLAIN_EVERY, explain
 
 log = structlog.get_logger("edgerouter.spool")
@@ -18,20 +19,20 @@ class Health:
     """Full, read-only, failing, or none of these.
 
     Args:
-        capacity: of the disk.
-        reserve: given up when the disk is full.
+        config: of the spool.
+        usage: of the database, as of the last transaction.
     """
 
-    def __init__(self, capacity: Capacity, reserve: Reserve) -> None:
-        self._capacity = capacity
-        self._reserve = reserve
+    def __init__(self, config: SpoolConfig, usage: Usage) -> None:
+        self.capacity = Capacity(config, usage)
+        self._reserve = Reserve(config.path, self.capacity.reserve)
         self._failure: tuple[SpoolState, str] | None = None
         self._reported: dict[SpoolState, float] = {}
         self._report_end = False
         self._appends_failed = False
         self.stuck = False
         """The write-ahead log cannot be folded into the database: no more messages may come."""
-        if not self.fits(0) or capacity.exhausted:
+        if not self.fits(0) or self.capacity.exhausted:
             # reported at the start, not with the first message
             self._begin("full", "the disk is full")
 
@@ -40,13 +41,13 @@ class Health:
         """The state and its reason; `None` when the disk takes everything."""
         full = self._failure is not None and self._failure[0] == "full"
         # without a message nothing else would find out that there is room again
-        if full and not (self.stuck or self._appends_failed or not self.fits(0) or self._capacity.exhausted):
+        if full and not (self.stuck or self._appends_failed or not self.fits(0) or self.capacity.exhausted):
             self._end()
         return self._failure
 
     def fits(self, need: int) -> bool:
         """Deliveries of so many bytes may be tried: the disk was not full, or has room again beside the reserve."""
-        return self._reserve.held or self._capacity.after_full(need)
+        return self._reserve.held or self.capacity.after_full(need)
 
     def disk_full(self) -> None:
         """Give up the reserve, so that what is settled can be written and makes room."""
@@ -61,7 +62,7 @@ class Health:
             self._end()
         self._appends_failed = self._appends_failed and not appends
         self.stuck = stuck
-        self._reserve.hold(self._capacity.free_bytes)
+        self._reserve.hold(self.capacity.free_bytes)
 
     def failed(self, *, appends: bool) -> None:
         """Note a transaction that failed."""

@@ -108,7 +108,7 @@ class Losses:
             if ranges:
                 least, most = self._lost(ledger, header, end)
                 ledger.drop(ranges, least)
-                self._ledgers.count_drops(ledger.name, Counter({"": least} if least else {}), "damaged")
+                self._ledgers.drops.count(ledger.name, Counter({"": least} if least else {}), "damaged")
                 self._ledgers.forget_read(ledger, header.first, end)
                 if least != most:
                     self._recount(ledger)

@@ -15,6 +15,7 @@ from edgerouter.spool.log.chunk import Chunk, Damaged, Header
 from edgerouter.spool.log.grouping import Append, payload_bytes
 from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.ledgers import Ledgers
+from edgerouter.spool.log.replay import replay, replayable
 from edgerouter.spool.operator import DeadLetter, DeadLetterFilter, Verification
 from edgerouter.spool.sqlite.committer import Committer
 from edgerouter.spool.sqlite.counting import Counting
@@ -123,10 +124,10 @@ class SqliteTools:
             while at:
                 scan = await self._salvaging.read(partial(_scan, self._store, at, self._committer.usage.end, since, until))
                 for chunk in scan.chunks:
-                    replayed = self._ledgers.replayable(ledger, chunk, asked, since, until)
+                    replayed = replayable(self._ledgers, ledger, chunk, asked, since=since, until=until)
                     found += len(replayed)
                     if replayed and not dry_run:
-                        self._ledgers.replay(ledger, chunk, replayed)
+                        replay(self._ledgers, ledger, chunk, replayed)
                         self._committer.writes.reuse(chunk.first)
                 at = scan.next
             if not dry_run:

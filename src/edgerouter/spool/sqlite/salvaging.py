@@ -80,7 +80,9 @@ class Salvaging:
             log.error("the damaged database cannot be replaced, trying again", reason=str(error))
             self._loop.call_later(_RETRY, self.recover, cause)
             return
-        self._committer.reopened(opened)
+        self._committer.usage.reopened(opened)
+        self._committer.dead_letters.reopened(opened.dead_letters)
+        self._committer.touch()
         self.start(opened.salvage)
         self._recount()
         self._tell()

@@ -15,7 +15,6 @@ from edgerouter.errors import SpoolError
 from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus
-from edgerouter.spool.log import ledger_record
 from edgerouter.spool.log.chunk import Chunk, Header
 from edgerouter.spool.log.grouping import Append, payload_bytes
 from edgerouter.spool.log.ledger import SinkLedger
@@ -31,6 +30,7 @@ from edgerouter.spool.sqlite.db.errors import DAMAGE
 from edgerouter.spool.sqlite.db.transaction import Opened
 from edgerouter.spool.sqlite.losses import Losses
 from edgerouter.spool.sqlite.operator import SqliteTools
+from edgerouter.spool.sqlite.restoring import restore_ledgers
 from edgerouter.spool.sqlite.salvaging import Salvaging
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
@@ -54,41 +54,24 @@ class SqliteSpool:
         self._store = store
         self._thread = thread
         self._loop = asyncio.get_running_loop()
-        self._ledgers = Ledgers(forgotten=opened.forgotten)
+        ledgers = self._ledgers = Ledgers(forgotten=opened.forgotten)
         # full disks, damage and lost messages concern several parts at once: they reach each other through the methods below
-        self._committer = Committer(config, thread, store, opened, self._ledgers, evict=self._evict, damaged=self._damaged)
-        self._batches = Batches(self._committer.writes)
-        self._losses = Losses(
-            store, thread, self._ledgers, self._committer.writes, opened.quarantined,
-            recount=self._recount, damaged=self._damaged,
-        )  # fmt: skip
-        self._salvaging = Salvaging(
-            store,
-            thread,
-            self._committer,
-            ledgers=self._ledgers,
-            batches=self._batches,
-            losses=self._losses,
-            recount=self._recount,
+        committer = self._committer = Committer(config, thread, store, opened, ledgers, evict=self._evict, damaged=self._damaged)
+        batches = self._batches = Batches(committer.writes)
+        losses = self._losses = Losses(
+            store, thread, ledgers, committer.writes, opened.quarantined, recount=self._recount, damaged=self._damaged
         )
-        self._counting = Counting(
-            store=store,
-            thread=thread,
-            ledgers=self._ledgers,
-            losses=self._losses,
-            salvaging=self._salvaging,
-            committer=self._committer,
+        salvaging = self._salvaging = Salvaging(
+            store, thread, committer, ledgers=ledgers, batches=batches, losses=losses, recount=self._recount
+        )
+        counting = self._counting = Counting(
+            store=store, thread=thread, ledgers=ledgers, losses=losses, salvaging=salvaging, committer=committer
         )
         # lowest sequence that a sink may start at: what is being salvaged is still to come
         self._first_salvaged = opened.salvage[0] if opened.salvage is not None else None
         self._restore(opened)
         self._tools = SqliteTools(
-            store=store,
-            thread=thread,
-            ledgers=self._ledgers,
-            committer=self._committer,
-            salvaging=self._salvaging,
-            counting=self._counting,
+            store=store, thread=thread, ledgers=ledgers, committer=committer, salvaging=salvaging, counting=counting
         )
 
     # -- what the parts ask of each other ---------------------------------------------------------------------------------------
@@ -117,7 +100,7 @@ class SqliteSpool:
             messages=usage.messages,
             bytes=usage.used,
             max_bytes=self._config.max_bytes,
-            free_bytes=committer.capacity.free_bytes,
+            free_bytes=committer.health.capacity.free_bytes,
             first_sequence=usage.first,
             last_sequence=usage.end - 1,
             written_bytes=usage.written_bytes,
@@ -146,7 +129,7 @@ class SqliteSpool:
         return self._tools
 
     def count_dropped(self, topic: str, messages: int, reason: str) -> None:
-        self._ledgers.count_drops("", Counter({topic: messages}), reason)
+        self._ledgers.drops.count("", Counter({topic: messages}), reason)
 
     async def append(self, source: str, delivery: Delivery, wanted: Mapping[str, int]) -> None:
         if not delivery.messages:
@@ -166,7 +149,7 @@ class SqliteSpool:
             first = self._ledgers[route.sink].position.first
             if first is not None:
                 try:
-                    oldest_at = await self._thread.run(partial(self._store.received_at, first))
+                    oldest_at = await self._thread.run(lambda: self._store.rows.received_at(first))
                 except DAMAGE as error:
                     self._salvaging.recover(error)
 
@@ -255,7 +238,7 @@ class SqliteSpool:
 
     def count_drops(self, sink: str, topics: Counter[str], reason: str) -> None:
         """Count dropped messages by topic."""
-        self._ledgers.count_drops(sink, topics, reason)
+        self._ledgers.drops.count(sink, topics, reason)
 
     async def dead_letter(self, ledger: SinkLedger, ranges: list[tuple[int, int]], rejections: Sequence[Rejection]) -> None:
         """Store dead letters; returns when they are safe and their sequences are settled."""
@@ -282,20 +265,8 @@ class SqliteSpool:
     # -- starting ---------------------------------------------------------------------------------------------------------------
 
     def _restore(self, opened: Opened) -> None:
-        """Read the stored ledgers. One that is damaged begins again with everything that is stored: better twice than never."""
-        end = self._committer.usage.end
-        for name, value in sorted(opened.values.items()):
-            if not name.startswith(LEDGER):
-                continue
-            sink = name.removeprefix(LEDGER)
-            try:
-                ledger = ledger_record.decode(sink, value)
-            except ValueError as error:
-                log.warning("a damaged position begins again at the oldest message", sink=sink, reason=str(error))
-                ledger = SinkLedger(sink, self._new_key(), since=end, changed=True)
-                ledger.position.add(self._first, end)
-                ledger.uncounted.add((), [(self._first, end)])
-            self._ledgers.restore(ledger, end)
+        end = self.end
+        restore_ledgers(opened.values, self._ledgers, first=self._first, end=end, new_key=self._new_key)
         for ledger in self._ledgers:
             if opened.salvage is not None or opened.missing is not None:
                 ledger.after_damage(end, opened.missing, doubtful=opened.salvage is not None)

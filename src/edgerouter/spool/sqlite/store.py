@@ -17,6 +17,7 @@ from edgerouter.spool.log.chunk import Chunk, Codec, NewChunk, new_id
 from edgerouter.spool.log.ledger import seal
 from edgerouter.spool.sqlite.capacity import give_up_reserve, wal_pages
 from edgerouter.spool.sqlite.db import dead_letter_rows
+from edgerouter.spool.sqlite.db.checkpoint import Checkpoint
 from edgerouter.spool.sqlite.db.compaction import Packer
 from edgerouter.spool.sqlite.db.errors import DAMAGE, explain
 from edgerouter.spool.sqlite.db.rows import Rows
@@ -52,10 +53,8 @@ class Store:
         self._high_water = HighWaterMark(config.path)
         self._connected = False
         self._wal_pages = wal_pages(config)
-        self._log_pages = 0
-        self._stuck = False
         self.held = False
-        """Nothing is trimmed for now, because somebody looks for messages to replay."""
+        """Nothing is trimmed for now, while a replay looks for messages."""
 
     def open(self) -> Opened:
         """Open the database, or make it; a damaged one is moved aside and what is readable of it is brought over.
@@ -115,7 +114,7 @@ class Store:
     def _connect(self) -> None:
         self.connection = connect(self._path, synchronous=self._config.synchronous, wal_pages=self._wal_pages)
         self._connected = True
-        self.connection.set_wal_hook(self._log_grew)
+        self._checkpoint = Checkpoint(self.connection, self._wal_pages)
 
     def _read(self, lost: bool) -> Opened:
         connection = self.connection
@@ -195,12 +194,8 @@ class Store:
         return call(self.connection, *args, **kwargs)
 
     def messages(self, ranges: Sequence[tuple[int, int]]) -> list[Message]:
-        """All readable messages with these sequences, in order."""
+        """Return all readable messages with these sequences, in order."""
         return self.rows.messages(ranges)
-
-    def received_at(self, sequence: int) -> int | None:
-        """When the messages of the chunk that holds the sequence, or of the next one, were received."""
-        return self.rows.received_at(sequence)
 
     # -- writing ----------------------------------------------------------------------------------------------------------------
 
@@ -246,24 +241,11 @@ class Store:
             raise
         if self.record.next != before.next:
             self._high_water.write(self.record.id, self.record.next)
-        self._fold_in()
+        self._checkpoint.run()
         first, messages = self.rows.first(self.record.next), self.record.messages
-        return Written(chunks, stored, leftover, *self.usage(), first, messages, trimmer.retained, self.held, self._stuck)
-
-    def _log_grew(self, connection: apsw.Connection, name: str, pages: int) -> int:  # noqa: ARG002  (SQLite's call)
-        self._log_pages = pages
-        return apsw.SQLITE_OK
-
-    def _fold_in(self) -> None:
-        """Once the log is long bring it into the database, so that it begins anew."""
-        if self._log_pages < self._wal_pages:
-            return
-        try:
-            self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            self._stuck = False
-        except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError):
-            # until that succeeds the log grows with each commit: no more messages may come
-            self._stuck = True
+        return Written(
+            chunks, stored, leftover, *self.usage(), first, messages, trimmer.retained, self.held, self._checkpoint.stuck
+        )
 
     def usage(self) -> tuple[int, int]:
         """Bytes of the database in use, and free for reuse."""
@@ -295,7 +277,7 @@ class Store:
                 connection.execute("ROLLBACK")
             raise
         self.salvage.committed(progress)
-        self._fold_in()
+        self._checkpoint.run()
         if progress.done:
             self.salvage.close(done=True)
             self.salvage = None
