@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgerouter.secrets import SecretStore, SecretStoreConfig
     from edgerouter.sink import DELIVERED, Failure, Limits, Outcome, Sink, SinkConfig, SinkContext
     from edgerouter.source import Confirmation, Delivery, Source, SourceConfig, SourceContext
+    from edgerouter.templates import MessageTemplate, TemplateText
     from edgerouter.topic_cache import TopicCache
     from edgerouter.units import ByteSize, Duration
     from edgerouter.variables import Variable, Variables
@@ -37,6 +38,7 @@ __all__ = [
     "Failure",
     "Limits",
     "Message",
+    "MessageTemplate",
     "Outcome",
     "PluginError",
     "Properties",
@@ -50,6 +52,7 @@ __all__ = [
     "Source",
     "SourceConfig",
     "SourceContext",
+    "TemplateText",
     "Throttled",
     "TopicCache",
     "Unauthorized",
@@ -74,6 +77,7 @@ _MODULES = {
     "edgerouter.secrets": ("SecretStore", "SecretStoreConfig"),
     "edgerouter.sink": ("DELIVERED", "Failure", "Limits", "Outcome", "Sink", "SinkConfig", "SinkContext"),
     "edgerouter.source": ("Confirmation", "Delivery", "Source", "SourceConfig", "SourceContext"),
+    "edgerouter.templates": ("MessageTemplate", "TemplateText"),
     "edgerouter.topic_cache": ("TopicCache",),
     "edgerouter.units": ("ByteSize", "Duration"),
     "edgerouter.variables": ("Variable", "Variables"),

@@ -6,7 +6,6 @@ import re
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from hashlib import sha256
 from typing import Annotated
 from zlib import crc32
@@ -18,23 +17,19 @@ from edgerouter.objects.compression import Compression, infer_compression
 from edgerouter.objects.paths import MAX_KEY_BYTES, escape, fit, topic_path
 from edgerouter.objects.times import TimeFormat
 from edgerouter.sink import SinkContext
+from edgerouter.templates import Part, Placeholder, parse, topic_decides, topic_text, user_property
 from edgerouter.topic_cache import TopicCache
 
-_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_PLACEHOLDER = re.compile(r"([A-Za-z_]+)(?:\[([^\]]*)\])?(?::(.*))?", re.DOTALL)
-_INDEX = re.compile(r"-?\d+")
-_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
-_NAMES = ("topic", "time", "id", "first", "last", "sequence", "spool", "sink", "host", "property", "qos", "retained")
-_NUMBERS = ("first", "last", "sequence")
+_FIELDS = ("topic", "time", "id", "first", "last", "sequence", "spool", "sink", "host", "property", "qos", "retained")
 _DEFAULT_TIME = "%Y%m%dT%H%M%SZ"
 _LONGEST_PARTITION = 1024
 """Characters; a longer one becomes a digest, because batches that fill at the same time are kept by it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One piece of a template."""
+class _Piece:
+    """Renders one part of a template."""
 
     render: Callable[[Sequence[Message], SinkContext], str]
     message: Callable[[Message], str] | None = None
@@ -50,14 +45,19 @@ class KeyTemplate:
     1024 bytes in all, whatever a message holds; what is not safe is percent-encoded. Two topics never share a name.
     """
 
-    def __init__(self, text: str, parts: Sequence[_Part], suffix: str) -> None:
+    def __init__(self, text: str, parts: Sequence[Part]) -> None:
         self.text = text
+        self.fields = frozenset(part.name for part in parts if isinstance(part, Placeholder))
+        """Names of the placeholders."""
+        self.topic_decides = topic_decides(parts)
+        """True if all messages of a topic have one key."""
         self.compression: Compression = infer_compression(text)
         """What the template's last characters say."""
-        self._parts = tuple(parts)
-        self._suffix = suffix
-        self._topic_parts = tuple(part.topic for part in parts if part.topic is not None)
-        self._other_parts = tuple(part.message for part in parts if part.message is not None)
+        last_slash = text.rfind("/")
+        self._pieces = [_piece(part, last_slash) for part in parts]
+        self._suffix = _suffix(parts)
+        self._topic_pieces = [piece.topic for piece in self._pieces if piece.topic is not None]
+        self._other_pieces = [piece.message for piece in self._pieces if piece.message is not None]
         self._topic_partitions = TopicCache(self._topic_partition)
 
     def __repr__(self) -> str:
@@ -67,12 +67,8 @@ class KeyTemplate:
     def parse(cls, text: str, *, unique: bool = True) -> KeyTemplate:
         """Read a template.
 
-        Placeholders: `{topic}` (its levels as path), `{topic[0]}`, `{topic[-1]}`, `{topic[1:]}`, `{time:%Y/%m/%d/%H}` (strftime,
-        UTC, when the message was received; of a batch the first one; `unknown-time` when that was before 2020, the clock being
-        unset), `{id}` (the message's id; `<spool>-<first>-<last>` of several, and a checksum of their numbers where some between
-        the first and the last are missing), `{first}`, `{last}`, `{sequence}` (the same as first; `{first:12}` fills up with zeros
-        to 12 digits), `{spool}`, `{sink}`, `{host}`, `{property[name]}` (a user property of MQTT 5, empty when missing), `{qos}`,
-        `{retained}`. `{{` and `}}` are braces. An empty part becomes `%FF`.
+        Placeholders: `{topic}` and its levels, `{time:%Y/%m/%d}`, `{id}`, `{first}`, `{last}`, `{sequence}`, `{spool}`, `{sink}`,
+        `{host}`, `{property[name]}`, `{qos}`, `{retained}`; docs/reference/templates.md says what each stands for.
 
         A time in a folder splits batches: all messages of an object fall into that folder. A time in the file name is that of the
         first message and splits nothing.
@@ -84,27 +80,33 @@ class KeyTemplate:
         Raises:
             ValueError: what is wrong with the template, with the nearest known name.
         """
-        return cls(text, *_parse(text, unique=unique))
+        parts = parse(text, _FIELDS)
+        _check_path(text, "".join([part if isinstance(part, str) else "x" for part in parts]))
+        template = cls(text, parts)
+        if unique and "id" not in template.fields:
+            # the first and the last number are not enough: a replay of some of the messages would replace the object of all
+            raise ValueError(f"{text!r} would give two batches the same key, and the second would replace the first; add {{id}}")
+        return template
 
     def partition_of(self, message: Message, names: SinkContext) -> str:  # noqa: ARG002  (same shape as key_of; names do not differ by message)
-        """What all messages of one object have in common; equal for two messages when they may share an object."""
+        """Return what all messages of one object have in common; equal for two messages when they may share an object."""
         partition = ""
-        if self._topic_parts:
+        if self._topic_pieces:
             partition = self._topic_partitions[message.topic]
-        for part in self._other_parts:
-            partition += "\n" + part(message)  # no part holds a line break
+        for piece in self._other_pieces:
+            partition += "\n" + piece(message)  # no piece holds a line break
         return partition if len(partition) <= _LONGEST_PARTITION else _digest(partition)
 
     def key_of(self, batch: Sequence[Message], names: SinkContext) -> str:
         """The key of the object that holds `batch`; the same for the same batch."""
-        return fit("".join([part.render(batch, names) for part in self._parts]), self._suffix)
+        return fit("".join([piece.render(batch, names) for piece in self._pieces]), self._suffix)
 
     def _topic_partition(self, topic: str) -> str:
-        return "\n".join([part(topic) for part in self._topic_parts])
+        return "\n".join([piece(topic) for piece in self._topic_pieces])
 
 
 def _digest(partition: str) -> str:
-    return "\0" + sha256(partition.encode()).hexdigest()  # no part holds a NUL
+    return "\0" + sha256(partition.encode()).hexdigest()  # no piece holds a NUL
 
 
 def _checked(text: str) -> str:
@@ -116,42 +118,13 @@ ObjectKey = Annotated[str, AfterValidator(_checked)]
 """A configuration field that holds a key template."""
 
 
-def _parse(text: str, *, unique: bool) -> tuple[list[_Part], str]:
-    parts: list[_Part] = []
-    shape = ""  # the template with `x` for each placeholder: what its folders look like
-    names: set[str] = set()
-    suffix = ""
-    end = 0
-    last_slash = text.rfind("/")
-    for match in _TOKEN.finditer(text):
-        literal = text[end : match.start()]
-        end = match.end()
-        if match[0] in ("{", "}"):
-            raise ValueError(f"{text!r} has a single {match[0]!r}; write {match[0] * 2!r} for a brace that is not a placeholder")
-        if match[1] is None:
-            literal += match[0][0]
-        if literal:
-            parts.append(_constant(literal))
-            shape += literal
-            suffix += literal
-        if match[1] is not None:
-            name, part = _placeholder(match[1], in_folder=match.start() < last_slash)
-            names.add(name)
-            parts.append(part)
-            shape += "x"
-            suffix = ""
-    if text[end:]:
-        parts.append(_constant(text[end:]))
-        shape += text[end:]
-        suffix += text[end:]
-    _check(text, shape)
-    if unique:
-        _check_unique(text, names)
-    suffix = suffix.rpartition("/")[2]
-    return parts, suffix[suffix.find(".") :][-32:] if "." in suffix else ""
+def _suffix(parts: Sequence[Part]) -> str:
+    """Return the fixed end of a template from its first dot, such as `.jsonl.gz`."""
+    end = parts[-1].rpartition("/")[2] if parts and isinstance(parts[-1], str) else ""
+    return end[end.find(".") :][-32:] if "." in end else ""
 
 
-def _check(text: str, shape: str) -> None:
+def _check_path(text: str, shape: str) -> None:
     if _CONTROL.search(shape):
         raise ValueError(f"{text!r} holds a control character or a backslash")
     if any(part in ("", ".", "..") for part in shape.split("/")):
@@ -160,70 +133,27 @@ def _check(text: str, shape: str) -> None:
         raise ValueError(f"the key template is longer than {MAX_KEY_BYTES // 2} bytes")
 
 
-def _check_unique(text: str, names: set[str]) -> None:
-    if "id" not in names:
-        # the first and the last number are not enough: a replay of some of the messages would replace the object of all
-        raise ValueError(f"{text!r} would give two batches the same key, and the second would replace the first; add {{id}}")
+def _piece(part: Part, last_slash: int) -> _Piece:
+    if isinstance(part, str):
+        return _Piece(lambda _batch, _names: part)
+    if part.name == "topic":
+        text = topic_text(part, one=escape, several=topic_path)
+        return _Piece(lambda batch, _names: text(batch[0].topic), topic=text)
+    if part.name == "time":
+        return _time(part.format, in_folder=part.start < last_slash)
+    if part.name == "property":
+        value = user_property(part.argument)
+        return _by_message(lambda message: escape(value(message)))
+    if part.name in ("first", "last", "sequence"):
+        return _number(part)
+    return _SIMPLE[part.name]
 
 
-def _constant(text: str) -> _Part:
-    return _Part(lambda _batch, _names: text)
+def _by_message(render: Callable[[Message], str]) -> _Piece:
+    return _Piece(lambda batch, _names: render(batch[0]), message=render)
 
 
-def _placeholder(text: str, *, in_folder: bool) -> tuple[str, _Part]:
-    match = _PLACEHOLDER.fullmatch(text)
-    name = match[1] if match else text
-    if match is None or name not in _NAMES:
-        near = get_close_matches(name, _NAMES, 1)
-        hint = f"did you mean {{{near[0]}}}?" if near else "known are " + ", ".join(f"{{{known}}}" for known in _NAMES)
-        raise ValueError(f"unknown placeholder {{{text}}}; {hint}")
-    argument, spec = match[2], match[3]
-    if argument is not None and name not in ("topic", "property"):
-        raise ValueError(f"{{{text}}}: {name} takes nothing in brackets")
-    if spec is not None and name not in ("time", *_NUMBERS):
-        raise ValueError(f"{{{text}}}: {name} takes no format")
-    if name == "topic":
-        return name, _by_topic(_topic(text, argument))
-    if name == "time":
-        return name, _time(spec, in_folder=in_folder)
-    if name == "property":
-        return name, _by_message(_property(text, argument))
-    if name in _NUMBERS:
-        return name, _number(text, name, spec)
-    return name, _SIMPLE[name]
-
-
-def _by_message(render: Callable[[Message], str]) -> _Part:
-    return _Part(lambda batch, _names: render(batch[0]), message=render)
-
-
-def _by_topic(render: Callable[[str], str]) -> _Part:
-    return _Part(lambda batch, _names: render(batch[0].topic), topic=render)
-
-
-def _topic(text: str, argument: str | None) -> Callable[[str], str]:
-    if argument is None:
-        return topic_path
-    if _INDEX.fullmatch(argument):
-        index = int(argument)
-
-        def level(topic: str) -> str:
-            levels = topic.split("/")
-            return escape(levels[index]) if -len(levels) <= index < len(levels) else ""
-
-        return level
-    if match := _SLICE.fullmatch(argument):
-        part = slice(*(int(bound) if bound else None for bound in match.groups()))
-
-        def levels(topic: str) -> str:
-            kept = topic.split("/")[part]
-            return topic_path("/".join(kept)) if kept else ""
-
-        return levels
-    raise ValueError(f"{{{text}}}: a level is a number as in {{topic[0]}} or {{topic[-1]}}, or a range as in {{topic[1:]}}")
-
-
-def _time(spec: str | None, *, in_folder: bool) -> _Part:
+def _time(spec: str | None, *, in_folder: bool) -> _Piece:
     time = TimeFormat(spec or _DEFAULT_TIME)
     if _CONTROL.search(spec or ""):
         raise ValueError("the format of {time} holds a control character or a backslash")
@@ -231,29 +161,16 @@ def _time(spec: str | None, *, in_folder: bool) -> _Part:
         raise ValueError("the format of {time} has an empty part, '.' or '..' between slashes")
     if in_folder:
         return _by_message(lambda message: time.render(message.received_at))
-    return _Part(lambda batch, _names: time.render(batch[0].received_at))
+    return _Piece(lambda batch, _names: time.render(batch[0].received_at))
 
 
-def _property(text: str, argument: str | None) -> Callable[[Message], str]:
-    if not argument:
-        raise ValueError(f"{{{text}}}: write the name of the user property in brackets, as in {{property[device]}}")
-
-    def value(message: Message) -> str:
-        if message.properties is not None:
-            for name, content in message.properties.user:
-                if name == argument:
-                    return escape(content)
-        return ""
-
-    return value
-
-
-def _number(text: str, name: str, spec: str | None) -> _Part:
-    if spec is not None and not (spec.isdecimal() and spec.isascii() and 0 < int(spec) <= 20):
-        raise ValueError(f"{{{text}}}: the format is a number of digits from 1 to 20, as in {{{name}:12}}")
-    width = int(spec or 0)
-    index = -1 if name == "last" else 0
-    return _Part(lambda batch, _names: f"{batch[index].sequence:0{width}d}")
+def _number(part: Placeholder) -> _Piece:
+    digits = part.format
+    if digits is not None and not (digits.isdecimal() and digits.isascii() and 0 < int(digits) <= 20):
+        raise part.wrong(f"the format is a number of digits from 1 to 20, as in {{{part.name}:12}}")
+    width = int(digits or 0)
+    index = -1 if part.name == "last" else 0
+    return _Piece(lambda batch, _names: f"{batch[index].sequence:0{width}d}")
 
 
 def _id(batch: Sequence[Message], names: SinkContext) -> str:
@@ -269,10 +186,10 @@ def _id(batch: Sequence[Message], names: SinkContext) -> str:
 
 
 _SIMPLE = {
-    "id": _Part(_id),
-    "spool": _Part(lambda batch, names: escape(batch[0].spool or names.spool)),
-    "sink": _Part(lambda _batch, names: escape(names.name)),
-    "host": _Part(lambda _batch, names: escape(names.host)),
+    "id": _Piece(_id),
+    "spool": _Piece(lambda batch, names: escape(batch[0].spool or names.spool)),
+    "sink": _Piece(lambda _batch, names: escape(names.name)),
+    "host": _Piece(lambda _batch, names: escape(names.host)),
     "qos": _by_message(lambda message: str(message.qos)),
     "retained": _by_message(lambda message: "true" if message.retained else "false"),
 }

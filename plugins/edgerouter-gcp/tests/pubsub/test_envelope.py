@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edgerouter import Message, Properties, Rejected
+from edgerouter import Message, MessageTemplate, Properties, Rejected
 from edgerouter.testing import make_context, make_message
 from edgerouter_gcp.pubsub.envelope import Attribute, Envelope
-from edgerouter_gcp.pubsub.ordering import OrderingTemplate
 from edgerouter_gcp.pubsub.sink import PubsubConfig
 
 EVERYTHING = ("id", "topic", "time", "retained", "properties")
@@ -149,7 +148,7 @@ def test_the_size_counted_beforehand_is_never_too_small(message: Message, key: s
 )
 def test_an_ordering_key_is_made_from_a_template(template: str, key: str) -> None:
     message = make_message(properties=Properties(user=(("device", "d-1"),)))
-    assert OrderingTemplate(template, make_context()).key_of(message) == key
+    assert MessageTemplate(template, make_context()).of(message) == key
 
 
 @pytest.mark.parametrize("wrong", ["{topik}", "{topic[x]}", "{", "{property}", "{host[0]}"])
@@ -166,13 +165,13 @@ def test_labels_that_pubsub_would_refuse_are_found_when_the_configuration_is_rea
 
 def test_long_topics_keys_and_properties_are_not_remembered() -> None:
     envelope = Envelope(EVERYTHING, {})
-    ordering = OrderingTemplate("{topic}", make_context())
+    ordering = MessageTemplate("{topic}", make_context())
     long = "x" * 30_000
     tracemalloc.start()
     for number in range(1, 2000):
         properties = Properties(user=(("site", f"{number}{long}"),), correlation_data=b"%d" % number + bytes(30_000))
         message = make_message(b"1", topic=f"{number}/{long}", sequence=number, properties=properties)
-        assert envelope.size_of(message, ordering.key_of(message)) > 90_000
+        assert envelope.size_of(message, ordering.of(message)) > 90_000
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert held < 4 * 1024**2

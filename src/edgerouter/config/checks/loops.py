@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
 from edgerouter.loop_guard import Subscription, broker_key, subscription
 from edgerouter.mqtt.settings import BrokerSettings
+from edgerouter.templates import MESSAGE_FIELDS, Placeholder, parse
 from edgerouter.topics import filters_overlap, split_share
-
-_SEVERAL_LEVELS = re.compile(r"\{(topic(\[[^\]]*:[^\]]*\])?|property\[[^\]]*\])\}")
 
 
 def subscriptions(sources: Iterable[ConfiguredSource]) -> dict[str, Subscription]:
@@ -57,11 +55,19 @@ def _published(template: str, wanted: list[str]) -> list[str]:
     if template == "{topic}":
         return wanted
     levels: list[str] = []
-    for level in template.split("/"):
-        if _SEVERAL_LEVELS.search(level):
+    # the literal text of a topic template holds no wildcards
+    for level in "".join(map(_wildcard, parse(template, MESSAGE_FIELDS))).split("/"):
+        if "#" in level:
             return ["/".join([*levels, "#"])]
-        levels.append("+" if "{" in level else level)
+        levels.append("+" if "+" in level else level)
     return ["/".join(levels)]
+
+
+def _wildcard(part: str | Placeholder) -> str:
+    if isinstance(part, str):
+        return part
+    several = part.name == "property" or (part.name == "topic" and (part.argument is None or ":" in part.argument))
+    return "#" if several else "+"
 
 
 def _filters(source: ConfiguredSource) -> Iterable[str]:

@@ -55,8 +55,8 @@ class FileConfig(SinkConfig):
     path: FolderPath
     """Folder; created if missing. Nothing is ever written outside it."""
     key: ObjectKey | None = None
-    """Template of an object's path below the folder, such as `{topic}/{time:%Y/%m/%d}/{id}.jsonl.gz`: one object per batch, written
-    whole or not at all. Without it, one file grows."""
+    """Object's path below the folder, a template (docs/reference/templates.md) such as `{topic}/{time:%Y/%m/%d}/{id}.jsonl.gz`: one
+    object per batch, written whole or not at all. Without it one file grows."""
     file: str = "messages.jsonl"
     """Name of the growing file."""
     framing: Framing = "jsonl"

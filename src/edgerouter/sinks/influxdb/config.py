@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from edgerouter.sink import SinkConfig
 from edgerouter.sinks.http.config import ProxyUrl
-from edgerouter.sinks.influxdb.template import Template
+from edgerouter.sinks.influxdb.template import check
 from edgerouter.tls import TlsConfig
 from edgerouter.units import ByteSize, Duration
 
@@ -30,9 +30,9 @@ class InfluxDbConfig(SinkConfig):
     `{"measurement": "cpu", "tags": "room=lab,host=a", "values": "temp=61.2,load=0.3"}`, where `tags` and `values` may also be
     objects."""
     measurement: str = "{topic}"
-    """Measurement of a point, a template: `{topic}`, `{topic[1]}`, `{host}`, `{property[name]}` (a user property of MQTT 5),
-    `{payload}`, `{payload[a.b]}` (a member of a JSON payload). Characters that a name cannot hold are percent-encoded, here and in
-    tags: control characters, and a backslash at the end or before a blank, comma, equals sign or backslash."""
+    """Measurement of a point, a template (docs/reference/templates.md) such as `{topic[1]}` or `{payload[a.b]}`. Characters that a
+    name cannot hold are percent-encoded, here and in tags: control characters, and a backslash at the end or before a blank, comma,
+    equals sign or backslash."""
     tags: dict[str, str] = Field(default_factory=dict)
     """Tags of a point, by name, each a template; an empty result is left out."""
     fields: dict[str, str] = Field(default_factory=dict)
@@ -69,8 +69,7 @@ class InfluxDbConfig(SinkConfig):
     @field_validator("measurement")
     @classmethod
     def _is_a_template(cls, value: str) -> str:
-        Template.parse(value)
-        return value
+        return check(value)
 
     @field_validator("tags", "fields")
     @classmethod
@@ -78,7 +77,7 @@ class InfluxDbConfig(SinkConfig):
         for name, text in value.items():
             if not name or name.startswith("_") or name == "time":
                 raise ValueError(f"{name!r} is not a name that InfluxDB accepts: it is empty, `time`, or starts with `_`")
-            Template.parse(text)
+            check(text)
         return value
 
     @field_validator("token")

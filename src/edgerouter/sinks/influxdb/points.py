@@ -10,7 +10,7 @@ from edgerouter.sink import SinkContext
 from edgerouter.sinks.influxdb.config import InfluxDbConfig
 from edgerouter.sinks.influxdb.json_fields import OutOfBounds, decode, scalars
 from edgerouter.sinks.influxdb.lines import field, line, raw_fields, raw_tags
-from edgerouter.sinks.influxdb.template import Template
+from edgerouter.sinks.influxdb.template import text_of, value_of
 
 ToLine: TypeAlias = Callable[[Message], bytes]
 """Returns the line for a message; raises `ValueError` if the message does not make a point."""
@@ -54,25 +54,23 @@ def by_body() -> ToLine:
 
 def by_template(config: InfluxDbConfig, names: SinkContext) -> ToLine:
     """Build a function that fills measurement, tags and fields from templates."""
-    measurement = Template.parse(config.measurement)
-    tags = {name: Template.parse(text) for name, text in config.tags.items()}
-    fields = {name: Template.parse(text) for name, text in config.fields.items()}
+    measurement = text_of(config.measurement, names)
+    tags = {name: text_of(text, names) for name, text in config.tags.items()}
+    fields = {name: value_of(text, names) for name, text in config.fields.items()}
 
     def to_line(message: Message) -> bytes:
         payload = _payload(message.payload)
         if fields:
             found = {
-                name: field(value)
-                for name, template in fields.items()
-                if (value := template.value(message, payload, names)) is not None and value != ""
+                name: field(value) for name, read in fields.items() if (value := read(message, payload)) is not None and value != ""
             }
         else:
             found = scalars(payload if isinstance(payload, Mapping) else {"value": payload})
             # InfluxDB reserves `time`: version 2 leaves such a field out, version 3 refuses the point
             found.pop("time", None)
         return line(
-            measurement.text(message, payload, names),
-            {name: template.text(message, payload, names) for name, template in tags.items()},
+            measurement(message, payload),
+            {name: read(message, payload) for name, read in tags.items()},
             found,
             time_of(message),
         )

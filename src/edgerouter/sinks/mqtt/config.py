@@ -15,9 +15,8 @@ class MqttSinkConfig(BrokerSettings, SinkConfig):
     """Publishes messages to an MQTT broker, 3.1.1 or 5."""
 
     topic: TopicText = "{topic}"
-    """Template of the topic to publish to, such as `sites/{host}/{topic}`. Placeholders: `{topic}`, `{topic[0]}`, `{topic[-1]}`,
-    `{topic[1:]}`, `{property[name]}`, `{host}`, `{sink}`, `{spool}`. A topic that
-    begins with `$` has to be written out, as in `$aws/things/{host}/{topic}`; `$SYS` belongs to the broker."""
+    """Topic to publish to, a template (docs/reference/templates.md) such as `sites/{host}/{topic}`. A topic that begins with `$`
+    has to be written out, as in `$aws/things/{host}/{topic}`; `$SYS` belongs to the broker."""
     qos: Literal[0, 1, 2] = 1
     """Quality of service. With 0 the broker confirms no message, and a lost connection loses what was under way. With 2 it passes
     each message on once, also when a lost connection is continued; a restart of the router may still double what was under way."""

@@ -35,8 +35,7 @@ class MqttSink(Sink[MqttSinkConfig]):
 
     def __init__(self, config: MqttSinkConfig, context: SinkContext) -> None:
         self._config = config
-        self._context = context
-        self._template = TopicTemplate.parse(config.topic)
+        self._template = TopicTemplate(config.topic, context)
         client_id = config.client_id or f"edgerouter-{context.spool[:12]}-sink-{context.name}-{secrets.token_hex(3)}"
         if context.probe:
             client_id += "-check"  # a broker would end the connection of a running router's sink of the same client id
@@ -104,7 +103,7 @@ class MqttSink(Sink[MqttSinkConfig]):
     def _publication(self, message: Message, link: Link) -> Publication:
         retain = message.retained if self._config.retain == "same" else self._config.retain == "always"
         properties = self._properties(message) if link.version5 else b""
-        topic = self._template.topic_of(message, self._context)
+        topic = self._template.of(message)
         if self._guard is not None:
             if reason := self._guard.loop(message, topic):
                 raise WouldLoop(reason)

@@ -59,9 +59,8 @@ class S3Config(AwsSettings, SinkConfig):
     bucket: BucketName
     """Name of the bucket, or ARN of an access point."""
     key: ObjectKey | None = None
-    """Key of an object, a template: `{topic}`, `{topic[1]}`, `{time:%Y/%m/%d}`, `{id}`, `{first}`, `{last}`, `{property[name]}`,
-    `{sink}`, `{host}`. Messages that share everything in it but numbers share an object. By default
-    `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` and an ending for the framing, such as `.jsonl.gz`."""
+    """Key of an object, a template (docs/reference/templates.md). Messages that share everything in it but numbers share an object.
+    By default `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` and an ending for the framing, such as `.jsonl.gz`."""
     framing: Literal["jsonl", "jsonl-exact", "raw-lines", "length-prefixed", "payload", "parquet"] = "jsonl"
     """What is in an object: `jsonl`, one JSON object a line; `jsonl-exact`, the same with every payload as text, or as base64 where
     it is no text, so that any JSON parser gives back every byte; `raw-lines`, each payload and a newline; `length-prefixed`, each

@@ -13,14 +13,12 @@ from edgerouter_aws.session import AwsSettings
 from edgerouter_aws.sqs.address import Address
 
 Attribute = Literal["topic", "id", "time", "qos", "retained", "content_type", "response_topic", "correlation_data"]
-_NOT_IN_A_GROUP = ("{id", "{first", "{last", "{sequence", "{time")
+_NOT_IN_A_GROUP = frozenset({"id", "first", "last", "sequence", "time"})
 
 
 def _group(text: str) -> str:
-    KeyTemplate.parse(text, unique=False)
-    for placeholder in _NOT_IN_A_GROUP:
-        if placeholder in text.replace("{{", ""):
-            raise ValueError(f"{text!r}: {placeholder}}} differs with every message, so there would be no order to keep")
+    for field in KeyTemplate.parse(text, unique=False).fields & _NOT_IN_A_GROUP:
+        raise ValueError(f"{text!r}: {{{field}}} differs with every message, so there would be no order to keep")
     return text
 
 
@@ -35,7 +33,7 @@ class ClaimCheck(BaseModel):
     bucket: BucketName
     """S3 bucket for these payloads. A lifecycle rule should remove them after some time."""
     key: ObjectKey = "{topic}/{id}"
-    """Key of a payload, a template as for the sink aws-s3."""
+    """Key of a payload, a template (docs/reference/templates.md)."""
     over: ByteSize | None = None
     """Payloads over this size go there; by default those that do not fit."""
     region: str | None = None
@@ -59,8 +57,8 @@ class SqsConfig(AwsSettings, SinkConfig):
     binary: Literal["base64", "reject"] = "base64"
     """What becomes of a payload that is not text: base64, with the attribute `encoding` saying so, or to the dead letters."""
     group_id: Annotated[str, AfterValidator(_group)] | None = None
-    """Message group, a template such as `{topic[1]}` or `{property[device]}`. In a FIFO queue order is kept within a group (default
-    `{topic}`); in a standard queue groups share its consumers fairly (none by default)."""
+    """Message group, a template (docs/reference/templates.md) such as `{topic[1]}` or `{property[device]}`. In a FIFO queue order
+    is kept within a group (default `{topic}`); in a standard queue groups share its consumers fairly (none by default)."""
     strict_order: bool = True
     """In a FIFO queue: never two messages of one group in one request, because SQS may take the later and refuse the earlier. With
     few groups that makes more requests; `pack` then makes few again."""

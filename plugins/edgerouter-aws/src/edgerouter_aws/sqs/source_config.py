@@ -20,8 +20,8 @@ class SqsSourceConfig(AwsSettings, SourceConfig):
     account_id: str | None = Field(default=None, pattern=r"^\d{12}$")
     """Account that owns the queue, when `queue` is a name and the account is not that of the credentials."""
     topic: TopicTemplate = "{topic}"
-    """Topic that the messages get, fixed or a template: `{topic}` is the attribute `topic` as the sink aws-sqs sets it, and the
-    queue's name where there is none; also `{place}` (the queue's name), `{source}`, `{host}`, `{attribute[NAME]}`."""
+    """Topic that the messages get, fixed or a template (docs/reference/templates.md) such as `cloud/{place}/{attribute[kind]}`.
+    `{topic}` is the attribute `topic` as the sink aws-sqs sets it, and the queue's name where there is none, as is `{place}`."""
     visibility_timeout: Duration = Field(default=60.0, ge=2, le=43_200)
     """How long SQS keeps a message from other consumers while it waits here to be stored; extended as long as it waits. After a
     crash, messages that were not stored come again after this."""

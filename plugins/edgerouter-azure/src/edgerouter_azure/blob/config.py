@@ -72,10 +72,9 @@ class BlobConfig(AzureFields, SinkConfig):
     blob_type: Literal["block", "append"] = "block"
     """`block`: each batch is a blob of its own. `append`: batches are appended to a blob that grows, such as one for each hour."""
     key: str | None = None
-    """Template of the blob's name: `{topic}`, `{topic[1]}`, `{time:%Y/%m/%d}`, `{id}`, `{first}`, `{last}`, `{property[name]}`,
-    `{sink}`, `{spool}`, `{host}`. Messages whose names differ in a folder go to different blobs. By default
-    `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` for `block` and `{host}/{time:%Y/%m/%d/%H}/{sink}-{spool}` for `append`, with an
-    ending for the framing, such as `.jsonl.gz`."""
+    """Name of the blob, a template (docs/reference/templates.md). Messages whose names differ in a folder go to different blobs. By
+    default `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` for `block` and `{host}/{time:%Y/%m/%d/%H}/{sink}-{spool}` for `append`,
+    with an ending for the framing, such as `.jsonl.gz`."""
     framing: Framing = "jsonl"
     """`jsonl`: one JSON object a line with topic, time, id and payload. `jsonl-exact`: the same with every payload as text, or as
     base64 where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a newline.

@@ -33,8 +33,9 @@ class EventHubsConfig(AzureFields, SinkConfig):
     hub: str | None = Field(default=None, min_length=1)
     """The event hub; needed unless the connection string names one."""
     partition_key: PartitionKey | None = None
-    """Template of the partition key, such as `{topic}` or `{topic[1]}`: events with the same key share a partition and keep their
-    order, and each request carries events of one key. Without it the service spreads the requests over the partitions."""
+    """Partition key, a template (docs/reference/templates.md) such as `{topic}` or `{topic[1]}`: events with the same key share a
+    partition and keep their order, and each request carries events of one key. Without it the service spreads the requests over the
+    partitions."""
     partition_id: str | None = Field(default=None, pattern=r"^\d+$")
     """Send everything to this partition."""
     attributes: bool = True

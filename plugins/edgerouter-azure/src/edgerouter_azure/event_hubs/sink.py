@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from edgerouter_azure.event_hubs.producer_link import ProducerLink
 
 _HINT = "sending needs the role Azure Event Hubs Data Sender, or a shared access policy with the claim Send"
-_BY_TOPIC = re.compile(r"\{(?:topic(?:\[[^\]]*\])?|host|sink|spool)\}")
 
 
 _PROBE_SECONDS = 10.0
@@ -48,7 +46,6 @@ class EventHubsSink(Sink[EventHubsConfig]):
         self._doing = f"send to event hub {config.place().hub}"
         self._encoder = EventEncoder(attributes=config.attributes, content_type=config.content_type)
         self._template = None if config.partition_key is None else KeyTemplate.parse(config.partition_key, unique=False)
-        self._by_topic = config.partition_key is not None and "{" not in _BY_TOPIC.sub("", config.partition_key)
         self._keys: TopicCache[str, str] = TopicCache(lambda topic: self._made(Message(topic, b"", 0)))
 
     @classmethod
@@ -118,7 +115,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
     def _key_of(self, message: Message) -> str | None:
         if self._template is None:
             return None
-        return self._keys[message.topic] if self._by_topic else self._made(message)
+        return self._keys[message.topic] if self._template.topic_decides else self._made(message)
 
     def _made(self, message: Message) -> str:
         assert self._template is not None, "asked for where there is one"

@@ -35,8 +35,9 @@ class EventHubsSourceConfig(AzureFields, SourceConfig):
     checkpoint_interval: Duration = Field(default=1.0, gt=0)
     """How often checkpoints are kept. A crash is not the worse for a long one, unless the spool's disk is lost with it."""
     topic: TopicTemplate = "{topic}"
-    """Topic that the messages get, fixed or a template: `{topic}` is the property `topic` as the sink azure-event-hubs sets it, and
-    the hub's name where there is none; also `{place}` (the hub's name), `{source}`, `{host}`, `{attribute[NAME]}`."""
+    """Topic that the messages get, fixed or a template (docs/reference/templates.md) such as `cloud/{place}/{attribute[kind]}`.
+    `{topic}` is the property `topic` as the sink azure-event-hubs sets it, and the hub's name where there is none, as is
+    `{place}`."""
     skip_own: bool = False
     """Do not take in what this router itself has sent to the hub. Known by the message id, which the sink azure-event-hubs sets."""
     prefetch: int = Field(default=300, ge=1, le=10_000)

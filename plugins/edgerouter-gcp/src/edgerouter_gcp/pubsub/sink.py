@@ -14,7 +14,20 @@ import msgspec
 from gcloud.aio.pubsub import PublisherClient
 from pydantic import AfterValidator, Field, model_validator
 
-from edgerouter import Failure, Limits, Message, Outcome, Rejected, Sink, SinkConfig, SinkContext, Unauthorized, Unavailable
+from edgerouter import (
+    Failure,
+    Limits,
+    Message,
+    MessageTemplate,
+    Outcome,
+    Rejected,
+    Sink,
+    SinkConfig,
+    SinkContext,
+    TemplateText,
+    Unauthorized,
+    Unavailable,
+)
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, UNBOUNDED, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
 from edgerouter_gcp.errors import read_answer
@@ -27,7 +40,6 @@ from edgerouter_gcp.pubsub.envelope import (
     Envelope,
     check_constant,
 )
-from edgerouter_gcp.pubsub.ordering import OrderingKey, OrderingTemplate
 
 _SCOPES = ("https://www.googleapis.com/auth/pubsub",)
 _PUBLISH = "pubsub.topics.publish"
@@ -48,9 +60,9 @@ class PubsubConfig(GoogleFields, SinkConfig):
     """The topic, by its short name or as `projects/<project>/topics/<name>`."""
     region: str | None = Field(default=None, pattern=r"^[a-z]+-[a-z]+[0-9]+$")
     """Publish through this region's endpoint, such as `europe-west1`; ordering needs all publishers of a key in one region."""
-    ordering_key: OrderingKey | None = None
-    """Ordering key of each message, from a template such as `{topic}`, `{topic[0]}`, `{host}` or `{property[device]}`. Pub/Sub then
-    keeps the order within a key; a request holds the messages of one key. Default: no ordering."""
+    ordering_key: TemplateText | None = None
+    """Ordering key of each message, a template (docs/reference/templates.md) such as `{topic}` or `{property[device]}`. Pub/Sub
+    then keeps the order within a key; a request holds the messages of one key. Default: no ordering."""
     attributes: tuple[Attribute, ...] = ("id", "topic", "time", "retained", "properties")
     """What travels beside the payload as attributes. `id` is the same at each retry, for dropping duplicates. `properties` are the
     user properties of MQTT 5 under their own names, and `content_type`, `response_topic`, `correlation_data`."""
@@ -110,7 +122,7 @@ class PubsubSink(Sink[PubsubConfig]):
         self._topic = topic
         self._gzip = config.compression
         self._envelope = Envelope(config.attributes, config.labels)
-        self._ordering = OrderingTemplate(config.ordering_key, context) if config.ordering_key else None
+        self._ordering = MessageTemplate(config.ordering_key, context) if config.ordering_key else None
         self._doing = f"publish to {topic}"
 
     @classmethod
@@ -136,16 +148,16 @@ class PubsubSink(Sink[PubsubConfig]):
         return Limits(max_messages=MAX_REQUEST_MESSAGES, max_bytes=room, max_message_bytes=room)
 
     def size_of(self, message: Message) -> int:
-        return self._envelope.size_of(message, self._ordering.key_of(message) if self._ordering is not None else _NO_KEY)
+        return self._envelope.size_of(message, self._ordering.of(message) if self._ordering is not None else _NO_KEY)
 
     def partition_of(self, message: Message) -> Hashable:
-        return self._ordering.key_of(message) if self._ordering is not None else None
+        return self._ordering.of(message) if self._ordering is not None else None
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
         failures: list[Failure] = []
         encoded: list[bytes] = []
         encode = self._envelope.encode
-        key = self._ordering.key_of(batch[0]) if self._ordering is not None else _NO_KEY
+        key = self._ordering.of(batch[0]) if self._ordering is not None else _NO_KEY
         for index, message in enumerate(batch):
             try:
                 encoded.append(encode(message, key))

@@ -50,8 +50,9 @@ class PubsubSourceConfig(GoogleFields, SourceConfig):
     region: str | None = Field(default=None, pattern=r"^[a-z]+-[a-z]+[0-9]+$")
     """Pull through this region's endpoint, such as `europe-west1`."""
     topic: TopicTemplate = "{topic}"
-    """Topic that the messages get, fixed or a template: `{topic}` is the attribute `topic` as the sink gcp-pubsub sets it, and the
-    subscription's name where there is none; also `{place}` (the subscription's name), `{source}`, `{host}`, `{attribute[NAME]}`."""
+    """Topic that the messages get, fixed or a template (docs/reference/templates.md) such as `cloud/{place}/{attribute[kind]}`.
+    `{topic}` is the attribute `topic` as the sink gcp-pubsub sets it, and the subscription's name where there is none, as is
+    `{place}`."""
     skip_own: bool = False
     """Do not take in what this router itself has published to the subscription's topic; it is acknowledged. Known by the attribute
     `id`, which the sink gcp-pubsub sets by default."""

@@ -71,8 +71,8 @@ class StorageConfig(GoogleFields, SinkConfig):
     bucket: Annotated[str, AfterValidator(_bucket)]
     """The bucket, which must be there."""
     key: ObjectKey = "{topic}/{time:%Y/%m/%d/%H}/{id}.jsonl.gz"
-    """Name of each object, from a template with `{topic}`, `{topic[0]}`, `{time:%Y/%m/%d}`, `{id}`, `{first}`, `{last}`, `{spool}`,
-    `{sink}`, `{host}`, `{property[name]}`. Messages whose names differ in a folder go to different objects."""
+    """Name of each object, a template (docs/reference/templates.md). Messages whose names differ in a folder go to different
+    objects."""
     framing: Framing = "jsonl"
     """`jsonl`: one JSON object a line with topic, time, id and payload. `jsonl-exact`: the same with every payload as text, or as
     base64 where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a newline.
