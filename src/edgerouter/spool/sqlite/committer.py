@@ -85,8 +85,8 @@ class Committer:
         evict: Callable[[int], None],
         damaged: Callable[[BaseException], None],
     ) -> None:
-        self._thread = thread
-        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._thread, self._store = thread, store
         self._ledgers = ledgers
         self._damaged = damaged
         self.usage = Usage.opened(opened)
@@ -133,7 +133,7 @@ class Committer:
         if not self._soon and not self._running:
             # not at once: the caller may have more to say
             self._soon = True
-            asyncio.get_running_loop().call_soon(self._begin_soon)
+            self._loop.call_soon(self._begin_soon)
 
     async def between(self, call: Callable[[], T]) -> T:
         """Do something on the event loop while no transaction runs."""

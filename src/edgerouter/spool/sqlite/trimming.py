@@ -25,6 +25,7 @@ class Trimming:
     """
 
     def __init__(self, opened: Opened, ledgers: Ledgers, touch: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._ledgers = ledgers
         self._touch = touch
         self._soon = False
@@ -63,7 +64,7 @@ class Trimming:
         """Trim what was kept for its receipts, with a transaction that comes anyhow if one comes soon."""
         if not self._soon and self._ledgers.settled:
             self._soon = True
-            asyncio.get_running_loop().call_later(_TRIM_AFTER, self._trim)
+            self._loop.call_later(_TRIM_AFTER, self._trim)
 
     def _trim(self) -> None:
         self._soon = False
