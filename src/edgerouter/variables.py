@@ -67,7 +67,7 @@ def only(*allowed: str) -> Callable[[str], str]:
 
     def check(text: str) -> str:
         if text.strip() not in allowed:
-            raise ValueError(f"must be {' or '.join(allowed)}")
+            raise ValueError(f"should be {' or '.join(allowed)}")
         return text.strip()
 
     return check

@@ -48,14 +48,21 @@ def lookup(variable: Variable) -> Lookup:
     return Lookup(names[0], names, tuple(map(secret_name, variable.shared)), variable)
 
 
-def read(declared: Sequence[Variables], environment: Environment) -> dict[str, Given]:
-    """Every declared variable that is given, by the name that it was given under."""
-    every = dict.fromkeys(name for each in declared for name in names(each))
-    fields: dict[str, Any] = {
-        f"v{number}": (str | None, Field(None, validation_alias=AliasChoices(name))) for number, name in enumerate(every)
+def read(declared: Sequence[Variables], environment: Environment) -> dict[Variable, Given]:
+    """Return what is given for every declared variable, by the first of its names that is set."""
+    fields = {f"v{number}": variable for number, variable in enumerate(v for each in declared for v in each.variables)}
+    aliases: dict[str, Any] = {
+        field: (str | None, Field(None, validation_alias=AliasChoices(*variable.names, *variable.shared)))
+        for field, variable in fields.items()
     }
-    found = environment.read(create_model("_Declared", __base__=BaseSettings, **fields))
-    return {given.name: given for given in found.values()}
+    found = environment.read(create_model("_Declared", __base__=BaseSettings, **aliases))
+    return {fields[field]: given for field, given in found.items()}
+
+
+def names_set(declared: Sequence[Variables], environment: Environment) -> set[str]:
+    """Return every declared name that is set."""
+    there = {name.upper() for name in environment.names()}
+    return {name for each in declared for name in names(each) if name.upper() in there}
 
 
 def names(declaration: Variables) -> Iterator[str]:
@@ -168,22 +175,19 @@ def _place(entries: dict[str, Node], dotted: str | None, node: Node) -> None:
     entries[last] = node
 
 
-def forms(declared: Sequence[Variables], given: Mapping[str, Given], tuned: Node) -> dict[tuple[str, str], list[Form]]:
+def forms(declared: Sequence[Variables], environment: Environment, tuned: Node) -> dict[tuple[str, str], list[Form]]:
     """Every declaration with what is given for it, by kind and type.
 
     Args:
         declared: by the distributions.
-        given: of `read`.
+        environment: the environment.
         tuned: a tree with what `EDGEROUTER__` variables say of the declared plugins.
     """
     grouped: dict[tuple[str, str], list[Form]] = {}
+    given, there = read(declared, environment), names_set(declared, environment)
     for each in declared:
-        mine = {
-            variable: found
-            for variable in each.variables
-            if (found := next((given[name] for name in (*variable.names, *variable.shared) if name in given), None)) is not None
-        }
-        named = {name for name in given if name in each.unused or any(name in variable.names for variable in each.variables)}
+        mine = {variable: given[variable] for variable in each.variables if variable in given}
+        named = {name for name in there if name in each.unused or any(name in variable.names for variable in each.variables)}
         section = tuned.child(SECTIONS[each.kind])
         entry = section.child(each.type) if section is not None else None
         elsewhere = {

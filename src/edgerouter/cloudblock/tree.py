@@ -110,16 +110,15 @@ def read(around: Environment, plugins: Sequence[Variables], known: Known) -> Fou
         known: what the secret stores are known to have.
     """
     found = Found()
-    given = declared.read(plugins, around)
     block = around.read(BlockVariables)
     tuned = _tuned(around, plugins)
-    groups = declared.forms(plugins, given, tuned)
+    groups = declared.forms(plugins, around, tuned)
     _add_stores(found, [forms for (kind, _), forms in groups.items() if kind == "secret_store"])
     _order(found, tuned, block.get("order"))
     for (kind, _), forms in groups.items():
         if kind == "sink":
             _add_sink(found, forms, known)
-    if given or block.keys() - {"order"}:
+    if declared.names_set(plugins, around) or block.keys() - {"order"}:
         _add_source(found, tuned, block)
     if "debug" in block:
         origin = Origin(block["debug"].label)

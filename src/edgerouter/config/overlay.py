@@ -1,4 +1,4 @@
-"""The environment: reading it as pydantic-settings does, and laying `EDGEROUTER__A__B=value` variables over the configuration."""
+"""Read the environment, and lay `EDGEROUTER__A__B=value` variables over the configuration: docs/decisions/012."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
-from pydantic_settings.sources.utils import parse_env_vars
+from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from edgerouter.config.protection import protect_reference
 from edgerouter.config.tree import Fault, Node, Origin
@@ -30,25 +29,6 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _MOST_BYTES: Final = 1024 * 1024
 
 
-class _Sections(BaseSettings):
-    """Whatever the configuration file may hold."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=_NESTING)
-
-
-class _Variables(EnvSettingsSource):
-    """pydantic-settings' source of variables over an environment that is handed in."""
-
-    def __init__(self, settings: type[BaseSettings], environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        super().__init__(settings, case_sensitive=False, env_ignore_empty=True)
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        # one of blanks alone counts as empty too, as composing tools leave it behind
-        set_ones = {name: value for name, value in self._environ.items() if value.strip()}
-        return parse_env_vars(set_ones, self.case_sensitive, self.env_ignore_empty, self.env_parse_none_str)
-
-
 @dataclass(frozen=True, slots=True)
 class Given:
     """A value that the environment gives."""
@@ -56,7 +36,7 @@ class Given:
     name: str
     """The variable, as it was asked for."""
     label: str
-    """What the user reads: the variable, or the file that stands for it."""
+    """Shown to the user: the variable, or the file that stands for it."""
     text: str = field(repr=False)
 
 
@@ -91,56 +71,50 @@ class Environment:
         return around
 
     def read(self, settings: type[BaseSettings]) -> dict[str, Given]:
-        """What is given for each field of a settings model, by the first of the field's aliases that is set."""
+        """Return what is given for each field of a settings model, by the first of the field's aliases that is set."""
+        by_name = {name.lower(): (place, text) for name, place, text in self._set()}
+        source = EnvSettingsSource(settings, case_sensitive=False)
+        source.env_vars = {name: text for name, (_, text) in by_name.items()}
         found: dict[str, Given] = {}
-        for source, place in self._sources(settings):
-            for name, info in settings.model_fields.items():
-                text, alias, _ = source.get_field_value(info, name)
-                if name not in found and isinstance(text, str) and text.strip():
-                    found[name] = Given(alias, place + alias, text)
+        for name, info in settings.model_fields.items():
+            text, alias, _ = source.get_field_value(info, name)
+            if text is not None:
+                found[name] = Given(alias, by_name[alias.lower()][0] + alias, text)
         return found
 
     def ours(self) -> Iterator[Given]:
-        """The variables that set something of the configuration, those of the folder first, because the others win over them."""
-        for source, place in self._sources(_Sections):
-            if place:
-                for key, text in source.env_vars.items():
-                    if key.upper().startswith(PREFIX) and text:
-                        yield Given(key, place + key, text)
-        # not through pydantic-settings, which takes one of two names that differ in letter case alone and does not say so
-        for name, text in self._environ.items():
-            if name.upper().startswith(PREFIX) and text.strip():
-                yield Given(name, name, text)
+        """Yield the variables that set something of the configuration, those of the folder first, because the others win."""
+        for name, place, text in self._set():
+            if name.upper().startswith(PREFIX):
+                yield Given(name, place + name, text)
 
     def names(self) -> set[str]:
-        """Names of the variables that are set, files of the folder included."""
-        return {name for source in (self._environ, *self._read_files()) for name, text in source.items() if text.strip()}
+        """Return the names of the variables that are set, files of the folder included."""
+        return {name for name, _, _ in self._set()}
 
     def misnamed(self) -> Iterator[str]:
-        """Variables that nobody but us can be meant by, and that mean nothing: one underscore is missing after the first word.
+        """Yield likely typos, such as `EDGEROUTER_A__B`: one underscore is missing after the first word.
 
-        Those of one underscore each are let be: Kubernetes makes such for a service of our name.
+        Names with single underscores alone do not count: Kubernetes makes such for a service of our name.
         """
         for name in self._environ:
             rest = name.upper().removeprefix(OWN)
             if rest != name.upper() and not rest.startswith("_") and _NESTING in rest:
                 yield name
 
-    def _sources(self, settings: type[BaseSettings]) -> list[tuple[EnvSettingsSource, str]]:
-        """Those that win first, each with what stands before a name in its labels."""
-        sources: list[tuple[EnvSettingsSource, str]] = [(_Variables(settings, self._environ), "")]
-        if self._folder is not None:
-            sources.append((_Variables(settings, self._files), f"{self._folder}/"))
-        return sources
-
-    def _read_files(self) -> list[Mapping[str, str]]:
-        return [self._files] if self._folder is not None else []
+    def _set(self) -> Iterator[tuple[str, str, str]]:
+        """Yield name, folder and text of every variable; one that is empty or blank, as composing tools leave it, is not set."""
+        for place, texts in ((f"{self._folder}/", self._files), ("", self._environ)):
+            for name, text in texts.items():
+                if text.strip():
+                    yield name, place, text
 
     @cached_property
     def _files(self) -> dict[str, str]:
-        """Those of the folder that can stand for a variable. Beside them may lie others, such as certificates."""
-        assert self._folder is not None
+        """Files of the folder that can stand for a variable. Others, such as certificates, may lie beside them."""
         found: dict[str, str] = {}
+        if self._folder is None:
+            return found
         file = self._folder
         try:
             for file in sorted(self._folder.iterdir()):
@@ -212,7 +186,7 @@ def _put(entries: dict[str, Node], key: str, new: Node) -> None:
 
 
 def key_of(entries: Mapping[str, Node], step: str) -> str:
-    """The key that is meant: as it stands, else in other letters, else with `-` for `_`; else a new one."""
+    """Return the key that is meant: as it stands, else in other letters, else with `-` for `_`; else a new one."""
     if step in entries:
         return step
     for same in (str.lower, folded):
@@ -223,5 +197,5 @@ def key_of(entries: Mapping[str, Node], step: str) -> str:
 
 
 def folded(name: str) -> str:
-    """A name as a variable writes it: `aws-sqs` -> `aws_sqs`."""
+    """Return a name as a variable writes it: `aws-sqs` -> `aws_sqs`."""
     return name.lower().replace("-", "_")
