@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from pydantic import AliasChoices, Field, create_model
 from pydantic_settings import BaseSettings
 
+from edgerouter.config.model import PLUGIN_SECTIONS, PluginKind
 from edgerouter.config.overlay import Environment, Given
 from edgerouter.config.tree import Fault, Node, Origin
 from edgerouter.variables import Variable, Variables
@@ -17,8 +18,8 @@ CHAIN: Final = "secret-stores"
 """Stands in references for all secret stores that are on, asked one after the other."""
 BY_DECLARATION: Final = Origin("chosen because there is no file")
 
-SECTIONS: Final = {"sink": "sinks", "source": "sources", "secret_store": "secret_stores"}
-"""Where in the configuration each kind of plugin stands."""
+SECTIONS: Final[Mapping[PluginKind, str]] = {kind: section for section, kind in PLUGIN_SECTIONS.items()}
+"""The section of each kind of plugin."""
 
 Known: TypeAlias = dict[str, str | None]
 """What the secret stores have, by `Lookup.key`: the name under which it was found, `None` for nothing; not in it: not known yet."""

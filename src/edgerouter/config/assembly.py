@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from edgerouter.config import overlay
 from edgerouter.config.digest import digest
 from edgerouter.config.model import (
+    PLUGIN_SECTIONS,
+    SECTIONS,
     AdminConfig,
     ConfiguredSecretStore,
     ConfiguredSink,
@@ -37,8 +39,7 @@ HERE: Final = Path("edgerouter.yaml")
 SYSTEM: Final = Path("/etc/edgerouter/edgerouter.yaml")
 """Where the file is looked for when none is named."""
 
-_PLUGIN_SECTIONS: Final[Mapping[str, PluginKind]] = {"sources": "source", "sinks": "sink", "secret_stores": "secret_store"}
-_TOP: Final = ("sources", "sinks", "secret_stores", "spool", "secrets", "admin", "log", "shutdown", "host")
+_TOP: Final = (*PLUGIN_SECTIONS, *SECTIONS, "host")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -150,7 +151,7 @@ class Assembly:
 
     def _plugin(self, section: str, name: str) -> tuple[str, type[Any]] | None:
         """The type that the user wrote and its class."""
-        kind = _PLUGIN_SECTIONS[section]
+        kind = PLUGIN_SECTIONS[section]
         entries = self._entries((section, name))
         if self._is_no_mapping(section, name):
             return None

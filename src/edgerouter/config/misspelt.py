@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, get_args
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from pydantic import BaseModel
 
-from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
+from edgerouter.config.fields import ENTRY, ITEM, fields
+from edgerouter.config.model import PLUGIN_SECTIONS, SECTIONS, SinkPolicies
 from edgerouter.config.overlay import FILE_VARIABLE, OWN, PREFIX, SECRETS_DIR, folded
 from edgerouter.config.tree import Node
 
-_SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
-    "spool": SpoolConfig,
-    "secrets": SecretsConfig,
-    "admin": AdminConfig,
-    "log": LogConfig,
-    "shutdown": ShutdownConfig,
-}
-_PLUGIN_SECTIONS: Final = ("sources", "sinks", "secret_stores")
 _OF_KUBERNETES: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")
 """Kubernetes gives every pod such variables for each service, one named `edgerouter` included."""
 _LONG: Final = 20
@@ -44,7 +37,7 @@ def misspelt(names: Iterable[str], tree: Node) -> list[str]:
         if near := by_letters.get(flat) or by_letters.get(nearest_name(flat, by_letters) or ""):
             if near != upper:
                 lines.append(unread_line(name, near))
-        elif flat.startswith(tuple(f"{OWN}{section.upper()}_" for section in (*_SECTIONS, *_PLUGIN_SECTIONS))):
+        elif flat.startswith(tuple(f"{OWN}{section.upper()}_" for section in (*SECTIONS, *PLUGIN_SECTIONS))):
             lines.append(
                 f"{name} is not read: a variable of the configuration has two underscores between its parts, as {PREFIX}A__B"
             )
@@ -63,9 +56,9 @@ def _one_underscore(name: str) -> str:
 def _variables(tree: Node) -> Iterator[str]:
     """Yield the variables of all fields, and of those that every plugin in the tree has."""
     yield PREFIX + "HOST"
-    for section, model in _SECTIONS.items():
+    for section, model in SECTIONS.items():
         yield from _of_model(f"{PREFIX}{section.upper()}__", model)
-    for section in _PLUGIN_SECTIONS:
+    for section in PLUGIN_SECTIONS:
         entries = tree.child(section)
         for name, entry in entries.value.items() if entries is not None and isinstance(entries.value, dict) else ():
             prefix = f"{PREFIX}{section.upper()}__{folded(name).upper()}__"
@@ -77,11 +70,10 @@ def _variables(tree: Node) -> Iterator[str]:
 
 
 def _of_model(prefix: str, model: type[BaseModel]) -> Iterator[str]:
-    for name, info in model.model_fields.items():
-        yield prefix + name.upper()
-        for inner in (info.annotation, *get_args(info.annotation)):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                yield from _of_model(f"{prefix}{name.upper()}__", inner)
+    # a variable names no item of a list
+    for field in fields(model):
+        if not any(name.endswith((ITEM, ENTRY)) for name in field.path):
+            yield prefix + "__".join(field.path).upper()
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:

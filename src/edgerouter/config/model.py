@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -181,6 +181,18 @@ class SecretsConfig(Section, KeepsItsSecrets):
         if self.last_known == "disk" and (self.key is None) == (self.key_file is None):
             raise ValueError("`last_known: disk` needs either `key` or `key_file`")
         return self
+
+
+SECTIONS: Final[Mapping[str, type[Section]]] = {
+    "spool": SpoolConfig,
+    "secrets": SecretsConfig,
+    "admin": AdminConfig,
+    "log": LogConfig,
+    "shutdown": ShutdownConfig,
+}
+"""Sections that one model each describes, in the order of the file."""
+PLUGIN_SECTIONS: Final[Mapping[str, PluginKind]] = {"sources": "source", "sinks": "sink", "secret_stores": "secret_store"}
+"""Sections that hold plugins by name."""
 
 
 @dataclass(frozen=True, slots=True)

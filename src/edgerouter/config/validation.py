@@ -6,10 +6,11 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from edgerouter.config.fields import models_in
 from edgerouter.config.tree import Node, Origin, Place
 from edgerouter.config.yaml_file import scalar
 from edgerouter.errors import ConfigurationError
@@ -238,16 +239,10 @@ def _errors(model: type[ModelT], raw: Any) -> ModelT | list[dict[str, Any]]:
 
 
 def known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
-    """The keys that a model, or the models inside it at a location, have."""
+    """Return the keys that a model, or the models inside it at a location, have."""
     models = {model}
     for step in loc:
         inside = [info.annotation for one in models for name, info in one.model_fields.items() if step in (name, info.alias)]
         if inside:
-            models = {found for annotation in inside for found in _models(annotation)}
+            models = {found for annotation in inside for found in models_in(annotation)}
     return {info.alias or name for one in models for name, info in one.model_fields.items()}
-
-
-def _models(annotation: Any) -> set[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return {annotation}
-    return {model for argument in get_args(annotation) for model in _models(argument)}

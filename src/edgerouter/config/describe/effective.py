@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel
 
 from edgerouter.config.describe.yaml_text import MASK, flow, key
-from edgerouter.config.model import ConfiguredSecretStore, ConfiguredSink, ConfiguredSource, RouterConfig
+from edgerouter.config.fields import fields
+from edgerouter.config.model import SECTIONS, ConfiguredSecretStore, ConfiguredSink, ConfiguredSource, RouterConfig
 
 DEFAULT: Final = "default"
 
@@ -40,14 +41,8 @@ def values(config: RouterConfig) -> list[Value]:
         for member in members:
             if not isinstance(member, ConfiguredSecretStore) or member.listed:
                 found += teller.member(section, member)
-    for section, model in (
-        ("spool", config.spool),
-        ("secrets", config.secrets),
-        ("admin", config.admin),
-        ("log", config.log),
-        ("shutdown", config.shutdown),
-    ):
-        found += teller.model((section,), model, type(model))
+    for section, model in SECTIONS.items():
+        found += teller.model((section,), getattr(config, section), model)
     host_origin = config.origins.get("host", "this machine's name")
     found.append(Value(("host",), teller.shown(("host",), config.host, secret=False), host_origin))
     return found
@@ -92,7 +87,7 @@ class _Teller:
             yield from self.model(place, member.policies, type(member.policies))
 
     def model(self, place: tuple[str, ...], model: BaseModel, kind: type[BaseModel]) -> Iterator[Value]:
-        secret = frozenset(_secret_names(kind))
+        secret = frozenset(field.path[-1] for field in fields(kind) if field.secret)
         for name, info in kind.model_fields.items():
             if name in model.__dict__:
                 default = info.get_default(call_default_factory=True) if not info.is_required() else _NO_DEFAULT
@@ -163,21 +158,3 @@ def _same(value: Any, default: Any) -> bool:
 def _is_empty(value: Any) -> bool:
     """Tell whether there is nothing in it that could be secret."""
     return isinstance(value, Mapping | AbstractSet | list | tuple) and not value
-
-
-def _secret_names(model: type[BaseModel]) -> Iterator[str]:
-    """Names of the fields that hold secrets, in the model and the models inside it."""
-    for name, info in model.model_fields.items():
-        if any(found in (SecretStr, SecretBytes) for found in _types(info.annotation)):
-            yield name
-        for inner in _types(info.annotation):
-            if isinstance(inner, type) and issubclass(inner, BaseModel) and inner is not model:
-                yield from _secret_names(inner)
-
-
-def _types(annotation: Any) -> Iterator[Any]:
-    arguments = get_args(annotation)
-    if not arguments:
-        yield annotation
-    for argument in arguments:
-        yield from _types(argument)

@@ -1,4 +1,4 @@
-"""Writes the configuration manual, as Markdown, from the descriptions that every field has."""
+"""Write the configuration manual, as Markdown, from the description of every field."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from edgerouter.config.describe.schema import Quietly
-from edgerouter.config.model import AdminConfig, LogConfig, PluginKind, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
+from edgerouter.config.fields import ENTRY, fields
+from edgerouter.config.model import SECTIONS, PluginKind, SinkPolicies
 
 _HEAD: Final = """\
 # Configuration
@@ -66,13 +67,6 @@ _MORE: Final = """\
 distribution brings. Secret stores come with the distributions of the clouds.
 """
 
-_SECTIONS: Final[Sequence[tuple[str, type[BaseModel]]]] = (
-    ("spool", SpoolConfig),
-    ("secrets", SecretsConfig),
-    ("admin", AdminConfig),
-    ("log", LogConfig),
-    ("shutdown", ShutdownConfig),
-)
 _KINDS: Final[Mapping[PluginKind, tuple[str, str]]] = {
     "source": ("sources", "Sources"),
     "sink": ("sinks", "Sinks"),
@@ -96,7 +90,7 @@ def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
         for name, model in sorted(by_type.items()):
             parts.append(f"### `{section}`: `type: {name}`\n\n{_about(model)}{_table(model)}")
     parts.append(_MORE)
-    parts += [f"## `{name}`\n\n{_about(model)}{_table(model)}" for name, model in _SECTIONS]
+    parts += [f"## `{name}`\n\n{_about(model)}{_table(model)}" for name, model in SECTIONS.items()]
     return "\n".join(parts)
 
 
@@ -124,8 +118,7 @@ class _Row:
 
 
 def _table(model: type[BaseModel]) -> str:
-    schema = model.model_json_schema(schema_generator=Quietly)
-    rows = list(_rows(schema, schema.get("$defs", {}), ""))
+    rows = list(_rows(model))
     if not rows:
         return "It has no fields of its own.\n"
     lines = ["| field | value | default | meaning |", "|---|---|---|---|"]
@@ -133,25 +126,28 @@ def _table(model: type[BaseModel]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(schema: Mapping[str, Any], defs: Mapping[str, Any], prefix: str) -> Iterator[_Row]:
-    for field, raw in schema.get("properties", {}).items():
-        text = _cell(raw.get("description", ""))
-        choices = [choice for choice in _choices(raw, defs) if choice.get("type") != "null"]
-        kind = " or ".join(dict.fromkeys(_kind(choice, defs) for choice in choices))
-        if field in schema.get("required", []):
-            default = "required"
-        else:
-            default = _default(raw.get("default"), kind) if "default" in raw else ""
-        inner = [(choice, f"{prefix}{field}.") for choice in choices if "properties" in choice]
-        inner += [
-            (item, f"{prefix}{field}[].")
-            for choice in choices
-            for item in _choices(choice.get("items", {}), defs)
-            if "properties" in item
-        ]
-        yield _Row(prefix + field, kind, "" if inner and default != "required" else default, text)
-        for model, inner_prefix in inner:
-            yield from _rows(model, defs, inner_prefix)
+def _rows(model: type[BaseModel]) -> Iterator[_Row]:
+    schemas: dict[type[BaseModel], dict[str, Any]] = {}
+    for field in fields(model):
+        if any(name.endswith(ENTRY) for name in field.path):
+            continue
+        if field.owner not in schemas:
+            schemas[field.owner] = field.owner.model_json_schema(schema_generator=Quietly)
+        *parents, name = field.path
+        yield _row(parents, field.info.alias or name, schemas[field.owner])
+
+
+def _row(parents: Sequence[str], name: str, schema: Mapping[str, Any]) -> _Row:
+    raw, defs = schema["properties"][name], schema.get("$defs", {})
+    choices = [choice for choice in _choices(raw, defs) if choice.get("type") != "null"]
+    kind = " or ".join(dict.fromkeys(_kind(choice, defs) for choice in choices))
+    items = [item for choice in choices for item in _choices(choice.get("items", {}), defs)]
+    default = _default(raw["default"], kind) if "default" in raw else ""
+    if any("properties" in part for part in (*choices, *items)):
+        default = ""  # the rows of its parts have their own
+    if name in schema.get("required", ()):
+        default = "required"
+    return _Row(".".join((*parents, name)), kind, default, _cell(raw.get("description", "")))
 
 
 def _choices(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> list[Mapping[str, Any]]:

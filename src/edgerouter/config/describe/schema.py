@@ -8,16 +8,16 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaWarningKind, models_json_schema
 
-from edgerouter.config.model import AdminConfig, LogConfig, PluginKind, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
+from edgerouter.config.model import SECTIONS, PluginKind, SinkPolicies
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
-_SECTIONS: Final[Mapping[str, tuple[type[BaseModel], str]]] = {
-    "spool": (SpoolConfig, "The store between the sources and the sinks."),
-    "secrets": (SecretsConfig, "What becomes of secrets that a secret store gave."),
-    "admin": (AdminConfig, "The control interface."),
-    "log": (LogConfig, "What the router logs."),
-    "shutdown": (ShutdownConfig, "What happens at SIGTERM and SIGINT."),
+_ABOUT: Final[Mapping[str, str]] = {
+    "spool": "The store between the sources and the sinks.",
+    "secrets": "What becomes of secrets that a secret store gave.",
+    "admin": "The control interface.",
+    "log": "What the router logs.",
+    "shutdown": "What happens at SIGTERM and SIGINT.",
 }
 _PLUGINS: Final[Mapping[str, tuple[PluginKind, str]]] = {
     "sources": ("source", "Where messages come from, by name; at least one."),
@@ -47,7 +47,7 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
     Args:
         configs: the `Config` of each plugin, by kind and type.
     """
-    models: list[type[BaseModel]] = [SinkPolicies, *(model for model, _ in _SECTIONS.values())]
+    models: list[type[BaseModel]] = [SinkPolicies, *SECTIONS.values()]
     models += [model for by_type in configs.values() for model in by_type.values()]
     inputs = [(model, _MODE) for model in dict.fromkeys(models)]
     of_model, shared = models_json_schema(inputs, ref_template="#/$defs/{model}", schema_generator=Quietly)
@@ -67,8 +67,8 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
     properties: dict[str, Any] = {}
     for key, (kind, description) in _PLUGINS.items():
         properties[key] = _by_name(description, kind, sorted(configs.get(kind, {})))
-    for key, (model, description) in _SECTIONS.items():
-        properties[key] = {"$ref": of_model[model, _MODE]["$ref"], "description": description}
+    for key, model in SECTIONS.items():
+        properties[key] = {"$ref": of_model[model, _MODE]["$ref"], "description": _ABOUT[key]}
     properties["host"] = {
         "type": "string",
         "description": "The device's name, for object keys and client ids; the host name by default.",
