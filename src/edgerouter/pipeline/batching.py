@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from edgerouter.config.model import BatchPolicy
 from edgerouter.message import Message
-from edgerouter.sink import Sink
+from edgerouter.pipeline.ready import Batch, Idle, Ready
+from edgerouter.sink import Limits, Sink
 from edgerouter.spool.contract import Reader
 
 MOST_OPEN_MESSAGES = 100_000
 """Most messages of all open batches of a sink together; beyond it the fullest is written early."""
-
-
-@dataclass(slots=True)
-class Batch:
-    """Messages for one write."""
-
-    messages: list[Message]
-    size: int | None
-    """Sum of the sink's `size_of`; `None` = the sink has to be asked."""
-    too_large: bool = False
-    """These messages are each over the service's limit: they cannot be written at all."""
-    kept: bool = False
-    """The spool remembers the boundaries of this batch."""
 
 
 @dataclass(slots=True)
@@ -38,6 +25,30 @@ class _Open:
     opened: float
     messages: list[Message] = field(default_factory=list)
     size: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class _Bounds:
+    """Bounds of batches: the user's, clipped to those of the service."""
+
+    linger: float
+    max_open: int
+    max_open_bytes: int
+    max_messages: int
+    max_bytes: int
+    max_message_bytes: int | None
+
+    @classmethod
+    def of(cls, policy: BatchPolicy, limits: Limits) -> Self:
+        hard = [limit for limit in (limits.max_message_bytes, limits.max_bytes) if limit is not None]
+        return cls(
+            policy.linger,
+            policy.max_partitions,
+            policy.max_buffered_bytes,
+            min(policy.max_messages, limits.max_messages or policy.max_messages),
+            min(policy.max_bytes, limits.max_bytes or policy.max_bytes),
+            min(hard) if hard else None,
+        )
 
 
 class Gatherer:
@@ -55,50 +66,38 @@ class Gatherer:
     """
 
     def __init__(self, reader: Reader, sink: Sink[Any], policy: BatchPolicy, workers: int) -> None:
-        limits = sink.limits
         self._reader = reader
         self._size_of = sink.size_of
         self._partition_of = sink.partition_of
         self._order_of = sink.order_of
-        self._linger = policy.linger
-        self._max_open = policy.max_partitions
-        self._max_open_bytes = policy.max_buffered_bytes
-        self._max_messages = min(policy.max_messages, limits.max_messages or policy.max_messages)
-        self._max_bytes = min(policy.max_bytes, limits.max_bytes or policy.max_bytes)
-        hard = [limit for limit in (limits.max_message_bytes, limits.max_bytes) if limit is not None]
-        self._max_message_bytes = min(hard) if hard else None
+        self._bounds = _Bounds.of(policy, sink.limits)
         kind = type(sink)
         self._partitioned = kind.partition_of is not Sink.partition_of or (workers > 1 and kind.order_of is not Sink.order_of)
         self._workers = workers
         self._open: dict[tuple[int, Hashable], _Open] = {}
         self._open_messages = 0
         self._open_bytes = 0
-        self._ready_messages = 0
-        self._ready_bytes = 0
-        self._ready: list[deque[Batch]] = [deque() for _ in range(workers + 1)]  # the last one is shared by all workers
-        self._waiters: list[asyncio.Future[None]] = []
+        self._ready = Ready(workers, max_messages=MOST_OPEN_MESSAGES, max_bytes=policy.max_buffered_bytes)
+        self._idle = Idle()
         self._pulled = asyncio.Event()
         self._lingers = True
 
     @property
     def gathered(self) -> int:
         """Messages in batches that are filling or wait for a worker."""
-        return self._open_messages + self._ready_messages
+        return self._open_messages + self._ready.messages
 
     def stop_lingering(self) -> None:
         """Hand out every batch at once: the router is stopping."""
         self._lingers = False
-        self._wake()
+        self._idle.wake()
 
     def give_back(self) -> None:
         """Return everything gathered to the reader, untouched."""
         messages = [message for batch in self._open.values() for message in batch.messages]
-        messages += [message for ready in self._ready for batch in ready if not batch.kept for message in batch.messages]
+        messages += self._ready.clear()
         self._open.clear()
         self._open_messages = self._open_bytes = 0
-        self._ready_messages = self._ready_bytes = 0
-        for ready in self._ready:
-            ready.clear()
         if messages:
             messages.sort(key=lambda message: message.sequence)
             self._reader.give_back(messages)
@@ -108,52 +107,45 @@ class Gatherer:
         while True:
             await self._reader.wait()
             self._pulled.clear()
-            self._wake()
+            self._idle.wake()
             await self._pulled.wait()
 
     async def next(self, worker: int) -> Batch:
         """The next batch for this worker; waits for messages, and for `linger`."""
-        shared = self._ready[self._workers]
-        own = self._ready[worker]
         while True:
-            if own or shared:
-                return self._handed_out((own or shared).popleft())
+            batch = self._hand_out(worker)
+            if batch is not None:
+                return batch
             if self._pull():
                 continue
             deadline = self._close_due(worker)
-            if own or shared:
-                continue
-            await self._wait(deadline)
+            if not self._ready.has(worker):
+                await self._idle.wait(deadline)
 
     def _pull(self) -> bool:
         """Take from the reader what there is room for; False when nothing came."""
-        if self._crowded:
-            return False  # what waits for a worker that fails would fill the memory; `_handed_out` wakes us
+        if self._ready.crowded:
+            return False  # what waits for a worker that fails would fill the memory; `_hand_out` wakes us
         self._pulled.set()
         if self._partitioned:
-            if self._open_messages >= MOST_OPEN_MESSAGES or self._open_bytes >= self._max_open_bytes:
+            if self._open_messages >= MOST_OPEN_MESSAGES or self._open_bytes >= self._bounds.max_open_bytes:
                 self._close_fullest()
                 return True
-            messages = self._reader.take(self._max_messages)
+            messages = self._reader.take(self._bounds.max_messages)
             if messages:
                 self._sort_in(messages)
             return bool(messages)
         filling = self._open.get((self._workers, None))
-        messages = self._reader.take(self._max_messages - (len(filling.messages) if filling else 0))
+        messages = self._reader.take(self._bounds.max_messages - (len(filling.messages) if filling else 0))
         if messages:
             self._append(messages)
         return bool(messages)
 
-    @property
-    def _crowded(self) -> bool:
-        return self._ready_messages >= MOST_OPEN_MESSAGES or self._ready_bytes >= self._max_open_bytes
-
-    def _handed_out(self, batch: Batch) -> Batch:
-        crowded = self._crowded
-        self._ready_messages -= len(batch.messages)
-        self._ready_bytes -= batch.size or 0
-        if crowded and not self._crowded:
-            self._wake()
+    def _hand_out(self, worker: int) -> Batch | None:
+        crowded = self._ready.crowded
+        batch = self._ready.take(worker)
+        if crowded and not self._ready.crowded:
+            self._idle.wake()
         return batch
 
     def _append(self, messages: list[Message]) -> None:
@@ -165,12 +157,13 @@ class Gatherer:
             self._sort_in(messages)
             return
         filling = self._open.get((self._workers, None)) or self._new(self._workers, None)
-        if (self._max_message_bytes is None or largest <= self._max_message_bytes) and filling.size + total <= self._max_bytes:
+        bounds = self._bounds
+        if (bounds.max_message_bytes is None or largest <= bounds.max_message_bytes) and filling.size + total <= bounds.max_bytes:
             filling.messages += messages
             filling.size += total
             self._open_messages += len(messages)
             self._open_bytes += total
-            if len(filling.messages) >= self._max_messages:
+            if len(filling.messages) >= bounds.max_messages:
                 self._close((self._workers, None))
             return
         for message, size in zip(messages, sizes, strict=True):
@@ -192,17 +185,18 @@ class Gatherer:
                 self._set_ready(worker, Batch([message], None))
             else:
                 self._add(worker, partition, message, size)
-        if len(self._open) > self._max_open:
-            for _ in range(len(self._open) - self._max_open):
+        if len(self._open) > self._bounds.max_open:
+            for _ in range(len(self._open) - self._bounds.max_open):
                 self._close_fullest()
 
     def _add(self, worker: int, partition: Hashable, message: Message, size: int) -> None:
-        if self._max_message_bytes is not None and size > self._max_message_bytes:
+        bounds = self._bounds
+        if bounds.max_message_bytes is not None and size > bounds.max_message_bytes:
             self._set_ready(worker, Batch([message], size, too_large=True))
             return
         key = (worker, partition)
         filling = self._open.get(key)
-        if filling is not None and filling.messages and filling.size + size > self._max_bytes:
+        if filling is not None and filling.messages and filling.size + size > bounds.max_bytes:
             self._close(key)
             filling = None
         if filling is None:
@@ -211,7 +205,7 @@ class Gatherer:
         filling.size += size
         self._open_messages += 1
         self._open_bytes += size
-        if len(filling.messages) >= self._max_messages or filling.size >= self._max_bytes:
+        if len(filling.messages) >= bounds.max_messages or filling.size >= bounds.max_bytes:
             self._close(key)
 
     def _new(self, worker: int, partition: Hashable) -> _Open:
@@ -226,10 +220,8 @@ class Gatherer:
             self._set_ready(filling.worker, Batch(filling.messages, filling.size))
 
     def _set_ready(self, worker: int, batch: Batch) -> None:
-        self._ready[worker].append(batch)
-        self._ready_messages += len(batch.messages)
-        self._ready_bytes += batch.size or 0
-        self._wake()
+        self._ready.add(worker, batch)
+        self._idle.wake()
 
     def _close_fullest(self) -> None:
         self._close(max(self._open, key=lambda key: self._open[key].size))
@@ -240,31 +232,11 @@ class Gatherer:
         deadline = None
         for key, filling in list(self._open.items()):
             if filling.worker in (worker, self._workers) and filling.messages:
-                due = filling.opened + self._linger if self._lingers else filling.opened
+                due = filling.opened + self._bounds.linger if self._lingers else filling.opened
                 if due <= now:
                     self._close(key)
-                    if not self._linger:
+                    if not self._bounds.linger:
                         return None  # one batch is enough for one idle worker; the others may fill on
                 elif deadline is None or due < deadline:
                     deadline = due
         return deadline
-
-    async def _wait(self, deadline: float | None) -> None:
-        """Until there is more to take, another worker changed something, or the deadline."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_at(deadline, self._wake) if deadline is not None else None
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            if timer is not None:
-                timer.cancel()
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()

@@ -14,10 +14,10 @@ from edgerouter.errors import EdgerouterError, Rejected, Throttled, Unauthorized
 from edgerouter.masking import mask
 from edgerouter.message import Message
 from edgerouter.pipeline.attempts import Attempts, Part
-from edgerouter.pipeline.batching import Batch
 from edgerouter.pipeline.concurrency import ConcurrencyLimiter
 from edgerouter.pipeline.outcome import Sorted, sort_out
 from edgerouter.pipeline.rate import RateLimit
+from edgerouter.pipeline.ready import Batch
 from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
 from edgerouter.sink import Sink
 from edgerouter.spool.contract import Reader, Rejection

@@ -12,8 +12,9 @@ import structlog
 from edgerouter.blocking import SinkOpener
 from edgerouter.config.model import BatchPolicy, ConfiguredSink
 from edgerouter.errors import Unavailable
-from edgerouter.pipeline.batching import Batch, Gatherer
+from edgerouter.pipeline.batching import Gatherer
 from edgerouter.pipeline.delivery import Delivery, ReopenSink
+from edgerouter.pipeline.ready import Batch
 from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.spool.contract import Reader

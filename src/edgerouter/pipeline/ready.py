@@ -1,0 +1,101 @@
+"""Batches that wait for a worker, and workers that wait for a batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from edgerouter.message import Message
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages for one write."""
+
+    messages: list[Message]
+    size: int | None
+    """Sum of the sink's `size_of`; `None` = the sink has to be asked."""
+    too_large: bool = False
+    """These messages are each over the service's limit: they cannot be written at all."""
+    kept: bool = False
+    """The spool remembers the boundaries of this batch."""
+
+
+class Ready:
+    """Batches by the worker that writes them, in order; one more queue is shared by all workers.
+
+    Args:
+        workers: number of workers; also the number of the shared queue.
+        max_messages: messages of all batches beyond which no more are gathered.
+        max_bytes: their bytes.
+    """
+
+    def __init__(self, workers: int, *, max_messages: int, max_bytes: int) -> None:
+        self._queues: list[deque[Batch]] = [deque() for _ in range(workers + 1)]
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self.messages = 0
+        """Messages in all batches."""
+
+    @property
+    def crowded(self) -> bool:
+        """More batches would fill the memory."""
+        return self.messages >= self._max_messages or self._bytes >= self._max_bytes
+
+    def add(self, worker: int, batch: Batch) -> None:
+        """Add a batch for a worker."""
+        self._queues[worker].append(batch)
+        self.messages += len(batch.messages)
+        self._bytes += batch.size or 0
+
+    def has(self, worker: int) -> bool:
+        """Return True if there is a batch that this worker may write."""
+        return bool(self._queues[worker] or self._queues[-1])
+
+    def take(self, worker: int) -> Batch | None:
+        """Return the next batch for this worker, its own before the shared ones."""
+        queue = self._queues[worker] or self._queues[-1]
+        if not queue:
+            return None
+        batch = queue.popleft()
+        self.messages -= len(batch.messages)
+        self._bytes -= batch.size or 0
+        return batch
+
+    def clear(self) -> list[Message]:
+        """Give up all batches; return the messages of those that the spool does not keep."""
+        messages = [message for queue in self._queues for batch in queue if not batch.kept for message in batch.messages]
+        for queue in self._queues:
+            queue.clear()
+        self.messages = self._bytes = 0
+        return messages
+
+
+class Idle:
+    """Workers that have nothing to write."""
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+
+    async def wait(self, deadline: float | None) -> None:
+        """Return when woken, or at the deadline of the event loop's clock."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_at(deadline, self.wake) if deadline is not None else None
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def wake(self) -> None:
+        """Have all of them look again."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
