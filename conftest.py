@@ -11,6 +11,6 @@ from edgerouter.masking import forget_all
 
 @pytest.fixture(autouse=True)
 def _no_secrets_of_other_tests() -> Iterator[None]:
-    """Secrets are masked for the rest of a process, and all tests share one."""
+    """Forget secrets after each test: they are masked for the rest of a process, and all tests share one."""
     yield
     forget_all()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: edgerouter beside plain aiomqtt on a real mosquitto, and what every cloud sink costs, in one run."""
+"""`python -m benchmarks`: edgerouter and plain aiomqtt on a real mosquitto, and the cost of every cloud sink, in one run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SUBJECTS: tuple[Name, Name] = ("baseline", "edgerouter")
 
 
 async def measure(*, messages: int, rounds: int, rate: float, seconds: float, qos_levels: list[int], folder: Path) -> Results:
-    """Run both subjects in turns, so that what else the machine does meets both alike."""
+    """Run both subjects alternately, so that other load on the machine affects both alike."""
     throughputs: list[Throughput] = []
     latencies: list[Latency] = []
     for qos in qos_levels:
@@ -41,7 +41,7 @@ async def measure(*, messages: int, rounds: int, rate: float, seconds: float, qo
 
 
 def main() -> None:
-    """Measure, print tables, and write JSON where asked."""
+    """Measure, print tables, and write JSON if requested."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog=OTHERS)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="under two minutes, less exact")
@@ -70,7 +70,7 @@ def main() -> None:
         print(results.as_markdown())
         content |= results.as_content()
     if options.only != "walk":
-        # as the router runs them
+        # on the router's event loop
         rows = uvloop.run(sinks.measure(options.sink_messages or (5_000 if options.quick else 20_000)))
         print(sinks.as_markdown(rows))
         content["sinks"] = [asdict(row) for row in rows]

@@ -1,4 +1,4 @@
-"""What AWS costs: CPU of one message, and requests of a million of them (the bill), against a server that only says yes."""
+"""Cost of the AWS sinks: CPU per message, and billed requests per million messages, against a server that accepts everything."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ BILLED_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: a sink, how it is set up, and how large its batches are."""
+    """One row: a sink, its configuration, and the size of its batches."""
 
     name: str
     plugin: str
     config: dict[str, Any]
     max_messages: int = 1000
     share: float = 1.0
-    """Of the messages, for what is slow."""
+    """Share of the messages to write, for slow cases."""
 
 
 CASES = (
@@ -48,7 +48,7 @@ CASES = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was measured."""
+    """Result of one case."""
 
     name: str
     messages: int
@@ -58,16 +58,16 @@ class Row:
 
     @property
     def cpu(self) -> float:
-        """Microseconds of CPU a message."""
+        """CPU per message in microseconds."""
         return self.cpu_seconds / self.messages * 1e6
 
     def per_million(self, count: int) -> int:
-        """`count` for a million messages."""
+        """Scale `count` to a million messages."""
         return round(count / self.messages * 1e6)
 
 
 class NullServer(asyncio.Protocol):
-    """Reads requests and says that everything was taken."""
+    """Reads requests and accepts everything."""
 
     requests = 0
     billed = 0
@@ -115,7 +115,7 @@ def _ok(body: bytes) -> bytes:
 
 
 async def run(case: Case, url: str, load: Sequence[Message]) -> Row:
-    """Write all messages, in batches as the router makes them."""
+    """Write all messages, in batches as the router builds them."""
     load = load[: int(len(load) * case.share)]
     sink_class = _sink(case.plugin)
     more = {"addressing": "path"} if case.plugin == "aws-s3" else {"max_message_bytes": "1MiB", "account_id": "123456789012"}
@@ -150,14 +150,14 @@ def _sink(plugin: str) -> type[Sink[Any]]:
 
 
 async def measure(count: int) -> list[Row]:
-    """All rows."""
+    """Return all rows."""
     load = messages(count)
     async with serving("benchmarks.aws") as url:
         return [await run(case, url, load) for case in CASES]
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """A table."""
+    """Format the rows as a table."""
     lines = ["| sink | CPU us a message | requests a million | billed a million |", "|---|---:|---:|---:|"]
     lines += [
         f"| {row.name} | {row.cpu:.1f} | {row.per_million(row.requests):,} | {row.per_million(row.billed):,} |" for row in rows

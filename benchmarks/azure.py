@@ -1,4 +1,4 @@
-"""What Azure costs: CPU of one message in Event Hubs and Blob Storage, beside what the SDK alone costs, and where it goes."""
+"""Cost of the Azure sinks: CPU per message in Event Hubs and Blob Storage, against that of the SDK alone, with a profile."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ KEY = "a-key-of-the-benchmark"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the servers listen."""
+    """Ports of the servers."""
 
     amqp: int
     websocket: int
     blob: int
 
     def connection_string(self, port: int) -> str:
-        """Of the hub."""
+        """Build the connection string of the hub."""
         names = f"SharedAccessKeyName=bench;SharedAccessKey={KEY};EntityPath=plant;UseDevelopmentEmulator=true"
         return f"Endpoint=sb://127.0.0.1:{port};{names}"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: a sink, how it is set up, and how large its batches are."""
+    """One row: a sink, its configuration, and the size of its batches."""
 
     name: str
     plugin: str
     config: dict[str, Any] = field(default_factory=dict)
     batch: int = 1000
     share: float = 1.0
-    """Of the messages, for what is slow."""
+    """Share of the messages to write, for slow cases."""
 
 
 HUB, BLOB = "azure-event-hubs", "azure-blob"
@@ -68,7 +68,7 @@ CASES = (
 
 
 def messages(count: int) -> list[Message]:
-    """JSON payloads of 200 bytes on 50 topics."""
+    """Build JSON payloads of 200 bytes on 50 topics."""
     made = []
     for number in range(count):
         payload = (f'{{"n": {number}, "v": {number % 977 / 7:.6f}, "x": "' + "sensor reading " * 20)[:198] + '"}'
@@ -78,7 +78,7 @@ def messages(count: int) -> list[Message]:
 
 
 async def serve() -> None:
-    """Run the servers and tell their ports; in a process of its own, so that its CPU is not the sink's."""
+    """Run the servers and print their ports; in a separate process, so that their CPU does not count."""
     from support.amqp.event_hub import EventHubs  # noqa: PLC0415  (the strict server of the tests)
     from support.amqp.hub import Hub  # noqa: PLC0415  (as above)
     from support.amqp.sas import Policy  # noqa: PLC0415  (as above)
@@ -106,7 +106,7 @@ async def serve() -> None:
 
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[Ports]:
-    """The servers' ports."""
+    """Start the servers and yield their ports."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.azure", "--serve", stdout=asyncio.subprocess.PIPE
     )
@@ -123,7 +123,7 @@ Writer = Callable[[Sequence[Message]], Coroutine[Any, Any, object]]
 
 @contextlib.asynccontextmanager
 async def opened(case: Case, ports: Ports) -> AsyncIterator[tuple[Writer, Sink[Any] | None]]:
-    """What writes a batch, and the sink that cuts the batches."""
+    """Yield the function that writes a batch, and the sink that splits the batches."""
     if case.plugin == "sdk":
         from azure.eventhub import EventData  # noqa: PLC0415  (the benchmark of the core runs without the plugin)
         from azure.eventhub.aio import EventHubProducerClient  # noqa: PLC0415  (as above)
@@ -170,7 +170,7 @@ def _cut(sink: Sink[Any] | None, load: Sequence[Message], most: int) -> Iterator
 
 
 async def run(case: Case, ports: Ports, load: Sequence[Message], profile: cProfile.Profile | None = None) -> float:
-    """Microseconds of CPU a message, cutting the batches included."""
+    """Return CPU per message in microseconds, including the splitting of batches."""
     load = load[: int(len(load) * case.share)]
     async with opened(case, ports) as (write, sink):
         await write(load[:1])
@@ -182,7 +182,7 @@ async def run(case: Case, ports: Ports, load: Sequence[Message], profile: cProfi
 
 
 async def measure(count: int) -> str:
-    """A table."""
+    """Run every case and return a table."""
     load = messages(count)
     async with serving() as ports:
         rows = [f"| {case.name} | {await run(case, ports, load):.1f} |" for case in CASES]
@@ -190,7 +190,7 @@ async def measure(count: int) -> str:
 
 
 async def profiled(count: int, case: Case) -> None:
-    """Print where one case spends its time."""
+    """Print a profile of one case."""
     profile = cProfile.Profile()
     async with serving() as ports:
         await run(case, ports, messages(count), profile)

@@ -28,7 +28,7 @@ BROKER = ("max_queued_messages 0", "max_inflight_messages 65535", "log_type erro
 
 
 async def fill(folder: Path, messages: int, sink: str) -> int:
-    """Write a backlog for a sink, as the router would have; returns the bytes on disk."""
+    """Write a backlog for a sink, as the router would; return the bytes on disk."""
     async with open_spool(SpoolConfig(path=folder, max_bytes=1 << 40, min_free_bytes=0)) as spool:
         await spool.attach(Route(sink=sink, filters=("#",), matches=lambda _: True))
         filler = b"x" * 150
@@ -48,7 +48,7 @@ async def fill(folder: Path, messages: int, sink: str) -> int:
 
 
 async def measure(messages: int, drain: str, live_rate: float, folder: Path) -> dict[str, Any]:
-    """Fill, start, drain, with live messages at a rate meanwhile."""
+    """Fill, start and drain, with live messages at a rate meanwhile."""
     bytes_on_disk = await fill(folder / "spool", messages, "file")
     with Mosquitto(folder / "broker", BROKER) as broker:
         config = {

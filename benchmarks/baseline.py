@@ -1,6 +1,6 @@
-"""What edgerouter is measured against: plain aiomqtt, appending to a file; no spool, no routing, nothing survives a crash.
+"""Baseline of the comparison: plain aiomqtt that appends to a file; no spool, no routing, nothing survives a crash.
 
-Usage: `python benchmarks/baseline.py PORT QOS FILE`. It runs on uvloop as edgerouter does, so that the loop makes no difference.
+Usage: `python benchmarks/baseline.py PORT QOS FILE`. It runs on uvloop like edgerouter, so that the loop makes no difference.
 """
 
 from __future__ import annotations

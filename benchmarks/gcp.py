@@ -1,4 +1,4 @@
-"""What Google Cloud costs: CPU of one message, requests and bytes of a million, against a server that only says yes."""
+"""Cost of the Google Cloud sinks: CPU per message, requests and bytes per million, against a server that accepts everything."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from edgerouter.testing import make_context
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: a sink, how it is set up, and how large its batches are."""
+    """One row: a sink, its configuration, and the size of its batches."""
 
     name: str
     plugin: str
     config: dict[str, Any] = field(default_factory=dict)
     max_messages: int = 1000
     share: float = 1.0
-    """Of the messages, for what is slow."""
+    """Share of the messages to write, for slow cases."""
 
 
 CASES = (
@@ -46,7 +46,7 @@ CASES = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was measured."""
+    """Result of one case."""
 
     name: str
     messages: int
@@ -55,13 +55,13 @@ class Row:
     sent: int
 
     def as_markdown(self) -> str:
-        """A line of the table."""
+        """Format one line of the table."""
         cpu = self.cpu_seconds / self.messages * 1e6
         return f"| {self.name} | {cpu:.1f} | {self.requests / self.messages * 1e6:,.0f} | {self.sent / self.messages:,.0f} |"
 
 
 class NullServer(asyncio.Protocol):
-    """Reads requests and says that everything was taken."""
+    """Reads requests and accepts everything."""
 
     requests = 0
     received = 0
@@ -107,7 +107,7 @@ class NullServer(asyncio.Protocol):
 
 
 async def run(case: Case, url: str, load: Sequence[Message]) -> Row:
-    """Write all messages, in batches as the router makes them."""
+    """Write all messages, in batches as the router builds them."""
     load = load[: int(len(load) * case.share)]
     if case.plugin == "library":
         return await run_library(case, url, load)
@@ -125,7 +125,7 @@ async def run(case: Case, url: str, load: Sequence[Message]) -> Row:
 
 
 async def run_library(case: Case, url: str, load: Sequence[Message]) -> Row:
-    """The same through gcloud-aio's own `publish`."""
+    """Measure the same through gcloud-aio's own `publish`."""
     from gcloud.aio.pubsub import PublisherClient, PubsubMessage  # noqa: PLC0415  (the benchmark of the core runs without it)
 
     async with PublisherClient(api_root=f"{url}/v1") as client:
@@ -164,14 +164,14 @@ def _sink(plugin: str) -> type[Sink[Any]]:
 
 
 async def measure(count: int) -> list[Row]:
-    """All rows."""
+    """Return all rows."""
     load = messages(count)
     async with serving("benchmarks.gcp") as url:
         return [await run(case, url, load) for case in CASES]
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """A table."""
+    """Format the rows as a table."""
     head = ["| sink | CPU us a message | requests a million | bytes sent a message |", "|---|---:|---:|---:|"]
     return "\n".join(head + [row.as_markdown() for row in rows])
 

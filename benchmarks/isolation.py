@@ -1,4 +1,4 @@
-"""`python -m benchmarks.isolation`: what a black-holed sink changes for the one beside it, in alternating runs."""
+"""`python -m benchmarks.isolation`: effect of a black-holed sink on its neighbour, in alternating runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Run:
 
 @asynccontextmanager
 async def service() -> AsyncIterator[int]:
-    """An HTTP service that takes everything; yields its port."""
+    """Run an HTTP service that accepts everything; yield its port."""
 
     async def take(request: web.Request) -> web.Response:
         await request.read()
@@ -52,7 +52,7 @@ async def service() -> AsyncIterator[int]:
 
 
 async def measure(folder: Path, *, black_hole: bool, messages: int, rate: float, seconds: float) -> Run:
-    """A file sink beside an HTTP sink whose service answers, or swallows everything."""
+    """Run a file sink beside an HTTP sink whose service answers, or swallows everything."""
     async with service() as target, chaos(target) as proxy:
         if black_hole:
             proxy.black_hole()
@@ -81,7 +81,7 @@ async def measure(folder: Path, *, black_hole: bool, messages: int, rate: float,
 
 
 async def alternate(rounds: int, messages: int, rate: float, seconds: float, folder: Path) -> dict[bool, list[Run]]:
-    """Runs in turns, so that what else the machine does meets both alike."""
+    """Run alternately, so that other load on the machine affects both alike."""
     runs: dict[bool, list[Run]] = {False: [], True: []}
     for _ in range(rounds):
         for black_hole in (False, True):

@@ -1,4 +1,4 @@
-"""The two measurements: as fast as it goes, and latency at a moderate rate."""
+"""The two measurements: maximum throughput, and latency at a moderate rate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """One run as fast as it goes."""
+    """One run at maximum speed."""
 
     subject: Name
     qos: int
@@ -31,9 +31,9 @@ class Throughput:
     cpu_us_a_message: float
     peak_rss_bytes: int
     disk_bytes_a_message: float
-    """All that the process made the system write to storage."""
+    """Bytes that the process caused to be written to storage."""
     file_bytes_a_message: float
-    """The part of it that is the output file."""
+    """Bytes of the output file among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Latency:
     messages: int
     rate: float
     p50_ms: float
-    """Publish to file: from the load generator's time in the payload to the message being seen in the file."""
+    """From publish to file: from the load generator's time in the payload until the message is seen in the file."""
     p99_ms: float
     cpu_us_a_message: float
 
@@ -60,7 +60,7 @@ def _workspace(folder: Path) -> Iterator[Path]:
 
 
 async def throughput(name: Name, qos: int, messages: int, folder: Path) -> Throughput:
-    """Publish as fast as the broker takes it and wait until everything is in the file.
+    """Publish as fast as the broker accepts and wait until everything is in the file.
 
     Raises:
         TimeoutError: messages are missing.
@@ -85,7 +85,7 @@ async def throughput(name: Name, qos: int, messages: int, folder: Path) -> Throu
 
 
 async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Path) -> Latency:
-    """Publish at a rate and see how old each message is when it is in the file.
+    """Publish at a rate and measure the age of each message when it appears in the file.
 
     Raises:
         TimeoutError: messages are missing.

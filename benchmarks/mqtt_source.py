@@ -1,4 +1,4 @@
-"""CPU of one received message: our MQTT source beside aiomqtt's iterator, on the same broker and load."""
+"""CPU per received message: the MQTT source against aiomqtt's iterator, on the same broker and load."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WINDOW = 500
 
 
 def load(port: int, qos: int, count: int) -> None:
-    """Publish as fast as the broker takes it; runs in a process of its own."""
+    """Publish as fast as the broker accepts; runs in a separate process."""
     with socket.create_connection(("127.0.0.1", port)) as broker:
         broker.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client_id = b"load"
@@ -49,14 +49,14 @@ def load(port: int, qos: int, count: int) -> None:
             if qos:
                 stream.read(4 * part)
             else:
-                time.sleep(part / 25_000)  # QoS 0 has no flow control: not faster than any subscriber here can read
+                time.sleep(part / 25_000)  # QoS 0 has no flow control: stay below the speed of every subscriber here
             sent += part
         broker.sendall(b"\xe0\x00")
 
 
 @contextlib.asynccontextmanager
 async def loading(port: int, qos: int, count: int) -> AsyncIterator[None]:
-    """The load, in a process of its own."""
+    """Run the load in a separate process."""
     process = await asyncio.create_subprocess_exec(sys.executable, __file__, "--load", str(port), str(qos), str(count))
     try:
         yield
@@ -67,7 +67,7 @@ async def loading(port: int, qos: int, count: int) -> AsyncIterator[None]:
 
 
 async def with_source(port: int, qos: int, count: int) -> float:
-    """CPU seconds of our source, acknowledging each delivery at once."""
+    """Return the CPU seconds of the MQTT source, acknowledging each delivery at once."""
     ready = asyncio.Event()
 
     def connected(is_connected: bool, _: str) -> None:
@@ -90,7 +90,7 @@ async def with_source(port: int, qos: int, count: int) -> float:
 
 
 async def with_iterator(port: int, qos: int, count: int) -> float:
-    """CPU seconds of aiomqtt used as its documentation shows."""
+    """Return the CPU seconds of aiomqtt, used as its documentation shows."""
     async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
         await client.subscribe("bench/#", qos=1)
         async with loading(port, qos, count):
@@ -104,7 +104,7 @@ async def with_iterator(port: int, qos: int, count: int) -> float:
 
 
 async def measure(run: Callable[[int, int, int], Awaitable[float]], port: int, qos: int, count: int) -> float:
-    """Microseconds of CPU a message; the better of two runs."""
+    """Return CPU per message in microseconds; the better of two runs."""
     return min([await asyncio.wait_for(run(port, qos, count), 120) for _ in range(2)]) / count * 1e6
 
 

@@ -1,4 +1,4 @@
-"""A service that takes everything at once and counts, in a process of its own, so that its CPU is not the sink's."""
+"""A service that accepts everything and counts, in a separate process, so that its CPU does not count for the sink."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOPICS = 50
 
 
 async def serve(protocol: type[asyncio.Protocol]) -> None:
-    """Run the service and tell its port."""
+    """Run the service and print its port."""
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -23,7 +23,7 @@ async def serve(protocol: type[asyncio.Protocol]) -> None:
 
 @contextlib.asynccontextmanager
 async def serving(module: str) -> AsyncIterator[str]:
-    """The address of the service that `python -m <module> --serve` runs."""
+    """Run `python -m <module> --serve` and yield the service's address."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, "--serve", stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     try:
@@ -34,7 +34,7 @@ async def serving(module: str) -> AsyncIterator[str]:
 
 
 async def numbers(url: str) -> dict[str, int]:
-    """What the service has counted since the last call."""
+    """Return the service's counters since the last call."""
     reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
     writer.write(b"GET /numbers HTTP/1.1\r\n\r\n")
     head = await reader.readuntil(b"\r\n\r\n")
@@ -47,7 +47,7 @@ async def numbers(url: str) -> dict[str, int]:
 
 
 def messages(count: int) -> list[Message]:
-    """JSON payloads of 200 bytes on 50 topics."""
+    """Build JSON payloads of 200 bytes on 50 topics."""
     made = []
     for number in range(count):
         value = f'{{"n": {number}, "t": {1_795_168_800_000_000_000 + number}, "v": {number % 977 / 7:.6f}, "x": "'

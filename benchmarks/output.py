@@ -1,4 +1,4 @@
-"""Follows a growing file of messages: how many lines it has, and how old each message was when its line appeared."""
+"""Follows a growing file of messages: counts its lines, and the age of each message when its line appeared."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 SENT_AT = re.compile(rb'"t": *(\d+)')
-"""The load generator's time in its payload, however the line wraps the payload."""
+"""The load generator's time in its payload, however the line embeds the payload."""
 
 
 class Output:
-    """The `*.jsonl` file in a folder, read on from where it was read last.
+    """Reads the `*.jsonl` file in a folder incrementally.
 
     Args:
-        folder: what the subject writes to; the file may come later.
+        folder: folder that the subject writes to; the file may appear later.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,7 +28,7 @@ class Output:
         self.bytes = 0
 
     def _read(self) -> bytes:
-        """What is new, up to the end of a line."""
+        """Return new data up to the end of a line."""
         if self._path is None:
             self._path = next(iter(sorted(self._folder.glob("[!.]*.jsonl"))), None)
             if self._path is None:
@@ -44,10 +44,10 @@ class Output:
         return complete
 
     async def until(self, lines: int, timeout: float) -> float:  # noqa: ASYNC109  (the caller's bound of a measurement)
-        """Wait until there are so many lines in all; return when that was seen, in seconds since 1970.
+        """Wait until the file has that many lines; return the time at which this was seen, in seconds since 1970.
 
         Raises:
-            TimeoutError: nothing new for so long.
+            TimeoutError: nothing new for that long.
         """
         give_up, before = time.perf_counter() + timeout, self.lines
         while self.lines < lines:
@@ -61,18 +61,18 @@ class Output:
         return time.time()
 
     async def ages(self, lines: int, timeout: float) -> list[float]:  # noqa: ASYNC109  (the caller's bound of a measurement)
-        """Wait until there are so many lines in all; return the age of each new message when its line was seen, in seconds.
+        """Wait until the file has that many lines; return the age in seconds of each new message when its line was seen.
 
         Raises:
-            TimeoutError: nothing new for so long.
+            TimeoutError: nothing new for that long.
         """
         return await self._ages(lambda ages: self.lines >= lines, timeout)  # noqa: ARG005  (lines without a time count too)
 
     async def first_ages(self, count: int, timeout: float) -> list[float]:  # noqa: ASYNC109  (the caller's bound of a measurement)
-        """Wait for so many messages that carry the load generator's time, among others; return their ages in seconds.
+        """Wait for that many messages with the load generator's time, among others; return their ages in seconds.
 
         Raises:
-            TimeoutError: nothing new for so long.
+            TimeoutError: nothing new for that long.
         """
         return await self._ages(lambda ages: len(ages) >= count, timeout)
 

@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as plain data for programs."""
+"""Results as a table for people and as plain data for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.subjects import Name
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number of both subjects."""
+    """One value of both subjects."""
 
     what: str
     qos: int
@@ -27,7 +27,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Our number over the baseline's."""
+        """Ratio of edgerouter to the baseline."""
         return self.edgerouter / self.baseline if self.baseline else None
 
 
@@ -39,7 +39,7 @@ class Results:
     latencies: Sequence[Latency]
 
     def rows(self) -> list[Row]:
-        """The medians of both subjects side by side."""
+        """Return the medians of both subjects side by side."""
         rows: list[Row] = []
         for qos in sorted({run.qos for run in self.throughputs}, reverse=True):
             rate = self.latencies[0].rate
@@ -57,7 +57,7 @@ class Results:
         return median(read(run) for run in self.latencies if (run.subject, run.qos) == (name, qos))
 
     def as_content(self) -> dict[str, Any]:
-        """Every run, the medians, the ratios; for JSON."""
+        """Return every run, the medians and the ratios, for JSON."""
         return {
             "rows": [{**asdict(row), "ratio": row.ratio} for row in self.rows()],
             "throughput": [asdict(run) for run in self.throughputs],
@@ -65,7 +65,7 @@ class Results:
         }
 
     def as_markdown(self) -> str:
-        """A table of the medians."""
+        """Format a table of the medians."""
         lines = ["| | QoS | edgerouter | baseline | ratio |", "|---|---|---:|---:|---:|"]
         for row in self.rows():
             ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
@@ -90,7 +90,7 @@ _LATENCY: list[tuple[str, int, Callable[[Latency], float]]] = [
 
 
 def environment() -> dict[str, Any]:
-    """Where it ran."""
+    """Describe the machine."""
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "edgerouter": version("edgerouter"),

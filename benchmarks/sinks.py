@@ -1,4 +1,4 @@
-"""What every cloud sink costs, in one table: CPU of a message, requests of a million, and what the bill counts."""
+"""Cost of every cloud sink in one table: CPU per message, requests per million, and billed units."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from edgerouter import Message
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sink in one set-up."""
+    """One sink in one configuration."""
 
     sink: str
     messages: int
     cpu_us_a_message: float
     requests_a_million: float
     bill: str
-    """What the service charges for, for a million messages."""
+    """Units billed by the service per million messages."""
 
 
 def _operations(requests: float) -> str:
@@ -46,7 +46,7 @@ async def _aws(count: int) -> AsyncIterator[Row]:
 
 
 async def _azure(count: int) -> AsyncIterator[Row]:
-    """A write is one transfer to Event Hubs, or one Put Blob or Append Block."""
+    """Measure writes: one transfer to Event Hubs, or one Put Blob or Append Block."""
     whole = azure.messages(count)
     async with azure.serving() as ports:
         for case in azure.CASES:
@@ -75,7 +75,7 @@ async def _gcp(count: int) -> AsyncIterator[Row]:
                 continue
             row = await gcp.run(case, url, load)
             requests = row.requests / row.messages * 1e6
-            # Pub/Sub counts what is published before transport compression, and 1,000 bytes for a smaller request
+            # Pub/Sub bills the published bytes before transport compression, and 1,000 bytes for a smaller request
             data = sum([len(message.payload) for message in load]) / len(load)
             pubsub = case.plugin == "gcp-pubsub"
             bill = f"{data:,.0f} MB of payload, and the attributes" if pubsub else _operations(requests)
@@ -90,7 +90,7 @@ CLOUDS: tuple[tuple[str, Callable[[int], AsyncIterator[Row]]], ...] = (
 
 
 async def measure(count: int) -> list[Row]:
-    """Every sink of every cloud whose plugin is installed."""
+    """Measure every sink of every cloud whose plugin is installed."""
     rows: list[Row] = []
     for module, cloud in CLOUDS:
         if importlib.util.find_spec(module) is None:
@@ -104,7 +104,7 @@ async def measure(count: int) -> list[Row]:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """A table for whoever pays."""
+    """Format the costs as a table."""
     lines = ["| cloud sink | CPU, us a message | requests a million messages | what the bill counts |", "|---|---:|---:|---|"]
     lines += [f"| {row.sink} | {row.cpu_us_a_message:.1f} | {row.requests_a_million:,.0f} | {row.bill} |" for row in rows]
     return "\n".join(lines) + "\n"

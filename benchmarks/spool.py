@@ -1,4 +1,4 @@
-"""What the spool costs: microseconds a message to append, take and settle, and bytes on disk a message."""
+"""Cost of the spool: microseconds per message to append, take and settle, and bytes on disk per message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgerouter.topics import Matcher
 
 
 def readings(count: int) -> list[Message]:
-    """Messages of about 200 bytes, as sensors send them."""
+    """Build messages of about 200 bytes, as sensors send them."""
     rng = random.Random(1)
     messages = []
     for n in range(count):
@@ -40,12 +40,12 @@ def readings(count: int) -> list[Message]:
 
 
 def config(folder: Path, synchronous: str = "full") -> SpoolConfig:
-    """A spool with its defaults, except that nothing waits."""
+    """Configure a spool with its defaults, except that nothing waits."""
     return SpoolConfig.model_validate({"path": folder, "commit_interval": 0, "min_free_bytes": 0, "synchronous": synchronous})
 
 
 async def walk(folder: Path, chunk: int, messages: list[Message]) -> None:
-    """Append, take and settle, and print what each costs of CPU in all threads."""
+    """Append, take and settle, and print the CPU of each in all threads."""
     routes = [Route("all", ("#",), Matcher(["#"])), Route("some", ("plant/line-00+/env",), Matcher(["plant/line-001/env"]))]
     async with open_spool(config(folder)) as spool:
         every, some = [await spool.attach(route) for route in routes]
@@ -76,12 +76,12 @@ async def walk(folder: Path, chunk: int, messages: list[Message]) -> None:
 
 
 def database_bytes(folder: Path) -> int:
-    """Bytes of the messages on disk; not the log and the reserve, which do not grow with them."""
+    """Return the bytes of the messages on disk, without the write-ahead log and the reserve, which do not grow with them."""
     return (folder / "spool.db").stat().st_size
 
 
 async def drain(folder: Path, chunk: int, messages: list[Message]) -> None:
-    """Store a backlog, open it again, read it all; print bytes on disk and the rate."""
+    """Store a backlog, reopen it, read it all; print bytes on disk and the rate."""
     route = Route("all", ("#",), Matcher(["#"]))
     async with open_spool(config(folder, "normal")) as spool:
         await spool.attach(route)

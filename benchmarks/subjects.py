@@ -1,4 +1,4 @@
-"""What is measured: edgerouter and the baseline, each a process of its own on a broker of its own."""
+"""Subjects of the comparison: edgerouter and the baseline, each in a separate process with a separate broker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ sinks:
   file: {{type: file, path: "{folder}/out", topics: ["sensors/#"], rotate: {{size: 100GiB}}}}
 log: {{level: warning}}
 """
-# holds nothing back, so that what is measured is the subject
+# the broker holds nothing back, so that the subject is measured
 BROKER = ("max_queued_messages 0", "max_inflight_messages 65535", "log_type error")
 
 
@@ -40,7 +40,7 @@ class Subject:
 
 @asynccontextmanager
 async def process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that is gone when the block is left."""
+    """Start a process and end it when the block exits."""
     running = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
     try:
         yield running
@@ -52,7 +52,7 @@ async def process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 @asynccontextmanager
 async def subject(name: Name, qos: int, folder: Path) -> AsyncIterator[Subject]:
-    """Start a broker and a subject; yield once a message has come through."""
+    """Start a broker and a subject; yield once a message has passed through."""
     out = folder / "out"
     out.mkdir(parents=True)
     with Mosquitto(folder / "broker", BROKER) as broker:
@@ -69,7 +69,7 @@ async def subject(name: Name, qos: int, folder: Path) -> AsyncIterator[Subject]:
             async with load(Plan(port, topics=("sensors/first",), rate=20, qos=1, client_id="first")) as first:
                 await output.until(1, timeout=30)
                 report = await first.stop()
-            # those sent before the subscription never come, the others do within this time
+            # messages sent before the subscription never arrive, the others do within this time
             with suppress(TimeoutError):
                 await output.ages(output.lines + report.sent, timeout=0.3)
             yield Subject(running.pid, port, output)

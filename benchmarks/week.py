@@ -1,4 +1,4 @@
-"""`python -m benchmarks.week`: days offline at a low rate: bytes on disk a message by cause, then start and memory of a router."""
+"""`python -m benchmarks.week`: days offline at a low rate: bytes per message by cause, then start and memory of a router."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ SINK = "cloud"
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """What the device lives through."""
+    """Load on the device."""
 
     days: float
     rate: float
-    """Messages a second, at random moments: nobody waits for anybody."""
+    """Messages a second, at random moments, independent of each other."""
     size: int
     """Bytes of a payload."""
     random_bytes: bool
-    """Payloads that no compression makes smaller, instead of JSON readings."""
+    """Payloads that do not compress, instead of JSON readings."""
 
     @property
     def messages(self) -> int:
-        """In all."""
+        """Total number of messages."""
         return round(self.days * 86_400 * self.rate)
 
     def groups(self) -> Iterator[list[Message]]:
-        """The messages as intake gathers them: one is stored at once, those of the next `commit_interval` together."""
+        """Yield the messages as intake groups them: one is stored at once, those of the next `commit_interval` together."""
         dice = random.Random(1)
         clock = 1_795_168_800.0
         open_until = 0.0
@@ -70,7 +70,7 @@ class Week:
         if self.random_bytes:
             payload = dice.randbytes(self.size)
         else:
-            # as sensors write: the names repeat, the digits do not
+            # as sensors write: names repeat, digits do not
             text = (
                 f'{{"device": "dev-{number % TOPICS:03}", "time": {int(clock * 1000)}, "temperature": {dice.gauss(21, 3):.2f}, '
                 f'"humidity": {dice.random() * 100:.1f}, "pressure": {dice.gauss(1013, 5):.2f}, '
@@ -82,12 +82,12 @@ class Week:
 
 
 def config(folder: Path) -> SpoolConfig:
-    """A spool with its defaults and room for all; without syncs, which cost time and change nothing on disk."""
+    """Configure a spool with its defaults and capacity for all; without syncs, which cost time and change nothing on disk."""
     return SpoolConfig(path=folder, max_bytes=1 << 40, min_free_bytes=0, synchronous="normal")
 
 
 async def fill(week: Week, folder: Path) -> tuple[int, int]:
-    """Store everything, a commit for each group; returns commits, and payload bytes."""
+    """Store everything, one commit per group; return commits, and payload bytes."""
     commits = payload = done = 0
     told = time.monotonic()
     async with open_spool(config(folder)) as spool:
@@ -104,11 +104,11 @@ async def fill(week: Week, folder: Path) -> tuple[int, int]:
 
 
 def _nothing() -> None:
-    """Nobody waits for acknowledgements."""
+    """Ignore acknowledgements."""
 
 
 def causes(database: Path, messages: int) -> dict[str, float]:
-    """Bytes a message of the database by what they are for."""
+    """Return the database's bytes per message by cause."""
     connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         rows, stored, raw = connection.execute("SELECT count(*), sum(length(payload)), sum(raw) FROM chunks").get
@@ -133,7 +133,7 @@ def causes(database: Path, messages: int) -> dict[str, float]:
 
 
 async def start(folder: Path, database: Path) -> tuple[float, float, float]:
-    """Start a router on the spool whose sink cannot be reached; seconds until it answers, RSS and its peak in MB."""
+    """Start a router on the spool with an unreachable sink; return seconds until it answers, RSS and its peak in MB."""
     with Mosquitto(folder / "broker", ("log_type error",)) as broker:
         settings = {
             "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["plant/#"]}},
@@ -152,7 +152,7 @@ async def start(folder: Path, database: Path) -> tuple[float, float, float]:
 
 
 async def measure(week: Week, folder: Path) -> None:
-    """Fill, look, start, and print."""
+    """Fill, inspect, start, and print."""
     began = time.monotonic()
     commits, payload = await fill(week, folder / "spool")
     seconds = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""What an image needs for some extras, read from the pyproject files: third-party requirements, or our folders."""  # noqa: INP001  (a script)
+"""Lists the requirements of an image for some extras, from the pyproject files: third-party, or local folders."""  # noqa: INP001  (a script)
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ REQUIREMENT = re.compile(r"\s*([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?")
 
 
 def projects() -> dict[str, tuple[Path, dict[str, Any]]]:
-    """Our own distributions by name, each with its folder."""
+    """Return this repository's distributions by name, each with its folder."""
     files = [ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
     tables = [(file.parent, tomllib.loads(file.read_text())["project"]) for file in files]
     return {table["name"]: (folder, table) for folder, table in tables}
 
 
 def walk(name: str, extras: set[str], ours: dict[str, tuple[Path, dict[str, Any]]], seen: set[str]) -> Iterator[str]:
-    """What a distribution of ours requires of third parties, itself and through others of ours; `seen` gets the names of ours."""
+    """Yield third-party requirements of a distribution and of the local ones it needs; `seen` collects the local names."""
     project = ours[name][1]
     optional = project.get("optional-dependencies", {})
     unknown = extras - set(optional)
     if unknown:
         sys.exit(f"{name} has no extra {', '.join(sorted(unknown))}; there are {', '.join(sorted(optional))}")
-    # an extra of a distribution whose own requirements are out already brings only what is its own
+    # an extra of a distribution already processed adds only its own requirements
     wanted = [] if name in seen else list(project.get("dependencies", []))
     seen.add(name)
     for requirement in wanted + [item for extra in sorted(extras) for item in optional[extra]]:
@@ -42,7 +42,7 @@ def walk(name: str, extras: set[str], ours: dict[str, tuple[Path, dict[str, Any]
 
 
 def main() -> None:
-    """`requirements.py third-party|folders EXTRAS`, extras with commas between them; none is the core alone."""
+    """Print `requirements.py third-party|folders EXTRAS`, extras separated by commas; none means the core alone."""
     what, extras = sys.argv[1], set(sys.argv[2].replace(",", " ").split())
     ours = projects()
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""Publishes the temperature of this host's processor to an MQTT broker, every 30 seconds."""
+"""Publishes the temperature of this host's CPU to an MQTT broker, every 30 seconds."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 
 PROCESSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "cpu", "soc")
-"""What the kernel calls the sensors of processors, the surest first."""
+"""The kernel's names for sensors of CPUs, most reliable first."""
 KEPT = 2880
-"""Readings kept while the broker is away: a day of them."""
+"""Readings kept while the broker is unreachable: those of a day."""
 AGAIN_SECONDS = 5.0
 CLOSING_SECONDS = 3.0
 
@@ -34,23 +34,23 @@ class Reading:
     time: datetime
     celsius: float
     sensor: str
-    """Where it is from; `simulated` where this host tells none."""
+    """Name of the sensor; `simulated` if this host reports none."""
 
     @property
     def simulated(self) -> bool:
-        """Whether it is made up."""
+        """True if the temperature is simulated."""
         return self.sensor == "simulated"
 
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A file of the kernel that holds thousandths of a degree."""
+    """A kernel file that holds thousandths of a degree."""
 
     name: str
     file: Path
 
     def celsius(self) -> float | None:
-        """What it tells now; `None` where it tells nothing, as many do in virtual machines."""
+        """Return the current temperature; `None` if the sensor reports nothing, as many do in virtual machines."""
         try:
             value = int(self.file.read_text()) / 1000
         except (OSError, ValueError):
@@ -59,7 +59,7 @@ class Sensor:
 
 
 def sensors(sys_class: Path) -> Iterator[Sensor]:
-    """Every sensor of the host: thermal zones, then those of hwmon."""
+    """Yield every sensor of the host: thermal zones, then those of hwmon."""
     for zone in sorted(sys_class.glob("thermal/thermal_zone*")):
         yield Sensor(_text(zone / "type") or zone.name, zone / "temp")
     for chip in sorted(sys_class.glob("hwmon/hwmon*")):
@@ -75,7 +75,7 @@ def _text(file: Path) -> str:
 
 
 def processor(sys_class: Path) -> Sensor | None:
-    """The sensor that is most likely the processor's, of those that tell something."""
+    """Return the sensor that most likely belongs to the CPU, of those that report a value."""
     telling = [sensor for sensor in sensors(sys_class) if sensor.celsius() is not None]
 
     def surely(sensor: Sensor) -> int:
@@ -85,7 +85,7 @@ def processor(sys_class: Path) -> Sensor | None:
 
 
 def read(sensor: Sensor | None) -> Reading:
-    """The temperature now: real, or made up and labelled so."""
+    """Return the current temperature: real, or simulated and marked so."""
     now = datetime.now(UTC)
     if sensor is not None and (celsius := sensor.celsius()) is not None:
         return Reading(now, celsius, sensor.name)
@@ -93,7 +93,7 @@ def read(sensor: Sensor | None) -> Reading:
 
 
 def as_json(reading: Reading, device: str) -> str:
-    """The default body."""
+    """Format the default body."""
     return json.dumps(
         {
             "device": device,
@@ -106,13 +106,13 @@ def as_json(reading: Reading, device: str) -> str:
 
 
 def as_text(reading: Reading, device: str) -> str:
-    """The line of the cloud block's example; a temperature that is made up says so at its end."""
+    """Format the line of the cloud block's example; a simulated temperature is marked at its end."""
     label = ", simulated" if reading.simulated else ""
     return f"{device}, {reading.time:%m/%d/%Y %H:%M:%S}, {reading.celsius:.2f}{label}"
 
 
 def as_influxdb(reading: Reading, device: str) -> str:
-    """The body that the InfluxDB sink takes."""
+    """Format the body that the InfluxDB sink expects."""
     tags = f"device={device}" + (",simulated=true" if reading.simulated else "")
     return json.dumps({"measurement": "cpu_temp", "tags": tags, "values": f"temp={reading.celsius}"})
 
@@ -122,7 +122,7 @@ FORMATS = {"json": as_json, "text": as_text, "influxdb": as_influxdb}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the variables say."""
+    """Settings from environment variables."""
 
     host: str
     port: int
@@ -140,7 +140,7 @@ class Settings:
         """Read the variables.
 
         Raises:
-            ValueError: one of them is wrong.
+            ValueError: a variable is invalid.
         """
 
         def first(*names: str, default: str) -> str:
@@ -176,14 +176,14 @@ class Settings:
 
 
 async def run(settings: Settings) -> None:
-    """Read and publish until cancelled; what was read while the broker was away is published when it is back."""
+    """Read and publish until cancelled; readings made while the broker is unreachable are published once it is back."""
     sensor = processor(settings.sys_class)
     print(f"sensor: {sensor.name if sensor else 'none, the temperatures are simulated'}", flush=True)
     waiting: deque[str] = deque(maxlen=KEPT)
     news = asyncio.Event()
 
     def stopping() -> bool:
-        # a client that is cancelled while it loses its connection tells the second alone
+        # a client that is cancelled while it loses its connection reports only the loss
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
 
@@ -206,7 +206,7 @@ async def run(settings: Settings) -> None:
                     while True:
                         await news.wait()
                         while waiting:
-                            # QoS 1: it returns when the broker has it
+                            # QoS 1: returns once the broker has the message
                             body = waiting[0]
                             await client.publish(settings.topic, body, qos=1)
                             print(f"{settings.topic}: {body}", flush=True)
@@ -235,12 +235,12 @@ async def until_stopped(settings: Settings) -> None:
     if running.done():
         running.result()
     running.cancel()
-    # a client may wait without end for the broker to close the connection
+    # a client may wait for ever for the broker to close the connection
     await asyncio.wait({running}, timeout=CLOSING_SECONDS)
 
 
 def main() -> None:
-    """Take the settings from the environment and run."""
+    """Read the settings from the environment and run."""
     try:
         settings = Settings.of(os.environ)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The broker goes away and comes back, in every way: no message is lost and no hand is needed."""
+"""The broker disappears and returns in every way: no message is lost, and the router recovers without intervention."""
 
 import asyncio
 import os
@@ -64,7 +64,7 @@ async def test_cut_and_half_open_connections_are_noticed_and_lose_nothing(tmp_pa
                     proxy.cut()
                     await publisher.at_least(publisher.acknowledged + 100)
                 proxy.black_hole()
-                # half-open: within three keep-alives the session is given up, and readiness says so
+                # half-open: the session is given up within three keep-alives, and readiness reports it
                 await process.until(lambda status: not status["sources"]["local"]["connected"], 3 * 2 + 2)
                 proxy.heal()
                 await process.until(lambda status: status["sources"]["local"]["connected"], 10)
@@ -111,5 +111,5 @@ async def test_a_kill_while_the_broker_is_away_and_a_later_broker_still_lose_not
             await process.until(lambda status: status["sources"]["local"]["connected"])
             await everything_came(broker.port, tmp_path / "files")
             ledgers_hold(await process.until_delivered())
-    # at each kill a batch if the file was still being written
+    # each kill may repeat a batch if the file was still being written
     assert nothing_is_missing(tmp_path, report, repeats=kills * 500).stored_again == 0

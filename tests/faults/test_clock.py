@@ -14,7 +14,7 @@ BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error"
 
 
 def faketime(file):
-    """Environment in which the wall clock is what the file says; the monotonic clock is the real one."""
+    """Return an environment whose wall clock follows the file; the monotonic clock is the real one."""
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     if not found or shutil.which("faketime") is None:
         pytest.skip("needs Debian's faketime")
@@ -28,7 +28,7 @@ def faketime(file):
 
 
 def set_clock(file, when):
-    """Whole or not at all: a process that reads an empty file is ended by faketime."""
+    """Write the time atomically: faketime ends a process that reads an empty file."""
     new = file.with_suffix(".new")
     new.write_text(f"{when}\n")
     new.replace(file)

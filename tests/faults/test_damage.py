@@ -1,4 +1,4 @@
-"""A damaged spool costs what was damaged: the router starts, says what is lost, and delivers the rest."""
+"""Damage to a spool costs only the damaged messages: the router starts, reports the loss, and delivers the rest."""
 
 import random
 
@@ -25,7 +25,7 @@ def configuration(broker, tmp_path, *, away):
 
 
 def flip(file, chance):
-    """Change a few bytes somewhere."""
+    """Change a few bytes at random places."""
     data = bytearray(file.read_bytes())
     for _ in range(4):
         data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
@@ -33,13 +33,13 @@ def flip(file, chance):
 
 
 def truncate(file, chance):
-    """Lose the end, as a file system may at a power cut."""
+    """Cut off the end, as a file system may at a power cut."""
     with file.open("r+b") as opened:
         opened.truncate(chance.randrange(file.stat().st_size))
 
 
 def remove(file, _):
-    """Lose it all."""
+    """Delete the file."""
     file.unlink()
 
 
@@ -72,7 +72,7 @@ async def test_a_damaged_spool_starts_within_seconds_and_loses_only_what_is_dama
             await process.start()
             async with load(Plan(broker.port, messages=200, topics=("sensors/after",), client_id="after")) as publisher:
                 after = await publisher.finish()
-            # the broker has them; the router may not have heard of them yet
+            # the broker has them; the router may not have received them yet
             await process.until(lambda _: not arrivals(tmp_path / "files").missing_from(after.acknowledged_numbers()), 30)
             status = await process.until_delivered()
             ledgers_hold(status)

@@ -1,4 +1,4 @@
-"""A full and a read-only file system are states, not crashes: nothing acknowledged is lost, and all goes on by itself."""
+"""A full and a read-only file system are states, not crashes: nothing acknowledged is lost, and the router recovers by itself."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 
 @contextmanager
 def small_file_system(folder, megabytes):
-    """A file system of its own, of that size."""
+    """Mount a separate file system of that size."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount; tests/unit/spool does the same through a faulting file layer")
     folder.mkdir()
@@ -55,7 +55,7 @@ async def take(request):
 
 @pytest.mark.timeout(120)
 async def test_a_full_disk_stops_the_intake_and_nothing_else_until_there_is_room(tmp_path):
-    """ENOSPC from somebody else's file, then that file is gone."""
+    """Another program fills the disk (ENOSPC), then deletes its file."""
     with small_file_system(tmp_path / "disk", 24) as disk, running(tmp_path / "broker", *BROKER) as broker:
         async with http_service(take) as url, chaos(int(url.rsplit(":", 1)[1].strip("/"))) as proxy:
             proxy.refuse()
@@ -122,7 +122,7 @@ async def test_a_drop_policy_counts_every_loss_by_sink_topic_and_reason(tmp_path
             assert all(drop["topic"] == "sensors" and drop["reason"] for drop in status["drops"])
             away = status["sinks"]["away"]
             lost = sum(drop["messages"] for drop in status["drops"] if drop["sink"] in ("away", ""))
-            # more than were published, where a broker overruns its window, is cut off, and sends again what was not acknowledged
+            # may exceed the published ones: a broker that overruns its window is cut off and resends unacknowledged messages
             assert away["matched"] >= report.acknowledged
             assert away["dropped"] == lost > 0
             assert await process.stop() == 0
@@ -137,7 +137,7 @@ async def test_a_read_only_file_system_is_waited_out(tmp_path):
             await process.start()
             async with load(Plan(broker.port, rate=1000, messages=6000)) as publisher:
                 await publisher.at_least(1000)
-                # open files keep a file system writable, so force it, as a kernel does after an error of the device
+                # open files keep a file system writable, so force it, as a kernel does after a device error
                 ended = subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True, check=False)
                 if ended.returncode:
                     pytest.skip(
@@ -154,7 +154,7 @@ async def test_a_read_only_file_system_is_waited_out(tmp_path):
 
 @pytest.mark.timeout(120)
 async def test_a_sinks_disk_that_is_read_only_from_the_start_is_waited_for(tmp_path):
-    """What can pass by itself is no mistake of the configuration: the router starts, takes in, and delivers when it has passed."""
+    """A transient condition is not a configuration error: the router starts, receives, and delivers once the disk is writable."""
     with small_file_system(tmp_path / "disk", 64) as disk, running(tmp_path / "broker", *BROKER) as broker:
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         config = configuration(broker, tmp_path, tmp_path / "spool", "http://127.0.0.1:9/")

@@ -1,4 +1,4 @@
-"""A device that sends what no device should: the router stays small, and its event loop goes on turning."""
+"""A hostile device sends oversized and malformed data: the router stays small, and its event loop keeps running."""
 
 import asyncio
 from pathlib import Path
@@ -14,18 +14,18 @@ MIB = 1024**2
 MOST_RSS = 300 * MIB
 NO_PAUSE = 0.25
 TOPICS = 4000
-"""Of 60 KB each: held once they are 240 MB, and every cache held them."""
+"""Number of topics of 60 KB each: 240 MB if held once, and every cache used to hold them."""
 WINDOW = 50
-"""Messages that the broker sends before it waits for acknowledgements."""
+"""Messages sent before the broker waits for acknowledgements."""
 
 
 def nested(levels: int, key: str) -> bytes:
-    """JSON whose leaves have ever longer paths: as line protocol with whole paths it becomes a hundred times as long."""
+    """Build JSON whose leaves have ever longer paths: as line protocol with whole paths it grows a hundredfold."""
     return f'{{"v":1,"{key}":'.encode() * levels + b"1" + b"}" * levels
 
 
 def attacks(five: bool) -> dict[str, list[bytes]]:
-    """Packets by the topic that they end with."""
+    """Return the packets of each attack by the topic that ends it."""
     properties = b"" if five else None
     pairs = b"\x26\x00\x01n\x00\x02vv" * 1_000_000 if five else None
     return {
@@ -55,7 +55,7 @@ async def test_a_hostile_device_neither_fills_the_memory_nor_holds_the_event_loo
             delivered = sent = 0
             for name, packets in attacks(protocol == "5").items():
                 for packet in packets:
-                    client.send(packet)  # whole: the broker's answers stand between packets
+                    client.send(packet)  # whole packets: the broker's answers go between them
                     await client.writer.drain()
                     sent += 1
                     while sent - len(client.answers) > WINDOW:  # as any broker does
@@ -73,7 +73,7 @@ async def test_a_hostile_device_neither_fills_the_memory_nor_holds_the_event_loo
                 assert peak < MOST_RSS, f"{name}: {peak / MIB:.0f} MiB"
                 longest = status["event_loop"]["longest_pause_seconds"]
                 assert longest < NO_PAUSE, f"{name}: {longest:.2f} s, {status['event_loop']}"
-            assert not client.gone.is_set(), "it is no reason to hang up on the broker"
+            assert not client.gone.is_set(), "the router must not disconnect from the broker"
             await process.until(lambda found: [(drop["reason"], drop["messages"]) for drop in found["drops"]] == [("too_large", 2)])
             assert len(await process.get("/metrics")) < MIB
             assert await process.stop() == 0

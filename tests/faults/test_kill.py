@@ -1,4 +1,4 @@
-"""`kill -9` at random moments: nothing that the broker acknowledged is missing, and repeats are as few as the guarantee says."""
+"""`kill -9` at random moments loses no acknowledged message, and repeats stay within the guarantee."""
 
 import os
 import random
@@ -15,7 +15,7 @@ BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error"
 KILLS = int(os.environ.get("EDGEROUTER_TEST_KILLS", "200"))
 BATCH = 500
 DELIVERED = BATCH + 500
-"""Messages that may be delivered again, with the same id, for each kill: a batch, and what came out since the last commit."""
+"""Messages that may be delivered again, with the same id, per kill: a batch, and the deliveries since the last commit."""
 
 
 @pytest.mark.timeout(480 + KILLS)
@@ -35,7 +35,7 @@ async def test_hundreds_of_kills_lose_nothing_that_the_broker_acknowledged(tmp_p
             await process.start()
             async with load(Plan(broker.port, rate=1500)) as publisher:
                 for _ in rounds(KILLS, seconds=KILLS, least=KILLS // 10):
-                    # some kills come while the router starts, most under load
+                    # some kills hit the start of the router, most hit it under load
                     if chance.random() < 0.9:
                         await publisher.at_least(publisher.acknowledged + chance.randrange(1, 400))
                     await process.kill()

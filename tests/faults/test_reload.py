@@ -1,4 +1,4 @@
-"""A changed configuration is taken over while messages flow: a diff, and nothing is lost."""
+"""A changed configuration is applied as a diff while messages flow, and nothing is lost."""
 
 import signal
 
@@ -23,7 +23,7 @@ def configuration(broker, tmp_path):
 
 
 def hang_up(process):
-    """SIGHUP."""
+    """Send SIGHUP."""
     import os
 
     os.kill(process.pid, signal.SIGHUP)
@@ -81,7 +81,7 @@ async def test_an_invalid_file_is_refused_with_line_and_column_and_the_old_one_s
 
 @pytest.mark.timeout(60)
 async def test_changed_filters_are_counted_exactly(tmp_path):
-    """What waits for a sink is matched again with its new filters; the ledger holds all the while."""
+    """Pending messages are matched again with the sink's new filters, and the ledger always holds."""
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path)
         config["sinks"]["changing"] = {"type": "http", "url": "http://127.0.0.1:9/"}

@@ -1,4 +1,4 @@
-"""A broker with a long backlog, which sends faster than it reads: what was stored does not come again under a new id."""
+"""A broker with a long backlog sends faster than it reads: stored messages are not stored again under a new id."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ both_protocols = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 async def a_backlog(
     tmp_path, protocol: str, messages: int = BACKLOG, **source: Any
 ) -> AsyncIterator[tuple[ForkedRouter, Report, int]]:
-    """A router that has stored a third of what waited for it at the broker, what was published, and the broker's port."""
+    """Start a router that has stored a third of the broker's backlog; yield it with the load's report and the broker's port."""
     with running(tmp_path / "broker", *BROKER) as broker:
         config = {
             "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"], "protocol": protocol} | source},
@@ -40,7 +40,7 @@ async def a_backlog(
 
 
 async def the_rest_comes(tmp_path, process: ForkedRouter, report: Report, port: int) -> int:
-    """Everything arrives; returns how much of it was stored a second time, under a new id."""
+    """Wait until everything has arrived; return the number of messages stored twice, under a new id."""
     await everything_came(port, tmp_path / "files")
     await process.until_delivered()
     assert await process.stop() == 0
@@ -51,7 +51,7 @@ async def the_rest_comes(tmp_path, process: ForkedRouter, report: Report, port: 
 
 @both_protocols
 async def test_a_stop_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path, protocol):
-    """The broker reads every acknowledgement before the connection ends, although much that it sent was not read."""
+    """The broker reads every acknowledgement before the connection ends, although most of its data is still unread."""
     async with a_backlog(tmp_path, protocol) as (process, report, port):
         assert await process.stop() == 0
         await process.start()
@@ -60,7 +60,7 @@ async def test_a_stop_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path
 
 @both_protocols
 async def test_a_reload_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path, protocol):
-    """The source that is replaced closes its connection as a stop does."""
+    """The replaced source closes its connection as at a stop."""
     async with a_backlog(tmp_path, protocol) as (process, report, port):
         process.config["sources"]["local"]["keepalive"] = 59
         process.write(process.config)
@@ -71,7 +71,7 @@ async def test_a_reload_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_pa
 
 @both_protocols
 async def test_a_kill_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path, protocol):
-    """Messages whose acknowledgements the broker has not read are recognised when they come again."""
+    """Messages whose acknowledgements the broker has not read are recognised when they arrive again."""
     async with a_backlog(tmp_path, protocol) as (process, report, port):
         await process.kill()
         await process.start()
@@ -80,7 +80,7 @@ async def test_a_kill_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path
 
 @both_protocols
 async def test_a_kill_that_costs_the_receipts_too_stores_at_most_the_bound_twice(tmp_path, protocol):
-    """No more is taken in beyond the fence than `max_unconfirmed`, so no more comes again where nothing can be recognised."""
+    """The source accepts at most `max_unconfirmed` messages beyond the fence, so no more than that can be unrecognisable."""
     most = 2_000
     async with a_backlog(tmp_path, protocol, max_unconfirmed=most) as (process, report, port):
         await process.kill()
@@ -92,7 +92,7 @@ async def test_a_kill_that_costs_the_receipts_too_stores_at_most_the_bound_twice
 
 @both_protocols
 async def test_a_broker_that_overruns_its_window_by_more_than_is_read_ahead_is_served_without_a_pause(tmp_path, protocol):
-    """Nothing waits for a back-off, nothing comes twice, and the source counts as connected all the time."""
+    """The source skips the back-off, receives nothing twice, and counts as connected throughout."""
     narrow = {"max_unconfirmed": 1_000, "max_unacknowledged_bytes": "1MiB"}
     async with a_backlog(tmp_path, protocol, 20_000, **narrow) as (process, report, port):
         assert await the_rest_comes(tmp_path, process, report, port) == 0

@@ -27,7 +27,7 @@ PLUGINS = {
 }
 BUILD_TOOLS = {"gcc", "cc", "g++", "make", "strip", "ld", "git", "curl", "wget"}
 HASHED_AND_NOT_CHECKED = 0b01
-"""The flags of a compiled file that stands whatever the time of its source says (PEP 552)."""
+"""Flags of a compiled file that is valid regardless of its source's modification time (PEP 552)."""
 measured: dict[str, str] = {}
 
 pytestmark = pytest.mark.skipif("EDGEROUTER_IMAGE" not in os.environ, reason="run by .ci/image, which builds the image")
@@ -46,7 +46,7 @@ def broker(tmp_path_factory):
 
 @pytest.fixture
 def router(image, broker, tmp_path):
-    """A container whose router takes everything under `plant` into a file on the volume, configured by variables alone."""
+    """A container whose router writes everything under `plant` into a file on the volume, configured by variables only."""
     variables = {
         "EDGEROUTER__SOURCES__LOCAL__TYPE": "mqtt",
         "EDGEROUTER__SOURCES__LOCAL__URL": broker.url,
@@ -97,7 +97,7 @@ def test_nothing_of_the_machine_that_built_it_is_left_and_no_tools(image):
 
 
 def test_every_module_is_compiled_and_no_compilation_depends_on_a_time(image):
-    """A read-only root cannot be compiled into later, so each start would pay for what is missing."""
+    """A read-only root cannot be compiled into later, so each start would pay for missing files."""
     python = next(image.root.glob("opt/edgerouter/lib/python3*"))
     tag = python.name.replace("python3.", "cpython-3")
     sources = [file for file in python.glob("site-packages/**/*.py") if "-" not in file.parent.name]
@@ -108,7 +108,7 @@ def test_every_module_is_compiled_and_no_compilation_depends_on_a_time(image):
         if flags != HASHED_AND_NOT_CHECKED:
             stale.append(source)
     assert len(sources) > 1000
-    # some packages carry templates that are no Python at all
+    # some packages carry templates that are not valid Python
     assert [source for source in stale if compiles(source)] == []
 
 
@@ -125,7 +125,7 @@ def test_every_plugin_is_there_and_each_can_be_imported(router):
 
 
 def test_messages_pass_through_as_a_user_that_is_not_root_on_a_root_that_is_read_only(image, broker, router):
-    """From the start to the health check to the end; what it took is in the report."""
+    """Covers the start, the health check and the stop; the report shows the time taken."""
     publish.single("plant/first", b"first", qos=1, retain=True, hostname="127.0.0.1", port=broker.port)
     nobody = router.run("status", "--ready", "--spool", "/var/lib/edgerouter")
     assert nobody.returncode == 1, nobody.stdout + nobody.stderr
@@ -143,7 +143,7 @@ def test_messages_pass_through_as_a_user_that_is_not_root_on_a_root_that_is_read
     assert "ro" in mounts["/"]
     assert "rw" in mounts["/var/lib/edgerouter"]
 
-    time.sleep(3)  # what idle is
+    time.sleep(3)  # settle, to measure the idle state
     measured["idle RSS"] = f"{int(router.status('VmRSS').split()[0]) / 1024:.0f} MiB"
     healthy = router.healthy()
     assert healthy.returncode == 0, healthy.stdout + healthy.stderr
@@ -174,7 +174,7 @@ def test_a_volume_is_taken_over_by_the_next_container(broker, router):
 
 
 def test_a_stop_during_the_start_ends_it(router):
-    """Process 1 gets no signal that it does not handle, so it has to do that before it takes its time to import."""
+    """Process 1 receives no signal without a handler, so the router must install one before the slow imports."""
     router.start()
     router.wait_until_it_is("edgerouter")
     while not int(router.status("SigCgt"), 16) >> (signal.SIGTERM - 1) & 1:
@@ -193,7 +193,7 @@ def compiles(source: Path) -> bool:
 
 
 def test_the_report(image, capsys):
-    """Sizes are of the files as they lie on the disk; a registry holds them compressed, at about two fifths of that."""
+    """Sizes are those of the files on disk; a registry holds them compressed, at about two fifths."""
     folders = {"image": image.root, "of it edgerouter, its plugins and packages": image.root / "opt"}
     sizes = {name: f"{used(folder) / 1e6:.0f} MB" for name, folder in folders.items()}
     with capsys.disabled():

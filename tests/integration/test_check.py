@@ -1,4 +1,4 @@
-"""`check --connect` looks at a real broker and leaves nothing behind."""
+"""`check --connect` probes a real broker and leaves nothing behind."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from support.router import router
 
 
 def check(file):
-    """Run the command; returns exit code and output."""
+    """Run the command; return exit code and output."""
     ended = subprocess.run(
         [sys.executable, "-m", "edgerouter.cli.main", "check", "--connect", "-c", file],
         capture_output=True,

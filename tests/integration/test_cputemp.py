@@ -1,4 +1,4 @@
-"""The CPU-temperature example and the broker's configuration for deployments, on a real broker."""
+"""The CPU temperature example and the broker's configuration for deployments, on a real broker."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ PROGRAM = ROOT / "examples/cputemp/cputemp.py"
 
 @pytest.fixture
 def host(tmp_path):
-    """A host whose kernel knows a battery, a processor and a sensor that cannot be read."""
+    """A host whose kernel reports a battery, a CPU and an unreadable sensor."""
     for number, (name, value) in enumerate([("battery", "31000"), ("x86_pkg_temp", "47250"), ("iwlwifi", "")]):
         zone = tmp_path / f"class/thermal/thermal_zone{number}"
         zone.mkdir(parents=True)
@@ -71,7 +71,7 @@ async def test_it_publishes_the_processors_temperature_again_and_again(tmp_path,
         assert (reading["sensor"], reading["simulated"], reading["device"]) == ("x86_pkg_temp", False, "bc8b1b0")
 
 
-async def test_hwmon_tells_where_there_are_no_thermal_zones(tmp_path):
+async def test_hwmon_is_read_where_there_are_no_thermal_zones(tmp_path):
     chip = tmp_path / "class/hwmon/hwmon2"
     chip.mkdir(parents=True)
     (chip / "name").write_text("k10temp\n")
@@ -109,7 +109,7 @@ async def test_it_waits_for_a_broker_that_is_not_there_yet_and_loses_no_reading(
 @pytest.mark.parametrize(
     ("name", "value"), [("LOCAL_MQTT_HOST", "http://broker"), ("CPU_TEMP_INTERVAL", "often"), ("CPU_TEMP_FORMAT", "xml")]
 )
-def test_a_wrong_variable_is_told_without_a_traceback(name, value):
+def test_a_wrong_variable_is_reported_without_a_traceback(name, value):
     done = subprocess.run(
         [sys.executable, PROGRAM], env={**os.environ, name: value}, capture_output=True, text=True, timeout=30, check=False
     )
@@ -119,7 +119,7 @@ def test_a_wrong_variable_is_told_without_a_traceback(name, value):
 
 
 async def test_the_brokers_configuration_queues_for_a_router_that_is_away_and_survives_its_own_restart(tmp_path):
-    """As deployed but for the port and the folder."""
+    """Uses the deployed file, except for the port and the folder."""
     text = (ROOT / "deploy/mosquitto.conf").read_text()
     port = free_port()
     text = text.replace("listener 1883", f"listener {port} 127.0.0.1").replace("/mosquitto/data/", f"{tmp_path}/")

@@ -15,7 +15,7 @@ from support.arrivals import lines
 
 
 async def start(folder: Path, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
-    """The demo, with its temporary folder in `folder`."""
+    """Start the demo with its temporary folder in `folder`."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "edgerouter.cli.main", "demo", *arguments),
@@ -27,7 +27,7 @@ async def start(folder: Path, *arguments: str, **environment: str) -> asyncio.su
 
 
 async def end(process: asyncio.subprocess.Process) -> tuple[str, str]:
-    """Wait for the end; standard output and standard error."""
+    """Wait for the end; return standard output and standard error."""
     try:
         async with asyncio.timeout(60):
             out, err = await process.communicate()
@@ -38,13 +38,13 @@ async def end(process: asyncio.subprocess.Process) -> tuple[str, str]:
 
 
 def archived(temporary: Path) -> list[bytes]:
-    """Lines of the demo's archive."""
+    """Return the lines of the demo's archive."""
     [folder] = temporary.iterdir()
     return list(lines(folder / "archive"))
 
 
 async def test_everything_that_the_devices_sent_is_in_the_files(tmp_path: Path) -> None:
-    """It ends by itself, says so, and the files say the same."""
+    """The demo ends by itself, reports its result, and the files agree with it."""
     process = await start(tmp_path, "--seconds", "3", "--rate", "200")
     out, err = await end(process)
     assert (process.returncode, err) == (0, "")
@@ -79,7 +79,7 @@ async def test_without_its_broker_it_says_what_to_install(tmp_path: Path) -> Non
 
 
 async def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
-    """Rich takes any output for a terminal where FORCE_COLOR is set."""
+    """Rich treats any output as a terminal if FORCE_COLOR is set."""
     process = await start(tmp_path, "--seconds", "2", FORCE_COLOR="1", TERM="xterm", COLUMNS="120")
     out, err = await end(process)
     assert (process.returncode, err) == (0, "")

@@ -1,4 +1,4 @@
-"""The distributions of docs/how-to/write-a-plugin.md work: in a router, in `plugins` and `schema`, and in the conformance suite."""
+"""The distributions of docs/how-to/write-a-plugin.md work in a router, in `plugins` and `schema`, and in the conformance suite."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINES = 500
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Path]:
-    """Both distributions, as pip would install them, by what their pyproject.toml says."""
+    """Install both distributions as pip would, according to their pyproject.toml."""
     folder = tmp_path / "site"
     folder.mkdir()
     for name in PLUGINS:
@@ -53,7 +53,7 @@ def module(file: Path) -> ModuleType:
 
 
 async def test_lines_over_tcp_become_documents_through_a_router_process(site: Path, tmp_path: Path) -> None:
-    """Every line that was answered with `ok` is a document, although the service fails, refuses and loses answers meanwhile."""
+    """Every line answered with `ok` becomes a document, although the service fails, refuses and loses answers meanwhile."""
     port = free_port()
     async with module(EXAMPLES / "edgerouter-opensearch" / "tests" / "test_opensearch.py").OpenSearch().running() as service:
         config = {

@@ -1,4 +1,4 @@
-"""The load generator that other tests rely on tells the truth."""
+"""The load generator that other tests rely on reports correctly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOMY = ("max_queued_messages 0", "max_inflight_messages 65535")
 
 
 async def receive(client: aiomqtt.Client, count: int) -> Counter[str]:
-    """Messages by topic and payload's number, until there are so many."""
+    """Count messages by topic and number in the payload, up to `count`."""
     received: Counter[str] = Counter()
     async with asyncio.timeout(30):
         async for message in client.messages:
@@ -27,7 +27,7 @@ async def receive(client: aiomqtt.Client, count: int) -> Counter[str]:
 
 
 async def test_every_number_that_is_reported_was_published_once_and_in_full(tmp_path: Path) -> None:
-    """For both qualities of service."""
+    """Covers both qualities of service."""
     for qos in (0, 1):
         with Mosquitto(tmp_path / str(qos), ROOMY) as broker:
             async with aiomqtt.Client("127.0.0.1", broker.port) as client:
@@ -49,7 +49,7 @@ async def test_payloads_have_the_size_that_was_asked_for(tmp_path: Path) -> None
 
 
 async def test_what_was_in_flight_when_the_broker_died_is_not_reported_as_acknowledged(tmp_path: Path) -> None:
-    """And publishing goes on after the broker has come back."""
+    """Publishing continues after the broker has returned."""
     with Mosquitto(tmp_path, ROOMY) as broker:
         async with load(Plan(broker.port, window=100)) as publishing:
             await publishing.at_least(1000)
@@ -65,7 +65,7 @@ async def test_what_was_in_flight_when_the_broker_died_is_not_reported_as_acknow
 
 
 async def test_a_plan_with_a_rate_keeps_to_it(tmp_path: Path) -> None:
-    """It never sends more than the rate allows; how far it stays below is the machine's affair."""
+    """It never sends more than the rate allows; a busy machine may send less."""
     with Mosquitto(tmp_path) as broker:
         async with load(Plan(broker.port, messages=200, rate=400)) as publishing:
             report = await publishing.finish()

@@ -18,7 +18,7 @@ BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "log_type error
 
 
 def volatile(url: str, folder: Path, **spool: str) -> dict[str, Any]:
-    """A configuration with one file sink."""
+    """Build a configuration with one file sink."""
     return {
         "sources": {"local": {"type": "mqtt", "url": url, "topics": ["sensors/#"]}},
         "spool": {"type": "memory"} | spool,
@@ -65,7 +65,7 @@ async def test_a_kill_of_a_router_with_a_volatile_spool_loses_nothing_either(tmp
 
 
 async def command(*arguments):
-    """Exit code and output of the command line."""
+    """Return exit code and output of the command line."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "edgerouter.cli.main", *map(str, arguments), stdout=PIPE, stderr=STDOUT
     )
@@ -74,7 +74,7 @@ async def command(*arguments):
 
 
 async def test_the_commands_find_a_router_with_a_volatile_spool(tmp_path):
-    """Its folder holds the control socket, and nothing of it is taken for a durable spool."""
+    """Its folder holds the control socket, and is not mistaken for a durable spool."""
     with running(tmp_path / "broker", *BROKER) as broker:
         async with router(tmp_path, volatile(broker.url, tmp_path)) as process:
             await process.start()
@@ -102,7 +102,7 @@ async def test_a_volatile_spool_whose_folder_cannot_be_made_goes_on_without_a_co
 
 
 async def test_a_volatile_spool_finds_its_session_again_without_a_client_id(tmp_path):
-    """Messages that reached the broker while the router was away arrive at the next start, though the spool has another id then."""
+    """Messages that reached the broker while the router was away arrive at the next start, although the spool has a new id."""
     with running(tmp_path / "broker", *BROKER) as broker:
         async with router(tmp_path, volatile(broker.url, tmp_path)) as process:
             await process.start()

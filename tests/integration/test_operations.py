@@ -16,7 +16,7 @@ BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "log_type error
 
 
 class Picky:
-    """A service that refuses what holds one of `refused`, and keeps the rest."""
+    """A service that refuses messages that contain one of `refused`, and keeps the rest."""
 
     def __init__(self):
         self.refused = {7, 11}
@@ -40,7 +40,7 @@ def configuration(broker, url, tmp_path):
 
 @pytest.fixture
 async def after_a_run(tmp_path):
-    """A router that has dead-lettered two of 100 messages, running."""
+    """Yield a running router that has dead-lettered two of 100 messages."""
     picky = Picky()
     with running(tmp_path / "broker", *BROKER) as broker:
         async with http_service(picky.take) as url, router(tmp_path, configuration(broker, url, tmp_path)) as process:
@@ -136,7 +136,7 @@ async def test_the_status_of_a_stopped_router_is_what_its_spool_says(after_a_run
 
 
 async def test_a_health_check_never_opens_the_spool_and_says_no_while_no_router_runs(after_a_run):
-    """A router that starts at the same moment would find the spool in use, and end."""
+    """A router that starts at the same moment would find the spool in use and exit."""
     process, _ = after_a_run
     assert await process.stop() == 0
     with locked_folder(process.spool):
@@ -159,7 +159,7 @@ async def test_operators_need_neither_the_secrets_nor_the_plugins_of_the_configu
 
 
 async def test_a_configured_sink_of_a_stopped_router_is_not_forgotten(after_a_run):
-    """A stopped router's spool does not know who is configured; the command does."""
+    """A stopped router's spool does not know the configured sinks; the command does."""
     process, _ = after_a_run
     assert await process.stop() == 0
     await edgerouter("forget", "picky", "-c", process.file, code=1)

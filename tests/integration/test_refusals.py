@@ -1,4 +1,4 @@
-"""What is wrong with a configuration is said in one clear line, and ends the router with exit code 2."""
+"""A configuration error is reported in one clear line and ends the router with exit code 2."""
 
 import re
 import socket
@@ -18,7 +18,7 @@ def good(tmp_path):
 
 
 def run(file, *, command="run"):
-    """Run the router, which is to end by itself; returns exit code and what it says."""
+    """Run the router, which must exit by itself; return exit code and output."""
     ended = subprocess.run(
         [sys.executable, "-m", "edgerouter.cli.main", command, "-c", file], capture_output=True, text=True, timeout=30, check=False
     )
@@ -43,8 +43,8 @@ WRONG = {
     "a filter that is none": ("sources.local.topics", ["a/#/b"], "#"),
     "a secret that is not there": ("sources.local.client_id", "${env:EDGEROUTER_TEST_NOT_THERE}", "EDGEROUTER_TEST_NOT_THERE"),
     "a secret file that is not there": ("sources.local.client_id", "${file:/nowhere/secret}", "/nowhere/secret"),
-    "a value that is no size": ("spool.max_bytes", "2 apples", "2 apples"),
-    "a value that is no duration": ("sinks.files.timeout", "soon", "soon"),
+    "a value that is not a size": ("spool.max_bytes", "2 apples", "2 apples"),
+    "a value that is not a duration": ("sinks.files.timeout", "soon", "soon"),
     "a folder that cannot be made": ("spool.path", "/dev/null/spool", "/dev/null/spool"),
     "a file where a folder is wanted": ("sinks.files.path", "/dev/null", "not a folder"),
     "a sink's folder that cannot be made": ("sinks.files.path", "/dev/null/out", "/dev/null is not a folder"),
@@ -94,7 +94,7 @@ def test_a_port_in_use_gives_one_clear_line(tmp_path):
 
 
 def test_too_few_file_descriptors_give_one_clear_line(tmp_path):
-    """With 16 of them it was a traceback from wherever the seventeenth was wanted."""
+    """With a limit of 16, the traceback came from an arbitrary place that opened the seventeenth."""
     file = tmp_path / "edgerouter.yaml"
     file.write_text(yaml.safe_dump(good(tmp_path)))
     command = f"ulimit -n 16; exec {sys.executable} -m edgerouter.cli.main run -c {file}"

@@ -1,4 +1,4 @@
-"""A service that answers with a secret, in whatever form, does not bring it into log, status, metrics or dead letters."""
+"""A secret in a service's answer, in whatever form, reaches neither log, status, metrics nor dead letters."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ PARTS = ("w0rd", "Geheim", *(base64.b64encode(b"." * pad + b"Geheim").decode()[p
 
 @pytest.mark.parametrize("status", [401, 422, 503])
 async def test_an_answer_that_holds_a_secret_in_any_form_shows_it_nowhere(tmp_path, status):
-    """Dead letters (422), the status and the log (401, 503) have the answer, without the secret."""
+    """Dead letters (422), the status and the log (401, 503) contain the answer without the secret."""
     forms = dict(encodings(SECRET)) | {
         "beginning": SECRET[:14],
         "end": SECRET[-14:],

@@ -1,4 +1,4 @@
-"""All six cloud sinks at once from one source, one of them down: the other five do not notice, and the sixth catches up."""
+"""All six cloud sinks on one source, one of them down: the other five are unaffected, and the sixth catches up."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ from support.router import router
 
 MESSAGES = 4_000
 AFTERWARDS = 500
-"""Messages once everything is well again."""
+"""Messages published after the recovery."""
 TOPIC = "projects/plant/topics/telemetry"
 AWS = {"region": "eu-west-1", "access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "wJalrXUtnFEMI"}
 
 Line = tuple[str, str, bytes]
-"""Id, topic and payload of a message as a service has it."""
+"""Id, topic and payload of a message as stored by a service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """All that runs on this machine in place of three clouds."""
+    """The servers that stand in for three clouds on this machine."""
 
     moto: str
     events: EventHubsServer
     azurite: Azurite
     name: str
-    """Of the queue, the buckets and the container: new in each test."""
+    """Name of the queue, the buckets and the container: new in each test."""
     pubsub: PubsubServer
     storage: StorageServer
     identity: Identity
 
     def port_of(self, sink: str) -> int:
-        """Where the service of a sink listens."""
+        """Return the port of a sink's service."""
         urls = {"queue": self.moto, "bucket": self.moto, "blobs": self.azurite.url, "telemetry": self.pubsub.url}
         if sink == "events":
             return self.events.amqp_port
@@ -83,7 +83,7 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def azurite() -> Iterator[Azurite]:
-    # skips with the reason where Azurite could not be installed
+    # skips with the reason if Azurite could not be installed
     with running_azurite() as running:
         yield running
 
@@ -109,14 +109,14 @@ async def services(moto: str, azurite: Azurite) -> AsyncIterator[Services]:
 
 
 def config(broker: Mosquitto, services: Services, ports: Mapping[str, int], folder: Path) -> dict[str, Any]:
-    """One router with all six; `ports` says where each service is reached."""
+    """Configure one router with all six sinks; `ports` gives the port of each service."""
     key_file = folder / "key.json"
     key_file.write_text(json.dumps(services.identity.service_account()))
     events = services.events.connection_string().replace(str(services.events.amqp_port), str(ports["events"]))
     blobs = services.azurite.url.replace(str(services.port_of("blobs")), str(ports["blobs"]))
     archive = {"key": "{time:%H}/{id}.jsonl.gz", "batch": {"linger": "200ms", "max_bytes": "256KiB"}}
     sinks: dict[str, dict[str, Any]] = {
-        # packed: moto needs longer for each message the more messages there are
+        # packed: moto takes longer per message the more messages there are
         "queue": {
             "type": "aws-sqs", "queue": services.name, "pack": "jsonl", "endpoint_url": f"http://127.0.0.1:{ports['queue']}", **AWS,
         },
@@ -168,7 +168,7 @@ async def forbid(_proxy: Chaos, services: Services) -> None:
 async def test_five_cloud_sinks_do_not_notice_that_the_sixth_is_down_and_it_catches_up(
     down: str, begin: Callable[[Chaos, Services], Awaitable[None]], broker: Mosquitto, services: Services, tmp_path: Path
 ) -> None:
-    """The five have everything, once and without one failed write, while the sixth has nothing; afterwards it has all too."""
+    """The five receive everything, once and without a failed write, while the sixth receives nothing; afterwards it catches up."""
     async with chaos(services.port_of(down)) as proxy:
         await begin(proxy, services)
         ports = {sink: services.port_of(sink) for sink in SINKS} | {down: proxy.port}
@@ -200,7 +200,7 @@ async def test_five_cloud_sinks_do_not_notice_that_the_sixth_is_down_and_it_catc
         found = arrived(await read(services))
         assert found.missing_from(expected) == {}, sink
         assert found.missing_from(more.acknowledged_numbers()) == {}, sink
-        # both publishers count from 1, so the ids tell repeats
+        # both publishers count from 1, so the ids reveal repeats
         repeats = found.count - len(found.ids)
         assert len(found.ids) == MESSAGES + AFTERWARDS, sink
         assert repeats == 0 or sink == down, f"{repeats} repeats in {sink}"

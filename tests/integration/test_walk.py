@@ -1,4 +1,4 @@
-"""The whole walk on a real broker: what the broker acknowledged to the publisher is in the files, come what may."""
+"""The whole router on a real broker: every message that the broker acknowledged to the publisher reaches the files."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "autosave_inter
 
 
 def configuration(broker, folder, **sinks):
-    """A router with file sinks; `sinks` gives their further fields."""
+    """Configure a router with file sinks; `sinks` gives their further fields."""
     return {
         "sources": {"local": {"type": "mqtt", "url": f"mqtt://127.0.0.1:{broker.port}", "topics": ["sensors/#"]}},
         "sinks": {name: {"type": "file", "path": str(folder / name), **fields} for name, fields in sinks.items()},
@@ -28,7 +28,7 @@ def configuration(broker, folder, **sinks):
 
 @pytest.mark.timeout(180)
 async def test_every_message_is_in_the_right_files_exactly_once_in_an_undisturbed_run(tmp_path):
-    """100,000 QoS 1 messages from 50 topics, two file sinks with different filters; message ids without gaps."""
+    """100,000 QoS 1 messages on 50 topics, two file sinks with different filters; message ids without gaps."""
     some = {"sensors/003/value", "sensors/017/value"}
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, everything={}, some={"topics": sorted(some)})
@@ -135,7 +135,7 @@ async def test_the_router_starts_with_the_broker_down_and_begins_when_it_answers
 
 @pytest.mark.timeout(180)
 async def test_a_hanging_sink_changes_nothing_for_the_others_and_catches_up(tmp_path):
-    """The service takes the connection and never answers; then it does."""
+    """The service accepts the connection and does not answer; later it does."""
     answering = asyncio.Event()
     taken = 0
 

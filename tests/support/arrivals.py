@@ -1,4 +1,4 @@
-"""What has arrived in the file sink's folder, compared with what the load generator sent."""
+"""Messages in the file sink's folder, compared with those that the load generator sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Payload(msgspec.Struct):
 
 
 class Line(msgspec.Struct):
-    """One line of the file sink, of a message of the load generator."""
+    """One line of the file sink with a message of the load generator."""
 
     id: str
     topic: str
@@ -28,39 +28,39 @@ class Line(msgspec.Struct):
 
 @dataclass(slots=True)
 class Arrivals:
-    """The messages of the load generator that a file sink has written."""
+    """Messages of the load generator that a file sink has written."""
 
     numbers: dict[str, Counter[int]] = field(default_factory=dict)
-    """By topic: how often each running number has arrived."""
+    """Number of arrivals of each running number, by topic."""
     ids: Counter[str] = field(default_factory=Counter)
 
     @property
     def count(self) -> int:
-        """Lines, duplicates included."""
+        """Number of lines, including duplicates."""
         return self.ids.total()
 
     @property
     def duplicates(self) -> int:
-        """Lines more than there are different messages."""
+        """Lines in excess of distinct messages."""
         return sum(counter.total() - len(counter) for counter in self.numbers.values())
 
     @property
     def stored_again(self) -> int:
-        """Messages that the router has stored more than once: that have more ids than one."""
+        """Messages that the router has stored more than once, and which so have several ids."""
         return len(self.ids) - sum(len(counter) for counter in self.numbers.values())
 
     def missing_from(self, expected: dict[str, set[int]]) -> dict[str, list[int]]:
-        """By topic, the expected numbers that have not arrived; empty when all have."""
+        """Return the expected numbers that have not arrived, by topic; empty if all have."""
         missing = {topic: sorted(numbers - self.numbers.get(topic, Counter()).keys()) for topic, numbers in expected.items()}
         return {topic: numbers for topic, numbers in missing.items() if numbers}
 
 
 def lines(folder: Path) -> Iterator[bytes]:
-    """Every complete line of every file below a folder, rotated and compressed ones too, oldest name first."""
-    # the sink's own files begin with a dot
+    """Yield every complete line of every file below a folder, including rotated and compressed ones, oldest name first."""
+    # the sink's internal files begin with a dot
     for path in sorted(folder.rglob("[!.]*.jsonl*")):
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            # the last line of a file may still be being written
+            # the last line of a file may be incomplete
             yield from (line for line in file if line.endswith(b"\n"))
 
 

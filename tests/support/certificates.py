@@ -1,4 +1,4 @@
-"""Certificates for tests, made by the openssl command line."""
+"""Certificates for tests, created by the openssl command line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Authority:
         )  # fmt: skip
 
     def issue(self, name: str, *, password: str | None = None) -> Certificate:
-        """A certificate for a host or a device; the key is encrypted where a password is given."""
+        """Issue a certificate for a host or a device; a password encrypts its key."""
         key, request, certificate = (self._folder / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
         protect = ["-passout", f"pass:{password}"] if password is not None else ["-nodes"]
         _openssl(
@@ -38,7 +38,7 @@ class Authority:
             "-keyout", str(key), "-out", str(request),
         )  # fmt: skip
         extensions = self._folder / f"{name}.ext"
-        # Python 3.13 insists on what RFC 5280 asks for
+        # Python 3.13 enforces RFC 5280
         extensions.write_text(f"subjectAltName=DNS:{name}\nbasicConstraints=CA:FALSE\nauthorityKeyIdentifier=keyid\n")
         _openssl(
             "x509", "-req", "-in", str(request), "-CA", str(self.certificate), "-CAkey", str(self._key), "-CAcreateserial",

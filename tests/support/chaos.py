@@ -1,4 +1,4 @@
-"""A TCP proxy that can be told to fail: cut, half-open, slow, black hole."""
+"""A TCP proxy that fails on demand: cut, half-open, slow, black hole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Chaos:
-    """Stands between a client and a server on this machine; made by `chaos`."""
+    """Sits between a client and a server on this machine; created by `chaos`."""
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
@@ -22,7 +22,7 @@ class Chaos:
         self.delay = 0.0
         """Seconds before each piece of data is passed on."""
         self.connections = 0
-        """Connections taken so far."""
+        """Connections accepted so far."""
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -30,27 +30,27 @@ class Chaos:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def black_hole(self) -> None:
-        """Swallow: connections stay up and new ones are taken, and no byte is passed on (half-open TCP)."""
+        """Swallow all data: connections stay up and new ones are accepted, but no byte is passed on (half-open TCP)."""
         self._flowing.clear()
 
     def forget(self) -> None:
-        """Swallow what comes over the connections that there are, as a router does that lost its table; new ones work."""
+        """Swallow the data of existing connections, as a router that lost its table does; new ones work."""
         self._flowing.clear()
         self._flowing = asyncio.Event()
         self._flowing.set()
 
     def cut(self) -> None:
-        """Reset every connection; new ones are taken."""
+        """Reset every connection; new ones are accepted."""
         for writer in list(self._writers):
             writer.transport.abort()
 
     def refuse(self) -> None:
-        """Reset every connection, and every new one."""
+        """Reset every connection, including new ones."""
         self._refusing = True
         self.cut()
 
     def heal(self) -> None:
-        """Pass everything on again; what hung in black holes is reset, as a network does after a while."""
+        """Pass everything on again; connections stuck in a black hole are reset, as a network does after a while."""
         if not self._flowing.is_set():
             self.cut()
         self._refusing = False
@@ -95,7 +95,7 @@ class Chaos:
                     self._writers.discard(back_writer)
                     back_writer.transport.abort()
         except asyncio.CancelledError:
-            # only `close` cancels, and it waits for us
+            # only `close` cancels, and it awaits this task
             return
         finally:
             self._writers.discard(writer)
@@ -114,7 +114,7 @@ class Chaos:
 
 @asynccontextmanager
 async def chaos(target_port: int) -> AsyncIterator[Chaos]:
-    """A proxy before a port of this machine."""
+    """Start a proxy in front of a port of this machine."""
     proxy = Chaos(target_port)
     await proxy.start()
     try:

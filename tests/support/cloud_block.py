@@ -1,4 +1,4 @@
-"""Services as users of the cloud block name them: nothing but environment variables, with a test's server behind them."""
+"""Services as configured by users of the cloud block: environment variables only, with a test server behind each."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Service:
     sink: str
     """Name of the sink."""
     variables: Mapping[str, str]
-    """What its user sets."""
+    """Variables that its user sets."""
     tuning: Mapping[str, str]
-    """`EDGEROUTER__` variables that lead to the test's server."""
+    """`EDGEROUTER__` variables that point to the test's server."""
     secrets: tuple[str, ...]
-    """Parts of the variables that nobody may see."""
+    """Parts of the variables that must never be shown."""
     receive: Receive
 
 
@@ -81,7 +81,7 @@ async def s3() -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def event_hubs() -> AsyncIterator[Service]:
-    """Azure Event Hubs, as its emulator."""
+    """Azure Event Hubs, in the form of its emulator."""
     async with EventHubsServer().running() as server:
         text = server.connection_string()
         key = text.partition("SharedAccessKey=")[2].partition(";")[0]
@@ -90,7 +90,7 @@ async def event_hubs() -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def blob(azurite: Azurite) -> AsyncIterator[Service]:
-    """Azure Blob Storage, on Azurite; the container is not there yet."""
+    """Azure Blob Storage, on Azurite; the container does not exist yet."""
     container = azurite.new_container()
 
     async def receive() -> Sequence[Received]:
@@ -106,7 +106,7 @@ async def blob(azurite: Azurite) -> AsyncIterator[Service]:
 
 
 def google_account(prefix: str, identity: Identity) -> dict[str, str]:
-    """The variables of a service account, its key as it stands in a JSON file."""
+    """Return the variables of a service account, with the key as in its JSON file."""
     return {
         f"{prefix}_TYPE": "service_account",
         f"{prefix}_PROJECT_ID": PROJECT,
@@ -146,7 +146,7 @@ async def storage(identity: Identity) -> AsyncIterator[Service]:
 
 
 def influxdb_variables(server: InfluxDbServer) -> dict[str, str]:
-    """The variables of a test's InfluxDB."""
+    """Return the variables of a test's InfluxDB."""
     return {"INFLUXDB_URL": server.url, "INFLUXDB_TOKEN": TOKEN, "INFLUXDB_ORG": ORG, "INFLUXDB_BUCKET": BUCKET}
 
 
@@ -155,7 +155,7 @@ def _middle_of_the_key(identity: Identity) -> str:
 
 
 class EnvironmentRouter(RouterProcess):
-    """A router process without a file; made by `environment_router`."""
+    """A router process without a file; created by `environment_router`."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         folder.mkdir(exist_ok=True)
@@ -175,7 +175,7 @@ class EnvironmentRouter(RouterProcess):
             )
 
     async def answer(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and output of another command with the same environment."""
+        """Return exit code and output of another command in the same environment."""
         process = await asyncio.create_subprocess_exec(
             *self.command(*arguments),
             stdout=asyncio.subprocess.PIPE,
@@ -189,13 +189,13 @@ class EnvironmentRouter(RouterProcess):
 
     @staticmethod
     def command(*arguments: str) -> list[str]:
-        """What is run."""
+        """Return the command line to run."""
         return [sys.executable, "-m", "edgerouter.cli.main", *arguments]
 
 
 @asynccontextmanager
 async def environment_router(folder: Path, *variables: Mapping[str, str]) -> AsyncIterator[EnvironmentRouter]:
-    """A router process that is not started yet, killed in the end."""
+    """Yield a router process that is not started yet, and kill it at the end."""
     process = EnvironmentRouter(folder, {name: value for each in variables for name, value in each.items()})
     try:
         yield process

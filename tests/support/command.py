@@ -1,4 +1,4 @@
-"""The command line in a process of its own."""
+"""The command line in a separate process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 async def edgerouter(*arguments: object, code: int = 0) -> str:
-    """Run it and return what it prints; it has to end with this code."""
+    """Run the command and return its output; it must exit with this code."""
 
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(

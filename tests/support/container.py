@@ -1,6 +1,6 @@
-"""An image run as a container engine would: a user that is not root, a root that is read-only, process 1 of its own.
+"""Runs an image like a container engine: unprivileged user, read-only root, separate PID namespace.
 
-It needs root and util-linux, and no container engine.
+It needs root and util-linux, but no container engine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-# The shell of the new namespaces: what an engine mounts, then away from root for good.
+# Shell in the new namespaces: mounts what an engine mounts, then gives up root permanently.
 _ENTER = r"""
 set -e
 root=$1 volume=$2 place=$3 owner=$4 folder=$5
@@ -40,7 +40,7 @@ exec setpriv --no-new-privs chroot --userspec "$owner" --groups= . \
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What `buildah inspect --type image` says, and the unpacked files."""
+    """Result of `buildah inspect --type image`, and the unpacked files."""
 
     root: Path
     config: Mapping[str, Any]
@@ -48,24 +48,24 @@ class Image:
 
     @classmethod
     def read(cls, inspected: Path, root: Path) -> Self:
-        """Read the answer of `buildah inspect`."""
+        """Parse the output of `buildah inspect`."""
         docker = json.loads(inspected.read_text())["Docker"]
         return cls(root, docker["config"], json.dumps(docker["history"]))
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that the image sets."""
+        """Return the variables that the image sets."""
         return dict(item.split("=", 1) for item in self.config["Env"])
 
 
 class Container:
-    """One container of an image; made by `container`.
+    """One container of an image; created by `container`.
 
     Args:
-        image: what to run.
-        volume: the folder for the image's volume, which belongs to the image's user.
-        variables: beside those of the image.
-        log: where standard output and error go.
+        image: image to run.
+        volume: folder for the image's volume, owned by the image's user.
+        variables: variables in addition to the image's.
+        log: file for standard output and error.
     """
 
     def __init__(self, image: Image, volume: Path, variables: Mapping[str, str], log: Path) -> None:
@@ -76,7 +76,7 @@ class Container:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *command: str) -> None:
-        """Start the entry point with the image's own command, or another one."""
+        """Start the entry point with the image's command, or another one."""
         entered = [*self.image.config["Entrypoint"], *(command or self.image.config["Cmd"])]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -88,7 +88,7 @@ class Container:
             )
 
     def run(self, *command: str, entrypoint: Sequence[str] | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run something else in a container of the same image and volume until it ends."""
+        """Run another command to completion in a container of the same image and volume."""
         entered = [*(self.image.config["Entrypoint"] if entrypoint is None else entrypoint), *command]
         return subprocess.run(
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", *self._shell(entered)],
@@ -111,7 +111,7 @@ class Container:
 
     @property
     def pid(self) -> int:
-        """Of the container's process 1, outside."""
+        """Number of the container's process 1, seen from outside."""
         assert self._process is not None, "not started"
         outside = self._process.pid
         children = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
@@ -119,12 +119,12 @@ class Container:
         return int(children[0])
 
     def status(self, field: str) -> str:
-        """A line of the process's `/proc/<pid>/status`."""
+        """Return a line of the process's `/proc/<pid>/status`."""
         lines = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
         return lines[field].strip()
 
     def wait_until_it_is(self, name: str, seconds: float = 20) -> None:
-        """Wait until process 1 is this program, and no more the shell that set up its surroundings.
+        """Wait until process 1 is this program instead of the shell that prepared its namespaces.
 
         Raises:
             TimeoutError: it took longer.
@@ -143,27 +143,27 @@ class Container:
         os.kill(self.pid, number)
 
     def ended(self, seconds: float) -> int:
-        """Wait for the end; returns the exit code.
+        """Wait for the end and return the exit code.
 
         Raises:
-            TimeoutExpired: it still runs.
+            TimeoutExpired: it is still running.
         """
         assert self._process is not None, "not started"
         return self._process.wait(seconds)
 
     @property
     def runs(self) -> bool:
-        """Whether it has not ended by itself."""
+        """True unless it has ended by itself."""
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """End it now, if it runs."""
+        """Kill it if it runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(10)
 
     def wait_for(self, file: Path, lines: int, seconds: float = 60) -> list[str]:
-        """Wait until a file has so many whole lines; returns them.
+        """Wait until a file has that many whole lines, and return them.
 
         Raises:
             TimeoutError: it took longer.
@@ -178,7 +178,7 @@ class Container:
         raise TimeoutError(f"{file} has not {lines} lines within {seconds} s: {self.tail()}")
 
     def tail(self, size: int = 3000) -> str:
-        """The end of the log."""
+        """Return the end of the log."""
         return self.log.read_text(errors="replace")[-size:] if self.log.exists() else ""
 
     def _shell(self, command: Sequence[str]) -> list[str]:
@@ -190,7 +190,7 @@ class Container:
 
 @contextmanager
 def container(image: Image, folder: Path, variables: Mapping[str, str]) -> Iterator[Container]:
-    """A container that is not started yet, with an empty volume, killed in the end."""
+    """Yield a container that is not started yet, with an empty volume, and kill it at the end."""
     volume = folder / "volume"
     volume.mkdir(parents=True)
     user, group = map(int, image.config["User"].split(":"))

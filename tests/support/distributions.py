@@ -55,7 +55,7 @@ class QueueSink(Sink[QueueConfig]):
     @asynccontextmanager
     async def open(cls, config, context):
         if config.queue == "down":
-            raise Unavailable("nobody answers")
+            raise Unavailable("no answer")
         if config.queue == "leaky":
             raise RuntimeError(f"refused {config.password.get_secret_value()}")
         if config.queue == "slow":

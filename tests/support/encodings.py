@@ -1,4 +1,4 @@
-"""The forms that services give to a text which they show."""
+"""Encodings in which services quote a text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 
 def encodings(text: str) -> Iterator[tuple[str, str]]:
-    """Every form, with its name."""
+    """Yield every encoding of a text, with its name."""
     data = text.encode()
     yield "as it is", text
     yield "upper case", text.upper()

@@ -13,7 +13,7 @@ CALLS = ("open", "write", "rename", "fsync", "ftruncate", "unlink", "mkdir")
 
 
 class Crash(BaseException):
-    """The process ends here: not an `Exception`, so that nothing cleans up after it."""
+    """The process ends here: not an `Exception`, so that no handler cleans up after it."""
 
 
 class Faults:
@@ -31,7 +31,7 @@ class Faults:
 
 @contextmanager
 def fault(at: int, error: BaseException) -> Iterator[Faults]:
-    """Raise `error` at the `at`-th call of those that change a file system; a write does half of its work first."""
+    """Raise `error` at the `at`-th call that changes a file system; a write completes half of its work first."""
     faults = Faults(at, error)
 
     def wrap(name: str, real: Any) -> Any:

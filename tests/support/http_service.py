@@ -1,4 +1,4 @@
-"""An HTTP service on a free port, for sinks to talk to."""
+"""An HTTP service on a free port, for sinks to connect to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp import web
 
 @asynccontextmanager
 async def http_service(handler: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
-    """An HTTP service on a free port; yields its address."""
+    """Run an HTTP service on a free port; yield its address."""
     app = web.Application(client_max_size=64 * 1024**2)
     app.router.add_post("/", handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)

@@ -21,7 +21,7 @@ _BOOLEANS = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
 
 
 class ParseError(Exception):
-    """A line is not line protocol."""
+    """The line is not valid line protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Point:
 
 
 def parse(line: str) -> Point:
-    """Read a line, character by character.
+    """Parse a line, character by character.
 
     Raises:
-        ParseError: what is wrong with it.
+        ParseError: the line is invalid, with the reason.
     """
     measurement, position, end = _name(line, 0, ", ", ", ")
     if not measurement or measurement.startswith("#"):
@@ -110,7 +110,7 @@ def _value(line: str, position: int) -> tuple[str | float | int | bool, int]:
 
 
 def split_lines(body: str) -> list[str]:
-    """Lines; a line break inside of quotes of a field's text does not end one."""
+    """Split into lines; a line break inside a quoted field does not end one."""
     lines, quoted, start = [], False, 0
     spaces, in_value = 0, False
     position = 0
@@ -140,7 +140,7 @@ class InfluxDbServer(HttpSinkServer):
         super().__init__()
         self.points: dict[tuple[str, tuple[tuple[str, str], ...], int], Point] = {}
         self.writes: list[int] = []
-        """Lines of each request that was taken as a whole."""
+        """Lines of each request that was accepted as a whole."""
         self.types: dict[tuple[str, str], type] = {}
         self.token = TOKEN
 

@@ -1,4 +1,4 @@
-"""Reading back what the sinks write as JSON Lines."""
+"""Reads back the JSON Lines that sinks write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _Line(msgspec.Struct):
 
 
 def received(line: bytes) -> Received:
-    """The message of one line, its payload byte for byte; a payload that is a JSON string by itself cannot be told from text."""
+    """Return the message of one line, its payload byte for byte; a payload that is itself a JSON string looks like text."""
     text = json.loads(line)
     value = text["payload"]
     if isinstance(value, dict) and set(value) == {"base64"}:

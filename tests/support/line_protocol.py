@@ -1,6 +1,6 @@
-"""Line protocol as the two parsers in InfluxDB read it: they differ in what a backslash before another one means.
+"""Line protocol as InfluxDB's two parsers read it: they differ in the meaning of a backslash before another one.
 
-Version 1 and 2 (Go): a character is escaped when a backslash stands before it, whatever stands before that.
+Version 1 and 2 (Go): a character is escaped when a backslash precedes it, whatever precedes that.
 Version 3 (Rust): a backslash escapes another one, too; a name cannot end in a backslash, nor hold a tab, a line break or a zero.
 """
 
@@ -31,10 +31,10 @@ class Line:
 
 
 def read(text: str, version: Version) -> list[Line]:
-    """Read a whole body.
+    """Parse a whole body.
 
     Raises:
-        NotLineProtocol: at the first fault.
+        NotLineProtocol: at the first error.
     """
     return list(_Reader(text, version).lines())
 

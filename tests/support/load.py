@@ -1,4 +1,4 @@
-"""A load generator in its own process, which knows exactly which messages the broker has acknowledged."""
+"""A load generator in a separate process, which records exactly the messages that the broker has acknowledged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def topics(count: int = 50, prefix: str = "sensors") -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to publish. It ends after `messages` or `seconds`, whichever comes first; with neither, when it is stopped."""
+    """Messages to publish. Ends after `messages` or `seconds`, whichever comes first; with neither, when it is stopped."""
 
     port: int
     host: str = "127.0.0.1"
@@ -29,7 +29,7 @@ class Plan:
     messages: int | None = None
     seconds: float | None = None
     rate: float | None = None
-    """Messages a second; as fast as the broker takes them when `None`."""
+    """Messages per second; as fast as the broker accepts if `None`."""
     qos: int = 1
     """0 or 1."""
     window: int = 1000
@@ -37,13 +37,13 @@ class Plan:
     payload_bytes: int = 200
     """Each payload is JSON: `n`, the running number of its topic from 1; `t`, nanoseconds since 1970 when sent; `x`, filler."""
     drain_seconds: float = 30.0
-    """How long to wait at the end for the last acknowledgements."""
+    """Longest time to wait at the end for the last acknowledgements."""
     client_id: str = "load"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was published and what became of it."""
+    """Messages published, and their outcome."""
 
     plan: Plan
     sent: int
@@ -52,25 +52,25 @@ class Report:
     """In flight when a connection was lost: the broker may have them or not; they were not sent again."""
     connections: int
     started_at: float
-    """Seconds since 1970 when publishing began."""
+    """Start of publishing, in seconds since 1970."""
     seconds: float
 
     @property
     def acknowledged(self) -> int:
-        """How many messages the broker has acknowledged (QoS 1)."""
+        """Number of messages that the broker has acknowledged (QoS 1)."""
         return sum(last - first + 1 for first, last in self.acknowledged_ranges)
 
     @property
     def rate(self) -> float:
-        """Messages sent a second."""
+        """Messages sent per second."""
         return self.sent / self.seconds
 
     def acknowledged_numbers(self) -> dict[str, set[int]]:
-        """By topic, the running numbers that the broker has acknowledged."""
+        """Return the running numbers that the broker has acknowledged, by topic."""
         return self._numbers(self.acknowledged_ranges)
 
     def sent_numbers(self) -> dict[str, set[int]]:
-        """By topic, the running numbers that were sent."""
+        """Return the running numbers that were sent, by topic."""
         return self._numbers(((0, self.sent - 1),) if self.sent else ())
 
     def _numbers(self, ranges: tuple[tuple[int, int], ...]) -> dict[str, set[int]]:
@@ -87,7 +87,7 @@ def _indexes(ranges: tuple[tuple[int, int], ...]) -> Iterator[int]:
 
 
 class Load:
-    """A running load generator; made by `load`."""
+    """A running load generator; created by `load`."""
 
     def __init__(self, plan: Plan, process: asyncio.subprocess.Process) -> None:
         self._plan = plan
@@ -99,7 +99,7 @@ class Load:
         self.report: Report | None = None
 
     async def read(self) -> None:
-        """Follow what the process says."""
+        """Read the reports of the process."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             said: dict[str, Any] = json.loads(line)
@@ -126,7 +126,7 @@ class Load:
         self.sent, self.acknowledged = self.report.sent, self.report.acknowledged
 
     async def at_least(self, acknowledged: int, timeout: float = 60) -> None:  # noqa: ASYNC109  (a bound for tests, said at the call)
-        """Wait until the broker has acknowledged so many messages.
+        """Wait until the broker has acknowledged that many messages.
 
         Raises:
             TimeoutError: it took longer.
@@ -151,7 +151,7 @@ class Load:
         return self.report
 
     async def stop(self, timeout: float = 60) -> Report:  # noqa: ASYNC109  (a bound for tests, said at the call)
-        """Publish nothing more, wait for the last acknowledgements, report."""
+        """Stop publishing, wait for the last acknowledgements, report."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         return await self.finish(timeout)
@@ -159,7 +159,7 @@ class Load:
 
 @asynccontextmanager
 async def load(plan: Plan) -> AsyncIterator[Load]:
-    """Start publishing; the process is gone when the block is left."""
+    """Start publishing; the process ends when the block exits."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(PROCESS), json.dumps(asdict(plan)), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -168,7 +168,7 @@ async def load(plan: Plan) -> AsyncIterator[Load]:
     try:
         yield running
     finally:
-        # one that has reported ends by itself; asyncio warns when a process that is just ending is killed
+        # a process that has reported exits by itself; asyncio warns when an exiting process is killed
         if running.report is None and process.returncode is None:
             process.kill()
         await reader

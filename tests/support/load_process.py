@@ -1,8 +1,8 @@
-"""The load generator's own process: MQTT 3.1.1 publishes over a raw socket, made from prepared packets; standard library only.
+"""Process of the load generator: MQTT 3.1.1 publishes over a raw socket, from prepared packets; standard library only.
 
 Started by `support.load`, with the plan as JSON in the first argument. Message `i` (0, 1, 2 ...) goes to topic `i % topics` with
-the running number `i // topics + 1`. Standard output: JSON lines, progress and at last the report. It ends by itself when the plan
-is done, or in order when its standard input closes.
+the running number `i // topics + 1`. Standard output: JSON lines, progress and finally the report. It ends by itself when the plan
+is done, or gracefully when its standard input closes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PACKET_IDS = 65535
 
 
 def packet(kind: int, body: bytes) -> bytes:
-    """An MQTT control packet."""
+    """Build an MQTT control packet."""
     length, remaining = bytearray(), len(body)
     while True:
         remaining, digit = divmod(remaining, 128)
@@ -34,7 +34,7 @@ def packet(kind: int, body: bytes) -> bytes:
 
 
 def text(value: str) -> bytes:
-    """An MQTT string: two bytes of length, then UTF-8."""
+    """Build an MQTT string: two bytes of length, then UTF-8."""
     encoded = value.encode()
     return len(encoded).to_bytes(2, "big") + encoded
 
@@ -47,7 +47,7 @@ class Ranges:
         self.count = 0
 
     def add(self, index: int) -> None:
-        """Almost always the index after the last one; else a new range, joined with others when the report is made."""
+        """Extend the last range, which fits almost always; otherwise start a new one, to be joined for the report."""
         self.count += 1
         if self.ranges and self.ranges[-1][1] + 1 == index:
             self.ranges[-1][1] = index
@@ -55,7 +55,7 @@ class Ranges:
             self.ranges.append([index, index])
 
     def joined(self) -> list[list[int]]:
-        """The ranges, sorted, neighbours made one."""
+        """Return the ranges, sorted, with neighbours merged."""
         result: list[list[int]] = []
         for first, last in sorted(self.ranges):
             if result and result[-1][1] + 1 == first:
@@ -66,7 +66,7 @@ class Ranges:
 
 
 class Publisher:
-    """Publishes a plan and knows which messages the broker has acknowledged."""
+    """Publishes a plan and records the messages that the broker has acknowledged."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
@@ -81,21 +81,21 @@ class Publisher:
         self.received = b""
         self.connections = 0
         self.finished_ping = False
-        # {"n":<number>,"t":<nanoseconds>,"x":"..."}: numbers of fixed width, so that every packet of a topic has one length
+        # {"n":<number>,"t":<nanoseconds>,"x":"..."}: numbers of fixed width, so that all packets of a topic have one length
         filler: int = plan["payload_bytes"] - len(b'{"n":,"t":,"x":""}') - 10 - 19
         if filler < 0:
             sys.exit("a payload of the load generator has at least 47 bytes")
-        # random digits compress as badly as readings of sensors do, and do not repeat within what is compressed together
+        # random digits compress as badly as sensor readings, and do not repeat within one compressed block
         self.filler = random.Random(1).randbytes(1 << 20).translate(bytes(48 + value % 10 for value in range(256)))
         self.filler_bytes = filler
         size = plan["payload_bytes"] + (2 if self.qos else 0)
         self.heads = [packet(0x32 if self.qos else 0x30, text(topic) + bytes(size))[: -size or None] for topic in self.topics]
 
     def connect(self) -> socket.socket:
-        """A connection that the broker has accepted.
+        """Open a connection that the broker has accepted.
 
         Raises:
-            OSError: no broker there, or it does not let us in.
+            OSError: no broker there, or it refuses the connection.
         """
         connection = socket.create_connection((self.plan["host"], self.plan["port"]), timeout=5)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -114,7 +114,7 @@ class Publisher:
         return connection
 
     def burst(self, count: int) -> bytes:
-        """The next `count` packets; fewer when a packet id is still taken."""
+        """Return the next `count` packets; fewer if a packet id is still in use."""
         pieces: list[bytes] = []
         topics, heads, in_flight = len(self.topics), self.heads, self.in_flight
         size = self.filler_bytes
@@ -135,7 +135,7 @@ class Publisher:
         return b"".join(pieces)
 
     def take(self, data: bytes) -> None:
-        """Read what the broker sent: PUBACK and PINGRESP, both of known length."""
+        """Parse the broker's packets: PUBACK and PINGRESP, both of known length."""
         data = self.received + data
         at = 0
         while len(data) - at >= 2:
@@ -152,13 +152,13 @@ class Publisher:
         self.received = data[at:]
 
     def lost(self) -> None:
-        """The connection is gone: nobody knows whether the broker has what is in flight; it is not sent again."""
+        """Give up the messages in flight: the broker may have them or not; they are not sent again."""
         for index in self.in_flight.values():
             self.unknown.add(index)
         self.in_flight.clear()
 
     def report(self, pace: Pace) -> dict[str, Any]:
-        """What was sent and what became of it."""
+        """Return the messages sent and their outcome."""
         return {
             "sent": self.sent,
             "acknowledged": self.acknowledged.joined(),
@@ -170,7 +170,7 @@ class Publisher:
 
 
 class Pace:
-    """How many messages may go out now."""
+    """Limits the messages that may be sent now."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.rate: float | None = plan["rate"]
@@ -181,19 +181,19 @@ class Pace:
         self.shown = 0.0
 
     def over(self) -> bool:
-        """Whether the plan's time is up, or the starter has closed our input."""
+        """True once the plan's time has passed, or the parent has closed the input."""
         if not self.stopped and select.select([0], [], [], 0)[0] and not os.read(0, 4096):
             self.stopped = True
         return self.stopped or (self.ends is not None and time.perf_counter() >= self.ends)
 
     def due(self, sent: int) -> int:
-        """Messages that the rate allows now."""
+        """Return the number of messages that the rate allows now."""
         if self.rate is None:
             return BURST
         return min(BURST, int((time.perf_counter() - self.started) * self.rate) - sent)
 
     def show(self, publisher: Publisher, connected: bool) -> None:
-        """Progress for the starter, a few times a second."""
+        """Report progress to the parent, a few times a second."""
         now = time.perf_counter()
         if now - self.shown >= PROGRESS_EVERY:
             self.shown = now
@@ -202,7 +202,7 @@ class Pace:
 
 
 def next_burst(publisher: Publisher, pace: Pace) -> bytes:
-    """What the rate, the window and the plan allow to send now."""
+    """Return the packets that rate, window and plan allow to send now."""
     room = min(pace.due(publisher.sent), publisher.limit - publisher.sent)
     if publisher.qos:
         room = min(room, publisher.plan["window"] - len(publisher.in_flight))
@@ -210,10 +210,10 @@ def next_burst(publisher: Publisher, pace: Pace) -> bytes:
 
 
 def exchange(publisher: Publisher, connection: socket.socket, out: memoryview, wait: float) -> memoryview:
-    """Write and read what is possible now, or wait a little; return what is still to be written.
+    """Write and read without blocking, or wait a little; return the data still to be written.
 
     Raises:
-        OSError: the connection is gone.
+        OSError: the connection is lost.
     """
     readable, writable, _ = select.select([connection], [connection] if out else [], [], wait)
     if writable:
@@ -230,7 +230,7 @@ def publish(publisher: Publisher, pace: Pace, connection: socket.socket) -> None
     """Publish until the plan is done.
 
     Raises:
-        OSError: the connection is gone.
+        OSError: the connection is lost.
     """
     out = memoryview(b"")
     wait = 0.0005 if pace.rate else 0.05
@@ -238,7 +238,7 @@ def publish(publisher: Publisher, pace: Pace, connection: socket.socket) -> None
         pace.show(publisher, connected=True)
         out = exchange(publisher, connection, out or memoryview(next_burst(publisher, pace)), wait)
     if not publisher.qos:
-        # the broker reads in order: the answer to a ping says that it has read everything before
+        # the broker reads in order: the answer to a ping proves that it has read everything before
         out = memoryview(bytes(out) + b"\xc0\x00")
     ends = time.perf_counter() + publisher.plan["drain_seconds"]
     while time.perf_counter() < ends and (publisher.in_flight if publisher.qos else not publisher.finished_ping):

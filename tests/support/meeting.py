@@ -1,4 +1,4 @@
-"""A service whose requests wait for each other: proof that a sink has so many under way at once, whatever the clock says."""
+"""A service whose requests wait for each other: proof that a sink has that many in flight at once, independent of timing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = 60.0
 
 
 class Meeting:
-    """Put before a server's class; the first `together` requests with messages are answered once all of them are there."""
+    """Mixin for a server's class: the first `together` requests with messages are answered once all of them have arrived."""
 
     together = 16
 
@@ -26,7 +26,7 @@ class Meeting:
         self._met = asyncio.Event()
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """As the service does, later."""
+        """Answer like the service, but later."""
         server: Any = super()
         if self.carries_messages(request):
             self.there += 1
@@ -38,7 +38,7 @@ class Meeting:
         return answer
 
     def carries_messages(self, request: web.BaseRequest) -> bool:
-        """As the service says."""
+        """Delegate to the service."""
         server: Any = super()
         return bool(server.carries_messages(request))
 

@@ -1,4 +1,4 @@
-"""A real mosquitto for tests: started on a free port, stopped, killed and started again on the same port with its sessions."""
+"""A real mosquitto for tests: started on a free port, stopped, killed and restarted on the same port with its sessions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on just now, and that the system gives to no client.
+    """Return a TCP port that is free now, and that the system assigns to no client.
 
-    A broker that restarts needs its port again, which a client that knocks meanwhile may have been given as its own.
+    A restarting broker needs its port again, which a client that reconnects meanwhile could otherwise have been assigned.
     """
     for _ in range(100):
         port = _chance.randrange(_LOWEST_PORT, _first_port_of_clients())
@@ -44,14 +44,14 @@ def _first_port_of_clients() -> int:
 
 
 class Mosquitto:
-    """A broker with a folder of its own.
+    """A broker with a separate folder.
 
     Args:
-        folder: for configuration, log and persistence.
-        settings: lines of configuration beside those of the listener.
+        folder: folder for configuration, log and persistence.
+        settings: lines of configuration in addition to those of the listener.
         listener: lines of configuration of the listener; `protocol websockets` or certificates for example.
-        anonymous: whether anybody may connect.
-        port: where to listen; a free port by default.
+        anonymous: accept clients without credentials.
+        port: port to listen on; a free one by default.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Mosquitto:
 
     @property
     def url(self) -> str:
-        """Where the broker is, without TLS."""
+        """URL of the broker, without TLS."""
         return f"mqtt://127.0.0.1:{self.port}"
 
     @property
@@ -83,12 +83,12 @@ class Mosquitto:
 
     @property
     def process_id(self) -> int:
-        """Of the running broker."""
+        """Number of the broker's process."""
         assert self._process is not None, "not started"
         return self._process.pid
 
     def start(self) -> Self:
-        """Start, and return when the broker answers."""
+        """Start, and return once the broker answers."""
         assert self._process is None, "already started"
         self.folder.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "mosquitto.conf"
@@ -110,27 +110,27 @@ class Mosquitto:
         return self
 
     def stop(self) -> None:
-        """End it as a service manager does: sessions are saved."""
+        """Stop it as a service manager does: sessions are saved."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power cut does: what was not saved is gone."""
+        """Kill it as a power cut does: unsaved sessions are lost."""
         self._end(signal.SIGKILL)
 
     def save(self) -> None:
-        """Make it save its sessions now."""
+        """Save the broker's sessions now."""
         os.kill(self.process_id, signal.SIGUSR1)
 
     def reload(self) -> None:
-        """Make it read its configuration, passwords and access lists again."""
+        """Reload configuration, passwords and access lists."""
         os.kill(self.process_id, signal.SIGHUP)
 
     def freeze(self) -> None:
-        """Let it hold still without closing anything."""
+        """Stop the process without closing connections."""
         os.kill(self.process_id, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let the process continue."""
         os.kill(self.process_id, signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -154,7 +154,7 @@ class Mosquitto:
 
     def _wait_until_it_answers(self) -> None:
         assert self._process is not None, "not started"
-        # a WebSocket's listener opens later than the others
+        # a WebSocket listener opens later than the others
         ports = [self.port, *(int(line.split()[1]) for line in self.settings if line.startswith("listener "))]
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
@@ -175,12 +175,12 @@ class Mosquitto:
 
 
 def _user() -> str:
-    """Mosquitto gives up being root for a user that may not write in the test's folder, unless told not to."""
+    """Return the option that stops mosquitto from dropping root for a user without write access to the test's folder."""
     return "root" if os.geteuid() == 0 else "mosquitto"
 
 
 @contextlib.contextmanager
 def running(folder: Path, *settings: str) -> Iterator[Mosquitto]:
-    """A broker that runs for the length of a `with`."""
+    """Run a broker for the length of a `with`."""
     with Mosquitto(folder, settings) as broker:
         yield broker

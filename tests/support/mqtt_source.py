@@ -1,4 +1,4 @@
-"""An open MQTT source with everything it tells its router written down."""
+"""An open MQTT source that records everything it reports to its router."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from edgerouter.sources.mqtt.source import MqttSource
 from support.mosquitto import Mosquitto
 
 PATIENCE = 10.0
-"""Seconds after which something that should happen did not."""
+"""Seconds after which an expected event has failed."""
 
 
 @dataclass
 class Opened:
-    """A source, and what it said."""
+    """A source and its reports."""
 
     source: MqttSource
     told: list[tuple[bool, str]]
@@ -34,20 +34,20 @@ class Opened:
         self._deliveries = self.source.deliveries()
 
     async def connected(self) -> None:
-        """Wait until the source says that it is connected."""
+        """Wait until the source reports that it is connected."""
         await eventually(lambda: bool(self.told) and self.told[-1][0])
 
     async def disconnected(self) -> str:
-        """Wait until the source says that it is not connected, and why."""
+        """Wait until the source reports that it is not connected; return the reason."""
         await eventually(lambda: bool(self.told) and not self.told[-1][0])
         return self.told[-1][1]
 
     async def delivery(self) -> Delivery:
-        """The next delivery."""
+        """Return the next delivery."""
         return await asyncio.wait_for(anext(self._deliveries), PATIENCE)
 
     async def messages(self, count: int, *, acknowledge: bool = True) -> list[Message]:
-        """This many messages, acknowledged as a router would."""
+        """Return this many messages, acknowledged as by a router."""
         found: list[Message] = []
         while len(found) < count:
             delivery = await self.delivery()
@@ -65,7 +65,7 @@ class Opened:
         assert not done, pull.result().messages
 
     async def rest(self) -> list[Message]:
-        """What the source still yields after it was stopped."""
+        """Return the messages that the source still yields after it was stopped."""
         return [message async for delivery in self._deliveries for message in delivery.messages]
 
 
@@ -108,7 +108,7 @@ async def opened(
 
 
 async def publish(broker: Mosquitto, topic: str, *payloads: bytes, qos: int = 1, retain: bool = False, **options: Any) -> None:
-    """Publish with a client of its own, in order."""
+    """Publish with a separate client, in order."""
     async with aiomqtt.Client("127.0.0.1", broker.port, **options) as client:
         for payload in payloads:
             await client.publish(topic, payload, qos=qos, retain=retain)

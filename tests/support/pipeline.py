@@ -1,4 +1,4 @@
-"""Fakes for tests of the pipeline: a reader over a list, a sink that does as it is told, and a configured sink around it."""
+"""Fakes for tests of the pipeline: a reader over a list, a scripted sink, and a configured sink around it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SPOOL = "spool"
 
 
 def messages(count: int, *, start: int = 1, topic: str = "t", payload: bytes = b"x") -> list[Message]:
-    """Messages of a spool, numbered from `start`."""
+    """Build messages of a spool, numbered from `start`."""
     return [Message(topic, payload, 1_700_000_000_000_000_000, 1, False, None, SPOOL, start + n) for n in range(count)]
 
 
 class ListReader:
-    """A reader over a list; keeps everything that was done to it."""
+    """A reader over a list that records every call."""
 
     def __init__(self, *added: Message) -> None:
         self.waiting: list[Message] = []
@@ -35,7 +35,7 @@ class ListReader:
         self.add(*added)
 
     def add(self, *added: Message) -> None:
-        """More messages come in."""
+        """Append messages."""
         self.waiting += added
         self.pending |= {message.sequence: message for message in added}
         self._matched += len(added)
@@ -91,7 +91,7 @@ Answer = Callable[[list[Message]], "Awaitable[Outcome] | Outcome"]
 
 
 class ScriptedSink(Sink[SinkConfig]):
-    """A sink whose every write is kept in `writes` and answered by `answer`; tests subclass it by `scripted`."""
+    """A sink that records every write in `writes` and answers with `answer`; tests subclass it through `scripted`."""
 
     Config: ClassVar[type[Any]] = SinkConfig
     writes: ClassVar[list[list[Message]]]
@@ -119,12 +119,12 @@ class ScriptedSink(Sink[SinkConfig]):
 
 
 def scripted(answer: Answer = lambda _: DELIVERED, limits: Limits = Limits(), **attributes: Any) -> type[ScriptedSink]:  # noqa: B008  (frozen)
-    """A sink class of its own, answering every write with `answer(batch)`."""
+    """Create a sink class that answers every write with `answer(batch)`."""
     return type("Scripted", (ScriptedSink,), {"writes": [], "opened": 0, "answer": answer, "the_limits": limits, **attributes})
 
 
 def configured(plugin: type[Sink[Any]], **policies: Any) -> ConfiguredSink:
-    """A configured sink named `sink` with fast retries unless told otherwise."""
+    """Configure a sink named `sink`, with fast retries by default."""
     policies.setdefault("retry", {"first_delay": 0.001, "max_delay": 0.002})
     return ConfiguredSink(
         name="sink",
@@ -142,7 +142,7 @@ CONTEXT = SinkContext(name="sink", host="host", spool=SPOOL)
 
 @asynccontextmanager
 async def running(sink: ConfiguredSink, reader: ListReader) -> AsyncIterator[Runner]:
-    """The runner of a configured sink, running."""
+    """Run the runner of a configured sink."""
 
     async def resolve() -> SinkConfig:
         return sink.config
@@ -164,5 +164,5 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 def sequences(batch: Sequence[Message]) -> list[int]:
-    """The numbers of messages."""
+    """Return the sequences of messages."""
     return [message.sequence for message in batch]

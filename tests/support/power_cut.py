@@ -1,4 +1,4 @@
-"""A disk that remembers every write, synchronisation and truncation of SQLite, and tells what a power cut may leave of them."""
+"""A disk that records every write, sync and truncation of SQLite, and computes the possible states after a power cut."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECTOR: Final = 512
 
 @dataclass(slots=True, frozen=True)
 class Call:
-    """What SQLite did to a file: `data` was written at `at`; or, where there is none, the file was cut at `at`."""
+    """A change of a file: `data` was written at `at`, or without data the file was truncated at `at`."""
 
     file: str
     at: int
@@ -25,7 +25,7 @@ class Call:
 
 @dataclass(slots=True, frozen=True)
 class Sync:
-    """Everything done to a file before is on disk."""
+    """Everything written to the file before is on disk."""
 
     file: str
 
@@ -41,24 +41,24 @@ class Gone:
 class _Content:
     safe: bytes = b""
     calls: list[Call] = field(default_factory=list)
-    """What came after the last synchronisation."""
+    """Changes since the last sync."""
     named: bool = False
-    """The folder knows the file: it has been synchronised with the file once."""
+    """True once the folder holds the name: the file has been synced once."""
 
 
 class Disk:
-    """Everything that happened, in order; a test adds its own notes in between."""
+    """Log of all changes in order; a test adds notes in between."""
 
     def __init__(self) -> None:
         self.log: list[Any] = []
 
     def note(self, what: Any) -> None:
-        """Something that a test wants to know whether it was before or after a cut."""
+        """Add a test's note, to find out whether it was before or after a cut."""
         self.log.append(what)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Every database that is opened meanwhile writes through this disk."""
+        """Route every database opened meanwhile through this disk."""
         before = apsw.vfs_names()[0]
         vfs = _Vfs(self, before)
         apsw.set_default_vfs(vfs.vfs_name)
@@ -69,11 +69,11 @@ class Disk:
             vfs.unregister()
 
     def cuts(self, places: list[int], chance: random.Random) -> Iterator[tuple[int, dict[str, bytes]]]:
-        """Files as a power cut after so many entries of the log may leave them.
+        """Yield files as a power cut after that many entries of the log may leave them.
 
         Args:
             places: numbers of entries, ascending.
-            chance: decides, sector by sector, what of the writes that were not synchronised has come to the disk.
+            chance: decides, sector by sector, which unsynced writes have reached the disk.
         """
         files: dict[str, _Content] = {}
         at = 0
@@ -95,7 +95,7 @@ def _apply(files: dict[str, _Content], entry: Any) -> None:
             for call in content.calls:
                 _do(whole, call)
             content.safe, content.calls, content.named = bytes(whole), [], True
-            for other in files.values():  # the folder is synchronised with a new file
+            for other in files.values():  # a new file's first sync also syncs the folder
                 other.named = True
         case Gone(file):
             files.pop(file, None)
@@ -110,7 +110,7 @@ def _do(content: bytearray, call: Call) -> None:
 
 
 def _left(content: _Content, style: str, chance: random.Random) -> bytes | None:
-    """What is found after the cut; `None` when not even the name is."""
+    """Return the content after the cut; `None` if not even the name is left."""
     if not content.named and (style == "nothing" or chance.random() < 0.5):
         return None
     calls = content.calls
@@ -161,7 +161,7 @@ class _File(apsw.VFSFile):
         self._disk = disk
         super().__init__(real, name, flags)
         if self._name:
-            disk.note(Call(self._name, 1 << 62, None))  # opened: it is there, if only by its name
+            disk.note(Call(self._name, 1 << 62, None))  # opened: the file exists, though perhaps only its name
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         super().xWrite(data, offset)

@@ -1,4 +1,4 @@
-"""What a process costs: CPU, memory and disk, read from /proc (Linux)."""
+"""Resource use of a process: CPU, memory and disk, read from /proc (Linux)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used since it started; the difference of two is what it used between."""
+    """Resources used by a process since its start; subtract two for an interval."""
 
     cpu_seconds: float
-    """User and system time of all its threads, ended ones too; in steps of 10 ms."""
+    """User and system time of all its threads, including ended ones; in steps of 10 ms."""
     peak_rss_bytes: int
     rss_bytes: int
     disk_bytes: int
-    """Bytes that it made the system write to storage, in pages, before any that were truncated in time."""
+    """Bytes that the process caused to be written to storage, in pages, including some that were truncated later."""
     written_bytes: int
-    """Bytes that it gave to write calls: files, sockets, pipes."""
+    """Bytes passed to write calls: files, sockets, pipes."""
 
     def __sub__(self, earlier: Usage) -> Usage:
         return Usage(
@@ -33,13 +33,13 @@ class Usage:
 
 
 def usage(pid: int) -> Usage:
-    """Read the process now.
+    """Measure the process now.
 
     Raises:
         FileNotFoundError: there is no such process.
     """
     folder = Path(f"/proc/{pid}")
-    # the second field is the program's name in brackets and may hold spaces
+    # the second field is the program's name in brackets and may contain spaces
     fields = (folder / "stat").read_text().rpartition(")")[2].split()
     status = _table(folder / "status")
     disk = _table(folder / "io")

@@ -1,4 +1,4 @@
-"""The promise, as an assertion: what the broker acknowledged is there, repeats are bounded, and every ledger adds up."""
+"""The promise as an assertion: acknowledged messages have arrived, repeats are bounded, and every ledger adds up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.load import Report
 
 
 def ledgers_hold(status: dict[str, Any]) -> None:
-    """`matched = delivered + filtered + dead_lettered + dropped + pending` for every sink, and nothing below zero."""
+    """Check `matched = delivered + filtered + dead_lettered + dropped + pending` for every sink, and that nothing is negative."""
     for name, sink in status["sinks"].items():
         settled = sink["delivered"] + sink["filtered"] + sink["dead_lettered"] + sink["dropped"]
         assert sink["ledger_error"] == "", (name, sink)
@@ -30,9 +30,9 @@ _LAST = "sensors/last"
 
 
 async def everything_came(broker_port: int, *folders: Path, seconds: float = 120) -> None:
-    """Wait until each file sink's folder has all that the broker had for the router. Nobody publishes any more.
+    """Wait until each file sink's folder has all messages that the broker had for the router. All publishers have stopped.
 
-    That so many were delivered as were published does not say so where some came twice. So one more message is published, with
+    Equal counts of delivered and published messages prove nothing if some arrived twice. So one more message is published, with
     `sensors/#` subscribed to, and waited for: a broker keeps the order of a session, and so does a file.
 
     Raises:
@@ -54,7 +54,7 @@ def _has_the_last(folder: Path) -> bool:
 
 
 def nothing_is_missing(folder: Path, report: Report, *, repeats: int) -> Arrivals:
-    """Everything that the broker acknowledged is in the file sink's folder, and repeated at most so often."""
+    """Check that everything acknowledged by the broker is in the file sink's folder, and that repeats are bounded."""
     found = arrivals(folder)
     missing = found.missing_from(report.acknowledged_numbers())
     assert missing == {}, f"{sum(map(len, missing.values()))} of {report.acknowledged} are missing: {missing}"
@@ -63,7 +63,7 @@ def nothing_is_missing(folder: Path, report: Report, *, repeats: int) -> Arrival
 
 
 async def spool_is_sound(folder: Path) -> None:
-    """The spool of a stopped router has nothing to complain of."""
+    """Verify the spool of a stopped router."""
     async with open_spool(SpoolConfig(path=folder)) as spool:
         found = await spool.tools.verify()
     assert found.problems == (), found

@@ -63,7 +63,7 @@ async def raw_http(answer: bytes | Answer) -> AsyncIterator[RawHttp]:
 
 
 async def for_ever(writer: asyncio.StreamWriter, unit: bytes, pause: float = 0) -> None:
-    """Write one thing again and again until the other side has gone away."""
+    """Write one unit repeatedly until the client disconnects."""
     while True:
         writer.write(unit)
         await writer.drain()

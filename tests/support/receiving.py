@@ -1,4 +1,4 @@
-"""A receiving source of any kind, opened without a router, with everything it tells written down."""
+"""A receiving source of any kind, opened without a router, that records everything it reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.mqtt_source import PATIENCE, eventually
 
 @dataclass
 class Opened:
-    """A source, and what it said."""
+    """A source and its reports."""
 
     source: Source[Any]
     told: list[tuple[bool, str]]
@@ -30,29 +30,29 @@ class Opened:
         self._deliveries = self.source.deliveries()
 
     async def connected(self) -> None:
-        """Wait until the source says that it is connected."""
+        """Wait until the source reports that it is connected."""
         await eventually(lambda: bool(self.told) and self.told[-1][0])
 
     async def disconnected(self) -> str:
-        """Wait until the source says that it is not connected, and why."""
+        """Wait until the source reports that it is not connected; return the reason."""
         await eventually(lambda: bool(self.told) and not self.told[-1][0])
         return self.told[-1][1]
 
     async def delivery(self) -> Delivery:
-        """The next delivery."""
+        """Return the next delivery."""
         pull = self._pull or asyncio.ensure_future(anext(self._deliveries))
         self._pull = None
         return await asyncio.wait_for(pull, PATIENCE)
 
     async def gathered(self, count: int) -> list[Delivery]:
-        """Deliveries with this many messages in all, not acknowledged."""
+        """Return deliveries with this many messages in total, not acknowledged."""
         found: list[Delivery] = []
         while sum(len(delivery.messages) for delivery in found) < count:
             found.append(await self.delivery())
         return found
 
     async def messages(self, count: int) -> list[Message]:
-        """This many messages, acknowledged as a router would."""
+        """Return this many messages, acknowledged as by a router."""
         found: list[Message] = []
         while len(found) < count:
             delivery = await self.delivery()
@@ -68,7 +68,7 @@ class Opened:
         assert not done, self._pull.result().messages
 
     def leave(self) -> None:
-        """Ask for nothing more."""
+        """Stop requesting deliveries."""
         if self._pull is not None:
             self._pull.cancel()
 
@@ -104,12 +104,12 @@ async def opened(
 
 
 def written(folder: Path) -> list[Received]:
-    """Every message in a file sink's folder."""
+    """Return every message in a file sink's folder."""
     return [received(line.rstrip(b"\n")) for line in lines(folder)]
 
 
 def arrived_exactly(folder: Path, payloads: Sequence[bytes], *, repeats: int = 0) -> None:
-    """Every payload is in the file sink's folder, and all in all at most so many more than once."""
+    """Check that every payload is in the file sink's folder, with at most that many repeats in total."""
     counted = Counter(each.payload for each in written(folder))
     wanted = Counter(payloads)
     assert not wanted - counted, f"{(wanted - counted).total()} of {len(payloads)} are missing"

@@ -1,4 +1,4 @@
-"""A TCP proxy that changes what passes, to let a real server say what it says only rarely."""
+"""A TCP proxy that modifies traffic, to make a real server send rare packets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Rewriting:
-    """Made by `rewriting`."""
+    """Created by `rewriting`."""
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
@@ -16,12 +16,12 @@ class Rewriting:
         self._clients: set[asyncio.StreamWriter] = set()
         self.port = 0
         self.from_server: Callable[[bytes], bytes] = lambda data: data
-        """Changes a piece of data on its way to the client."""
+        """Modifies a piece of data on its way to the client."""
         self.answer: Callable[[bytes], bytes | None] = lambda _: None
-        """Looks at the first data of a client; what it returns is sent back and the connection closed; `None` passes it on."""
+        """Inspects the first data of a client; its result is sent back and the connection closed; `None` passes the data on."""
 
     def say(self, data: bytes) -> None:
-        """Send something to every client as if the server did."""
+        """Send data to every client as if it came from the server."""
         for client in self._clients:
             client.write(data)
 
@@ -71,7 +71,7 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, chan
 
 @asynccontextmanager
 async def rewriting(target_port: int) -> AsyncIterator[Rewriting]:
-    """A proxy before a port of this machine."""
+    """Start a proxy in front of a port of this machine."""
     proxy = Rewriting(target_port)
     server = await asyncio.start_server(proxy.take, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]

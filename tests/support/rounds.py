@@ -1,4 +1,4 @@
-"""Rounds of a test that does the same many times, as many as the machine makes of them in its time."""
+"""Repeats a test many times, as often as the machine manages in the given time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 def rounds(most: int, *, seconds: float, least: int = 10) -> Iterator[int]:
-    """Count up to `most`; on a busy machine stop after so many seconds, but not before `least`."""
+    """Count up to `most`; on a busy machine stop after that many seconds, but not before `least`."""
     began = time.monotonic()
     for number in range(most):
         if number >= least and time.monotonic() - began > seconds:

@@ -1,4 +1,4 @@
-"""A router in its own process, as a user starts it: `edgerouter run -c FILE`."""
+"""A router in a separate process, as a user starts it: `edgerouter run -c FILE`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from edgerouter.admin.listen import unix_connection
 
 
 class RouterProcess:
-    """A router that can be started, asked, stopped and killed; made by `router`.
+    """A router that can be started, queried, stopped and killed; created by `router`.
 
     Args:
-        folder: for the configuration, the spool and the log.
-        config: the configuration; `spool.path` is `<folder>/spool` unless it says otherwise.
-        environment: variables for the process, beside the present ones.
+        folder: folder for the configuration, the spool and the log.
+        config: the configuration; `spool.path` defaults to `<folder>/spool`.
+        environment: variables for the process, in addition to the current ones.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None) -> None:
@@ -33,7 +33,7 @@ class RouterProcess:
         self.log = folder / "router.log"
         self.spool = Path(config.setdefault("spool", {}).setdefault("path", str(folder / "spool")))
         self.tcp: int | None = None
-        """Ask on this TCP port instead of the Unix socket, which there is not where the spool's folder cannot be made."""
+        """Query this TCP port instead of the Unix socket, which is missing if the spool's folder cannot be created."""
         self.config = config
         self._environment = {**os.environ, **(environment or {})}
         self._process: asyncio.subprocess.Process | None = None
@@ -45,7 +45,7 @@ class RouterProcess:
         self.file.write_text(yaml.safe_dump(config, sort_keys=False))
 
     async def check_connect(self) -> tuple[int | None, str]:
-        """What `edgerouter check --connect` says of the configuration, in one line, after its exit code."""
+        """Return the output of `edgerouter check --connect` in one line, with its exit code."""
         checked = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "edgerouter.cli.main", "check", "-c", self.file, "--connect"),
             stdout=asyncio.subprocess.PIPE,
@@ -57,18 +57,18 @@ class RouterProcess:
 
     @property
     def pid(self) -> int:
-        """Of the running process."""
+        """Number of the running process."""
         assert self._process is not None
         return self._process.pid
 
     async def start(self, *, connected: bool = True) -> None:
-        """Start, and wait until the router answers; and, unless told otherwise, has its sinks and its sources are connected."""
+        """Start, wait until the router answers and, by default, until its sinks are open and its sources connected."""
         await self.spawn()
         await self.until(lambda status: not connected or self._complete(status), 120)
 
     def _complete(self, status: dict[str, Any]) -> bool:
         sinks, sources = self.config.get("sinks", {}), self.config.get("sources", {})
-        # the sources start last; what the environment alone switches on is in no file
+        # the sources start last; the environment alone may enable sinks that are in no file
         if not status["sources"] or not status["sinks"].keys() >= sinks.keys():
             return False
         return all(status["sources"][name]["connected"] for name in sources or status["sources"])
@@ -81,7 +81,7 @@ class RouterProcess:
             )
 
     async def status(self) -> dict[str, Any]:
-        """`/api/status`, over the Unix socket.
+        """Return `/api/status`, over the Unix socket.
 
         Raises:
             OSError, aiohttp.ClientError: the router does not answer.
@@ -90,7 +90,7 @@ class RouterProcess:
         return status
 
     async def get(self, path: str) -> bytes:
-        """Any path of the control interface."""
+        """Request any path of the control interface."""
         if self.tcp is not None:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.tcp)
         else:
@@ -107,12 +107,12 @@ class RouterProcess:
         return body
 
     async def until(self, condition: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
-        """Wait until the status fulfils a condition; returns that status.
+        """Wait until the status meets a condition; return that status.
 
-        A condition about a sink or a source that the router does not list is not fulfilled: it lists them as it starts them.
+        A condition about a sink or source that the router does not list yet is not met: the router lists them as it starts them.
 
         Raises:
-            TimeoutError: it took longer; the message has the last status and the end of the log.
+            TimeoutError: it took longer; the message contains the last status and the end of the log.
             RuntimeError: the process ended.
         """
         status: dict[str, Any] = {}
@@ -134,22 +134,22 @@ class RouterProcess:
             raise TimeoutError(f"not within {seconds} s; status {json.dumps(status)}; log: {self.tail()}") from None
 
     async def until_delivered(self, *sinks: str, seconds: float = 60) -> dict[str, Any]:
-        """Wait until nothing is pending for these sinks (all without a name)."""
+        """Wait until nothing is pending for these sinks (all by default)."""
         return await self.until(
             lambda status: all(sink["pending"] == 0 for name, sink in status["sinks"].items() if not sinks or name in sinks),
             seconds,
         )
 
     async def kill(self) -> None:
-        """`kill -9`."""
+        """Send SIGKILL."""
         await self.signal(signal.SIGKILL)
 
     async def stop(self, seconds: float = 30) -> int:
-        """SIGTERM; returns the exit code."""
+        """Send SIGTERM; return the exit code."""
         return await self.signal(signal.SIGTERM, seconds)
 
     async def signal(self, number: signal.Signals, seconds: float = 30) -> int:
-        """Send a signal that ends the process, and wait for its end; returns the exit code."""
+        """Send a signal that ends the process, wait for its end, and return the exit code."""
         process = self._process
         if process is None:
             return 0
@@ -161,19 +161,19 @@ class RouterProcess:
         return code
 
     def tail(self, size: int = 3000) -> str:
-        """The end of the log."""
+        """Return the end of the log."""
         return self.log.read_text(errors="replace")[-size:] if self.log.exists() else ""
 
 
 class ForkedRouter(RouterProcess):
-    """A router that starts in milliseconds, because its process is forked from one that has imported everything."""
+    """A router that starts in milliseconds, because its process is forked from one with all imports done."""
 
     _zygote: asyncio.subprocess.Process
     _forked: int | None = None
     _exit: asyncio.Future[int]
 
     async def open(self) -> None:
-        """Start the process that the routers are forked from."""
+        """Start the process that routers are forked from."""
         self._zygote = await asyncio.create_subprocess_exec(
             sys.executable,
             Path(__file__).with_name("zygote.py"),
@@ -183,7 +183,7 @@ class ForkedRouter(RouterProcess):
         )
 
     async def close(self) -> None:
-        """End it, and with it a router that still runs."""
+        """End it, together with a router that still runs."""
         assert self._zygote.stdin is not None
         self._zygote.stdin.close()
         await self._zygote.wait()
@@ -216,7 +216,7 @@ class ForkedRouter(RouterProcess):
 
 @asynccontextmanager
 async def forked_router(folder: Path, config: dict[str, Any]) -> AsyncIterator[ForkedRouter]:
-    """A router that can be started and killed many times; not started yet, killed in the end."""
+    """Yield a router that can be started and killed many times; not started yet, killed at the end."""
     process = ForkedRouter(folder, config)
     await process.open()
     try:
@@ -227,7 +227,7 @@ async def forked_router(folder: Path, config: dict[str, Any]) -> AsyncIterator[F
 
 @asynccontextmanager
 async def router(folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None) -> AsyncIterator[RouterProcess]:
-    """A router process that is not started yet, killed in the end."""
+    """Yield a router process that is not started yet, and kill it at the end."""
     process = RouterProcess(folder, config, environment)
     try:
         yield process

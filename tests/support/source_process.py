@@ -1,7 +1,7 @@
-"""An MQTT source in a process of its own, to see what hostile messages cost: memory, and pauses of the event loop.
+"""An MQTT source in a separate process, to measure the cost of hostile messages: memory, and pauses of the event loop.
 
-`python -m support.source_process CONFIG` takes messages until one of the topic `end` comes, acknowledges them, and prints
-what it saw as its last line.
+`python -m support.source_process CONFIG` receives messages until one with the topic `end` arrives, acknowledges them, and prints
+its measurements as the last line.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from support.process_meter import usage
 
 
 async def measure(config: dict[str, Any]) -> dict[str, Any]:
-    """Take messages until the last one."""
+    """Receive messages until the last one."""
     dropped: Counter[str] = Counter()
     longest = 0.0
 
     async def watch() -> None:
         nonlocal longest
         while True:
-            # the thread's own time: what else runs on the machine is no pause of ours
+            # the thread's CPU time: other load on the machine does not count as a pause
             before = time.thread_time()
             await asyncio.sleep(0.005)
             longest = max(longest, time.thread_time() - before)

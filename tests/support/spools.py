@@ -1,4 +1,4 @@
-"""Small things that every test of a spool needs."""
+"""Small helpers for tests of spools."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ RECEIVED = 1_790_000_000_000_000_000
 
 
 def fresh(count: int, *, topic: str = "a/b", payload: Callable[[int], bytes] = lambda n: b"%d" % n) -> list[Message]:
-    """Messages as a source makes them, without a sequence, a microsecond apart."""
+    """Build messages as a source does, without a sequence, a microsecond apart."""
     return [Message(topic, payload(n), RECEIVED + n * 1000, 1) for n in range(count)]
 
 
 def delivery(messages: Sequence[Message], acknowledged: list[Any] | None = None, receipt: bytes = b"") -> Delivery:
-    """A delivery that notes its acknowledgement."""
+    """Build a delivery that records its acknowledgement."""
     acknowledged = [] if acknowledged is None else acknowledged
     return Delivery(messages, lambda: acknowledged.append(messages), receipt)
 
 
 def route(sink: str, *filters: str, **more: Any) -> Route:
-    """A route by topic filters; `#` unless told otherwise."""
+    """Build a route from topic filters; `#` by default."""
     filters = filters or ("#",)
     return Route(sink, filters, Matcher(filters), **more)
 
 
 def ledger(matched: int = 0, delivered: int = 0, dead_lettered: int = 0, dropped: int = 0, filtered: int = 0) -> Ledger:
-    """The numbers of a sink of which all else is pending."""
+    """Build the ledger of a sink with everything else pending."""
     pending = matched - delivered - dead_lettered - dropped - filtered
     return Ledger(matched, delivered, dead_lettered, dropped, filtered, pending)
 
 
 def sqlite(path: Path, **more: Any) -> SpoolConfig:
-    """A spool in this folder, that commits at once and does not mind how full the disk of the test machine is."""
+    """Configure a spool in this folder that commits at once and ignores the free space of the test machine."""
     return SpoolConfig.model_validate({"path": path, "commit_interval": 0, "min_free_bytes": 0, "synchronous": "normal", **more})
 
 
 class Pipe:
-    """Appends to a spool as the intake does: counts for each route what it wants."""
+    """Appends to a spool like the intake: counts the messages that each route matches."""
 
     def __init__(self, spool: Spool, *routes: Route) -> None:
         self.spool = spool
@@ -65,7 +65,7 @@ class Pipe:
 
 
 async def take(reader: Reader, count: int, most: int = 1000) -> list[Message]:
-    """Wait for and take exactly so many messages."""
+    """Wait for exactly that many messages and take them."""
     messages: list[Message] = []
     while len(messages) < count:
         await reader.wait()
@@ -74,18 +74,18 @@ async def take(reader: Reader, count: int, most: int = 1000) -> list[Message]:
 
 
 def payloads(messages: Iterable[Message]) -> list[bytes]:
-    """What the messages carry."""
+    """Return the payloads of messages."""
     return [message.payload for message in messages]
 
 
 def sequences(messages: Iterable[Message]) -> list[int]:
-    """The numbers of the messages."""
+    """Return the sequences of messages."""
     return [message.sequence for message in messages]
 
 
 @asynccontextmanager
 async def crashing(path: Path, **more: Any) -> AsyncIterator[tuple[Spool, Callable[[], None]]]:
-    """A spool whose folder, when it is left, is as it was when the last call of `crashed` was made."""
+    """Yield a spool whose folder is restored at the end to its state at the last call of `crashed`."""
     saved: dict[str, bytes] = {}
 
     def crashed() -> None:
@@ -98,7 +98,7 @@ async def crashing(path: Path, **more: Any) -> AsyncIterator[tuple[Spool, Callab
 
 
 def files(path: Path) -> dict[str, bytes]:
-    """The database files as a crash at this moment would leave them."""
+    """Return the database files as a crash at this moment would leave them."""
     return {file.name: file.read_bytes() for file in path.iterdir() if file.name.startswith("spool.db")}
 
 

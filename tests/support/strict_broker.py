@@ -1,4 +1,4 @@
-"""A broker of ours for what real brokers do rarely: it answers as told, and notes what clients send that MQTT does not allow."""
+"""A scripted broker for rare behaviour of real ones: it answers as configured, and records clients' violations of MQTT."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 
 def varint(value: int) -> bytes:
-    """A variable byte integer."""
+    """Encode a variable byte integer."""
     found = bytearray()
     while True:
         value, byte = divmod(value, 128)
@@ -20,14 +20,14 @@ def varint(value: int) -> bytes:
 
 
 def packet(command: int, body: bytes) -> bytes:
-    """A packet with its length."""
+    """Build a packet with its length."""
     return bytes([command]) + varint(len(body)) + body
 
 
 def publish(
     topic: str, payload: bytes, qos: int = 0, identifier: int = 1, *, flags: int = 0, properties: bytes | None = None
 ) -> bytes:
-    """A PUBLISH; `properties` for MQTT 5."""
+    """Build a PUBLISH; `properties` for MQTT 5."""
     raw = topic.encode()
     body = struct.pack("!H", len(raw)) + raw + (struct.pack("!H", identifier) if qos else b"")
     body += b"" if properties is None else varint(len(properties)) + properties
@@ -68,7 +68,7 @@ class Client:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send raw bytes."""
         self.writer.write(data)
 
     async def settled(self) -> None:
@@ -78,12 +78,12 @@ class Client:
 
 
 class StrictBroker:
-    """Made by `strict_broker`; every answer can be replaced."""
+    """Created by `strict_broker`; every answer can be replaced."""
 
     def __init__(self) -> None:
         self.port = 0
         self.attempts: list[Connect] = []
-        """Every CONNECT, those refused too."""
+        """Every CONNECT, including refused ones."""
         self.clients: list[Client] = []
         self.published: list[Published] = []
         self.subscribe_ids: list[int] = []
@@ -96,24 +96,24 @@ class StrictBroker:
         """Violations of MQTT by clients."""
         self.connack_properties = b""
         self.greeting = b""
-        """Sent behind each CONNACK."""
+        """Sent after each CONNACK."""
         self.session_present = False
         self.admit: Callable[[Connect], int | None] = lambda _: 0
-        """The CONNACK's code; `None` hangs up without an answer."""
+        """Code of the CONNACK; `None` disconnects without an answer."""
         self.subscribe_codes: Callable[[Sequence[tuple[str, int]]], Sequence[int]] = lambda filters: [qos for _, qos in filters]
         self.puback: Callable[[Client, Published], bytes | None] = acknowledge
-        """The answer to a PUBLISH of QoS 1 or 2."""
+        """Answer to a PUBLISH of QoS 1 or 2."""
         self.acknowledged: Callable[[Client], None] = lambda _: None
-        """Called for each PUBACK and PUBCOMP, which make room in the window of a client."""
+        """Called for each PUBACK and PUBCOMP, which open the window of a client."""
         self.pubcomp: Callable[[Client, int], bytes | None] = lambda _, identifier: packet(0x70, struct.pack("!H", identifier))
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """URL of the broker."""
         return f"mqtt://127.0.0.1:{self.port}"
 
     async def client(self, number: int = 0, patience: float = 20) -> Client:
-        """Wait for a client that was admitted and has subscribed or published, or connected at least."""
+        """Wait for a client that was accepted and has subscribed or published, or at least connected."""
         async with asyncio.timeout(patience):
             while len(self.clients) <= number:
                 await asyncio.sleep(0.005)
@@ -258,7 +258,7 @@ def _parse_connect(body: bytes) -> Connect:
 
 @asynccontextmanager
 async def strict_broker() -> AsyncIterator[StrictBroker]:
-    """A broker on a free port."""
+    """Start a broker on a free port."""
     broker = StrictBroker()
     server = await asyncio.start_server(broker.take, "127.0.0.1", 0, limit=2**20)
     broker.port = server.sockets[0].getsockname()[1]

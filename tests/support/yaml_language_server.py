@@ -1,4 +1,4 @@
-"""The YAML language server that VS Code and other editors use, asked what an editor would ask."""
+"""The YAML language server that VS Code and other editors use, queried like an editor does."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _PROGRAM = Path(__file__).parents[2] / ".tools" / "yaml-language-server"
 
 
 class Editor:
-    """Talks to one server about texts that `schema` describes.
+    """Queries one server about texts that `schema` describes.
 
     Args:
-        process: the server.
-        schema: the file.
+        process: process of the server.
+        schema: file with the schema.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], schema: Path) -> None:
@@ -28,10 +28,10 @@ class Editor:
         self._last = 0
         self._documents = 0
         self._ask("initialize", {"processId": None, "rootUri": None, "capabilities": {"workspace": {"configuration": True}}})
-        self._tell("initialized", {})
+        self._notify("initialized", {})
 
     def completions(self, text: str) -> dict[str, Any]:
-        """Return what the server offers at the `|` of a text, by label."""
+        """Return the server's completions at the `|` of a text, by label."""
         before, _, behind = text.partition("|")
         uri, _ = self._open(before + behind)
         line, character = before.count("\n"), len(before.rpartition("\n")[2])
@@ -42,7 +42,7 @@ class Editor:
         return {item["label"]: item for item in items}
 
     def hover(self, text: str) -> str:
-        """Return what the server shows for the word behind the `|` of a text."""
+        """Return the server's hover text for the word behind the `|` of a text."""
         before, _, behind = text.partition("|")
         uri, _ = self._open(before + behind)
         line, character = before.count("\n"), len(before.rpartition("\n")[2])
@@ -50,15 +50,15 @@ class Editor:
         return json.dumps(found)
 
     def problems(self, text: str) -> list[str]:
-        """Return what the server marks as wrong."""
+        """Return the errors that the server marks."""
         return self._open(text)[1]
 
     def _open(self, text: str) -> tuple[str, list[str]]:
-        """Open a document and wait until the server has read the schema and looked at it; returns what is wrong, too."""
+        """Open a document and wait until the server has read the schema and checked it; return the errors, too."""
         self._documents += 1
         uri = f"file:///documents/{self._documents}/edgerouter.yaml"
         item = {"uri": uri, "languageId": "yaml", "version": 1, "text": text}
-        self._tell("textDocument/didOpen", {"textDocument": item})
+        self._notify("textDocument/didOpen", {"textDocument": item})
         while True:
             message = self._receive()
             if message.get("method") == "textDocument/publishDiagnostics" and message["params"]["uri"] == uri:
@@ -73,7 +73,7 @@ class Editor:
                 assert "error" not in message, message
                 return message["result"]
 
-    def _tell(self, method: str, params: dict[str, Any]) -> None:
+    def _notify(self, method: str, params: dict[str, Any]) -> None:
         self._send({"method": method, "params": params})
 
     def _settings(self, section: str) -> Any:
@@ -87,7 +87,7 @@ class Editor:
         self._process.stdin.flush()
 
     def _receive(self) -> dict[str, Any]:
-        """Return the next message; questions of the server are answered meanwhile."""
+        """Return the next message; requests of the server are answered meanwhile."""
         assert self._process.stdout is not None
         while True:
             length = 0
@@ -106,7 +106,7 @@ class Editor:
 
 @contextmanager
 def editor(schema: Path) -> Iterator[Editor]:
-    """Start a server; skips the test where it is not installed."""
+    """Start a server; skip the test if it is not installed."""
     if not _PROGRAM.exists():
         pytest.skip("the YAML language server is not installed; install it with: .ci/install-yaml-language-server")
     with subprocess.Popen([_PROGRAM, "--stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

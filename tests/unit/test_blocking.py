@@ -1,4 +1,4 @@
-"""A sink that declares `blocking` waits alone: in a thread of its own, from opening to closing."""
+"""A sink that declares `blocking` runs in a separate thread, from opening to closing, and delays no other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE = 60
 
 
 class Synchronous(Sink[SinkConfig]):
-    """Blocks as its gates say, and keeps the threads that it ran in."""
+    """Blocks on its events, and records the threads that it ran in."""
 
     Config: ClassVar[type[Any]] = SinkConfig
     blocking = True
@@ -36,7 +36,7 @@ class Synchronous(Sink[SinkConfig]):
     async def open(cls, config: Any, context: Any) -> AsyncIterator[Self]:
         cls.opening.wait(PATIENCE)
         cls.threads.add(threading.current_thread().name)
-        # what a task group and a time-out need: to be left by the task that entered them
+        # task groups and timeouts must be left by the task that entered them
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup():
             yield cls()
         cls.threads.add(threading.current_thread().name)
@@ -70,7 +70,7 @@ def plugin() -> type[Synchronous]:
     return type("Blocking", (Synchronous,), {"threads": set(), "writes": [], "closed": 0, "failure": None, **gates})
 
 
-async def test_a_blocking_sink_runs_in_a_thread_of_its_own_and_does_as_any_other(plugin: type[Synchronous]) -> None:
+async def test_a_blocking_sink_runs_in_a_separate_thread_and_behaves_as_any_other(plugin: type[Synchronous]) -> None:
     async with SinkOpener(plugin).open(SinkConfig(), make_context(name="old")) as sink:
         assert (sink.limits.max_messages, sink.size_of(make_message()), sink.order_of(make_message(topic="t"))) == (10, 7, "t")
         assert [failure.index for failure in (await sink.write(make_messages([b"1"]))).failed] == [0]
@@ -99,7 +99,7 @@ async def test_while_it_blocks_everything_else_goes_on(plugin: type[Synchronous]
 
 
 async def test_a_write_that_hangs_beyond_its_time_out_is_known_to_go_on(plugin: type[Synchronous]) -> None:
-    """Two writes of one client never interleave, and the router is told that the first has not ended."""
+    """Two writes of one client never interleave, and the router learns that the first has not ended."""
     plugin.gate.clear()
     reader = ListReader(*messages(1))
     async with asyncio.timeout(PATIENCE), running(configured(plugin, timeout=0.05), reader) as runner:

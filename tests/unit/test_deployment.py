@@ -1,4 +1,4 @@
-"""The files that deploy edgerouter agree with edgerouter, where no image can be built to see it."""
+"""The deployment files agree with edgerouter, even where no image can be built."""
 
 import ast
 import re
@@ -23,13 +23,13 @@ CPU_TEMP = ROOT / "examples/cputemp"
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    """A Containerfile's instructions, each with what follows it on its joined lines."""
+    """Return a Containerfile's instructions, each with its arguments on joined lines."""
     lines = re.sub(r"\\\n\s*", " ", re.sub(r"(?m)^#.*\n", "", text)).splitlines()
     return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines if line.strip()]
 
 
 def last_stage() -> dict[str, list[str]]:
-    """The instructions of the stage that becomes the image."""
+    """Return the instructions of the stage that becomes the image."""
     stage: dict[str, list[str]] = {}
     for name, rest in instructions(CONTAINERFILE):
         if name == "FROM":
@@ -47,7 +47,7 @@ def requirements(what, extras):
     return subprocess.run([sys.executable, script, what, extras], capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_the_image_runs_as_a_number_that_is_not_root_with_one_volume_and_a_health_check_of_its_own():
+def test_the_image_runs_as_a_number_that_is_not_root_with_one_volume_and_a_health_check():
     stage = last_stage()
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", stage["USER"][-1])
     assert stage["VOLUME"] == ["/var/lib/edgerouter"]
@@ -63,7 +63,7 @@ def test_the_image_is_built_in_stages_and_the_last_brings_no_tools():
     assert ("ARG", "EXTRAS=all") in instructions(CONTAINERFILE)
 
 
-def test_the_labels_tell_this_version_and_licence():
+def test_the_labels_name_this_version_and_licence():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', last_stage()["LABEL"][0]))
     assert labels["version"] == edgerouter.__version__
@@ -71,7 +71,7 @@ def test_the_labels_tell_this_version_and_licence():
 
 
 def test_every_builder_can_build_it():
-    """Balena's has no BuildKit, and its `ARG` takes one name."""
+    """Balena's builder has no BuildKit, and its `ARG` accepts one name."""
     for name, rest in instructions(CONTAINERFILE):
         assert not (name in {"RUN", "COPY"} and re.search(r"--mount|--parents|--link|<<", rest)), rest
         assert not (name == "ARG" and len(rest.split("=")[0].split()) > 1), rest
@@ -115,7 +115,7 @@ def test_a_broker_without_passwords_is_not_published_beyond_the_host(file):
 
 @pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.parent.name)
 def test_what_is_built_and_mounted_is_there(file):
-    """In balena's form, paths start at the repository's root, where the file is copied to."""
+    """In balena's file, paths start at the repository's root, where the file is copied to."""
     volumes = yaml.safe_load(file.read_text())["volumes"]
     for service in services(file).values():
         if "build" in service:
@@ -137,7 +137,7 @@ def test_the_router_has_its_volume_a_root_that_is_read_only_and_time_to_drain(fi
 
 @pytest.mark.parametrize(("file", "name"), ROUTERS)
 def test_the_routers_variables_are_a_valid_configuration(file, name):
-    """As they are, where the file itself asks for a sink, and with a cloud's variables added."""
+    """Valid unchanged if the file itself asks for a sink, and with a cloud's variables added."""
     environment = services(file)[name]["environment"]
     fleet = {} if name == "router" else {"RELAY_OUT_TOPIC": "cpu_temp"}
     config = CloudBlock({**fleet, **environment, **QUEUE}).load(plugins)

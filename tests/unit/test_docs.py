@@ -1,4 +1,4 @@
-"""The documentation is whole: what it names exists, what exists is documented, and every link leads somewhere."""
+"""The documentation is complete: every name in it exists, every feature is documented, and every link resolves."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
 def links(page: Path) -> Iterator[str]:
-    """Relative links, outside of code."""
+    """Yield relative links, outside of code."""
     for target in LINK.findall(CODE.sub("", page.read_text())):
         if not re.match(r"[a-z]+:", target):
             yield target
 
 
 def anchors(page: Path) -> set[str]:
-    """The fragments of a page's headings, as GitHub makes them."""
+    """Return the fragments of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -54,14 +54,14 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_linked_from_the_index() -> None:
-    """The decisions are a folder of their own."""
+    """The decisions form a separate folder."""
     linked = {(DOCS / link.partition("#")[0]).resolve() for link in links(DOCS / "index.md")}
     pages = {page for page in DOCS.rglob("*.md") if page.name != "index.md" and page.parent.name != "decisions"}
     assert pages <= linked, f"not linked from docs/index.md: {sorted(page.name for page in pages - linked)}"
     assert DOCS / "decisions" in linked
 
 
-def test_decisions_have_a_number_of_their_own_and_a_title_that_says_it() -> None:
+def test_every_decision_has_a_unique_number_and_a_title_that_says_it() -> None:
     decisions = sorted((DOCS / "decisions").glob("*.md"))
     numbers = [decision.name[:3] for decision in decisions]
     assert len(set(numbers)) == len(numbers)
@@ -73,7 +73,7 @@ def test_decisions_have_a_number_of_their_own_and_a_title_that_says_it() -> None
 
 
 def names_of_tests() -> set[str]:
-    """The names of all test functions, test classes and state machines."""
+    """Return the names of all test functions, test classes and state machines."""
     found: set[str] = set()
     for file in [*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("plugins/*/tests/**/test_*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):

@@ -1,4 +1,4 @@
-"""A client's connections against servers that never come to the point, or say too much."""
+"""A client's connections to servers that never finish an answer, or send too much."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_a_head_without_end_ends_the_request() -> None:
         await for_ever(writer, b"X-Filler: " + b"x" * 1000 + b"\r\n")
 
     async with raw_http(head) as server:
-        # aiohttp may find it first: it counts headers
+        # aiohttp may detect it first: it counts headers
         with pytest.raises(aiohttp.ClientResponseError):
             await ask(server.url)
 
@@ -136,14 +136,14 @@ async def test_a_flood_of_interim_answers_costs_neither_memory_nor_the_loop() ->
             now = time.thread_time()
             worst, last = max(worst, now - last), now
         assert "interim" in asking.result()
-    # CPU of this thread alone, so that a busy machine changes nothing; parsing one read of a flood took 150 ms, and there is no end
+    # CPU time of this thread, so that a busy machine changes nothing; parsing one read of a flood took 150 ms, repeatedly
     assert worst < 0.1
     assert resource.getrusage(resource.RUSAGE_THREAD).ru_utime - before < 1
 
 
 @contextmanager
 def flood(data: bytes) -> Iterator[int]:
-    """A server in a thread that writes as fast as the socket takes it, until the other side has gone away."""
+    """Run a server in a thread that writes as fast as the socket accepts, until the client disconnects."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:

@@ -1,8 +1,7 @@
-"""The language is that of the field: every docstring, comment, message and page keeps to the same words.
+"""Docstrings, comments, messages and pages use the words of the field, and none that were coined here.
 
-A reader who knows MQTT and SQLite should meet no word made here, and no sentence that has to be read twice. A rule names the
-pattern, the reason and the words to use instead. Rooms that are not clean yet may hold as many violations as `UNCLEAN` says, and
-never more.
+A rule names a pattern, the reason against it, and the words to use instead. Rooms that are not clean yet may hold as many
+violations as `UNCLEAN` allows, and never more.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ PAGES = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("plugins/*/README.md"), *(RO
 PAGES += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 EXCERPT = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 SENTENCE = 2
-"""Blanks from which a string of the code is read as a message."""
+"""Number of blanks from which a string literal counts as a message."""
 
 
 class Rule(NamedTuple):
@@ -56,7 +55,7 @@ RULES = [
         (r"\bof no use\b", "say `unusable`, `expired` or `pointless`"),
         (r"\bg(?:o|oes|oing|one) on with\b", "say `resume` or `continue`"),
         (r"\btak(?:e|es|ing) in\b", "say `receive`, `accept` or `read`"),
-        (r"\bof (?:its|their|his|our) own\b", "say `its own ...` or `a separate ...`"),
+        (r"\bof (?:its|their|our) own\b(?! (?!(?:and|or|in|that|for|at|on|of|is|so)\b)[a-z])", "say `its own` or `a separate`"),
         (r"(?<!there )\b(?:is|are|was|were) no (?!longer\b|more\b|better\b|worse\b)", "say `is not a ...` or `there is no ...`"),
         (r"\btells?\b|\b(?:is|are|was|were|be|been) told\b", "say `report`, `show`, `log`, `notify` or `return`"),
         (r"\bmeekly\b|\bbelieves?\b|\bbrim\b|\bfor good\b", "use the technical word in place of the picture"),
@@ -64,11 +63,8 @@ RULES = [
 ]
 
 UNCLEAN: dict[str, int] = {
-    "benchmarks/": 27,
-    "deploy/": 2,
     "docs/": 14,
-    "examples/": 9,
-    "plugins/edgerouter-aws/src/": 56,
+    "plugins/edgerouter-aws/src/": 55,
     "plugins/edgerouter-aws/tests/": 30,
     "plugins/edgerouter-azure/src/": 76,
     "plugins/edgerouter-azure/tests/": 40,
@@ -93,32 +89,18 @@ UNCLEAN: dict[str, int] = {
     "src/edgerouter/spool/": 129,
     "src/edgerouter/tasks/": 14,
     "src/edgerouter/testing/": 44,
-    "tests/conftest.py": 3,
-    "tests/faults/": 7,
-    "tests/image/": 1,
-    "tests/integration/": 29,
-    "tests/support/": 81,
     "tests/unit/admin/": 7,
-    "tests/unit/cli/": 7,
-    "tests/unit/cloudblock/": 19,
+    "tests/unit/cli/": 6,
+    "tests/unit/cloudblock/": 18,
     "tests/unit/config/": 22,
-    "tests/unit/demo/": 5,
-    "tests/unit/masking/": 1,
     "tests/unit/mqtt/": 4,
     "tests/unit/objects/": 1,
     "tests/unit/receiving/": 1,
-    "tests/unit/sinks/": 20,
     "tests/unit/sources/": 8,
     "tests/unit/spool/": 20,
-    "tests/unit/telemetry/": 3,
-    "tests/unit/test_blocking.py": 4,
-    "tests/unit/test_deployment.py": 2,
-    "tests/unit/test_docs.py": 2,
-    "tests/unit/test_loop_guard.py": 1,
-    "tests/unit/test_topics.py": 1,
     "tests/unit/testing/": 5,
 }
-"""Rooms by the start of their path, and the most violations that each may still hold: lower it as a room gets cleaner."""
+"""Rooms by path prefix, and the most violations that each may still hold; the numbers only ever fall."""
 
 
 class Text(NamedTuple):
@@ -131,7 +113,7 @@ class Text(NamedTuple):
 
 
 def of_tree(tree: ast.Module, file: str) -> Iterator[Text]:
-    """Docstrings, also those below fields; messages; and names of definitions, which a test's reader reads as a sentence."""
+    """Yield docstrings, including those of fields; messages; and names of definitions, which read as sentences in tests."""
     docstrings = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
@@ -145,7 +127,7 @@ def of_tree(tree: ast.Module, file: str) -> Iterator[Text]:
 
 
 def of_code(path: Path) -> Iterator[Text]:
-    """Everything in a module that is written to be read."""
+    """Yield all prose of a module."""
     source, file = path.read_text(), str(path.relative_to(ROOT))
     yield from of_tree(ast.parse(source), file)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -154,7 +136,7 @@ def of_code(path: Path) -> Iterator[Text]:
 
 
 def of_page(path: Path) -> Iterator[Text]:
-    """The lines of a page outside of code."""
+    """Yield the lines of a page outside of code."""
     prose = EXCERPT.sub(lambda code: "\n" * code[0].count("\n"), path.read_text())
     for number, line in enumerate(prose.splitlines(), 1):
         yield Text(str(path.relative_to(ROOT)), number, line)
@@ -172,7 +154,7 @@ def violations(texts: Iterator[Text]) -> Iterator[str]:
 
 @functools.cache
 def found() -> tuple[str, ...]:
-    """Every violation in the repository; this file has to name the words and is left out."""
+    """Return every violation in the repository, except in this file, which must name the words."""
     code = (text for path in CODE if path != Path(__file__) for text in of_code(path))
     pages = (text for path in PAGES for text in of_page(path))
     return tuple(sorted([*violations(code), *violations(pages)]))

@@ -1,4 +1,4 @@
-"""A message that circles is told from one that does not."""
+"""The loop guard recognises a message that loops, and no other."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The memory limit of the process is found, cgroups included."""
+"""The memory limit of the process is found, including those of control groups."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ LONG = "x" * 60_000
 
 @contextmanager
 def grows_by_less_than(most: int) -> Iterator[None]:
-    """Check the memory that is held at the end, beyond what was held at the beginning."""
+    """Check the memory held at the end beyond that held at the beginning."""
     tracemalloc.start()
     try:
         yield
@@ -62,7 +62,7 @@ def test_what_a_struct_and_a_tuple_hold_counts():
 
 @pytest.mark.parametrize("kind", ["matcher", "routing", "key", "partition", "size", "received"])
 def test_thousands_of_long_topics_cost_no_memory(kind):
-    """30,000 topics of 60 KB took a router to 2,148 MB."""
+    """30,000 topics of 60 KB brought a router to 2,148 MB."""
     template = KeyTemplate.parse("{topic}/{id}")
     names = SinkContext("sink", "host", "spool", 1.0)
     use = {
@@ -79,7 +79,7 @@ def test_thousands_of_long_topics_cost_no_memory(kind):
         for number in range(300):
             answer = use(f"{number}{LONG}")
             if kind == "partition":
-                kept.append(answer)  # the batches that fill are kept by it
+                kept.append(answer)  # the batches being filled keep it
 
 
 def test_long_partitions_stay_apart():

@@ -81,7 +81,7 @@ def test_a_filter_matches_what_the_specification_says(topic_filter: str, topic: 
     assert Matcher([topic_filter])(topic) is expected
 
 
-def test_the_group_of_a_shared_subscription_is_told_apart_from_its_filter() -> None:
+def test_the_group_of_a_shared_subscription_is_separated_from_its_filter() -> None:
     assert split_share("$share/readers/a/b/#") == ("readers", "a/b/#")
     assert split_share("a/b/#") == (None, "a/b/#")
 
@@ -96,7 +96,7 @@ _levels = st.lists(st.text(st.sampled_from("ab$ "), max_size=2), min_size=1, max
 
 
 def _by_the_book(topic_filter: list[str], topic: list[str]) -> bool:
-    """The specification's rules, level by level."""
+    """Apply the specification's rules, level by level."""
     if topic[0].startswith("$") and topic_filter[0] in ("#", "+"):
         return False
     for place, level in enumerate(topic_filter):

@@ -1,4 +1,4 @@
-"""A password in plain text and any certificate: warned of once, unless the connection stays within this machine."""
+"""A password in plain text and unverified certificates cause one warning each, unless the connection stays within this machine."""
 
 from __future__ import annotations
 

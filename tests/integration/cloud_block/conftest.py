@@ -1,4 +1,4 @@
-"""The broker of a device, and a cloud behind it."""
+"""Fixtures: the broker of a device, and a cloud behind it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def server_tls(authority: Authority) -> ssl.SSLContext:
-    """For servers that clients reach as `localhost`."""
+    """Create a context for servers that clients reach as `localhost`."""
     issued = authority.issue("localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(issued.certificate, issued.key)

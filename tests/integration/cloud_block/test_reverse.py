@@ -1,4 +1,4 @@
-"""Nothing but the cloud block's variables: what the cloud sends comes to the broker, what the device sends goes to the cloud."""
+"""With only the cloud block's variables, messages flow in both directions between the cloud and the broker."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ IN, OUT = [b"open", "größe".encode(), b'{"valve": 1}'], [b"61.2", b"61.3"]
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """A service in both directions."""
+    """A service that sends and receives."""
 
     variables: dict[str, str]
     send: Callable[[], None]
-    """Put `IN` where the device receives it."""
+    """Send `IN` to the device."""
     has: Callable[[], list[bytes]]
-    """What came from the device."""
+    """Return the messages that arrived from the device."""
     done: Callable[[], bool]
-    """Nothing is left to receive."""
+    """True once nothing is left to receive."""
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""With nothing but a secret store's own variables: on, down at boot, with a wrong secret that is put right."""
+"""Configuration from a secret store's variables only: normal, down at boot, and with a wrong secret that is corrected later."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Put = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A secret store of a test."""
+    """A secret store under test."""
 
     variables: Mapping[str, str]
     put: Put
     """Writes a secret's newest version."""
     down: Callable[[bool], None]
-    """Lets it answer 503, or not."""
+    """Switches answers of 503 on or off."""
     secret: str
 
 
@@ -167,7 +167,7 @@ async def test_the_stores_own_variables_are_enough(
 async def test_a_store_that_is_down_at_boot_is_asked_again_and_the_other_sinks_go_on(
     store: Store, influxdb: InfluxDbServer, broker: Mosquitto, tmp_path: Path
 ) -> None:
-    """What came in meanwhile for the sink whose settings are in the store waited for it."""
+    """Messages for a sink whose settings are in the store wait for it."""
     put_all(store, influxdb)
     store.down(True)
     async with sqs() as service:

@@ -1,4 +1,4 @@
-"""A container's environment is moved from the cloud block to edgerouter as it is, and messages arrive byte for byte."""
+"""The environment of a cloud block container works unchanged with edgerouter, and messages arrive byte for byte."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def open_service(name: str, stack: AsyncExitStack, request: pytest.Fixture
 
 @pytest.fixture
 async def services(request: pytest.FixtureRequest, identity: Identity) -> AsyncIterator[list[Service]]:
-    """Those whose names the test was given."""
+    """Start the services named by the test."""
     async with AsyncExitStack() as stack:
         yield [await open_service(name, stack, request) for name in request.param]
 

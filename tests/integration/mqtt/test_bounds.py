@@ -1,4 +1,4 @@
-"""One hostile message costs the MQTT source bounded memory and no pause of the event loop."""
+"""A hostile message costs the MQTT source bounded memory and never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.strict_broker import Client, StrictBroker, publish, strict_broker
 MIB = 1024**2
 TESTS = Path(__file__).parents[2]
 NO_PAUSE = 0.25
-"""Seconds of the event loop's thread that nothing may take between two turns of others."""
+"""Longest time in seconds for which one step may occupy the event loop's thread."""
 
 
 async def source_process(config: dict[str, Any]) -> asyncio.subprocess.Process:
@@ -28,7 +28,7 @@ async def source_process(config: dict[str, Any]) -> asyncio.subprocess.Process:
 
 
 async def measured(broker: StrictBroker, attack: Any, **config: Any) -> dict[str, Any]:
-    """Let a source meet an attack and then a message of the topic `end`; returns what it cost."""
+    """Send an attack to a source, then a message to the topic `end`; return the cost."""
     process = await source_process({"url": broker.url, "topics": ["#"], **config})
     try:
         client = await broker.client()
@@ -70,7 +70,7 @@ async def test_a_message_of_80_mb_is_discarded_while_it_streams_by_and_acknowled
     assert not broker.faults
 
 
-async def test_a_broker_of_version_5_is_told_the_largest_packet() -> None:
+async def test_a_broker_of_version_5_learns_the_largest_packet() -> None:
     async with strict_broker() as broker, opened(broker.url, max_message_bytes=12345) as source:
         await source.connected()
         assert b"\x27" + (12345).to_bytes(4) in broker.attempts[0].properties

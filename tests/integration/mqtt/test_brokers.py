@@ -1,4 +1,4 @@
-"""The MQTT source at brokers of many kinds: what they can do, which version they speak, how they refuse."""
+"""The MQTT source with many kinds of brokers: capabilities, versions, and refusals."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_auto_never_falls_back_from_a_broker_that_spoke_version_5_because_
 
 
 async def probed(url: str, *topics: str, **config: Any) -> Opened:
-    """A look as `check --connect` takes it; returns what was said."""
+    """Probe as `check --connect` does; return the source's reports."""
     async with opened(url, *topics, probe=True, **config) as source, asyncio.timeout(3):
         pull = asyncio.ensure_future(anext(source.source.deliveries()))
         try:

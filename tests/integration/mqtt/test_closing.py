@@ -1,4 +1,4 @@
-"""A connection is closed by half: the broker reads every acknowledgement, however much of what it sent is unread."""
+"""The source half-closes its connection: the broker reads every acknowledgement, however much of its own data is unread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BACKLOG = 20_000
 
 @pytest.mark.parametrize("scheme", ["mqtt", "mqtts", "ws"])
 async def test_the_broker_reads_every_acknowledgement_before_the_connection_ends(tmp_path: Path, scheme: str) -> None:
-    """Of what was acknowledged nothing comes again, although much that the broker had sent was never read."""
+    """No acknowledged message arrives again, although much of the broker's data was never read."""
     authority = Authority(tmp_path / "authority")
     server = authority.issue("localhost")
     port = free_port()

@@ -1,4 +1,4 @@
-"""What the MQTT source promises about its connection, against a real mosquitto."""
+"""Promises of the MQTT source about its connection, tested with a real mosquitto."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_a_restarted_broker_is_found_again_with_the_session_and_nothing_lo
     async with opened(broker, protocol=protocol) as source:
         await source.connected()
         for round_number in range(3):
-            # what the broker queued and saved before it went is part of the session
+            # messages that the broker queued and saved before it stopped are part of the session
             await publish(broker, "t", *(b"%d-%d" % (round_number, number) for number in range(20)))
             broker.stop()
             assert await source.disconnected()
@@ -58,7 +58,7 @@ async def test_a_link_that_breaks_again_and_again_under_load_loses_nothing(broke
             while len(seen) < len(payloads):
                 delivery = await source.delivery()
                 seen.update(message.payload for message in delivery.messages)
-                # as a spool does: a little later, in order
+                # acknowledge as a spool does: a little later, in order
                 asyncio.get_running_loop().call_later(0.005, delivery.acknowledge)
                 if len(seen) > 100 * proxy.connections:
                     proxy.cut()
@@ -95,10 +95,10 @@ async def test_leaving_while_the_broker_does_not_answer_does_not_hang(broker: Mo
 
 @pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
 def test_a_reset_behind_data_that_was_not_read_yet_is_noticed_at_once() -> None:
-    """The loop of uvloop calls the reader once and then stops watching, so nobody would hear of the reset."""
+    """Under uvloop the reader is called once and watching stops, so the reset would go unnoticed."""
     import uvloop
 
-    publishes = b"\x30\x06\x00\x01t\x00xy" * 40_000  # more than one read takes
+    publishes = b"\x30\x06\x00\x01t\x00xy" * 40_000  # more than one read returns
     served = 0
 
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,7 +134,7 @@ async def test_a_half_open_connection_is_noticed_and_replaced(broker: Mosquitto)
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-async def test_the_connection_stays_up_when_nobody_asks_for_messages(broker: Mosquitto, protocol: str) -> None:
+async def test_the_connection_stays_up_while_no_message_is_requested(broker: Mosquitto, protocol: str) -> None:
     async with opened(broker, protocol=protocol, keepalive=1, max_unacknowledged=15) as source:
         await source.connected()
         await publish(broker, "t", *(b"%d" % number for number in range(500)))
@@ -149,7 +149,7 @@ async def test_the_connection_stays_up_when_nobody_asks_for_messages(broker: Mos
         assert seen == {b"%d" % number for number in range(500)}
 
 
-async def test_a_flood_that_nobody_asks_for_neither_ends_the_connection_nor_fills_the_memory(broker: Mosquitto) -> None:
+async def test_an_unread_flood_neither_ends_the_connection_nor_fills_the_memory(broker: Mosquitto) -> None:
     async with opened(broker, keepalive=1, max_unacknowledged=10, max_pending_bytes=100_000) as source:
         await source.connected()
         await publish(broker, "t", *([b"x"] * 20))
@@ -171,7 +171,7 @@ async def test_a_session_that_was_taken_over_is_not_fought_for(broker: Mosquitto
         reconnect = {"first_delay": 0.01, "max_delay": 2}
         async with opened(f"mqtt://127.0.0.1:{proxy.port}", client_id="shared", reconnect=reconnect) as source:
             await source.connected()
-            # mosquitto 2.0.11 only closes the connection; others say why (MQTT 5.0, reason code 142)
+            # mosquitto 2.0.11 only closes the connection; others send the reason (MQTT 5.0, reason code 142)
             proxy.say(b"\xe0\x01\x8e")
             began = time.monotonic()
             assert "another client uses the client id 'shared'" in await source.disconnected()
@@ -180,14 +180,14 @@ async def test_a_session_that_was_taken_over_is_not_fought_for(broker: Mosquitto
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-async def test_two_clients_that_throw_each_other_out_are_told_apart_from_a_bad_network(broker: Mosquitto, protocol: str) -> None:
+async def test_two_clients_that_take_over_each_other_are_distinguished_from_a_bad_network(broker: Mosquitto, protocol: str) -> None:
     options: dict[str, Any] = {"protocol": protocol, "client_id": "shared", "reconnect": {"first_delay": 0.05, "max_delay": 0.5}}
     async with opened(broker, **options) as one, opened(broker, **options) as two:
         await eventually(lambda: any("'shared'" in reason for _, reason in [*one.told, *two.told]))
 
 
 async def test_a_broker_that_is_restarted_again_and_again_is_found_quickly_each_time(broker: Mosquitto) -> None:
-    """The back-off starts anew with each broker that came back, however soon it went again."""
+    """The back-off restarts whenever the broker has returned, however soon it stopped again."""
     async with chaos(broker.port) as proxy:
         reconnect = {"first_delay": 0.05, "max_delay": 60}
         async with opened(f"mqtt://127.0.0.1:{proxy.port}", reconnect=reconnect) as source:
@@ -199,7 +199,7 @@ async def test_a_broker_that_is_restarted_again_and_again_is_found_quickly_each_
                 proxy.heal()
 
 
-async def test_a_server_that_is_no_broker_is_reported_as_such() -> None:
+async def test_a_server_that_is_not_a_broker_is_reported_as_such() -> None:
     async def web_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -219,6 +219,6 @@ async def test_nothing_is_left_behind_when_it_closes(broker: Mosquitto) -> None:
     await eventually(lambda: "Client edgerouter-0123456789ab-local disconnected." in broker.log)
 
 
-async def test_a_port_where_nobody_listens_is_named_in_the_reason() -> None:
+async def test_a_closed_port_is_named_in_the_reason() -> None:
     async with opened(f"mqtt://127.0.0.1:{free_port()}") as source:
         assert "refused" in (await source.disconnected()).lower()

@@ -1,4 +1,4 @@
-"""What the MQTT source promises about messages, against a real mosquitto."""
+"""Promises of the MQTT source about messages, tested with a real mosquitto."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ async def test_an_acknowledgement_of_a_connection_that_is_gone_does_nothing(brok
         proxy.cut()
         await source.disconnected()
         await source.connected()
-        # a new session starts its packet ids anew: this message has the packet id of the old one
+        # a new session restarts its packet ids: this message has the packet id of the old one
         await publish(broker, "t", b"new")
         (fresh,) = (await source.delivery(),)
         before = broker.log.count("Received PUBACK from edgerouter")
@@ -208,7 +208,7 @@ async def test_after_a_crash_what_the_spool_holds_is_acknowledged_and_not_stored
             assert source.source._session._redelivery.recognised == 3
             await source.nothing_comes()
             await eventually(lambda: source.source._in_flight.unacknowledged == 0)
-        # the receipts are used up: the same ones mean nothing to a run after this one
+        # the receipts are used up: later runs ignore them
         await publish(broker, "t", b"1", b"2", b"3", qos=qos)
         async with opened(url, state=state, unacknowledged=stored, protocol=protocol, qos=2) as source:
             assert [message.payload for message in await source.messages(3)] == [b"1", b"2", b"3"]
@@ -274,7 +274,9 @@ async def test_qos_0_beyond_the_bound_is_dropped_and_counted_by_topic(broker: Mo
 
 
 @both_protocols
-async def test_the_router_is_asked_to_hurry_when_the_broker_waits_for_acknowledgements(broker: Mosquitto, protocol: str) -> None:
+async def test_the_router_is_asked_to_flush_now_when_the_broker_waits_for_acknowledgements(
+    broker: Mosquitto, protocol: str
+) -> None:
     async with opened(broker, protocol=protocol, receive_maximum=20) as source:
         await source.connected()
         await publish(broker, "t", *([b"x"] * 19))
@@ -301,7 +303,7 @@ async def test_after_stop_what_came_in_is_yielded_and_the_broker_keeps_the_rest(
 
 @pytest.mark.parametrize(("answer", "versions_tried"), [(b"\x20\x02\x00\x01", [5, 4]), (b"", [5, 5, 4])])
 async def test_a_broker_of_the_older_version_is_served_with_it(broker: Mosquitto, answer: bytes, versions_tried: list[int]) -> None:
-    """Some brokers refuse MQTT 5 politely, others hang up."""
+    """Some brokers refuse MQTT 5 with a reason, others close the connection."""
     versions: list[int] = []
 
     def refuse_version_5(connect: bytes) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Two brokers that one router bridges in both directions: a message arrives once at the other broker, and goes nowhere else."""
+"""One router bridges two brokers in both directions: a message arrives once at the other broker and does not loop."""
 
 import asyncio
 from collections import Counter
@@ -14,7 +14,7 @@ PROTOCOLS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V
 
 
 def bridge(one, two, protocol, *, guard=True):
-    """A configuration with a source and a sink on each broker, all on the same topics."""
+    """Build a configuration with a source and a sink on each broker, all on the same topics."""
     return {
         "sources": {
             name: {"type": "mqtt", "url": broker.url, "topics": ["plant/#"], "protocol": protocol}
@@ -28,7 +28,7 @@ def bridge(one, two, protocol, *, guard=True):
 
 
 class Listener:
-    """Counts what a broker publishes, by payload, until the message `end`."""
+    """Counts the messages of a broker, by payload, until the message `end`."""
 
     def __init__(self, broker):
         self.counts = Counter()
@@ -66,7 +66,7 @@ async def test_two_brokers_bridged_both_ways_get_each_message_once(tmp_path, pro
                 await first.publish("plant/state", b"same", qos=1)
                 await first.publish("plant/number", b"first %d" % number, qos=1)
                 await second.publish("plant/number", b"second %d" % number, qos=1)
-            # each of these is stored twice, as it came and as it came back, and each sink settles both
+            # each of these is stored twice, as sent and as returned, and each sink settles both
             stored = 2 * 3 * MESSAGES
             settled = await bridging.until(
                 lambda status: all(s["matched"] >= stored and not s["pending"] for s in status["sinks"].values())

@@ -1,4 +1,4 @@
-"""How the MQTT source proves who it is and whom it trusts, against a real mosquitto."""
+"""Authentication and trust of the MQTT source, tested with a real mosquitto."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_a_refused_password_is_reported_and_tried_until_it_is_allowed(tmp_
             assert "hunter2" not in reason
             users(file, router="hunter3")
             broker.reload()
-            # a rotated password is picked up at the next connect
+            # a rotated password is used at the next connect
             secret.write_text("hunter3")
             await source.connected()
 

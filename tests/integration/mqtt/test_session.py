@@ -1,4 +1,4 @@
-"""What the MQTT source promises about its session: subscriptions, retained messages, last will, status."""
+"""Promises of the MQTT source about its session: subscriptions, retained messages, last will, status."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_session_without_a_state_folder_works_too(broker: Mosquitto) -> 
         assert [message.payload for message in await source.messages(1)] == [b"kept by the broker"]
 
 
-async def test_each_topic_may_have_a_quality_of_service_of_its_own(broker: Mosquitto) -> None:
+async def test_each_topic_may_have_its_own_quality_of_service(broker: Mosquitto) -> None:
     async with opened(broker, topics=["a", {"topic": "b", "qos": 0}]) as source:
         await source.connected()
         await publish(broker, "a", b"")
@@ -109,7 +109,7 @@ async def test_with_once_a_replay_of_what_is_stored_is_not_stored_again(broker: 
         (message,) = await source.messages(1)
         await source.nothing_comes()
         assert (message.topic, message.payload) == ("changed", b"2")
-        # published again with the same content while we listen, it is a message like any other
+        # published again with the same content during the subscription, it is a message like any other
         await publish(broker, "changed", b"2", retain=True)
         await source.messages(1)
 
@@ -164,7 +164,7 @@ async def test_the_last_will_is_published_when_the_connection_is_lost_and_not_wh
 async def test_a_refused_subscription_is_reported_and_tried_again(broker: Mosquitto, protocol: str) -> None:
     failure = b"\x87" if protocol == "5" else b"\x80"
     async with rewriting(broker.port) as proxy:
-        # turn the broker's consent into a refusal, as a broker with access control gives it
+        # replace the broker's consent by a refusal, as a broker with access control sends it
         proxy.from_server = lambda data: data[:-1] + failure if data[0] == 0x90 else data
         async with opened(f"mqtt://127.0.0.1:{proxy.port}", "open/#", "secret/#", protocol=protocol) as source:
             reason = await source.disconnected()

@@ -1,4 +1,4 @@
-"""A broker with a small window is not held up by the commit interval."""
+"""A broker with a small window does not wait for the commit interval."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def stored(folder: Path, url: str, protocol: str, interval: float = 0.02) 
 
 
 class Sender:
-    """Sends through a window of exactly so many messages, as RabbitMQ does."""
+    """Sends through a window of a fixed number of messages, as RabbitMQ does."""
 
     def __init__(self, broker: StrictBroker, messages: int, qos: int = 1) -> None:
         self.left = self.total = messages
@@ -116,7 +116,7 @@ async def test_mosquitto_with_a_small_window_is_served_at_half_the_rate_of_a_cli
     tmp_path: Path, protocol: str
 ) -> None:
     with running(tmp_path / "broker", f"max_inflight_messages {WINDOW}", "max_queued_messages 0", "log_type error") as broker:
-        # both sessions have the same waiting, and are served one after the other
+        # both sessions have the same backlog, and are served one after the other
         for client_id in ("plain", "router"):
             async with acknowledging_at_once(broker.url, protocol, client_id):
                 pass
@@ -137,7 +137,7 @@ async def test_mosquitto_with_a_small_window_is_served_at_half_the_rate_of_a_cli
 
 @asynccontextmanager
 async def acknowledging_at_once(url: str, protocol: str, client_id: str = "plain") -> AsyncIterator[aiomqtt.Client]:
-    """A client with a session that acknowledges before it has stored anything."""
+    """Subscribe with a session that acknowledges before it has stored anything."""
     expiry = Properties(PacketTypes.CONNECT)
     expiry.SessionExpiryInterval = 3600
     version: dict[str, Any] = (
@@ -152,7 +152,7 @@ async def acknowledging_at_once(url: str, protocol: str, client_id: str = "plain
 
 
 async def publish_all(broker: Mosquitto, count: int) -> None:
-    """Publish, and wait for the acknowledgements of all and not of each."""
+    """Publish everything, then wait for all acknowledgements."""
     async with aiomqtt.Client("127.0.0.1", broker.port, max_inflight_messages=1000) as client, asyncio.TaskGroup() as tasks:
         for number in range(count):
             tasks.create_task(client.publish("t", b"%d" % number, qos=1, timeout=PATIENCE))

@@ -1,4 +1,4 @@
-"""The InfluxDB sink at the end of the whole walk: what counts as delivered is a point, and stays one."""
+"""The InfluxDB sink in a whole router: a message that counts as delivered is a point, and stays one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MESSAGES = 20_000
 
 @pytest.mark.timeout(300)
 async def test_messages_of_one_topic_that_waited_at_the_broker_are_as_many_points_in_their_order(tmp_path: Path) -> None:
-    """They come in a few reads, thousands at a time, all received at one moment."""
+    """They arrive in a few reads of thousands each, with one time of reception per read."""
     with running(tmp_path / "broker", *BROKER) as broker:
         async with InfluxDbServer().running() as server:
             config = {

@@ -1,4 +1,4 @@
-"""The MQTT sink and each answer that a broker may give, against a strict broker of ours."""
+"""The MQTT sink and every answer that a broker may give, tested with a strict broker."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ async def test_the_window_that_the_broker_asks_for_is_kept() -> None:
 
 
 async def test_qos_2_is_continued_where_a_lost_connection_cut_it() -> None:
-    """Neither published anew once the broker has it, nor with another packet id while that is open."""
+    """The message is neither published again once the broker has it, nor sent with another packet id while that is open."""
     async with strict_broker() as broker:
         broker.session_present = True
         cut = True
@@ -162,7 +162,7 @@ async def test_qos_2_begins_anew_when_the_broker_has_forgotten_the_session() -> 
 
 
 async def test_with_3_1_1_a_session_of_another_run_is_forgotten_before_the_first_message() -> None:
-    """Its packet ids, which the broker has not released, would swallow ours."""
+    """The broker has not released the old session's packet ids, so new messages with these ids would be discarded."""
     async with strict_broker() as broker:
         broker.session_present = True
         async with opened(broker.url, qos=2, protocol="3.1.1", client_id="fixed") as sink:

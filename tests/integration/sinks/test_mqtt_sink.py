@@ -1,4 +1,4 @@
-"""The MQTT sink against a real mosquitto."""
+"""The MQTT sink, tested with a real mosquitto."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @asynccontextmanager
 async def consumer(broker: Mosquitto, topics: Sequence[str] = ("#",)) -> AsyncIterator[list[aiomqtt.Message]]:
-    """All that subscribers get, as it comes."""
+    """Yield all messages that subscribers get, as they arrive."""
     got: list[aiomqtt.Message] = []
 
     class Direct(asyncio.Queue[aiomqtt.Message]):
-        """Takes messages without the tasks that aiomqtt's iterator makes."""
+        """Receives messages without the tasks that aiomqtt's iterator creates."""
 
         def put_nowait(self, item: aiomqtt.Message) -> None:
             got.append(item)
@@ -70,14 +70,14 @@ async def until(got: Sequence[Any], count: int) -> None:
 
 
 class BrokerServer(SinkServer):
-    """A mosquitto whose consumers we are."""
+    """A mosquitto that the test subscribes to."""
 
     def __init__(self, broker: Mosquitto, got: list[aiomqtt.Message]) -> None:
         self.broker = broker
         self.got = got
 
     async def received(self) -> Sequence[Received]:
-        """What has come, once nothing more comes: a marker published now arrives last."""
+        """Return all messages received; a marker published now arrives last."""
         if self.broker._process is not None:
             before = len(self.got)
             async with aiomqtt.Client("127.0.0.1", self.broker.port) as client:
@@ -180,7 +180,7 @@ async def test_a_lost_connection_is_unavailable_and_the_next_write_makes_a_new_o
 
 
 async def failing(sink: MqttSink, batch: Sequence[Message]) -> None:
-    """A write of which nothing was taken, as one error."""
+    """Run a write that delivers nothing, and return its error."""
     failures = (await sink.write(batch)).failed
     assert len(failures) == len(batch)
     raise failures[0].error
@@ -234,7 +234,7 @@ async def test_a_topic_that_is_not_permitted_is_rejected_and_the_others_are_take
     assert "no/1" in str(outcome.failed[0].error)
 
 
-async def test_when_nothing_is_permitted_somebody_must_act_and_nothing_is_rejected(tmp_path: Path) -> None:
+async def test_when_nothing_is_permitted_the_operator_must_act_and_nothing_is_rejected(tmp_path: Path) -> None:
     with with_access(tmp_path / "broker", "topic read #\n") as broker:
         async with opened(broker) as sink:
             failures = (await sink.write(make_messages([b"1", b"2"]))).failed
@@ -271,7 +271,7 @@ async def test_a_message_over_the_broker_s_limit_is_known_by_its_size_or_rejecte
             assert not (await sink.write([make_message(b"x" * 4000)])).failed
 
 
-async def test_wrong_credentials_and_nobody_there_are_told_apart(tmp_path: Path) -> None:
+async def test_wrong_credentials_and_a_closed_port_are_distinguished(tmp_path: Path) -> None:
     folder = tmp_path / "broker"
     folder.mkdir()
     subprocess.run(["mosquitto_passwd", "-b", "-c", folder / "passwords", "edge", "right"], check=True)
@@ -320,10 +320,10 @@ asyncio.run(main())
         (b"\x20\x05\x00\x00\x02\x25\x00", {"retain": "same"}, "set `retain: never`"),
     ],
 )
-async def test_what_the_broker_says_that_it_cannot_do_is_told_instead_of_tried(
+async def test_a_capability_that_the_broker_lacks_is_reported_instead_of_tried(
     broker: Mosquitto, answer: bytes, config: dict[str, Any], said: str
 ) -> None:
-    """It would end the connection at the first message, again and again."""
+    """The message would end the connection at once, again and again."""
     async with rewriting(broker.port) as proxy:
         proxy.from_server = lambda data: answer if data[0] == 0x20 else data
         with pytest.raises(Unauthorized, match=said):
@@ -335,7 +335,7 @@ async def test_what_the_broker_says_that_it_cannot_do_is_told_instead_of_tried(
 def test_connections_that_end_while_messages_go_out_leave_no_trace_in_the_event_loop(
     broker: Mosquitto, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A socket must not be watched by a number that is another file's by then."""
+    """A socket must not be watched by a descriptor that another file has reused."""
     import uvloop
 
     served = 0
@@ -344,7 +344,7 @@ def test_connections_that_end_while_messages_go_out_leave_no_trace_in_the_event_
         nonlocal served
         await reader.read(1000)
         served += 1
-        # the end comes with the answer, so that it is read when messages are on their way out
+        # the connection ends right behind the answer, so the end is read while messages are being sent
         writer.write(b"\x20\x03\x00\x00\x00" + b"\xe0\x02\x8b\x00")
         writer.close()
 
@@ -362,8 +362,8 @@ def test_connections_that_end_while_messages_go_out_leave_no_trace_in_the_event_
 
 
 async def test_a_broker_that_hangs_up_on_version_5_gets_the_older_one() -> None:
-    """Some old brokers close the connection instead of naming the reason."""
-    with subprocess.Popen([sys.executable, "-c", OLD_BROKER], stdout=subprocess.PIPE) as process:  # noqa: ASYNC220  (nobody else runs)
+    """Some old brokers close the connection without a reason."""
+    with subprocess.Popen([sys.executable, "-c", OLD_BROKER], stdout=subprocess.PIPE) as process:  # noqa: ASYNC220  (no other task runs)
         try:
             assert process.stdout is not None
             port = int(process.stdout.readline())

@@ -1,4 +1,4 @@
-"""The AMQP 1.0 type system (part 1 of the specification), decoded strictly: what the specification forbids is an error."""
+"""The AMQP 1.0 type system (part 1 of the specification), decoded strictly: violations of the specification are errors."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class UShort(int):
 
 
 class Array(tuple[Any, ...]):
-    """An array; every element of one type: only strings, symbols and ulongs are encoded here."""
+    """An array of elements of one type; only strings, symbols and ulongs can be encoded here."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A value with the descriptor that says what it means."""
+    """A value with the descriptor of its meaning."""
 
     descriptor: Any
     value: Any
@@ -67,7 +67,7 @@ _EMPTY: Mapping[int, Any] = {0x40: None, 0x41: True, 0x42: False, 0x43: 0, 0x44:
 
 
 def decode(data: bytes | memoryview, at: int = 0) -> tuple[Any, int]:
-    """One value and the place after it.
+    """Decode one value and return it with the offset after it.
 
     Raises:
         MalformedAmqp: not a value, or one that reaches beyond `data`.
@@ -84,7 +84,7 @@ def decode(data: bytes | memoryview, at: int = 0) -> tuple[Any, int]:
 
 
 def decode_all(data: bytes | memoryview) -> list[Any]:
-    """Every value of `data`, which holds nothing else."""
+    """Decode every value of `data`, which must hold nothing else."""
     view, at, values = memoryview(data), 0, []
     while at < len(view):
         value, at = decode(view, at)
@@ -170,7 +170,7 @@ def _array(body: bytes, width: struct.Struct) -> Array:
 
 
 def encode(value: Any) -> bytes:  # noqa: C901, PLR0912 (one branch a type)
-    """One value; a plain int becomes a long, a plain str a string."""
+    """Encode one value; a plain int becomes a long, a plain str a string."""
     match value:
         case None:
             return b"\x40"

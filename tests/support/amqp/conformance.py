@@ -1,4 +1,4 @@
-"""The Event Hubs server as the conformance suite of sinks sees and disturbs it."""
+"""The Event Hubs server in the role that the conformance suite of sinks expects, with faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EventHubsServer(SinkServer):
     """One namespace with one hub, `plant`, that listens for AMQP and for AMQP over WebSocket.
 
     Args:
-        hub: instead of one with 4 partitions.
+        hub: hub to use instead of one with 4 partitions.
         inactivity: seconds after which a silent connection is closed.
         tls: speak TLS on both ports; without it the server is an emulator.
     """
@@ -35,14 +35,14 @@ class EventHubsServer(SinkServer):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Listen until the context is left."""
+        """Listen until the context exits."""
         async with self._stack:
             self.amqp_port = (await self._stack.enter_async_context(serve_tcp(self.service, self.tls))).port
             self.websocket_port = (await self._stack.enter_async_context(serve_websocket(self.service, self.tls))).port
             yield self
 
     def connection_string(self, *, websocket: bool = False, key: str = KEY, hub: str = "plant") -> str:
-        """As the portal shows it, or as that of the emulator."""
+        """Return it as the portal shows it, or as the emulator does."""
         port = self.websocket_port if websocket else self.amqp_port
         text = f"Endpoint=sb://localhost:{port};SharedAccessKeyName={POLICY};SharedAccessKey={key};EntityPath={hub}"
         return text if self.tls else text + ";UseDevelopmentEmulator=true"

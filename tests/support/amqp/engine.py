@@ -1,4 +1,4 @@
-"""Connections of the server side; what nodes mean is left to the container behind them."""
+"""Server side of AMQP connections; the container behind them gives the nodes their meaning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stream(Protocol):
 
 
 class Container(Nodes, Protocol):
-    """What stands behind the connections."""
+    """Server behind the connections."""
 
     max_frame_size: int
     inactivity: float | None
@@ -44,14 +44,14 @@ class Connection:
         self.max_frame_out = 512
         self.sessions: dict[int, Session] = {}
         self.state: dict[str, Any] = {}
-        """For the container: what it knows of this connection."""
+        """State that the container keeps per connection."""
         self._closing = False
         self._ended: set[int] = set()
         self._active = asyncio.get_running_loop().time()
         self._timers: list[asyncio.TimerHandle] = []
 
     async def run(self) -> None:
-        """Serve until either side ends; never raises for what the peer does."""
+        """Serve until either side closes; never raises for an error of the peer."""
         try:
             await self._shake_hands()
             while not self._closing:
@@ -71,25 +71,25 @@ class Connection:
                 await self.stream.close()
 
     def container_problem(self, problem: Exception) -> None:
-        """Tests look here for what the peer did wrong."""
+        """Record an error of the peer, for tests to inspect."""
         self.container.problems.append(problem)
 
     def send(self, channel: int, performative: p.Performative | None, payload: bytes = b"") -> None:
         self.stream.write(p.frame(channel, performative, payload))
 
     def close(self, condition: str | None = None, description: str = "") -> None:
-        """Send a close; the peer answers, or does not."""
+        """Send a close; the peer may or may not answer."""
         if not self._closing:
             self._closing = True
             self.send(0, p.Close(error=p.error(condition, description) if condition else None))
 
     def abort(self) -> None:
-        """Cut the connection: no goodbye."""
+        """Drop the connection without a close."""
         self._closing = True
         self.stream.abort()
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call, unless the connection has gone by then."""
+        """Call after a delay, unless the connection has ended by then."""
         self._timers.append(asyncio.get_running_loop().call_later(seconds, call))
 
     async def _shake_hands(self) -> None:

@@ -23,7 +23,7 @@ JWT_AUDIENCE = "https://eventhubs.azure.net/"
 
 
 class EventHubs:
-    """The container behind the engine: one namespace."""
+    """Container with one namespace."""
 
     max_frame_size = 65536
 
@@ -34,12 +34,12 @@ class EventHubs:
         self.inactivity = inactivity
         self.faults = FaultPlan()
         self.problems: list[Exception] = []
-        """What clients did against the specification; a test asserts that there is nothing."""
+        """Violations of the specification by clients; a test asserts that there are none."""
         self.connections: list[Connection] = []
         self.connected = self.deliveries = self.tokens = 0
-        """How many connections, deliveries to hubs and good tokens there were."""
+        """Number of connections, deliveries to hubs and valid tokens."""
         self.clock_offset = 0.0
-        """The service's clock is ahead of the machine's by these seconds."""
+        """Seconds by which the service's clock is ahead of the machine's."""
         self._readers: dict[Link, int] = {}
 
     def opened(self, connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""What the Event Hubs server does wrong on demand: to which deliveries, and what."""
+"""Faults that the Event Hubs server injects on demand, by delivery."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from enum import Enum, auto
 
 
 class Cut(Enum):
-    """How a delivery ends without an outcome."""
+    """End of a delivery without an outcome."""
 
     BEFORE = auto()
-    """The connection is cut; nothing was stored."""
+    """The connection is dropped before anything is stored."""
     AFTER = auto()
-    """The connection is cut after the events were stored: the sender cannot know."""
+    """The connection is dropped after the events were stored: the sender cannot know."""
     SILENT = auto()
-    """Stored, and never settled."""
+    """The events are stored, but the delivery is never settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +57,30 @@ BUSY_TEXT = "The request was terminated because the entity is being throttled. E
 
 @dataclass(slots=True)
 class FaultPlan:
-    """The faults of one server; nothing by default."""
+    """Faults of one server; none by default."""
 
     on_delivery: Callable[[int, bytes], Fault | None] = lambda _number, _payload: None
     """Called with 1, 2, 3 ... and the bytes of each delivery to a hub."""
     on_attach: Reject | None = None
-    """Links to a hub are refused with this error."""
+    """Refuse links to a hub with this error."""
     attach_first: bool = False
-    """Links are refused only after they were attached."""
+    """Refuse links only after they were attached."""
     on_token: tuple[int, str] | None = None
-    """Put-token is answered with this status."""
+    """Answer put-token with this status."""
     seen: list[Fault] = field(default_factory=list)
-    """What happened, in order."""
+    """Faults injected so far, in order."""
 
     def deliveries(self, *faults: Fault | None) -> None:
-        """The next deliveries meet these, then all is well again."""
+        """Inject these faults into the next deliveries, then behave normally."""
         rest = list(faults)
         self.on_delivery = lambda _number, _payload: rest.pop(0) if rest else None
 
     def every(self, interval: int, *faults: Fault) -> None:
-        """Each `interval`-th delivery meets the next of these, round and round."""
+        """Inject the next of these faults into each `interval`-th delivery, cyclically."""
         self.on_delivery = lambda number, _payload: faults[number // interval % len(faults)] if number % interval == 0 else None
 
     def heal(self) -> None:
-        """No more faults."""
+        """Inject no more faults."""
         self.on_delivery = lambda _number, _payload: None
         self.on_attach = self.on_token = None
         self.attach_first = False

@@ -1,4 +1,4 @@
-"""Events put into a partition as if somebody had sent them."""
+"""Puts events into a partition as another sender would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.amqp.message import AmqpMessage
 
 
 def put(server: EventHubsServer, partition: int, *payloads: bytes, **more: Any) -> None:
-    """Store events, and send them to whoever reads; `more` are further parts of the message."""
+    """Store events, and send them to attached readers; `more` are further parts of the message."""
     service, log = server.service, server.hub.log[partition]
     for payload in payloads:
         log.append(Event(partition, len(log), None, AmqpMessage(data=[payload], **more), 0))

@@ -18,11 +18,11 @@ class Event:
     partition_key: str | None
     message: AmqpMessage
     batch: int
-    """Number of the delivery that brought it."""
+    """Number of the delivery that carried it."""
 
     @property
     def body(self) -> bytes:
-        """The event's data."""
+        """Return the event's data."""
         return b"".join(self.message.data)
 
 
@@ -34,7 +34,7 @@ class Hub:
     partitions: int = 4
     max_message_size: int = 1024 * 1024
     credit: int = 100
-    """How many batches a producer may send ahead."""
+    """Number of batches that a producer may send ahead."""
     log: list[list[Event]] = field(default_factory=list)
     created: float = field(default_factory=time.time)
     _next: int = 0
@@ -44,11 +44,11 @@ class Hub:
 
     @property
     def events(self) -> list[Event]:
-        """All events, partition by partition, each in its order."""
+        """Return all events, partition by partition, each in its order."""
         return [event for partition in self.log for event in partition]
 
     def partition_for(self, key: str | None) -> int:
-        """Equal keys share a partition; without a key batches go round."""
+        """Return the partition of a key: equal keys share one; without a key, batches are distributed cyclically."""
         if key is not None:
             return zlib.crc32(key.encode()) % self.partitions
         self._next = (self._next + 1) % self.partitions

@@ -14,7 +14,7 @@ _CREDIT = 100
 
 
 class Wire(Protocol):
-    """What a session needs of its connection."""
+    """Parts of a connection that a session needs."""
 
     max_frame_out: int
     sessions: dict[int, Session]
@@ -29,7 +29,7 @@ class Wire(Protocol):
 
 
 class Nodes(Protocol):
-    """What a session needs of what stands behind it."""
+    """Parts of the container that a session needs."""
 
     def attached(self, link: Link) -> None: ...  # raises Refused
     def delivered(self, delivery: Delivery) -> None: ...  # raises Refused
@@ -37,12 +37,12 @@ class Nodes(Protocol):
 
 
 class Refused(Exception):
-    """The container does not let the peer do this; becomes the error of a detach, an end or a close.
+    """The container refuses a request of the peer; becomes the error of a detach, an end or a close.
 
     Args:
-        condition: of the error.
-        description: of the error.
-        attached: the link is answered as if it were good, before it is detached.
+        condition: condition of the error.
+        description: description of the error.
+        attached: answer the link as if it were accepted, before detaching it.
     """
 
     def __init__(self, condition: str, description: str, *, attached: bool = False) -> None:
@@ -61,14 +61,14 @@ class Delivery:
     settled: bool
 
     def settle(self, outcome: Any = p.ACCEPTED) -> None:
-        """Tell the sender what became of it."""
+        """Send the outcome to the sender."""
         if not self.settled:
             self.settled = True
             self.link.session.send(p.Disposition(role=True, first=self.id, settled=True, state=outcome))
 
 
 class Link:
-    """A link that the peer attached; `incoming` = the peer sends."""
+    """A link attached by the peer; `incoming` = the peer sends."""
 
     def __init__(self, session: Session, attach: p.Attach, handle: int) -> None:
         self.session, self.attach, self.handle = session, attach, handle
@@ -77,13 +77,13 @@ class Link:
         self.properties: dict[Any, Any] | None = None
         self.credit = self.delivery_count = 0
         self.window = _CREDIT
-        """How many deliveries the peer may send ahead; with 0 it has to wait for `grant`."""
+        """Number of deliveries that the peer may send ahead; with 0 it must wait for `grant`."""
         self.attached = True
         self._partial: tuple[int, int, bytearray, bool] | None = None
 
     @property
     def address(self) -> str:
-        """Where the peer sends to or receives from."""
+        """Address that the peer sends to or receives from."""
         terminus = self.attach.target if self.incoming else self.attach.source
         if not isinstance(terminus, Described) or not isinstance(terminus.value, list) or not terminus.value:
             raise Refused("amqp:invalid-field", "a link without an address")
@@ -95,7 +95,7 @@ class Link:
         self.session.send_flow(self, link_credit=self.credit)
 
     def take(self, transfer: p.Transfer, payload: bytes) -> Delivery | None:
-        """A whole message, once its last frame is in."""
+        """Return a whole message once its last frame has arrived."""
         if self._partial is None:
             if transfer.delivery_id is None or transfer.delivery_tag is None:
                 raise MalformedAmqp("the first transfer of a delivery needs an id and a tag")
@@ -112,7 +112,7 @@ class Link:
         return Delivery(self, identity, message_format, bytes(body), settled)
 
     def send(self, payload: bytes, message_format: int = 0) -> None:
-        """Send one message to the peer, settled; the caller has looked at `credit`."""
+        """Send one message to the peer, settled; the caller has checked `credit`."""
         assert self.credit > 0
         self.credit -= 1
         self.delivery_count += 1
@@ -193,12 +193,12 @@ class Session:
         handle = next(number for number in range(256) if all(link.handle != number for link in self.links.values()))
         link = self.links[attach.handle] = Link(self, attach, handle)
         if link.incoming and attach.initial_delivery_count is None:
-            raise MalformedAmqp("a sender that does not tell its delivery count")
+            raise MalformedAmqp("a sender without its delivery count")
         link.delivery_count = attach.initial_delivery_count or 0
         try:
             self.connection.container.attached(link)
         except Refused as refusal:
-            # 2.6.3: a link that cannot be made is answered without its terminus, and detached at once
+            # 2.6.3: a link that cannot be created is answered without its terminus, and detached at once
             self._answer(link, refused=not refusal.attached)
             link.detach(refusal.condition, refusal.description)
             return
@@ -228,7 +228,7 @@ class Session:
             self.send_flow()
         link = self._link(transfer.handle)
         if not link.attached:
-            return  # sent before the peer read our detach: it is gone
+            return  # sent before the peer read the detach: it is gone
         delivery = link.take(transfer, payload)
         if delivery is None:
             return

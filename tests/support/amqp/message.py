@@ -1,4 +1,4 @@
-"""The sections of an AMQP message (part 3.2 of the specification), in the order it demands."""
+"""Sections of an AMQP message (part 3.2 of the specification), in the required order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PROPERTIES = (
 
 @dataclass(slots=True)
 class AmqpMessage:
-    """A message; `body` is the list of data sections, or the one value."""
+    """A message; `body` is the list of data sections, or the single value."""
 
     header: list[Any] = field(default_factory=list)
     annotations: dict[str, Any] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class AmqpMessage:
 
 
 def read_message(payload: bytes, *, bodiless: bool = False) -> AmqpMessage:
-    """The message in `payload`; `bodiless` = it may be without a body, as the client's management requests are.
+    """Parse the message in `payload`; `bodiless` = it may lack a body, as the client's management requests do.
 
     Raises:
         MalformedAmqp: a section out of order, of the wrong type or unknown, or no body.

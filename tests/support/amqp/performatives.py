@@ -1,6 +1,6 @@
-"""The frames of AMQP 1.0 (part 2.7 and 5.3), checked field by field when read, written with every field when sent.
+"""Frames of AMQP 1.0 (part 2.7 and 5.3), checked field by field when read, written with every field when sent.
 
-Every field is written, also trailing nulls, because the service does so and its client relies on it.
+Every field is written, including trailing nulls, because the service does so and its client relies on it.
 """
 
 # ruff: noqa: RUF009 (`amqp` makes a dataclass field)
@@ -20,13 +20,13 @@ _WRITE: dict[str, type[Any]] = {"ubyte": UByte, "ushort": UShort, "uint": UInt, 
 
 
 def amqp(kind: str, *, mandatory: bool = False) -> Any:
-    """A field of a performative."""
+    """Declare a field of a performative."""
     return field(default=None, metadata={"kind": kind, "mandatory": mandatory})
 
 
 @dataclass(slots=True)
 class Performative:
-    """What all frames share; `code` is the descriptor."""
+    """Base of all frames; `code` is the descriptor."""
 
     code: ClassVar[int]
 
@@ -175,7 +175,7 @@ _KINDS: dict[int, type[Performative]] = {
 
 
 def read_performative(body: bytes) -> tuple[Performative, bytes]:
-    """The performative of a frame body, and the payload after it.
+    """Parse the performative of a frame body, and return it with the payload after it.
 
     Raises:
         MalformedAmqp: unknown, with too many fields, without a mandatory one, or with one of the wrong type.
@@ -200,13 +200,13 @@ def read_performative(body: bytes) -> tuple[Performative, bytes]:
 
 
 def frame(channel: int, performative: Performative | None, payload: bytes = b"", *, sasl: bool = False) -> bytes:
-    """A whole frame; without a performative it is the empty frame that keeps a connection alive."""
+    """Build a whole frame; without a performative it is the empty frame that keeps a connection alive."""
     body = (performative.encode() if performative else b"") + payload
     return struct.pack(">IBBH", len(body) + 8, 2, 1 if sasl else 0, channel) + body
 
 
 def error(condition: str, description: str) -> Described:
-    """An `error` with a condition such as `amqp:not-found`."""
+    """Build an `error` with a condition such as `amqp:not-found`."""
     return Described(ULong(0x1D), [Symbol(condition), description, None])
 
 
@@ -216,5 +216,5 @@ MODIFIED = Described(ULong(0x27), [True, False, None])
 
 
 def rejected(condition: str, description: str) -> Described:
-    """The outcome `rejected`, with its error."""
+    """Build the outcome `rejected`, with its error."""
     return Described(ULong(0x25), [error(condition, description)])

@@ -1,4 +1,4 @@
-"""The two request-response nodes of a namespace: `$cbs`, which takes tokens, and `$management`, which tells of hubs."""
+"""The two request-response nodes of a namespace: `$cbs`, which accepts tokens, and `$management`, which describes hubs."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 
 
 class TokenRefused(Exception):
-    """The token is not good; the status and the text of the put-token answer."""
+    """The token is invalid; carries the status and the text of the put-token answer."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -31,7 +31,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a good token allows, and until when."""
+    """Permissions of a valid token, and its expiry."""
 
     audience: str
     claims: frozenset[str]
@@ -39,10 +39,10 @@ class Grant:
 
 
 def check_sas(token: str, audience: str, policies: Mapping[str, Policy], now: float | None = None) -> Grant:
-    """The grant of a shared access signature for `audience`.
+    """Verify a shared access signature for `audience` and return its grant.
 
     Raises:
-        TokenRefused: with the texts of the service.
+        TokenRefused: the token is invalid; with the texts of the service.
     """
     shape = re.fullmatch(r"SharedAccessSignature sr=([^&]+)&sig=([^&]+)&se=(\d+)&skn=([^&]+)", token)
     if not shape:
@@ -60,16 +60,16 @@ def check_sas(token: str, audience: str, policies: Mapping[str, Policy], now: fl
 
 
 def make_jwt(secret: str, audience: str, roles: tuple[str, ...], expires: float) -> str:
-    """A bearer token as the test authority issues it."""
+    """Create a bearer token as the test authority issues it."""
     head = _part({"alg": "HS256", "typ": "JWT"}) + "." + _part({"aud": audience, "roles": list(roles), "exp": int(expires)})
     return head + "." + _sign(secret, head)
 
 
 def check_jwt(token: str, secret: str, audience: str) -> frozenset[str]:
-    """The roles of a bearer token of the test authority.
+    """Verify a bearer token of the test authority and return its roles.
 
     Raises:
-        TokenRefused: forged, for somebody else, or expired.
+        TokenRefused: forged, for another audience, or expired.
     """
     head, _, signature = token.rpartition(".")
     if not hmac.compare_digest(signature, _sign(secret, head)):

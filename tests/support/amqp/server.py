@@ -1,4 +1,4 @@
-"""Where the Event Hubs server listens: AMQP and AMQP over WebSocket, each plain or with TLS."""
+"""Listeners of the Event Hubs server: AMQP and AMQP over WebSocket, each plain or with TLS."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _TcpStream:
 
 
 class _WebSocketStream:
-    """AMQP frames need not begin where WebSocket messages begin."""
+    """Byte stream over WebSocket messages: AMQP frames need not start at message boundaries."""
 
     def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
         self._socket, self._request = socket, request
@@ -82,7 +82,7 @@ class _WebSocketStream:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server listens."""
+    """Address of a listener."""
 
     host: str
     port: int
@@ -90,7 +90,7 @@ class Address:
 
 @contextlib.asynccontextmanager
 async def serve_tcp(container: Container, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[Address]:
-    """AMQP on a TCP port."""
+    """Serve AMQP on a TCP port."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -100,7 +100,7 @@ async def serve_tcp(container: Container, tls: ssl.SSLContext | None = None, por
         try:
             await Connection(_TcpStream(reader, writer), container).run()
         except asyncio.CancelledError:
-            pass  # the server stops; a cancelled handler would be reported by asyncio
+            pass  # the server is stopping; asyncio would report a cancelled handler
         finally:
             tasks.discard(task)
 
@@ -117,7 +117,7 @@ async def serve_tcp(container: Container, tls: ssl.SSLContext | None = None, por
 
 @contextlib.asynccontextmanager
 async def serve_websocket(container: Container, tls: ssl.SSLContext | None = None) -> AsyncIterator[Address]:
-    """AMQP in binary WebSocket messages."""
+    """Serve AMQP in binary WebSocket messages."""
 
     async def serve(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=(SUBPROTOCOL,), max_msg_size=0)

@@ -1,1 +1,1 @@
-"""Doubles of AWS services that are as strict as the services where moto is lenient, and that can be disturbed."""
+"""Doubles of AWS services that are as strict as the services where moto is lenient, and that can inject faults."""

@@ -1,4 +1,4 @@
-"""S3 over HTTP: objects, conditional writes, checksums, and uploads in parts as strict as S3; with errors as S3 words them."""
+"""S3 over HTTP: objects, conditional writes, checksums, and multipart uploads as strict as S3's; with S3's error texts."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ class Stored:
 
 @dataclass
 class Upload:
-    """An upload in parts that was begun."""
+    """A multipart upload in progress."""
 
     key: str
     headers: dict[str, str]
     parts: dict[int, tuple[bytes, str]] = field(default_factory=dict)
-    """By number: the bytes, and their CRC32 where the upload was begun with it."""
+    """Bytes of each part, and their CRC32 if the upload was started with it."""
 
     @property
     def algorithm(self) -> str:
-        """Of the parts' checksums, in lower case; empty where none was named."""
+        """Algorithm of the parts' checksums, in lower case; empty if none was named."""
         return next((value.lower() for name, value in self.headers.items() if name.lower() == "x-amz-checksum-algorithm"), "")
 
 
 PROBE = ".edgerouter-check"
-"""End of the key under which opening looks what is allowed."""
+"""End of the key that a sink probes on opening."""
 SMALLEST_PART = 5 * 1024**2
-"""Of all parts but the last (S3 user guide, "Amazon S3 multipart upload limits")."""
+"""Minimum size of all parts but the last (S3 user guide, "Amazon S3 multipart upload limits")."""
 
 Unpack = Callable[[str, Stored], Sequence[Received]]
 
 
 class S3Server(HttpSinkServer):
-    """S3 with one bucket. `unpack` says which messages an object holds."""
+    """S3 with one bucket. `unpack` returns the messages of an object."""
 
     decompresses = False
 
@@ -127,7 +127,7 @@ class S3Server(HttpSinkServer):
         return self._store(key, body, headers, request)
 
     def _key(self, request: web.BaseRequest) -> str:
-        """The key that a request is about, once who asks and the bucket are known to be right."""
+        """Return the key of a request, after checking credentials and bucket."""
         if not request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256"):
             raise S3Error("AccessDenied", "Anonymous access is forbidden", 403)
         bucket, _, key = unquote(request.rel_url.raw_path).lstrip("/").partition("/")
@@ -165,7 +165,7 @@ class S3Server(HttpSinkServer):
         return self.uploads[upload]
 
     def _complete(self, upload: str, request: web.BaseRequest, body: bytes) -> web.Response:
-        """Put the object together from the parts that the request lists, which must be those that were stored."""
+        """Assemble the object from the parts listed in the request, which must match the stored ones."""
         begun = self._upload(upload)
         listed = _listed(body)
         numbers = [number for number, *_ in listed]
@@ -198,7 +198,7 @@ class S3Server(HttpSinkServer):
 
 
 def _listed(body: bytes) -> list[tuple[int, str, str]]:
-    """The number, the ETag and the CRC32 of each part that a completion lists."""
+    """Return number, ETag and CRC32 of each part that a completion lists."""
     try:
         parts = ET.fromstring(body).findall("{*}Part")
         listed = [(int(part.findtext("{*}PartNumber", "")), part.findtext("{*}ETag", ""), _crc_of(part)) for part in parts]

@@ -34,12 +34,12 @@ class SqsError(Exception):
 
 @dataclass
 class Queue:
-    """A queue and what is in it."""
+    """A queue and its entries."""
 
     name: str
     max_message_bytes: int = 1024 * 1024
     entries: list[dict[str, Any]] = field(default_factory=list)
-    """As they were sent."""
+    """Entries as sent."""
     deduplicated: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -48,7 +48,7 @@ class Queue:
 
 
 class SqsServer(HttpSinkServer):
-    """SQS with queues made by `create`."""
+    """SQS with queues created by `create`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,16 +56,16 @@ class SqsServer(HttpSinkServer):
         self.script: list[SqsError] = []
         """Errors for the next requests that send, in order."""
         self.denied: set[str] = set()
-        """Actions that the caller may not do."""
+        """Actions that the caller may not perform."""
         self.known_key: str | None = None
-        """The one access key that is known; any when `None`."""
+        """The only access key that is accepted; any if `None`."""
         self.fail_entry: Callable[[dict[str, Any]], tuple[str, bool] | None] = lambda entry: None
-        """Gives code and SenderFault for an entry that is not taken."""
+        """Returns code and SenderFault for a refused entry."""
         self.request_sizes: list[int] = []
-        """Entries of each request that was taken."""
+        """Number of entries of each accepted request."""
 
     def create(self, name: str, **options: Any) -> str:
-        """Make a queue and give its URL."""
+        """Create a queue and return its URL."""
         self.queues[name] = Queue(name, **options)
         return f"{self.url}/{ACCOUNT}/{name}"
 
@@ -156,7 +156,7 @@ class SqsServer(HttpSinkServer):
 
 
 def size_of(entry: dict[str, Any]) -> int:
-    """Bytes as SQS counts them: body, and names, types and values of attributes."""
+    """Return the bytes as SQS counts them: body, and names, types and values of attributes."""
     size = len(entry["MessageBody"].encode())
     for name, value in entry.get("MessageAttributes", {}).items():
         content = base64.b64decode(value["BinaryValue"]) if "BinaryValue" in value else value["StringValue"].encode()

@@ -1,4 +1,4 @@
-"""SQS as consumers see it, too: long polling, visibility timeouts, receipts that are good for one handing out."""
+"""SQS including consumers: long polling, visibility timeouts, receipts that are valid for one delivery."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class SqsConsumerServer(SqsServer):
     def __init__(self) -> None:
         super().__init__()
         self.held: dict[str, dict[str, Held]] = {}
-        """By queue and message id, in the order sent."""
+        """Messages by queue and message id, in the order sent."""
         self.handed_out = 0
-        """Messages in all answers, repeats included."""
+        """Number of messages in all answers, including repeats."""
         self.fail_deletes = False
 
     def create(self, name: str, **options: Any) -> str:
@@ -46,13 +46,13 @@ class SqsConsumerServer(SqsServer):
         return super().create(name, **options)
 
     def left(self, name: str) -> tuple[int, int]:
-        """Messages that wait, and that are lent."""
+        """Return the numbers of visible and of invisible messages."""
         now = time.monotonic()
         lent = sum(held.hidden_until > now for held in self.held[name].values())
         return len(self.held[name]) - lent, lent
 
     def put(self, name: str, *bodies: str, attributes: dict[str, Any] | None = None) -> None:
-        """Put messages into a queue, as if somebody had sent them."""
+        """Put messages into a queue, as another sender would."""
         self._hold(name, [{"MessageBody": body, "MessageAttributes": attributes or {}} for body in bodies])
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.Response:
@@ -68,7 +68,7 @@ class SqsConsumerServer(SqsServer):
         return web.json_response(answer, content_type="application/x-amz-json-1.0")
 
     def _allowed(self, request: web.BaseRequest, action: str, said: dict[str, Any]) -> str:
-        """The queue's name. As in the real one, who asks and for what comes before how."""
+        """Return the queue's name. Like the real service, check credentials and permissions before parameters."""
         if re.match(r"AWS4-HMAC-SHA256 Credential=", request.headers.get("Authorization", "")) is None:
             raise SqsError("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
         if action.removesuffix("Batch") in self.denied:

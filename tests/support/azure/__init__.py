@@ -1,1 +1,1 @@
-"""Azure for tests: Azurite with a relay that disturbs it, a login service, a vault."""
+"""Azure for tests: Azurite with a relay that injects faults, a login service, a vault."""

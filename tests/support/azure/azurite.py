@@ -1,4 +1,4 @@
-"""Azurite, the Blob Storage emulator, in a process of its own; and a relay before it that can be disturbed."""
+"""Azurite, the Blob Storage emulator, in a separate process, and a relay in front of it that injects faults."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from support.json_lines import received as read_line
 ACCOUNT = "plant"
 KEY = base64.b64encode(b"the key of the test account, 64 bytes long, as Azure makes them.").decode()
 API_VERSION = "2025-11-05"
-"""The newest that Azurite 3.37 knows."""
+"""Newest version known to Azurite 3.37."""
 _PROGRAM = Path(__file__).parents[3] / ".tools" / "azurite-blob"
 _LISTENS = re.compile(rb"successfully listens on http://([\d.]+):(\d+)")
 _numbers = itertools.count(1)
@@ -38,22 +38,22 @@ class Azurite:
     """A running Azurite."""
 
     url: str
-    """Of the account."""
+    """URL of the account."""
 
     def service(self) -> BlobServiceClient:
-        """A client of the account, to look with."""
+        """Create a client of the account, for inspection."""
         return BlobServiceClient(self.url, credential={"account_name": ACCOUNT, "account_key": KEY}, api_version=API_VERSION)
 
     def connection_string(self, url: str | None = None, key: str = KEY) -> str:
-        """For the sink; `url` of a relay."""
+        """Return the sink's connection string; `url` of a relay."""
         return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};BlobEndpoint={url or self.url};"
 
     def new_container(self) -> str:
-        """A name that was not used before; the container is not made."""
+        """Return an unused name; the container is not created."""
         return f"test-{next(_numbers)}"
 
     def blobs(self, container: str) -> dict[str, bytes]:
-        """All blobs, by name."""
+        """Return all blobs by name."""
         with self.service() as service:
             client = service.get_container_client(container)
             if not client.exists():
@@ -63,7 +63,7 @@ class Azurite:
 
 @contextlib.contextmanager
 def running_azurite() -> Iterator[Azurite]:
-    """Start Azurite and end it; without it the test is skipped."""
+    """Start Azurite and stop it at the end; skip the test if it is not installed."""
     if not _PROGRAM.exists():
         pytest.skip("Azurite, the Blob Storage emulator, is not installed; install it with: .ci/install-azurite")
     process = subprocess.Popen(
@@ -96,11 +96,11 @@ def _address(output: IO[bytes]) -> tuple[str, int]:
 
 
 class BlobRelay(HttpSinkServer):
-    """Stands between the sink and Azurite; what Azurite cannot do wrong on demand, it does.
+    """Relays between the sink and Azurite, and injects faults that Azurite cannot.
 
     Args:
-        azurite: does the work.
-        container: whose blobs `received` reads.
+        azurite: server behind the relay.
+        container: container whose blobs `received` reads.
         framing: `jsonl` or `payload`.
     """
 
@@ -111,7 +111,7 @@ class BlobRelay(HttpSinkServer):
         """Method and target of each request."""
 
     def connection_string(self) -> str:
-        """For the sink: through this relay."""
+        """Return the sink's connection string, through this relay."""
         return self.azurite.connection_string(f"{self.url}/{ACCOUNT}")
 
     def carries_messages(self, request: web.BaseRequest) -> bool:
@@ -157,7 +157,7 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"
 
 
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-"""Nothing is added to what was signed."""
+"""Headers that the client library would add, although they were not signed."""
 
 
 def _exact(url: str) -> str:

@@ -25,14 +25,14 @@ class Entra:
 
     signing: str = "what the test's services trust"
     roles: tuple[str, ...] = ("Send", "secrets/get")
-    """What the tokens allow."""
+    """Permissions of the tokens."""
     lifetime: float = 3600.0
     federated_token: str = "token-of-a-service-account"
     url: str = ""
     managed_url: str = ""
-    """Where a managed identity asks, without TLS as on a real host."""
+    """Endpoint for managed identities, without TLS as on a real host."""
     requests: list[dict[str, str]] = field(default_factory=list)
-    """The forms of all token requests, secrets included."""
+    """Forms of all token requests, including secrets."""
     refuse: tuple[int, str] | None = None
     """Answer with this status and error text."""
 

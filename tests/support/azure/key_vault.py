@@ -1,4 +1,4 @@
-"""A key vault that asks for its token by challenge, as the real one does, and is strict about it."""
+"""A key vault that requests a token by challenge, like the real one, and checks it strictly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESOURCE = "https://vault.azure.net"
 
 @dataclass(slots=True)
 class KeyVault:
-    """A vault; `secrets` has all versions of each, the newest last."""
+    """A vault; `secrets` holds all versions of each, newest last."""
 
     entra: Entra
     secrets: dict[str, list[str]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
 """Strict doubles of Google's services over real HTTP: identity, Pub/Sub, Cloud Storage, Secret Manager.
 
-They refuse what the real ones refuse, with the real ones' error bodies, and can be disturbed while they run.
+They refuse the requests that the real services refuse, with the real error bodies, and can inject faults.
 """

@@ -1,4 +1,4 @@
-"""Who is who: the OAuth token endpoint, workload identity, impersonation, and a machine's metadata server, in one HTTP server."""
+"""Identity services in one HTTP server: the OAuth token endpoint, workload identity, impersonation, and the metadata server."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _TIMEFRAME = (
 
 
 def new_key() -> rsa.RSAPrivateKey:
-    """A private key; making one takes a tenth of a second."""
+    """Generate a private key, which takes a tenth of a second."""
     return rsa.generate_private_key(65537, 2048)
 
 
 def pem(key: rsa.RSAPrivateKey) -> str:
-    """The key as in a service account's file."""
+    """Return the key as in a service account's file."""
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 
 
 class Identity:
-    """Issues access tokens that end, and knows what each account may do."""
+    """Issues access tokens that expire, and holds the permissions of each account."""
 
     def __init__(self, key: rsa.RSAPrivateKey) -> None:
         self.key = key
@@ -49,47 +49,47 @@ class Identity:
         self.grants: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self.impersonators: set[tuple[str, str]] = set()
         self.lifetime = 3600.0
-        """Seconds that a new token is good for."""
+        """Lifetime of a new token in seconds."""
         self.told_lifetime: float | None = None
-        """What the answers say instead, if not the truth."""
+        """Lifetime to state in answers instead of the real one."""
         self.issued: list[str] = []
-        """Whom tokens were issued for."""
+        """Accounts that tokens were issued for."""
         self.scopes: list[str] = []
         self.outage: web.Response | None = None
         self.refresh_token = "refresh-1"
         self.subject_token = "subject-1"
         self.is_a_machine = True
         self.seconds_ahead = 0.0
-        """How far Google's clock is ahead of the device's."""
+        """Seconds by which Google's clock is ahead of the device's."""
         self.url = ""
         self._tokens: dict[str, tuple[str, float]] = {}
         self._scopes: dict[str, set[str]] = {}
         self.delegates: list[str] = []
-        """Of the last impersonation."""
+        """Delegates of the last impersonation."""
 
     def grant(self, resource: str, *permissions: str, to: str = ACCOUNT) -> None:
-        """Give an account permissions on a resource."""
+        """Grant permissions on a resource to an account."""
         self.grants[to, resource].update(permissions)
 
     def revoke(self, resource: str, to: str = ACCOUNT) -> None:
-        """Take all of them away."""
+        """Revoke all of them."""
         self.grants[to, resource].clear()
 
     def permissions_of(self, account: str, resource: str) -> set[str]:
-        """What an account may do."""
+        """Return the permissions of an account."""
         return self.grants[account, resource]
 
     def owner_of(self, token: str) -> str | None:
-        """Whose token it is; nobody's, once it has ended."""
+        """Return the account of a token; `None` once it has expired."""
         who, ends = self._tokens.get(token, ("", 0.0))
         return who if who and time.monotonic() < ends else None
 
     def end_all_tokens(self) -> None:
-        """As if all had been revoked."""
+        """Invalidate all tokens."""
         self._tokens.clear()
 
     def service_account(self, **changes: Any) -> dict[str, Any]:
-        """What the account's key file holds."""
+        """Return the content of the account's key file."""
         return {
             "type": "service_account",
             "project_id": PROJECT,
@@ -123,11 +123,11 @@ class Identity:
 
     @property
     def host(self) -> str:
-        """For `GCE_METADATA_HOST`."""
+        """Value for `GCE_METADATA_HOST`."""
         return self.url.removeprefix("http://")
 
     def issue(self, account: str, scope: str = _EVERYTHING) -> dict[str, Any]:
-        """A new token, as the endpoints answer."""
+        """Issue a token in the form of the endpoints' answers."""
         token = f"ya29.{secrets.token_urlsafe(16)}"
         self._scopes[token] = set(scope.split())
         self._tokens[token] = (account, time.monotonic() + self.lifetime)
@@ -217,5 +217,5 @@ def _status(status: int, code: str, text: str) -> web.Response:
 
 
 def _again(response: web.Response) -> web.Response:
-    """A response can be sent only once."""
+    """Copy a response, which can be sent only once."""
     return web.Response(status=response.status, body=response.body, content_type=response.content_type)

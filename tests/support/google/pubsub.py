@@ -1,4 +1,4 @@
-"""Pub/Sub over REST, as strict as the reference says: limits, attributes, ordering keys, permissions, pull for reading back."""
+"""Pub/Sub over REST, as strict as the reference: limits, attributes, ordering keys, permissions, pull for reading back."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ CONSUME = "pubsub.subscriptions.consume"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A message that the service took."""
+    """A message that the service has stored."""
 
     message_id: str
     data: bytes
     attributes: dict[str, str]
     ordering_key: str
     request: int
-    """The number of the request that brought it."""
+    """Number of the request that carried it."""
 
 
 @dataclass(slots=True)
 class Topic:
-    """A topic and what was published to it."""
+    """A topic and its messages."""
 
     messages: list[Stored] = field(default_factory=list)
     ordered_fault: dict[str, int] = field(default_factory=dict)
-    """Ordering keys whose next publishes fail, and how many."""
+    """Ordering keys whose next publishes fail, with the number of failures."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Subscription:
 
 
 class PubsubServer(GoogleService):
-    """The service. `topics` and `subscriptions` hold its state, for tests to look at."""
+    """The service. `topics` and `subscriptions` hold its state, for tests to inspect."""
 
     def __init__(self, identity: Identity | None = None) -> None:
         super().__init__(identity)
@@ -76,7 +76,7 @@ class PubsubServer(GoogleService):
         self.route("POST", rf"/v1/(?P<subscription>{subscription}):acknowledge", self._acknowledge)
 
     def create(self, topic: str) -> Topic:
-        """Make a topic."""
+        """Create a topic."""
         return self.topics.setdefault(topic, Topic())
 
     def carries_messages(self, request: web.BaseRequest) -> bool:
@@ -100,7 +100,7 @@ class PubsubServer(GoogleService):
         return web.json_response({"name": path["topic"]})
 
     async def _test_permissions(self, request: web.BaseRequest, body: bytes, path: dict[str, str]) -> web.Response:
-        """For a topic that is not there the real one answers with nothing allowed, as the reference says."""
+        """Answer for a missing topic with no permissions, as the reference states."""
         asked = strict_json(body, {"permissions"})["permissions"]
         if self.identity is None:
             raise GoogleError(501, "Method not found.", code="UNIMPLEMENTED")
@@ -112,7 +112,7 @@ class PubsubServer(GoogleService):
             invalid(f"Request payload size exceeds the limit: {MAX_REQUEST_BYTES} bytes.")
         asked = strict_json(body, {"messages"})
         if self.identity is not None and path["topic"] not in self.topics:
-            self.permissions(request, path["topic"])  # who is not known hears nothing about topics
+            self.permissions(request, path["topic"])  # unauthenticated callers learn nothing about topics
         topic = self._topic(path["topic"])
         self.need(request, PUBLISH, path["topic"])
         messages = asked.get("messages", [])

@@ -1,4 +1,4 @@
-"""Pub/Sub as subscribers see it, too: pulls that wait, acknowledgement deadlines, acknowledgement ids good for one handing out."""
+"""Pub/Sub including subscribers: long pulls, acknowledgement deadlines, acknowledgement ids valid for one delivery."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from support.google.service import GoogleError, invalid, strict_json
 
 _SUBSCRIPTION = r"projects/[^/]+/subscriptions/[^/:]+"
 _WAIT = 1.0
-"""Seconds that a pull waits for messages; the real service waits for some 90."""
+"""Seconds that a pull waits for messages; the real service waits for about 90."""
 
 
 @dataclass(slots=True)
 class Held:
-    """A message of a subscription that is not acknowledged."""
+    """An unacknowledged message of a subscription."""
 
     message: Stored
     ack_id: str = ""
@@ -31,18 +31,18 @@ class Held:
 
 
 class PubsubConsumerServer(PubsubServer):
-    """`PubsubServer` whose subscriptions hand messages out again after a deadline."""
+    """`PubsubServer` whose subscriptions redeliver messages after a deadline."""
 
     def __init__(self, identity: Identity | None = None) -> None:
         super().__init__(identity)
         self.held: dict[str, dict[str, Held]] = {}
-        """By subscription and message id."""
+        """Messages by subscription and message id."""
         self.deadlines: dict[str, float] = {}
         self.handed_out = 0
-        """Messages in all answers, repeats included."""
+        """Number of messages in all answers, including repeats."""
         self.fail_acknowledgements = False
         self.exactly_once = ""
-        """`INVALID_ARGUMENT` or `FAILED_PRECONDITION`: refuse, with this code, what names an id that is out of date."""
+        """`INVALID_ARGUMENT` or `FAILED_PRECONDITION`: refuse, with this code, requests that name an expired id."""
         routes, self.routes = self.routes, []
         path = rf"/v1/(?P<subscription>{_SUBSCRIPTION})"
         self.route("GET", path, self._get_subscription)
@@ -53,18 +53,18 @@ class PubsubConsumerServer(PubsubServer):
         self.routes += routes
 
     def subscribe(self, subscription: str, deadline: float = 10.0) -> None:
-        """Make a subscription; the real service's shortest deadline is 10 seconds."""
+        """Create a subscription; the real service's shortest deadline is 10 seconds."""
         self.held[subscription] = {}
         self.deadlines[subscription] = deadline
 
     def put(self, subscription: str, *payloads: bytes, attributes: dict[str, str] | None = None) -> None:
-        """Put messages into a subscription, as if somebody had published them."""
+        """Put messages into a subscription, as another publisher would."""
         for payload in payloads:
             message = Stored(str(uuid.uuid4().int >> 64), payload, attributes or {}, "", 0)
             self.held[subscription][message.message_id] = Held(message)
 
     def left(self, subscription: str) -> tuple[int, int]:
-        """Messages that wait, and that are handed out."""
+        """Return the numbers of waiting and of delivered messages."""
         now = time.monotonic()
         out = sum(held.hidden_until > now for held in self.held[subscription].values())
         return len(self.held[subscription]) - out, out
@@ -116,7 +116,7 @@ class PubsubConsumerServer(PubsubServer):
         return web.json_response({})
 
     def _refuse_stale(self, ids: list[str]) -> None:
-        """As google-cloud-pubsub reads it: https://cloud.google.com/pubsub/docs/exactly-once-delivery."""
+        """Refuse expired ids in the form that google-cloud-pubsub parses: https://cloud.google.com/pubsub/docs/exactly-once-delivery."""
         if self.exactly_once and ids:
             info = {
                 "@type": "type.googleapis.com/google.rpc.ErrorInfo",

@@ -1,4 +1,4 @@
-"""A Google service over HTTP: routes, who asks, and error bodies as Google sends them."""
+"""A Google service over HTTP: routes, authentication, and Google's error bodies."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class GoogleError(Exception):
         self.details = details or []
 
     def body(self) -> dict[str, Any]:
-        """The JSON of the answer."""
+        """Return the JSON of the answer."""
         told: dict[str, Any] = {"code": self.status, "message": self.text, "status": self.code}
         if self.details:
             told["details"] = self.details
@@ -45,7 +45,7 @@ class GoogleError(Exception):
 
 
 class GoogleService(HttpSinkServer):
-    """What the doubles have in common. Without an `identity` the service asks for no credentials, as emulators do."""
+    """Base of the doubles. Without an `identity` the service requires no credentials, as emulators do."""
 
     def __init__(self, identity: Identity | None = None) -> None:
         super().__init__()
@@ -56,14 +56,14 @@ class GoogleService(HttpSinkServer):
         self.refuse_all: GoogleError | None = None
         """Answer to every request."""
         self.seen: list[web.BaseRequest] = []
-        """All requests, for looking at their headers."""
+        """All requests, for inspection of their headers."""
 
     def route(self, method: str, pattern: str, handler: Handler) -> None:
-        """`pattern` is a regular expression with named groups, over the path as it was sent."""
+        """Add a route; `pattern` is a regular expression with named groups, matched against the raw path."""
         self.routes.append((method, re.compile(pattern), handler))
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        request._client_max_size = 0  # the services' own limits are checked by the services
+        request._client_max_size = 0  # the services check their limits themselves
         self.seen.append(request)
         return await super()._handle(request)
 
@@ -82,18 +82,18 @@ class GoogleService(HttpSinkServer):
         return self.error(GoogleError(404, f"no such method: {request.method} {path}"))
 
     def error(self, error: GoogleError) -> web.Response:
-        """The answer that tells of an error."""
+        """Build the answer for an error."""
         return web.json_response(error.body(), status=error.status)
 
     def need(self, request: web.BaseRequest, permission: str, resource: str) -> None:
-        """Refuse who is not known or may not."""
+        """Refuse unauthenticated or unauthorised callers."""
         if self.identity is None:
             return
         if permission not in self.permissions(request, resource):
             raise GoogleError(403, f"User not authorized to perform this action: {permission} on {resource}.")
 
     def permissions(self, request: web.BaseRequest, resource: str) -> set[str]:
-        """What the asker may do with a resource; refuses who is not known."""
+        """Return the caller's permissions on a resource; refuse unauthenticated callers."""
         assert self.identity is not None
         scheme, _, value = request.headers.get("Authorization", "").partition(" ")
         who = self.identity.owner_of(value) if scheme == "Bearer" else None
@@ -106,7 +106,7 @@ class GoogleService(HttpSinkServer):
             )
         return self.identity.permissions_of(who, resource)
 
-    # How Google words what the conformance suite asks for
+    # Google's error bodies for the conformance suite
 
     def broken(self) -> web.Response:
         return self.error(GoogleError(503, "The service was unable to fulfill your request. Please try again."))
@@ -122,7 +122,7 @@ class GoogleService(HttpSinkServer):
 
 
 def strict_json(body: bytes, known: set[str], where: str = "") -> dict[str, Any]:
-    """A JSON object that holds nothing unknown."""
+    """Parse a JSON object without unknown keys."""
     try:
         value = json.loads(body)
     except ValueError:
@@ -134,11 +134,11 @@ def strict_json(body: bytes, known: set[str], where: str = "") -> dict[str, Any]
 
 
 def only(value: dict[str, Any], known: set[str], where: str) -> None:
-    """Refuse unknown names, as Google's JSON parser does."""
+    """Refuse unknown keys, as Google's JSON parser does."""
     for name in value.keys() - known:
         invalid(f'Invalid JSON payload received. Unknown name "{name}"{where}: Cannot find field.')
 
 
 def invalid(text: str) -> NoReturn:
-    """400 INVALID_ARGUMENT."""
+    """Raise 400 INVALID_ARGUMENT."""
     raise GoogleError(400, text)

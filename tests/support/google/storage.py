@@ -1,4 +1,4 @@
-"""Cloud Storage's JSON interface, as strict as the reference says: three kinds of upload, preconditions, checksums, permissions."""
+"""Cloud Storage's JSON API, as strict as the reference: three kinds of upload, preconditions, checksums, permissions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _REASONS = {
     429: "rateLimitExceeded",
     503: "backendError",
 }
-_RESOURCE = {  # what an upload may say
+_RESOURCE = {  # metadata that an upload may set
     "name", "contentType", "contentEncoding", "storageClass", "customTime", "md5Hash", "metadata", "cacheControl",
 }  # fmt: skip
 _PARAMETERS = {"uploadType", "name", "ifGenerationMatch", "kmsKeyName", "contentEncoding", "upload_id"}
@@ -52,7 +52,7 @@ class StoredObject:
     upload_type: str
 
     def unpacked(self) -> bytes:
-        """The content before compression, whatever says that it is compressed."""
+        """Return the decompressed content, however the compression is marked."""
         if self.resource.get("contentEncoding") == "gzip" or self.data[:2] == b"\x1f\x8b":
             return gzip.decompress(self.data)
         if self.data[:4] == b"\x28\xb5\x2f\xfd":
@@ -60,7 +60,7 @@ class StoredObject:
         return self.data
 
     def described(self) -> dict[str, Any]:
-        """The object resource."""
+        """Return the object resource."""
         digest = b64encode(md5(self.data, usedforsecurity=False).digest()).decode()
         return {
             **self.resource,
@@ -73,37 +73,37 @@ class StoredObject:
 
 @dataclass(slots=True)
 class Session:
-    """A resumable upload that has begun."""
+    """A resumable upload in progress."""
 
     bucket: str
     resource: dict[str, Any]
     parameters: dict[str, str]
     length: int | None
     data: bytes = b""
-    """What has come so far."""
+    """Data received so far."""
     answer: bytes = b""
-    """What was said of the finished object."""
+    """Answer about the finished object."""
 
 
 @dataclass(slots=True)
 class Bucket:
-    """Objects by name, and how often each was written."""
+    """Objects by name, with the number of writes of each."""
 
     objects: dict[str, StoredObject] = field(default_factory=dict)
     writes: list[str] = field(default_factory=list)
 
 
 class StorageServer(GoogleService):
-    """The service. `buckets` holds its state, for tests to look at."""
+    """The service. `buckets` holds its state, for tests to inspect."""
 
     def __init__(self, identity: Identity | None = None) -> None:
         super().__init__(identity)
         self.buckets: dict[str, Bucket] = {}
         self.sessions: dict[str, Session] = {}
         self.interruptions: list[tuple[int, int]] = []
-        """For the next pieces of resumable uploads: how many bytes of it are kept, and what is answered; 0 cuts the connection."""
+        """Outcomes of the next pieces of resumable uploads: bytes kept, and the status answered; 0 drops the connection."""
         self.pieces: list[int] = []
-        """Bytes of each piece of a resumable upload that came."""
+        """Bytes of each received piece of a resumable upload."""
         self.disabled_kms_keys: set[str] = set()
         self.unframe: Callable[[StoredObject], list[Received]] = length_prefixed
         bucket = r"(?P<bucket>[^/]+)"
@@ -114,7 +114,7 @@ class StorageServer(GoogleService):
         self.route("PUT", rf"/upload/storage/v1/b/{bucket}/o", self._finish)
 
     def create(self, bucket: str) -> Bucket:
-        """Make a bucket."""
+        """Create a bucket."""
         return self.buckets.setdefault(bucket, Bucket())
 
     def carries_messages(self, request: web.BaseRequest) -> bool:
@@ -123,7 +123,7 @@ class StorageServer(GoogleService):
         return request.method == "PUT" or request.query.get("uploadType") != "resumable"
 
     def error(self, error: GoogleError) -> web.Response:
-        """In the older form that this service still has."""
+        """Build an error in the older form that this service still uses."""
         reason = error.code if error.code[:1].islower() else _REASONS.get(error.status, "unknown")
         body = {
             "error": {
@@ -269,7 +269,7 @@ class StorageServer(GoogleService):
 
 
 def length_prefixed(item: StoredObject) -> list[Received]:
-    """The payloads of an object in `length-prefixed` framing."""
+    """Return the payloads of an object in `length-prefixed` framing."""
     data = item.unpacked()
     received = []
     place = 0
@@ -281,7 +281,7 @@ def length_prefixed(item: StoredObject) -> list[Received]:
 
 
 def one_payload(item: StoredObject) -> list[Received]:
-    """The one payload of an object in `payload` framing, not compressed."""
+    """Return the single payload of an uncompressed object in `payload` framing."""
     return [Received(item.data)]
 
 
@@ -297,7 +297,7 @@ def _resource(text: bytes) -> dict[str, Any]:
 
 
 def _multipart(content_type: str, body: bytes) -> tuple[dict[str, Any], bytes]:
-    """RFC 2387 with exactly two parts: the resource, then the content."""
+    """Parse RFC 2387 with exactly two parts: the resource, then the content."""
     match = re.fullmatch(r'multipart/related; boundary="?([^"]+)"?', content_type)
     if match is None:
         invalid("Missing or malformed multipart boundary.")

@@ -156,7 +156,7 @@ class TestConnect:
     @pytest.mark.parametrize(
         ("old", "new", "line"),
         [
-            ("queue: q", "queue: down", "sink k (queue): failed: nobody answers"),
+            ("queue: q", "queue: down", "sink k (queue): failed: no answer"),
             ("queue: q", "queue: slow", "sink k (queue): failed: not open after 0.5 s"),
             ("queue: q", 'queue: "${vault:nope}"', "sink k (queue): failed: no secret 'nope'"),
             ("type: feed", "type: feed, url: feed://gone", "source s (feed): failed: refused"),

@@ -1,4 +1,4 @@
-"""What the demo's devices measure."""
+"""Readings of the demo's devices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from edgerouter.demo.signals import CpuTemperature, Door, Walk, signals
 
 
-def test_a_machine_that_tells_its_temperature_is_read(tmp_path: Path) -> None:
+def test_a_machine_that_reports_its_temperature_is_read(tmp_path: Path) -> None:
     zone = tmp_path / "thermal_zone0"
     zone.mkdir()
     (zone / "temp").write_text("48312\n")
@@ -16,7 +16,7 @@ def test_a_machine_that_tells_its_temperature_is_read(tmp_path: Path) -> None:
     assert cpu.read() == ({"value": 48.312, "unit": "°C", "simulated": False}, "")
 
 
-def test_a_machine_that_does_not_tell_is_simulated_and_says_so(tmp_path: Path) -> None:
+def test_a_machine_that_reports_none_is_simulated_and_says_so(tmp_path: Path) -> None:
     cpu = CpuTemperature(tmp_path)
     assert cpu.simulated
     assert cpu.read()[0]["simulated"] is True
@@ -41,7 +41,7 @@ def test_a_door_is_open_or_closed() -> None:
     assert {door.read()[0]["open"] for _ in range(1000)} == {True, False}
 
 
-def test_every_device_has_a_name_of_its_own() -> None:
+def test_every_device_has_its_own_name() -> None:
     devices = signals(20)
     assert len({name for name, _ in devices}) == 20
     assert [name for name, signal in devices if isinstance(signal, CpuTemperature)] == ["gateway"]

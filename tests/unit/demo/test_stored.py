@@ -1,4 +1,4 @@
-"""What the demo says in the end is read from the files."""
+"""The demo's final report is read back from the files."""
 
 from __future__ import annotations
 

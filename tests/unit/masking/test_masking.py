@@ -1,4 +1,4 @@
-"""Masking: a secret is found whatever a service has made of it."""
+"""Masking finds a secret in every form that a service may give to it."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_words_that_a_secret_shares_with_an_error_stay() -> None:
         (ACCOUNT, "plant: MIIE9abc/def", "plant: ***"),
     ],
 )  # fmt: skip
-def test_what_is_no_secret_in_a_secret_is_still_told(secret: str, text: str, masked: str) -> None:
-    """A host in a URL and names in a connection string: without them no error could be understood."""
+def test_the_public_part_of_a_secret_is_still_shown(secret: str, text: str, masked: str) -> None:
+    """The host of a URL and the names in a connection string stay: without them no error could be understood."""
     secrets = Secrets()
     secrets.protect([secret])
     assert secrets.mask(text) == masked

@@ -1,4 +1,4 @@
-"""The stdout sink, as a process of its own whose output is a pipe."""
+"""The stdout sink, in a separate process whose output is a pipe."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Stream(SinkServer):
         return found
 
     async def stop(self) -> None:
-        """Nobody reads the pipe any more."""
+        """Close the reading end of the pipe."""
         self.stopped = True
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The loop watch tells who holds the event loop, and raises no false alarm."""
+"""The loop watch names the holder of a blocked event loop, and raises no false alarm."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_
 
 @pytest.fixture(autouse=True)
 def _logged_as_text(monkeypatch):
-    """Log through the standard library alone, so that `caplog` has the lines whatever another test configured."""
+    """Log through the standard library only, so that `caplog` gets the lines whatever another test configured."""
     logger = structlog.wrap_logger(
         logging.getLogger("edgerouter.loop"),
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -43,12 +43,12 @@ async def write(seconds: float) -> None:
 
 
 def watched(new_loop, main, plugins=dict) -> LoopWatch:
-    """Run a coroutine on a loop of this kind, watched; returns the watch."""
+    """Run a coroutine on a watched loop of this kind; return the watch."""
     watch = LoopWatch(plugins)
 
     async def run():
         with watch.watching():
-            await asyncio.sleep(0.3)  # the watch has begun to look
+            await asyncio.sleep(0.3)  # the watch has started sampling
             await main(watch)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -57,7 +57,7 @@ def watched(new_loop, main, plugins=dict) -> LoopWatch:
 
 
 async def counted(watch: LoopWatch, pauses: int) -> None:
-    """Wait until the watch has seen so many pauses end."""
+    """Wait until the watch has seen that many pauses end."""
     async with asyncio.timeout(30):
         while watch.status.pauses < pauses:
             await asyncio.sleep(0.01)
@@ -115,7 +115,7 @@ def test_a_place_that_holds_the_loop_again_and_again_is_logged_once_a_minute(cap
 
 
 @LOOPS
-def test_many_short_turns_of_a_busy_loop_are_no_pause(new_loop):
+def test_many_short_turns_of_a_busy_loop_are_not_a_pause(new_loop):
     longest = 0.0
 
     async def main(_):
@@ -129,7 +129,7 @@ def test_many_short_turns_of_a_busy_loop_are_no_pause(new_loop):
 
     for _ in range(10):
         longest, status = 0.0, watched(new_loop, main).status
-        if longest < 0.2:  # else the host has stopped this virtual machine for a moment, which looks like a turn of that length
+        if longest < 0.2:  # otherwise the host paused this virtual machine, which looks like a turn of that length
             break
     assert longest < 0.2
     assert status.pauses == 0
@@ -157,8 +157,8 @@ uvloop.run(main())
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not say how long a thread waited")
-def test_a_machine_without_a_processor_to_spare_and_a_stopped_process_are_no_pause():
-    """Eight busy loops on the same processor, and a process that stands still for a while, as on a suspended laptop."""
+def test_a_busy_machine_and_a_stopped_process_are_not_a_pause():
+    """Eight busy loops on the same CPU, and a process that is stopped for a while, as on a suspended laptop."""
     processor = {min(os.sched_getaffinity(0))}
     busy = []
     try:

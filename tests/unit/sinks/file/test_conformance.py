@@ -16,7 +16,7 @@ from support.json_lines import received
 
 
 class Folder(SinkServer):
-    """A folder as the service: its consumers read the files that are there."""
+    """A folder in the role of the service: its consumers read its files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,12 +32,12 @@ class Folder(SinkServer):
         return [received(line) for line in content.split(b"\n")[:-1]]
 
     async def stop(self) -> None:
-        """The folder leads to a disk that is not mounted."""
+        """Replace the folder by one on a disk that is not mounted."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.symlink_to(self.path.parent / "not mounted" / "data")
 
     async def connections(self) -> int:
-        """Open descriptors below the folder."""
+        """Return the number of open descriptors below the folder."""
         return sum(str(link.resolve()).startswith(str(self.path)) for link in Path("/proc/self/fd").iterdir())  # noqa: ASYNC240  (/proc does not block)
 
 
@@ -69,7 +69,7 @@ class TestGrowingFileOnce(FileConformance):
 
 class TestObjects(FileConformance):
     effectively_once = True
-    keeps_order = False  # each object has its own
+    keeps_order = False  # each object stands alone
 
     @pytest.fixture
     def config(self, server: Folder) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Another user who may write into a file sink's folder cannot make it read, overwrite or wait for anything else."""
+"""Another user with write access to a file sink's folder cannot make it read, overwrite or wait for anything else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgerouter.testing import make_message
 
 CONTEXT = SinkContext("files", "edge-1", "5p00l")
 PATIENCE = 60
-SECRET = b"a file of somebody else\n"
+SECRET = b"a file of another user\n"
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def write(folder: Path, *messages: Message, **config: Any) -> None:
 
 
 def packed(folder: Path) -> None:
-    """Do what the sink does after a rotation, at once."""
+    """Run at once the work that follows a rotation."""
     config = FileConfig(path=folder)
     RotatedFiles(folder, config.file, "gzip", config.keep, config.mode).tidy()
 
@@ -136,9 +136,9 @@ async def test_what_stands_in_a_files_place_is_said_and_not_used(
 
 
 async def test_no_topic_names_the_temporary_file_of_another_object(tmp_path: Path) -> None:
-    """A control character is escaped as `%` and two digits, as the names of temporary files began.
+    """A control character is escaped as `%` and two digits, and names of temporary files used to begin like that.
 
-    With a folder of that name in its place a good message was dead-lettered.
+    A folder of that name caused a good message to be dead-lettered.
     """
     digests = {sequence: sha256(f"5p00l-{sequence}".encode()).hexdigest()[:32] for sequence in range(2, 1000)}
     sequence, digest = next((n, digest) for n, digest in digests.items() if digest[0] in "01" and digest[1].isdecimal())
@@ -154,7 +154,7 @@ async def test_no_topic_names_the_temporary_file_of_another_object(tmp_path: Pat
 
 
 def files_in(folder: Path) -> dict[Path, tuple[int, int, int]]:
-    """Inode, size and time of every file."""
+    """Return inode, size and time of every file."""
     stats = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
     return {path: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 

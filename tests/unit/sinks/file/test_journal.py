@@ -1,4 +1,4 @@
-"""The file sink under faults: whatever fails or ends wherever, its files hold every message, and in `once` mode exactly once."""
+"""The file sink under faults: whatever fails, its files hold every message, and in `once` mode exactly once."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def objects(path: Path, **config: Any) -> Iterator[ObjectWriter]:
 
 
 def numbers_in(path: Path) -> list[int]:
-    """All messages in all files, in the order of the files; each line must be whole."""
+    """Return all messages in all files, in the order of the files; each line must be whole."""
     files = sorted((file for file in path.rglob("*.jsonl") if not file.name.startswith(".")), key=first_number)
     return [json.loads(line)["payload"]["n"] for file in files for line in file.read_bytes().splitlines()]
 
 
 def first_number(file: Path) -> float:
-    """`messages-000012.jsonl` is 12, the growing file the last one; `5p00l-3-7.jsonl` is 3."""
+    """Return 12 for `messages-000012.jsonl`, 3 for `5p00l-3-7.jsonl`, infinity for the growing file."""
     parts = file.stem.split("-")
     return float(parts[1]) if len(parts) > 1 else float("inf")
 
@@ -75,7 +75,7 @@ FORMS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("resent", [0, 1, 5])
 def test_a_crash_at_any_call_leaves_every_message_exactly_once(tmp_path: Path, form: str, resent: int) -> None:
-    """The router writes again, in the same batches, what it does not know to be settled."""
+    """The router repeats, in the same batches, the messages that it does not know to be settled."""
     opened, config = FORMS[form]
     for at in range(1, 500):
         path = tmp_path / str(at)
@@ -98,13 +98,13 @@ def test_a_crash_at_any_call_leaves_every_message_exactly_once(tmp_path: Path, f
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES])
 @pytest.mark.parametrize("form", [*FORMS, "growing"])
 def test_an_error_at_any_call_loses_and_doubles_nothing(tmp_path: Path, form: str, code: int) -> None:
-    """A partial append is undone, so even a plain file has no duplicate and no torn line."""
+    """A partial append is undone, so even a plain file has neither a duplicate nor a torn line."""
     opened, config = FORMS.get(form, (growing, {"rotate": {"size": 400}}))
     for at in range(1, 500):
         path = tmp_path / str(at)
         left = [batch_of(numbers) for numbers in BATCHES]
         with fault(at, OSError(code, os.strerror(code))) as faults:
-            for _ in range(2):  # an error in opening or in the last sync needs a second opening, as the router does it
+            for _ in range(2):  # an error in opening or in the last sync needs a second opening, as the router does
                 with suppress(Unavailable), opened(path, **config) as file:
                     while left:
                         with suppress(Unavailable):
@@ -118,7 +118,7 @@ def test_an_error_at_any_call_loses_and_doubles_nothing(tmp_path: Path, form: st
 
 
 def test_a_torn_line_in_plain_mode_does_not_stay_among_the_whole_ones(tmp_path: Path) -> None:
-    """Its batch was not settled when the crash came, so it is written again."""
+    """Its batch was not settled before the crash, so it is written again."""
     (tmp_path / "messages.jsonl").write_bytes(b'{"whole":1}\n{"to' + b"r" * 200_000)
     with growing(tmp_path) as file:
         file.write(batch_of([1]))
@@ -149,10 +149,10 @@ def test_a_file_that_was_there_before_once_mode_is_kept(tmp_path: Path) -> None:
     assert numbers_in(tmp_path) == [1, 2, 3, 4]
 
 
-def test_a_batch_that_somebody_cut_off_is_written_again(tmp_path: Path) -> None:
+def test_a_batch_that_was_cut_off_is_written_again(tmp_path: Path) -> None:
     with growing(tmp_path, once=True) as file:
         file.write(batch_of([1]))
-    # what close did to the journal is undone by a copy: the crash came right after the write
+    # restoring a copy undoes the changes that close made to the journal: the crash came right after the write
     with growing(tmp_path, once=True) as file:
         file.write(batch_of([2, 3]))
         os.truncate(tmp_path / "messages.jsonl", (tmp_path / "messages.jsonl").stat().st_size - 5)
@@ -188,8 +188,8 @@ def test_the_journal_stays_small_and_remembers_what_may_come_again(tmp_path: Pat
     assert numbers_in(tmp_path) == list(range(1, 103))
 
 
-def test_a_write_that_nobody_waits_for_any_more_is_undone(tmp_path: Path) -> None:
-    """The router writes it again; without this a plain file would hold it twice."""
+def test_an_abandoned_write_is_undone(tmp_path: Path) -> None:
+    """The router writes it again; without the undo a plain file would hold it twice."""
     model = FileConfig(path=tmp_path)
     abandoned = True
     file = GrowingFile(
@@ -242,7 +242,7 @@ with growing(folder, once=True, rotate={{"size": 20_000}}) as file:
 
 
 def test_kill_9_under_load_leaves_every_message_exactly_once(tmp_path: Path) -> None:
-    """For real: a process that writes batch after batch, killed at random moments, and started again with its last batches."""
+    """Kills a process that writes batch after batch at random moments, and restarts it with its last batches."""
     script = WRITER.format(paths=[str(Path(__file__).parent), str(Path(__file__).parents[3])])
     folder = tmp_path / "data"
     first, chosen = 0, random.Random(7)

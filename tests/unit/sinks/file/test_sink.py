@@ -1,4 +1,4 @@
-"""The file sink: rotation, permissions, what it refuses, and what it says when the file system does not let it."""
+"""The file sink: rotation, permissions, refusals, and its errors when the file system refuses."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_the_oldest_rotated_files_go_when_there_are_too_many(tmp_path: Pat
         await eventually(lambda: visible(tmp_path) == left)
 
 
-async def test_a_file_that_somebody_takes_away_is_begun_anew(tmp_path: Path) -> None:
+async def test_a_file_that_was_moved_away_is_started_again(tmp_path: Path) -> None:
     for once in (False, True):
         folder = tmp_path / str(once)
         async with opened(folder, once=once) as sink:
@@ -155,7 +155,7 @@ async def test_objects_and_folders_have_the_permissions_asked_for(tmp_path: Path
 
 
 async def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
-    """Somebody who may write into the folder cannot make the router write elsewhere."""
+    """Another user with write access to the folder cannot make the router write elsewhere."""
     outside, data = tmp_path / "outside", tmp_path / "data"
     outside.mkdir()
     data.mkdir()
@@ -171,7 +171,7 @@ async def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
     assert list(outside.iterdir()) == []
 
 
-async def test_a_topic_in_whose_place_a_file_stands_is_rejected_and_blocks_nobody(tmp_path: Path) -> None:
+async def test_a_topic_whose_path_is_a_file_is_rejected_and_blocks_no_other(tmp_path: Path) -> None:
     async with opened(tmp_path, key="{topic}/{id}", framing="payload") as sink:
         first = make_message(topic="a", sequence=1)
         below = make_message(topic="a/5p00l-1/b", sequence=2)
@@ -192,7 +192,7 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, config: dic
             pass
 
 
-async def test_the_router_is_told_which_sinks_need_stable_batches(tmp_path: Path) -> None:
+async def test_the_router_knows_which_sinks_need_stable_batches(tmp_path: Path) -> None:
     expected: list[tuple[dict[str, Any], bool]] = [({}, False), ({"once": True}, True), ({"key": "{id}"}, True)]
     for number, (config, stable) in enumerate(expected):
         async with opened(tmp_path / str(number), **config) as sink:

@@ -1,4 +1,4 @@
-"""The HTTP sink over TLS: whom it trusts, and how it proves who it is."""
+"""The HTTP sink over TLS: trust and client authentication."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @asynccontextmanager
 async def service(authority: Authority, name: str, *, asks_for_a_certificate: bool = False) -> AsyncIterator[str]:
-    """A web service that shows a certificate for this name; yields its address."""
+    """Run a web service that presents a certificate for this name; yield its address."""
     own = authority.issue(name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(own.certificate, own.key)
@@ -74,8 +74,8 @@ async def test_a_service_that_asks_for_a_certificate_gets_ours(authority: Author
             await deliver(url, {"ca": authority.certificate})
 
 
-async def test_opening_tells_whether_the_service_is_there_without_sending_it_anything(authority: Authority) -> None:
-    """So `edgerouter check --connect` knows, and a sink that cannot deliver shows it before its first message."""
+async def test_opening_shows_whether_the_service_is_reachable_without_sending_anything(authority: Authority) -> None:
+    """`edgerouter check --connect` relies on it, and a sink that cannot deliver shows it before its first message."""
     context = SinkContext("web", "edge-1", "5p00l")
     async with service(authority, "localhost") as url:
         pass

@@ -1,4 +1,4 @@
-"""The status line of an answer, and nothing else in it, says whether a batch is delivered: the HTTP sink and the InfluxDB sink."""
+"""Only the status line of an answer decides whether a batch is delivered: the HTTP sink and the InfluxDB sink."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def error_for(kind: type[Sink[Any]], answer: bytes | Answer) -> str:
 
 @both
 @pytest.mark.parametrize("status", ["000", "042", "099", "101", "304", "399", "600", "999"])
-async def test_a_status_that_is_not_2xx_is_no_success(kind: type[Sink[Any]], status: str) -> None:
+async def test_a_status_that_is_not_2xx_is_a_failure(kind: type[Sink[Any]], status: str) -> None:
     said = await error_for(kind, f"HTTP/1.1 {status} Well\r\nContent-Length: 0\r\n\r\n".encode())
     assert status in said
     assert "moved" not in said
@@ -70,7 +70,7 @@ async def test_a_status_that_is_not_2xx_is_no_success(kind: type[Sink[Any]], sta
         b"\r\n\r\n200 OK\r\n\r\n",
     ],
 )
-async def test_what_is_not_http_is_no_success(kind: type[Sink[Any]], answer: bytes) -> None:
+async def test_an_answer_that_is_not_http_is_a_failure(kind: type[Sink[Any]], answer: bytes) -> None:
     async def once(writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
         await writer.drain()
@@ -100,7 +100,7 @@ async def test_an_answer_whose_body_drips_is_a_success_within_seconds(kind: type
 
 
 async def test_a_status_line_that_comes_just_before_the_time_out_is_a_success() -> None:
-    """The rest of the answer is not waited for until the router gives up: it would send the batch again."""
+    """Waiting for the rest of the answer until the timeout would send the batch again."""
 
     async def drip(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
@@ -111,7 +111,7 @@ async def test_a_status_line_that_comes_just_before_the_time_out_is_a_success() 
         async with asyncio.timeout(PATIENCE), HttpSink.open(config, SinkContext("web", "edge-1", "5p00l", timeout=0.5)) as sink:
             began = asyncio.get_running_loop().time()
             assert not (await sink.write([make_message()])).failed
-            # a second would be waited otherwise
+            # otherwise the sink would wait a second
             assert asyncio.get_running_loop().time() - began < 0.99
 
 

@@ -1,4 +1,4 @@
-"""The HTTP sink against a real server: the promises of the conformance suite, what each answer means, and what is sent."""
+"""The HTTP sink against a real server: the promises of the conformance suite, the meaning of each answer, and its requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.json_lines import received
 
 
 class Service(HttpSinkServer):
-    """Takes lines, arrays or payloads, whole or not at all, and keeps what came."""
+    """Accepts lines, arrays or payloads, whole or not at all, and keeps them."""
 
     decompresses = False
 
@@ -74,7 +74,7 @@ class TestJsonLines(HttpConformance):
 
 class TestPayloads(HttpConformance):
     def messages(self, count: int, *, start: int = 1, label: str = "m") -> list[Message]:
-        """Where the suite takes a small batch, one message is as many as this form takes."""
+        """Return one message for the suite's small batches: this form accepts no more per request."""
         return super().messages(1 if count <= 3 else count, start=start, label=label)
 
     @pytest.fixture
@@ -147,7 +147,7 @@ async def test_the_wait_that_the_service_asks_for_is_passed_on(status: int) -> N
     assert 3000 < error.retry_after <= 3600
 
 
-async def test_a_wait_that_nobody_can_read_is_no_wait() -> None:
+async def test_an_unreadable_wait_is_ignored() -> None:
     error = await error_for(web.Response(status=429, headers={"Retry-After": "soon"}))
     assert isinstance(error, Throttled)
     assert error.retry_after is None
@@ -207,7 +207,7 @@ async def test_one_connection_serves_many_requests() -> None:
             assert await service.connections() == 1
 
 
-async def test_nobody_there_is_said_with_the_address() -> None:
+async def test_an_unreachable_service_is_reported_with_its_address() -> None:
     async with opened() as (service, sink):
         url = service.url
         await service.stop()

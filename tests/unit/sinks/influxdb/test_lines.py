@@ -1,4 +1,4 @@
-"""A device cannot change the form of InfluxDB's lines, merge two series, or make a line out of all proportion."""
+"""A device cannot change the structure of InfluxDB's lines, merge two series, or create a disproportionate line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ both_versions = pytest.mark.parametrize("version", [2, 3])
 
 
 def decoded(name: str) -> str:
-    """A name as it was before what it cannot hold was percent-encoded."""
+    """Undo the percent-encoding of a name."""
     return re.sub(r"%([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), name)
 
 
@@ -45,7 +45,7 @@ def to_line(**config: Any) -> ToLine:
 def test_no_name_or_text_can_forge_a_line_or_a_field(
     version: Version, points: list[tuple[str, dict[str, str], dict[str, Any]]]
 ) -> None:
-    """Both of InfluxDB's parsers read each point as it was meant, whatever stands in it and in the points around it."""
+    """Both of InfluxDB's parsers read each point as intended, whatever it and the points around it contain."""
     points = [point for point in points if not point[0].startswith("#")]
     written = b"\n".join(
         [line(name, tags, {key: field(value) for key, value in fields.items()}, 17) for name, tags, fields in points]
@@ -124,15 +124,15 @@ def test_blanks_around_a_raw_value_mean_nothing_unless_they_are_escaped() -> Non
 
 
 @pytest.mark.parametrize("first", [1, 90_000, 99_900, 100_100, 100_190, 10**9])
-def test_messages_of_one_read_are_points_of_their_own_and_rise(first: int) -> None:
-    """As the spool numbers and times them: a microsecond apart, at whatever sequence."""
+def test_messages_of_one_read_are_separate_points_and_rise(first: int) -> None:
+    """As numbered and timed by the spool: a microsecond apart, at any sequence."""
     messages = [Message("t", b"1", 1_700_000_000_000_000_000 + n * 1000, spool="s", sequence=first + n) for n in range(20_000)]
     times = [time_of(message) for message in messages]
     assert all(one < other for one, other in pairwise(times))
     assert all(0 <= at - message.received_at < 100_000 for at, message in zip(times, messages, strict=True))
 
 
-def test_messages_that_share_one_time_in_a_spool_of_an_older_release_are_points_of_their_own() -> None:
+def test_messages_that_share_one_time_in_a_spool_of_an_older_release_are_separate_points() -> None:
     messages = [Message("t", b"1", 1_700_000_000_000_000_000, spool="s", sequence=n) for n in range(20_000)]
     times = [time_of(message) for message in messages]
     assert all(one < other for one, other in pairwise(times))
@@ -154,15 +154,15 @@ def nested(depth: int, name: str = "n") -> bytes:
         (b"[" + b"1," * MOST_VALUES + b"1,1]", "values"),
         (b" \n " + b"[" + b"{}," * MOST_VALUES + b"{}]", "values"),
         (json.dumps({"x" * (MOST_NAMES // 4): {f"f{n}": 1 for n in range(5)}}).encode(), "names"),
-        # no field at all, and yet every inner object has a name of its own
+        # not a single field, yet every inner object has a separate name
         (json.dumps({"x" * 100_000: {f"o{n}": {} for n in range(5_000)}}).encode(), "names"),
         (json.dumps({"x" * 30_000: {"y" * 30_000: {f"f{n}": 1 for n in range(4_000)}}}).encode(), "names"),
     ],
     ids=["depth", "great depth", "fields", "items", "objects", "long names", "empty objects", "names times fields"],
 )
 @pytest.mark.parametrize("make", [to_line, by_body], ids=["template", "body"])
-def test_a_payload_out_of_bounds_is_no_point_and_is_refused_at_once(make: Any, payload: bytes, why: str) -> None:
-    """A nested payload of 1 MB made a line of 200 MB, and held up the event loop for 15 seconds."""
+def test_a_payload_out_of_bounds_is_refused_at_once(make: Any, payload: bytes, why: str) -> None:
+    """A nested payload of 1 MB made a line of 200 MB, and blocked the event loop for 15 seconds."""
     if make is by_body:
         payload = b'{"measurement": "m", "values": ' + payload + b"}" if payload.startswith(b"{") else payload
     began = time.thread_time()

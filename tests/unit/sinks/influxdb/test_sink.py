@@ -41,7 +41,7 @@ async def opened(server: InfluxDbServer, **more: Any) -> AsyncIterator[InfluxDbS
 
 class TestConformance(SinkConformance):
     sink_class = InfluxDbSink
-    effectively_once = True  # a point of the same series and time replaces the one before
+    effectively_once = True  # a point replaces an earlier one of the same series and time
     accepts_binary = False
     accepts_empty = False
     unsupported: ClassVar[Mapping[str, str]] = {"fail_once": "a request is taken whole or not at all"}
@@ -114,7 +114,7 @@ async def test_a_template_takes_names_from_topic_properties_and_payload(server: 
 
 
 async def test_members_that_cannot_be_fields_are_left_out_and_the_others_are_kept(server: InfluxDbServer) -> None:
-    """`time` is InfluxDB's own name, and devices often send one; an empty name is none."""
+    """InfluxDB reserves `time`, which devices often send; an empty name is not a name."""
     payload = b'{"time": "2026-11-21T03:00:00Z", "": 1, "a": {" ": 2, "time": 3}, "temp": 61.2}'
     async with opened(server) as sink:
         assert not (await sink.write([make_message(payload)])).failed
@@ -123,7 +123,7 @@ async def test_members_that_cannot_be_fields_are_left_out_and_the_others_are_kep
 
 
 async def test_messages_of_one_moment_are_different_points(server: InfluxDbServer) -> None:
-    """InfluxDB keeps one point of a series for a time; none of these may replace another."""
+    """InfluxDB keeps one point of a series per time; none of these may replace another."""
     messages = [Message("t", b"1.5", 1_700_000_000_000_000_123, spool="s", sequence=number) for number in range(20_000)]
     async with opened(server) as sink:
         for _ in range(2):
