@@ -1,4 +1,4 @@
-"""Finds a source, sink or secret store by name; only the plugin that is named is imported."""
+"""Find a source, sink or secret store by name; only the plugin that is named is imported."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _VARIABLES: Final = "edgerouter.variables"
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """One plugin that is installed; telling so imports nothing of it."""
+    """One installed plugin; listing it imports nothing of it."""
 
     name: str
     kind: PluginKind
     distribution: str
     version: str
     target: str
-    """Where it is: `module:Class`."""
+    """Its place: `module:Class`."""
 
 
 class _Driver(DriverManager[Any]):
@@ -66,7 +66,7 @@ class _Driver(DriverManager[Any]):
 
 
 def listing() -> Sequence[Installed]:
-    """Every installed plugin, by kind and name; nothing is imported."""
+    """Return every installed plugin, by kind and name; nothing is imported."""
     return sorted(
         (
             Installed(point.name, kind, *_distribution(point), point.value)
@@ -78,12 +78,12 @@ def listing() -> Sequence[Installed]:
 
 
 def names(kind: PluginKind) -> Sequence[str]:
-    """Names of the installed plugins of a kind."""
+    """Return the names of the installed plugins of a kind."""
     return sorted({point.name for point in metadata.entry_points(group=_GROUPS[kind])})
 
 
 def find(kind: PluginKind, name: str) -> type[Any]:
-    """The plugin class of that name.
+    """Return the plugin class of that name.
 
     Raises:
         PluginError: it is missing, broken, installed twice, or not a plugin of that kind.
@@ -97,7 +97,7 @@ def find(kind: PluginKind, name: str) -> type[Any]:
     try:
         plugin: Any = _Driver(_GROUPS[kind], name).driver
     except Exception as error:
-        # whatever the import of somebody else's module raises, the user needs to know whose it is
+        # the import may raise anything; the user needs to know whose module it is
         raise PluginError(f"the {_word(kind)} {name!r} of {_owner(points[0])} cannot be loaded: {_one_line(error)}") from error
     if fault := _fault(kind, plugin):
         raise PluginError(f"the {_word(kind)} {name!r} of {_owner(points[0])} is not usable: {points[0].value} {fault}")
@@ -106,7 +106,7 @@ def find(kind: PluginKind, name: str) -> type[Any]:
 
 
 def variables() -> Sequence[Variables]:
-    """What every installed distribution declares of environment variables; imports its declarations and nothing else of it.
+    """Return the variables that every installed distribution declares; imports nothing else of it.
 
     Raises:
         PluginError: a declaration is broken, or not one.
@@ -116,7 +116,7 @@ def variables() -> Sequence[Variables]:
         try:
             found: object = point.load()
         except Exception as error:
-            # whatever the import of somebody else's module raises, the user needs to know whose it is
+            # the import may raise anything; the user needs to know whose module it is
             raise PluginError(f"the variables of {_owner(point)} cannot be loaded: {_one_line(error)}") from error
         if not isinstance(found, tuple) or not all(isinstance(each, Variables) for each in found):
             fault = f"{point.value} is not a tuple of edgerouter.Variables"
@@ -162,7 +162,7 @@ def _missing(kind: PluginKind, name: str) -> str:
 
 
 def _extra(name: str) -> str | None:
-    """The extra of our distribution that brings plugins with this name's prefix, if it is not installed yet."""
+    """Return the extra of our distribution that brings plugins with this name's prefix, if it is not installed yet."""
     prefix = name.replace("_", "-").partition("-")[0].lower()
     distribution = f"{_OURS}-{prefix}"
     try:

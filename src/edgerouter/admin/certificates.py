@@ -38,7 +38,7 @@ class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     """The part of the configuration that uses it: `sinks.alerts`."""
     field: str
-    """Where the configuration names it: `tls.cert`."""
+    """Field of the configuration that names it: `tls.cert`."""
     file: str
     expires_at: float | None
     """Seconds since 1970-01-01 UTC: the earliest end in a certificate chain, the latest in a bundle of authorities."""

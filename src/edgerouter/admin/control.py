@@ -1,4 +1,4 @@
-"""What an operator does with a spool, the same whether its router runs or not: each operation takes and gives plain data."""
+"""Operations on a spool, with or without a running router: each takes and returns plain data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Moment = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which dead letters; what is left out does not matter."""
+    """Choice of dead letters; a field that is left out does not restrict it."""
 
     sink: str | None = None
     topic: str | None = None
@@ -49,7 +49,7 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class LettersPage(Letters, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which dead letters, a page at a time."""
+    """Choice of dead letters, a page at a time."""
 
     limit: Annotated[int, msgspec.Meta(ge=1)] = 100
     after: int = 0
@@ -57,7 +57,7 @@ class LettersPage(Letters, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which retained messages a sink shall deliver again."""
+    """Choice of retained messages that a sink delivers again."""
 
     sink: str
     topic: str = "#"

@@ -9,7 +9,7 @@ STUCK_SECONDS = 60.0
 
 
 def not_ready(status: RouterStatus) -> list[str]:
-    """Why the router cannot take messages in just now; empty when it can."""
+    """Return why the router cannot take in messages now; empty when it can."""
     if not status.sources:
         return ["the router is starting"]
     reasons = [
@@ -21,7 +21,7 @@ def not_ready(status: RouterStatus) -> list[str]:
 
 
 def not_flowing(status: RouterStatus) -> list[str]:
-    """Why messages do not flow out everywhere; empty when they do, or when there are none."""
+    """Return why messages do not flow to every sink; empty when they do, or when there are none."""
     return [
         f"sink {name} is {sink.state}, {_waiting(sink)} wait: {sink.last_error or 'no delivery for a while'}"
         for name, sink in status.sinks.items()

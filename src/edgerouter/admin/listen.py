@@ -16,7 +16,7 @@ _LONGEST_PATH = 100
 
 
 def unix_listener(folder: Path) -> socket.socket:
-    """A listening socket in the folder, for its owner only. Replaces what a dead router left behind.
+    """Return a listening socket in the folder, for its owner only. Replaces what a dead router left behind.
 
     The spool's lock makes sure that no living router listens there.
     """
@@ -38,7 +38,7 @@ def unix_listener(folder: Path) -> socket.socket:
 
 
 def unix_connection(folder: Path) -> socket.socket:
-    """A socket connected to the router that runs on this folder.
+    """Return a socket connected to the router that runs on this folder.
 
     Raises:
         OSError: no router listens there.
@@ -54,7 +54,7 @@ def unix_connection(folder: Path) -> socket.socket:
 
 
 def tcp_listener(address: str) -> socket.socket:
-    """A listening socket on `host:port`.
+    """Return a listening socket on `host:port`.
 
     Raises:
         ConfigurationError: not an address, not one of this machine, or in use.

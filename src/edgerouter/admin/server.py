@@ -1,4 +1,4 @@
-"""The control interface over HTTP: health, metrics and status for everybody who reaches it, control on the Unix socket only."""
+"""The control interface over HTTP: health, metrics and status for all clients, control on the Unix socket only."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from edgerouter.spool.folder import locked_folder
 log = structlog.get_logger("edgerouter.app")
 
 STARTING_SECONDS = 5.0
-"""Time that who asks for numbers waits for a router that starts: before it has its sinks they would seem not to be configured."""
+"""Time that a request for numbers waits for a router that starts: until it has its sinks they would seem not to be configured."""
 
 
 def json_response(value: object, status: int = 200) -> web.Response:
-    """A JSON answer."""
+    """Return a JSON answer."""
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
 def observation_routes(status: Callable[[], RouterStatus], metrics: Metrics, running: asyncio.Event) -> list[web.RouteDef]:
-    """Routes that only look: `/livez`, `/readyz`, `/flowz`, `/metrics`, `/api/status`."""
+    """Return the routes that only look: `/livez`, `/readyz`, `/flowz`, `/metrics`, `/api/status`."""
 
     async def begun() -> None:
         with suppress(TimeoutError):
@@ -73,7 +73,7 @@ def observation_routes(status: Callable[[], RouterStatus], metrics: Metrics, run
 
 
 def control_routes(spool: Spool) -> list[web.RouteDef]:
-    """Routes that change something: `POST /api/<operation>` with a JSON body."""
+    """Return the routes that change something: `POST /api/<operation>` with a JSON body."""
 
     def route(name: str, operation: Operation) -> web.RouteDef:
         async def handle(request: web.Request) -> web.Response:
@@ -92,7 +92,7 @@ def control_routes(spool: Spool) -> list[web.RouteDef]:
 
 @web.middleware
 async def asked_for_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what a page of another site asks for: a browser that was told that its name is this machine still sends the name."""
+    """Refuse requests by a page of another site: after DNS rebinding to this machine a browser still sends that site's name."""
     host = request.headers.get("Host")
     if host is not None and not _is_local(host):
         text = f"this address answers to localhost and to IP addresses, not to {host[:100]!r}\n"
@@ -144,7 +144,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         if listen is not None:
             listener = tcp_listener(listen)
-            # elsewhere whoever scrapes knows this machine by a name that we do not know
+            # a remote scraper may know this machine by a name that we do not know
             local = ip_address(listener.getsockname()[0]).is_loopback
             runner = await _runner(stack, observation, (asked_for_this_machine,) if local else ())
             assert runner.server is not None, "it is set up"

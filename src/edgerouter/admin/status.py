@@ -20,7 +20,7 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     connected: bool
     reason: str
-    """Why it is not connected; empty when it is."""
+    """Reason for being disconnected; empty when connected."""
     messages: int
     """Stored since the start of the process."""
     deliveries: int
@@ -45,7 +45,7 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     uncounted: int = 0
     """Stored messages that are not compared with the sink's topics yet: at most so many more are pending."""
     ledger_error: str = ""
-    """Why the numbers cannot be right; empty when they add up."""
+    """Fault in the numbers; empty when they add up."""
     oldest_pending_seconds: float | None
     last_error: str
     last_error_at: float | None
@@ -53,7 +53,7 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float | None
     """Since the last delivery; null when there was none since the start."""
     patience_seconds: float
-    """What its `linger`, `timeout` and `rate` allow it to take."""
+    """Time that its `linger`, `timeout` and `rate` allow it to take."""
     writes: int
     failed_writes: int
     written_messages: int
@@ -64,7 +64,7 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The account of a sink that does not run. `matched = delivered + filtered + dead_lettered + dropped + pending`."""
+    """Ledger of a sink that does not run. `matched = delivered + filtered + dead_lettered + dropped + pending`."""
 
     matched: int
     delivered: int
@@ -97,7 +97,7 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     configuration: str
     """The file, or `environment`."""
     configuration_error: str
-    """Why the last reload was refused; empty when it was not."""
+    """Reason for refusing the last reload; empty when it was not refused."""
     sources: dict[str, SourceStatus]
     spool: SpoolStatus
     sinks: dict[str, SinkStatus]
@@ -111,7 +111,7 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoppedStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What a spool says while no router runs on it."""
+    """Status of a spool while no router runs on it."""
 
     spool: SpoolStatus
     sinks: dict[str, LedgerStatus]
@@ -120,7 +120,7 @@ class StoppedStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def source_status(kind: str, status: IntakeStatus) -> SourceStatus:
-    """The status of a source."""
+    """Return the status of a source."""
     return SourceStatus(
         type=kind,
         connected=status.connected,
@@ -133,7 +133,7 @@ def source_status(kind: str, status: IntakeStatus) -> SourceStatus:
 
 
 def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: float, fault: str) -> SinkStatus:
-    """The status of a sink."""
+    """Return the status of a sink."""
     ledger = reader.ledger
     oldest = reader.oldest_pending_at
     return SinkStatus(
@@ -163,7 +163,7 @@ def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: flo
 
 
 def ledgers(spool: Spool, names: Iterable[str]) -> dict[str, LedgerStatus]:
-    """The accounts of these sinks, as far as the spool has them."""
+    """Return the ledgers of these sinks, as far as the spool has them."""
     held = spool.ledgers
     faults = spool.faults
     return {
@@ -183,12 +183,12 @@ def ledgers(spool: Spool, names: Iterable[str]) -> dict[str, LedgerStatus]:
 
 
 def stopped_status(spool: Spool) -> StoppedStatus:
-    """What the spool of a stopped router says."""
+    """Return the status of a spool while no router runs on it."""
     return StoppedStatus(spool=spool.status, sinks=ledgers(spool, sorted(spool.ledgers)), drops=drops(spool))
 
 
 def drops(spool: Spool) -> list[Drop]:
-    """What was dropped, by sink, topic and reason."""
+    """Return the dropped messages, by sink, topic and reason."""
     return [
         Drop(sink=sink, topic=topic, reason=reason, messages=messages)
         for (sink, topic, reason), messages in sorted(spool.drops.items())

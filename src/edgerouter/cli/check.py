@@ -1,4 +1,4 @@
-"""`edgerouter check`: whether the configuration is valid, its folders usable, and everything reachable."""
+"""`edgerouter check`: validity of the configuration, its folders, and with `--connect` every connection."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def show(
     number: Annotated[int, typer.Argument(metavar="NUMBER", callback=in_64_bits, help="As `dead-letters list` shows it.")],
     config: ConfigFile = None,
     spool: SpoolFolder = None,
-    as_json: AsJson = True,  # noqa: ARG001  (it always is; whoever says so is right)
+    as_json: AsJson = True,  # noqa: ARG001  (the output always is JSON)
 ) -> None:
     """Show one dead letter, whole, as JSON."""
     from edgerouter.cli.dead_letters import print_letter
@@ -142,7 +142,7 @@ def export(
     since: From = None,
     until: To = None,
     reason: Reason = None,
-    as_json: AsJson = True,  # noqa: ARG001  (it always is; whoever says so is right)
+    as_json: AsJson = True,  # noqa: ARG001  (the output always is JSON)
 ) -> None:
     """Print dead letters as JSON Lines; they stay where they are."""
     from edgerouter.cli.dead_letters import export_letters

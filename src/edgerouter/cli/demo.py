@@ -29,7 +29,7 @@ from edgerouter.topics import Matcher
 DEVICES = 20
 RATE = 100.0
 DRAIN_SECONDS = 30.0
-"""How long, in the end, everything may take to reach the spool, and then the files."""
+"""Time at the end for everything to reach the spool, and again to reach the files."""
 SINKS = {"archive": ("sensors/#",), "alerts": ("sensors/+/alert",)}
 CONFIG = """\
 # The demo's configuration; paths and port are this run's.

@@ -1,4 +1,4 @@
-"""The command line: what there is to run, and how it ends."""
+"""The command line: its commands, and their exit codes."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def _told_in_lines() -> Iterator[None]:
 
 
 def _lines(error: BaseException) -> list[str] | None:
-    """What the user did wrong, one line each; `None` when the fault is ours."""
+    """Return the user's mistakes, one line each; `None` when the fault is ours."""
     from edgerouter.errors import ConfigurationError, EdgerouterError
 
     if isinstance(error, BaseExceptionGroup):

@@ -22,7 +22,7 @@ _SPOOL = "check"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one source or sink was found."""
+    """Result of one probe."""
 
     good: bool
     line: str

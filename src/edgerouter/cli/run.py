@@ -33,7 +33,7 @@ Load = Callable[[], RouterConfig]
 ASKING_SECONDS = 10.0
 """Time for the secret stores to say which sinks are on, before the router starts without knowing."""
 _MOST_THREADS = 64
-"""For short blocking calls of everybody; they are made as they are needed."""
+"""For short blocking calls of all parts; they start when they are needed."""
 
 
 def run(load: Load, cloud: CloudBlock) -> None:
@@ -83,7 +83,7 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    # of the five or six threads by default, one plugin whose calls hang would soon have all, and nobody could read a certificate
+    # of the five or six threads by default, one plugin whose calls hang would soon hold all, and no certificate could be read
     loop.set_default_executor(ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="edgerouter"))
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)  # from the beginning, or a hang-up meanwhile would end the process
     config = await _decided(config, load, cloud, last_known, stop)

@@ -61,7 +61,7 @@ async def _opened(spool: SpoolConfig) -> AsyncIterator[Spool]:
 
 
 def stopped_status(spool: SpoolConfig) -> dict[str, Any]:
-    """What the spool of a stopped router says.
+    """Return the status of a stopped router, from its spool.
 
     Raises:
         EdgerouterError: it cannot be opened, or there is none.

@@ -103,7 +103,7 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
 
 
 def _stopped(status: dict[str, Any], spool: SpoolConfig) -> Group:
-    """What waits for the next start."""
+    """Render what waits for the next start."""
     status = all_shown(status)
     table = _table("sink", "matched", "delivered", "pending", "dead", "dropped")
     for name, sink in status["sinks"].items():

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 LOOK_SECONDS = 2.0
-"""How often the file is looked at. A look costs one system call and works on every file system, bind mounts and links included."""
+"""Interval of looking at the file. A look costs one system call and works on every file system, bind mounts and links included."""
 
 
 Fingerprint = tuple[int, int, int, int]
@@ -42,7 +42,7 @@ async def watch(
 
 
 def fingerprint(file: Path | None) -> Fingerprint | None:
-    """What changes when the file changes; `None` while there is no file, as in the middle of a replacement."""
+    """Return a value that changes when the file changes; `None` while there is no file, as in the middle of a replacement."""
     if file is None:
         return None
     try:

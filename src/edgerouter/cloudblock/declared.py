@@ -1,4 +1,4 @@
-"""Which plugins the variables that distributions declare switch on, and with what configuration."""
+"""Plugins that declared variables switch on, and the configuration that the variables make."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECTIONS: Final[Mapping[PluginKind, str]] = {kind: section for section, kind in 
 """The section of each kind of plugin."""
 
 Known: TypeAlias = dict[str, str | None]
-"""What the secret stores have, by `Lookup.key`: the name under which it was found, `None` for nothing; not in it: not known yet."""
+"""Answers of the secret stores, by `Lookup.key`: the name under which it was found, or `None`; a missing key is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Lookup:
     """A variable that is looked up in the secret stores."""
 
     key: str
-    """What a reference to it says."""
+    """Name in a reference to it."""
     names: tuple[str, ...]
     """Names of the secret, the newest first."""
     shared: tuple[str, ...]
@@ -44,7 +44,7 @@ def secret_name(variable: str) -> str:
 
 
 def lookup(variable: Variable) -> Lookup:
-    """How this variable is looked up."""
+    """Return the names under which this variable is looked up."""
     names = tuple(map(secret_name, variable.names))
     return Lookup(names[0], names, tuple(map(secret_name, variable.shared)), variable)
 
@@ -82,13 +82,13 @@ class Form:
     given: dict[Variable, Given]
     """From the environment."""
     elsewhere: dict[Variable, str]
-    """Whose fields an `EDGEROUTER__` variable sets, and which."""
+    """Variables whose fields an `EDGEROUTER__` variable sets, with its label."""
     named: set[str]
     """Names of it that are set, without those that are shared."""
     found: dict[Variable, str] = field(default_factory=dict)
     """In the secret stores, by the name that was found."""
     unknown: list[Variable] = field(default_factory=list)
-    """Of which no secret store could say yet whether it has it."""
+    """Not known yet: no secret store has answered for it."""
 
     @property
     def missing(self) -> list[Variable]:
@@ -103,7 +103,7 @@ class Form:
 
     @property
     def wanted(self) -> set[str]:
-        """What shows that somebody wants this plugin: names of variables that are set or of secrets that are there."""
+        """Names of variables that are set and of secrets that exist: signs that the user wants this plugin."""
         own = {name for variable, name in self.found.items() if name in map(secret_name, variable.names)}
         ours = {label for variable, label in self.elsewhere.items() if variable.required}
         return self.named | own | ours
@@ -124,7 +124,7 @@ class Form:
         return lookups
 
     def nodes(self, stores: Sequence[str] = ()) -> tuple[dict[str, Node], list[Fault]]:
-        """The plugin's part of the configuration; `stores` are those that are asked for what is not given."""
+        """Return the plugin's part of the configuration; `stores` are asked for what is not given."""
         entries = {"type": Node(self.declaration.type, BY_DECLARATION, BY_DECLARATION), **_fixed(self.declaration.fixed)}
         faults: list[Fault] = []
         for variable, given in self.given.items():
@@ -146,12 +146,12 @@ class Form:
 
 
 def unquoted(text: str) -> str:
-    """The text, which is not in quotes.
+    """Return the text unchanged when it is not in quotes.
 
     Compose takes those of `- NAME="value"` for a part of the value, and so does docker with those of `--env-file`.
 
     Raises:
-        ValueError: it is.
+        ValueError: it is in quotes.
     """
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         raise ValueError("stands in quotes, which are part of the value; write it without them")
@@ -177,7 +177,7 @@ def _place(entries: dict[str, Node], dotted: str | None, node: Node) -> None:
 
 
 def forms(declared: Sequence[Variables], environment: Environment, tuned: Node) -> dict[tuple[str, str], list[Form]]:
-    """Every declaration with what is given for it, by kind and type.
+    """Return every declaration with what is given for it, by kind and type.
 
     Args:
         declared: by the distributions.
@@ -201,7 +201,7 @@ def forms(declared: Sequence[Variables], environment: Environment, tuned: Node) 
 
 
 def _setter(entry: Node, dotted: str) -> str | None:
-    """What sets a field, if anything does."""
+    """Return the label of the variable that sets a field, if one does."""
     node: Node | None = entry
     for step in dotted.split("."):
         node = node.child(step) if node is not None else None
@@ -209,19 +209,19 @@ def _setter(entry: Node, dotted: str) -> str | None:
 
 
 def choose(candidates: Sequence[Form]) -> Form:
-    """The form that counts: a whole one to which all that is set belongs, else the one that lacks least."""
+    """Return the form that counts: a whole one to which all that is set belongs, else the one that lacks least."""
     everything = {name for form in candidates for name in form.named}
     whole = [form for form in candidates if not form.missing and everything <= form.names]
     return whole[0] if whole else min(candidates, key=lambda form: (len(everything - form.names), len(form.missing)))
 
 
 def title(form: Form) -> str:
-    """How a line names the plugin."""
+    """Return the plugin as a line names it."""
     return f"{form.declaration.kind.replace('_', ' ')} {form.declaration.type}"
 
 
 def told(form: Form, stores: Sequence[str]) -> str:
-    """The line about a plugin of which only some variables are set."""
+    """Return the line about a plugin of which only some variables are set."""
     there = sorted({given.name for given in form.given.values()} | form.named | {*form.elsewhere.values()})
     there += sorted(f"secret {name}" for name in form.found.values())
     missing = [each.names[0] for each in form.missing]

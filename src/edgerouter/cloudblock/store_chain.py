@@ -1,4 +1,4 @@
-"""All secret stores that are on as one, which is asked for the variables that are not in the environment."""
+"""All secret stores that are on as one, asked for the variables that are not in the environment."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 
 _SECONDS: Final = 8.0
-"""How long one store may take for one variable, the first one's connection and sign-in included, which are ten round trips and more
+"""Time for one store to answer for one variable, with connection and sign-in at the first, which are ten round trips and more
 over a satellite. One that is silent leaves time for another within that of `references.resolve`."""
 
 AnswerT = TypeVar("AnswerT")
 
 
 class ChainConfig(SecretStoreConfig):
-    """Which stores are asked for what."""
+    """Stores, and what they are asked for."""
 
     stores: tuple[Any, ...] = ()
     """`ConfiguredSecretStore`s, in the order in which they are asked."""
     lookups: dict[str, Any] = Field(default_factory=dict)
-    """What may be asked for: a `Lookup` for each key."""
+    """A `Lookup` for each key that may be asked for."""
 
 
 class StoreChain(SecretStore[ChainConfig]):
-    """Gives what the first store has that has it. A store that is down hides nothing that another has."""
+    """Gives the secret of the first store that has it. A store that is down hides nothing that another has."""
 
     Config = ChainConfig
 
@@ -59,12 +59,12 @@ class StoreChain(SecretStore[ChainConfig]):
                 await self._bounded(store, self._store(store))
 
     async def get(self, name: str) -> str:
-        """The value for a variable, as the plugin's configuration takes it."""
+        """Return the value for a variable, as the plugin's configuration takes it."""
         _, value = await self.find(name)
         return value
 
     async def find(self, key: str) -> tuple[str, str]:
-        """Under which name a variable's secret was found, and the value for it.
+        """Return the name under which a variable's secret was found, and its value.
 
         Raises:
             SecretMissing: no store has it.

@@ -27,7 +27,7 @@ _RECEIVED: Final = "$relay-in"
 """First level of the topic that messages from the cloud have inside the router."""
 _BROKER: Final = "mqtt://localhost:1883"
 _TOPICS: Final = ("cloud-input", "cloud-block-input")
-"""Where its users publish; the second appears in one of its documents only."""
+"""Topics that its users publish to; the second appears in one of its documents only."""
 
 
 class BlockVariables(BaseSettings):
@@ -50,7 +50,7 @@ class BlockVariables(BaseSettings):
 
 @dataclass(slots=True)
 class Found:
-    """What the variables say."""
+    """Content of the variables."""
 
     tree: Node = field(default_factory=lambda: Node({}, Origin("environment")))
     """A configuration, without what `EDGEROUTER__` variables say."""
@@ -60,9 +60,9 @@ class Found:
     off_sinks: list[str] = field(default_factory=list)
     off_sources: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
-    """Sinks of which no secret store could say yet whether they are wanted."""
+    """Sinks that wait for the secret stores to say whether they are wanted."""
     lookups: dict[str, Lookup] = field(default_factory=dict)
-    """What is looked up in the secret stores, by key."""
+    """Lookups in the secret stores, by key."""
     order: tuple[str, ...] = ()
     """Secret stores in the order in which they are asked."""
 
@@ -102,7 +102,7 @@ class Found:
 
 
 def read(around: Environment, plugins: Sequence[Variables], known: Known) -> Found:
-    """The configuration that the variables ask for.
+    """Return the configuration that the variables ask for.
 
     Args:
         around: the environment.
@@ -131,7 +131,7 @@ def read(around: Environment, plugins: Sequence[Variables], known: Known) -> Fou
 
 
 def _tuned(around: Environment, plugins: Sequence[Variables]) -> Node:
-    """What `EDGEROUTER__` variables say of the plugins that are declared, and of others."""
+    """Return a tree of what `EDGEROUTER__` variables say, with an entry for each declared plugin."""
     of_kind = {
         section: Node({each.type: Node({}, BY_DECLARATION) for each in plugins if each.kind == kind}, BY_DECLARATION)
         for kind, section in declared.SECTIONS.items()
@@ -155,7 +155,7 @@ def _add_stores(found: Found, groups: Sequence[Sequence[Form]]) -> None:
 
 
 def _order(found: Found, tuned: Node, order: Given | None) -> None:
-    """All stores that are on, those that are stated first."""
+    """Put all stores that are on in order, the stated ones first."""
     own = [name for name, node in _entries(tuned, "secret_stores").items() if node.child("type")]
     there = sorted({*own, *found.section("secret_stores")})
     stated = [name.strip() for name in order.text.split(",") if name.strip()] if order is not None else []
@@ -198,7 +198,7 @@ def _partial(forms: Sequence[Form], form: Form, stores: Sequence[str]) -> str:
 
 
 def _add_source(found: Found, tuned: Node, block: dict[str, Given]) -> None:
-    """The source, unless `EDGEROUTER__SOURCES__` variables make one and no topic is named."""
+    """Add the source, unless `EDGEROUTER__SOURCES__` variables make one and no topic is named."""
     own = any(node.child("type") for node in _entries(tuned, "sources").values())
     if own and "topic" not in block:
         return
@@ -228,9 +228,9 @@ def _broker(block: dict[str, Given]) -> Node:
 
 
 def _add_reverse(found: Found, receivers: Sequence[Sequence[Form]], known: Known, block: dict[str, Given]) -> None:
-    """Every service that can be received from becomes a source, and one MQTT sink publishes what they bring.
+    """Make a source of every service that can be received from, and one MQTT sink that publishes their messages.
 
-    What they bring gets a topic of its own, which begins with `$`: no other sink has it, since `#` and `+` do not match there.
+    Their messages have topics that begin with `$`: no other sink gets them, since `#` and `+` do not match there.
     """
     given = block["reverse_topic"]
     topic, origin = given.text.strip(), Origin(given.label)

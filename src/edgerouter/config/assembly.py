@@ -1,4 +1,4 @@
-"""Assembles the configuration from the tree of what the user wrote, with every problem noted at its place."""
+"""Assemble the configuration from the tree of what the user wrote, with every problem at its place."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from edgerouter.source import Source
 
 HERE: Final = Path("edgerouter.yaml")
 SYSTEM: Final = Path("/etc/edgerouter/edgerouter.yaml")
-"""Where the file is looked for when none is named."""
+"""Places of the file when none is named."""
 
 _TOP: Final = (*PLUGIN_SECTIONS, *SECTIONS, "host")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -46,13 +46,13 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 class Plugins(Protocol):
-    """Where plugins are found; `edgerouter.plugins` hands in the installed ones."""
+    """Plugins by kind and name; `edgerouter.plugins` has the installed ones."""
 
     def find(self, kind: PluginKind, name: str) -> type[Any]:
-        """The class of that name; raises `PluginError`."""
+        """Return the class of that name; raises `PluginError`."""
 
     def names(self, kind: PluginKind) -> Sequence[str]:
-        """Names of what is installed."""
+        """Return the names of the installed plugins."""
 
 
 class Assembly:
@@ -71,7 +71,7 @@ class Assembly:
         self._problems = problems
 
     def run(self, path: Path | None) -> RouterConfig:
-        """The configuration; it may only be used when no problem was found."""
+        """Return the configuration; use it only when no problem was found."""
         for key in self._entries(()):
             if key not in _TOP:
                 self._problems.at(self._tree, (key,), "unknown key" + nearest(key, _TOP), key=True)
@@ -101,7 +101,7 @@ class Assembly:
         )
 
     def _entries(self, place: Place) -> dict[str, Node]:
-        """The mapping at a place; nothing written there counts as an empty one."""
+        """Return the mapping at a place; nothing written there counts as an empty one."""
         node: Node | None = self._tree
         for step in place:
             node = node.child(step) if node is not None else None
@@ -150,7 +150,7 @@ class Assembly:
         return ""
 
     def _plugin(self, section: str, name: str) -> tuple[str, type[Any]] | None:
-        """The type that the user wrote and its class."""
+        """Return the type that the user wrote and its class."""
         kind = PLUGIN_SECTIONS[section]
         entries = self._entries((section, name))
         if self._is_no_mapping(section, name):
@@ -172,13 +172,13 @@ class Assembly:
             return None
 
     def _is_no_mapping(self, section: str, name: str) -> bool:
-        """Something else is written there, which `_entries` has told."""
+        """Return true where something else is written, which `_entries` has reported."""
         parent = self._tree.child(section)
         node = parent.child(name) if parent is not None else None
         return node is not None and node.value is not None and not isinstance(node.value, dict)
 
     def _part(self, section: str, name: str, keys: set[str], also: set[str]) -> Part:
-        """Some of the keys of one sink, source or store."""
+        """Return some of the keys of one sink, source or store."""
         entries = {key: node for key, node in self._entries((section, name)).items() if key in keys}
         return Part(self._tree, (section, name), Node(entries, Origin("")), frozenset(also))
 
@@ -241,7 +241,7 @@ class Assembly:
         )
 
     def _unlisted(self, name: str) -> ConfiguredSecretStore | None:
-        """A store that references name by its type; that works when the type needs no fields."""
+        """Return a store that references name by its type; that works when the type needs no fields."""
         fault: str | None = None
         if name not in self._plugins.names("secret_store"):
             known = {"env", "file", *self._entries(("secret_stores",)), *self._plugins.names("secret_store")}

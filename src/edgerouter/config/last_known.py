@@ -25,7 +25,7 @@ class _Cipher(Protocol):
 
 
 class LastKnown:
-    """What stores gave last.
+    """Last answers of the stores.
 
     Args:
         file: where it is kept over restarts; `None`: nowhere.
@@ -41,7 +41,7 @@ class LastKnown:
             self._read(file, cipher)
 
     def value(self, store: str, name: str) -> str | None:
-        """The last value of a secret, if there was one."""
+        """Return the last value of a secret, if there was one."""
         return self._values.get(f"{store}:{name}")
 
     def keep(self, store: str, name: str, value: str) -> None:
@@ -51,7 +51,7 @@ class LastKnown:
             self._write()
 
     def known(self) -> dict[str, str | None]:
-        """What the stores had when they were asked last, by the name of the secret: where it was found, or `None`."""
+        """Return the stores' last answers: the name under which each secret was found, or `None`."""
         return {key: name or None for key, name in self._found.items()}
 
     def keep_known(self, known: dict[str, str | None]) -> None:

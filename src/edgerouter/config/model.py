@@ -27,14 +27,14 @@ class Section(BaseModel):
 
 
 class BatchPolicy(Section):
-    """How messages are gathered for one write; always clipped to the service's own limits."""
+    """Size of one write, and the time to gather it; always clipped to the service's own limits."""
 
     max_messages: int = Field(default=1000, ge=1)
     """Most messages in one write."""
     max_bytes: ByteSize = Field(default=1024 * 1024, ge=1)
     """Most bytes in one write, as the sink counts them."""
     linger: Duration = 0.0
-    """How long a batch may wait to fill, from its first message. With 0 a batch still fills while it waits behind another."""
+    """Longest time that a batch waits to fill, from its first message. With 0 a batch still fills while it waits behind another."""
     max_partitions: int = Field(default=1000, ge=1)
     """Batches that may fill at the same time, where a sink keeps partitions apart; beyond it the fullest is written early."""
     max_buffered_bytes: ByteSize = Field(default=32 * 1024**2, ge=1)
@@ -42,7 +42,7 @@ class BatchPolicy(Section):
 
 
 class RetryPolicy(Section):
-    """How a failed write is tried again: exponential back-off with full jitter."""
+    """Retry of a failed write: exponential back-off with full jitter."""
 
     first_delay: Duration = 0.5
     """Upper bound of the first delay; it doubles with each attempt."""
@@ -64,30 +64,30 @@ class RatePolicy(Section):
 
 
 class SinkPolicies(Section):
-    """What every sink has, whatever its type."""
+    """Policies of every sink, whatever its type."""
 
     topics: tuple[TopicFilter, ...] = Field(default=("#",), min_length=1)
     """MQTT topic filters, with `+` and `#`; a message that matches any of them goes to this sink."""
     batch: BatchPolicy = BatchPolicy()
-    """How messages are gathered for one write."""
+    """Size of one write, and the time to gather it."""
     concurrency: int = Field(default=1, ge=1, le=1000)
     """Writes in flight at once; 1 keeps the order of all messages, more keep it only within what the sink orders by."""
     timeout: Duration = Field(default=30.0, gt=0)
     """Time that one write may take; then it counts as failed with an unknown outcome and is tried again."""
     retry: RetryPolicy = RetryPolicy()
-    """How a failed write is tried again."""
+    """Retry of a failed write."""
     drain: Literal["fifo", "live_first"] = "fifo"
     """After an outage: in order, or live messages first and the backlog in the background."""
     backlog_share: float = Field(default=0.5, gt=0, lt=1)
     """With `drain: live_first`: the share of batches that goes to the backlog while live messages wait too."""
     start: Literal["now", "oldest"] = "now"
-    """Where a sink that is new to the spool starts: at new messages, or at the oldest one the spool still holds."""
+    """First message for a sink that is new to the spool: the next one, or the oldest that the spool still holds."""
     rate: RatePolicy = RatePolicy()
     """An upper bound of the drain rate."""
 
 
 class RetainPolicy(Section):
-    """How long delivered messages stay in the spool for replay; nothing by default."""
+    """Delivered messages that stay in the spool for replay; none by default."""
 
     age: Duration = 0.0
     """Keep delivered messages this long."""
@@ -111,7 +111,7 @@ class SpoolConfig(Section):
     min_free_bytes: ByteSize = 64 * 1024**2
     """The spool counts as full when the file system has less free than this."""
     on_full: Literal["block", "drop_oldest", "drop_newest"] = "block"
-    """What gives way when the spool is full. `block` stops acknowledging, so the broker keeps what it can; the others drop and
+    """Behaviour when the spool is full. `block` stops acknowledging, so the broker keeps what it can; the others drop and
     count each loss."""
     retain: RetainPolicy = RetainPolicy()
     """Keep delivered messages for replay."""
@@ -148,7 +148,7 @@ class AdminConfig(Section):
 
 
 class LogConfig(Section):
-    """What the router logs to standard error."""
+    """The router's log on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is written."""
@@ -157,17 +157,17 @@ class LogConfig(Section):
 
 
 class ShutdownConfig(Section):
-    """What happens at SIGTERM and SIGINT."""
+    """Shutdown at SIGTERM and SIGINT."""
 
     grace: Duration = 10.0
     """Time to deliver what is in the spool; the rest stays there."""
 
 
 class SecretsConfig(Section, KeepsItsSecrets):
-    """What becomes of secrets that a secret store gave: while a store is down, the last value that it gave counts."""
+    """Secrets that a secret store gave: while the store is down, the last value counts."""
 
     last_known: Literal["memory", "disk"] = "memory"
-    """Where the last value of each secret is kept. `disk` keeps them encrypted, so that a device that boots offline
+    """Place of the last value of each secret. `disk` keeps them encrypted, so that a device that boots offline
     starts."""
     key: SecretStr | None = None
     """With `disk`: the key, 32 bytes in URL-safe base64; `openssl rand -base64 32 | tr +/ -_` makes one."""
@@ -256,10 +256,10 @@ class RouterConfig:
     host: str
     """The device's name; the host name unless the file says `host:`."""
     file: Path | None
-    """Where it was read from; `None` = environment only."""
+    """The file that it was read from; `None` = environment only."""
     secret_stores: tuple[ConfiguredSecretStore, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Where each value was written: `spool.path` -> `edgerouter.yaml:3:9` or a variable's name; defaults are not listed."""
+    """Origin of each written value: `spool.path` -> `edgerouter.yaml:3:9` or a variable's name; defaults are not listed."""
     references: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values that came from somewhere secret: `sinks.alerts.token` -> `${env:TOKEN}`."""
     secrets: SecretsConfig = field(default_factory=SecretsConfig)

@@ -24,7 +24,7 @@ SECRETS_DIR: Final = "EDGEROUTER_SECRETS_DIR"
 """Names a folder whose files stand for variables: a file's name is the variable's, its content the value."""
 _NESTING: Final = "__"
 OWN: Final = "EDGEROUTER_"
-"""What the names of all our own variables begin with."""
+"""Prefix of the names of all our own variables."""
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _MOST_BYTES: Final = 1024 * 1024
 

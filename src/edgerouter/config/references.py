@@ -1,4 +1,4 @@
-"""References such as `${env:NAME}`, `${file:/run/secrets/x}` and `${vault:name}`: finding them, and resolving them.
+"""Find and resolve references such as `${env:NAME}`, `${file:/run/secrets/x}` and `${vault:name}`.
 
 `env` and `file` are resolved while loading; a reference to a secret store is resolved each time its source or sink opens.
 `$${` stands for a literal `${`.
@@ -28,7 +28,7 @@ _PARTS: Final = re.compile(r"\$\$\{|\$\{(?:(?P<kind>[A-Za-z0-9][A-Za-z0-9._-]*):
 _DEFAULT: Final = ":-"
 _MOST_BYTES: Final = 1024 * 1024
 _STORE_SECONDS: Final = 20.0
-"""How long a store may take for all that one sink needs, before the last known values count; less than a sink's `timeout`."""
+"""Time for a store to give all that one sink needs, before the last known values count; less than a sink's `timeout`."""
 
 log = structlog.get_logger("edgerouter.secrets")
 
@@ -94,7 +94,7 @@ def _references(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _env(name: str, environ: Mapping[str, str]) -> tuple[str, bool]:
-    """The value, and whether it was not written in the file as the default."""
+    """Return the value, and false for a default that was written in the file."""
     name, separator, default = name.partition(_DEFAULT)
     if found := environ.get(name):
         return found, True
@@ -124,7 +124,7 @@ def _file(name: str, folder: Path) -> str:
 
 
 def fill(raw: Any, secrets: Mapping[tuple[str, str], str]) -> Any:
-    """The value with each reference to a store replaced by its secret; every other text is left as it is."""
+    """Return the value with each reference to a store replaced by its secret; every other text stays."""
     if isinstance(raw, PendingText):
         return _PARTS.sub(lambda match: "${" if match[0] == "$${" else secrets[match["kind"], match["name"]], raw)
     if isinstance(raw, Mapping):
@@ -145,7 +145,7 @@ async def resolve(
 async def resolve(
     configured: ConfiguredSink | ConfiguredSource, stores: Sequence[ConfiguredSecretStore], last_known: LastKnown | None = None
 ) -> SinkConfig | SourceConfig:
-    """The plugin's configuration with the newest value of every secret; called each time a sink or source opens.
+    """Return the plugin's configuration with the newest value of every secret; called each time a sink or source opens.
 
     Args:
         configured: a sink or a source.

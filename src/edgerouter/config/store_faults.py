@@ -1,4 +1,4 @@
-"""What becomes of errors that a secret store should not raise: whatever it does, it must not end the router."""
+"""Translate errors that a secret store should not raise, so that no store can end the router."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ log = structlog.get_logger("edgerouter.secrets")
 
 @contextmanager
 def counted_as_down(store: str) -> Iterator[None]:
-    """Take every error that is not of the contract for a store that is down.
+    """Treat every error outside the contract as a store that is down.
 
     Args:
         store: its name.
 
     Raises:
-        Unavailable: in place of such an error. Nobody promises that the text of one holds no secret, so only its type is told.
+        Unavailable: in place of such an error. Its text may hold a secret, so only its type is shown.
     """
     try:
         yield

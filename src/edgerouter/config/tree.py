@@ -18,10 +18,10 @@ class PendingText(str):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value was written."""
+    """Place where a value was written."""
 
     label: str
-    """What the user reads: `edgerouter.yaml:7:22` or `EDGEROUTER__SPOOL__MAX_BYTES`."""
+    """Shown to the user: `edgerouter.yaml:7:22` or `EDGEROUTER__SPOOL__MAX_BYTES`."""
     line: int = 0
     column: int = 0
 
@@ -32,26 +32,26 @@ class Origin:
 
 
 Fault: TypeAlias = tuple[Origin, str]
-"""Where something is wrong, and what."""
+"""Place and text of a problem."""
 
 
 @dataclass(slots=True)
 class Node:
-    """One value of the configuration, where it stands, and how it was written."""
+    """One value of the configuration, with its place and its written form."""
 
     value: str | int | float | bool | dict[str, Node] | list[Node] | None = field(repr=False)
     origin: Origin
     key: Origin | None = None
-    """Where its key stands, when it has one."""
+    """Place of its key, when it has one."""
     text: str | None = field(default=None, repr=False)
-    """As it was written, when `value` was made of a text that could also be meant as it stands: `12345`, `true`."""
+    """The written text, when `value` was made of a text that could also be meant as it stands: `12345`, `true`."""
     reference: str | None = None
     """The reference that it was made from, such as `${env:PASSWORD}`; then `value` is a secret."""
     pending: Sequence[tuple[str, str]] = ()
     """References to secret stores in it, as store and name, which are resolved when a sink opens."""
 
     def plain(self) -> Any:
-        """The value as Python's own dicts, lists and scalars."""
+        """Return the value as Python's own dicts, lists and scalars."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, list):
@@ -59,7 +59,7 @@ class Node:
         return PendingText(self.value) if self.pending else self.value
 
     def child(self, step: str | int) -> Node | None:
-        """The value under a key or an index."""
+        """Return the value under a key or an index."""
         if isinstance(self.value, dict) and isinstance(step, str):
             return self.value.get(step)
         if isinstance(self.value, list) and isinstance(step, int) and 0 <= step < len(self.value):
@@ -67,7 +67,7 @@ class Node:
         return None
 
     def walk(self, place: Place = ()) -> Iterator[tuple[Place, Node]]:
-        """Itself and everything below, with places relative to it."""
+        """Yield itself and everything below, with places relative to it."""
         yield place, self
         if isinstance(self.value, dict):
             for key, node in self.value.items():

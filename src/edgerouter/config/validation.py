@@ -1,4 +1,4 @@
-"""Validates parts of the configuration with pydantic and says what is wrong in the user's words, at its place."""
+"""Validate parts of the configuration with pydantic, and report errors in the user's words, at their place."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ _QUOTING: Final = frozenset({"value_error", "assertion_error"})
 
 @dataclass(slots=True)
 class Problems:
-    """Everything that is wrong, gathered so that all of it is reported at once."""
+    """Gathers every problem, so that all are reported at once."""
 
     label: str
-    """What stands in front of problems that have no place: the file, or `environment`."""
+    """Prefix of problems that have no place: the file, or `environment`."""
     _found: list[tuple[tuple[bool, int, int, str], str]] = field(default_factory=list)
 
     def add(self, origin: Origin | None, text: str) -> None:
-        """One problem; `text` begins with the path of its value, if it has one."""
+        """Add a problem; `text` begins with the path of its value, if it has one."""
         if origin is None:
             self._found.append(((False, 0, 0, ""), f"{self.label}: {text}"))
         else:
             self._found.append((origin.order, f"{origin.label}: {text}"))
 
     def at(self, tree: Node, place: Place, reason: str, *, key: bool = False) -> None:
-        """A problem of the value at a place, or of the nearest thing around it that was written.
+        """Add a problem of the value at a place, or of the nearest thing around it that was written.
 
         Args:
             tree: the whole configuration.
@@ -90,12 +90,12 @@ class Problems:
 
 
 def dotted(place: Place) -> str:
-    """The path as users read it: `sinks.alerts.topics[0]`."""
+    """Return the path as users read it: `sinks.alerts.topics[0]`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?`, or what there is if nothing is near and it is not much."""
+    """Return `; did you mean ...?`, or the known words where none is near."""
     choices = sorted(known)
     if near := difflib.get_close_matches(word.lower().replace("-", "_"), choices, n=1):
         return f"; did you mean {near[0]!r}?"
@@ -111,14 +111,14 @@ class Part:
     tree: Node
     """The whole configuration."""
     place: Place
-    """Where the part is in it."""
+    """Place of the part in it."""
     node: Node
     """The part itself, possibly with only some of its keys."""
     also: frozenset[str] = frozenset()
     """Keys that belong there too but to another model, for telling the nearest valid name."""
 
     def validate(self, model: type[ModelT], problems: Problems) -> ModelT | None:
-        """The model, or `None` after telling what is wrong.
+        """Return the model, or `None` after adding what is wrong to `problems`.
 
         A value whose only faults lie in references to secret stores gives a model made without validation.
         """
@@ -166,7 +166,7 @@ class Part:
         return node
 
     def _place(self, error: dict[str, Any]) -> Place:
-        """Pydantic's location without what is not in the document: names of union members and the like."""
+        """Return pydantic's location without what the document lacks, such as names of union members."""
         node, place = self.node, ()  # type: tuple[Node, Place]
         for number, step in enumerate(error["loc"], start=1):
             child = node.child(step)
@@ -177,7 +177,7 @@ class Part:
         return place
 
     def _is_pending(self, error: dict[str, Any]) -> bool:
-        """Whether it lies in, or could come from, a text that is not known before a secret store is asked."""
+        """Return true for an error in, or possibly caused by, a text that only a secret store knows."""
         node = self._node(self._place(error))
         if node is None or error["type"] in ("missing", "extra_forbidden"):
             return False
@@ -226,7 +226,7 @@ def _other_reading(node: Node) -> str | float | bool | None:
 
 
 def _leaks(text: str, secret: str) -> bool:
-    """Whether a text holds a secret, or a part of it such as the password in an address."""
+    """Return true for a text that holds a secret, or a part of one such as the password in an address."""
     parts = [part for part in re.split(r"[^A-Za-z0-9]+", secret) if len(part) > 3]
     return bool(secret) and any(part in text for part in (secret, *parts))
 

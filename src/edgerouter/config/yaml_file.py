@@ -37,7 +37,7 @@ def scalar(text: str) -> str | int | float | bool | None:
     if text in _BOOLS:
         return _BOOLS[text]
     if _INT.fullmatch(text):
-        # Python refuses to read numbers of more than 4300 digits; nobody means one
+        # Python refuses to read numbers of more than 4300 digits; no configuration means one
         return int(text) if len(text) < 100 else text
     if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
         return number

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 from rich.console import Console
+from rich.table import Table
 
 from edgerouter.cli import dead_letters, output, status
 from edgerouter.config.model import LogConfig, SpoolConfig
@@ -104,3 +105,16 @@ def test_a_log_line_is_harmless(format_: Any, monkeypatch: pytest.MonkeyPatch) -
     assert lines.count("owned") == 4
     if format_ == "json":
         assert json.loads(lines.splitlines()[0])["reason"] == HOSTILE
+
+
+def test_one_is_not_plural() -> None:
+    assert [output.counted(number, "dead letter") for number in (0, 1, 2)] == ["0 dead letters", "1 dead letter", "2 dead letters"]
+
+
+def test_a_table_is_not_cut_in_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich takes a pipe for 80 columns wide, and `grep` found only the beginning of a topic."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    table = Table("topic", "reason", box=None)
+    table.add_row("plant/" * 20 + "end", "because " * 10)
+    output.console().print(table)
+    assert "plant/" * 20 + "end" in capsys.readouterr().out

@@ -285,6 +285,33 @@ async def test_a_store_that_does_not_let_us_in_decides_nothing(vault: Any) -> No
     assert ([sink.plugin for sink in config.sinks], reason) == ([UndecidedSink, UndecidedSink], "403")
 
 
+async def test_stores_that_were_down_are_asked_until_they_answer_and_each_answer_reloads(
+    vault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in keeps the messages of each sink until then, and the spool forgets those of the sinks that are off."""
+    monkeypatch.setattr("edgerouter.cloudblock.start._FIRST_DELAY", 0.01)
+    vault.contents, vault.faults = {"first": {"queue-token": "t", "queue-name": "q"}}, {"first": down}
+    cloud = CloudBlock(ONE)
+    assert [(sink.name, sink.type, sink.provisional) for sink in cloud.load(plugins).sinks] == [
+        ("queue", "queue", True),
+        ("other", "other", True),
+    ]
+    assert cloud.undecided
+    reloads: list[list[tuple[str, bool]]] = []
+
+    def reload() -> None:
+        reloads.append([(sink.name, sink.provisional) for sink in cloud.load(plugins).sinks])
+
+    asking = asyncio.create_task(cloud.keep_asking(LastKnown(), reload))
+    while not vault.asked:
+        await asyncio.sleep(0.001)
+    assert reloads == []
+    vault.faults = {}
+    await asyncio.wait_for(asking, 30)
+    assert reloads == [[("queue", False)]]
+    assert not cloud.undecided
+
+
 async def test_a_value_that_cannot_be_is_told_without_being_shown(vault: Any) -> None:
     vault.contents = {"first": {"queue-token": "t", "queue-name": "bad"}}
     config = CloudBlock(ONE, {"queue-token": "queue-token", "queue-name": "queue-name", "other-name": None}).load(plugins)

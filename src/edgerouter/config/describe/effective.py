@@ -23,9 +23,9 @@ class Value:
     path: tuple[str, ...]
     """Keys from the top: `("sinks", "alerts", "batch", "linger")`."""
     text: str
-    """As it would stand in the file; masked where it is secret."""
+    """Text for the file; masked where it is secret."""
     origin: str
-    """Where it was written: file, line and column, a variable, a secret store, or `default`."""
+    """Origin: file, line and column, a variable, a secret store, or `default`."""
 
     @property
     def dotted(self) -> str:
@@ -34,22 +34,22 @@ class Value:
 
 
 def values(config: RouterConfig) -> list[Value]:
-    """Every value, in the order of the file."""
+    """Return every value, in the order of the file."""
     found: list[Value] = []
-    teller = _Teller(config)
+    describer = _Describer(config)
     for section, members in (("sources", config.sources), ("sinks", config.sinks), ("secret_stores", config.secret_stores)):
         for member in members:
             if not isinstance(member, ConfiguredSecretStore) or member.listed:
-                found += teller.member(section, member)
+                found += describer.member(section, member)
     for section, model in SECTIONS.items():
-        found += teller.model((section,), getattr(config, section), model)
+        found += describer.model((section,), getattr(config, section), model)
     host_origin = config.origins.get("host", "this machine's name")
-    found.append(Value(("host",), teller.shown(("host",), config.host, secret=False), host_origin))
+    found.append(Value(("host",), describer.shown(("host",), config.host, secret=False), host_origin))
     return found
 
 
 def as_yaml(config: RouterConfig, *, written_only: bool = False) -> str:
-    """A file that says the same, with the origin of every value behind it; secrets are masked, so it is no file to run from.
+    """Return an equal file, with the origin of every value behind it; secrets are masked, so the router cannot run from it.
 
     Args:
         config: a valid configuration.
@@ -73,13 +73,13 @@ def as_yaml(config: RouterConfig, *, written_only: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-class _Teller:
+class _Describer:
     def __init__(self, config: RouterConfig) -> None:
         self._origins = _Below(config.origins)
         self._references = _Below(config.references)
 
     def member(self, section: str, member: ConfiguredSink | ConfiguredSource | ConfiguredSecretStore) -> Iterator[Value]:
-        """A sink, source or store: its type, its own fields, its policies."""
+        """Yield the type, the own fields and the policies of a sink, source or store."""
         place = (section, member.name)
         yield Value((*place, "type"), flow(member.type), self.origin((*place, "type"), same=False))
         yield from self.model(place, member.config, type(member.config))
@@ -107,7 +107,7 @@ class _Teller:
             yield Value(place, self.shown(place, value, secret=place[-1] in secret), self.origin(place, same=_same(value, default)))
 
     def shown(self, place: tuple[str, ...], value: Any, *, secret: bool) -> str:
-        """The value as it would stand in the file, or what stands for a secret."""
+        """Return the value as text for the file, or the mask of a secret."""
         if value is None or _is_empty(value):
             return flow(value)
         if secret or self._references.at_or_below(".".join(place)):
@@ -115,7 +115,7 @@ class _Teller:
         return flow(value)
 
     def origin(self, place: tuple[str, ...], *, same: bool) -> str:
-        """Where the value was written, or the part of it that was, or the text that it is a part of."""
+        """Return the origin of the value, of the written parts of it, or of the text that it is a part of."""
         dotted = ".".join(place)
         labels = self._origins.at_or_below(dotted) or self._origins.above(dotted)
         references = self._references.at_or_below(dotted)
@@ -143,7 +143,7 @@ class _Below:
 
 
 def _prefixes(path: str) -> Iterator[str]:
-    """Every path above this one, and itself."""
+    """Yield every path above this one, and itself."""
     yield from (path[:at] for at, character in enumerate(path) if character in ".[")
     yield path
 
@@ -156,5 +156,5 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def _is_empty(value: Any) -> bool:
-    """Tell whether there is nothing in it that could be secret."""
+    """Return true for an empty collection, which holds no secret."""
     return isinstance(value, Mapping | AbstractSet | list | tuple) and not value

@@ -75,7 +75,7 @@ _KINDS: Final[Mapping[PluginKind, tuple[str, str]]] = {
 
 
 def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
-    """The whole page.
+    """Return the whole page.
 
     Args:
         configs: the `Config` of each plugin to describe, by kind and type.
@@ -95,7 +95,7 @@ def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
 
 
 def write_plugins(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
-    """Only the plugins' own fields, for the README of a distribution of plugins."""
+    """Return only the plugins' own fields, for the README of a distribution of plugins."""
     parts = []
     for kind, by_type in configs.items():
         parts += [
@@ -151,7 +151,7 @@ def _row(parents: Sequence[str], name: str, schema: Mapping[str, Any]) -> _Row:
 
 
 def _choices(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What a value may be, with references followed; a size or a duration is one of them as a whole."""
+    """Return the alternatives of a value, with references followed; a size or a duration is one alternative."""
     if "$ref" in schema:
         return _choices(defs[schema["$ref"].rpartition("/")[2]], defs)
     if "allOf" in schema and len(schema["allOf"]) == 1:
@@ -163,7 +163,7 @@ def _choices(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> list[Mapping
 
 
 def _quantity(schema: Mapping[str, Any]) -> str | None:
-    """How sizes and durations are told from other things that may be a number or a text: by their examples (units.py)."""
+    """Tell sizes and durations from other numbers or texts by their examples (units.py)."""
     examples = [example for member in schema.get("anyOf", []) for example in member.get("examples", [])]
     if "2GiB" in examples:
         return "size"

@@ -1,4 +1,4 @@
-"""Makes one JSON Schema (draft 2020-12) of the whole configuration file."""
+"""Build one JSON Schema (draft 2020-12) of the whole configuration file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 _ABOUT: Final[Mapping[str, str]] = {
     "spool": "The store between the sources and the sinks.",
-    "secrets": "What becomes of secrets that a secret store gave.",
+    "secrets": "Secrets that a secret store gave.",
     "admin": "The control interface.",
-    "log": "What the router logs.",
-    "shutdown": "What happens at SIGTERM and SIGINT.",
+    "log": "The router's log.",
+    "shutdown": "Shutdown at SIGTERM and SIGINT.",
 }
 _PLUGINS: Final[Mapping[str, tuple[PluginKind, str]]] = {
     "sources": ("source", "Where messages come from, by name; at least one."),
@@ -36,13 +36,13 @@ _MODE: Final[JsonSchemaMode] = "validation"
 
 
 class Quietly(GenerateJsonSchema):
-    """Leaves out a default that JSON cannot tell, without a warning: the user can do nothing about it."""
+    """Leave out a default that JSON cannot express, without a warning: the user can do nothing about it."""
 
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012  (as pydantic has it)
 
 
 def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[str, Any]:
-    """The schema.
+    """Return the schema.
 
     Args:
         configs: the `Config` of each plugin, by kind and type.
