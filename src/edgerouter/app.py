@@ -32,7 +32,7 @@ from edgerouter.source import Source, SourceContext
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.identity import session_identity
-from edgerouter.tasks.ending import CLOSING_SECONDS, ended, leaving_behind
+from edgerouter.tasks.bounded import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.telemetry.loop_watch import LoopWatch, by_top_level
 from edgerouter.topics import Matcher
 

@@ -23,7 +23,7 @@ from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError
 from edgerouter.logs import configure
-from edgerouter.tasks.ending import CLOSING_SECONDS
+from edgerouter.tasks.bounded import CLOSING_SECONDS
 
 log = structlog.get_logger("edgerouter.run")
 

@@ -19,7 +19,7 @@ from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.spool.contract import Reader
 from edgerouter.tasks.backoff import full_jitter
-from edgerouter.tasks.ending import ClosingInTime
+from edgerouter.tasks.bounded import ClosingInTime
 
 log = structlog.get_logger("edgerouter.runner")
 

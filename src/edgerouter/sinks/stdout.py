@@ -42,7 +42,7 @@ class StdoutSink(Sink[StdoutConfig]):
         try:
             yield cls(config, worker)
         finally:
-            await worker.close(lambda: None, patience=0.5)  # a pipe without a reader must not delay the shutdown
+            await worker.close(patience=0.5)  # a pipe without a reader must not delay the shutdown
 
     def size_of(self, message: Message) -> int:
         return size_of(message, self._framing)

@@ -1,4 +1,4 @@
-"""Back-off with full jitter: how long to wait before the next attempt."""
+"""Back-off with jitter: seconds to wait before the next attempt."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ LONGEST_WAIT: Final = 3600.0
 """Seconds. A service that asks for a longer wait is asked again after this one: it may be back, or have told a wrong date."""
 
 
-def full_jitter(attempt: int, first_delay: float, max_delay: float, at_least: float | None = None) -> float:
-    """Seconds to wait after failed attempt number `attempt` (1, 2, ...).
+def full_jitter(attempt: int, first_delay: float, max_delay: float, at_least: float | None = None, *, floor: float = 0.0) -> float:
+    """Return the seconds to wait after failed attempt number `attempt` (1, 2, ...).
 
     Uniform between 0 and an upper bound that doubles with each attempt, so that many devices that lost the same service do not come
     back at the same moment (AWS Architecture Blog, "Exponential Backoff And Jitter"). A wait that the service asked for is kept
-    up to an hour, with up to a tenth more of jitter.
+    up to an hour, with up to a tenth more of jitter. `floor` is the part of the upper bound that is waited at least.
     """
     bound = min(max_delay, first_delay * 2.0 ** min(attempt - 1, 60))
-    delay = random.uniform(0, bound)  # noqa: S311  (jitter, not cryptography)
+    delay = bound * random.uniform(floor, 1.0)  # noqa: S311  (jitter, not cryptography)
     if at_least is not None and at_least > 0:
         delay = max(delay, min(at_least, LONGEST_WAIT) * random.uniform(1.0, 1.1))  # noqa: S311  (jitter, not cryptography)
     return delay

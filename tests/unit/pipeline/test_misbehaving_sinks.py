@@ -9,7 +9,7 @@ import pytest
 
 from edgerouter import DELIVERED, Failure, Limits, Outcome, Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.pipeline import batching as gathering
-from edgerouter.tasks import bounded, ending
+from edgerouter.tasks import bounded
 from support.pipeline import ListReader, ScriptedSink, configured, messages, running, scripted, sequences, until
 
 
@@ -338,7 +338,7 @@ async def test_a_run_that_ends_in_the_middle_of_the_halving_gives_back_what_is_n
 
 async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeypatch):
     """After refused credentials the sink is opened anew, though the old client never says good-bye."""
-    monkeypatch.setattr(ending, "CLOSING_SECONDS", 0.01)
+    monkeypatch.setattr(bounded, "CLOSING_SECONDS", 0.01)
     opened = 0
 
     class Clinging(ScriptedSink):

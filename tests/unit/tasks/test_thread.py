@@ -15,7 +15,7 @@ async def test_a_call_returns_its_result_or_its_error() -> None:
     assert await worker.run(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         await worker.run(lambda: 1 // 0)
-    await worker.close(lambda: None)
+    await worker.close()
 
 
 async def test_a_cancelled_call_that_has_begun_ends_before_the_next_one_begins() -> None:
@@ -43,14 +43,14 @@ async def test_a_cancelled_call_that_has_begun_ends_before_the_next_one_begins()
     await last
 
     assert seen == ["slow, abandoned: True", "last, abandoned: False"]
-    await worker.close(lambda: None)
+    await worker.close()
 
 
 async def test_closing_runs_what_was_asked_for_before_and_ends_the_thread() -> None:
     seen: list[int] = []
     threads = threading.active_count()
     worker = Worker("test")
-    worker.start(lambda: seen.append(1))
+    worker.submit(lambda: seen.append(1))
     await worker.close(lambda: seen.append(2))
 
     assert seen == [1, 2]
@@ -63,7 +63,7 @@ async def test_a_thread_that_hangs_is_left_behind() -> None:
     may_end = threading.Event()
     hanging = asyncio.create_task(worker.run(lambda: may_end.wait(10)))
     await asyncio.sleep(0)
-    await worker.close(lambda: None, patience=0.05)
+    await worker.close(patience=0.05)
 
     may_end.set()
     await hanging
@@ -75,4 +75,4 @@ async def test_the_idle_call_comes_when_nothing_else_does() -> None:
     async with asyncio.timeout(10):
         while not idle.is_set():
             await asyncio.sleep(0.005)
-    await worker.close(lambda: None)
+    await worker.close()

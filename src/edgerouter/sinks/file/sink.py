@@ -47,7 +47,7 @@ class FileSink(Sink[FileConfig]):
                 await worker.run(lambda: look(config))
                 yield cast("Self", kind(config, context, worker, Unwritten()))
             finally:
-                await worker.close(lambda: None)
+                await worker.close()
             return
         opened = _open_growing(config, context) if config.key is None else _open_objects(config, context)
         async with opened as (worker, writer):
@@ -93,18 +93,18 @@ async def _open_growing(config: FileConfig, context: SinkContext) -> AsyncIterat
                     config,
                     rotated_files,
                     abandoned=worker.abandoned,
-                    rotated=lambda: tidier.start(rotated_files.tidy_in_background),
+                    rotated=lambda: tidier.submit(rotated_files.tidy_in_background),
                 )
             )
         )
-        tidier.start(rotated_files.tidy_in_background)
+        tidier.submit(rotated_files.tidy_in_background)
         yield worker, writers[0]
     finally:
         rotated_files.stop()
         try:
             await worker.close(lambda: _close(writers))
         finally:
-            await tidier.close(lambda: None)
+            await tidier.close()
 
 
 def _tend(writers: Sequence[GrowingFile]) -> None:

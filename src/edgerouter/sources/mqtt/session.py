@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from contextlib import suppress
 from typing import Any, Final
@@ -24,6 +23,7 @@ from edgerouter.sources.mqtt.inflow import OVERRUN
 from edgerouter.sources.mqtt.kept import Kept
 from edgerouter.sources.mqtt.read_ahead import Allowance
 from edgerouter.sources.mqtt.redelivery import Redelivery
+from edgerouter.tasks.backoff import full_jitter
 
 _STEADY: Final = 10.0
 """Seconds after which a connection counts as good, and the next back-off starts small again."""
@@ -90,7 +90,6 @@ class Session:
         was_away = False
         while not self._stopping.is_set() and not self._in_flight.stopped:
             began = time.monotonic()
-            patience = 0.0
             goes_on = reason == OVERRUN
             try:
                 reason, code = await self._serve_one_connection(goes_on=goes_on)
@@ -113,15 +112,16 @@ class Session:
                 if not goes_on:
                     self._log.warning(f"{reason}; connecting again for each `max_unconfirmed` messages while it does so")
                 continue
+            first_delay = self._config.reconnect.first_delay
             if code == TAKEN_OVER:
-                patience = self._config.reconnect.max_delay
+                first_delay = self._config.reconnect.max_delay
                 reason += f": another client uses the client id {self._state.client_id!r}; give each its own"
             elif short_lives >= _SHORT_LIVES and reason == LOST:
                 reason += (
                     f", as soon as it was made, {short_lives} times: does another client use the id {self._state.client_id!r}?"
                 )
-            delay = self._delay(failures, patience)
             failures += 1
+            delay = full_jitter(failures, first_delay, self._config.reconnect.max_delay, floor=0.5)
             self._context.connected(False, reason)
             if self._context.probe:
                 self.refused = reason
@@ -249,8 +249,3 @@ class Session:
         if self._state.protocol != self._version.known:
             self._state.protocol = self._version.known
             self._kept.change_session()
-
-    def _delay(self, failures: int, patience: float) -> float:
-        reconnect = self._config.reconnect
-        upper: float = min(reconnect.max_delay, reconnect.first_delay * 2.0 ** min(failures, 32))
-        return max(upper * random.uniform(0.5, 1), patience * random.uniform(0.5, 1))  # noqa: S311  (jitter is no secret)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,7 +20,7 @@ async def open_sqlite(config: SpoolConfig) -> AsyncIterator[SqliteSpool]:
         SpoolUnusable: the folder cannot be made or written, holds something else, is used by another router, or is newer.
     """
     with locked_folder(config.path):
-        thread = DatabaseThread(asyncio.get_running_loop())
+        thread = DatabaseThread()
         try:
             store = Store(config)
             opened = await thread.run(store.open)
@@ -32,4 +31,4 @@ async def open_sqlite(config: SpoolConfig) -> AsyncIterator[SqliteSpool]:
                 await spool.close()
                 await thread.run(store.close)
         finally:
-            await thread.stop()
+            await thread.close(patience=None)

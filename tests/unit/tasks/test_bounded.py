@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from edgerouter.tasks import ending
+from edgerouter.tasks import bounded
 
 
 async def stubborn(released):
@@ -16,10 +16,10 @@ async def stubborn(released):
 
 
 async def test_a_task_group_does_not_wait_for_a_plugin_that_ignores_its_cancellation(monkeypatch):
-    monkeypatch.setattr(ending, "CLOSING_SECONDS", 0.01)
+    monkeypatch.setattr(bounded, "CLOSING_SECONDS", 0.01)
     released = asyncio.Event()
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(ending.leaving_behind(stubborn(released), "sink stubborn"))
+        task = tasks.create_task(bounded.leaving_behind(stubborn(released), "sink stubborn"))
         await asyncio.sleep(0)
         task.cancel()
     assert [task.get_name() for task in asyncio.all_tasks()].count("sink stubborn") == 1
@@ -32,7 +32,7 @@ async def test_a_failure_of_ours_still_ends_the_group():
 
     with pytest.raises(ExceptionGroup) as raised:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(ending.leaving_behind(broken(), "sink broken"))
+            tasks.create_task(bounded.leaving_behind(broken(), "sink broken"))
     assert raised.group_contains(KeyError)
 
 
@@ -47,7 +47,7 @@ async def test_a_plugin_that_ends_in_time_is_waited_for():
             closed.set()
 
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(ending.leaving_behind(closing(), "sink closing"))
+        task = tasks.create_task(bounded.leaving_behind(closing(), "sink closing"))
         await asyncio.sleep(0.001)
         task.cancel()
     assert closed.is_set()
