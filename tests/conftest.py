@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.forking import end_zygote
+
 # the time of a property test depends on the load of the machine, and says nothing about the property
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
@@ -47,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    end_zygote()
     if hasattr(session.config, "workerinput") or not Path("/proc/self/environ").exists():
         return
     deadline = time.monotonic() + PATIENCE

@@ -9,7 +9,7 @@ from support.chaos import chaos
 from support.load import Plan, load
 from support.mosquitto import running
 from support.promise import everything_came, ledgers_hold, nothing_is_missing, spool_is_sound
-from support.router import forked_router, router
+from support.router import router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error")
 RESTARTS = int(os.environ.get("EDGEROUTER_TEST_RESTARTS", "100"))
@@ -99,7 +99,7 @@ async def test_a_kill_while_the_broker_is_away_and_a_later_broker_still_lose_not
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker.url, tmp_path)
         config["sinks"]["files"]["batch"] = {"max_messages": 500}
-        async with forked_router(tmp_path, config) as process:
+        async with router(tmp_path, config) as process:
             await process.start()
             async with load(Plan(broker.port, messages=5000, rate=1500)) as publisher:
                 report = await publisher.finish()

@@ -8,7 +8,7 @@ from support.arrivals import arrivals
 from support.load import Plan, load
 from support.mosquitto import running
 from support.promise import ledgers_hold
-from support.router import forked_router
+from support.router import router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error")
 MESSAGES = 5000
@@ -58,7 +58,7 @@ DAMAGES = [
 async def test_a_damaged_spool_starts_within_seconds_and_loses_only_what_is_damaged(tmp_path, name, damage, seed):
     chance = random.Random(seed)
     with running(tmp_path / "broker", *BROKER) as broker:
-        async with forked_router(tmp_path, configuration(broker, tmp_path, away=True)) as process:
+        async with router(tmp_path, configuration(broker, tmp_path, away=True)) as process:
             await process.start()
             async with load(Plan(broker.port, messages=MESSAGES)) as publisher:
                 report = await publisher.finish()

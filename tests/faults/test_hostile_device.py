@@ -49,7 +49,7 @@ async def test_a_hostile_device_neither_fills_the_memory_nor_holds_the_event_loo
                 },
             },
         }  # fmt: skip
-        async with router(tmp_path, config) as process:
+        async with router(tmp_path, config, fresh=True) as process:
             await process.start()
             client = await broker.client()
             delivered = sent = 0

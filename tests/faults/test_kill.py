@@ -9,7 +9,7 @@ from support.load import Plan, load
 from support.mosquitto import running
 from support.promise import everything_came, ledgers_hold, nothing_is_missing, spool_is_sound
 from support.rounds import rounds
-from support.router import forked_router
+from support.router import router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error")
 KILLS = int(os.environ.get("EDGEROUTER_TEST_KILLS", "200"))
@@ -31,7 +31,7 @@ async def test_hundreds_of_kills_lose_nothing_that_the_broker_acknowledged(tmp_p
                 "once": {"type": "file", "path": str(tmp_path / "once"), "once": True, "batch": {"max_messages": BATCH}},
             },
         }
-        async with forked_router(tmp_path, config) as process:
+        async with router(tmp_path, config) as process:
             await process.start()
             async with load(Plan(broker.port, rate=1500)) as publisher:
                 for _ in rounds(KILLS, seconds=KILLS, least=KILLS // 10):

@@ -11,7 +11,7 @@ import pytest
 from support.load import Plan, Report, load
 from support.mosquitto import running
 from support.promise import everything_came, nothing_is_missing, spool_is_sound
-from support.router import ForkedRouter, forked_router
+from support.router import RouterProcess, router
 
 BACKLOG = 60_000
 BROKER = ("max_queued_messages 0", "log_type error")
@@ -22,14 +22,14 @@ both_protocols = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 @asynccontextmanager
 async def a_backlog(
     tmp_path, protocol: str, messages: int = BACKLOG, **source: Any
-) -> AsyncIterator[tuple[ForkedRouter, Report, int]]:
+) -> AsyncIterator[tuple[RouterProcess, Report, int]]:
     """Start a router that has stored a third of the broker's backlog; yield it with the load's report and the broker's port."""
     with running(tmp_path / "broker", *BROKER) as broker:
         config = {
             "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"], "protocol": protocol} | source},
             "sinks": {"files": {"type": "file", "path": str(tmp_path / "files")}},
         }
-        async with forked_router(tmp_path, config) as process:
+        async with router(tmp_path, config) as process:
             await process.start()
             assert await process.stop() == 0
             async with load(Plan(broker.port, messages=messages)) as publisher:
@@ -39,7 +39,7 @@ async def a_backlog(
             yield process, report, broker.port
 
 
-async def the_rest_comes(tmp_path, process: ForkedRouter, report: Report, port: int) -> int:
+async def the_rest_comes(tmp_path, process: RouterProcess, report: Report, port: int) -> int:
     """Wait until everything has arrived; return the number of messages stored twice, under a new id."""
     await everything_came(port, tmp_path / "files")
     await process.until_delivered()

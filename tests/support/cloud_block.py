@@ -169,10 +169,7 @@ class EnvironmentRouter(RouterProcess):
 
     async def spawn(self) -> None:
         """Start without waiting."""
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.command("run"), stderr=log, stdout=log, env=self.variables, cwd=self.folder
-            )
+        await self._run(environment=self.variables, folder=self.folder)
 
     async def answer(self, *arguments: str) -> tuple[int, str]:
         """Return exit code and output of another command in the same environment."""

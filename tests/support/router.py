@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import aiohttp
 import yaml
 
 from edgerouter.admin.listen import unix_connection
+from support.forking import ForkedProcess, fork
 
 
 class RouterProcess:
@@ -25,9 +26,12 @@ class RouterProcess:
         folder: folder for the configuration, the spool and the log.
         config: the configuration; `spool.path` defaults to `<folder>/spool`.
         environment: variables for the process, in addition to the current ones.
+        fresh: start a new interpreter, for what a forked process cannot show: memory, imports.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None, *, fresh: bool = False
+    ) -> None:
         self.folder = folder
         self.file = folder / "edgerouter.yaml"
         self.log = folder / "router.log"
@@ -36,7 +40,8 @@ class RouterProcess:
         """Query this TCP port instead of the Unix socket, which is missing if the spool's folder cannot be created."""
         self.config = config
         self._environment = {**os.environ, **(environment or {})}
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | ForkedProcess | None = None
+        self._fresh = fresh
         self.write(config)
 
     def write(self, config: dict[str, Any]) -> None:
@@ -75,9 +80,19 @@ class RouterProcess:
 
     async def spawn(self) -> None:
         """Start without waiting."""
+        await self._run("-c", str(self.file), environment=self._environment)
+
+    async def _run(self, *options: str, environment: Mapping[str, str], folder: Path | None = None) -> None:
+        if not self._fresh and "LD_PRELOAD" not in environment:
+            self._process = await fork(["run", *options], environment=environment, log=self.log, folder=folder)
+            return
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "edgerouter.cli.main", "run", "-c", self.file, stderr=log, stdout=log, env=self._environment
+                *(sys.executable, "-m", "edgerouter.cli.main", "run", *options),
+                stderr=log,
+                stdout=log,
+                env=environment,
+                cwd=folder,
             )
 
     async def status(self) -> dict[str, Any]:
@@ -165,70 +180,12 @@ class RouterProcess:
         return self.log.read_text(errors="replace")[-size:] if self.log.exists() else ""
 
 
-class ForkedRouter(RouterProcess):
-    """A router that starts in milliseconds, because its process is forked from one with all imports done."""
-
-    _zygote: asyncio.subprocess.Process
-    _forked: int | None = None
-    _exit: asyncio.Future[int]
-
-    async def open(self) -> None:
-        """Start the process that routers are forked from."""
-        self._zygote = await asyncio.create_subprocess_exec(
-            sys.executable,
-            Path(__file__).with_name("zygote.py"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=self._environment,
-        )
-
-    async def close(self) -> None:
-        """End it, together with a router that still runs."""
-        assert self._zygote.stdin is not None
-        self._zygote.stdin.close()
-        await self._zygote.wait()
-
-    @property
-    def pid(self) -> int:
-        assert self._forked is not None
-        return self._forked
-
-    async def spawn(self) -> None:
-        assert self._zygote.stdin is not None
-        self._zygote.stdin.write(f"{self.file}\t{self.log}\n".encode())
-        self._forked = int((await self._said("started"))[0])
-
-    async def signal(self, number: signal.Signals, seconds: float = 30) -> int:
-        if self._forked is None:
-            return 0
-        os.kill(self._forked, number)
-        async with asyncio.timeout(seconds):
-            _, code = await self._said("ended")
-        self._forked = None
-        return int(code)
-
-    async def _said(self, word: str) -> list[str]:
-        assert self._zygote.stdout is not None
-        said, *rest = (await self._zygote.stdout.readline()).decode().split()
-        assert said == word, (said, rest, self.tail())
-        return rest
-
-
 @asynccontextmanager
-async def forked_router(folder: Path, config: dict[str, Any]) -> AsyncIterator[ForkedRouter]:
-    """Yield a router that can be started and killed many times; not started yet, killed at the end."""
-    process = ForkedRouter(folder, config)
-    await process.open()
-    try:
-        yield process
-    finally:
-        await process.close()
-
-
-@asynccontextmanager
-async def router(folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None) -> AsyncIterator[RouterProcess]:
-    """Yield a router process that is not started yet, and kill it at the end."""
-    process = RouterProcess(folder, config, environment)
+async def router(
+    folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None, *, fresh: bool = False
+) -> AsyncIterator[RouterProcess]:
+    """A router process that is not started yet, killed in the end; see `RouterProcess`."""
+    process = RouterProcess(folder, config, environment, fresh=fresh)
     try:
         yield process
     finally:

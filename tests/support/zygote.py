@@ -1,83 +1,132 @@
 """Forks routers from a process that has imported everything, so that one starts in milliseconds and can be killed often.
 
-Reads a line `<configuration file> <log file>` for each router to start, answers `started <pid>`, and says `ended <pid> <exit code>`
-when one has ended (negative: the signal).
+Listens on the Unix socket that its argument names. A connection starts one router: it sends a line of JSON (`arguments` of the
+command line, `environment`, `folder` to work in, `log` to write to), reads the number of the process, and, when that has ended, its
+exit code (negative: the signal). The end of the standard input ends this process and every router that still runs.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import select
 import signal
+import socket
 import sys
-from pathlib import Path
+import threading
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+MODULES = (
+    "aiohttp",
+    "uvloop",
+    "edgerouter.app",
+    "edgerouter.cli.main",
+    "edgerouter.cli.run",
+    "edgerouter.plugins",
+    "edgerouter.sinks.file.sink",
+    "edgerouter.sinks.http.sink",
+    "edgerouter.sources.mqtt.source",
+    "edgerouter.spool.sqlite.open",
+    # the SDKs take most of a second each
+    "aiobotocore.session",
+    "azure.eventhub.aio",
+    "azure.identity.aio",
+    "azure.storage.blob.aio",
+    "gcloud.aio.auth",
+)
 
 
-def child(config: str, log: str) -> None:
-    """Become a router."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def child(order: dict[str, Any]) -> None:
+    """Become a router, as the command line would in a process of its own."""
+    descriptor = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
+    for target, source in ((0, null), (1, descriptor), (2, descriptor)):
+        os.dup2(source, target)
     os.closerange(3, 256)
-    from edgerouter.cli.main import load
-    from edgerouter.cli.run import run
-    from edgerouter.cloudblock.start import CloudBlock
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if order["folder"] is not None:
+        os.chdir(order["folder"])
+    random.seed()
+    sys.argv = ["edgerouter", *order["arguments"]]
+    from edgerouter.cli.start import main
 
-    cloud = CloudBlock(os.environ)
-    run(lambda: load(Path(config), cloud), cloud)
+    main()
 
 
-def main() -> None:
+def start(connection: socket.socket) -> int:
+    """Fork the router that a connection asks for; return its process number."""
+    data = b""
+    while not data.endswith(b"\n"):
+        data += connection.recv(1 << 20)
+    pid = os.fork()
+    if pid:
+        connection.sendall(b"%d\n" % pid)
+        return pid
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        child(json.loads(data))
+        sys.stdout.flush()
+        os._exit(0)
+    except SystemExit as error:
+        sys.stdout.flush()
+        os._exit(error.code if isinstance(error.code, int) else error.code is not None)
+    except BaseException:  # noqa: BLE001  (the child must not continue as a zygote)
+        import traceback
+
+        traceback.print_exc()
+        os._exit(1)
+
+
+def report(running: dict[int, socket.socket]) -> None:
+    """Send the exit codes of those that have ended."""
+    for pid, connection in list(running.items()):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            with suppress(OSError):  # the test that started it may be over
+                connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+            running.pop(pid).close()
+
+
+def serve(path: str) -> None:
     """Serve until the input ends; then every router is killed."""
-    import aiohttp  # noqa: F401  (imported before the fork, so that no router has to)
-    import uvloop  # noqa: F401
-
-    import edgerouter.app
-    import edgerouter.cli.main
-    import edgerouter.cli.run
-    import edgerouter.plugins
-    import edgerouter.sinks.file.sink
-    import edgerouter.sinks.http.sink
-    import edgerouter.sources.mqtt.source
-    import edgerouter.spool.sqlite.open  # noqa: F401
-
-    running: set[int] = set()
-    rest = b""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    woken, wake = os.pipe()
+    for end in (woken, wake):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    print("ready", flush=True)
+    running: dict[int, socket.socket] = {}
     while True:
-        readable, _, _ = select.select([0], [], [], 0.005)
-        for pid in list(running):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                running.discard(pid)
-                print(f"ended {pid} {os.waitstatus_to_exitcode(status)}", flush=True)
-        if not readable:
-            continue
-        data = os.read(0, 65536)
-        if not data:
+        readable, _, _ = select.select([0, listener.fileno(), woken], [], [])
+        if woken in readable:
+            os.read(woken, 4096)
+        report(running)
+        if listener.fileno() in readable:
+            connection, _ = listener.accept()
+            running[start(connection)] = connection
+        if 0 in readable and not os.read(0, 4096):
             break
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            config, log = line.decode().split("\t")
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    child(config, log)
-                    sys.stdout.flush()
-                    os._exit(0)
-                except SystemExit as error:
-                    os._exit(error.code if isinstance(error.code, int) else 1)
-                except BaseException:  # noqa: BLE001  (the child must not go on as a zygote)
-                    import traceback
-
-                    traceback.print_exc()
-                    os._exit(1)
-            running.add(pid)
-            print(f"started {pid}", flush=True)
     for pid in running:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+def main() -> None:
+    """Import what routers need, and serve."""
+    for module in MODULES:
+        with suppress(ModuleNotFoundError):  # a distribution may not be installed
+            import_module(module)
+    assert threading.active_count() == 1, "a thread does not survive a fork"
+    serve(sys.argv[1])
 
 
 if __name__ == "__main__":
