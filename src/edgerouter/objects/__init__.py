@@ -1,4 +1,4 @@
-"""Object keys, framing and compression: what sinks that write objects or files call, and nothing they inherit from."""
+"""Object keys, framing and compression: functions for sinks that write objects or files, without a base class."""
 
 from edgerouter.objects.compression import Compression, compress, content_encoding, infer_compression
 from edgerouter.objects.framing import Framing, content_type, encode, size_of

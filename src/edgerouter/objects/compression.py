@@ -1,4 +1,4 @@
-"""Compression of whole objects, the same bytes at every retry."""
+"""Compresses whole objects; the result is identical at every retry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import zstandard
 
 Compression = Literal["none", "gzip", "zstd"]
-"""How an object is compressed."""
+"""Compression of an object."""
 
 _SUFFIXES: dict[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _ENCODINGS: dict[Compression, str | None] = {"none": None, "gzip": "gzip", "zstd": "zstd"}
@@ -18,7 +18,7 @@ _GZIP_FORMAT = 31  # zlib's window bits for a gzip header; it carries no time an
 
 
 def infer_compression(key: str) -> Compression:
-    """What the end of a key or file name says: `.gz` is gzip, `.zst` is zstd, anything else is not compressed."""
+    """Return the compression for the extension of a key or file name: `.gz` is gzip, `.zst` is zstd, any other is none."""
     for suffix, compression in _SUFFIXES.items():
         if key.endswith(suffix):
             return compression
@@ -26,7 +26,7 @@ def infer_compression(key: str) -> Compression:
 
 
 def compress(data: bytes, compression: Compression) -> bytes:
-    """`data` compressed into one gzip member or one zstd frame; equal data gives equal bytes."""
+    """Compress `data` into one gzip member or one zstd frame; equal data gives equal bytes."""
     if compression == "gzip":
         compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
         return compressor.compress(data) + compressor.flush()
@@ -36,5 +36,5 @@ def compress(data: bytes, compression: Compression) -> bytes:
 
 
 def content_encoding(compression: Compression) -> str | None:
-    """The HTTP `Content-Encoding` of a compressed object; `None` when it is not compressed."""
+    """Return the HTTP `Content-Encoding` of a compressed object; `None` if it is not compressed."""
     return _ENCODINGS[compression]

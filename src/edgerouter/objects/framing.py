@@ -1,4 +1,4 @@
-"""Framing: the bytes of a batch, as JSON Lines, raw lines, length-prefixed records, or one bare payload."""
+"""Encodes a batch as JSON Lines, raw lines, length-prefixed records, or one bare payload."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from edgerouter.objects.compression import Compression, compress
 from edgerouter.topic_cache import TopicCache
 
 Framing = Literal["jsonl", "jsonl-exact", "raw-lines", "length-prefixed", "payload"]
-"""`jsonl`: one JSON object a line, with topic, time and id, the payload as JSON where it is JSON. `jsonl-exact`: the same with each
-payload as text, or as base64 where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a
-newline. `length-prefixed`: each payload after its length as 4 bytes, big-endian. `payload`: one message, its payload and nothing
-else."""
+"""`jsonl`: one JSON object per line, with topic, time and id, and a JSON payload as JSON. `jsonl-exact`: the same with each
+payload as text, or as base64 if it is not text, so that any JSON parser restores every byte. `raw-lines`: each payload and a
+newline. `length-prefixed`: each payload after its length as 4 bytes, big-endian. `payload`: only the payload of one message,
+and nothing else."""
 
 _CONTENT_TYPES: dict[Framing, str] = {
     "jsonl": "application/x-ndjson",
@@ -32,12 +32,12 @@ _LENGTH = struct.Struct(">I")
 _MAX_LENGTH = 0xFFFFFFFF
 _NO_PROPERTIES = Properties()
 _json = msgspec.json.encode
-_check = msgspec.json.Decoder(msgspec.Raw).decode  # walks the text by the strict grammar and builds nothing
+_check = msgspec.json.Decoder(msgspec.Raw).decode  # checks the text against the strict grammar and builds nothing
 _LINE = b'{"id":"%b-%d","topic":%b,"time":"%b.%06dZ","qos":%d,"retained":%b,"payload":%b%b}\n'
 
 
 def encode(batch: Sequence[Message], framing: Framing, compression: Compression = "none") -> bytes:
-    """The bytes of one object; the same for the same batch.
+    """Return the bytes of one object; equal batches give equal bytes.
 
     Raises:
         ValueError: `payload` framing of a batch that is not exactly one message.
@@ -46,12 +46,12 @@ def encode(batch: Sequence[Message], framing: Framing, compression: Compression 
 
 
 def content_type(framing: Framing) -> str:
-    """The media type of an object before compression."""
+    """Return the media type of an object before compression."""
     return _CONTENT_TYPES[framing]
 
 
 def size_of(message: Message, framing: Framing) -> int:
-    """Bytes that a message adds to an object before compression: at least as many as it will, and hardly more."""
+    """Return an upper bound, nearly exact, of the bytes that a message adds to an object before compression."""
     if framing in ("jsonl", "jsonl-exact"):
         return _line_size(message, exact=framing == "jsonl-exact")
     return len(message.payload) + _OVERHEADS[framing]
@@ -61,9 +61,9 @@ _OVERHEADS: dict[Framing, int] = {"raw-lines": 1, "length-prefixed": _LENGTH.siz
 
 
 def json_of(payload: bytes) -> bytes:
-    """One line of JSON that stands for a payload.
+    """Return one line of JSON that represents a payload.
 
-    Strict JSON stays as it was written, to the digit of every number; white space goes only where it would break the line.
+    Strict JSON keeps its text, to the digit of every number; white space is removed only where it would break the line.
     Any other UTF-8 text becomes a JSON string, any other bytes `{"base64": "..."}`.
     """
     try:
@@ -75,12 +75,12 @@ def json_of(payload: bytes) -> bytes:
     except (msgspec.DecodeError, RecursionError):
         return _json(payload.decode())
     if b"\n" in payload or b"\r" in payload:
-        return msgspec.json.format(payload, indent=-1)  # a bare line break stands only between tokens, and tokens keep their text
+        return msgspec.json.format(payload, indent=-1)  # a bare line break occurs only between tokens, and tokens keep their text
     return payload
 
 
 def _exact(payload: bytes) -> bytes:
-    """A JSON string that is the payload to the byte; `{"base64": "..."}` for bytes that are not UTF-8."""
+    """Return a JSON string equal to the payload byte for byte; `{"base64": "..."}` for bytes that are not UTF-8."""
     try:
         return _json(payload.decode())
     except UnicodeDecodeError:
@@ -88,7 +88,7 @@ def _exact(payload: bytes) -> bytes:
 
 
 def _properties(properties: Properties) -> bytes:
-    """The properties that are set, with user properties as pairs because a name may appear more than once."""
+    """Return the properties that are set, with user properties as pairs because a name may repeat."""
     if properties == _NO_PROPERTIES:
         return b""
     present: dict[str, Any] = {name: value for name in Properties.__struct_fields__ if (value := getattr(properties, name))}
@@ -103,7 +103,7 @@ def _jsonl(batch: Sequence[Message], *, exact: bool = False) -> bytes:
     topic, topic_json = "", b'""'
     spool, spool_json = "", b""
     payloads = b"".join([message.payload for message in batch])
-    plain = payloads.isascii() and b"\n" not in payloads and b"\r" not in payloads  # one look at all in place of three at each
+    plain = payloads.isascii() and b"\n" not in payloads and b"\r" not in payloads  # one check of all in place of three each
     for message in batch:
         now, nanoseconds = divmod(message.received_at, 1_000_000_000)
         if now != second:

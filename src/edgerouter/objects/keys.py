@@ -1,4 +1,4 @@
-"""Object keys from a template: safe for every topic, the same at every retry, and cheap to group messages by."""
+"""Builds object keys from a template: safe for every topic, identical at every retry, and cheap to group messages by."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _FIELDS = ("topic", "time", "id", "first", "last", "sequence", "spool", "sink", "host", "property", "qos", "retained")
 _DEFAULT_TIME = "%Y%m%dT%H%M%SZ"
 _LONGEST_PARTITION = 1024
-"""Characters; a longer one becomes a digest, because batches that fill at the same time are kept by it."""
+"""Characters of a partition; a longer one becomes a digest, because it is the key of every batch that is filling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,16 @@ class _Piece:
 
     render: Callable[[Sequence[Message], SinkContext], str]
     message: Callable[[Message], str] | None = None
-    """Renders the piece for one message, when it differs from message to message and an object holds only one value of it."""
+    """Renders the piece for one message, if it differs between messages and an object holds only one value of it."""
     topic: Callable[[str], str] | None = None
-    """Renders the piece for one topic, when it depends on nothing else."""
+    """Renders the piece for one topic, if it depends only on the topic."""
 
 
 class KeyTemplate:
     """A parsed key template such as `{topic}/{time:%Y/%m/%d/%H}/{id}.jsonl.gz`.
 
     Every key is relative, has no empty, `.` or `..` part, no control character, no backslash, at most 255 bytes a part and
-    1024 bytes in all, whatever a message holds; what is not safe is percent-encoded. Two topics never share a name.
+    1024 bytes in all, for any message; unsafe characters are percent-encoded. Two topics never share a name.
     """
 
     def __init__(self, text: str, parts: Sequence[Part]) -> None:
@@ -52,7 +52,7 @@ class KeyTemplate:
         self.topic_decides = topic_decides(parts)
         """True if all messages of a topic have one key."""
         self.compression: Compression = infer_compression(text)
-        """What the template's last characters say."""
+        """Compression for the extension of the template."""
         last_slash = text.rfind("/")
         self._pieces = [_piece(part, last_slash) for part in parts]
         self._suffix = _suffix(parts)
@@ -65,40 +65,40 @@ class KeyTemplate:
 
     @classmethod
     def parse(cls, text: str, *, unique: bool = True) -> KeyTemplate:
-        """Read a template.
+        """Parse a template.
 
         Placeholders: `{topic}` and its levels, `{time:%Y/%m/%d}`, `{id}`, `{first}`, `{last}`, `{sequence}`, `{spool}`, `{sink}`,
-        `{host}`, `{property[name]}`, `{qos}`, `{retained}`; docs/reference/templates.md says what each stands for.
+        `{host}`, `{property[name]}`, `{qos}`, `{retained}`; docs/reference/templates.md explains each.
 
         A time in a folder splits batches: all messages of an object fall into that folder. A time in the file name is that of the
-        first message and splits nothing.
+        first message and does not split batches.
 
         Args:
             text: the template.
-            unique: two batches must never get one key; False where they may, as for an object that grows, or a partition key.
+            unique: two batches must never get the same key; False where they may, as for a growing object or a partition key.
 
         Raises:
-            ValueError: what is wrong with the template, with the nearest known name.
+            ValueError: the template is invalid, with the reason and the nearest known name.
         """
         parts = parse(text, _FIELDS)
         _check_path(text, "".join([part if isinstance(part, str) else "x" for part in parts]))
         template = cls(text, parts)
         if unique and "id" not in template.fields:
-            # the first and the last number are not enough: a replay of some of the messages would replace the object of all
+            # first and last number are not enough: a replay of some of the messages would replace the object of all
             raise ValueError(f"{text!r} would give two batches the same key, and the second would replace the first; add {{id}}")
         return template
 
     def partition_of(self, message: Message, names: SinkContext) -> str:  # noqa: ARG002  (same shape as key_of; names do not differ by message)
-        """Return what all messages of one object have in common; equal for two messages when they may share an object."""
+        """Return the part of the key that all messages of one object share; equal for two messages that may share an object."""
         partition = ""
         if self._topic_pieces:
             partition = self._topic_partitions[message.topic]
         for piece in self._other_pieces:
-            partition += "\n" + piece(message)  # no piece holds a line break
+            partition += "\n" + piece(message)  # a piece never holds a line break
         return partition if len(partition) <= _LONGEST_PARTITION else _digest(partition)
 
     def key_of(self, batch: Sequence[Message], names: SinkContext) -> str:
-        """The key of the object that holds `batch`; the same for the same batch."""
+        """Return the key of the object that holds `batch`; equal batches get equal keys."""
         return fit("".join([piece.render(batch, names) for piece in self._pieces]), self._suffix)
 
     def _topic_partition(self, topic: str) -> str:
@@ -106,7 +106,7 @@ class KeyTemplate:
 
 
 def _digest(partition: str) -> str:
-    return "\0" + sha256(partition.encode()).hexdigest()  # no piece holds a NUL
+    return "\0" + sha256(partition.encode()).hexdigest()  # a piece never holds a NUL
 
 
 def _checked(text: str) -> str:
@@ -119,7 +119,7 @@ ObjectKey = Annotated[str, AfterValidator(_checked)]
 
 
 def _suffix(parts: Sequence[Part]) -> str:
-    """Return the fixed end of a template from its first dot, such as `.jsonl.gz`."""
+    """Return the constant end of a template from its first dot, such as `.jsonl.gz`."""
     end = parts[-1].rpartition("/")[2] if parts and isinstance(parts[-1], str) else ""
     return end[end.find(".") :][-32:] if "." in end else ""
 
@@ -181,7 +181,7 @@ def _id(batch: Sequence[Message], names: SinkContext) -> str:
     sequences = [message.sequence for message in batch]
     if last - first == len(batch) - 1 and sequences == list(range(first, last + 1)):  # a range may be far longer than a batch
         return f"{spool}-{first}-{last}"
-    # a later replay by topic, or after a change of the filters, may begin and end with the same messages and hold others between
+    # a later replay by topic, or one after changed filters, may have the same first and last message and others between
     return f"{spool}-{first}-{last}-{crc32(array('Q', sequences).tobytes()):08x}"
 
 

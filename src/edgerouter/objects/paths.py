@@ -1,4 +1,4 @@
-"""Safe paths from hostile text: reversible escaping of each part, and a digest where a name would be too long."""
+"""Makes safe paths from hostile text: reversible escaping of each part, and a digest where a name would be too long."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ MAX_PART_BYTES = 255
 MAX_KEY_BYTES = 1024
 """Longest key of S3, Cloud Storage and Blob Storage."""
 MAX_PARTS = 200
-"""Blob Storage takes 254 path segments."""
+"""Most parts of a path; Blob Storage accepts 254 path segments."""
 NOTHING = "%FF"
 """Stands for an empty part; no text escapes to it, because UTF-8 has no byte FF."""
 
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f%/\\\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
-    r"|\.\Z"  # `.` and `..` would walk; Blob Storage drops any other dot at the end of a part
+    r"|\.\Z"  # `.` and `..` would traverse; Blob Storage drops any other dot at the end of a part
 )
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
 _DIGEST_MARK = "%-"  # never the start of an escape
 
 
 def escape(text: str) -> str:
-    """One path part: percent-encoded where it would not be safe, so that two texts never give one part. Empty stays empty."""
+    """Percent-encode one path part, so that two texts never give the same part. Empty stays empty."""
     return _UNSAFE.sub(_percent, text)
 
 
@@ -32,19 +32,19 @@ def _percent(match: re.Match[str]) -> str:
 
 
 def topic_path(topic: str) -> str:
-    """A topic as a path, one part a level; two topics never give one path."""
+    """Return a topic as a path, one part per level; two topics never give the same path."""
     return "/".join([escape(level) or NOTHING for level in topic.split("/")])
 
 
 def fit(path: str, suffix: str) -> str:
-    """`path` with no empty and no walking parts, and with a digest in place of what is too long.
+    """Return `path` without empty and traversing parts, and with a digest in place of overlong ones.
 
     Args:
-        path: parts that are escaped, between slashes.
-        suffix: the end of the path that must stay at the end, such as `.jsonl.gz`.
+        path: escaped parts, between slashes.
+        suffix: the end of the path that must be kept, such as `.jsonl.gz`.
     """
     parts = [part if part not in ("", ".", "..") else part.replace(".", "%2E") or NOTHING for part in path.split("/")]
-    if len(path) > MAX_PART_BYTES // 4:  # a character takes at most 4 bytes
+    if len(path) > MAX_PART_BYTES // 4:  # a character has at most 4 bytes
         last = len(parts) - 1
         parts = [_fit_part(part, suffix if index == last else "") for index, part in enumerate(parts)]
     fitted = "/".join(parts)

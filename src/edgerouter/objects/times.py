@@ -1,4 +1,4 @@
-"""Times in object keys: UTC, cached by the finest unit that a format shows, and never silently in 1970."""
+"""Formats times in object keys: UTC, cached by the finest unit that a format shows, and never silently in 1970."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from datetime import UTC, datetime
 
 UNKNOWN_TIME = "unknown-time"
-"""Stands for the time of a message that was received before the device knew the time."""
+"""Stands for the time of a message received before the device's clock was set."""
 
 _CLOCK_KNOWN_SINCE = 1_577_836_800 * 10**9
-"""2020-01-01: an older wall clock has not been set since the device booted."""
+"""2020-01-01: a wall clock before this has not been set since the device booted."""
 _DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
-_UNITS = {  # nanoseconds that a directive can tell apart
+_UNITS = {  # resolution of each directive in nanoseconds
     "Y": 3600 * 10**9, "y": 3600 * 10**9, "m": 3600 * 10**9, "d": 3600 * 10**9, "j": 3600 * 10**9,
     "G": 3600 * 10**9, "V": 3600 * 10**9, "u": 3600 * 10**9, "a": 3600 * 10**9, "A": 3600 * 10**9,
     "b": 3600 * 10**9, "B": 3600 * 10**9, "H": 3600 * 10**9, "I": 3600 * 10**9, "p": 3600 * 10**9,
@@ -23,7 +23,7 @@ class TimeFormat:
     """A strftime format of `received_at`, in UTC.
 
     Raises:
-        ValueError: a directive that is not known on every platform.
+        ValueError: it has a directive that is not available on every platform.
     """
 
     def __init__(self, text: str) -> None:
@@ -39,7 +39,7 @@ class TimeFormat:
         self._rendered = ""
 
     def render(self, received_at: int) -> str:
-        """The time as the format says, or `unknown-time` when the clock was not set."""
+        """Format the time, or return `unknown-time` if the clock was not set."""
         bucket = received_at // self._unit
         if bucket != self._bucket:
             self._rendered = self._format_time(received_at)

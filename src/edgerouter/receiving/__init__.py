@@ -1,4 +1,4 @@
-"""For plugins that receive from a service: what is held within bounds, leases and their acknowledgement, and topics."""
+"""Building blocks for plugins that receive from a service: a bounded inbox, leases with acknowledgement, and topics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a source has received and the router has not yet stored: gathered into deliveries, bounded in messages and bytes."""
+"""Messages received by a source and not stored yet: gathered into deliveries, bounded in messages and bytes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from edgerouter.source import Delivery
 TokenT = TypeVar("TokenT")
 
 OVERHEAD: Final = 256
-"""Bytes that a message takes in memory beside its payload."""
+"""Bytes of memory that a message uses beside its payload."""
 
 
 class Inbox(Generic[TokenT]):
-    """Holds messages from their arrival until they are safe in the spool.
+    """Holds messages from their arrival until they are stored in the spool.
 
-    Whoever receives waits for `reserve` before it asks the service for more, so a router that stores nothing stops the receiving.
+    The receiver awaits `reserve` before it requests more from the service, so a router that cannot store stops the receiving.
 
     Args:
-        max_messages: most messages held; one request's answer is always let in.
-        max_bytes: once this is held, nothing more is asked for; what was asked for already still comes.
-        acknowledged: called once for each delivery that is safe, with what its messages were put in with.
+        max_messages: most messages held; the answer to a single request is always accepted.
+        max_bytes: bytes held at which no more is requested; outstanding answers are still accepted.
+        acknowledged: called once for each stored delivery, with the tokens of its messages.
         flush_now: asks the router for a commit without waiting for the interval.
-        receipt: makes what the spool keeps beside a delivery.
+        receipt: builds the receipt that the spool stores beside a delivery.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class Inbox(Generic[TokenT]):
         receipt: Callable[[Sequence[TokenT]], bytes] | None = None,
     ) -> None:
         self.messages = 0
-        """Held now."""
+        """Messages held now."""
         self.bytes = 0
-        """Held now."""
+        """Bytes held now."""
         self.stopped = False
         self._max_messages = max_messages
         self._max_bytes = max_bytes
@@ -58,7 +58,7 @@ class Inbox(Generic[TokenT]):
         self._error: Unavailable | None = None
 
     async def reserve(self, messages: int) -> None:
-        """Wait until this many more messages may come; give the reservation back with `release`."""
+        """Wait until this many more messages may arrive; return the reservation with `release`."""
         while not self._has_room(messages):
             self._room.clear()
             self._flush_now()
@@ -66,12 +66,12 @@ class Inbox(Generic[TokenT]):
         self._reserved += messages
 
     def release(self, messages: int) -> None:
-        """What was reserved has come, or will not."""
+        """Release a reservation whose messages have arrived, or will not."""
         self._reserved -= messages
         self._room.set()
 
     def put(self, messages: Sequence[Message], tokens: Sequence[TokenT]) -> None:
-        """Take in what came together; `tokens` say what to acknowledge, and need not be as many."""
+        """Add messages that arrived together; `tokens` identify them for acknowledgement, and may differ in number."""
         if not messages:
             return
         size = sum([len(message.payload) for message in messages]) + OVERHEAD * len(messages)
@@ -83,10 +83,10 @@ class Inbox(Generic[TokenT]):
         self._arrived.set()
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
-        """Everything that came in since the last delivery, as one, as often as there is something.
+        """Yield everything that arrived since the last delivery as one delivery, whenever there is something.
 
         Raises:
-            Unavailable: that `fail` was called with, after what had come in.
+            Unavailable: error passed to `fail`, raised after the remaining messages.
         """
         while True:
             while self._current:
@@ -104,7 +104,7 @@ class Inbox(Generic[TokenT]):
         self._arrived.set()
 
     def stop(self) -> None:
-        """End `deliveries` after what has come in."""
+        """End `deliveries` after the messages that have arrived."""
         self.stopped = True
         self._arrived.set()
 

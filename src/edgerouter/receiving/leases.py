@@ -1,4 +1,4 @@
-"""Messages that a service has lent us for a while: it sends them again unless we acknowledge them in time."""
+"""Messages leased from a service, which redelivers them unless they are acknowledged in time."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ _DIGEST_BYTES: Final = 16
 
 
 class Leased(NamedTuple):
-    """One message as the service handed it out."""
+    """One delivery of a message by the service."""
 
     id: str
-    """The service's id of it, the same each time it is handed out."""
+    """Service's id of the message, the same at each delivery."""
     handle: str
-    """What acknowledges this handing out."""
+    """Handle that acknowledges this delivery."""
     message: Message | None
-    """`None`: nothing to store, to be acknowledged at once."""
+    """`None`: nothing to store; acknowledge at once."""
 
 
 class LeaseService(Protocol):
-    """A service that hands out messages for a while, such as SQS and Pub/Sub; it raises what a sink raises, `Unavailable`."""
+    """A service that leases messages, such as SQS and Pub/Sub; it raises the errors of a sink, `Unavailable`."""
 
     what: str
-    """The queue or subscription, for the operator."""
+    """Name of the queue or subscription, for the operator."""
     most_received: int
-    """Messages of one answer."""
+    """Most messages per answer."""
     most_acknowledged: int
-    """Handles of one request."""
+    """Most handles per request."""
     first_lease: float
-    """Seconds after which the service hands out a message again that was neither acknowledged nor extended."""
+    """Seconds after which the service redelivers a message that was neither acknowledged nor extended."""
     lease: float
-    """Seconds that `extend` gives."""
+    """Seconds that `extend` grants."""
 
     async def connect(self) -> None:
-        """Find out whether we may receive, without taking a message."""
+        """Check that receiving is permitted, without taking a message."""
 
     async def receive(self, most: int) -> Sequence[Leased]:
-        """Wait for messages as long as the service does; may give none."""
+        """Wait for messages as long as the service does; may return none."""
 
     async def acknowledge(self, handles: Sequence[str]) -> Sequence[str]:
-        """Give messages back for good; returns the handles to try again with. One that the service does not know counts as done."""
+        """Acknowledge messages; return the handles to retry. A handle unknown to the service counts as done."""
 
     async def extend(self, handles: Sequence[str]) -> None:
-        """Keep these for `lease` seconds from now."""
+        """Extend the leases of these handles to `lease` seconds from now."""
 
 
 @dataclass(slots=True)
 class _Lease:
     handle: str
     until: float
-    """By the event loop's clock."""
+    """End of the lease by the event loop's clock."""
     stored: bool = False
-    """Safe in the spool; to be acknowledged."""
+    """True once the message is stored in the spool, and so to be acknowledged."""
 
 
 class Leases:
-    """Every message that is held or waits for the service to take its acknowledgement, by the service's id.
+    """Every message that is held or awaits its acknowledgement by the service, by the service's id.
 
-    So a message that is handed out again while we have it is neither stored twice nor left unacknowledged.
+    So a redelivered message that the router still holds is neither stored twice nor left unacknowledged.
 
     Args:
-        unacknowledged: deliveries of an earlier run that are safe in the spool.
+        unacknowledged: deliveries of an earlier run that are stored in the spool.
     """
 
     def __init__(self, unacknowledged: Sequence[Delivery]) -> None:
@@ -77,7 +77,7 @@ class Leases:
         return len(self._leases)
 
     def take(self, leased: Sequence[Leased], until: float) -> tuple[list[Leased], list[str]]:
-        """What is new among these, and the ids of what is safe already and to be acknowledged again."""
+        """Return the new messages among these, and the ids of those already stored, to be acknowledged again."""
         fresh, again = [], []
         leases = self._leases
         for each in leased:
@@ -100,27 +100,27 @@ class Leases:
         return fresh, again
 
     def stored(self, ids: Sequence[str]) -> None:
-        """These are safe."""
+        """Mark messages as stored."""
         for each in ids:
             self._leases[each].stored = True
 
     def handle(self, identity: str) -> str | None:
-        """What acknowledges this one now; `None` when that is done."""
+        """Return the handle that acknowledges a message now; `None` if it is acknowledged."""
         lease = self._leases.get(identity)
         return lease.handle if lease is not None else None
 
     def done(self, identity: str, handle: str) -> None:
-        """The service has taken the acknowledgement with this handle."""
+        """Remove a message whose acknowledgement with this handle the service has accepted."""
         lease = self._leases.get(identity)
         if lease is not None and lease.handle == handle:
             del self._leases[identity]
 
     def ending(self, before: float) -> list[tuple[str, str]]:
-        """Ids and handles of those not safe yet whose lease ends before this time."""
+        """Return ids and handles of messages not stored yet whose lease ends before this time."""
         return [(each, lease.handle) for each, lease in self._leases.items() if not lease.stored and lease.until < before]
 
     def extended(self, held: Sequence[tuple[str, str]], until: float) -> None:
-        """The service keeps these longer."""
+        """Record the new end of extended leases."""
         for identity, handle in held:
             lease = self._leases.get(identity)
             if lease is not None and lease.handle == handle:
@@ -128,7 +128,7 @@ class Leases:
 
 
 def receipt_of(ids: Sequence[str]) -> bytes:
-    """What the spool keeps beside a delivery, so that its messages are known again after a crash."""
+    """Build the receipt that the spool stores beside a delivery, so that its messages are recognised after a crash."""
     return b"".join([_digest(each) for each in ids])
 
 

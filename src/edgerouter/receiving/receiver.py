@@ -1,4 +1,4 @@
-"""Receives from a service that leases messages: polls, keeps leases alive, acknowledges in the background what is safe."""
+"""Receives from a service that leases messages: polls, extends leases, and acknowledges stored messages in the background."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ log = structlog.get_logger("edgerouter.receiving")
 _FIRST_DELAY: Final = 0.5
 _MAX_DELAY: Final = 60.0
 _EMPTY_SOONER: Final = 0.5
-"""An empty answer that comes sooner than this (seconds) is not one of a service that waits for messages: pause as long."""
+"""Seconds; an empty answer sooner than this is not from a long poll: pause for as long."""
 _FLUSH_SECONDS: Final = 5.0
-"""How long leaving waits for acknowledgements; what is not acknowledged comes again, and is recognised."""
+"""Seconds to wait for acknowledgements when closing; unacknowledged messages are redelivered and recognised."""
 
 
 def backoff(failures: int, error: Exception | None = None) -> float:
-    """Return seconds to wait after this many failures in a row: full jitter, and at least what the service asked for."""
+    """Return seconds to wait after this many consecutive failures: full jitter, and at least the service's request."""
     return full_jitter(failures, _FIRST_DELAY, _MAX_DELAY, error.retry_after if isinstance(error, Unavailable) else None)
 
 
 class LeaseReceiver:
     """A running source of leased messages.
 
-    A service that cannot be reached at the start, or that refuses us later, ends `deliveries`: the router opens the source again,
-    with secrets that may have changed. Other failures to receive are tried again here, because closing would lose the leases of
+    A service that is unreachable at the start, or later refuses access, ends `deliveries`: the router reopens the source
+    with secrets that may have changed. Other failures to receive are retried here, because closing would lose the leases of
     messages that are not stored yet.
 
     Args:
-        service: whom to ask.
-        context: of the source.
+        service: service to receive from.
+        context: context of the source.
         max_messages: most messages held; see `Inbox`.
         max_bytes: most bytes held; see `Inbox`.
-        polls: requests for messages at once; all but one wait until an answer is full.
+        polls: concurrent requests for messages; all but one run only while answers come back full.
     """
 
     def __init__(self, service: LeaseService, context: SourceContext, *, max_messages: int, max_bytes: int, polls: int) -> None:
@@ -69,7 +69,7 @@ class LeaseReceiver:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Receive while inside; on leaving, acknowledge what is safe, for a short while."""
+        """Receive inside the context; on exit, acknowledge stored messages for a short while."""
         self._start(self._receive(), "receive")
         try:
             yield self
@@ -82,7 +82,7 @@ class LeaseReceiver:
             await asyncio.wait(tasks)
 
     def stop(self) -> None:
-        """Take in nothing more. What the service sends at this moment comes again when its lease ends."""
+        """Receive no more. Messages that the service sends at this moment are redelivered when their lease ends."""
         self.inbox.stop()
         self._tasks[0].cancel()
 
@@ -100,13 +100,13 @@ class LeaseReceiver:
                 tasks.create_task(self._poll(extra=number > 0), name=f"{self._context.name}: poll {number}")
 
     async def _poll(self, *, extra: bool) -> None:
-        """Ask for messages, for ever. An extra poll does so only while answers come back full."""
+        """Request messages for ever. An extra poll does so only while answers come back full."""
         failures, most = 0, self._most
         clock = asyncio.get_running_loop().time
         while True:
             if extra:
                 await self._busy.wait()
-            while len(self._leases) > self._max_leases:  # acknowledgements fail: what is safe already would only come again
+            while len(self._leases) > self._max_leases:  # acknowledgements fail: stored messages would only be redelivered
                 self._fewer.clear()
                 await self._fewer.wait()
             await self.inbox.reserve(most)
@@ -199,7 +199,7 @@ class LeaseReceiver:
     async def _flush(self) -> None:
         try:
             async with asyncio.timeout(_FLUSH_SECONDS):
-                # the end is no hot path: looking is simpler than an event from every place that acknowledges
+                # shutdown is not a hot path: polling is simpler than an event from every place that acknowledges
                 while (self._waiting or self._acknowledging) and "acknowledge" not in self._problems:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         except TimeoutError:

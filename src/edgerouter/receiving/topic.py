@@ -1,4 +1,4 @@
-"""The topic that a received message gets, from a template."""
+"""Builds the topic of a received message from a template."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MAX_BYTES: Final = 65_535  # MQTT 5.0, 1.5.4
 
 
 class TopicSource(NamedTuple):
-    """Values of placeholders that are the same for all messages of a source."""
+    """Placeholder values shared by all messages of a source."""
 
     place: str
-    """The queue, hub or subscription."""
+    """Name of the queue, hub or subscription."""
     source: str
     host: str
 
@@ -31,11 +31,11 @@ _Render = Callable[[str, Mapping[str, str]], str]
 class ReceivedTopic:
     """A parsed template.
 
-    `{topic}` is the message's attribute `topic`, as edgerouter's sinks set it, or the place where there is none.
+    `{topic}` is the message's attribute `topic`, as set by edgerouter's sinks, or otherwise the place.
 
     Args:
         template: checked by `check_topic_template`.
-        source: what is the same for all messages.
+        source: values shared by all messages.
     """
 
     def __init__(self, template: str, source: TopicSource) -> None:
@@ -45,7 +45,7 @@ class ReceivedTopic:
         self._publishable = TopicCache(_publishable)
 
     def of(self, attributes: Mapping[str, str]) -> str:
-        """Return the topic for a message with these attributes; always one that MQTT allows to publish to."""
+        """Return the topic for a message with these attributes; always valid for an MQTT publish."""
         topic = attributes.get("topic") or self._place
         if not self._only_topic:
             topic = "".join([render(topic, attributes) for render in self._renders])
@@ -56,7 +56,7 @@ def check_topic_template(text: str) -> str:
     """Return the template unchanged.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the template is invalid.
     """
     _parse(text)
     return text
@@ -90,7 +90,7 @@ def _render(part: Part, source: TopicSource) -> _Render:
 
 
 def _publishable(topic: str) -> str:
-    """Replace what MQTT does not allow in a topic by `_`, and cut a topic that is too long."""
+    """Replace characters that MQTT forbids in a topic by `_`, and truncate an overlong topic."""
     clean = _FORBIDDEN.sub("_", topic) or "_"
     if len(clean) * 4 > _MAX_BYTES:
         clean = clean.encode()[:_MAX_BYTES].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""For plugin authors: the conformance suites that every sink, source and secret store passes, and what they are made of.
+"""Test kit for plugin authors: the conformance suites of sinks, sources and secret stores, and their building blocks.
 
 Subclass `SinkConformance`, `SourceConformance` or `SecretStoreConformance` in a test module of your plugin, give it your class and
 a server, and run pytest (with pytest-asyncio installed). pytest is imported only when a suite is.

@@ -1,4 +1,4 @@
-"""What the conformance suite checks of a sink's configuration."""
+"""Conformance tests of a sink's configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgerouter.sink import SinkConfig
 from edgerouter.testing.promises import SinkPromises
 
 POLICY_FIELDS = frozenset({"type", "topics", "batch", "concurrency", "timeout", "retry", "drain", "backlog_share", "start", "rate"})
-"""Names that every configured sink has beside its own fields."""
+"""Names that every configured sink has in addition to its own fields."""
 
 
 SECRET_NAMES = (
@@ -26,7 +26,7 @@ SECRET_NAMES = (
     "account_key",
     "connection_string",
 )
-"""How the name of a field ends that holds a secret."""
+"""Endings of the names of fields that hold a secret."""
 
 
 def _is_text(annotation: Any) -> bool:
@@ -34,7 +34,7 @@ def _is_text(annotation: Any) -> bool:
 
 
 def models_within(annotation: Any) -> Iterator[type[BaseModel]]:
-    """All models that a field's type mentions."""
+    """Yield all models in the type of a field."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):
@@ -42,7 +42,7 @@ def models_within(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def undocumented(model: type[BaseModel], path: str = "") -> Iterator[str]:
-    """Dotted names of all fields without a docstring, nested models included."""
+    """Yield the dotted names of all fields without a docstring, including those of nested models."""
     for name, field in model.model_fields.items():
         if not field.description:
             yield f"{path}{name}"
@@ -51,7 +51,7 @@ def undocumented(model: type[BaseModel], path: str = "") -> Iterator[str]:
 
 
 def secrets_of(model: BaseModel) -> Iterator[str]:
-    """The values of all secret fields that are set, nested models included."""
+    """Yield the values of all secret fields that are set, including those of nested models."""
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, SecretStr) and value.get_secret_value():
@@ -78,12 +78,12 @@ class ConfigPromises(SinkPromises):
             self.sink_class.Config.model_validate({**config, "no_such_key": 1})
 
     async def test_every_field_is_documented(self) -> None:
-        """The docstrings of the fields are the user manual, those of nested sections too."""
+        """The docstrings of the fields are the user manual, including those of nested sections."""
         silent = list(undocumented(self.sink_class.Config))
         assert silent == [], f"write a docstring under these fields: {', '.join(silent)}"
 
     async def test_no_field_has_the_name_of_a_policy(self) -> None:
-        """The sink's own fields stand beside the policies that every sink has."""
+        """The sink's own fields share a section with the policies of every sink."""
         taken = sorted(POLICY_FIELDS & set(self.sink_class.Config.model_fields))
         assert taken == [], f"every sink has these already, from the router: {', '.join(taken)}"
 
@@ -100,7 +100,7 @@ class ConfigPromises(SinkPromises):
             assert secret not in shown, "a secret's value is shown by the configuration: leave SecretStr as it is"
 
     async def test_a_field_that_sounds_secret_is_one(self) -> None:
-        """A password is a `SecretStr`: what is text is shown by `edgerouter config` and in errors."""
+        """A password is a `SecretStr`: `edgerouter config` and errors show plain text."""
         plain = [
             name
             for name, field in self.sink_class.Config.model_fields.items()

@@ -1,4 +1,4 @@
-"""The conformance suite: one pytest class that a sink's author subclasses.
+"""Conformance suite of sinks: one pytest class that a sink's author subclasses.
 
 ```python
 class TestMySink(SinkConformance):
@@ -15,8 +15,8 @@ class TestMySink(SinkConformance):
         return {"url": server.url, "token": "a-secret-of-the-test"}
 ```
 
-It needs pytest-asyncio and nothing of the engine, so it works after `pip install edgerouter`. The attributes that a subclass may
-set are those of `SinkPromises`; what the server must do is in `SinkServer`.
+It needs pytest-asyncio and nothing of the engine, so it works after `pip install edgerouter`. `SinkPromises` lists the
+attributes that a subclass may set; `SinkServer` describes the server.
 """
 
 from __future__ import annotations
@@ -34,6 +34,6 @@ class SinkConformance(ConfigPromises, FaultPromises, LoopPromises):
     """Everything that the router relies on in a sink. Subclass it under a name that starts with `Test`."""
 
     async def test_what_is_declared_unsupported_has_a_name_and_a_reason(self) -> None:
-        """A misspelt name in `unsupported` would hide a gap."""
+        """A misspelt name in `unsupported` would hide a missing test."""
         assert set(self.unsupported) <= DISTURBANCES
         assert all(reason.strip() for reason in self.unsupported.values())

@@ -1,4 +1,4 @@
-"""The router in miniature: hands messages to a sink the way the engine does, for tests of sinks."""
+"""Miniature of the router: writes messages to a sink as the engine does, for tests of sinks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Place = int
 
 
 def batches(sink: Sink[Any], messages: Sequence[Message]) -> Iterator[list[Place]]:
-    """Batches that the sink's `limits` and `partition_of` allow, as places in `messages`, in order."""
+    """Yield batches that the sink's `limits` and `partition_of` allow, as indexes into `messages`, in order."""
     limits = sink.limits
     partitions: dict[Hashable, list[Place]] = {}
     for place, message in enumerate(messages):
@@ -39,7 +39,7 @@ async def deliver(sink: Sink[Any], messages: Sequence[Message]) -> list[Failure]
     """Write all messages once, in batches within the sink's limits, and bisect a rejected batch; no retries.
 
     Returns:
-        what was not taken; `index` counts in `messages`.
+        failures; `index` counts in `messages`.
 
     Raises:
         Unavailable: as the sink raised it.

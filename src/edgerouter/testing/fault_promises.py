@@ -1,4 +1,4 @@
-"""What the conformance suite checks of a sink whose service or network does not work."""
+"""Conformance tests of a sink whose service or network fails."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from edgerouter.testing.server import SinkServer
 from edgerouter.testing.write_promises import WritePromises
 
 BAD = b"~bad~"
-REFUSED = "401, 403 and 404 are Unauthorized: somebody must act, and every message is kept until then"
+REFUSED = "401, 403 and 404 are Unauthorized: the operator must act, and every message is kept until then"
 
 
 def whole_text(error: BaseException) -> str:
-    """What an error and all its causes say."""
+    """Return the text of an error with all its causes."""
     texts = []
     cause: BaseException | None = error
     while cause is not None:
@@ -33,20 +33,20 @@ def whole_text(error: BaseException) -> str:
 
 
 class FaultPromises(WritePromises):
-    """A sink tells the truth about every failure, once, and keeps nothing: the router decides what happens next."""
+    """A sink reports every failure truthfully, once, and keeps nothing: the router decides on the reaction."""
 
     async def test_a_service_that_is_away_is_unavailable(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """Nobody listens: `open`, or the first `write` of a sink that opens lazily, raises `Unavailable`."""
+        """Without a listener, `open`, or the first `write` of a sink that opens lazily, raises `Unavailable`."""
         await self.disturb(server, "stop")
         self.all_are([await self.failing_from_open(config)], Unavailable, "translate a refused connection into Unavailable")
 
     async def test_a_service_that_refuses_us_says_unauthorized(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """401, 403 and 404 are `Unauthorized`: somebody must act, and no message is rejected for it."""
+        """401, 403 and 404 are `Unauthorized`: the operator must act, and no message is rejected for it."""
         await self.disturb(server, "refuse")
         self.all_are([await self.failing_from_open(config)], Unauthorized, REFUSED)
 
     async def test_a_permission_that_comes_back_is_enough(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """A refused message is delivered by a later write, without opening the sink again."""
+        """A refused message is delivered by a later write, without reopening the sink."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 2)
             await self.disturb(server, "refuse")
@@ -56,7 +56,7 @@ class FaultPromises(WritePromises):
         await self.assert_received(server, batch)
 
     async def test_a_broken_service_is_unavailable(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """HTTP 500 and its like: `Unavailable`, and the same write works later."""
+        """HTTP 500 and the like: `Unavailable`, and the same write succeeds later."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 2)
             await self.disturb(server, "fail")
@@ -67,7 +67,7 @@ class FaultPromises(WritePromises):
         await self.assert_received(server, batch)
 
     async def test_the_sink_does_not_retry_by_itself(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """One write, one request, whatever the failure: the router is the only owner of retries."""
+        """One write, one request, whatever the failure: only the router retries."""
         async with self.opened(config) as sink:
             for disturbance, arguments in (("fail", ()), ("throttle", (1,)), ("refuse", ())):
                 if disturbance in self.unsupported:
@@ -80,10 +80,10 @@ class FaultPromises(WritePromises):
                 assert made <= self.requests_per_write, (
                     f"{made} requests for one message that {disturbance!r} kept away: switch off the SDK's retries, and write none"
                 )
-                assert made > 0 or disturbance == "refuse", f"the write failed under {disturbance!r} and asked nobody"
+                assert made > 0 or disturbance == "refuse", f"the write failed under {disturbance!r} and made no request"
 
     async def test_a_throttled_sink_says_so_and_for_how_long(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """429 and its like are `Throttled`, with the wait that the service asked for; the write works afterwards."""
+        """429 and the like are `Throttled`, with the wait that the service asked for; the write succeeds afterwards."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 2)
             await self.disturb(server, "throttle", 7)
@@ -92,14 +92,14 @@ class FaultPromises(WritePromises):
             waits = [error.retry_after for error in errors if isinstance(error, Throttled)]
             assert not self.throttle_tells_wait or all(wait is not None and 7 <= wait < 8 for wait in waits), (
                 f"the service asked to wait for 7 s: pass it on in `retry_after`, in seconds; it is {waits} "
-                "(a service that never tells: `throttle_tells_wait = False`)"
+                "(a service that never states it: `throttle_tells_wait = False`)"
             )
             await self.disturb(server, "heal")
             await self.taken(sink, batch)
         await self.assert_received(server, batch)
 
     async def test_a_message_that_is_never_taken_is_rejected_alone(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """One poisonous message is told by its place, or found by bisection; its neighbours are delivered."""
+        """One poisonous message is identified by its index, or found by bisection; its neighbours are delivered."""
         messages = self.messages(4)
         messages[2] = self.message(BAD, 3)
         await self.disturb(server, "reject", BAD)
@@ -112,7 +112,7 @@ class FaultPromises(WritePromises):
         await self.assert_received(server, messages[:2] + messages[3:])
 
     async def test_a_partial_failure_names_the_messages_not_taken(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """What is not named is delivered, what is named is not; written again, all are there."""
+        """Messages not listed are delivered, listed ones are not; after another write, all have arrived."""
         messages = self.messages(5)
         messages[1], messages[4] = self.message(BAD + b"1", 2), self.message(BAD + b"4", 5)
         async with self.opened(config) as sink:
@@ -133,7 +133,7 @@ class FaultPromises(WritePromises):
         await self._assert_same_set(server, messages)
 
     async def test_a_lost_response_is_a_failure(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """The service took the batch and nobody heard: `Unavailable`, and writing it again is safe."""
+        """The service accepted the batch but its answer was lost: `Unavailable`, and writing it again is safe."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 3)
             await self.disturb(server, "lose_next_response")
@@ -142,7 +142,7 @@ class FaultPromises(WritePromises):
         await self.assert_received(server, batch, exactly=self.effectively_once)
 
     async def test_a_connection_cut_in_the_middle_is_a_failure(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """Half a request: `Unavailable`, and the next write finds a connection of its own."""
+        """Half a request: `Unavailable`, and the next write uses a new connection."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 3)
             await self.taken(sink, self.messages(1))
@@ -152,7 +152,7 @@ class FaultPromises(WritePromises):
         await self.assert_received(server, [*self.messages(1), *batch], exactly=False)
 
     async def test_a_time_out_after_the_service_accepted_is_survived(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """The router gives up waiting, the sink stays usable, and writing again is safe."""
+        """The router stops waiting, the sink stays usable, and writing again is safe."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 3)
             await self._cancel_a_write(server, sink, batch)
@@ -161,7 +161,7 @@ class FaultPromises(WritePromises):
         await self.assert_received(server, batch, exactly=self.effectively_once)
 
     async def test_a_cancelled_write_leaves_nothing_behind(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """No task, no connection, and no message sent later by a hidden buffer."""
+        """Leaves no task, no connection, and no message that a hidden buffer sends later."""
         tasks_before = asyncio.all_tasks()
         async with self.opened(config) as sink:
             await self._cancel_a_write(server, sink, self.batch(sink, 3))
@@ -173,7 +173,7 @@ class FaultPromises(WritePromises):
         )
 
     async def test_nothing_is_kept_between_writes(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """A write that failed is forgotten: the next one sends its own messages only."""
+        """A failed write is forgotten: the next one sends only its own messages."""
         async with self.opened(config) as sink:
             later = self.batch(sink, 2, start=11, label="later")
             await self.disturb(server, "fail")
@@ -185,7 +185,7 @@ class FaultPromises(WritePromises):
     async def test_no_error_shows_a_secret(
         self, server: SinkServer, config: Mapping[str, Any], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Neither the sink's repr, nor any error with all its causes, nor what is logged or printed holds the value of a secret."""
+        """The value of a secret appears neither in the sink's repr, nor in an error or its causes, nor in logs or output."""
         caplog.set_level(logging.INFO)
         secrets = list(secrets_of(self.sink_class.Config.model_validate(dict(config))))
         if not secrets:
@@ -199,7 +199,7 @@ class FaultPromises(WritePromises):
                 await self.disturb(server, disturbance)
                 shown += [whole_text(error) for error in await self.failing_write(sink, self.messages(1))]
         printed = capsys.readouterr()
-        logged = [record for record in caplog.records if record.name != "aiohttp.access"]  # the server's, in the same process
+        logged = [record for record in caplog.records if record.name != "aiohttp.access"]  # the server logs in the same process
         places = {
             "an error or the sink's repr": "\n".join(shown),
             "a log": "\n".join(map(caplog.handler.format, logged)),
@@ -211,7 +211,7 @@ class FaultPromises(WritePromises):
     async def test_nothing_is_logged(
         self, server: SinkServer, config: Mapping[str, Any], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """The router tells what happens to a sink, once and with its name; a sink raises and returns."""
+        """The router reports events of a sink, once and with its name; a sink raises and returns."""
         module = sys.modules[self.sink_class.__module__]
         package = str(Path(str(module.__file__)).parent)
         capsys.readouterr()

@@ -1,7 +1,7 @@
-"""Finds out whether a plugin holds up the event loop, on a busy machine too.
+"""Detects whether a plugin blocks the event loop, even on a busy machine.
 
-Blocking is what a plugin does each time, and what the kernel does not explain: the time for which a thread was ready to run and
-waited for a processor is not counted, and the best of several attempts is.
+Blocking repeats with each call, and the kernel does not explain it: time for which the thread was runnable but
+waiting for a CPU is not counted, and the best of several attempts counts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 MOST_SECONDS: Final = 0.05
-"""Longest time for which a plugin may hold the event loop at once."""
+"""Longest time for which a plugin may block the event loop at once."""
 _ATTEMPTS: Final = 5
 
 T = TypeVar("T")
@@ -26,33 +26,33 @@ _watched: ContextVar[LoopHolds | None] = ContextVar("watched", default=None)
 
 @dataclass(slots=True)
 class LoopHolds:
-    """For how long one call of a plugin, and what it started, held the event loop."""
+    """Longest block of the event loop by one call of a plugin, and by everything that it started."""
 
     longest: float = 0.0
-    """Seconds."""
+    """Duration in seconds."""
     where: str = ""
-    """The callback or task that did so."""
+    """Callback or task that blocked."""
 
 
 async def never_holds_the_loop(call: Callable[[], Awaitable[T]], what: str, most: float = MOST_SECONDS) -> T:
-    """Make a call of a plugin and see that neither it nor what it starts holds the event loop.
+    """Call a plugin and check that neither the call nor anything it starts blocks the event loop.
 
     Args:
-        call: made again, up to five times, if the loop was held; so a first call may import a module.
-        what: the call, for the message.
+        call: repeated up to five times if the loop was blocked, so a first call may import a module.
+        what: name of the call, for the message.
         most: seconds.
 
     Returns:
-        What the last call returned.
+        Result of the last call.
 
     Raises:
-        AssertionError: each call held the loop for longer.
+        AssertionError: each call blocked the loop for longer.
     """
     held: list[LoopHolds] = []
     for _ in range(_ATTEMPTS):
         holds = LoopHolds()
         with watching(holds):
-            # in a task of its own, because what the current one does before it waits is part of a callback that has begun already
+            # in a separate task, because the current task's work before its first wait belongs to a callback that has already begun
             result = await asyncio.ensure_future(_coroutine(call))
         held.append(holds)
         if holds.longest <= most:
@@ -67,7 +67,7 @@ async def never_holds_the_loop(call: Callable[[], Awaitable[T]], what: str, most
 
 @contextmanager
 def watching(holds: LoopHolds) -> Iterator[None]:
-    """Measure all callbacks on the running loop that are made in this context, or in one that descends from it."""
+    """Measure all callbacks on the running loop that are created in this context, or in one derived from it."""
     loop = asyncio.get_running_loop()
     if not isinstance(loop, asyncio.BaseEventLoop):
         raise TypeError(f"only asyncio's own event loops can be watched, not {type(loop).__name__}")
@@ -94,7 +94,7 @@ def watching(holds: LoopHolds) -> Iterator[None]:
 
 
 def _name_of(handle: Any) -> str:
-    """Name what ran, without any `repr`: those of clients' objects have side effects."""
+    """Name the callback without any `repr`: those of client objects have side effects."""
     callback = handle._callback  # noqa: SLF001  (asyncio has no public way to see each callback)
     task = getattr(callback, "__self__", None)
     if isinstance(task, asyncio.Task):
@@ -107,7 +107,7 @@ async def _coroutine(call: Callable[[], Awaitable[T]]) -> T:
 
 
 def _waited_for_a_processor() -> float:
-    """Seconds for which this thread was ready to run and did not; 0 where the kernel does not say."""
+    """Return the seconds for which this thread was runnable and did not run; 0 if the kernel does not report them."""
     try:
         with open(f"/proc/self/task/{threading.get_native_id()}/schedstat", "rb", buffering=0) as file:  # noqa: PTH123  (read often)
             return int(file.read().split()[1]) / 1e9

@@ -1,4 +1,4 @@
-"""A service over HTTP that can be disturbed in every way the suite knows; an author adds the service's own answers."""
+"""A service over HTTP with every fault that the suite knows; an author adds the service's own answers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from edgerouter.testing.server import Received, SinkServer
 class HttpSinkServer(SinkServer):
     """A fake of a service that is reached over HTTP.
 
-    An author's subclass writes `answer`, which takes the messages of one request, appends them to `taken`, and answers; it heeds
-    `rejected(payload)` and `fails_now(payload)` if the service tells about single messages. It may replace
-    `broken`, `throttled` and `refused` by what the real service says, and `carries_messages` if not every request does.
+    An author's subclass writes `answer`, which reads the messages of one request, appends them to `taken`, and answers; it calls
+    `rejected(payload)` and `fails_now(payload)` if the service reports on single messages. It may replace
+    `broken`, `throttled` and `refused` by the answers of the real service, and `carries_messages` if not every request does.
     """
 
     decompresses: ClassVar[bool] = True
-    """Whether the service undoes the Content-Encoding of a request; an object store keeps the bytes as they are."""
+    """True if the service undoes the Content-Encoding of a request; an object store keeps the bytes as they are."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -37,44 +37,44 @@ class HttpSinkServer(SinkServer):
         self._healed = asyncio.Event()
         self._runner: web.ServerRunner | None = None
 
-    # What an author writes
+    # Methods that an author writes
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """Do what the service does with a healthy request."""
+        """Answer a request as the healthy service does."""
         raise NotImplementedError
 
     def carries_messages(self, request: web.BaseRequest) -> bool:
-        """Whether this request carries messages; others, such as those of opening, are only disturbed by `refuse`."""
+        """True if this request carries messages; others, such as those of opening, are affected only by `refuse`."""
         return request.method in {"POST", "PUT"}
 
     def broken(self) -> web.Response:
-        """The service's answer when it is broken."""
+        """Answer of the service when it is broken."""
         return web.Response(status=500, text="internal error")
 
     def throttled(self, seconds: float) -> web.Response:
-        """The service's answer when it wants less."""
+        """Answer of the service when it throttles."""
         return web.Response(status=429, text="slow down", headers={"Retry-After": str(int(seconds))})
 
     def refused(self) -> web.Response:
-        """The service's answer to somebody who may not."""
+        """Answer of the service to an unauthorised caller."""
         return web.Response(status=403, text="forbidden")
 
     def rejected(self, payload: bytes) -> bool:
-        """Whether the service never takes this payload."""
+        """True if the service never accepts this payload."""
         return self.rejected_marker is not None and self.rejected_marker in payload
 
     def fails_now(self, payload: bytes) -> bool:
-        """Whether the service does not take this payload the first time; call it once for each message of a request."""
+        """True if the service refuses this payload the first time; call it once for each message of a request."""
         if self.failing_marker is None or self.failing_marker not in payload or payload in self._failed_once:
             return False
         self._failed_once.add(payload)
         return True
 
-    # Running it
+    # Running the server
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Listen on a free port of 127.0.0.1 until the context is left."""
+        """Listen on a free port of 127.0.0.1 until the context exits."""
         server = web.Server(self._handle, request_factory=_unbounded, auto_decompress=self.decompresses)
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -99,7 +99,7 @@ class HttpSinkServer(SinkServer):
             return self._cut(request)
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # the answer is still to come
+            request.writer.output_size = 0  # no answer has been sent yet
         body = await request.read()
         if disturbance == "refuse":
             return self.refused()
@@ -119,7 +119,7 @@ class HttpSinkServer(SinkServer):
             request.transport.abort()
         return web.Response(status=500)
 
-    # What the suite calls
+    # Methods that the suite calls
 
     async def received(self) -> Sequence[Received]:
         return list(self.taken)
@@ -170,5 +170,5 @@ class HttpSinkServer(SinkServer):
 
 
 def _unbounded(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-    """A request of any size: the service's own limits are for `answer` to check."""
+    """Build a request of any size: `answer` checks the service's limits."""
     return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=0)

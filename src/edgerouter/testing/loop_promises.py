@@ -1,4 +1,4 @@
-"""Promises about the event loop that the conformance suites of all kinds of plugins share."""
+"""Promises about the event loop, shared by the conformance suites of all kinds of plugins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgerouter.testing.promises import SinkPromises
 
 
 class LoopPromises(SinkPromises):
-    """A sink leaves the event loop to the others."""
+    """A sink does not block the event loop."""
 
     async def test_the_event_loop_is_never_held_up(self, config: Mapping[str, Any]) -> None:
         """Opening, writing and closing leave the event loop to all other sinks and sources; none of them waits for this one."""

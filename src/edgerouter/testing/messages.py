@@ -1,4 +1,4 @@
-"""Messages and a context as the router would give them to a sink."""
+"""Builds messages and a context as the router would pass them to a sink."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def make_message(
     retained: bool = False,
     properties: Properties | None = None,
 ) -> Message:
-    """A message as the spool gives it out: with a sequence, and so with an id and a time of its own."""
+    """Build a message as the spool returns it: with a sequence, and so with an id and a distinct time."""
     received_at = RECEIVED_AT + sequence * 1_000_000
     return Message(topic, payload, received_at, qos, retained, properties, SPOOL, sequence)
 
 
 def make_messages(payloads: Iterable[bytes], *, topic: str = "plant/line-1/temperature", start: int = 1) -> list[Message]:
-    """One message for each payload, with consecutive sequences from `start`."""
+    """Build one message per payload, with consecutive sequences from `start`."""
     return [make_message(payload, topic=topic, sequence=sequence) for sequence, payload in enumerate(payloads, start)]
 
 
 def make_context(name: str = "conformance") -> SinkContext:
-    """What the router tells a sink when it opens it."""
+    """Build the context that the router passes to a sink when it opens it."""
     return SinkContext(name=name, host="edge-1", spool=SPOOL)

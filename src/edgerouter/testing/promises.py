@@ -1,4 +1,4 @@
-"""What an author tells the conformance suite about a sink, and how the suite drives that sink."""
+"""Declarations of an author about a sink, and the steps by which the suite drives that sink."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ SinkFailure = Unavailable | Rejected
 
 
 def failures_of(failures: Iterable[Failure]) -> list[SinkFailure]:
-    """Their errors."""
+    """Return the errors of failures."""
     return [failure.error for failure in failures]
 
 
 def missing_of(outcome: Outcome) -> list[int]:
-    """Return the places of all messages that a write did not deliver, in order."""
+    """Return the indexes of all messages that a write did not deliver, in order."""
     return sorted([*(failure.index for failure in outcome.failed), *outcome.untried])
 
 
 class SinkPromises:
-    """The declarations of a subclass, its two fixtures, and the few verbs that the tests are written in."""
+    """Declarations of a subclass, its two fixtures, and the steps that the tests are written in."""
 
     sink_class: ClassVar[type[Sink[Any]]]
     """The sink under test."""
     unsupported: ClassVar[Mapping[str, str]] = {}
-    """What the server cannot do, and why: the tests that need it are skipped with that reason. Names of `SinkServer` methods."""
+    """Faults that the server cannot inject, with reasons: tests that need them are skipped. Names of `SinkServer` methods."""
     effectively_once: ClassVar[bool] = False
-    """A message that is written again leaves one message: an object store, a FIFO queue."""
+    """Writing a message again leaves one message: an object store, a FIFO queue."""
     keeps_order: ClassVar[bool] = True
-    """Messages of one partition come out in the order written."""
+    """Messages of one partition arrive in the order written."""
     accepts_binary: ClassVar[bool] = True
-    """Payloads that are not text are taken; otherwise they must be rejected."""
+    """Payloads that are not text are accepted; otherwise they must be rejected."""
     accepts_empty: ClassVar[bool] = True
-    """Empty payloads are taken; otherwise they must be rejected."""
+    """Empty payloads are accepted; otherwise they must be rejected."""
     throttle_tells_wait: ClassVar[bool] = True
-    """The service says how long to wait, and the sink passes it on in `retry_after`."""
+    """The service gives a time to wait, and the sink passes it on in `retry_after`."""
     requests_per_write: ClassVar[int] = 1
-    """Requests that one failing write of one message may make; more looks like a retry of the sink's own."""
+    """Requests that one failing write of one message may make; more look like retries of the sink."""
     largest_test_bytes: ClassVar[int] = 8 * 1024 * 1024
-    """Size limits above this are not tried out."""
+    """Size limits above this are not tested."""
     resends_on_a_cut_connection: ClassVar[bool] = False
-    """The HTTP client sends an idempotent request (PUT) once more by itself when a kept connection turns out to be cut, as
-    RFC 9110, 9.2.2 allows; so a cut connection or a lost response need not be seen as a failure."""
+    """The HTTP client resends an idempotent request (PUT) once by itself when a kept-alive connection turns out to be closed, as
+    RFC 9110, 9.2.2 allows; so a cut connection or a lost response need not appear as a failure."""
     writes_to_output: ClassVar[bool] = False
-    """The sink's service is the process's own output."""
+    """The sink writes to the process's standard output."""
     most_held_seconds: ClassVar[float] = MOST_SECONDS
-    """Longest time for which the sink may hold the event loop; more only where its SDK leaves no choice, with the reason."""
+    """Longest time for which the sink may block the event loop; more only if its SDK leaves no choice, with the reason."""
     patience: ClassVar[float] = 20.0
-    """Seconds that any single write may take here."""
+    """Most seconds that a single write may take here."""
 
     @pytest.fixture
     def server(self) -> SinkServer:
@@ -68,36 +68,36 @@ class SinkPromises:
 
     @pytest.fixture
     def config(self, server: SinkServer) -> Mapping[str, Any]:
-        """The sink's own fields as in the YAML file, pointing to `server`; a subclass replaces this."""
+        """The sink's fields as in the YAML file, pointing to `server`; a subclass replaces this."""
         raise NotImplementedError("a subclass of SinkConformance has a fixture `config` that gives the sink's own fields")
 
     def message(self, payload: bytes, sequence: int = 1, topic: str = "plant/line-1/temperature") -> Message:
-        """A message for this sink; replace it where the sink takes only payloads of some form."""
+        """Build a message for this sink; replace it if the sink accepts only payloads of some form."""
         return make_message(payload, topic=topic, sequence=sequence)
 
     def expected(self, message: Message) -> bytes:
-        """What a consumer gets for this message; replace it where the service may change a payload by its nature."""
+        """Return the payload that a consumer gets for this message; replace it if the service inevitably changes payloads."""
         return message.payload
 
-    # The verbs of the tests
+    # Steps of the tests
 
     def messages(self, count: int, *, start: int = 1, label: str = "m") -> list[Message]:
-        """`count` small distinct messages with consecutive sequences from `start`."""
+        """Build `count` small distinct messages with consecutive sequences from `start`."""
         return [self.message(f'{{"{label}": {sequence}}}'.encode(), sequence) for sequence in range(start, start + count)]
 
     def batch(self, sink: Sink[Any], count: int, *, start: int = 1, label: str = "m") -> list[Message]:
-        """A batch of `count` messages, or of as many as one write may have."""
+        """Build a batch of `count` messages, or of as many as one write may have."""
         return self.messages(min(count, sink.limits.max_messages or count), start=start, label=label)
 
     @asynccontextmanager
     async def opened(self, config: Mapping[str, Any]) -> AsyncIterator[Sink[Any]]:
-        """The sink, open, as the router opens it."""
+        """Open the sink as the router does."""
         model = self.sink_class.Config.model_validate(dict(config))
         async with SinkOpener(self.sink_class).open(model, make_context()) as sink:
             yield sink
 
     async def write(self, sink: Sink[Any], batch: Sequence[Message]) -> Outcome:
-        """One write, bounded in time, that leaves the batch alone and whose outcome is well formed."""
+        """Run one write, bounded in time, and check that it leaves the batch unchanged and returns a well-formed outcome."""
         before = list(batch)
         async with asyncio.timeout(self.patience):
             outcome = await sink.write(batch)
@@ -110,17 +110,17 @@ class SinkPromises:
         return outcome
 
     async def taken(self, sink: Sink[Any], batch: Sequence[Message]) -> None:
-        """One write of which everything is taken."""
+        """Run one write that must deliver everything."""
         outcome = await self.write(sink, batch)
         assert not missing_of(outcome), f"a healthy service took the whole batch; return only what was not taken, not {outcome}"
 
     def all_are(self, errors: Iterable[BaseException], kind: Any, advice: str) -> None:
-        """All errors are of this kind; otherwise the advice, and what they are."""
+        """Check that all errors are of this kind; otherwise fail with the advice and the errors."""
         wrong = [error for error in errors if not isinstance(error, kind)]
         assert not wrong, f"{advice}; the sink said {wrong!r}"
 
     async def failing_write(self, sink: Sink[Any], batch: Sequence[Message]) -> Sequence[SinkFailure]:
-        """A write of which nothing is taken: the error for all, or one for each message."""
+        """Run a write that must deliver nothing; return the error for all, or one per message."""
         try:
             outcome = await self.write(sink, batch)
         except (Unavailable, Rejected) as error:
@@ -133,16 +133,16 @@ class SinkPromises:
         return failures_of(outcome.failed)
 
     async def cut_write(self, sink: Sink[Any], batch: Sequence[Message]) -> None:
-        """A write that loses its connection: it fails, or the client's transport sent it once more."""
+        """Run a write that loses its connection: it fails, or the client's transport has sent it once more."""
         if self.resends_on_a_cut_connection:
             with suppress(Unavailable):
                 await self.write(sink, batch)
             return
-        advice = "translate a connection that is cut into Unavailable: nobody knows whether the messages arrived"
+        advice = "translate a connection that is cut into Unavailable: it is unknown whether the messages arrived"
         self.all_are(await self.failing_write(sink, batch), Unavailable, advice)
 
     async def failing_from_open(self, config: Mapping[str, Any]) -> SinkFailure:
-        """The first error of a sink whose service does not work, in opening or, for a sink that opens lazily, in writing."""
+        """Return the first error of a sink whose service fails, in opening or, for a sink that opens lazily, in writing."""
         try:
             async with asyncio.timeout(self.patience), self.opened(config) as sink:
                 errors = await self.failing_write(sink, self.messages(1))
@@ -151,7 +151,7 @@ class SinkPromises:
         return errors[0]
 
     async def disturb(self, server: SinkServer, disturbance: str, *arguments: Any) -> Any:
-        """Ask the server to do something, or skip the test with the declared reason."""
+        """Inject a fault into the server, or skip the test with the declared reason."""
         assert disturbance in DISTURBANCES, disturbance
         if (reason := self.unsupported.get(disturbance)) is not None:
             pytest.skip(f"{disturbance}: {reason}")
@@ -161,7 +161,7 @@ class SinkPromises:
             pytest.fail(f"{type(server).__name__} neither does {disturbance!r}, nor does `unsupported` say why not")
 
     async def assert_received(self, server: SinkServer, messages: Sequence[Message], *, exactly: bool = True) -> None:
-        """The consumers have these messages, and no others; with `exactly`, each once and, if the sink keeps order, in order."""
+        """Check that consumers have exactly these messages; with `exactly`, each once and, if the sink keeps order, in order."""
         received = await server.received()
         wanted = [self.expected(message) for message in messages]
         got = [item.payload for item in received]

@@ -1,4 +1,4 @@
-"""The conformance suite of secret stores: one pytest class that a store's author subclasses.
+"""Conformance suite of secret stores: one pytest class that a store's author subclasses.
 
 ```python
 class TestMyStore(SecretStoreConformance):
@@ -37,15 +37,15 @@ class SecretStoreConformance:
     store_class: ClassVar[type[SecretStore[Any]]]
     """The store under test."""
     missing: ClassVar[str] = "no-such-secret"
-    """A name that the store does not have."""
+    """Name of a secret that the store does not have."""
     most_held_seconds: ClassVar[float] = MOST_SECONDS
-    """Longest time for which the store may hold the event loop; more only where its SDK leaves no choice, with the reason."""
+    """Longest time for which the store may block the event loop; more only if its SDK leaves no choice, with the reason."""
     patience: ClassVar[float] = 20.0
-    """Seconds that anything may take here."""
+    """Most seconds that a single call may take here."""
 
     @pytest.fixture
     def config(self) -> Mapping[str, Any]:
-        """The store's own fields as in the YAML file; a subclass replaces this."""
+        """The store's fields as in the YAML file; a subclass replaces this."""
         raise NotImplementedError("a subclass of SecretStoreConformance has a fixture `config` that gives the store's own fields")
 
     @pytest.fixture
@@ -55,7 +55,7 @@ class SecretStoreConformance:
 
     @asynccontextmanager
     async def opened(self, config: Mapping[str, Any]) -> AsyncIterator[SecretStore[Any]]:
-        """The store, open, as the router opens it."""
+        """Open the store as the router does."""
         model = self.store_class.Config.model_validate(dict(config))
         async with asyncio.timeout(self.patience), self.store_class.open(model) as store:
             yield store
@@ -66,13 +66,13 @@ class SecretStoreConformance:
         assert list(undocumented(self.store_class.Config)) == []
 
     async def test_a_secret_is_got_by_its_name(self, config: Mapping[str, Any], secret: tuple[str, str]) -> None:
-        """Again and again, and several at once."""
+        """Repeatedly, and several at once."""
         name, value = secret
         async with self.opened(config) as store:
             assert await asyncio.gather(*(store.get(name) for _ in range(3))) == [value] * 3
 
     async def test_a_secret_that_is_not_there_is_missing(self, config: Mapping[str, Any]) -> None:
-        """Another store may have it, so the router must tell this from a store that cannot be reached."""
+        """Another store may have it, so the router must distinguish this from an unreachable store."""
         async with self.opened(config) as store:
             with pytest.raises(SecretMissing):
                 await store.get(self.missing)
@@ -87,7 +87,7 @@ class SecretStoreConformance:
                 await asyncio.wait(left, timeout=0.05)
 
     async def test_the_event_loop_is_never_held_up(self, config: Mapping[str, Any], secret: tuple[str, str]) -> None:
-        """Opening, asking and closing leave the event loop to all sources and sinks."""
+        """Opening, reading and closing leave the event loop to all sources and sinks."""
         if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
             pytest.skip("only asyncio's own event loop can be watched")
 

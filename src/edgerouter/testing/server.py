@@ -1,4 +1,4 @@
-"""What the conformance suite needs of the service behind a sink, or of a fake of it."""
+"""Service behind a sink, or a fake of it, as the conformance suite needs it."""
 
 from __future__ import annotations
 
@@ -11,76 +11,76 @@ class Received:
     """One message as a consumer of the service gets it."""
 
     payload: bytes
-    """Byte for byte what was published, after undoing whatever the sink did for the transport (base64, framing, gzip)."""
+    """Published payload byte for byte, after undoing the sink's transport encoding (base64, framing, gzip)."""
     topic: str | None = None
-    """Where the sink passes the topic on; `None` where it does not."""
+    """Topic, if the sink passes it on; otherwise `None`."""
     id: str | None = None
-    """Where the sink passes the message's id on; `None` where it does not."""
+    """Message id, if the sink passes it on; otherwise `None`."""
 
 
 class SinkServer:
-    """The service behind a sink, as the suite sees and disturbs it.
+    """The service behind a sink, as the suite inspects and disturbs it.
 
-    `received` must be there. Everything else is a disturbance; a server that cannot do one leaves the method as it is, and
+    `received` is required. Everything else injects a fault; a server that cannot inject one leaves the method as it is, and
     the subclass of `SinkConformance` names it in `unsupported` with the reason, so that the test is skipped with that reason.
-    A method that is neither written nor declared fails its tests.
+    A method that is neither implemented nor declared fails its tests.
 
-    A disturbance that says *until `heal`* lasts; one that says *the next request* is used up by that request. A "request" is what
-    carries messages; a look at the service while opening is one only for `refuse` and `stop`.
+    A fault that says *until `heal`* lasts; one that says *the next request* ends with that request. A "request" is one that
+    carries messages; a probe of the service while opening counts only for `refuse` and `stop`.
     """
 
     async def received(self) -> Sequence[Received]:
-        """All messages that consumers of the service get, in the order taken, duplicates included."""
+        """Return all messages that consumers of the service get, in the order accepted, including duplicates."""
         raise NotImplementedError
 
     async def requests(self) -> int:
-        """How many requests with messages have come in, answered or not."""
+        """Return the number of requests with messages received, answered or not."""
         raise NotImplementedError
 
     async def connections(self) -> int:
-        """How many connections are open."""
+        """Return the number of open connections."""
         raise NotImplementedError
 
     async def fail(self) -> None:
-        """Answer every request with a failure of the service's own (HTTP 500) and take nothing, until `heal`."""
+        """Answer every request with an internal failure of the service (HTTP 500) and accept nothing, until `heal`."""
         raise NotImplementedError
 
     async def throttle(self, seconds: float) -> None:
-        """Answer every request with "too much, come back in `seconds`" and take nothing, until `heal`."""
+        """Answer every request with "too many requests, retry in `seconds`" and accept nothing, until `heal`."""
         raise NotImplementedError
 
     async def refuse(self) -> None:
-        """Answer every request, those of opening too, with 401, 403 or 404 and take nothing, until `heal`."""
+        """Answer every request, including those of opening, with 401, 403 or 404 and accept nothing, until `heal`."""
         raise NotImplementedError
 
     async def reject(self, marker: bytes) -> None:
-        """Refuse for ever each message whose payload contains `marker`: that message alone, or any request that holds it."""
+        """Refuse for ever each message whose payload contains `marker`: only that message, or any request that holds it."""
         raise NotImplementedError
 
     async def fail_once(self, marker: bytes) -> None:
-        """Take none of the messages whose payload contains `marker` when they first come; take the others of their request."""
+        """Refuse the messages whose payload contains `marker` when they first arrive; accept the others of their request."""
         raise NotImplementedError
 
     async def stall(self) -> None:
-        """Take the messages of every request and never answer, until `heal`."""
+        """Accept the messages of every request and never answer, until `heal`."""
         raise NotImplementedError
 
     async def lose_next_response(self) -> None:
-        """Take the messages of the next request, then cut the connection instead of answering."""
+        """Accept the messages of the next request, then cut the connection instead of answering."""
         raise NotImplementedError
 
     async def cut_next(self) -> None:
-        """Cut the connection in the middle of the next request and take nothing of it."""
+        """Cut the connection in the middle of the next request and accept nothing of it."""
         raise NotImplementedError
 
     async def heal(self) -> None:
-        """Work as usual again."""
+        """Work normally again."""
         raise NotImplementedError
 
     async def stop(self) -> None:
-        """Go away: nobody listens at the address any more."""
+        """Stop listening at the address."""
         raise NotImplementedError
 
 
 DISTURBANCES = frozenset(name for name in vars(SinkServer) if not name.startswith("_")) - {"received"}
-"""What `SinkConformance.unsupported` may name."""
+"""Names that `SinkConformance.unsupported` may contain."""

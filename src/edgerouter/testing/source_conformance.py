@@ -1,4 +1,4 @@
-"""The conformance suite of sources: one pytest class that a source's author subclasses.
+"""Conformance suite of sources: one pytest class that a source's author subclasses.
 
 ```python
 class TestMySource(SourceConformance):
@@ -30,7 +30,7 @@ from edgerouter.testing.held_loop import MOST_SECONDS, never_holds_the_loop
 from edgerouter.testing.messages import SPOOL
 
 Send = Callable[[Sequence[bytes]], Awaitable[None]]
-"""Has these payloads sent to the source."""
+"""Sends these payloads to the source."""
 
 
 @dataclass(slots=True)
@@ -53,13 +53,13 @@ class SourceConformance:
     source_class: ClassVar[type[Source[Any]]]
     """The source under test."""
     most_held_seconds: ClassVar[float] = MOST_SECONDS
-    """Longest time for which the source may hold the event loop; more only where its SDK leaves no choice, with the reason."""
+    """Longest time for which the source may block the event loop; more only if its SDK leaves no choice, with the reason."""
     patience: ClassVar[float] = 20.0
-    """Seconds that anything may take here."""
+    """Most seconds that a single step may take here."""
 
     @pytest.fixture
     def config(self) -> Mapping[str, Any]:
-        """The source's own fields as in the YAML file; a subclass replaces this."""
+        """The source's fields as in the YAML file; a subclass replaces this."""
         raise NotImplementedError("a subclass of SourceConformance has a fixture `config` that gives the source's own fields")
 
     @pytest.fixture
@@ -69,7 +69,7 @@ class SourceConformance:
 
     @asynccontextmanager
     async def opened(self, config: Mapping[str, Any], *, probe: bool = False) -> AsyncIterator[tuple[Source[Any], _Told]]:
-        """The source, open, as the router opens it."""
+        """Open the source as the router does."""
         told = _Told()
         context = SourceContext(
             name="source",
@@ -84,7 +84,7 @@ class SourceConformance:
             yield source, told
 
     async def received(self, source: Source[Any], told: _Told, payloads: Sequence[bytes], send: Send) -> list[bytes]:
-        """Send payloads and take as many messages, acknowledged as they come; then stop the source and take the rest."""
+        """Send payloads and receive as many messages, acknowledging each delivery; then stop the source and receive the rest."""
         got: list[bytes] = []
 
         async def read() -> None:
@@ -108,7 +108,7 @@ class SourceConformance:
         assert list(undocumented(self.source_class.Config)) == []
 
     async def test_what_is_sent_comes_and_the_source_ends_when_it_is_stopped(self, config: Mapping[str, Any], send: Send) -> None:
-        """Every message comes, byte for byte, and `deliveries` ends by itself after `stop`."""
+        """Every message arrives, byte for byte, and `deliveries` ends by itself after `stop`."""
         payloads = [b'{"n": 1}', b"text", "größe".encode()]
         async with self.opened(config) as (source, told):
             got = await self.received(source, told, payloads, send)
@@ -127,7 +127,7 @@ class SourceConformance:
         await never_holds_the_loop(life, what, self.most_held_seconds)
 
     async def test_a_look_says_that_the_source_is_let_in_beside_one_that_runs(self, config: Mapping[str, Any], send: Send) -> None:
-        """`edgerouter check --connect` asks with `SourceContext.probe`; a source that runs still gets what is sent."""
+        """`edgerouter check --connect` opens with `SourceContext.probe`; a running source still receives every message."""
         async with self.opened(config) as (source, told):
             reading = asyncio.create_task(self.received(source, told, [b"1"], send), name="a router")
             async with self.opened(config, probe=True) as (looking, answer):

@@ -1,4 +1,4 @@
-"""What the conformance suite checks of opening, writing and closing a sink whose service works."""
+"""Conformance tests of opening, writing and closing a sink whose service works."""
 
 from __future__ import annotations
 
@@ -36,23 +36,21 @@ class WritePromises(SinkPromises):
     """A sink delivers every payload and topic byte for byte, within the limits it states, and leaves nothing behind."""
 
     async def test_opening_and_closing_sends_nothing(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """A sink can be opened and closed again and again; messages go out only in `write`."""
+        """A sink can be opened and closed repeatedly; messages are sent only in `write`."""
         for _ in range(2):
             async with self.opened(config):
                 pass
-        assert list(await server.received()) == [], (
-            "send in `write` only: a message that opening sends is one that nobody published"
-        )
+        assert list(await server.received()) == [], "send in `write` only: a message sent by opening was never published"
 
     async def test_closing_leaves_no_task_and_no_connection(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """What the sink started ends with it."""
+        """Everything that the sink started ends with it."""
         tasks_before = asyncio.all_tasks()
         async with self.opened(config) as sink:
             await self.write(sink, self.messages(1))
         await self.assert_nothing_left(server, tasks_before)
 
     async def test_a_failure_in_the_router_closes_the_sink_too(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """The context is left properly by an exception of somebody else, and passes that exception on."""
+        """An exception of the router leaves the context properly and propagates."""
         tasks_before = asyncio.all_tasks()
         failure = ZeroDivisionError("somebody else's")
         try:
@@ -66,7 +64,7 @@ class WritePromises(SinkPromises):
         await self.assert_nothing_left(server, tasks_before)
 
     async def test_the_limits_make_sense(self, config: Mapping[str, Any]) -> None:
-        """Limits are positive, do not change while the sink is open, and a bigger payload is never counted as smaller."""
+        """Limits are positive, do not change while the sink is open, and a larger payload never counts as smaller."""
         async with self.opened(config) as sink:
             limits = sink.limits
             for limit in (limits.max_messages, limits.max_bytes, limits.max_message_bytes):
@@ -78,7 +76,7 @@ class WritePromises(SinkPromises):
             assert sink.limits == limits, "`limits` stay as they are while the sink is open"
 
     async def test_partition_and_order_are_properties_of_the_message(self, config: Mapping[str, Any]) -> None:
-        """The router sorts by them, so they are hashable and the same each time they are asked for."""
+        """The router groups by them, so they are hashable and the same at each call."""
         async with self.opened(config) as sink:
             for message in self.messages(2):
                 assert hash(sink.partition_of(message)) == hash(sink.partition_of(message)), "`partition_of` gives equal values"
@@ -94,7 +92,7 @@ class WritePromises(SinkPromises):
         await self.assert_received(server, batch)
 
     async def test_as_many_messages_as_the_limit_allows_are_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """One batch of `max_messages` (1000 where there is no such limit) in one write."""
+        """One batch of `max_messages` (1000 if there is no such limit) in one write."""
         async with self.opened(config) as sink:
             messages = self.messages(min(sink.limits.max_messages or 1000, 1000))
             first = next(batches(sink, messages))
@@ -132,7 +130,7 @@ class WritePromises(SinkPromises):
     async def test_sizes_are_those_of_the_bytes_that_are_sent(
         self, server: SinkServer, config: Mapping[str, Any], unit: bytes
     ) -> None:
-        """Characters of several bytes, and what is encoded or escaped on its way, is counted as what it becomes there."""
+        """Multi-byte characters and encoded or escaped data count with their size on the wire."""
         async with self.opened(config) as sink:
             limit = self.limit_to_try(sink.limits.max_message_bytes)
             message = self.filling(sink, limit, unit=unit)
@@ -151,7 +149,7 @@ class WritePromises(SinkPromises):
         await self._assert_same_set(server, batch[len(failures) :])
 
     async def test_a_message_over_the_largest_size_is_known_to_be(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """The router can tell by `size_of` that the service would refuse it, and the others of the batch are delivered."""
+        """`size_of` reveals that the service would refuse it, and the other messages of the batch are delivered."""
         good = self.messages(2)
         async with self.opened(config) as sink:
             limit = self.limit_to_try(sink.limits.max_message_bytes)
@@ -163,11 +161,11 @@ class WritePromises(SinkPromises):
         await self.assert_received(server, good)
 
     async def test_an_empty_payload_is_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """Nothing is a value too (MQTT clears a retained topic with it); or else it is rejected, never lost."""
+        """An empty payload is a value too (MQTT clears a retained topic with it): it is delivered, or else rejected, never lost."""
         await self._delivered_or_rejected(server, config, [b"", b"after"], accepted=self.accepts_empty)
 
     async def test_binary_payloads_are_delivered_byte_for_byte(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """All byte values, broken UTF-8, zeros, and what looks like framing."""
+        """All byte values, broken UTF-8, zeros, and bytes that look like framing."""
         payloads = [bytes(range(256)), b"\xff\xfe\xfd", b"\x00", b"half a character \xe6\xb8", b"\x1f\x8b\x08 not gzip"]
         await self._delivered_or_rejected(server, config, payloads, accepted=self.accepts_binary)
 
@@ -187,7 +185,7 @@ class WritePromises(SinkPromises):
         await self._delivered_or_rejected(server, config, [text.encode() for text in texts], accepted=True)
 
     async def test_hostile_topics_are_delivered_or_rejected(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """A topic cannot break a request, hide a message, or climb out of a folder; a service may refuse some."""
+        """A topic cannot break a request, hide a message, or escape from a folder; a service may refuse some."""
         messages = [self.message(f"topic {place}".encode(), place, topic) for place, topic in enumerate(HOSTILE_TOPICS, 1)]
         async with self.opened(config) as sink:
             failures = await deliver(sink, messages)
@@ -198,9 +196,9 @@ class WritePromises(SinkPromises):
         await self._assert_same_set(server, delivered)
 
     async def test_messages_of_every_kind_are_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """All qualities of service, retained or not, properties of MQTT 5, high numbers, a clock that was not set.
+        """All qualities of service, retained or not, properties of MQTT 5, high sequences, a clock that was not set.
 
-        A service may refuse what has control characters in its properties.
+        A service may refuse control characters in properties.
         """
         every = Properties((("a", "1"), ("a", "2"), ("größe", "ü"), ("aws.id", "z")), "text/plain", "a/b", bytes(range(256)), 0)
         strange = Properties((("", ""), ("\x01", "\x00"), ("x" * 300, "y" * 300), ("..", "\n")), "text/größe\r\n")
@@ -218,14 +216,14 @@ class WritePromises(SinkPromises):
         await self._assert_same_set(server, [message for place, message in enumerate(messages) if place not in rejected])
 
     async def test_equal_messages_are_not_merged(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """Two messages with the same payload are two messages: a sensor may say the same again."""
+        """Two messages with the same payload are two messages: a sensor may repeat a value."""
         messages = [self.message(b'{"same": 1}', sequence) for sequence in (1, 2, 3)]
         async with self.opened(config) as sink:
             assert not await deliver(sink, messages)
         await self._assert_same_set(server, messages)
 
     async def test_the_same_batch_may_be_written_again(self, server: SinkServer, config: Mapping[str, Any]) -> None:
-        """After a crash, or to replay, the router writes again what was delivered; the sink sends it again."""
+        """After a crash, or for a replay, the router writes delivered messages again; the sink sends them again."""
         async with self.opened(config) as sink:
             batch = self.batch(sink, 3)
             await self.taken(sink, batch)
@@ -248,7 +246,7 @@ class WritePromises(SinkPromises):
         await self._assert_same_set(server, all_messages)
 
     async def assert_nothing_left(self, server: SinkServer, tasks_before: set[asyncio.Task[Any]]) -> None:
-        """Soon no task runs that did not run before, and the server sees no connection."""
+        """Check that soon no new task runs, and the server sees no connection."""
         async with asyncio.timeout(self.patience):
             if "connections" not in self.unsupported:
                 while await self.disturb(server, "connections"):  # noqa: ASYNC110  (the server is not ours to add an event to)
@@ -258,7 +256,7 @@ class WritePromises(SinkPromises):
         gc.collect()
 
     def limit_to_try(self, limit: int | None) -> int:
-        """The limit, or a skipped test where there is none or it is too large to try."""
+        """Return the limit, or skip the test if there is none or it is too large to test."""
         if limit is None:
             pytest.skip("the sink states no such limit")
         if limit > self.largest_test_bytes:
@@ -266,7 +264,7 @@ class WritePromises(SinkPromises):
         return limit
 
     def filling(self, sink: Sink[Any], size: int, sequence: int = 1, *, unit: bytes = b"x") -> Message | None:
-        """A message with the largest payload of units whose `size_of` is at most `size`; `None` if not even an empty one is."""
+        """Build a message with the largest payload whose `size_of` is at most `size`; `None` if even an empty one exceeds it."""
         low, high = -1, size + 1
         while high - low > 1:
             middle = (low + high) // 2
