@@ -94,23 +94,20 @@ class Router:
             SpoolUnusable: the spool's folder cannot be used.
         """
         with self._loop_watch.watching():
-            await self._run(stop)
+            async with open_spool(self._config.spool) as spool:
+                self._spool = spool
+                async with self._served(spool), asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
+                    await self._certificates.configure(self._config)
+                    watch = tasks.create_task(self._certificates.watch(), name="watch certificates")
+                    await self._build(spool, tasks)
+                    self.running.set()
+                    await stop.wait()
+                    self._stopping = True
+                    async with self._changing:  # a change in progress would start sinks that this drain does not stop
+                        await self._drain()
+                    watch.cancel()
         log.info("edgerouter stopped")
-
-    async def _run(self, stop: asyncio.Event) -> None:
-        async with open_spool(self._config.spool) as spool:
-            self._spool = spool
-            async with self._served(spool), asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                await self._certificates.configure(self._config)
-                watch = tasks.create_task(self._certificates.watch(), name="watch certificates")
-                await self._build(spool, tasks)
-                self.running.set()
-                await stop.wait()
-                self._stopping = True
-                async with self._changing:  # a change in progress would start sinks that this drain does not stop
-                    await self._drain()
-                watch.cancel()
 
     async def _build(self, spool: Spool, tasks: asyncio.TaskGroup) -> None:
         """Start the walk from its end, so that every sink has its position before a message comes in."""
@@ -148,14 +145,14 @@ class Router:
         try:
             kept = {sink.name for sink in config.sinks}
             for name in stopped:
-                gone_sink = self._sinks.pop(name).configured
+                sink = self._sinks.pop(name).configured
                 if name not in kept:
                     await spool.detach(name)
-                    if gone_sink.provisional:
+                    if sink.provisional:
                         await spool.forget(name)
             new_sinks = [sink for sink in config.sinks if sink.name not in self._sinks]
-            for sink in new_sinks:
-                await self._start_sink(sink, spool, tasks)
+            for new in new_sinks:
+                await self._start_sink(new, spool, tasks)
             self._config = config
             self._route()
         finally:
@@ -285,7 +282,7 @@ class Router:
         for sink in self._sinks.values():
             sink.runner.drain()
         await ended([source.task for source in self._sources.values()], timeout=max(0.1, grace / 2))
-        # the end of the drain is no hot path: looking is simpler than an event from every place that settles
+        # polling is simpler than an event from every place that settles, and this is not a hot path
         while time.monotonic() < deadline and not all(sink.runner.drained for sink in self._sinks.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         left = {name: sink.runner.reader.ledger.pending for name, sink in self._sinks.items()}

@@ -9,7 +9,7 @@ STUCK_SECONDS = 60.0
 
 
 def not_ready(status: RouterStatus) -> list[str]:
-    """Return why the router cannot take in messages now; empty when it can."""
+    """Return why the router cannot accept messages now; empty when it can."""
     if not status.sources:
         return ["the router is starting"]
     reasons = [

@@ -134,7 +134,7 @@ def _event_loop(loop: LoopStatus) -> Iterator[Metric]:
 def _certificates(status: RouterStatus) -> Metric:
     family = GaugeMetricFamily(
         "edgerouter_certificate_days_to_expiry",
-        "Days until the certificates of a file are of no use any more; below 0 once they are not.",
+        "Days until the certificates of a file expire; negative once they have.",
         labels=("owner", "field", "file"),
     )
     for certificate in status.certificates:

@@ -50,7 +50,7 @@ def _spool(config: Path | None, folder: Path | None) -> SpoolConfig:
     )
 
 
-def _tell(answer: dict[str, Any], said: str, *, as_json: bool) -> None:
+def _report(answer: dict[str, Any], said: str, *, as_json: bool) -> None:
     """Say what was done, for people or for programs."""
     if as_json:
         typer.echo(json.dumps(answer))
@@ -167,7 +167,7 @@ def replay_letters(
     from edgerouter.cli.spool import ask
 
     answer = ask(_spool(config, spool), "dead-letters/replay", **_which(sink, topic, since, until, reason, numbers))
-    _tell(answer, f"{counted(answer['messages'], 'message')} will be sent again", as_json=as_json)
+    _report(answer, f"{counted(answer['messages'], 'message')} will be sent again", as_json=as_json)
 
 
 @dead_letters.command()
@@ -193,7 +193,7 @@ def purge(
     if not yes:
         typer.confirm(f"throw away {counted(count_letters(where, **which), 'dead letter')} for ever?", abort=True)
     answer = ask(where, "dead-letters/purge", **which)
-    _tell(answer, f"{counted(answer['messages'], 'dead letter')} thrown away", as_json=as_json)
+    _report(answer, f"{counted(answer['messages'], 'dead letter')} thrown away", as_json=as_json)
 
 
 def replay(
@@ -224,7 +224,7 @@ def replay(
     said = f"{counted(answer['messages'], 'message')} {'would' if dry_run else 'will'} be delivered again to {sink}"
     if not answer["messages"]:
         said += why_nothing_is_replayed(where, known=spool is None)
-    _tell(answer | {"dry_run": dry_run}, said, as_json=as_json)
+    _report(answer | {"dry_run": dry_run}, said, as_json=as_json)
 
 
 def forget(
@@ -248,7 +248,7 @@ def forget(
         configured |= spool_section.sink_names(file, os.environ)
         configured |= CloudBlock(os.environ).sink_names(plugins) if file is None else set()
     answer = forget_sink(where, sink, configured)
-    _tell(answer, f"{sink} is forgotten, and {counted(answer['messages'], 'message')} that waited for it", as_json=as_json)
+    _report(answer, f"{sink} is forgotten, and {counted(answer['messages'], 'message')} that waited for it", as_json=as_json)
 
 
 def verify(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False) -> None:

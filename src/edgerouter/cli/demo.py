@@ -104,7 +104,7 @@ class _Demo:
 
     def _introduce(self) -> None:
         until = f"for {self._seconds:g} s" if self._seconds else "until Ctrl-C"
-        cpu = "simulated, as this machine does not tell its own" if self._cpu.simulated else "real"
+        cpu = "simulated, as this machine does not show its own" if self._cpu.simulated else "real"
         self._say(f"{DEVICES} devices publish {until}; the CPU temperature is {cpu}. Everything is in {self._folder}")
 
     async def _show(self, interrupted: asyncio.Event) -> None:
@@ -140,7 +140,7 @@ class _Demo:
         return taken >= self._devices.sent.total() and not any(sink.pending for sink in status.sinks.values())
 
     async def _until(self, condition: Callable[[RouterStatus], bool]) -> None:
-        """Wait for the router's numbers, but not for ever: what is missing then is told in the end."""
+        """Wait for the router's numbers, but not for ever: the end reports what is missing."""
         ends = time.monotonic() + DRAIN_SECONDS
         while not condition(self._router.status()) and time.monotonic() < ends:  # noqa: ASYNC110  (the router's status has no event)
             await asyncio.sleep(0.02)

@@ -91,7 +91,7 @@ def load(file: Path | None, cloud: CloudBlock) -> RouterConfig:
 def run(config: ConfigFile = None) -> None:
     """Route messages until SIGTERM or Ctrl-C.
 
-    Then the router takes in nothing more and delivers what it can within shutdown.grace; the rest waits in the spool.
+    Then the router accepts nothing more and delivers what it can within shutdown.grace; the rest waits in the spool.
     """
     from edgerouter.cli.run import run as run_router
     from edgerouter.cloudblock.start import CloudBlock
@@ -199,7 +199,7 @@ commands.register(app)
 
 
 def main() -> None:
-    """Run one command; a wrong configuration is told without a traceback."""
+    """Run one command; report a wrong configuration without a traceback."""
     with _told_in_lines():
         _refuse_bytes()
         app()

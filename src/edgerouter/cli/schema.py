@@ -22,7 +22,7 @@ def print_schema() -> None:
 
 
 def installed_configs() -> dict[PluginKind, dict[str, type[BaseModel]]]:
-    """The configuration of every installed plugin, by kind and type; one that cannot be used is told of and left out."""
+    """Return the configuration of every installed plugin, by kind and type; report and leave out one that cannot be used."""
     configs: dict[PluginKind, dict[str, type[BaseModel]]] = {kind: {} for kind in KINDS}
     for kind, name in dict.fromkeys((plugin.kind, plugin.name) for plugin in plugins.listing()):
         try:

@@ -249,7 +249,7 @@ def _add_reverse(found: Found, receivers: Sequence[Sequence[Form]], known: Known
                 found.lookups |= {lookup.key: lookup for lookup in form.look(known)}
         form = declared.choose(forms)
         if form.missing or form.unknown:
-            # a service that is only sent to is no fault; what is not known yet is decided when the stores have answered
+            # sending alone is not a fault; the stores' answers decide what is not known yet
             missing += [f"{name} needs {', '.join(each.names[0] for each in form.missing)}"] if form.wanted and form.missing else []
             missing += [f"{name} waits for the secret stores"] if form.unknown and not form.missing else []
             continue

@@ -153,7 +153,7 @@ class Assembly:
         """Return the type that the user wrote and its class."""
         kind = PLUGIN_SECTIONS[section]
         entries = self._entries((section, name))
-        if self._is_no_mapping(section, name):
+        if self._is_not_a_mapping(section, name):
             return None
         node = entries.get("type")
         if node is None or node.value is None:
@@ -171,7 +171,7 @@ class Assembly:
                 self._problems.at(self._tree, (section, name, "type"), problem)
             return None
 
-    def _is_no_mapping(self, section: str, name: str) -> bool:
+    def _is_not_a_mapping(self, section: str, name: str) -> bool:
         """Return true where something else is written, which `_entries` has reported."""
         parent = self._tree.child(section)
         node = parent.child(name) if parent is not None else None

@@ -21,7 +21,7 @@ def digest(kind: str, *models: BaseModel) -> str:
         kind: the plugin's name.
         models: what the user chose; defaults count as chosen.
     """
-    # a model that waits for secrets is not validated, which is no reason to warn
+    # a model that waits for secrets is not validated; do not warn of it
     text = json.dumps([kind, *(_plain(model.model_dump(warnings=False)) for model in models)], sort_keys=True)
     return hashlib.pbkdf2_hmac("sha256", text.encode(), b"edgerouter", _ROUNDS, dklen=8).hex()
 

@@ -46,7 +46,7 @@ def models_in(annotation: Any) -> set[type[BaseModel]]:
 
 
 def is_model(kind: Any) -> bool:
-    """Tell a model from every other type."""
+    """Return true for a model."""
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 

@@ -16,7 +16,7 @@ def find_file(
 ) -> Path | None:
     """Return the file to load: the option, `EDGEROUTER_CONFIG`, ./edgerouter.yaml, /etc/edgerouter/edgerouter.yaml, or none.
 
-    A folder in which a command happens to be run may be another user's, whose file would tell root which folder to write to.
+    A folder in which a command happens to be run may be another user's, whose file would choose the folder that root writes to.
 
     Args:
         option: `-c`.

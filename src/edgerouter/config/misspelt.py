@@ -16,7 +16,7 @@ from edgerouter.config.tree import Node
 _OF_KUBERNETES: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")
 """Kubernetes gives every pod such variables for each service, one named `edgerouter` included."""
 _LONG: Final = 20
-"""Names from this length on may differ by two letters; `MQTT_PORT` is no misspelt `MQTT_HOST`."""
+"""Names from this length on may differ by two letters; `MQTT_PORT` is not a misspelt `MQTT_HOST`."""
 
 
 def misspelt(names: Iterable[str], tree: Node) -> list[str]:

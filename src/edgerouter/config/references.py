@@ -117,7 +117,7 @@ def _file(name: str, folder: Path) -> str:
     if len(data) > _MOST_BYTES:
         raise ValueError(f"${{file:{name}}}: has more than {_MOST_BYTES} bytes")
     try:
-        # tools that write secrets to files often end them with a newline that is no part of the secret
+        # tools that write secrets to files often end them with a newline that does not belong to the secret
         return data.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise ValueError(f"${{file:{name}}}: is not UTF-8 text") from None

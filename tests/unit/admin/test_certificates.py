@@ -1,4 +1,4 @@
-"""Certificates that expire are told in time."""
+"""A certificate that expires is reported in time."""
 
 import os
 import ssl
@@ -69,7 +69,7 @@ async def test_a_certificate_that_expires_soon_is_warned_of_once_a_day(tmp_path,
         assert len(logs) == 9, "a clock that is not set yet warns of nothing"
 
 
-async def test_a_replaced_file_is_noticed_and_an_unusable_one_is_told(tmp_path, authority):
+async def test_a_replaced_file_is_noticed_and_an_unusable_one_is_reported(tmp_path, authority):
     device = authority.issue("replaced")
     looked = Certificates()
     await looked.configure(configuration(tmp_path, authority, device))
@@ -90,7 +90,7 @@ def test_the_dates_are_those_that_the_ssl_module_reads():
     """Both ways of writing a date, in every authority that this machine trusts; where the machine has none, nothing is shown."""
     file = ssl.get_default_verify_paths().cafile
     if file is None or not Path(file).exists():
-        pytest.skip("this machine trusts nobody")
+        pytest.skip("this machine has no authorities")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(file)
     theirs = {ssl.cert_time_to_seconds(str(authority["notAfter"])) for authority in context.get_ca_certs()}

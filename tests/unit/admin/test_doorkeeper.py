@@ -31,7 +31,7 @@ async def port():
         yield port
 
 
-async def test_hundreds_of_half_open_requests_keep_nobody_out_and_hold_few_connections(port):
+async def test_hundreds_of_half_open_requests_keep_no_client_out_and_hold_few_connections(port):
     """1,400 of them used up the descriptors of the whole router."""
     held = []
     for _ in range(300):

@@ -31,7 +31,7 @@ async def hello(_):
         ("", 421),
     ],
 )
-async def test_a_name_of_somebody_else_is_refused(host, status):
+async def test_a_name_of_another_host_is_refused(host, status):
     port = free_port()
     async with (
         serve([web.get("/", hello)], [], None, f"127.0.0.1:{port}"),
@@ -42,7 +42,7 @@ async def test_a_name_of_somebody_else_is_refused(host, status):
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_on_an_address_for_everybody_every_name_is_answered():
+async def test_on_an_address_for_all_hosts_every_name_is_answered():
     port = free_port()
     async with (
         serve([web.get("/", hello)], [], None, f"0.0.0.0:{port}"),

@@ -160,7 +160,7 @@ def test_a_spool_path_that_is_not_utf_8_is_refused_in_a_variable_too(
     assert "EDGEROUTER__SPOOL__PATH: spool.path: is not UTF-8" in capsys.readouterr().err
 
 
-def test_a_secrets_folder_whose_name_is_too_long_is_told(
+def test_a_secrets_folder_whose_name_is_too_long_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EDGEROUTER_SECRETS_DIR", "/" + "a" * 300)

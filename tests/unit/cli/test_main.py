@@ -113,7 +113,7 @@ def test_the_file_may_be_named_by_a_variable(monkeypatch: pytest.MonkeyPatch, ca
         (ExceptionGroup("", [SpoolUnusable("a"), ValueError("b")]), None, None),
     ],
 )
-def test_what_an_operator_can_put_right_is_told_without_a_traceback_and_a_bug_with_one(
+def test_what_an_operator_can_put_right_is_reported_without_a_traceback_and_a_bug_with_one(
     error: Exception, lines: list[str] | None, code: int | None
 ) -> None:
     assert command_line._lines(error) == lines
@@ -179,7 +179,7 @@ class TestConnect:
 
 
 class TestSpoolFolder:
-    """A spool's folder is tried without being made for good."""
+    """A spool's folder is tried, and removed again."""
 
     def test_a_folder_that_can_be_made_is_not_made(self) -> None:
         assert spool_fault(SpoolConfig(path=Path("a/b/c"))) == []
@@ -188,11 +188,11 @@ class TestSpoolFolder:
     def test_a_memory_spool_needs_no_folder(self) -> None:
         assert spool_fault(SpoolConfig(type="memory", path=Path("/proc/nowhere"))) == []
 
-    def test_a_file_in_its_place_is_told(self) -> None:
+    def test_a_file_in_its_place_is_reported(self) -> None:
         Path("file").touch()
         assert spool_fault(SpoolConfig(path=Path("file/spool"))) == [f"spool.path: {Path.cwd() / 'file'} is not a folder"]
 
-    def test_a_folder_that_cannot_be_made_is_told_with_its_place_and_exit_code_2(
+    def test_a_folder_that_cannot_be_made_is_reported_with_its_place_and_exit_code_2(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         Path("edgerouter.yaml").write_text(TEXT.replace("path: spool", "path: /proc/nowhere/spool"))

@@ -1,4 +1,4 @@
-"""What is not in the environment is looked up in secret stores, which may be down, slow, or in disagreement.
+"""Variables missing in the environment are looked up in secret stores, which may be down, slow, or in disagreement.
 
 Tests `config.references` and `config.last_known` too, which resolve what the stores have.
 """
@@ -142,7 +142,7 @@ async def decided(environ: dict[str, str], last_known: LastKnown | None = None) 
 
 
 async def opened(config: RouterConfig, last_known: LastKnown | None = None) -> list[tuple[str, str]]:
-    """What each sink is opened with."""
+    """Return the fields that each sink is opened with."""
     found = []
     for sink in config.sinks:
         resolved: Any = await resolve(sink, config.secret_stores, last_known)
@@ -240,7 +240,7 @@ async def test_a_slow_store_is_asked_for_several_secrets_at_once_when_it_has_sho
     assert 1 < max(at_once) <= 8
 
 
-async def test_a_part_of_a_sink_in_the_store_is_told_with_what_is_missing(vault: Any) -> None:
+async def test_a_part_of_a_sink_in_the_store_is_reported_with_what_is_missing(vault: Any) -> None:
     vault.contents = {"first": {"queue-token": "geheim", "other-name": "o", "other-token": "t"}}
     config, _ = await decided(ONE)
     assert config.off == (
@@ -312,7 +312,7 @@ async def test_stores_that_were_down_are_asked_until_they_answer_and_each_answer
     assert not cloud.undecided
 
 
-async def test_a_value_that_cannot_be_is_told_without_being_shown(vault: Any) -> None:
+async def test_a_value_that_cannot_be_is_reported_without_being_shown(vault: Any) -> None:
     vault.contents = {"first": {"queue-token": "t", "queue-name": "bad"}}
     config = CloudBlock(ONE, {"queue-token": "queue-token", "queue-name": "queue-name", "other-name": None}).load(plugins)
     with pytest.raises(Unauthorized, match="secret queue-name of first: should not be bad"):
@@ -365,11 +365,11 @@ class TestLastKnown:
         assert other.known()["queue-token"] == "queue-token"
 
     @pytest.mark.parametrize("section", [{"key": "short"}, {"key_file": "/nowhere/key"}])
-    def test_a_key_that_cannot_be_used_is_told(self, section: dict[str, str], tmp_path: Path) -> None:
+    def test_a_key_that_cannot_be_used_is_reported(self, section: dict[str, str], tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=r"secrets\.key"):
             open_last_known(SecretsConfig.model_validate({"last_known": "disk", **section}), tmp_path)
 
-    async def test_a_disk_that_takes_nothing_stops_nobody(self, tmp_path: Path) -> None:
+    async def test_a_disk_that_takes_nothing_stops_nothing(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         last_known = LastKnown(tmp_path / "file" / "x", Fernet(Fernet.generate_key()))
         last_known.keep("store", "name", "value")

@@ -233,7 +233,7 @@ class TestReverse:
         (source,) = [source.config for source in load({**wanted, **whole}).sources if source.name != "local"]
         assert source.checkpoint_store is None
 
-    def test_a_service_that_is_only_sent_to_is_no_fault_beside_one_that_is_received_from(self) -> None:
+    def test_a_service_that_is_only_sent_to_is_not_a_fault_beside_one_that_is_received_from(self) -> None:
         config = load({**SQS, **PUBSUB, "RELAY_IN_TOPIC": "commands"})
         assert config.off == ()
         assert sorted(source.name for source in config.sources) == ["aws-sqs", "local"]
@@ -245,7 +245,7 @@ class TestReverse:
             (S3, "RELAY_IN_TOPIC is set, but no service is set up that can be received from"),
         ],
     )
-    def test_one_line_tells_why_nothing_is_received(self, variables: dict[str, str], told: str) -> None:
+    def test_one_line_says_why_nothing_is_received(self, variables: dict[str, str], told: str) -> None:
         (line,) = load({**variables, "RELAY_IN_TOPIC": "commands"}).off
         assert line.endswith(told)
 
@@ -279,7 +279,7 @@ class TestMixing:
         assert (only_sink(config).raw["region"], config.off) == ("eu-north-1", ())
 
     def test_our_own_variables_alone_switch_a_sink_on_or_say_what_is_missing(self) -> None:
-        """Nobody has to know which of the two names a value goes by."""
+        """Users need not know which of the two names a value goes by."""
         own = {f"EDGEROUTER__SINKS__AWS_SQS__{field.upper()}": value for field, value in ROWS[0][2].items()}
         assert only_sink(load({**own, "RELAY_OUT_TOPIC": "x"})).raw == ROWS[0][2]
         del own["EDGEROUTER__SINKS__AWS_SQS__REGION"], own["EDGEROUTER__SINKS__AWS_SQS__ACCESS_KEY_ID"]
@@ -291,7 +291,7 @@ class TestMixing:
         )
         assert only_sink(config).name == "influxdb"
 
-    def test_one_underscore_too_few_is_told(self) -> None:
+    def test_one_underscore_too_few_is_reported(self) -> None:
         (line,) = problems({**SQS, "EDGEROUTER_SPOOL__MAX_BYTES": "1GiB", "EDGEROUTER_PORT_8080_TCP": "tcp://10.0.0.1:8080"})
         assert line.startswith(
             "EDGEROUTER_SPOOL__MAX_BYTES: means nothing; a variable of the configuration begins with EDGEROUTER__"
@@ -301,7 +301,7 @@ class TestMixing:
         own = {"EDGEROUTER__SINKS__plant-log__TYPE": "stdout", "EDGEROUTER__SINKS__PLANT_LOG__FRAMING": "raw-lines"}
         assert only_sink(load({**own, "RELAY_OUT_TOPIC": "x"})).raw == {"framing": "raw-lines"}
 
-    def test_a_list_that_is_none_is_told_how_it_is_written(self) -> None:
+    def test_a_list_that_is_none_is_reported_how_it_is_written(self) -> None:
         (line,) = problems({**SQS, "EDGEROUTER__SINKS__AWS_SQS__TOPICS": "a/b,c/#"})
         assert line.endswith("""sinks.aws-sqs.topics: should be a list in JSON, such as '["a/b", "c/#"]'""")
 
@@ -322,7 +322,7 @@ class TestMixing:
         assert ([sink.name for sink in config.sinks], len(config.sources)) == (["k"], 1)
 
     def test_a_variable_is_taken_as_it_stands(self) -> None:
-        """A secret with `${` in it is no reference."""
+        """A secret with `${` in it is not a reference."""
         sink = only_sink(load({**SQS, "AWS_SQS_SECRET_KEY": "a${env:HOME}$${b"}))
         assert sink.raw["secret_access_key"] == "a${env:HOME}$${b"
 
@@ -351,7 +351,7 @@ class TestMixing:
         config = load({**left, "EDGEROUTER_SECRETS_DIR": str(tmp_path)})
         assert only_sink(config).raw == {**ROWS[0][2], "secret_access_key": "from-file"}
 
-    def test_a_secrets_folder_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+    def test_a_secrets_folder_that_is_not_there_is_reported(self, tmp_path: Path) -> None:
         assert problems({**SQS, "EDGEROUTER_SECRETS_DIR": str(tmp_path / "x")}) == [
             f"EDGEROUTER_SECRETS_DIR: {tmp_path / 'x'} is not there"
         ]
@@ -359,7 +359,7 @@ class TestMixing:
 
 @pytest.mark.parametrize("name", ["AWS_SQS_REGION", "AWS_SQS_SECRET_KEY", "MQTT_HOST"])
 @pytest.mark.parametrize("quote", ["'", '"'])
-def test_quotes_that_a_compose_file_left_around_a_value_are_told(name: str, quote: str) -> None:
+def test_quotes_that_a_compose_file_left_around_a_value_are_reported(name: str, quote: str) -> None:
     """`- NAME="value"` in a list of compose, and every quote in a file of `docker run --env-file`, is part of the value."""
     lines = problems({**SQS, name: f"{quote}geheim{quote}\n"})
     assert f"{name}: stands in quotes, which are part of the value; write it without them" in lines

@@ -1,4 +1,4 @@
-"""An environment variable that was meant for the router and is not read is told; those of other programs are let be.
+"""An environment variable that was meant for the router and is not read is reported; those of other programs are not.
 
 Tests `config.misspelt` too, whose variables count with and without a file.
 """
@@ -77,7 +77,7 @@ def test_the_table_of_cloud_variables_is_what_our_plugins_declare() -> None:
     assert known.keys() == brought & ours.keys()
 
 
-def test_variables_of_a_plugin_that_is_not_installed_are_told_with_what_to_install() -> None:
+def test_variables_of_a_plugin_that_is_not_installed_are_reported_with_what_to_install() -> None:
     away = {"AWS_SQS_QUEUE_NAME": "q", "AWS_SQS_REGION": "r", "AZURE_EH_CONNECTIONSTRING": "geheim", "AWS_ACCESS_KEY": "shared"}
     config = CloudBlock({**INFLUXDB, **away}).load(Without("aws", "azure"))
     assert config.off == (
@@ -94,7 +94,7 @@ def test_variables_of_a_plugin_that_is_not_installed_are_told_with_what_to_insta
     assert config.unread == ()
 
 
-def test_with_no_sink_left_the_missing_plugins_and_misspelt_names_are_told_beside_it() -> None:
+def test_with_no_sink_left_the_missing_plugins_and_misspelt_names_are_reported_beside_it() -> None:
     with pytest.raises(ConfigurationError) as raised:
         CloudBlock({"GCP_PUBSUB_TOPIC": "t", "INFLUXDB_TOKN": "x"}).load(Without("gcp"))
     told = "\n".join(raised.value.problems)
@@ -126,7 +126,7 @@ def test_nothing_is_missing_where_everything_is_installed() -> None:
         ("EDGROUTER__SPOOL__MAX_BYTES", "EDGEROUTER__SPOOL__MAX_BYTES"),
     ],
 )
-def test_a_misspelt_variable_is_told_with_the_nearest_name(name: str, near: str | None) -> None:
+def test_a_misspelt_variable_is_reported_with_the_nearest_name(name: str, near: str | None) -> None:
     expected = (f"{name} is not read; did you mean {near}?",) if near else ()
     assert unread({**INFLUXDB, "EDGEROUTER__SPOOL__TYPE": "memory", name: "x"}) == expected
 

@@ -67,7 +67,7 @@ def test_a_small_file_is_a_whole_configuration(here: Here) -> None:
     assert config.file == Path("edgerouter.yaml")
 
 
-def test_all_errors_are_told_at_once_sorted_by_place_with_line_column_and_path(here: Here) -> None:
+def test_all_errors_are_reported_at_once_sorted_by_place_with_line_column_and_path(here: Here) -> None:
     text = """\
 sources:
   local: {type: feed, ulr: x}
@@ -135,7 +135,7 @@ log: {level: debug, level: info}
         ("sources: {s: }\nsinks: {k: {type: queue, queue: q}}", ["edgerouter.yaml:1:11: sources.s.type: is missing; installed: "]),
     ],
 )
-def test_what_the_whole_needs_is_told_in_a_clear_line(here: Here, text: str, expected: list[str]) -> None:
+def test_what_the_whole_needs_is_reported_in_a_clear_line(here: Here, text: str, expected: list[str]) -> None:
     found = here.problems(text)
     assert len(found) == len(expected)
     assert all(line.startswith(start) for line, start in zip(found, expected, strict=True)), found
@@ -154,7 +154,7 @@ def test_a_text_is_kept_as_it_was_written_where_a_text_is_wanted(here: Here, tex
     assert sink.config.port == 7
 
 
-def test_a_number_that_is_no_number_is_told_even_beside_texts_that_look_like_numbers(here: Here) -> None:
+def test_a_number_that_is_not_a_number_is_reported_even_beside_texts_that_look_like_numbers(here: Here) -> None:
     assert here.sink_problems("queue: 12345, port: 1.5") == ["edgerouter.yaml:3:40: sinks.k.port: should be a whole number"]
 
 
@@ -260,7 +260,7 @@ class TestReferences:
             ("${safe:x}", "the secret store 'safe' needs more than its name; list it under secret_stores"),
         ],
     )
-    def test_a_reference_that_leads_nowhere_is_told_at_its_place(self, here: Here, value: str, reason: str) -> None:
+    def test_a_reference_that_leads_nowhere_is_reported_at_its_place(self, here: Here, value: str, reason: str) -> None:
         (here.folder / "binary").write_bytes(b"\xff\xfe")
         found = here.sink_problems(f'queue: "{value}"')
         assert len(found) == 1
@@ -327,7 +327,7 @@ class TestReferences:
 
 
 class TestDigest:
-    """The digest of a sink tells whether it changed."""
+    """The digest of a sink changes when the sink does."""
 
     def test_it_is_the_same_for_the_same_meaning(self, here: Here) -> None:
         assert here.sink("queue: q, size: 1KiB").digest == here.sink("size: 1024, queue: 'q'").digest

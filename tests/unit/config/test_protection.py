@@ -163,7 +163,7 @@ def test_the_secrets_of_a_valid_model_are_known_at_once() -> None:
     assert mask("refused g3heim-77 and k3y-k3y-k3y") == "refused *** and ***"
 
 
-def test_what_merely_holds_an_at_sign_is_no_secret() -> None:
+def test_what_merely_holds_an_at_sign_is_not_a_secret() -> None:
     """An address of electronic mail, or a folder: as a secret it would turn every other word like it into stars."""
     tree, _ = parse_tree('sources: {s: {type: mqtt, client_id: sensors@plant-7, topics: ["gateways@hall/#"]}}', "x")
     protect_written(tree)

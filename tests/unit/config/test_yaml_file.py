@@ -92,7 +92,7 @@ def test_every_value_and_key_knows_its_line_and_column() -> None:
     assert places["sinks", "a", "topics", 1] == (None, "f.yaml:2:31")
 
 
-def test_a_pair_of_escapes_as_json_writes_an_emoji_is_one_character_and_half_a_pair_is_told() -> None:
+def test_a_pair_of_escapes_as_json_writes_an_emoji_is_one_character_and_half_a_pair_is_reported() -> None:
     node = parse_value(json.dumps({"\U0001f600": ["\U0001f4a1 on"]}), "VARIABLE")
     assert node.plain() == {"\U0001f600": ["\U0001f4a1 on"]}
     _, faults = parse('a: "\\ud83d alone"\n', "x.yaml")
@@ -100,7 +100,7 @@ def test_a_pair_of_escapes_as_json_writes_an_emoji_is_one_character_and_half_a_p
 
 
 @pytest.mark.parametrize("depth", [100, 400, 5000])
-def test_what_is_nested_too_deeply_is_told_at_its_place(depth: int) -> None:
+def test_what_is_nested_too_deeply_is_reported_at_its_place(depth: int) -> None:
     try:
         _, faults = parse("a: " + "[" * depth + "]" * depth, "f.yaml")
         told = [f"{origin.label}: {reason}" for origin, reason in faults]
@@ -115,7 +115,7 @@ def test_anchors_and_merge_keys_work() -> None:
     assert values(text) == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}, "c": {"x": 1, "y": 2}, "d": {"x": 9, "y": 2}}
 
 
-def test_a_duplicate_key_is_told_with_both_places() -> None:
+def test_a_duplicate_key_is_reported_with_both_places() -> None:
     _, faults = parse("log:\n  level: debug\n  level: info\n", "f.yaml")
     assert [(origin.label, text) for origin, text in faults] == [
         ("f.yaml:3:3", "log.level: is here a second time; the first is at f.yaml:2:3")
@@ -123,7 +123,7 @@ def test_a_duplicate_key_is_told_with_both_places() -> None:
 
 
 @pytest.mark.parametrize("text", ["a: &a [*a]", "a: !!python/object:os.system x", "? [1]\n: 2", "a: {<<: 5}", "a: !mine 3"])
-def test_what_is_not_plain_data_is_told_at_its_place(text: str) -> None:
+def test_what_is_not_plain_data_is_reported_at_its_place(text: str) -> None:
     _, faults = parse(text, "f.yaml")
     assert [origin.line for origin, _ in faults] == [1]
 
@@ -135,7 +135,7 @@ def test_an_alias_bomb_ends_in_a_line_instead_of_the_memory() -> None:
     assert [reason for _, reason in faults] == ["more than 100000 values, most of them by aliases"]
 
 
-def test_an_alias_that_leads_back_to_itself_is_told() -> None:
+def test_an_alias_that_leads_back_to_itself_is_reported() -> None:
     _, faults = parse("a: &a [*a]", "f.yaml")
     assert [reason for _, reason in faults] == ["an alias that leads back to itself"]
 
@@ -148,7 +148,7 @@ def test_an_alias_that_leads_back_to_itself_is_told() -> None:
         ("a: 1\n---\nb: 2\n", "a second document begins here"),
     ],
 )
-def test_an_error_of_syntax_tells_where_to_look(text: str, said: str) -> None:
+def test_an_error_of_syntax_says_where_to_look(text: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(said)):
         parse(text, "f.yaml")
 
@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         read(latin)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+def test_a_byte_order_mark_does_not_belong_to_the_first_key(tmp_path: Path) -> None:
     path = tmp_path / "bom.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\n")
     assert read(path)[0].plain() == {"a": 1}

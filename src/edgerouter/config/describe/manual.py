@@ -163,7 +163,7 @@ def _choices(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> list[Mapping
 
 
 def _quantity(schema: Mapping[str, Any]) -> str | None:
-    """Tell sizes and durations from other numbers or texts by their examples (units.py)."""
+    """Recognise sizes and durations among numbers and texts by their examples (units.py)."""
     examples = [example for member in schema.get("anyOf", []) for example in member.get("examples", [])]
     if "2GiB" in examples:
         return "size"

@@ -75,5 +75,5 @@ def _plain(value: Any) -> Any:
     if value is None or type(value) in (bool, int, float):
         return value
     # a URL may hold a password or a signature, and a header may be secret by its name alone;
-    # a number with a notation of its own, such as permissions in octal, is written in it
+    # a number with a special notation, such as permissions in octal, keeps it
     return mask(str(value)).replace("${", "$${")

@@ -46,7 +46,7 @@ class Outer(BaseModel, use_attribute_docstrings=True):
     """Parts."""
 
 
-def test_a_table_tells_field_value_default_and_meaning() -> None:
+def test_a_table_shows_field_value_default_and_meaning() -> None:
     text = write({"sink": {"outer": Outer}})
     assert "### `sinks`: `type: outer`\n\nWhat it is.\n" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
@@ -63,5 +63,5 @@ def test_a_table_tells_field_value_default_and_meaning() -> None:
     ]
 
 
-def test_a_distribution_of_plugins_has_a_part_of_its_own() -> None:
+def test_a_distribution_of_plugins_has_its_own_part() -> None:
     assert write_plugins({"sink": {"outer": Outer}}).startswith("### `sinks`: `type: outer`\n\nWhat it is.\n\n| field |")
