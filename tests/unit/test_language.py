@@ -80,7 +80,7 @@ UNCLEAN: dict[str, int] = {
     "src/edgerouter/sink.py": 6,
     "src/edgerouter/sinks/": 2,
     "src/edgerouter/sources/": 37,
-    "src/edgerouter/spool/": 123,
+    "src/edgerouter/spool/": 2,
     "src/edgerouter/tasks/": 14,
     "tests/unit/admin/": 1,
     "tests/unit/config/": 5,
@@ -88,7 +88,7 @@ UNCLEAN: dict[str, int] = {
     "tests/unit/objects/": 1,
     "tests/unit/receiving/": 1,
     "tests/unit/sources/": 8,
-    "tests/unit/spool/": 20,
+    "tests/unit/spool/": 16,
     "tests/unit/testing/": 5,
 }
 """Rooms by path prefix, and the most violations that each may still hold; the numbers only ever fall."""

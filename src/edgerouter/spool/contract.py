@@ -1,4 +1,4 @@
-"""What the pipeline sees of a spool: append, a reader per sink, settle, dead-letter. SQLite and memory are two such spools.
+"""The contract between the pipeline and a spool: append, a reader per sink, settle, dead-letter.
 
 Everything here runs on the event loop. A spool may use threads behind it; nothing here blocks.
 """
@@ -40,13 +40,13 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How a sink reads the spool."""
+    """Configuration of a sink's reader."""
 
     sink: str
     filters: tuple[str, ...]
     """Topic filters as configured; a change of them is noticed by comparing with what the spool remembers."""
     matches: Callable[[str], bool]
-    """Whether the sink wants a topic; cached, cheap enough to call per message."""
+    """True for a topic that the sink wants; cached, cheap enough to call per message."""
     start: Literal["now", "oldest"] = "now"
     drain: Literal["fifo", "live_first"] = "fifo"
     backlog_share: float = 0.5
@@ -116,7 +116,7 @@ class Reader(Protocol):
         Then `wait`. What is taken stays pending until it is settled."""
 
     def is_pending(self, message: Message) -> bool:
-        """Whether the message is not settled yet."""
+        """Return True while the message is not settled."""
 
     def give_back(self, messages: Sequence[Message]) -> None:
         """Hand back messages that are not settled: they are taken again, in order."""
@@ -183,7 +183,7 @@ class Spool(Protocol):
 
     @property
     def tools(self) -> SpoolTools:
-        """What an operator does with the spool."""
+        """The part that operators use."""
 
     async def flush(self) -> None:
         """Return when everything settled so far is on disk.

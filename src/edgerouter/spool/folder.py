@@ -50,7 +50,7 @@ def _make(folder: Path) -> None:
 
 
 def _refuse_others(folder: Path) -> None:
-    """A folder in which anybody may put files is no place for messages.
+    """Refuse a folder in which other users may put files.
 
     Raises:
         SpoolUnusable: it is.
@@ -79,6 +79,6 @@ def _lock(lock: int, folder: Path) -> None:
         raise SpoolUnusable(f"spool.path: {folder}: in use by another router, process {owner or 'unknown'}") from None
     except OSError as error:
         raise SpoolUnusable(f"spool.path: {folder}: cannot be locked: {error.strerror or error}") from error
-    with suppress(OSError):  # on a full disk nobody learns the number of the process, and that is all
+    with suppress(OSError):  # on a full disk the number of the process is missing, which only shortens an error message
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)

@@ -29,7 +29,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which dead letters; what is left at its default does not matter."""
+    """Selects dead letters; what is left at its default does not matter."""
 
     sink: str | None = None
     topic: str | None = None
@@ -45,7 +45,7 @@ class DeadLetterFilter:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What `verify` found. Nothing to complain of when `problems` is empty."""
+    """Result of `verify`; all is well when `problems` is empty."""
 
     chunks: int
     messages: int
@@ -55,13 +55,13 @@ class Verification:
 
 
 class SpoolTools(Protocol):
-    """What an operator does with a spool, of a running router or, with the spool opened by the command itself, of a stopped one."""
+    """Operations on a spool, of a running router or, with the spool opened by the command itself, of a stopped one."""
 
     async def dead_letters(self, which: DeadLetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
         """Dead letters in the order of their numbers, those above `after`."""
 
     async def count_dead_letters(self, which: DeadLetterFilter) -> int:
-        """How many there are."""
+        """Return their number."""
 
     async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """Send them to their sinks again, as new messages for these sinks alone; returns how many."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 STEP: Final = 1_000
-"""Least distance between two messages, ns: formats and services that keep microseconds must be able to tell them apart."""
+"""Least distance between two messages, ns: formats and services that keep microseconds must be able to distinguish them."""
 SET_BACK: Final = 60_000_000_000
 """A wall clock that falls behind by more than this was corrected, ns: its new time is used. Less is jitter and is smoothed."""
 

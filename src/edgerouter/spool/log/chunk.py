@@ -19,10 +19,10 @@ from edgerouter.spool.log.arrival_times import rising
 MAX_MESSAGES: Final = 1000
 """Most messages of a chunk; a larger delivery is stored as several chunks in one transaction."""
 MAX_BYTES: Final = 1024 * 1024
-"""Payload bytes after which a chunk is closed. One message may be larger, and is then a chunk of its own."""
+"""Payload bytes after which a chunk is closed. One message may be larger, and then has a chunk to itself."""
 
 OVERHEAD: Final = 150
-"""Bytes that a message takes in memory beyond its topic and payload, about."""
+"""Approximate bytes of a message in memory beyond its topic and payload."""
 
 T = TypeVar("T")
 _HEADER = Struct("<QIQqqI")
@@ -70,7 +70,7 @@ class NewChunk:
 
     messages: Sequence[Message]
     wanted: Mapping[int, int]
-    """How many of the messages each sink wants, by the sink's key; a sink that is missing wants none."""
+    """Number of the messages that each sink wants, by the sink's key; a sink that is missing wants none."""
     only: int = 0
     """Key of the one sink that these messages are for, whatever other sinks want; 0 = for all."""
     receipts: Sequence[Receipt] = ()
@@ -93,12 +93,12 @@ class Chunk:
         object.__setattr__(self, "end", self.first + len(self.messages))
 
     def wanted_by(self, key: int, since: int) -> int | None:
-        """How many of its messages the sink wants; `None` when that was not known for this sink as the chunk was stored."""
+        """Return the number of its messages that the sink wants; `None` if that was unknown when the chunk was stored."""
         return count_wanted(self.first, self.wanted, self.only, key, since)
 
 
 def count_wanted(first: int, wanted: Mapping[int, int], only: int, key: int, since: int) -> int | None:
-    """How many messages of a chunk a sink wants.
+    """Return the number of messages of a chunk that a sink wants.
 
     Args:
         first: the chunk's first sequence.
@@ -121,7 +121,7 @@ def number(messages: Sequence[Message], spool: str, first: int, times: Iterable[
 
 
 def times_of(messages: Sequence[Message], only: int, after: int) -> list[int]:
-    """When messages that are appended were received.
+    """Return when messages that are appended were received.
 
     Args:
         messages: in the order of their sequences.
@@ -212,7 +212,7 @@ class Codec:
             raise Damaged(str(error)) from error
 
     def is_sound(self, header: Header, payload: bytes) -> bool:
-        """Whether the stored bytes are what was written.
+        """Return True if the stored bytes are what was written.
 
         Raises:
             Damaged: they are not even of the right kind.
@@ -224,7 +224,7 @@ class Codec:
             raise Damaged(str(error)) from error
 
     def wanted(self, header: Header) -> dict[int, int]:
-        """How many messages each sink wants.
+        """Return the number of messages that each sink wants.
 
         Raises:
             Damaged: the header is not what was written.

@@ -23,11 +23,11 @@ class Piece:
 
 
 class Cursor:
-    """What is read ahead of a sink, from a part of its position."""
+    """Messages read ahead of a sink, from a part of its position."""
 
     def __init__(self, unread: Position) -> None:
         self.unread = unread
-        """What nobody looked at yet."""
+        """Sequences that were not read yet."""
         self.pieces: deque[Piece] = deque()
         self.waiting = 0
         """Messages in `pieces`, those already taken from the first one included."""
@@ -45,7 +45,7 @@ class Cursor:
         self.waiting += len(piece.messages)
 
     def take(self, most: int, taken: dict[int, int]) -> list[Message]:
-        """Take messages out of the first piece; note the gap before each in `taken`."""
+        """Take messages out of the first piece; note in `taken` from where on each settles."""
         piece = self.pieces[0]
         start, stop = self._at, self._at + most
         if stop >= len(piece.messages):

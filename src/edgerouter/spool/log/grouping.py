@@ -14,7 +14,7 @@ from edgerouter.spool.log.chunk import MAX_BYTES, MAX_MESSAGES, NewChunk, Receip
 
 log = structlog.get_logger("edgerouter.spool")
 Matchers = Mapping[int, Callable[[str], bool]]
-"""Whether a sink wants a topic, by the sink's key."""
+"""True for a topic that a sink wants, by the sink's key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -24,11 +24,11 @@ class Append:
     source: str
     delivery: Delivery
     wanted: Mapping[int, int]
-    """How many of its messages each sink wants, by the sink's key."""
+    """Number of its messages that each sink wants, by the sink's key."""
     size: int
     """Payload bytes."""
     routing: int
-    """Which set of sinks `wanted` was made for."""
+    """Version of the set of sinks that `wanted` was made for."""
     stored: asyncio.Future[None]
     only: int = 0
     """Key of the one sink that these messages are for; 0 = for all."""
@@ -36,7 +36,7 @@ class Append:
     """The dead letters that these messages were, and that are deleted in the same transaction."""
 
     def acknowledge(self) -> None:
-        """Tell the source that the messages are safe, or dropped by a policy; then nothing waits for them any more."""
+        """Acknowledge messages that are safe, or dropped by a policy, and release the call to `append`."""
         try:
             self.delivery.acknowledge()
         except Exception:
@@ -99,7 +99,7 @@ def _split(messages: Sequence[Message]) -> Iterable[list[Message]]:
 
 
 def _share(append: Append, part: list[Message], matchers: Matchers) -> dict[int, int]:
-    """How many messages of a part of a delivery each sink wants."""
+    """Return the number of messages of a part of a delivery that each sink wants."""
     whole = len(append.delivery.messages)
     shares = {}
     for key, count in append.wanted.items():

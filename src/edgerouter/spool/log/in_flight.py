@@ -1,4 +1,4 @@
-"""What a sink has taken and not settled, and what of it was given back."""
+"""Messages in flight: taken by a sink and not settled, or given back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class InFlight:
 
     @property
     def returned(self) -> bool:
-        """Whether something was given back and not taken again."""
+        """True when something was given back and not taken again."""
         return bool(self._returned)
 
     def again(self, most: int) -> list[Message]:

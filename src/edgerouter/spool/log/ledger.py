@@ -14,7 +14,7 @@ from edgerouter.spool.log.uncounted import Counted, Uncounted
 
 @dataclass(slots=True)
 class SinkLedger:
-    """What the spool knows about one sink. It changes on the event loop only."""
+    """State of one sink in the spool. It changes on the event loop only."""
 
     name: str
     key: int
@@ -23,7 +23,7 @@ class SinkLedger:
     since: int = 1
     """The counts stored with chunks hold for this sink from this sequence on."""
     position: Position = field(default_factory=Position)
-    """Every sequence that the sink wants and that is not settled, and some that it does not want and that nobody looked at yet."""
+    """Every sequence that the sink wants and that is not settled, and some that it does not want and that were not read yet."""
     uncounted: Uncounted = field(default_factory=Uncounted)
     """Ranges of the position that the present filters have not counted yet."""
     matched: int = 0
@@ -43,12 +43,12 @@ class SinkLedger:
     fault: str = ""
     """Why the numbers cannot be right; empty when they can."""
     leaving: Position = field(default_factory=Position)
-    """What of the position is being dead-lettered: it counts once that is stored."""
+    """Part of the position that is being dead-lettered: it counts once that is stored."""
     leaving_messages: int = 0
     changed: bool = False
     """Differs from what is stored."""
     left: int = 0
-    """From this sequence on nobody asked for the sink whether it wants a message, until it was attached again; 0 = not known."""
+    """First sequence appended while the sink was detached; 0 = unknown."""
     counted_to: int = 0
     """The stored numbers hold for messages below this sequence; 0 = not known."""
     batches: dict[int, Position] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class SinkLedger:
         return self.matched - self.delivered - self.filtered - self.dead_lettered - self.dropped - self.pending - self.missing
 
     def imbalance(self, pending: int, dead_letters: int) -> list[str]:
-        """What is wrong with the ledger.
+        """Return the contradictions of the ledger, one line each.
 
         Args:
             pending: messages found that the sink wants and has not settled.
@@ -184,7 +184,7 @@ class SinkLedger:
         self.changed = True
 
     def losable(self, start: int, end: int) -> list[tuple[int, int]]:
-        """What is lost when these sequences are gone."""
+        """Return what is lost when these sequences are gone."""
         pending = Position(self.position.intersect(start, end))
         for a, b in self.leaving.intersect(start, end):
             pending.remove(a, b)
@@ -242,7 +242,7 @@ def seal(data: bytes) -> bytes:
 
 
 def unseal(data: bytes) -> bytes:
-    """What `seal` was given.
+    """Return the data that `seal` was given.
 
     Raises:
         ValueError: it is not what was written.

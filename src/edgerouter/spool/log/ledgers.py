@@ -1,4 +1,4 @@
-"""The ledgers of all sinks of a spool: who is attached, what new chunks mean for each, and what nobody needs any more."""
+"""The ledgers of all sinks of a spool: which are attached, what new chunks change in each, and what can be trimmed."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Ledgers:
         return ledger
 
     def _continue(self, ledger: SinkLedger) -> None:
-        """Go on with the numbers of a sink of this name that was forgotten: a counter does not fall while the process lives."""
+        """Continue the numbers of a sink of this name that was forgotten: a counter does not fall while the process lives."""
         before = self._forgotten.pop(ledger.name, None)
         if before is not None:
             ledger.matched = before.matched
@@ -147,7 +147,7 @@ class Ledgers:
 
     @property
     def matchers(self) -> Matchers:
-        """How each attached sink matches topics."""
+        """Topic filters of the attached sinks, by their keys."""
         return {reader.sink_ledger.key: reader.route.matches for reader in self._readers.values()}
 
     def keys(self, wanted: Mapping[str, int]) -> dict[int, int]:
@@ -165,7 +165,7 @@ class Ledgers:
         append.routing = self.routing
 
     def stored(self, chunk: Chunk) -> None:
-        """A chunk is safe: count it for every sink that wants it, and tell the readers."""
+        """A chunk is safe: count it for every sink that wants it, and wake the readers."""
         wanted = chunk.wanted
         if not wanted:
             self.settled.add(chunk.first, chunk.end)
@@ -194,7 +194,7 @@ class Ledgers:
         return [message for message in messages if matches(message.topic)]
 
     def wants(self, ledger: SinkLedger) -> Callable[[str], bool]:
-        """Return what tells whether a sink wants a topic, by its present filters."""
+        """Return the present topic filters of a sink as a function: True for a topic that it wants."""
         reader = self._readers.get(ledger.name)
         return reader.route.matches if reader is not None else Matcher(ledger.filters)
 
@@ -212,7 +212,7 @@ class Ledgers:
             self.forget_read(ledger, chunk.first, chunk.end)
 
     def forget_read(self, ledger: SinkLedger, start: int, end: int) -> None:
-        """What the sink has read of these must not be settled any more."""
+        """Forget what the sink has read of these: it must not be settled any more."""
         reader = self._readers.get(ledger.name)
         if reader is not None:
             reader.forget(start, end)

@@ -1,4 +1,4 @@
-"""What a sink has still to do: a sorted list of ranges of sequences."""
+"""The position of a sink, its pending sequences: a sorted list of ranges."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Position:
         """The position that `encode` wrote.
 
         Raises:
-            ValueError: these bytes are no position.
+            ValueError: these bytes are not a position.
         """
         try:
             edges = list(accumulate(_decode(data)))
@@ -75,7 +75,7 @@ class Position:
         return bool(self._starts)
 
     def __len__(self) -> int:
-        """How many ranges, not how many sequences."""
+        """Return the number of ranges, not of sequences."""
         return len(self._starts)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -105,11 +105,11 @@ class Position:
         return ranges
 
     def overlaps(self, start: int, end: int) -> bool:
-        """Whether any sequence of `[start, end)` is in it."""
+        """Return True if any sequence of `[start, end)` is in it."""
         return start < end and bisect_right(self._ends, start) < bisect_left(self._starts, end)
 
     def count(self, start: int, end: int) -> int:
-        """How many sequences of `[start, end)` are in it."""
+        """Return the number of sequences of `[start, end)` that are in it."""
         return sum(b - a for a, b in self.intersect(start, end))
 
     def remove(self, start: int, end: int) -> None:

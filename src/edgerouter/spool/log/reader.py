@@ -109,7 +109,7 @@ class LogReader:
             self._settle(ranges, len(sequences))
 
     async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
-        # no longer taken: whoever gives them back while they are being stored has lost them already
+        # no longer in flight: giving them back while they are being stored has no effect
         sequences, ranges = self._in_flight.settle([rejection.message for rejection in rejections])
         if sequences:
             known = set(sequences)

@@ -15,7 +15,7 @@ from edgerouter.spool.log.ledger import SinkLedger
 
 @dataclass(slots=True)
 class Loaded:
-    """What was fetched for a reader."""
+    """Chunks fetched for a reader."""
 
     chunks: list[Chunk] = field(default_factory=list)
     upto: int = 0
@@ -23,7 +23,7 @@ class Loaded:
 
 
 class LogStorage(Protocol):
-    """Where a reader gets chunks from, and where it reports what is settled."""
+    """Source of a reader's chunks, and receiver of what it settles."""
 
     @property
     def end(self) -> int:

@@ -1,4 +1,4 @@
-"""What an operator does with a volatile spool: dead letters, replay, verify."""
+"""Operations on a volatile spool: dead letters, replay, verify."""
 
 from __future__ import annotations
 

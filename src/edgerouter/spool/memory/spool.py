@@ -35,7 +35,7 @@ class _Unacknowledged:
 
 
 class MemorySpool:
-    """Holds chunks until nobody needs them, and never more than it may."""
+    """Holds chunks until no sink needs them, and never more than it may."""
 
     def __init__(self, config: SpoolConfig) -> None:
         self.id = new_id()
@@ -162,7 +162,7 @@ class MemorySpool:
         return self._chunks.find(sequence)
 
     def load(self, ledger: SinkLedger, ranges: list[tuple[int, int]], done: Callable[[Loaded], None]) -> None:  # noqa: ARG002  (nothing is elsewhere)
-        """What is not in memory is gone: go on at the next chunk."""
+        """Continue at the next chunk: what is not in memory is gone."""
         self._loop.call_soon(done, Loaded(upto=self._chunks.following(ranges[0][0]) or self.end))
 
     def settled(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
@@ -222,7 +222,7 @@ class MemorySpool:
         return chunk
 
     def _admit(self) -> None:
-        """Take in what there is room for."""
+        """Accept what there is room for."""
         while self._waiting:
             append = self._waiting[0]
             if append.routing != self._ledgers.routing:

@@ -1,4 +1,4 @@
-"""Whether the spool has room for more."""
+"""Capacity of the spool's disk: what is used, and what may be."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Capacity:
 
     @property
     def free_bytes(self) -> int | None:
-        """What the file system has left, at most a second old; `None` when it does not tell."""
+        """Bytes that the file system has left, at most a second old; `None` when that is unknown."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_AGAIN:
             self._looked = now
@@ -108,7 +108,7 @@ class Capacity:
         return free is not None and free + self.usage.free < _LEAST
 
     def after_full(self, need: int) -> bool:
-        """Whether deliveries may be tried again after the disk was full: the reserve is not for them."""
+        """Return True if deliveries may be tried again after the disk was full: the reserve is not for them."""
         self._looked = float("-inf")
         free = self.free_bytes
         return free is None or free > need + 2 * self.reserve or self.usage.free > 2 * need
@@ -117,14 +117,14 @@ class Capacity:
 class Reserve:
     """A file that is given up when the disk is full, so that what is settled can still be written and make room.
 
-    Without it a full disk could not even be told what to delete: deleting needs space in the write-ahead log, too.
+    Without it nothing could be deleted on a full disk: deleting needs space in the write-ahead log, too.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
         self._path = folder / _RESERVE
         self._size = size
         self.held = self._path.is_file() and not self._path.is_symlink()
-        """Whether the file is there."""
+        """True while the file is there."""
 
     def hold(self, free: int | None) -> None:
         """Make the file if the disk has plenty."""

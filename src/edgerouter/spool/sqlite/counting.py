@@ -1,6 +1,6 @@
 """Counting what waits for a sink by its present topic filters, a little at a time in the database thread.
 
-A sink need not wait for it: until it is done, `Ledger.uncounted` tells how many messages have not been looked at.
+A sink need not wait for it: until it is done, `Ledger.uncounted` is the number of messages that are still to be compared.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class DeadLetters:
 
     @property
     def count(self) -> int:
-        """How many are stored."""
+        """Number of stored dead letters."""
         return self.by_sink.total()
 
     def reconcile(self, ledger: SinkLedger) -> None:

@@ -30,7 +30,7 @@ class HighWater:
 
 
 def boot_id() -> bytes:
-    """Which start of the machine this is; empty where the system does not tell."""
+    """Return an id of this start of the machine; empty where the system has none."""
     try:
         return _BOOT.read_bytes().strip()
     except OSError:

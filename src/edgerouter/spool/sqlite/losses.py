@@ -65,7 +65,7 @@ class Losses:
             self._thread.submit(partial(oldest, self._store, max(need, _LEAST)), self._evict)
 
     def damaged(self, headers: Sequence[Header]) -> None:
-        """Put these chunks aside; nobody can read them."""
+        """Put these unreadable chunks aside."""
         for header in headers:
             if header.first in self._seen:
                 continue

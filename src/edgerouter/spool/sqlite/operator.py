@@ -1,4 +1,4 @@
-"""What an operator does with a durable spool: dead letters, replay, verify."""
+"""Operations on a durable spool: dead letters, replay, verify."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Scan:
     chunks: list[Chunk] = field(default_factory=list)
     damaged: list[Header] = field(default_factory=list)
     next: int = 0
-    """Where to go on; 0 = at the end."""
+    """Sequence at which to continue; 0 = at the end."""
 
 
 class SqliteTools:

@@ -33,7 +33,7 @@ class Salvaging:
     Args:
         store: the database.
         thread: of the database.
-        committer: goes on with the new database.
+        committer: continues with the new database.
         ledgers: of all sinks.
         batches: kept batches.
         losses: counts what cannot be read.
@@ -85,7 +85,7 @@ class Salvaging:
         self._committer.touch()
         self.start(opened.salvage)
         self._recount()
-        self._tell()
+        self._wake()
 
     def start(self, salvage: tuple[int, int] | None) -> None:
         """Begin, if there is something to bring over."""
@@ -96,11 +96,11 @@ class Salvaging:
     def stop(self) -> None:
         """Begin no further step; the next start goes on."""
         self._closed = True
-        self._tell()
+        self._wake()
 
     @property
     def active(self) -> bool:
-        """Whether there is still something to bring over."""
+        """True while there is something to bring over."""
         return self._range is not None
 
     def ready(self, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -126,7 +126,7 @@ class Salvaging:
         """Return when everything has been brought over; at once when there is nothing."""
         while (self._recovering or self.active) and not self._closed:
             further: asyncio.Future[None] = self._loop.create_future()
-            self.when_further(partial(_wake, further))
+            self.when_further(partial(_settle, further))
             await further
 
     async def read(self, call: Callable[[], T]) -> T:
@@ -158,18 +158,18 @@ class Salvaging:
         self._losses.unreadable(progress.damaged)
         self._range = None if progress.done else (progress.at, high)
         self._committer.usage.messages += progress.messages
-        self._tell()
+        self._wake()
         if not progress.done:
             self._step()
             return
         self._committer.trimming.examine_all(high)
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             call()
 
 
-def _wake(future: asyncio.Future[None]) -> None:
+def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)

@@ -94,7 +94,7 @@ class Schedule:
         self._failures += 1
         self._appends_from = self._ended + delay
         if not appends:
-            # settling alone makes room, so it is tried at once after a failure of deliveries, but not after one of its own
+            # settling alone makes room, so it is tried at once after a failure of deliveries, but not after its own failure
             self._all_from = self._ended + delay
 
 

@@ -229,7 +229,7 @@ class SqliteSpool:
         self._committer.touch()
 
     def skipped(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
-        """The sink does not want these: no hurry to write that down."""
+        """The sink does not want these: that is written with whatever comes next."""
         settled = self._ledgers.settled
         for start, end in ranges:
             settled.add(start, end)

@@ -143,13 +143,13 @@ class Store:
                 id=self.record.id,
             )
         self._high_water.write(self.record.id, self.record.next)
-        with suppress(apsw.FullError):  # a full disk is no reason not to start: sinks make room
+        with suppress(apsw.FullError):  # a spool starts on a full disk, too: sinks make room
             if copied:
                 connection.execute("INSERT OR REPLACE INTO state VALUES ('spool', ?)", (seal(msgspec.msgpack.encode(self.record)),))
             # only now: until the new id is stored, the next start must notice the copy again
             remember(self._config.path)
             connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (RUNNING, self._config.synchronous.encode()))
-            # into the database itself, because it is to tell whether the log is missing
+            # into the database itself, because it shows whether the log is missing
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         return Opened(
             state,

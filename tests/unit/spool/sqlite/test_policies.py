@@ -338,7 +338,7 @@ async def test_little_free_space_on_the_disk_counts_as_full(tmp_path: Path) -> N
 
 
 class Failing:
-    """A database that fails as it is told."""
+    """A database that fails on request."""
 
     def __init__(self, spool: Any) -> None:
         self.store = spool._store

@@ -63,7 +63,7 @@ class Marked:
 
 @dataclass(slots=True)
 class Known:
-    """What a test may expect after a cut."""
+    """Expectations of a test after a cut."""
 
     stored: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)

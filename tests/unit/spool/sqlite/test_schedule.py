@@ -1,4 +1,4 @@
-"""When transactions start. The committer is tested through the spool, in test_spool.py and test_policies.py."""
+"""Start of transactions. The committer is tested through the spool, in test_spool.py and test_policies.py."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from edgerouter.spool.sqlite.db.rows import Rows
 SMALL: Final = 100
 """Chunks of fewer messages are small."""
 AFTER: Final = 256
-"""Small chunks after which somebody looks whether they still wait."""
+"""Small chunks after which those that still wait are packed."""
 _LEAST: Final = 16
 """Chunks that are worth packing."""
 _MAX_BYTES: Final = 256 * 1024
@@ -66,7 +66,7 @@ class Packer:
                 messages += self._codec.open(header, self._rows.payload(header)).messages
                 wanted.update(self._codec.wanted(header))
         except Damaged:
-            return  # whoever reads it finds out
+            return  # its reader finds out
         new = NewChunk(messages, dict(wanted), run[0].only)
         header, payload = self._codec.store(first, messages, new, [message.received_at for message in messages])
         self._connection.execute("DELETE FROM chunks WHERE first BETWEEN ? AND ?", (first, last))
@@ -74,7 +74,7 @@ class Packer:
 
 
 def _runs(headers: Iterable[Header]) -> Iterable[list[Header]]:
-    """Chunks that can become one: small, without a gap between them, for the same sinks."""
+    """Chunks that can become one: small, adjacent, for the same sinks."""
     run: list[Header] = []
     messages = size = 0
     for header in headers:

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean for a spool, and how it says so."""
+"""Meaning of SQLite's errors for a spool."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ COMPLAIN_EVERY: Final = 60.0
 """Seconds in which the same is said once."""
 
 DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, UnicodeDecodeError)
-"""What is raised when the file is not what was written; the last one by a text in it."""
+"""Raised when the file is not what was written; the last one by a text in it."""
 
 
 def explain(error: BaseException) -> SpoolError:
-    """What a failed transaction means for the user."""
+    """Return the meaning of a failed transaction for the user."""
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, apsw.FullError) or number == errno.ENOSPC:
         return SpoolFull("the disk is full")

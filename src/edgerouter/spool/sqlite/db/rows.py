@@ -99,7 +99,7 @@ class Rows:
             try:
                 chunk = self._codec.open(header, self.payload(header))
             except Damaged:
-                continue  # whoever reads it finds out
+                continue  # its reader finds out
             messages += chunk.messages
             receipts += self._codec.receipts(header)
         sequences = [message.sequence for message in messages]
@@ -140,7 +140,7 @@ class Rows:
         return default if first is None else first
 
     def received_at(self, sequence: int) -> int | None:
-        """When the messages of the chunk that holds the sequence, or of the next one, were received."""
+        """Return when the messages of the chunk that holds the sequence, or of the next one, were received."""
         headers = self.headers(sequence, OPEN, 1)
         return headers[0].received if headers else None
 
@@ -148,7 +148,7 @@ class Rows:
         """The headers of the chunks from the one that holds `start`, or stands before it, to `end`.
 
         Raises:
-            apsw.CorruptError: the rows are not in order, so that nobody knows what a search finds.
+            apsw.CorruptError: the rows are not in order, so that a search may miss some.
         """
         # one more than can be there: a row is in its place only if the next one follows it
         limit = min(most, end - start + 1) + 1 if most >= 0 else -1

@@ -75,7 +75,7 @@ def connect(path: Path, *, synchronous: str, wal_pages: int) -> apsw.Connection:
     """
     refuse_foreign(path)
     try:
-        # SQLite would let everybody read it; its log gets the permissions of the database
+        # SQLite would make it readable for all users; its log gets the permissions of the database
         os.close(open_private(path, os.O_RDWR | os.O_CREAT))
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.ENOSPC):
@@ -102,7 +102,7 @@ def connect(path: Path, *, synchronous: str, wal_pages: int) -> apsw.Connection:
 
 
 def refuse_foreign(path: Path) -> None:
-    """A file that neither is a database nor was one of ours before it was damaged is somebody else's.
+    """Refuse a file that neither is a database nor was one of ours before it was damaged.
 
     Raises:
         SpoolUnusable: it is.

@@ -1,4 +1,4 @@
-"""What is written to the database at once, what comes of it, and what is found when it is opened."""
+"""A transaction as data, its result, and the content of a database that is opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgerouter.spool.sqlite.db.dead_letter_rows import Place, Row
 
 
 class SpoolRecord(msgspec.Struct, array_like=True):
-    """What is stored about the spool itself."""
+    """Stored state of the spool itself."""
 
     id: str
     next: int = 1
@@ -30,12 +30,12 @@ class SpoolRecord(msgspec.Struct, array_like=True):
     receipts: dict[str, tuple[int, int]] | None = None
     """By source: first and one above the last sequence whose receipts count; `None` in a spool of the first release."""
     received: int = 0
-    """When the newest message was received, ns."""
+    """Time of receipt of the newest message, ns."""
 
 
 @dataclass(slots=True, frozen=True)
 class Need:
-    """What one sink still needs around some sequences."""
+    """Pending sequences of one sink around some others."""
 
     key: int
     since: int
@@ -53,11 +53,11 @@ class Trim:
     """Sequences whose receipts are still needed."""
 
     def touches(self, first: int, end: int) -> bool:
-        """Whether any sink has not settled everything between these, whatever it wants of it."""
+        """Return True if any sink has not settled everything between these, whatever it wants of it."""
         return any(a < end and first < b for need in self.needs for a, b in need.ranges)
 
     def needed(self, first: int, end: int, wanted: dict[int, int], only: int) -> bool:
-        """Whether any sink needs this chunk."""
+        """Return True if any sink needs this chunk."""
         return any(
             any(a < end and first < b for a, b in need.ranges) and count_wanted(first, wanted, only, need.key, need.since) != 0
             for need in self.needs
@@ -91,7 +91,7 @@ class Transaction:
 
 @dataclass(slots=True, frozen=True)
 class Opened:
-    """What was found in the database."""
+    """Content of the database when it was opened."""
 
     values: dict[str, bytes]
     """The ledgers and other small values by name."""
@@ -120,13 +120,13 @@ class Opened:
 
 @dataclass(slots=True)
 class Written:
-    """What came of a transaction."""
+    """Result of a transaction."""
 
     chunks: list[Chunk]
     stored: int
     """Bytes of the chunks written."""
     leftover: list[tuple[int, int]]
-    """What there was no time to trim."""
+    """Sequences that there was no time to trim."""
     used: int
     """Bytes of the database in use."""
     free: int

@@ -51,7 +51,7 @@ class Trimmer:
         self.retained: int = connection.execute("SELECT coalesce(sum(bytes), 0) FROM retained").get
         """Bytes of chunks that are kept only for replay."""
         self.deleted = 0
-        """Messages deleted since somebody set this to 0."""
+        """Messages deleted since the transaction began."""
 
     def trim(self, trims: Iterable[Trim]) -> list[tuple[int, int]]:
         """Delete, or put among the retained, what no sink needs; returns what is left to look at."""
@@ -68,7 +68,7 @@ class Trimmer:
                 looked += 1
                 end = header.first + header.messages
                 if end <= trim.start:
-                    continue  # the row before a hole: nobody has said what is needed there
+                    continue  # the row before a hole: it is not known what is needed there
                 if self._needed(trim, header):
                     self._let_go(run)
                     run = []
@@ -89,7 +89,7 @@ class Trimmer:
         try:
             wanted = self._codec.wanted(header)
         except Damaged:
-            return True  # whoever reads it finds out
+            return True  # its reader finds out
         return trim.needed(header.first, end, wanted, header.only)
 
     def _let_go(self, run: list[tuple[int, int]]) -> None:

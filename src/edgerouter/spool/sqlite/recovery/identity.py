@@ -1,4 +1,4 @@
-"""Which spool a database holds and how far it has come: what it says, what its log says, and what the high-water mark says."""
+"""Identity and end of a spool, from its database, its write-ahead log and its high-water mark."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ log = structlog.get_logger("edgerouter.spool")
 
 
 def lost_in_log(database: Path, high_water: HighWater | None) -> bool:
-    """Whether commits are lost because the log is damaged; what can be had of it is mended.
+    """Return True if commits are lost because the log is damaged; what is readable of it is mended.
 
     Raises:
         apsw.CorruptError: the log is mended as well as that goes, and the database is not what it should be.
     """
     if not database.exists() or not database.stat().st_size:
-        return False  # a database that begins anew has nothing to do with that log; the high-water mark tells what is missing
+        return False  # a database that begins anew has nothing to do with that log; the high-water mark shows what is missing
     left = Log(database)
     if not left.cut:
         return False
@@ -48,7 +48,7 @@ def lost_in_log(database: Path, high_water: HighWater | None) -> bool:
 
 
 def read_record(connection: apsw.Connection, value: bytes | None, least: int) -> tuple[SpoolRecord, bool]:
-    """What is stored about the spool, and whether it had to be made up.
+    """Return the stored state of the spool, and True if it had to be made up.
 
     Args:
         connection: to the database.
@@ -90,7 +90,7 @@ def compare_with_high_water(
         missing = high_water.next - record.next
         if missing > 0:
             log.error("the last commits are missing from the database", first=record.next, messages=missing)
-            with suppress(apsw.FullError):  # a full disk is no reason not to start
+            with suppress(apsw.FullError):  # a spool starts on a full disk, too
                 connection.execute(_MISSING, (record.next, missing))
             gone = (record.next, high_water.next)
             record.next = high_water.next

@@ -1,6 +1,6 @@
 """Chunks of a damaged database found page by page, past its trees: a destroyed page costs what stood on it and nothing else.
 
-The format of pages, cells and records: https://www.sqlite.org/fileformat2.html. Checksums of the chunks tell what is right.
+The format of pages, cells and records: https://www.sqlite.org/fileformat2.html. Checksums of the chunks show what is right.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class RawChunks:
 
     @property
     def scanned(self) -> bool:
-        """Whether all pages have been looked at."""
+        """True once all pages have been read."""
         return self._order is not None
 
     def scan(self, pages: int) -> None:
@@ -181,7 +181,7 @@ class RawChunks:
 
 
 def _is_chunk(types: list[int]) -> bool:
-    """Whether columns of these types are those of the table of chunks; its key stands before the record."""
+    """Return True if columns of these types are those of the table of chunks; its key stands before the record."""
     if len(types) != _COLUMNS or types[0] != 0:
         return False
     blobs = (types[5], types[7], types[9])

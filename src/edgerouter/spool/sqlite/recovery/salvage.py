@@ -42,7 +42,7 @@ class _Record(msgspec.Struct, array_like=True):
 
 @dataclass(slots=True)
 class Progress:
-    """What one step brought."""
+    """Result of one step."""
 
     at: int
     """Everything below is brought over, or lost."""
@@ -152,7 +152,7 @@ class Salvage:
         return self._record.high
 
     def state(self, progress: Progress) -> bytes:
-        """How far it will have come once this step is on disk."""
+        """Encode its progress as of the moment when this step is on disk."""
         return seal(msgspec.msgpack.encode(msgspec.structs.replace(self._record, at=progress.at)))
 
     def committed(self, progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 SQLite stops at the first page of the log whose checksum is wrong, for that is where a power cut tears it. Where a disk has changed
 a byte, all behind it would be lost, although it had been acknowledged. Such a log is mended here: every page has a checksum
-that goes on from the stored one before it, so what is sound behind the damage can be told, and gets a new chain of checksums.
+that goes on from the stored one before it, so what is sound behind the damage is recognised, and gets a new chain of checksums.
 
 The format: https://www.sqlite.org/fileformat2.html#walformat
 """
@@ -37,22 +37,22 @@ Sums = tuple[int, int]
 
 @dataclass(slots=True, frozen=True)
 class Mended:
-    """What has been done to a log."""
+    """Result of mending a log."""
 
     pages: int
-    """How many of its pages were damaged."""
+    """Number of its pages that were damaged."""
     consistent: bool
     """The trees of the database are as they were; only bytes of messages may be wrong."""
 
 
 def was_lost(database: Path) -> bool:
-    """Whether the log is missing. A router that was killed leaves one behind, and one that was stopped does not."""
+    """Return True if the log is missing. A router that was killed leaves one behind, and one that was stopped does not."""
     log = log_of(database)
     return not log.exists() or log.stat().st_size < _HEAD
 
 
 def log_of(database: Path) -> Path:
-    """Where the log of a database is."""
+    """Return the path of the log of a database."""
     return database.with_name(database.name + "-wal")
 
 
@@ -84,7 +84,7 @@ class Log:
 
     @property
     def cut(self) -> bool:
-        """Whether something stands behind a damaged place that looks like a commit."""
+        """True if something stands behind a damaged place that looks like a commit."""
         return any(self._ours(n) and any(self._data[self._at(n) + 4 : self._at(n) + 8]) for n in range(self._seen, self._frames))
 
     def mend(self, *, torn: bool) -> Mended | None:
@@ -128,7 +128,7 @@ class Log:
         for n in range(self._seen, self._frames):
             at = self._at(n)
             stored: Sums = _SUMS.unpack_from(self._data, at + 16)
-            # where the head is damaged nobody knows whether the first one is sound
+            # where the head is damaged, the first one cannot be checked
             if not self._ours(n) or (sums is not None and self._frame_sums(n, sums) != stored):
                 self._broken.add(n)
             elif any(self._data[at + 4 : at + 8]):
@@ -142,7 +142,7 @@ class Log:
         for n in broken:
             at = self._at(n)
             if not self._ours(n):
-                # nobody knows which page it was; what is written here comes again at the end
+                # it is unknown which page it was; what is written here comes again at the end
                 self._data[at : at + _FRAME] = self._data[self._at(last) : self._at(last + 1)]
                 consistent = False
             elif newest.get(self._page(n), -1) < n and self._data[at + 24] in _TREES:

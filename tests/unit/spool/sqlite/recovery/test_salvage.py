@@ -58,7 +58,7 @@ def flip(file: Path, offset: int) -> None:
 
 
 def payload_offset(file: Path, first: int) -> int:
-    """Where in the file the payload of a chunk is."""
+    """Return the place in the file of a chunk's payload."""
     with apsw.Connection(str(file)) as connection:
         payload = connection.execute("SELECT payload FROM chunks WHERE first = ?", (first,)).get
     connection.close()
