@@ -1,4 +1,7 @@
-"""`check --connect` probes a real broker and leaves nothing behind."""
+"""`check --connect` probes a real broker and leaves nothing behind.
+
+Covers: edgerouter.cli.probe.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,7 @@
-"""`edgerouter demo`, as a user starts it."""
+"""`edgerouter demo`, as a user starts it.
+
+Covers: edgerouter.cli.demo, edgerouter.demo.broker, edgerouter.demo.devices, edgerouter.demo.table.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The volatile spool: a message is acknowledged once every sink has settled it, so the broker keeps what a crash would lose."""
+"""The volatile spool: a message is acknowledged once every sink has settled it, so the broker keeps what a crash would lose.
+
+Covers: edgerouter.config.checks.batches, edgerouter.spool.identity.
+"""
 
 import asyncio
 import sys

@@ -1,4 +1,7 @@
-"""Dead letters, replay, forget and verify work the same on a running router and on a stopped one."""
+"""Dead letters, replay, forget and verify work the same on a running router and on a stopped one.
+
+Covers: edgerouter.cli.commands, edgerouter.cli.dead_letters.
+"""
 
 import json
 

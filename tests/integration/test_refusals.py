@@ -1,4 +1,7 @@
-"""A configuration error is reported in one clear line and ends the router with exit code 2."""
+"""A configuration error is reported in one clear line and ends the router with exit code 2.
+
+Covers: edgerouter.cli.descriptors.
+"""
 
 import re
 import socket

@@ -1,4 +1,7 @@
-"""The architecture page is the tree: its drawing has the layers that the linter proves, its table every package and its purpose."""
+"""The architecture page is the tree: its drawing has the layers that the linter proves, its table every package and its purpose.
+
+Covers: docs/explanation/architecture.md.
+"""
 
 from __future__ import annotations
 

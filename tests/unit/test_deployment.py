@@ -1,4 +1,7 @@
-"""The deployment files agree with edgerouter, even where no image can be built."""
+"""The deployment files agree with edgerouter, even where no image can be built.
+
+Covers: deploy, Containerfile, compose.yaml.
+"""
 
 import ast
 import re

@@ -2,6 +2,8 @@
 
 A rule names a pattern, the reason against it, and the words to use instead. Rooms that are not clean yet may hold as many
 violations as `UNCLEAN` allows, and never more.
+
+Covers: src, tests, docs.
 """
 
 from __future__ import annotations

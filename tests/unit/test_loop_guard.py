@@ -1,4 +1,7 @@
-"""The loop guard recognises a message that loops, and no other."""
+"""The loop guard recognises a message that loops, and no other.
+
+Covers also: edgerouter.config.checks.loops, edgerouter.mqtt.address.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Caches by topic are bounded in bytes, whatever topics devices invent."""
+"""Caches by topic are bounded in bytes, whatever topics devices invent.
+
+Covers also: edgerouter.receiving.topic.
+"""
 
 import tracemalloc
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""A password in plain text and unverified certificates cause one warning each, unless the connection stays within this machine."""
+"""A password in plain text and unverified certificates cause one warning each, unless the connection stays within this machine.
+
+Covers also: edgerouter.tls.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A router process from YAML moves messages from mosquitto into SQS and S3, on moto and on servers that fail in every way."""
+"""A router process from YAML moves messages from mosquitto into SQS and S3, on moto and on servers that fail in every way.
+
+Covers: edgerouter_aws.s3.sink, edgerouter_aws.sqs.sink.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The one table of errors: each signal of AWS means what the router does next."""
+"""The one table of errors: each signal of AWS means what the router does next.
+
+Covers also: edgerouter_aws.json_answers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who we are for AWS: keys, chain, profile, roles that are renewed, proxy, certificates; and that nothing is tried twice."""
+"""Who we are for AWS: keys, chain, profile, roles that are renewed, proxy, certificates; and that nothing is tried twice.
+
+Covers also: edgerouter_aws.sqs.address.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A router process from YAML moves messages from mosquitto into Event Hubs and Blob Storage: complete, byte for byte, in order."""
+"""A router process from YAML moves messages from mosquitto into Event Hubs and Blob Storage: complete, byte for byte, in order.
+
+Covers: edgerouter_azure.blob.sink, edgerouter_azure.event_hubs.sink.
+"""
 
 from __future__ import annotations
 

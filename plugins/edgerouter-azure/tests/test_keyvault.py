@@ -1,4 +1,7 @@
-"""`${azure-keyvault:name}`: the newest version, a version, what is cached, and why there is none."""
+"""`${azure-keyvault:name}`: the newest version, a version, what is cached, and why there is none.
+
+Covers also: edgerouter_azure.credentials.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Everything goes through an HTTP proxy that wants a password, where one is configured."""
+"""Everything goes through an HTTP proxy that wants a password, where one is configured.
+
+Covers: edgerouter_azure.credentials, edgerouter_azure.transport.
+"""
 
 from __future__ import annotations
 

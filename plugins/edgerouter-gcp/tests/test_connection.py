@@ -1,4 +1,7 @@
-"""`check --connect` opens a sink and shows its error: each cause has its own text, and says what to do."""
+"""`check --connect` opens a sink and shows its error: each cause has its own text, and says what to do.
+
+Covers also: edgerouter_gcp.errors.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A router process from YAML moves messages from mosquitto into Pub/Sub and Cloud Storage: complete, byte for byte, in order."""
+"""A router process from YAML moves messages from mosquitto into Pub/Sub and Cloud Storage: complete, byte for byte, in order.
+
+Covers: edgerouter_gcp.pubsub.sink, edgerouter_gcp.storage.sink.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Debian 12 and Raspberry Pi OS 12 ship Python 3.11.2, which the newest gcloud-aio packages refuse."""
+"""Debian 12 and Raspberry Pi OS 12 ship Python 3.11.2, which the newest gcloud-aio packages refuse.
+
+Covers: plugins/edgerouter-gcp/pyproject.toml.
+"""
 
 from __future__ import annotations
 

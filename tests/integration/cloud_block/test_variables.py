@@ -1,4 +1,7 @@
-"""The environment of a cloud block container works unchanged with edgerouter, and messages arrive byte for byte."""
+"""The environment of a cloud block container works unchanged with edgerouter, and messages arrive byte for byte.
+
+Covers: edgerouter.cli.config, edgerouter_aws.variables, edgerouter_azure.variables, edgerouter_gcp.variables.
+"""
 
 from __future__ import annotations
 

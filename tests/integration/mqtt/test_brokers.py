@@ -1,4 +1,8 @@
-"""The MQTT source with many kinds of brokers: capabilities, versions, and refusals."""
+"""The MQTT source with many kinds of brokers: capabilities, versions, and refusals.
+
+Covers: edgerouter.mqtt.abilities, edgerouter.mqtt.codes, edgerouter.mqtt.version, edgerouter.sources.mqtt.broker,
+edgerouter.sources.mqtt.probe.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The source half-closes its connection: the broker reads every acknowledgement, however much of its own data is unread."""
+"""The source half-closes its connection: the broker reads every acknowledgement, however much of its own data is unread.
+
+Covers: edgerouter.mqtt.closing.
+"""
 
 from __future__ import annotations
 

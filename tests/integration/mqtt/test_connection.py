@@ -1,4 +1,7 @@
-"""Promises of the MQTT source about its connection, tested with a real mosquitto."""
+"""Promises of the MQTT source about its connection, tested with a real mosquitto.
+
+Covers: edgerouter.mqtt.diagnosis.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Promises of the MQTT source about messages, tested with a real mosquitto."""
+"""Promises of the MQTT source about messages, tested with a real mosquitto.
+
+Covers: edgerouter.mqtt.calls, edgerouter.mqtt.connection, edgerouter.mqtt.reading, edgerouter.sources.mqtt.connection,
+edgerouter.sources.mqtt.inflow, edgerouter.sources.mqtt.source.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Promises of the MQTT source about its session: subscriptions, retained messages, last will, status."""
+"""Promises of the MQTT source about its session: subscriptions, retained messages, last will, status.
+
+Covers: edgerouter.sources.mqtt.kept, edgerouter.sources.mqtt.options, edgerouter.sources.mqtt.session.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The MQTT sink, tested with a real mosquitto."""
+"""The MQTT sink, tested with a real mosquitto.
+
+Covers: edgerouter.mqtt.handshakes, edgerouter.mqtt.link, edgerouter.mqtt.outgoing, edgerouter.mqtt.publisher.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""On a loopback address the router answers this machine, and no page that took its name; and only once it has something to say."""
+"""On a loopback address the router answers this machine, and no page that took its name; and only once it has something to say.
+
+Covers also: edgerouter.admin.listen.
+"""
 
 import asyncio
 

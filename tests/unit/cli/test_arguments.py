@@ -1,4 +1,7 @@
-"""A wrong command line ends with a line, never with a traceback."""
+"""A wrong command line ends with a line, never with a traceback.
+
+Covers also: edgerouter.cli.main, edgerouter.units.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The command line answers in lines, with the right exit code and no traceback."""
+"""The command line answers in lines, with the right exit code and no traceback.
+
+Covers also: edgerouter.cli.check, edgerouter.cli.plugins, edgerouter.config.checks.folders.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Text of a device or a service is shown as it is, and does nothing to the output."""
+"""Text of a device or a service is shown as it is, and does nothing to the output.
+
+Covers also: edgerouter.cli.dead_letters, edgerouter.logs, edgerouter.visible.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`top` waits for a router that is about to start."""
+"""`top` waits for a router that is about to start.
+
+Covers also: edgerouter.admin.client.
+"""
 
 import pytest
 from rich.text import Text

@@ -1,6 +1,7 @@
 """Variables missing in the environment are looked up in secret stores, which may be down, slow, or in disagreement.
 
-Tests `config.references` and `config.last_known` too, which resolve what the stores have.
+Covers also: edgerouter.cloudblock.store_chain, edgerouter.cloudblock.undecided, edgerouter.config.last_known,
+edgerouter.config.references, edgerouter.config.store_faults.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """An environment variable that was meant for the router and is not read is reported; those of other programs are not.
 
-Tests `config.misspelt` too, whose variables count with and without a file.
+Covers also: edgerouter.cloudblock.cloud_variables, edgerouter.cloudblock.declared, edgerouter.config.misspelt,
+edgerouter.variables.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The configuration is loaded whole or refused with every reason at once."""
+"""The configuration is loaded whole or refused with every reason at once.
+
+Covers also: edgerouter.config.assembly, edgerouter.config.model, edgerouter.config.overlay, edgerouter.config.validation.
+"""
 
 from __future__ import annotations
 

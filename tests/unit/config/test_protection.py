@@ -1,4 +1,7 @@
-"""A secret is shown by no problem of the configuration, no effective value and no text, in whatever field of whatever plugin."""
+"""A secret is shown by no problem of the configuration, no effective value and no text, in whatever field of whatever plugin.
+
+Covers also: edgerouter.config.digest, edgerouter.masking.models.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""YAML is read as users mean it, and every value knows its place."""
+"""YAML is read as users mean it, and every value knows its place.
+
+Covers also: edgerouter.config.tree.
+"""
 
 from __future__ import annotations
 

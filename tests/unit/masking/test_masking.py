@@ -1,4 +1,7 @@
-"""Masking finds a secret in every form that a service may give to it."""
+"""Masking finds a secret in every form that a service may give to it.
+
+Covers: edgerouter.masking.encodings, edgerouter.masking.index, edgerouter.masking.parts, edgerouter.masking.shapes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Framing: what a batch looks like in bytes, and that no payload is changed by it."""
+"""Framing: what a batch looks like in bytes, and that no payload is changed by it.
+
+Covers also: edgerouter.objects.compression.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Object keys: what a template renders, that no topic escapes, and that two topics never share a name."""
+"""Object keys: what a template renders, that no topic escapes, and that two topics never share a name.
+
+Covers also: edgerouter.objects.paths, edgerouter.objects.times.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Intake stores what a source has gathered, and acknowledges nothing that is not stored."""
+"""Intake stores what a source has gathered, and acknowledges nothing that is not stored.
+
+Covers also: edgerouter.source.
+"""
 
 import asyncio
 from contextlib import asynccontextmanager

@@ -1,4 +1,7 @@
-"""Whatever a plugin does, its runner goes on, and every message ends where it belongs."""
+"""Whatever a plugin does, its runner goes on, and every message ends where it belongs.
+
+Covers: edgerouter.pipeline.delivery, edgerouter.pipeline.runner, edgerouter.tasks.bounded.
+"""
 
 import asyncio
 import math

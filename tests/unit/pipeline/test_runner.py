@@ -1,4 +1,9 @@
-"""A runner settles every message of its sink, whatever the sink answers."""
+"""A runner settles every message of its sink, whatever the sink answers.
+
+Covers also: edgerouter.pipeline.attempts, edgerouter.pipeline.batching, edgerouter.pipeline.concurrency,
+edgerouter.pipeline.delivery, edgerouter.pipeline.rate, edgerouter.pipeline.ready, edgerouter.pipeline.status,
+edgerouter.tasks.backoff, edgerouter.sink.
+"""
 
 import asyncio
 import math

@@ -1,4 +1,7 @@
-"""What a source holds between its arrival and the spool's commit."""
+"""What a source holds between its arrival and the spool's commit.
+
+Covers also: edgerouter.receiving.leases.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The stdout sink keeps every promise of the conformance suite that a stream of bytes can be asked for."""
+"""The stdout sink keeps every promise of the conformance suite that a stream of bytes can be asked for.
+
+Covers: edgerouter.sinks.stdout.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The spool's folder is for the router alone: others read nothing in it, and no link that they plant is followed."""
+"""The spool's folder is for the router alone: others read nothing in it, and no link that they plant is followed.
+
+Covers also: edgerouter.private_files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The loop watch names the holder of a blocked event loop, and raises no false alarm."""
+"""The loop watch names the holder of a blocked event loop, and raises no false alarm.
+
+Covers also: edgerouter.telemetry.thread_times.
+"""
 
 import asyncio
 import logging

@@ -1,4 +1,9 @@
-"""The conformance suite passes an honest sink and catches each way in which a sink can lie."""
+"""The conformance suite passes an honest sink and catches each way in which a sink can lie.
+
+Covers also: edgerouter.testing.config_promises, edgerouter.testing.delivery, edgerouter.testing.fault_promises,
+edgerouter.testing.held_loop, edgerouter.testing.http_server, edgerouter.testing.loop_promises, edgerouter.testing.messages,
+edgerouter.testing.promises, edgerouter.testing.server, edgerouter.testing.write_promises.
+"""
 
 from __future__ import annotations
 

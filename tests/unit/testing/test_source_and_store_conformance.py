@@ -1,4 +1,7 @@
-"""The suites of sources and secret stores pass honest ones, and catch liars."""
+"""The suites of sources and secret stores pass honest ones, and catch liars.
+
+Covers: edgerouter.secrets, edgerouter.testing.secret_store_conformance, edgerouter.testing.source_conformance.
+"""
 
 from __future__ import annotations
 

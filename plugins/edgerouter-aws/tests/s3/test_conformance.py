@@ -1,4 +1,7 @@
-"""The sink aws-s3, in each of its framings, against S3 that is as strict as the real one."""
+"""The sink aws-s3, in each of its framings, against S3 that is as strict as the real one.
+
+Covers: edgerouter_aws.s3.bucket, edgerouter_aws.s3.parquet, edgerouter_aws.s3.sink.
+"""
 
 from __future__ import annotations
 

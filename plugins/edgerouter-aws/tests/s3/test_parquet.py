@@ -1,4 +1,7 @@
-"""Parquet files: columns by configuration, what does not fit, and the same bytes at every retry."""
+"""Parquet files: columns by configuration, what does not fit, and the same bytes at every retry.
+
+Covers also: edgerouter_aws.s3.columns.
+"""
 
 from __future__ import annotations
 

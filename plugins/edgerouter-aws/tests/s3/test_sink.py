@@ -1,4 +1,7 @@
-"""What the sink aws-s3 promises beside the contract: keys, headers, parts, conditions, and what opening tells."""
+"""What the sink aws-s3 promises beside the contract: keys, headers, parts, conditions, and what opening tells.
+
+Covers also: edgerouter_aws.s3.bucket.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The sink aws-sqs, in each of its kinds, against SQS that is as strict as the real one."""
+"""The sink aws-sqs, in each of its kinds, against SQS that is as strict as the real one.
+
+Covers: edgerouter_aws.sqs.packing, edgerouter_aws.sqs.sink.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The source aws-sqs: what comes in, when it is deleted, and what a crash costs."""
+"""The source aws-sqs: what comes in, when it is deleted, and what a crash costs.
+
+Covers also: edgerouter_aws.sqs.received, edgerouter_aws.sqs.source_config, edgerouter.receiving.receiver.
+"""
 
 from __future__ import annotations
 

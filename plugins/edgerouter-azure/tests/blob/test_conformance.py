@@ -1,4 +1,7 @@
-"""The Blob sink keeps every promise of the sink contract: a blob for each batch, and blobs that grow."""
+"""The Blob sink keeps every promise of the sink contract: a blob for each batch, and blobs that grow.
+
+Covers: edgerouter_azure.blob.append, edgerouter_azure.blob.block, edgerouter_azure.blob.sink.
+"""
 
 from __future__ import annotations
 

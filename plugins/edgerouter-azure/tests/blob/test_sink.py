@@ -1,4 +1,8 @@
-"""Blob Storage beyond the contract: why it does not open, what is in a blob, and that an append lands once."""
+"""Blob Storage beyond the contract: why it does not open, what is in a blob, and that an append lands once.
+
+Covers also: edgerouter_azure.blob.append, edgerouter_azure.blob.block, edgerouter_azure.blob.config,
+edgerouter_azure.blob.shared_signature.
+"""
 
 from __future__ import annotations
 

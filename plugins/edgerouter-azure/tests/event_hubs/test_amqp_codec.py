@@ -1,4 +1,7 @@
-"""The test server's own codec: it reads what it writes, and refuses what the specification forbids."""
+"""The test server's own codec: it reads what it writes, and refuses what the specification forbids.
+
+Covers: tests/support/amqp.
+"""
 
 from __future__ import annotations
 

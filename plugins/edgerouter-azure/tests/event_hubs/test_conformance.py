@@ -1,4 +1,7 @@
-"""The Event Hubs sink keeps every promise of the sink contract, over both transports, with and without a partition key."""
+"""The Event Hubs sink keeps every promise of the sink contract, over both transports, with and without a partition key.
+
+Covers: edgerouter_azure.event_hubs.link_pool, edgerouter_azure.event_hubs.producer_link, edgerouter_azure.event_hubs.sink.
+"""
 
 from __future__ import annotations
 

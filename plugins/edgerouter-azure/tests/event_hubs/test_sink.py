@@ -1,4 +1,7 @@
-"""Event Hubs beyond the contract: why it does not open, what survives, where events go, and what they carry."""
+"""Event Hubs beyond the contract: why it does not open, what survives, where events go, and what they carry.
+
+Covers also: edgerouter_azure.event_hubs.config, edgerouter_azure.event_hubs.link_pool, edgerouter_azure.event_hubs.shared_key.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the router relies on in `gcp-pubsub`, plain, and with ordering keys and gzip."""
+"""What the router relies on in `gcp-pubsub`, plain, and with ordering keys and gzip.
+
+Covers: edgerouter_gcp.pubsub.envelope, edgerouter_gcp.pubsub.sink.
+"""
 
 from __future__ import annotations
 

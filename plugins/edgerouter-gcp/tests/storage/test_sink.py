@@ -1,4 +1,7 @@
-"""What is special to `gcp-storage`: one object a batch however often it is tried, and what an object says about itself."""
+"""What is special to `gcp-storage`: one object a batch however often it is tried, and what an object says about itself.
+
+Covers also: edgerouter_gcp.storage.resumable.
+"""
 
 from __future__ import annotations
 

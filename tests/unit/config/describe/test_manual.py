@@ -1,4 +1,7 @@
-"""The manual says what the models say."""
+"""The manual says what the models say.
+
+Covers also: edgerouter.cli.manual.
+"""
 
 from __future__ import annotations
 

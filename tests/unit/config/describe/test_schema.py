@@ -1,4 +1,7 @@
-"""The JSON Schema accepts what the router accepts, and every field of every model is described."""
+"""The JSON Schema accepts what the router accepts, and every field of every model is described.
+
+Covers also: edgerouter.cli.schema.
+"""
 
 from __future__ import annotations
 

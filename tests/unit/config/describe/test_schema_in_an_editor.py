@@ -1,4 +1,7 @@
-"""An editor with the YAML language server completes, explains and checks a configuration with the printed schema."""
+"""An editor with the YAML language server completes, explains and checks a configuration with the printed schema.
+
+Covers: edgerouter.config.describe.schema.
+"""
 
 from __future__ import annotations
 

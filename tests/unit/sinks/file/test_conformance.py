@@ -1,4 +1,7 @@
-"""The file sink keeps every promise of the conformance suite, in each of its forms."""
+"""The file sink keeps every promise of the conformance suite, in each of its forms.
+
+Covers: edgerouter.sinks.file.growing, edgerouter.sinks.file.objects, edgerouter.sinks.file.sink.
+"""
 
 from __future__ import annotations
 

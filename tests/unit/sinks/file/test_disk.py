@@ -1,4 +1,7 @@
-"""Another user with write access to a file sink's folder cannot make it read, overwrite or wait for anything else."""
+"""Another user with write access to a file sink's folder cannot make it read, overwrite or wait for anything else.
+
+Covers also: edgerouter.sinks.file.probe.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The file sink under faults: whatever fails, its files hold every message, and in `once` mode exactly once."""
+"""The file sink under faults: whatever fails, its files hold every message, and in `once` mode exactly once.
+
+Covers also: edgerouter.sinks.file.growing, edgerouter.sinks.file.objects.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The file sink: rotation, permissions, refusals, and its errors when the file system refuses."""
+"""The file sink: rotation, permissions, refusals, and its errors when the file system refuses.
+
+Covers also: edgerouter.folder, edgerouter.sinks.file.config, edgerouter.sinks.file.rotation.
+"""
 
 from __future__ import annotations
 

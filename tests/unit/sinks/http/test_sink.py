@@ -1,4 +1,7 @@
-"""The HTTP sink against a real server: the promises of the conformance suite, the meaning of each answer, and its requests."""
+"""The HTTP sink against a real server: the promises of the conformance suite, the meaning of each answer, and its requests.
+
+Covers also: edgerouter.sinks.http.config.
+"""
 
 from __future__ import annotations
 

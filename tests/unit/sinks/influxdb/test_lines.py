@@ -1,4 +1,7 @@
-"""A device cannot change the structure of InfluxDB's lines, merge two series, or create a disproportionate line."""
+"""A device cannot change the structure of InfluxDB's lines, merge two series, or create a disproportionate line.
+
+Covers also: edgerouter.sinks.influxdb.json_fields, edgerouter.sinks.influxdb.points.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The InfluxDB sink against a server that parses as strictly as InfluxDB."""
+"""The InfluxDB sink against a server that parses as strictly as InfluxDB.
+
+Covers also: edgerouter.sinks.influxdb.config, edgerouter.sinks.influxdb.template.
+"""
 
 from __future__ import annotations
 

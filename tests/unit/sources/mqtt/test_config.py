@@ -1,4 +1,7 @@
-"""The configuration of the MQTT source: what is wrong is found when it is loaded, and secrets stay secret."""
+"""The configuration of the MQTT source: what is wrong is found when it is loaded, and secrets stay secret.
+
+Covers also: edgerouter.mqtt.settings.
+"""
 
 from __future__ import annotations
 

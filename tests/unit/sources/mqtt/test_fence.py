@@ -1,4 +1,7 @@
-"""A PINGREQ behind acknowledgements: its answer says that the broker has read them."""
+"""A PINGREQ behind acknowledgements: its answer says that the broker has read them.
+
+Covers also: edgerouter.sources.mqtt.read_ahead.
+"""
 
 from __future__ import annotations
 

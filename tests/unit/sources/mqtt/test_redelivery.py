@@ -1,4 +1,7 @@
-"""Telling messages that come again from new ones: in doubt, new."""
+"""Telling messages that come again from new ones: in doubt, new.
+
+Covers also: edgerouter.sources.mqtt.duplicates, edgerouter.sources.mqtt.in_flight, edgerouter.sources.mqtt.receipt.
+"""
 
 from __future__ import annotations
 

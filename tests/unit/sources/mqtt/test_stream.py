@@ -1,4 +1,7 @@
-"""Cutting the broker's bytes into messages."""
+"""Cutting the broker's bytes into messages.
+
+Covers also: edgerouter.mqtt.limits, edgerouter.mqtt.packets, edgerouter.sources.mqtt.drops.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every number of a ledger is counted by itself: exact at every moment, never taken back, and wrong for all to see."""
+"""Every number of a ledger is counted by itself: exact at every moment, never taken back, and wrong for all to see.
+
+Covers also: edgerouter.spool.log.ledger_record, edgerouter.spool.log.uncounted, edgerouter.spool.sqlite.counting.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The volatile spool: safe means settled."""
+"""The volatile spool: safe means settled.
+
+Covers also: edgerouter.spool.memory.chunks, edgerouter.spool.memory.operator.
+"""
 
 from __future__ import annotations
 

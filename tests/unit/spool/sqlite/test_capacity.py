@@ -1,4 +1,7 @@
-"""The durable spool on a small file system that really fills, and on one that becomes read-only."""
+"""The durable spool on a small file system that really fills, and on one that becomes read-only.
+
+Covers also: edgerouter.spool.sqlite.health.
+"""
 
 from __future__ import annotations
 

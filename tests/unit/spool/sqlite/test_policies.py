@@ -1,4 +1,9 @@
-"""The durable spool's policies: dead letters, kept batches, receipts, replay, a full spool."""
+"""The durable spool's policies: dead letters, kept batches, receipts, replay, a full spool.
+
+Covers: edgerouter.spool.log.change, edgerouter.spool.log.replay, edgerouter.spool.operator, edgerouter.spool.sqlite.admission,
+edgerouter.spool.sqlite.batches, edgerouter.spool.sqlite.db.dead_letter_rows, edgerouter.spool.sqlite.dead_letters,
+edgerouter.spool.sqlite.losses, edgerouter.spool.sqlite.operator.
+"""
 
 from __future__ import annotations
 

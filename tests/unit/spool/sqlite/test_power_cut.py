@@ -1,4 +1,7 @@
-"""The durable spool when the power is cut: what was not synchronised is lost, torn at sectors, or on disk in another order."""
+"""The durable spool when the power is cut: what was not synchronised is lost, torn at sectors, or on disk in another order.
+
+Covers: edgerouter.spool.sqlite.recovery.wal, edgerouter.spool.sqlite.spool.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""The durable spool in an undisturbed life: append, read, settle, restart, trim."""
+"""The durable spool in an undisturbed life: append, read, settle, restart, trim.
+
+Covers also: edgerouter.spool.contract, edgerouter.message, edgerouter.spool.log.chunk, edgerouter.spool.log.cursor,
+edgerouter.spool.log.grouping, edgerouter.spool.log.in_flight, edgerouter.spool.log.ledgers, edgerouter.spool.log.reader,
+edgerouter.spool.log.recent, edgerouter.spool.log.storage, edgerouter.spool.sqlite.committer, edgerouter.spool.sqlite.db.rows,
+edgerouter.spool.sqlite.db.schema, edgerouter.spool.sqlite.db.transaction, edgerouter.spool.sqlite.db.trim,
+edgerouter.spool.sqlite.restoring, edgerouter.spool.sqlite.store, edgerouter.spool.sqlite.thread,
+edgerouter.spool.sqlite.trimming, edgerouter.spool.sqlite.write_set.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The durable spool against a simple model, with crashes between any two transactions."""
+"""The durable spool against a simple model, with crashes between any two transactions.
+
+Covers: edgerouter.spool.sqlite.committer, edgerouter.spool.sqlite.spool.
+"""
 
 from __future__ import annotations
 

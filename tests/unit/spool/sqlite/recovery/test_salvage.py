@@ -1,4 +1,8 @@
-"""A damaged spool starts, keeps what is readable, and says what is lost."""
+"""A damaged spool starts, keeps what is readable, and says what is lost.
+
+Covers also: edgerouter.spool.sqlite.db.compaction, edgerouter.spool.sqlite.db.errors, edgerouter.spool.sqlite.recovery.identity,
+edgerouter.spool.sqlite.recovery.pages, edgerouter.spool.sqlite.recovery.wal, edgerouter.spool.sqlite.salvaging.
+"""
 
 from __future__ import annotations
 
