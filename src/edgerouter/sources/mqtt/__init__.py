@@ -1,1 +1,1 @@
-"""The MQTT source: one session at a broker, acknowledged once the messages are safe."""
+"""The MQTT source: one session at a broker; messages are acknowledged once they are stored."""

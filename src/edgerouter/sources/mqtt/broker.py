@@ -1,4 +1,4 @@
-"""Consequences of a broker's abilities for a source, and suspicion of one that cannot state them."""
+"""Consequences of a broker's abilities for a source, and detection of one that cannot state them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from edgerouter.sources.mqtt.config import MqttSourceConfig
 from edgerouter.topics import split_share
 
 QUIET: Final = 600.0
-"""Seconds without a message on a shared subscription of 3.1.1, after which a broker that does not know such is suspected."""
+"""Seconds without a message on a shared subscription of 3.1.1, after which the broker may not support such subscriptions."""
 
 
 def why_not(abilities: Abilities, topic_filter: str) -> str | None:
-    """Return why a filter is not worth subscribing to: the broker might accept it and send nothing for ever."""
+    """Return the reason not to subscribe to a filter: the broker might accept it and send nothing for ever."""
     group, plain = split_share(topic_filter)
     if group is not None and not abilities.shared:
         return "the broker says that it has no shared subscriptions; remove `share` and run one router, or use another broker"
@@ -24,7 +24,7 @@ def why_not(abilities: Abilities, topic_filter: str) -> str | None:
 
 
 def remarks(abilities: Abilities, config: MqttSourceConfig, client_id: str) -> list[str]:
-    """List what works less well than the configuration asks for."""
+    """List features that fall short of the configuration."""
     found = []
     wanted = max(config.subscriptions.values(), default=0)
     if abilities.maximum_qos < wanted:
@@ -42,7 +42,7 @@ def remarks(abilities: Abilities, config: MqttSourceConfig, client_id: str) -> l
 
 
 class SilenceWatch:
-    """Suspects a 3.1.1 broker that takes `$share/...` for an ordinary topic, on which nothing is published: it cannot say so.
+    """Detects a 3.1.1 broker that treats `$share/...` as an ordinary topic, on which nothing is published: it cannot report this.
 
     Args:
         active: there is such a subscription.
@@ -53,11 +53,11 @@ class SilenceWatch:
         self._heard_at = time.monotonic()
 
     def heard(self) -> None:
-        """Note that messages came."""
+        """Record that messages arrived."""
         self._active = False
 
     def is_suspicious(self) -> bool:
-        """Return true once, when no message has come for a long time."""
+        """Return True once, when no message has arrived for a long time."""
         if self._active and time.monotonic() - self._heard_at >= QUIET:
             self._active = False
             return True

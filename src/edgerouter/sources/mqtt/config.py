@@ -1,4 +1,4 @@
-"""The configuration of the MQTT source."""
+"""Configuration of the MQTT source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgerouter.topics import TopicFilter, TopicName, split_share
 from edgerouter.units import ByteSize, Duration, parse_duration
 
 NEVER_EXPIRES: Final = 0xFFFF_FFFF
-"""Session expiry interval of a session that stays for ever (MQTT 5.0, 3.1.2.11.2)."""
+"""Session expiry interval of a session that never expires (MQTT 5.0, 3.1.2.11.2)."""
 
 Qos = Literal[0, 1, 2]
 
@@ -34,29 +34,29 @@ class _Section(BaseModel):
 
 
 class Subscription(_Section):
-    """One topic filter, with a quality of service of its own."""
+    """One topic filter, with an optional quality of service."""
 
     topic: TopicFilter
-    """The topic filter."""
+    """Topic filter."""
     qos: Qos | None = None
-    """At most this quality of service; the source's `qos` by default."""
+    """Highest quality of service; the source's `qos` by default."""
 
 
 class LastWill(_Section):
     """A message that the broker publishes when the connection is lost."""
 
     topic: TopicName
-    """Where it is published; no wildcards."""
+    """Topic to publish to; no wildcards."""
     payload: str = ""
-    """What is published."""
+    """Payload to publish."""
     qos: Qos = 1
-    """Its quality of service."""
+    """Quality of service."""
     retain: bool = False
-    """Whether the broker keeps it for later subscribers."""
+    """Publish as a retained message."""
 
 
 class Reconnect(_Section):
-    """How long to wait before connecting again: exponential back-off with jitter, for ever."""
+    """Delays between connection attempts: exponential back-off with jitter, for ever."""
 
     first_delay: Duration = Field(default=1.0, gt=0)
     """Upper bound of the first delay; it doubles with each attempt."""
@@ -73,61 +73,63 @@ def _subscription(value: Any) -> Any:
 
 
 class MqttSourceConfig(BrokerSettings, SourceConfig):
-    """Messages from an MQTT broker, 3.1.1 or 5."""
+    """Receives messages from an MQTT broker, version 3.1.1 or 5."""
 
     topics: tuple[Annotated[Subscription, BeforeValidator(_subscription, json_schema_input_type=str | Subscription)], ...] = Field(
         min_length=1
     )
     """Topic filters to subscribe to, each as text or as `{topic: ..., qos: ...}`."""
     qos: Qos = 1
-    """Highest quality of service to receive with; 1 and 2 are acknowledged once the message is safe in the spool."""
+    """Highest quality of service to receive with; 1 and 2 are acknowledged once the message is stored in the spool."""
     client_id: str | None = Field(default=None, min_length=1, max_length=65_535)
-    """Client id; by default made from the spool's id and the source's name, so stable and unique. With a spool of type `memory`,
-    which has a new id at each start, it is made from `host`, `spool.path` and the source's name: two routers where these are the
-    same, and a container whose host name changes, need a `client_id`."""
+    """Client id; by default derived from the spool's id and the source's name, and so stable and unique. With a spool of type
+    `memory`, which has a new id at each start, it is derived from `host`, `spool.path` and the source's name: routers that share
+    these, and containers whose host name changes, need a `client_id`."""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    """MQTT version; `auto` tries 5 and falls back to 3.1.1 when the broker refuses it or hangs up on it. The version that the
-    broker has answered to is remembered, over restarts too."""
+    """MQTT version; `auto` tries 5 and falls back to 3.1.1 if the broker refuses it or disconnects. The version that the
+    broker accepted is remembered, across restarts too."""
     reconnect: Reconnect = Reconnect()
-    """How long to wait before connecting again."""
+    """Delays between connection attempts."""
     clean_session: bool = False
-    """Start without a session each time. The broker then keeps nothing for us while we are away: messages are lost."""
+    """Start without a session each time. The broker then keeps nothing while the router is away: messages are lost."""
     session_expiry: Annotated[Duration, BeforeValidator(_expiry, json_schema_input_type=Duration | Literal["never"])] = Field(
         default=7 * 86_400.0, le=NEVER_EXPIRES
     )
-    """How long the broker keeps the session while we are away, or `never` for a session that does not expire (MQTT 5; with
-    3.1.1 the broker decides)."""
+    """Time for which the broker keeps the session while the router is away, or `never` for a session that does not expire (MQTT 5;
+    with 3.1.1 the broker decides)."""
     receive_maximum: int = Field(default=2000, ge=1, le=65_535)
     """Most unacknowledged messages of QoS 1 and 2 that the broker may send (MQTT 5)."""
     broker_window: int = Field(default=20, ge=1)
-    """Unacknowledged messages after which a 3.1.1 broker is taken to wait for us; mosquitto's `max_inflight_messages`."""
+    """Unacknowledged messages after which a 3.1.1 broker is assumed to wait for the router; mosquitto's `max_inflight_messages`."""
     max_unacknowledged: int = Field(default=10_000, ge=1)
-    """Our own bound of unacknowledged messages of QoS 1 and 2, for brokers that send more than they should."""
+    """Router's bound of unacknowledged messages of QoS 1 and 2, for brokers that exceed their window."""
     max_unacknowledged_bytes: ByteSize = Field(default=32 * 1024**2, ge=1024)
-    """Our own bound of their bytes; twice as many are read ahead of an answer that the broker sends behind them."""
+    """Router's bound of their bytes; twice as many are read ahead in search of an answer that follows them."""
     max_unconfirmed: int = Field(default=20_000, ge=1, le=30_000)
-    """Most messages of QoS 1 and 2 that are taken in beyond the last acknowledgement that the broker is known to have read. So many
-    may come twice, at most, after a crash of the router, and only where they cannot be recognised. A broker that sends a backlog
-    regardless of its window, as mosquitto before 2.0.13 does, is connected to again for each so many: small numbers are slow."""
+    """Most messages of QoS 1 and 2 accepted beyond the last acknowledgement that the broker has provably read. At most this number
+    may arrive twice after a crash of the router, and only if they cannot be recognised. The router reconnects each time a broker
+    that sends its backlog regardless of its window, such as mosquitto before 2.0.13, reaches this number: small numbers are
+    slow."""
     max_pending_bytes: ByteSize = Field(default=16 * 1024**2, ge=1024)
-    """Most bytes of QoS 0 messages that wait to be stored; what exceeds it is dropped and counted, as nobody can hold it."""
+    """Most bytes of QoS 0 messages waiting to be stored; messages beyond it are dropped and counted, because QoS 0 has no flow
+    control."""
     max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=LARGEST_PACKET)
-    """Largest message to take, with its topic and properties; by default 32 MiB, or a sixteenth of the memory that the process may
-    use (control groups included), if that is less. An MQTT 5 broker is told and sends none that is larger. From others a larger
-    one is discarded while it streams by, acknowledged, counted as dropped (`too_large`) and logged."""
+    """Largest message to accept, with its topic and properties; by default 32 MiB, or a sixteenth of the memory that the process
+    may use (control groups included), if that is less. An MQTT 5 broker learns the bound and sends none that is larger. From
+    others a larger one is discarded while it streams by, acknowledged, counted as dropped (`too_large`) and logged."""
     max_user_properties: int = Field(default=1000, ge=0, le=100_000)
-    """Most user properties of a message (MQTT 5). Those beyond are left off, and logged; the message itself is kept."""
+    """Most user properties of a message (MQTT 5). Those beyond are cut off, and logged; the message itself is kept."""
     max_user_property_bytes: ByteSize = Field(default=256 * 1024, ge=1024, le=LARGEST_PACKET)
-    """Most bytes of a message's properties (MQTT 5). Those beyond are left off, and logged; the message itself is kept."""
+    """Most bytes of a message's properties (MQTT 5). Those beyond are cut off, and logged; the message itself is kept."""
     share: ShareGroup | None = None
-    """Group of a shared subscription: the broker spreads the messages over all clients of the group (`$share/GROUP/...`). RabbitMQ,
-    NATS and aedes have no such subscriptions: an MQTT 5 broker says so, and the source is not connected, with that reason. A 3.1.1
-    broker cannot say it and sends nothing: after ten minutes without a message the log warns."""
+    """Group of a shared subscription: the broker distributes the messages over all clients of the group (`$share/GROUP/...`).
+    RabbitMQ, NATS and aedes do not support them: an MQTT 5 broker reports it, and the source stays disconnected with that reason.
+    A 3.1.1 broker cannot report it and sends nothing: after ten minutes without a message the log warns."""
     retained: Literal["keep", "drop", "once"] = "keep"
-    """Messages that the broker replays because they are retained: store each time, never, or not again while the last content
-    stored for the topic is the same."""
+    """Handling of messages that the broker replays because they are retained: store each time, never, or only if the content
+    differs from the last one stored for the topic."""
     last_will: LastWill | None = None
-    """Published by the broker when the connection is lost."""
+    """Message that the broker publishes when the connection is lost."""
     status_topic: TopicName | None = None
     """Publish `online` here, retained, after connecting, and `offline` when stopping or, by last will, when the connection is
     lost."""
@@ -152,7 +154,7 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
 
     @property
     def receive_window(self) -> int:
-        """The receive maximum that the broker is told."""
+        """Receive maximum to send to the broker."""
         return min(self.receive_maximum, self.max_unacknowledged, self.max_unconfirmed)
 
     @property
@@ -163,11 +165,11 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
 
     @property
     def shares(self) -> bool:
-        """Some subscription is shared with other clients."""
+        """True if a subscription is shared with other clients."""
         return any(split_share(each)[0] is not None for each in self.subscriptions)
 
     @property
     def subscriptions(self) -> dict[str, int]:
-        """What to subscribe to, as the broker is told it: filter to quality of service."""
+        """Filters to subscribe to, in the form sent to the broker, with their quality of service."""
         prefix = f"$share/{self.share}/" if self.share is not None else ""
         return {prefix + each.topic: self.qos if each.qos is None else each.qos for each in self.topics}

@@ -1,4 +1,4 @@
-"""One connection to a broker, from CONNECT to its end; a new object for every connection."""
+"""One connection to a broker, from CONNECT to its end; every connection uses a new object."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from edgerouter.sources.mqtt.stream import PublishStream
 
 
 class Connection:
-    """A connection that `connect` makes: messages received are in flight, answers go back.
+    """A connection opened by `connect`: it puts received messages in flight and sends their answers.
 
     Args:
         config: the source's configuration.
         client_id: the client id.
-        version: of MQTT.
-        credentials: of this connection.
-        in_flight: where messages go.
-        redelivery: told about the session.
-        duplicates: asked about publishes that may have been received before.
-        limits: of a publish.
-        allowance: bounds what is read ahead.
-        hurry: called when the broker waits for acknowledgements.
-        probe: take no messages.
+        version: version of MQTT.
+        credentials: credentials of this connection.
+        in_flight: destination of messages.
+        redelivery: learns about the session.
+        duplicates: filters publishes that may have been received before.
+        limits: bounds of a publish.
+        allowance: bounds the bytes read ahead.
+        flush_now: called when the broker waits for acknowledgements.
+        probe: receive no messages.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class Connection:
         duplicates: DuplicateFilter,
         limits: PacketLimits,
         allowance: Allowance,
-        hurry: Callable[[], None],
+        flush_now: Callable[[], None],
         probe: bool = False,
     ) -> None:
         link = mqtt.Connection(config, connect_options(config, client_id, version, limits), credentials, self)
         self.link = link
-        """The MQTT connection beneath."""
+        """The underlying MQTT connection."""
         self._config = config
         self._in_flight = in_flight
         self._redelivery = redelivery
@@ -74,7 +74,7 @@ class Connection:
             link.client,
             allowance=allowance,
             window=config.receive_window if link.version5 else config.broker_window,
-            hurry=hurry,
+            flush_now=flush_now,
             cut=link.cut,
             other_answer=link.handle,
         )
@@ -83,26 +83,26 @@ class Connection:
         """Connect and keep receiving messages. Never cancel it; see `edgerouter.mqtt.connection`.
 
         Raises:
-            ConnectFailed: the broker is not there, or refuses us.
+            ConnectFailed: the broker is unreachable, or refuses the connection.
         """
         self._in_flight.begin_connection(self._inflow)
         await self.link.connect()
 
     async def subscribe(self, filters: Mapping[str, int]) -> dict[str, str]:
-        """Subscribe, and return the filters that are refused with the reason.
+        """Subscribe, and return the refused filters with the reasons.
 
         Raises:
-            ConnectFailed: the connection is gone, or the broker does not answer.
+            ConnectFailed: the connection is lost, or the broker does not answer.
         """
         refused = {each: why for each in filters if (why := why_not(self.link.abilities, each)) is not None}
         wanted = {each: qos for each, qos in filters.items() if each not in refused}
         return refused | await self.link.calls.subscribe(wanted, replay=self._config.retained != "drop")
 
     async def publish_status(self, status: Literal["online", "offline"]) -> None:
-        """Publish on the status topic that the router is there, or not.
+        """Publish on the status topic.
 
         Raises:
-            ConnectFailed: the connection is gone, or the broker does not answer.
+            ConnectFailed: the connection is lost, or the broker does not answer.
         """
         if self._config.status_topic is not None:
             abilities = self.link.abilities
@@ -110,14 +110,14 @@ class Connection:
             await self.link.calls.publish(self._config.status_topic, status, qos=qos, retain=abilities.retain)
 
     def tick(self) -> None:
-        """Check, every now and then, that the connection stands, and keep it alive when nothing is read."""
+        """Check periodically that the connection is alive, and keep it alive while nothing is read."""
         self.link.client.notice_failure()
         self._inflow.tick()
 
     async def close(self) -> None:
-        """Disconnect as the specification wants it: the broker keeps the session and does not publish the last will.
+        """Disconnect as the specification requires: the broker keeps the session and does not publish the last will.
 
-        It reads every acknowledgement before its half of the connection ends, or else takes too long.
+        The broker reads every acknowledgement before its half of the connection ends, or a timeout elapses.
         """
         if not self.link.lost.done():
             with suppress(ConnectFailed):
@@ -143,7 +143,7 @@ class Connection:
 
     def _other_packet(self, command: int, body: bytes) -> bool:
         if command == PUBREL:
-            # the message is safe since its PUBREC was sent
+            # the message is stored since its PUBREC was sent
             self._redelivery.released(body[:2])
             self.link.client.queue(PUBCOMP + body[:2])
             return True

@@ -10,11 +10,11 @@ from edgerouter.source import Dropped
 from edgerouter.topics import first_level
 
 INTAKE_FULL: Final = "intake_full"
-"""QoS 0, and no room."""
+"""QoS 0, and no capacity left."""
 TOO_LARGE: Final = "too_large"
 """Larger than `max_message_bytes`."""
 CUT: Final = "properties_cut"
-"""Kept, without the user properties beyond the bounds; logged, and not counted as dropped."""
+"""Kept without the user properties beyond the bounds; logged, not counted as dropped."""
 
 _ADVICE: Final = {
     INTAKE_FULL: "messages of QoS 0 dropped: they come faster than they can be stored",
@@ -22,15 +22,15 @@ _ADVICE: Final = {
     CUT: "messages stored without some of their properties: these exceed `max_user_properties` or `max_user_property_bytes`",
 }
 _TOPICS_COUNTED: Final = 1000
-"""First levels of topics that are counted apart before the counts are handed on."""
+"""First topic levels counted separately before the counts are passed on."""
 _LOG_SECONDS: Final = 60.0
 
 
 class Drops:
-    """Return the drops since the last report.
+    """Drops since the last report.
 
     Args:
-        dropped: gets the counts.
+        dropped: receives the counts.
     """
 
     def __init__(self, dropped: Dropped) -> None:
@@ -47,7 +47,7 @@ class Drops:
             self.report()
 
     def report(self) -> None:
-        """Hand on what was counted."""
+        """Pass on the counts."""
         if self.by_topic:
             counted, self.by_topic = self.by_topic, Counter()
             for (topic, reason), messages in counted.items():
@@ -57,7 +57,7 @@ class Drops:
                     self._dropped(topic, messages, reason)
 
     def log(self, log: Any) -> None:
-        """Log what was counted since the last line, at most once a minute."""
+        """Log the counts since the last line, at most once a minute."""
         if self._unlogged and time.monotonic() - self._logged_at >= _LOG_SECONDS:
             self._logged_at = time.monotonic()
             for reason, messages in self._unlogged.items():

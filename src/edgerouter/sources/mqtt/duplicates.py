@@ -1,4 +1,4 @@
-"""Duplicate filter: passes over publishes that are stored already, and retained ones as the policy says."""
+"""Duplicate filter: skips publishes that are stored already, and retained ones according to the policy."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from edgerouter.sources.mqtt.redelivery import Redelivery
 from edgerouter.sources.mqtt.state import digest_of
 
 _TOPICS: Final = 10_000
-"""Topics whose last content is known; beyond it the one longest unchanged is forgotten."""
+"""Most topics whose last content is known; beyond it the topic unchanged for longest is forgotten."""
 
 
 class RetainedPolicy:
-    """Decides about messages that a broker replays because they are retained.
+    """Decides which retained messages replayed by a broker are stored.
 
     Args:
-        policy: `once` replays nothing whose content was the last stored for its topic.
-        digests: of an earlier run: digest of the last content by digest of the topic, since topics may be long.
+        policy: `once` skips a message whose content was the last stored for its topic.
+        digests: of an earlier run: digest of the last content by digest of the topic, because topics may be long.
     """
 
     def __init__(self, policy: Literal["keep", "drop", "once"], digests: dict[str, str]) -> None:
@@ -27,13 +27,13 @@ class RetainedPolicy:
         self._policy = policy
 
     def wants(self, message: Message) -> bool:
-        """Return true if a replayed message is to be stored."""
+        """Return True if a replayed message must be stored."""
         if self._policy == "once":
             return self.digests.get(digest_of(message.topic.encode())) != digest_of(message.payload)
         return self._policy == "keep"
 
     def stored(self, batch: Batch) -> None:
-        """Remember what is safe now."""
+        """Remember the content of a stored batch."""
         if self._policy != "once":
             return
         digests = self.digests
@@ -50,9 +50,9 @@ class DuplicateFilter:
     """Recognises publishes that were received before.
 
     Args:
-        in_flight: where messages go.
-        redelivery: recognises what the broker sends again.
-        retained: decides about what it replays.
+        in_flight: destination of messages.
+        redelivery: recognises messages that the broker resends.
+        retained: decides about retained messages.
     """
 
     def __init__(self, in_flight: InFlight, redelivery: Redelivery, retained: RetainedPolicy) -> None:
@@ -62,11 +62,11 @@ class DuplicateFilter:
 
     @property
     def watching(self) -> bool:
-        """Every publish of QoS 1 and 2 is of interest just now, not only those that are marked."""
+        """True while every publish of QoS 1 and 2 must be checked, not only marked ones."""
         return self._redelivery.watching
 
     def wants(self, message: Message, identifier: bytes, *, again: bool) -> bool:
-        """Return true if the message is to be stored; if not, its acknowledgement is taken care of."""
+        """Return True if the message must be stored; otherwise its acknowledgement is arranged."""
         qos = message.qos
         ack = (PUBACK if qos == 1 else PUBREC) + identifier
         if qos and self._redelivery.is_known(message, ack, again=again):
@@ -78,10 +78,10 @@ class DuplicateFilter:
         return False
 
     def receipt(self, batch: Batch) -> bytes:
-        """Make what the spool keeps beside a batch, so that its messages are recognised after a crash."""
+        """Build the receipt that the spool stores with a batch, so that its messages are recognised after a crash."""
         return self._redelivery.receipt(batch)
 
     def settled(self, batch: Batch, acks: bytes) -> None:
-        """Note that a batch is safe, and the answers that are sent for it."""
+        """Record that a batch is stored, and the answers sent for it."""
         self._redelivery.settled(batch, acks)
         self._retained.stored(batch)

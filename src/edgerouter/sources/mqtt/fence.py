@@ -1,9 +1,9 @@
-"""Finding out which acknowledgements the broker has read: it answers a PINGREQ after everything that was written before it.
+"""Determines which acknowledgements the broker has read: it answers a PINGREQ after everything written before it.
 
 An acknowledgement that was written may never be read: the connection breaks, or the process is killed, while it waits in a socket.
-Then the broker sends the message again. So what was acknowledged is remembered, here and by the receipts in the spool, until a
-PINGRESP proves that the broker has read it; and no more than a bound is taken in beyond that, because so much may come twice where
-it cannot be recognised.
+Then the broker resends the message. So acknowledged messages are remembered, here and by the receipts in the spool, until a
+PINGRESP proves that the broker has read their acknowledgements. Only a bounded number of messages is accepted beyond that, because
+this many may arrive twice if they cannot be recognised.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from edgerouter.source import Confirmation
 
 PINGREQ: Final = b"\xc0\x00"
 _EVERY: Final = 0.1
-"""Least seconds between two PINGREQs, unless much waits to be confirmed."""
+"""Shortest interval in seconds between two PINGREQs, unless much is unconfirmed."""
 _SHARE: Final = 8
-"""A PINGREQ goes out with every part of so many of the bound, whatever the time."""
+"""A PINGREQ is sent with each such fraction of the bound, regardless of the time."""
 
 
 class Answered(Protocol):
-    """Messages received together that are safe."""
+    """Stored messages that were received together."""
 
     answered: bool
-    """All their acknowledgements were written to the connection that they came on."""
+    """True if all their acknowledgements were written to the connection that they arrived on."""
 
     @property
     def received(self) -> int: ...
@@ -41,32 +41,32 @@ BatchT = TypeVar("BatchT", bound=Answered)
 
 
 class Unconfirmed(Generic[BatchT]):
-    """Batches that are safe and acknowledged, as far as the broker may not have read that.
+    """Stored and acknowledged batches whose acknowledgements the broker may not have read.
 
     Args:
-        most: messages, of them and of those that are still to be acknowledged; `None` where the broker keeps no session, so that
-            nothing can come twice.
-        most_bytes: their bytes.
+        most: most messages, of these and of those still to be acknowledged; `None` if the broker keeps no session, so that
+            nothing can arrive twice.
+        most_bytes: most bytes of these messages.
     """
 
     def __init__(self, most: int | None, most_bytes: int) -> None:
         self._can_come_twice = most is not None
-        # one may be taken in at the moment that former connections are resolved
+        # one may be accepted at the moment that former connections are resolved
         self.most = sys.maxsize if most is None else max(1, most - 1)
         self.most_bytes = sys.maxsize if most is None else most_bytes
         self.messages = 0
-        """Acknowledged on the present connection."""
+        """Messages acknowledged on the current connection."""
         self.bytes = 0
         self.number = 0
-        """Counts the batches that were acknowledged on a connection."""
+        """Number of batches acknowledged on any connection."""
         self._answered: deque[tuple[int, BatchT]] = deque()
         self._former: list[BatchT] = []
         self._last = (0, 0)
-        """Those of `_former` that were answered on the connection that ended last."""
+        """Range of `_former` that was answered on the previous connection."""
         self._resolved = True
 
     def add(self, batch: BatchT, *, answered: bool) -> None:
-        """A batch is safe; `answered` if all its acknowledgements are written to the present connection."""
+        """Add a stored batch; `answered` if all its acknowledgements are written to the current connection."""
         batch.answered = answered
         if not self._can_come_twice:
             batch.confirmation.confirm()
@@ -80,7 +80,7 @@ class Unconfirmed(Generic[BatchT]):
         self.bytes += batch.size
 
     def disconnected(self) -> None:
-        """The connection is gone: the broker may have read everything, or a part, or nothing."""
+        """Record the loss of the connection: the broker may have read everything, a part, or nothing."""
         if self._answered:
             self._last = (len(self._former), len(self._former) + len(self._answered))
             self._former += [batch for _, batch in self._answered]
@@ -89,12 +89,12 @@ class Unconfirmed(Generic[BatchT]):
         self._resolved = False
 
     def connected(self) -> None:
-        """There is a new connection."""
+        """Record a new connection."""
         self.disconnected()
         self._last = (0, 0)
 
     def read_to_the_end(self) -> None:
-        """The broker had read everything of the connection that ended last before it closed its half."""
+        """Record that the broker read everything on the previous connection before it closed its half."""
         first, end = self._last
         self._last = (0, 0)
         for batch in self._former[first:end]:
@@ -102,11 +102,11 @@ class Unconfirmed(Generic[BatchT]):
         del self._former[first:end]
 
     def former(self) -> Iterator[BatchT]:
-        """Batches acknowledged on former connections, oldest first, which the broker may send again."""
+        """Yield batches acknowledged on former connections, oldest first, which the broker may resend."""
         return iter(self._former)
 
     def resolve(self) -> None:
-        """The broker has sent everything of former connections again that it wants acknowledged again, which has been done."""
+        """Forget former connections: the broker has resent everything it wants acknowledged again, and it has been acknowledged."""
         self._resolved = True
         former, self._former = self._former, []
         self._last = (0, 0)
@@ -114,7 +114,7 @@ class Unconfirmed(Generic[BatchT]):
             self.add(batch, answered=True)
 
     def confirm(self, number: int | None = None) -> None:
-        """The broker has read the acknowledgements of the present connection up to this batch; by default, of all."""
+        """Record that the broker has read the current connection's acknowledgements up to this batch; by default, all."""
         answered = self._answered
         while answered and (number is None or answered[0][0] <= number):
             _, batch = answered.popleft()
@@ -124,12 +124,12 @@ class Unconfirmed(Generic[BatchT]):
 
 
 class Fence(Generic[BatchT]):
-    """Asks the broker on one connection how far it has read, when there is something to find out.
+    """Probes on one connection how far the broker has read, if anything is unconfirmed.
 
     Args:
-        unconfirmed: what was acknowledged.
+        unconfirmed: acknowledged batches.
         send: writes bytes to the connection at once.
-        passed: called when the broker has read more.
+        passed: called when the broker has read further.
     """
 
     def __init__(self, unconfirmed: Unconfirmed[BatchT], send: Callable[[bytes], None], passed: Callable[[], None]) -> None:
@@ -137,13 +137,13 @@ class Fence(Generic[BatchT]):
         self._send = send
         self._passed = passed
         self._pings: deque[int] = deque()
-        """PINGREQs that are not answered, in the order sent: the last batch acknowledged before; -1 for a keep-alive."""
+        """Unanswered PINGREQs in the order sent: the last batch acknowledged before each; -1 for a keep-alive."""
         self._asked_number = unconfirmed.number
         self._asked_messages = 0
         self._asked_at = 0.0
 
     def send(self, acks: bytes) -> None:
-        """Send acknowledgements of what has just been added."""
+        """Send acknowledgements of the batches just added."""
         due = time.monotonic() - self._asked_at >= _EVERY
         unconfirmed = self._unconfirmed
         self._asked_messages += len(acks) // 4
@@ -153,16 +153,16 @@ class Fence(Generic[BatchT]):
             self._send(acks)
 
     def tick(self) -> None:
-        """Ask about the sequences that were not asked about yet."""
+        """Send a PINGREQ for batches not covered by one yet."""
         if self._unconfirmed.number > self._asked_number and time.monotonic() - self._asked_at >= _EVERY:
             self._ask(b"")
 
     def keep_alive_sent(self) -> None:
-        """The MQTT client has sent a PINGREQ of its own."""
+        """Record a PINGREQ sent by the MQTT client."""
         self._pings.append(-1)
 
     def answered(self) -> bool:
-        """A PINGRESP has come. Returns whether it answers a keep-alive, so that the MQTT client has to hear of it."""
+        """Handle a PINGRESP. Return True if it answers a keep-alive, and so belongs to the MQTT client."""
         if not self._pings:
             return True
         number = self._pings.popleft()

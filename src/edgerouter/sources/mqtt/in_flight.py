@@ -1,4 +1,4 @@
-"""What an MQTT source has received and not yet seen acknowledged: the batches, their bounds, and their acknowledgements."""
+"""Messages that an MQTT source has received and not yet seen acknowledged: batches, bounds, and acknowledgements."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from edgerouter.sources.mqtt.fence import Unconfirmed
 PUBACK: Final = b"\x40\x02"
 PUBREC: Final = b"\x50\x02"
 PUBCOMP: Final = b"\x70\x02"
-"""First two bytes of an answer to a publish: packet type, and length of the packet id after it; success needs no reason code."""
+"""First two bytes of an answer to a publish: packet type, and the length of the packet id; success needs no reason code."""
 
 OVERHEAD: Final = 256
-"""Bytes that a message takes in memory beside those of its packet."""
+"""Bytes of memory that a message uses beyond those of its packet."""
 
 
 class Batch:
@@ -33,11 +33,11 @@ class Batch:
         self.connection = connection
         self.messages: list[Message] = []
         self.acks = bytearray()
-        """The answers to send once the messages are safe: 4 bytes for each message of QoS 1 and 2, in the order received."""
+        """Answers to send once the messages are stored: 4 bytes for each message of QoS 1 and 2, in the order received."""
         self.unstored: list[int] = []
-        """Places in `acks` whose message is not stored: a replay seen before."""
+        """Offsets in `acks` of messages that are not stored: replays seen before."""
         self.again: tuple[int, bytearray] = (0, bytearray())
-        """Connection that some of the messages came in on once more, and the answers for it."""
+        """Connection on which some of the messages arrived again, and the answers for it."""
         self.size = 0
         """Bytes of the messages of QoS 1 and 2, which the broker waits for."""
         self.qos0_bytes = 0
@@ -45,38 +45,38 @@ class Batch:
         """Messages of QoS 1 and 2."""
         self.done = False
         self.answered = False
-        """All of `acks` were sent."""
+        """True once all of `acks` were sent."""
         self.confirmation = Confirmation()
 
 
 class Connected(Protocol):
-    """Connection that messages come in on."""
+    """Connection on which messages arrive."""
 
     def send(self, acks: bytes) -> None:
         """Send acknowledgements at once."""
 
     def queue(self, acks: bytes) -> None:
-        """Send acknowledgements when the event loop turns; for use while bytes read are being parsed."""
+        """Send acknowledgements at the next turn of the event loop; for use while bytes are being parsed."""
 
     def has_room(self) -> None:
-        """Note that an acknowledgement left room for more."""
+        """Resume after an acknowledgement has freed capacity."""
 
 
 class Memory(Protocol):
-    """Remembers what is stored, so that it is recognised when it comes again."""
+    """Remembers stored messages, to recognise them when they arrive again."""
 
     def receipt(self, batch: Batch) -> bytes:
-        """Make what the spool keeps beside a delivery."""
+        """Build the receipt that the spool stores with a delivery."""
 
     def settled(self, batch: Batch, acks: bytes) -> None:
-        """Note that a batch is safe, and the answers that are sent for it."""
+        """Record that a batch is stored, and the answers sent for it."""
 
 
 class InFlight:
-    """Holds what was received until it is safe, within bounds.
+    """Holds received messages until they are stored, within bounds.
 
-    A batch fills until it is taken, is acknowledged when it is safe, and confirmed when the broker is known to have read that.
-    After a reconnect, acknowledgements of earlier connections are void, except for messages that the broker has sent again on the
+    A batch fills until it is taken, is acknowledged once it is stored, and confirmed once the broker has provably read that.
+    After a reconnect, acknowledgements of earlier connections are void, except for messages that the broker has resent on the
     new one.
     """
 
@@ -91,14 +91,14 @@ class InFlight:
         source: str = "",
     ) -> None:
         self.source = source
-        """Name that the messages carry."""
+        """Source name set on the messages."""
         self.unconfirmed: Unconfirmed[Batch] = Unconfirmed(max_unconfirmed, max_bytes)
         self.max_messages = max_messages
         self.max_bytes = max_bytes
         self.max_qos0_bytes = max_qos0_bytes
         self._most = min(max_messages, self.unconfirmed.most)
         self.connection = 0
-        """Counts connections; an acknowledgement is good for one of them."""
+        """Number of the connection; an acknowledgement is valid for one of them."""
         self.current = Batch(0)
         self.open: deque[Batch] = deque()
         """Batches with messages to acknowledge, oldest first, without the current one."""
@@ -113,17 +113,17 @@ class InFlight:
 
     @property
     def is_full(self) -> bool:
-        """The bounds are reached, and only acknowledging makes room: the connection reads no more."""
+        """True if the bounds are reached, and only acknowledgements free capacity: the connection stops reading."""
         return self.unacknowledged >= self._most or self.unacknowledged_bytes >= self.max_bytes
 
     @property
     def awaits_fence(self) -> bool:
-        """No more is taken in until the broker is known to have read acknowledgements."""
+        """True while no more is accepted until the broker has provably read acknowledgements."""
         room, room_bytes = self.room(1)
         return room <= 0 or room_bytes <= 0
 
     def room(self, beyond: int) -> tuple[int, int]:
-        """Messages and bytes that may be taken in, within `beyond` times the bounds of what is not acknowledged."""
+        """Return messages and bytes that may be accepted, within `beyond` times the bounds of unacknowledged messages."""
         unconfirmed = self.unconfirmed
         return (
             min(self.max_messages * beyond, unconfirmed.most - unconfirmed.messages) - self.unacknowledged,
@@ -132,7 +132,7 @@ class InFlight:
 
     @property
     def has_half_of_its_room(self) -> bool:
-        """There is room enough to go on reading; half, so that reading does not stop and go with each message."""
+        """True if there is capacity to resume reading; half, so that reading does not stop and resume with each message."""
         return self.unacknowledged * 2 <= self._most and self.unacknowledged_bytes * 2 <= self.max_bytes
 
     def begin_connection(self, connected: Connected) -> None:
@@ -144,7 +144,7 @@ class InFlight:
         self._connected = connected
 
     def end_connection(self) -> None:
-        """Note that the connection is gone; acknowledgements go nowhere."""
+        """Record the loss of the connection; acknowledgements are discarded."""
         self._close_current()
         self.connection += 1
         self.unconfirmed.disconnected()
@@ -152,16 +152,16 @@ class InFlight:
         self._connected = _NOT_CONNECTED
 
     def queue(self, acks: bytes) -> None:
-        """Acknowledge, on the present connection, what came again."""
+        """Acknowledge resent messages on the current connection."""
         self._connected.queue(acks)
 
     def stop(self) -> None:
-        """Take in nothing more."""
+        """Accept no more messages."""
         self.stopped = True
         self.arrived.set()
 
     def take(self, memory: Memory) -> Delivery | None:
-        """Return everything of one connection that came in since the last call; `None` when nothing did."""
+        """Return everything received on one connection since the last call; `None` if nothing was."""
         if not self._ready:
             self._close_current()
             if not self._ready:
@@ -180,7 +180,7 @@ class InFlight:
             yield self.current
 
     def pass_over(self, ack: bytes) -> None:
-        """Acknowledge in its turn, with the messages around it, one of QoS 1 or 2 that is not stored."""
+        """Acknowledge a message of QoS 1 or 2 that is not stored, in order with its neighbours."""
         batch = self.current
         batch.unstored.append(len(batch.acks))
         batch.acks += ack
@@ -229,12 +229,12 @@ class InFlight:
 
 class _NotConnected:
     def send(self, acks: bytes) -> None:
-        """Drop acknowledgements: the broker sends their messages again."""
+        """Drop acknowledgements: the broker resends their messages."""
 
     queue = send
 
     def has_room(self) -> None:
-        """Do nothing: nothing is read."""
+        """Do nothing: no connection reads."""
 
 
 _NOT_CONNECTED: Final = _NotConnected()

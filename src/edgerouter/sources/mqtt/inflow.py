@@ -1,4 +1,4 @@
-"""Reading one connection within the bounds of what may be in flight, and no further than a fence allows."""
+"""Reads one connection within the bounds of messages in flight, and no further than the fence allows."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from edgerouter.sources.mqtt.stream import PublishStream
 from edgerouter.sources.mqtt.window import SenderWindow
 
 OVERRUN: Final = "the broker sends much more than it should before it reads acknowledgements"
-"""Closing makes it read them, and what it has sent beyond comes again."""
+"""Closing makes the broker read them, and it resends everything beyond."""
 _HARD_LIMIT: Final = 2
-"""Where reading goes on beyond the bounds only to keep the connection alive, it takes in at most this many times the bounds."""
+"""Multiple of the bounds that may be accepted when reading continues only to keep the connection alive."""
 _PATIENCE: Final = 4
-"""Part of the keep-alive interval after which an answer to it is looked for behind messages for which there is no room."""
+"""Fraction of the keep-alive interval after which its answer is searched for behind messages that cannot be accepted yet."""
 
 
 class Inflow:
-    """Reads, and stops and goes.
+    """Reads, pauses and resumes.
 
-    While the sinks or the disk are behind, nothing is read: then the broker waits. While only the fence is behind, reading goes on
-    without anything being taken in, because the answer that moves the fence comes behind what the broker has sent already.
+    While sinks or disk are behind, nothing is read, and the broker waits. While only the fence is behind, reading continues
+    without accepting messages, because the answer that moves the fence follows the data that the broker has already sent.
 
     Args:
-        in_flight: where messages go.
-        stream: cuts what is read into messages.
+        in_flight: destination of messages.
+        stream: splits bytes into messages.
         client: the connection.
-        allowance: bounds what is read ahead.
-        window: unacknowledged messages after which the broker is taken to wait for us in any case; a smaller window is learned.
-        hurry: called when the broker waits for acknowledgements.
+        allowance: bounds the bytes read ahead.
+        window: unacknowledged messages after which the broker is assumed to wait in any case; a smaller window is learned.
+        flush_now: called when the broker waits for acknowledgements.
         cut: ends the connection, with a reason.
-        other_answer: gets every answer that is not the fence's; says whether the connection still stands.
+        other_answer: handles every answer except the fence's; returns True if the connection is still alive.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Inflow:
         *,
         allowance: Allowance,
         window: int,
-        hurry: Callable[[], None],
+        flush_now: Callable[[], None],
         cut: Callable[[str], None],
         other_answer: Callable[[int, bytes], bool],
     ) -> None:
@@ -58,9 +58,9 @@ class Inflow:
         self._client = client
         self._allowance = allowance
         self._brought = 0
-        """Bytes of this connection that were taken in."""
+        """Bytes of this connection that were accepted."""
         self._window = SenderWindow(window)
-        self._hurry = hurry
+        self._flush_now = flush_now
         self._hurried: Batch | None = None
         self._cut = cut
         self._other_answer = other_answer
@@ -74,27 +74,27 @@ class Inflow:
         self.fence.send(acks)
 
     def queue(self, acks: bytes) -> None:
-        """Send acknowledgements when the event loop turns."""
+        """Send acknowledgements at the next turn of the event loop."""
         self._client.queue(acks)
 
     def received(self, data: bytes) -> None:
-        """Take in what was read.
+        """Parse the bytes read.
 
         Raises:
-            MalformedPacket: this is not MQTT; the connection is of no use any more.
+            MalformedPacket: this is not MQTT; the connection is unusable.
         """
         if self._ahead is not None:
             self._read_ahead(self._ahead, data)
         else:
-            self._take_in(data)
+            self._parse(data)
 
     def has_room(self) -> None:
-        """Resume reading if an acknowledgement has left enough room."""
+        """Resume reading if acknowledgements have freed enough capacity."""
         self._window.acknowledged(self._in_flight.unacknowledged)
         if self._paused and self._in_flight.has_half_of_its_room:
             self._paused = False
             if self._stream.skipped:
-                # what was passed over comes again only on a new connection
+                # skipped messages arrive again only on a new connection
                 self._cut("the broker sent more than it should; connecting again for what was left out")
                 return
             self._client.reading.resume()
@@ -102,7 +102,7 @@ class Inflow:
                 self._go_on_soon()
 
     def tick(self) -> None:
-        """Find out how far the broker has read, and keep the connection alive while nothing is read."""
+        """Determine how far the broker has read, and keep the connection alive while nothing is read."""
         self.fence.tick()
         waiting_since = self._client.awaits_answer_since
         if self._paused and waiting_since and time.monotonic() - waiting_since > self._client.keepalive / _PATIENCE:
@@ -113,19 +113,19 @@ class Inflow:
                 self._dosing = False
 
     def answered(self, command: int, body: bytes) -> bool:
-        """Handle an answer of the broker that is taken in. Returns whether the connection still stands."""
+        """Handle an accepted answer of the broker. Return True if the connection is still alive."""
         if self._ahead is not None and self._ahead.seen:
             self._ahead.seen -= 1
             return self._client.is_open
         return self._handle(command, body)
 
-    def _take_in(self, data: bytes) -> None:
+    def _parse(self, data: bytes) -> None:
         in_flight = self._in_flight
         self._brought += len(data)
         self._stream.feed(data, beyond=_HARD_LIMIT if self._dosing else 1)
         if self._window.arrived(in_flight.unacknowledged) and in_flight.current is not self._hurried:
             self._hurried = in_flight.current
-            self._hurry()
+            self._flush_now()
         if in_flight.is_full and not self._paused and self._client.is_open:
             self._paused = True
             self._client.reading.pause()
@@ -139,15 +139,15 @@ class Inflow:
             self._look_at_answers(ahead)
         in_flight = self._in_flight
         if not in_flight.awaits_fence and not self._paused:
-            # as much as one read brings, and then others have their turn
+            # no more than one read returns, then other tasks run
             piece = ahead.release()
-            self._take_in(piece)
+            self._parse(piece)
             if piece:
                 self._go_on_soon()
             elif not self._stream.holds_packets:
                 self._ahead = None
         if self._ahead is not None and self._allowance.exceeded(ahead.size, self._brought):
-            # closing makes it read all that was sent, which is a fence, too
+            # closing makes the broker read everything sent, which is also a fence
             self._cut(OVERRUN)
 
     def _look_at_answers(self, ahead: ReadAhead) -> None:

@@ -1,4 +1,4 @@
-"""State that a source keeps over restarts: its session, and the content of retained messages."""
+"""State that a source keeps across restarts: its session, and the content of retained messages."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from edgerouter.sources.mqtt.duplicates import RetainedPolicy
 from edgerouter.sources.mqtt.state import SessionState, read_retained, read_session, write_retained, write_session
 
 _SAVE_RETAINED: Final = 30.0
-"""Least seconds between two writes of the retained messages' digests."""
+"""Shortest interval in seconds between two writes of the retained messages' digests."""
 
 
 class Kept:
     """State in memory, written when it has changed.
 
     Args:
-        folder: of the state files; `None` keeps nothing.
-        session: at the broker.
+        folder: folder of the state files; `None` keeps nothing.
+        session: session at the broker.
         retained: decides about retained messages.
     """
 
@@ -35,7 +35,7 @@ class Kept:
     async def read(
         cls, folder: Path | None, broker: str, client_id: str, policy: Literal["keep", "drop", "once"], log: Any
     ) -> Self:
-        """Read the state of the last run, if it is of this broker and client id."""
+        """Read the state of the last run, if it belongs to this broker and client id."""
         known = await asyncio.to_thread(read_session, folder)
         if known is not None and (known.broker, known.client_id) != (broker, client_id):
             log.warning(
@@ -47,18 +47,18 @@ class Kept:
         return cls(folder, known or SessionState(broker, client_id), RetainedPolicy(policy, digests))
 
     def change_session(self) -> None:
-        """Note that the session has to be written."""
+        """Mark the session as changed."""
         self.session_changed = True
 
     async def save_if_due(self) -> None:
-        """Write a changed session at once, and digests now and then."""
+        """Write a changed session at once, and digests periodically."""
         now = time.monotonic()
         if self.session_changed or (self.retained.changed and now >= self._save_at):
             self._save_at = now + _SAVE_RETAINED
             await self.save()
 
     async def save(self) -> None:
-        """Write what has changed."""
+        """Write all changes."""
         async with self._saving:
             if self.session_changed:
                 self.session_changed = False

@@ -1,4 +1,4 @@
-"""The part of a CONNECT that the source's configuration decides."""
+"""Builds the contents of CONNECT from the source's configuration."""
 
 from __future__ import annotations
 

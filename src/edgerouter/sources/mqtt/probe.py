@@ -1,4 +1,4 @@
-"""The source's configuration for `check --connect`: subscribe as the router would, and disturb nothing."""
+"""Configuration of the source for `check --connect`: subscribe as the router would, and disturb nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _SUFFIX = "-check"
 
 
 def configure_probe(config: MqttSourceConfig) -> MqttSourceConfig:
-    """Return a configuration that keeps no session, publishes nothing, and takes nothing from a group of shared subscribers.
+    """Return a configuration that keeps no session, publishes nothing, and takes no message from a group of shared subscribers.
 
-    QoS 0: nothing is to be acknowledged.
+    QoS 0: no message has to be acknowledged.
     """
     topics = tuple(Subscription(topic=_apart(each.topic), qos=0) for each in config.topics)
     return config.model_copy(

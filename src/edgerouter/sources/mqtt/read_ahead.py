@@ -1,6 +1,6 @@
-"""Reading ahead of what is taken in, to find the broker's answers behind messages for which there is no room yet.
+"""Reads ahead of accepted messages, to find the broker's answers behind messages that cannot be accepted yet.
 
-An answer is not bound to the order of messages, except PUBREL, which is answered itself once the messages before it are taken in.
+Answers are independent of the order of messages, except PUBREL, which is answered once the messages before it are accepted.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Final
 from edgerouter.mqtt.packets import PUBLISH, PUBREL, MalformedPacket, parse_header
 
 _LONGEST: Final = 64 * 1024
-"""Bytes of an answer."""
+"""Most bytes of an answer."""
 _LITTLE: Final = 256 * 1024
 """Bytes that may always be read ahead."""
 
 
 class Allowance:
-    """Bounds the bytes of one source that are read ahead, over its connections.
+    """Bounds the bytes that one source reads ahead, over all its connections.
 
     Args:
-        most: bytes.
+        most: most bytes.
     """
 
     def __init__(self, most: int) -> None:
         self.overrun = False
-        """The broker sent more than that, and would again: so from then on no more is read ahead than a connection has brought."""
+        """The broker sent more than that, and would again: from then on a connection reads ahead no more than it has brought."""
         self._most = most
 
     def exceeded(self, ahead: int, brought: int) -> bool:
-        """True when so many bytes are too many, on a connection that has brought so many that were taken in."""
+        """Return True if that many bytes are too many, on a connection that has brought that many accepted bytes."""
         if ahead > (min(self._most, max(_LITTLE, brought)) if self.overrun else self._most):
             self.overrun = True
             return True
@@ -37,26 +37,26 @@ class Allowance:
 
 
 class ReadAhead:
-    """Holds what was read and is not taken in, and walks over its packets from head to head.
+    """Holds bytes that were read and not accepted, and walks over their packets from header to header.
 
     Args:
-        begun: what was read before and begins with a packet; held elsewhere.
+        begun: bytes read before that begin with a packet; held elsewhere.
     """
 
     def __init__(self, begun: bytes) -> None:
         self.size = 0
         """Bytes held."""
         self.seen = 0
-        """Answers found that are still to come when what is held is taken in."""
+        """Answers found that will be seen again when the held bytes are accepted."""
         self._pieces: deque[bytes] = deque()
         self._skip = 0
         """Bytes until the next packet begins."""
         self._head = b""
         self.new = self._walk(begun)
-        """Answers found that are not handled yet: first byte and body."""
+        """Answers found and not handled yet: first byte and body."""
 
     def hold(self, data: bytes) -> None:
-        """Keep what was read.
+        """Keep bytes that were read.
 
         Raises:
             MalformedPacket: this is not MQTT.
@@ -66,7 +66,7 @@ class ReadAhead:
         self.new += self._walk(data)
 
     def release(self) -> bytes:
-        """The next piece to take in; empty when there is none."""
+        """Return the next piece to accept; empty if there is none."""
         data = self._pieces.popleft() if self._pieces else b""
         self.size -= len(data)
         return data

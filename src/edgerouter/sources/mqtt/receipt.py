@@ -22,12 +22,12 @@ _IDS_REUSED: Final = 2
 
 
 def receipt_of(batch: Batch, token: bytes, *, ids_reused: bool) -> bytes:
-    """The receipt of a batch.
+    """Build the receipt of a batch.
 
     Args:
         batch: messages received together.
-        token: names the session.
-        ids_reused: no receipt of this session counts, because its broker uses acknowledged packet ids again at once.
+        token: identifies the session.
+        ids_reused: no receipt of this session counts, because its broker reuses acknowledged packet ids at once.
     """
     acks = batch.acks
     if batch.unstored:
@@ -40,7 +40,7 @@ def receipt_of(batch: Batch, token: bytes, *, ids_reused: bool) -> bytes:
 
 
 def entries_of_receipts(deliveries: Sequence[Delivery], token: bytes) -> list[tuple[bytes, Message]]:
-    """Answer and message, of all deliveries of this session, in order; none when its packet ids are ambiguous."""
+    """Return answer and message of all deliveries of this session, in order; none if its packet ids are ambiguous."""
     found: list[tuple[bytes, Message]] = []
     for delivery in deliveries:
         receipt = delivery.receipt
@@ -61,12 +61,12 @@ def entries_of_receipts(deliveries: Sequence[Delivery], token: bytes) -> list[tu
 
 
 def split(acks: bytes | bytearray) -> Iterator[bytes]:
-    """Each answer by itself."""
+    """Yield each answer."""
     return (bytes(acks[at : at + _ACK]) for at in range(0, len(acks), _ACK))
 
 
 def entries(batch: Batch) -> Iterator[tuple[bytes, Message]]:
-    """Answer and message, of all messages of QoS 1 and 2 of a batch."""
+    """Yield answer and message for all messages of QoS 1 and 2 of a batch."""
     unstored = set(batch.unstored)
     acks = (ack for at, ack in zip(range(0, len(batch.acks), _ACK), split(batch.acks), strict=True) if at not in unstored)
     return zip(acks, (message for message in batch.messages if message.qos), strict=True)

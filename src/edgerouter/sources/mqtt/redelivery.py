@@ -1,8 +1,8 @@
-"""Tells a message that the broker sends again from a new one, so that what is stored already is acknowledged and not stored twice.
+"""Distinguishes resent messages from new ones, so that stored messages are acknowledged and not stored twice.
 
-A broker sends again, in the original order and before anything new, what was not acknowledged when the connection ended (MQTT 5.0,
-4.4 and 4.6). Two tables say what that may be: what this process still holds, and what the spool holds of an earlier run. Whatever
-is in doubt is stored: a duplicate is allowed, a loss is not.
+A broker resends, in the original order and before anything new, the messages not acknowledged when the connection ended (MQTT 5.0,
+4.4 and 4.6). Two tables hold the candidates: messages that this process still holds, and those that the spool holds of an earlier
+run. In doubt a message is stored: a duplicate is allowed, a loss is not.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _IDS: Final = 65_535
 
 
 class Redelivery:
-    """Follows one session over connections and restarts.
+    """Follows one session across connections and restarts.
 
     Args:
-        state: the session; the caller keeps it over restarts.
-        in_flight: what this process has received and not acknowledged, or acknowledged and not seen confirmed.
-        unacknowledged: what the spool holds of an earlier run, oldest first.
-        changed: called when `state` has to be kept again.
+        state: the session; the caller keeps it across restarts.
+        in_flight: messages that this process has received and not acknowledged, or acknowledged and not seen confirmed.
+        unacknowledged: deliveries that the spool holds of an earlier run, oldest first.
+        changed: called when `state` must be saved.
     """
 
     def __init__(
@@ -45,32 +45,32 @@ class Redelivery:
         self._session_began = 0
         self._held: dict[bytes, tuple[Batch, Message]] = {}
         self._earlier: deque[tuple[bytes, Message]] = deque()
-        """Messages of an earlier run that may still come on this connection, in order."""
+        """Messages of an earlier run that may still arrive on this connection, in order."""
         self._aligned = False
         self._unreleased: dict[bytes, int] = {}
-        """QoS 2: answers sent whose PUBREL has not come, and a hash of the message; such a packet id is in use."""
+        """QoS 2: answers sent whose PUBREL has not arrived, with a hash of the message; such a packet id is in use."""
         self._last_id: tuple[int, int] | None = None
         self._newest_id: int | None = None
-        """The packet id received last, on any connection."""
+        """Packet id received last, on any connection."""
         self._stored_earlier = [] if state.ids_reused else entries_of_receipts(unacknowledged, bytes.fromhex(state.token))
-        """The same for every connection of this run, until the broker is known to have read their acknowledgements."""
+        """The same for every connection of this run, until the broker has provably read their acknowledgements."""
         self._earlier_run = _of_earlier_run(unacknowledged, self._stored_earlier)
         if self._stored_earlier:
             self._newest_id = int.from_bytes(self._stored_earlier[-1][0][2:])
         elif self._earlier_run is not None:
-            # these receipts mean nothing
+            # these receipts are invalid
             self._earlier_run.confirmation.confirm()
             self._earlier_run = None
 
     def connected(self, *, session_present: bool) -> None:
-        """A connection is made; the broker says whether it still knows the session."""
+        """Record a new connection and whether the broker still has the session."""
         self._last_id = None
         self._held.clear()
         self._earlier.clear()
         self._aligned = False
         if session_present:
             if not self._state.ids_reused:
-                # this connection may be the second that the broker resends them on: the first was lost with their acknowledgements
+                # the broker may resend them on this connection for the second time: the first was lost with their acknowledgements
                 self._earlier.extend(self._stored_earlier)
             for batch in (*self._in_flight.unconfirmed.former(), *self._in_flight.waiting()):
                 # an acknowledgement that was sent may have freed its packet id
@@ -88,9 +88,9 @@ class Redelivery:
         self.watching = bool(self._held or self._earlier or self._earlier_run or any(self._in_flight.unconfirmed.former()))
 
     def is_known(self, message: Message, ack: bytes, *, again: bool) -> bool:
-        """Whether the message is stored, or will be; then its acknowledgement is taken care of."""
+        """Return True if the message is stored, or will be; its acknowledgement is then arranged."""
         if not again:
-            # sent for the first time, so there is nothing more to come of what was sent before
+            # sent for the first time, so everything sent before has been resent
             if self.watching:
                 self._forget(first=int.from_bytes(ack[2:]))
             self._unreleased.pop(ack, None)
@@ -103,31 +103,31 @@ class Redelivery:
             known = self._is_held(message, ack)
         self.recognised += known
         if not known:
-            # messages come again in the order in which they came at first, so all that are known have come, or do not come
+            # messages are resent in their original order, so all known ones have arrived, or will not
             self._resolve()
         if self.watching and not self._held and not self._earlier:
             self._forget()
         return known
 
     def settled(self, batch: Batch, acks: bytes) -> None:
-        """A batch is safe, and these answers are sent for it."""
+        """Record that a batch is stored, and the answers sent for it."""
         if PUBREC[0] in acks[::_ACK]:
             sent = acks if len(acks) == len(batch.acks) else set(split(acks))
             self._answered(*(entry for entry in entries(batch) if entry[0] in sent))
 
     def released(self, identifier: bytes) -> None:
-        """The broker is done with a message of QoS 2."""
+        """Record that the broker has released a message of QoS 2."""
         self._unreleased.pop(PUBREC + identifier, None)
 
     def receipt(self, batch: Batch) -> bytes:
-        """What to keep beside a batch, so that its messages are known again after a crash."""
+        """Build the receipt to store with a batch, so that its messages are recognised after a crash."""
         if batch.connection < self._session_began:
             return b""
         self._watch_ids(batch)
         return receipt_of(batch, bytes.fromhex(self._state.token), ids_reused=self._state.ids_reused)
 
     def _watch_ids(self, batch: Batch) -> None:
-        """A broker that uses an acknowledged packet id again at once makes a receipt ambiguous: then none of them counts."""
+        """Detect a broker that reuses an acknowledged packet id at once: it makes receipts ambiguous, so none of them counts."""
         first, last = int.from_bytes(batch.acks[2:4]), int.from_bytes(batch.acks[-2:])
         connection, before = self._last_id or (0, 0)
         if connection == batch.connection and not self._state.ids_reused and not _follows(first, before):
@@ -137,13 +137,13 @@ class Redelivery:
         self._newest_id = last
 
     def _answered(self, *answered: tuple[bytes, Message]) -> None:
-        """These are answered: remember those of QoS 2 until the broker releases their packet ids."""
+        """Remember answered messages of QoS 2 until the broker releases their packet ids."""
         for ack, message in answered:
             if ack[0] == PUBREC[0]:
                 self._unreleased[ack] = _content(message)
 
     def _is_unreleased(self, message: Message, ack: bytes) -> bool:
-        # a broker may number anew what it sends on a session that it resumed
+        # a broker may renumber messages that it sends on a resumed session
         return self._unreleased.get(ack) == _content(message) if ack in self._unreleased else False
 
     def _is_of_an_earlier_run(self, message: Message, ack: bytes) -> bool:
@@ -154,7 +154,7 @@ class Redelivery:
                 self._aligned = True
                 return True
             if self._aligned:
-                # the order broke: from here on it is not what we think it is
+                # the order is broken: the rest cannot be matched
                 earlier.clear()
         return False
 
@@ -172,18 +172,18 @@ class Redelivery:
         return True
 
     def _forget(self, first: int | None = None) -> None:
-        """Nothing comes again any more; the first new message has this packet id."""
+        """Forget all candidates: nothing more is resent; the first new message has this packet id."""
         self.watching = False
         self._held.clear()
         self._earlier.clear()
         self._aligned = False
         self._resolve()
         if first is not None and self._newest_id is not None and not _follows(first, self._newest_id):
-            # packet ids are used again: what is remembered by them must not be taken for something new
+            # packet ids are reused: a new message must not be mistaken for one remembered by its id
             self._in_flight.unconfirmed.confirm()
 
     def _resolve(self) -> None:
-        """All that the broker wanted to be acknowledged again has been, or is not known here."""
+        """Resolve former connections: everything that the broker wanted acknowledged again has been, or is unknown."""
         unconfirmed = self._in_flight.unconfirmed
         if self._earlier_run is not None:
             unconfirmed.add(self._earlier_run, answered=False)
@@ -208,7 +208,7 @@ def _follows(identifier: int, last: int) -> bool:
 
 
 def _of_earlier_run(unacknowledged: Sequence[Delivery], entries: list[tuple[bytes, Message]]) -> Batch | None:
-    """Make one batch of the deliveries of an earlier run; its confirmation confirms each of them and clears their `entries`."""
+    """Join the deliveries of an earlier run to one batch; its confirmation confirms each of them and clears their `entries`."""
     confirmations = [delivery.confirmation for delivery in unacknowledged if delivery.confirmation is not None]
     if not confirmations:
         return None

@@ -1,4 +1,4 @@
-"""One session at a broker over many connections: connects, serves each to its end, and connects again."""
+"""One session at a broker over many connections: connects, serves each connection to its end, and reconnects."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from edgerouter.sources.mqtt.redelivery import Redelivery
 from edgerouter.tasks.backoff import full_jitter
 
 _STEADY: Final = 10.0
-"""Seconds after which a connection counts as good, and the next back-off starts small again."""
+"""Seconds after which a connection counts as good, and the back-off restarts."""
 _SHORT_LIVES: Final = 3
-"""Connections that end that soon, one after another, after which another client with our id is suspected."""
+"""Consecutive connections that end that soon, after which another client with the same id is suspected."""
 _AHEAD: Final = 2
-"""Bytes that are read ahead of what is taken in: so many times the bound of bytes that are not acknowledged."""
+"""Bytes read ahead of accepted messages, as a multiple of the bound of unacknowledged bytes."""
 _HINTS: Final = {
     154: "; remove `status_topic`, or `retain` from `last_will`",
     155: "; set a lower `qos` for `last_will`, and no `status_topic`",
@@ -39,15 +39,15 @@ _HINTS: Final = {
 
 
 class Session:
-    """Keeps a session alive, and what comes on it in flight.
+    """Keeps a session alive, and puts its messages in flight.
 
     Args:
         config: the source's configuration.
-        context: of the source.
-        limits: of a publish.
+        context: context of the source.
+        limits: bounds of a publish.
         kept: state that survives restarts.
-        in_flight: where messages go.
-        log: bound to the source.
+        in_flight: destination of messages.
+        log: logger bound to the source.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Session:
     ) -> None:
         self.silence = SilenceWatch(active=False)
         self.refused: str | None = None
-        """Why a probe was refused."""
+        """Reason why a probe was refused."""
         self._config = config
         self._context = context
         self._limits = limits
@@ -79,11 +79,11 @@ class Session:
         self._introduced = False
 
     def stop(self) -> None:
-        """End the connection in good order, and make no other."""
+        """End the connection gracefully, and open no other."""
         self._stopping.set()
 
     async def serve(self) -> None:
-        """Connect, serve the connection until it is lost, and so on."""
+        """Connect and serve the connection until it is lost, repeatedly."""
         failures = 0
         short_lives = 0
         reason = ""
@@ -97,7 +97,7 @@ class Session:
                 reason, code = str(error) + _HINTS.get(error.code or 0, ""), None
                 was_away = True
             else:
-                # a broker that was away and came back is a good one, however soon it went again: it may be restarted often
+                # a broker that was unreachable and returned is a good one, however soon it disconnected: it may be restarted often
                 good = was_away or time.monotonic() - began > _STEADY
                 was_away = False
                 short_lives = 0 if good else short_lives + 1
@@ -105,7 +105,7 @@ class Session:
             if self._stopping.is_set():
                 break
             if reason == OVERRUN:
-                # such a connection has brought as many messages as it may, and the next one is meant to bring more
+                # such a connection has brought as many messages as it may, and the next one is expected to bring more
                 failures = short_lives = 0
                 if not self._refused_filters:
                     self._context.connected(True, "")
@@ -137,7 +137,7 @@ class Session:
             connection = Connection(
                 self._config, self._state.client_id, self._version.version, await Credentials.read(self._config),
                 in_flight=self._in_flight, redelivery=self._redelivery, duplicates=self.duplicates, limits=self._limits,
-                allowance=self._allowance, hurry=self._context.flush_now, probe=self._context.probe,
+                allowance=self._allowance, flush_now=self._context.flush_now, probe=self._context.probe,
             )  # fmt: skip
             await connection.connect()
         except ConnectFailed as error:
@@ -163,9 +163,9 @@ class Session:
             await connection.close()
 
     async def _use(self, connection: Connection, *, goes_on: bool) -> tuple[str, int | None]:
-        """Serve a connection to its end; `goes_on` if it is the former one in all but name, with all it subscribed to.
+        """Serve a connection to its end; `goes_on` if it continues the former one, including all its subscriptions.
 
-        Of the former one, the answers to subscribing may have been among what was not read.
+        The answers to the former one's SUBSCRIBE may have been among the unread data.
         """
         self._introduced = self._introduced and goes_on
         if not goes_on:
@@ -215,10 +215,10 @@ class Session:
         self._report(connection)
 
     async def _subscribe(self, connection: Connection, wanted: dict[str, int]) -> dict[str, str]:
-        """Make the session's subscriptions those of the configuration."""
+        """Bring the session's subscriptions in line with the configuration."""
         former = [each for each in self._state.subscriptions if each not in wanted]
         known = [*wanted, *former]
-        # before the broker knows: a filter that is subscribed and forgotten would send for ever
+        # before the broker learns of it: a subscribed filter that is forgotten would send for ever
         if self._state.subscriptions != known or self._kept.session_changed:
             self._state.subscriptions = known
             self._kept.change_session()

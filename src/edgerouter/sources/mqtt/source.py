@@ -1,4 +1,4 @@
-"""The MQTT source: one session at a broker, for ever, acknowledged once the messages are safe."""
+"""The MQTT source: one permanent session at a broker; messages are acknowledged once they are stored."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ log = structlog.get_logger("edgerouter.mqtt")
 
 
 class MqttSource(Source[MqttSourceConfig]):
-    """Messages of an MQTT broker.
+    """Receives messages from an MQTT broker.
 
-    A task keeps the session alive and receives messages; `deliveries` hands them on. So the connection is served also while the
-    router does not ask for messages.
+    A task keeps the session alive and receives messages; `deliveries` passes them on. So the connection is served even while the
+    router does not request messages.
     """
 
     Config: ClassVar[type[MqttSourceConfig]] = MqttSourceConfig
@@ -40,7 +40,7 @@ class MqttSource(Source[MqttSourceConfig]):
         """Start to connect; leaving disconnects, and the broker keeps the session."""
         client_id = config.client_id or f"edgerouter-{(context.identity or context.spool)[:12]}-{context.name}"
         if context.probe:
-            # a look must not leave a session behind, nor take over that of a running router
+            # a probe must neither leave a session behind, nor take over that of a running router
             client_id += "-check"
             config = configure_probe(config)
         bound = log.bind(source=context.name)
@@ -68,7 +68,7 @@ class MqttSource(Source[MqttSourceConfig]):
             await kept.save()
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
-        """Yield everything that came since the last delivery, as one, as often as there is something.
+        """Yield everything received since the last delivery as one delivery, whenever there is something.
 
         Raises:
             Unavailable: a probe was refused; or the task that serves the connection ended, which is a bug.
@@ -88,7 +88,7 @@ class MqttSource(Source[MqttSourceConfig]):
             await in_flight.arrived.wait()
 
     def stop(self) -> None:
-        """Take in nothing more; the connection stays for the acknowledgements, and the broker keeps the rest."""
+        """Accept no more messages; the connection stays open for the acknowledgements, and the broker keeps the rest."""
         self._in_flight.stop()
 
 

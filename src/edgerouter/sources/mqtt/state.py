@@ -1,4 +1,4 @@
-"""What an MQTT source remembers over restarts: its session, in a small file replaced as a whole."""
+"""State that an MQTT source keeps across restarts: its session, in a small file replaced atomically."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ log = structlog.get_logger("edgerouter.mqtt")
 TOKEN_BYTES: Final = 8
 _BY_DIGEST: Final = "by_digest_of_topic"
 _LARGEST: Final = 16 * 1024**2
-"""Bytes of a state file; a larger one is as good as damaged."""
+"""Largest valid state file; a larger one counts as damaged."""
 
 
 @dataclass(slots=True)
 class SessionState:
-    """A session at a broker, as far as we know it."""
+    """Known state of a session at a broker."""
 
     broker: str
     client_id: str
     token: str = field(default_factory=lambda: secrets.token_hex(TOKEN_BYTES))
-    """Names the session, and what of it was still to be acknowledged: receipts with another token are of no use."""
+    """Identifies the session and its unacknowledged messages: receipts with another token are invalid."""
     ids_reused: bool = False
-    """The broker was seen to use an acknowledged packet id again at once, instead of counting on."""
+    """The broker was seen to reuse an acknowledged packet id at once, instead of counting up."""
     subscriptions: list[str] = field(default_factory=list)
     """Filters that the session may hold at the broker."""
     protocol: str = ""
-    """Version of MQTT that the broker answered to, for `protocol: auto`."""
+    """MQTT version that the broker accepted, for `protocol: auto`."""
 
 
 def read_session(folder: Path | None) -> SessionState | None:
-    """The session of the last run; `None` when there is none, or its file is of no use."""
+    """Return the session of the last run; `None` if there is none, or its file is unusable."""
     found = _read(folder, "session.json")
     try:
         return SessionState(**found) if found is not None else None
@@ -47,7 +47,7 @@ def read_session(folder: Path | None) -> SessionState | None:
 
 
 def write_session(folder: Path | None, state: SessionState) -> None:
-    """Keep the session over a restart. Reads and writes files: not for the event loop."""
+    """Save the session for a restart. Reads and writes files: not for the event loop."""
     _write(folder, "session.json", asdict(state))
 
 
@@ -61,12 +61,12 @@ def read_retained(folder: Path | None) -> dict[str, str]:
     found = _read(folder, "retained.json") or {}
     if isinstance(kept := found.get(_BY_DIGEST), dict):
         return {topic: digest for topic, digest in kept.items() if isinstance(digest, str)}
-    # as releases before 0.2 wrote it
+    # format of releases before 0.2
     return {digest_of(topic.encode(errors="replace")): digest for topic, digest in found.items() if isinstance(digest, str)}
 
 
 def write_retained(folder: Path | None, digests: dict[str, str]) -> None:
-    """Keep the digests over a restart. Writes files: not for the event loop."""
+    """Save the digests for a restart. Writes files: not for the event loop."""
     _write(folder, "retained.json", {_BY_DIGEST: digests})
 
 
@@ -78,7 +78,7 @@ def _read(folder: Path | None, name: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        log.warning("a state file is of no use and is ignored", file=str(folder / name), reason=str(error))
+        log.warning("a state file is unusable and ignored", file=str(folder / name), reason=str(error))
         return None
     return found if isinstance(found, dict) else None
 
@@ -90,5 +90,5 @@ def _write(folder: Path | None, name: str, content: dict[str, Any]) -> None:
         make_private(folder)
         replace_private(folder / name, json.dumps(content).encode())
     except OSError as error:
-        # a full disk must not stop the source: what is forgotten costs duplicates, never a message
+        # a full disk must not stop the source: lost state costs duplicates, never a message
         log.warning("a state file could not be written", file=str(folder / name), reason=str(error))

@@ -1,4 +1,4 @@
-"""Bytes from the broker into messages: publishes straight into what is in flight, every other packet to the MQTT client."""
+"""Parses bytes from the broker: publishes become messages in flight, every other packet goes to the MQTT client."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from edgerouter.sources.mqtt.in_flight import OVERHEAD, PUBACK, PUBREC, InFlight
 
 _TOPICS_CACHED: Final = 4096
 _LONGEST_CACHED: Final = 256
-"""Bytes of a topic beyond which it is decoded each time, so that the cache stays below 8 MB."""
+"""Length in bytes beyond which a topic is decoded each time, so that the cache stays below 8 MB."""
 
 
 class Duplicates(Protocol):
-    """Recognises publishes that were received before: sent again, or replayed because they are retained."""
+    """Recognises publishes received before: resent, or replayed because they are retained."""
 
     @property
     def watching(self) -> bool:
-        """Every publish of QoS 1 and 2 is of interest just now, not only those that are marked."""
+        """True while every publish of QoS 1 and 2 must be checked, not only marked ones."""
 
     def wants(self, message: Message, identifier: bytes, *, again: bool) -> bool:
-        """Return true if the message is to be stored; if not, its acknowledgement is taken care of."""
+        """Return True if the message must be stored; otherwise its acknowledgement is arranged."""
 
 
 class PublishStream:
-    """Cuts a connection's bytes into packets.
+    """Splits a connection's bytes into packets.
 
-    This is where the cost of a message is decided: one pass over what one read brought, and no object but the message itself.
+    This is where the cost per message is decided: one pass over the bytes of one read, and no object but the message itself.
 
     Args:
-        in_flight: where messages go.
-        version5: whether publishes hold properties.
-        duplicates: asked about publishes that may have been received before.
-        other_packet: gets the first byte and the body of every other packet; says whether the connection is still of use.
-        limits: of a publish.
-        ignores_messages: neither take nor acknowledge messages.
+        in_flight: destination of messages.
+        version5: True if publishes have properties.
+        duplicates: filters publishes that may have been received before.
+        other_packet: handles first byte and body of every other packet; returns True if the connection is still usable.
+        limits: bounds of a publish.
+        ignores_messages: neither accept nor acknowledge messages.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class PublishStream:
         ignores_messages: bool = False,
     ) -> None:
         self.skipped = False
-        """A message of QoS 1 or 2 was passed over for want of room; the broker sends it again after a reconnect."""
+        """A message of QoS 1 or 2 was skipped for lack of capacity; the broker resends it after a reconnect."""
         self._ignores_messages = ignores_messages
         self._in_flight = in_flight
         self._version5 = version5
@@ -69,14 +69,14 @@ class PublishStream:
 
     @property
     def holds_packets(self) -> bool:
-        """There may be something to parse once there is room."""
+        """True if there may be packets to parse once there is capacity."""
         return len(self._held) > 0 and len(self._held) >= self._need
 
     def feed(self, data: bytes, *, beyond: int = 1) -> None:
-        """Take in what was read, within `beyond` times the bounds of what is in flight.
+        """Parse the bytes of a read, within `beyond` times the bounds of messages in flight.
 
         Raises:
-            MalformedPacket: this is not MQTT; the connection is of no use any more.
+            MalformedPacket: this is not MQTT; the connection is unusable.
         """
         if self._discard and data:
             data = self._discard_from(data)
@@ -91,7 +91,7 @@ class PublishStream:
         held += joined[self._parse(joined, beyond) :]
 
     def _discard_from(self, data: bytes) -> bytes:
-        """Drop the bytes of a publish that is too large, and return what follows it."""
+        """Drop the bytes of an oversized publish, and return the bytes after it."""
         gone = min(self._discard, len(data))
         self._discard -= gone
         if not self._discard:
@@ -99,9 +99,9 @@ class PublishStream:
         return data[gone:]
 
     def _begin_to_discard(self, data: bytes, at: int, start: int, stop: int) -> int:
-        """Keep of a publish that is too large only what its acknowledgement needs; return where parsing goes on.
+        """Keep only the packet id of an oversized publish, for its acknowledgement; return the offset at which parsing resumes.
 
-        Its bytes are never held together: memory for them would have to be there at each new attempt of the broker.
+        Its bytes are never held together: each new attempt of the broker would need memory for them.
         """
         command, end = data[at], len(data)
         if command & 0xF0 != 0x30:
@@ -131,12 +131,12 @@ class PublishStream:
         self._discarded = None
         self._in_flight.drops.count(topic, TOO_LARGE)
         if ack:
-            # the broker would send it again for ever
+            # the broker would resend it for ever
             self._in_flight.pass_over(ack)
 
     @property
     def held(self) -> bytes:
-        """Bytes read and not yet taken in."""
+        """Bytes read and not yet accepted."""
         return bytes(self._held)
 
     def _parse(self, data: bytes, beyond: int) -> int:  # noqa: C901, PLR0912, PLR0915  (a call here costs as much as a message)
@@ -201,7 +201,7 @@ class PublishStream:
                 if qos and (taken >= room or taken_bytes >= room_bytes):
                     if beyond == 1:
                         break
-                    # far beyond the bounds: not taken and not acknowledged, so still the broker's
+                    # far beyond the bounds: neither accepted nor acknowledged, so the broker keeps it
                     self.skipped = True
                     at = stop
                     continue
@@ -256,7 +256,7 @@ class PublishStream:
         return at
 
     def _topic(self, raw: bytes) -> str:
-        # a broker that lets a wrong character through must not stop everything behind it
+        # one invalid character from a broker must not stop everything behind it
         topic = raw.decode(errors="replace")
         if len(raw) <= _LONGEST_CACHED:
             if len(self._topics) >= _TOPICS_CACHED:

@@ -1,9 +1,9 @@
-"""Finding out how many unacknowledged messages the broker sends before it waits for us.
+"""Learns the number of unacknowledged messages that the broker sends before it waits.
 
-No broker says so: the receive maximum of MQTT 5 is only our own bound, and 3.1.1 has none. A broker with a small window (RabbitMQ's
-prefetch of 10) would wait for the rest of the commit interval with every window, while the socket is drained. So the window is
-learned from that silence: everything came in the first half of the time between two acknowledgements, up to the same number as
-before. A broker that has no window to wait for does not stop in this way, again and again, at one number.
+No broker announces it: the receive maximum of MQTT 5 is only the client's bound, and 3.1.1 has none. A broker with a small window
+(RabbitMQ's prefetch of 10) would wait for the rest of the commit interval with every window, while the socket is drained. So the
+window is learned from that silence: everything arrived in the first half of the time between two acknowledgements, up to the same
+number as before. A broker without a window does not stop in this way, repeatedly, at one number.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections.abc import Callable
 from typing import Final
 
 _TIMES: Final = 4
-"""A broker is taken to wait once it has stopped so many times more often at one number than otherwise."""
+"""A broker is assumed to wait once it has stopped this many times more often at one number than otherwise."""
 _MESSAGES: Final = 8
-"""It has sent at least so many messages meanwhile: single messages with pauses between them are common."""
+"""Least messages sent meanwhile: single messages with pauses between them are common."""
 _MOST_TIMES: Final = 32
-"""So many times at most after it was wrongly taken to wait."""
+"""Most such times required after a wrong assumption."""
 _LATE: Final = 4
-"""It does not wait if so many times in succession nothing came soon after the acknowledgements."""
+"""The broker does not wait if this many consecutive acknowledgements were not followed soon by messages."""
 
 
 class SenderWindow:
-    """Tells when the broker waits for acknowledgements.
+    """Detects when the broker waits for acknowledgements.
 
     Args:
-        known: unacknowledged messages after which the broker is taken to wait in any case.
-        clock: seconds.
+        known: unacknowledged messages after which the broker is assumed to wait in any case.
+        clock: returns seconds.
     """
 
     def __init__(self, known: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,13 +35,13 @@ class SenderWindow:
         self._clock = clock
         self._learned = 0
         self._cycle = 0.0
-        """Seconds between acknowledgements while the broker waited, as short as it was when the window was learned."""
+        """Seconds between acknowledgements while the broker waited, as short as when the window was learned."""
         self._ceiling = 0
         self._seen = 0
         self._times = _TIMES
         self._late = 0
         self._judge = False
-        """The acknowledgements went out early: soon after them a broker that has waited sends more."""
+        """True if the acknowledgements were sent early: a broker that was waiting soon sends more."""
         self._outstanding = 0
         self._acknowledged_at = clock()
         self._first_at = self._last_at = 0.0
@@ -49,25 +49,25 @@ class SenderWindow:
 
     @property
     def size(self) -> int:
-        """Unacknowledged messages after which the broker waits, as far as we know."""
+        """Unacknowledged messages after which the broker is assumed to wait."""
         return self._learned or self._known
 
     def arrived(self, outstanding: int) -> bool:
-        """So many messages are not acknowledged now. Returns whether the broker waits."""
+        """Record the number of unacknowledged messages. Return True if the broker waits."""
         if outstanding > self._outstanding:
             self._outstanding = outstanding
             self._last_at = self._clock()
             if not self._first_at:
                 self._first_at = self._last_at
                 if self._judge:
-                    self._judge_gap(self._first_at - self._acknowledged_at)
+                    self._judge_pause(self._first_at - self._acknowledged_at)
             if self._learned and outstanding > self._learned:
                 self._forget()
         self._full = outstanding >= self.size
         return self._full
 
     def acknowledged(self, outstanding: int) -> None:
-        """Only so many are still not acknowledged."""
+        """Record the number of messages still unacknowledged."""
         if outstanding >= self._outstanding:
             return
         now = self._clock()
@@ -92,7 +92,7 @@ class SenderWindow:
             self._learned = self._ceiling
             self._late = 0
 
-    def _judge_gap(self, gap: float) -> None:
+    def _judge_pause(self, gap: float) -> None:
         self._judge = False
         self._late = self._late + 1 if gap > self._cycle / 2 else 0
         if self._late >= _LATE:

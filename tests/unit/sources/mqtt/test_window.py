@@ -24,14 +24,14 @@ class Model:
     commits: int = 0
     _commit_began: float = -1.0
     _committing: int = 0
-    _hurry: bool = False
+    _flush_now: bool = False
 
     def __post_init__(self) -> None:
         self.window = SenderWindow(KNOWN, lambda: self.now)
 
     def arrive(self, messages: int) -> None:
         self.outstanding += messages
-        self._hurry |= self.window.arrived(self.outstanding)
+        self._flush_now |= self.window.arrived(self.outstanding)
 
     def step(self, seconds: float = 0.0005) -> int:
         """Let time pass. Returns how many messages were acknowledged."""
@@ -43,8 +43,8 @@ class Model:
             self.outstanding -= done
             self.window.acknowledged(self.outstanding)
             return done
-        if self.outstanding and (self._hurry or self.now - self._commit_began >= INTERVAL):
-            self._hurry = False
+        if self.outstanding and (self._flush_now or self.now - self._commit_began >= INTERVAL):
+            self._flush_now = False
             self._committing, self._commit_began = self.outstanding, self.now
             self.commits += 1
         return 0
