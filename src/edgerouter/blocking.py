@@ -60,7 +60,6 @@ class _InThread(Sink[Any]):
     def __init__(self, sink: Sink[Any], own: _OwnLoop) -> None:
         self._sink = sink
         self._own = own
-        self.stable_batches = sink.stable_batches  # type: ignore[misc]  # of the sink in the thread
 
     @classmethod
     def open(cls, config: Any, context: SinkContext) -> Any:
@@ -69,6 +68,18 @@ class _InThread(Sink[Any]):
     @property
     def limits(self) -> Limits:
         return self._sink.limits
+
+    @property
+    def stable_batches(self) -> bool:
+        return self._sink.stable_batches
+
+    @property
+    def partitioned(self) -> bool:
+        return self._sink.partitioned
+
+    @property
+    def ordered(self) -> bool:
+        return self._sink.ordered
 
     def size_of(self, message: Message) -> int:
         return self._sink.size_of(message)

@@ -99,10 +99,6 @@ class Sink(ABC, Generic[ConfigT]):
     Config: ClassVar[type[Any]]
     """The plugin's own fields, a subclass of `SinkConfig`."""
 
-    stable_batches: ClassVar[bool] = False
-    """True for object stores: the router stores a batch's boundaries before the first `write`, so that a retry,
-    even after a crash, writes the same messages in the same batch and the same object can be written again."""
-
     blocking: ClassVar[bool] = False
     """True for a sink that calls a synchronous client: the router opens, writes and closes it in a thread of its own, on an event
     loop of its own, so that only this sink waits. Its writes then take turns, whatever `concurrency` says. `limits`, `size_of`,
@@ -119,15 +115,34 @@ class Sink(ABC, Generic[ConfigT]):
 
     @property
     def limits(self) -> Limits:
-        """The service's limits, read from the service while opening where it tells."""
+        """Limits of the service, read from it while opening where it reports them."""
         return Limits()
+
+    @property
+    def stable_batches(self) -> bool:
+        """True where many messages become one object: the router stores a batch's boundaries before its first `write`.
+
+        A retry, even after a crash, then has the same messages, and the same object can be written again. One object for each
+        message needs no stored boundaries, and saves a commit for each.
+        """
+        return False
+
+    @property
+    def partitioned(self) -> bool:
+        """False where `partition_of` is always `None`, which spares the router asking for each message."""
+        return True
+
+    @property
+    def ordered(self) -> bool:
+        """False where `order_of` is always `None`, which spares the same with `concurrency` > 1. Default: as `partitioned`."""
+        return self.partitioned
 
     def size_of(self, message: Message) -> int:
         """Bytes that this message adds to a request, attributes included."""
         return len(message.payload)
 
     def partition_of(self, message: Message) -> Hashable:  # noqa: ARG002  (for sinks that partition)
-        """What all messages of one `write` have in common: an object's key prefix, a partition key. Default: nothing."""
+        """Value that all messages of one `write` share: an object's key prefix, a partition key. Default: `None`."""
         return None
 
     def order_of(self, message: Message) -> Hashable:
@@ -140,8 +155,8 @@ class Sink(ABC, Generic[ConfigT]):
     async def holds(self, batch: Sequence[Message]) -> bool:  # noqa: ARG002  (for object stores)
         """Ask the service whether it holds the object of exactly these messages; False where it cannot be asked.
 
-        The router asks a sink with `stable_batches` whose `write` rejects a batch after an attempt with an unknown outcome: what is
-        stored already counts as delivered, instead of being stored again in halves or dead-lettered.
+        The router asks when `write` rejects a batch after an attempt with an unknown outcome: what is stored already counts as
+        delivered, instead of being stored again in halves or dead-lettered.
 
         Raises:
             Unavailable: the service did not answer; the batch is written again after a back-off.

@@ -71,8 +71,7 @@ class Gatherer:
         self._partition_of = sink.partition_of
         self._order_of = sink.order_of
         self._bounds = _Bounds.of(policy, sink.limits)
-        kind = type(sink)
-        self._partitioned = kind.partition_of is not Sink.partition_of or (workers > 1 and kind.order_of is not Sink.order_of)
+        self._partitioned = sink.partitioned or (workers > 1 and sink.ordered)
         self._workers = workers
         self._open: dict[tuple[int, Hashable], _Open] = {}
         self._open_messages = 0

@@ -144,7 +144,7 @@ class Delivery:
     async def _rejected(self, sink: Sink[Any], parts: list[Part], error: Rejected, attempts: Attempts) -> Unavailable | None:
         """Halve the first part, unless the whole of it is stored. Returns why that could not be found out."""
         part = parts[0]
-        if attempts.stable and part.uncertain:
+        if part.uncertain:
             try:
                 stored = await self._bounded.call(lambda: sink.holds(part.messages))
             except Unavailable as unanswered:

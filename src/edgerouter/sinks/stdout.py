@@ -30,6 +30,7 @@ class StdoutSink(Sink[StdoutConfig]):
     """Writes to standard output in a thread, so that a slow pipe delays no other sink."""
 
     Config = StdoutConfig
+    partitioned = False
 
     def __init__(self, config: StdoutConfig, worker: Worker) -> None:
         self._framing = config.framing

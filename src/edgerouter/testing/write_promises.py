@@ -83,6 +83,13 @@ class WritePromises(SinkPromises):
                 assert sink.partition_of(message) == sink.partition_of(message), "`partition_of` gives equal values for one message"
                 assert hash(sink.order_of(message)) == hash(sink.order_of(message)), "`order_of` gives equal values"
                 assert sink.order_of(message) == sink.order_of(message), "`order_of` gives equal values for one message"
+            several = [self.message(b"1", place, topic) for place, topic in enumerate(("a", "b/c", "plant/line-1/temperature"), 1)]
+            assert sink.partitioned or {sink.partition_of(message) for message in several} == {None}, (
+                "a sink whose messages have partitions is `partitioned`: the router asks no other"
+            )
+            assert sink.ordered or {sink.order_of(message) for message in several} == {None}, (
+                "a sink that keeps an order is `ordered`: the router asks no other"
+            )
 
     async def test_one_message_is_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """A batch of one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol, Self, cast
+from typing import Protocol, Self
 
 from edgerouter.message import Message
 from edgerouter.objects import KeyTemplate, size_of
@@ -26,12 +26,14 @@ class _Writer(Protocol):
 
 
 class FileSink(Sink[FileConfig]):
-    """Writes files. `open` gives a `OnceFileSink` when the router must keep batches as they are over a crash."""
+    """Writes files: one that grows, or objects."""
 
     Config = FileConfig
 
     def __init__(self, config: FileConfig, context: SinkContext, worker: Worker, writer: _Writer) -> None:
         self._framing = config.framing
+        # a growing file recognises a batch that it has written before, and an object of many messages is written under the same key
+        self._stable = config.once if config.key is None else config.framing != "payload"
         self._context = context
         self._worker = worker
         self._writer = writer
@@ -40,18 +42,25 @@ class FileSink(Sink[FileConfig]):
     @classmethod
     @asynccontextmanager
     async def open(cls, config: FileConfig, context: SinkContext) -> AsyncIterator[Self]:
-        kind = OnceFileSink if config.once or config.key is not None else cls
         if context.probe:
             worker = Worker(f"file sink {context.name}")
             try:
                 await worker.run(lambda: look(config))
-                yield cast("Self", kind(config, context, worker, Unwritten()))
+                yield cls(config, context, worker, Unwritten())
             finally:
                 await worker.close()
             return
         opened = _open_growing(config, context) if config.key is None else _open_objects(config, context)
         async with opened as (worker, writer):
-            yield cast("Self", kind(config, context, worker, writer))
+            yield cls(config, context, worker, writer)
+
+    @property
+    def stable_batches(self) -> bool:
+        return self._stable
+
+    @property
+    def partitioned(self) -> bool:
+        return self._template is not None
 
     def size_of(self, message: Message) -> int:
         return size_of(message, self._framing)
@@ -61,12 +70,6 @@ class FileSink(Sink[FileConfig]):
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
         return await self._worker.run(lambda: self._writer.write(batch))
-
-
-class OnceFileSink(FileSink):
-    """A file sink that recognises a batch that it has written before."""
-
-    stable_batches = True
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ class HttpSink(Sink[HttpConfig]):
     """Sends each batch as one request."""
 
     Config = HttpConfig
+    partitioned = False
 
     def __init__(self, config: HttpConfig, exchange: Exchange, headers: Mapping[str, str]) -> None:
         self._config = config

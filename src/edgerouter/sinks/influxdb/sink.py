@@ -25,6 +25,7 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
     """Writes each batch as one request. A point's time is derived from its message, so a retry writes the same point again."""
 
     Config = InfluxDbConfig
+    partitioned = False
 
     def __init__(self, config: InfluxDbConfig, context: SinkContext, exchange: Exchange) -> None:
         self._config = config

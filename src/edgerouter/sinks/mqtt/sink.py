@@ -32,6 +32,7 @@ class MqttSink(Sink[MqttSinkConfig]):
     """Publishes over one connection, which is made anew when it was lost."""
 
     Config = MqttSinkConfig
+    partitioned, ordered = False, True
 
     def __init__(self, config: MqttSinkConfig, context: SinkContext) -> None:
         self._config = config

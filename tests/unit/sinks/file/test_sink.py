@@ -196,7 +196,9 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, config: dic
 
 
 async def test_the_router_knows_which_sinks_need_stable_batches(tmp_path: Path) -> None:
-    expected: list[tuple[dict[str, Any], bool]] = [({}, False), ({"once": True}, True), ({"key": "{id}"}, True)]
+    """An object of one message is the same at each retry, whatever its batch is."""
+    single = {"key": "{id}", "framing": "payload"}
+    expected: list[tuple[dict[str, Any], bool]] = [({}, False), ({"once": True}, True), ({"key": "{id}"}, True), (single, False)]
     for number, (config, stable) in enumerate(expected):
         async with opened(tmp_path / str(number), **config) as sink:
             assert sink.stable_batches is stable

@@ -124,7 +124,6 @@ class S3Sink(Sink[S3Config]):
     """Stores each batch as one object. The key and the bytes follow from the batch, so a retry stores the same object again."""
 
     Config = S3Config
-    stable_batches = True
 
     def __init__(self, bucket: Bucket, config: S3Config, context: SinkContext) -> None:
         self._bucket = bucket
@@ -160,6 +159,10 @@ class S3Sink(Sink[S3Config]):
     def limits(self) -> Limits:
         one = 1 if self._framing == "payload" else None
         return Limits(max_messages=one, max_bytes=MOST_OBJECT_BYTES, max_message_bytes=MOST_OBJECT_BYTES)
+
+    @property
+    def stable_batches(self) -> bool:
+        return self._framing != "payload"
 
     def size_of(self, message: Message) -> int:
         if self._framing is None:

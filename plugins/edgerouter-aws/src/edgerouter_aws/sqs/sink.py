@@ -43,6 +43,7 @@ class SqsSink(Sink[SqsConfig]):
     """Sends messages to a queue: up to 10 in one request to a standard queue; the other kinds are below."""
 
     Config = SqsConfig
+    partitioned = False
 
     def __init__(self, queue: Queue, config: SqsConfig, context: SinkContext, claims: Claims | None) -> None:
         self._queue = queue
@@ -120,6 +121,8 @@ class SqsSink(Sink[SqsConfig]):
 
 class FifoSqsSink(SqsSink):
     """Sends messages to a FIFO queue, in order within each group; a message that is sent again within 5 minutes is not doubled."""
+
+    ordered = True
 
     def __init__(self, queue: Queue, config: SqsConfig, context: SinkContext, claims: Claims | None) -> None:
         super().__init__(queue, config, context, claims)
@@ -200,12 +203,16 @@ class PackedSqsSink(SqsSink):
 class GroupedPackedSqsSink(PackedSqsSink):
     """Sends each batch of one group as one message of SQS; in a FIFO queue a batch that is sent again is not doubled."""
 
-    stable_batches = True  # a batch has one deduplication id, so a retry must be the same batch
+    partitioned = True
 
     def __init__(self, queue: Queue, config: SqsConfig, context: SinkContext, claims: Claims | None) -> None:
         super().__init__(queue, config, context, claims)
         self._order = _groups_of_fifo(config, context)
         self._fifo = Address.parse(config.queue, config.account_id).fifo
+
+    @property
+    def stable_batches(self) -> bool:
+        return self._fifo  # a batch has one deduplication id, so a retry must be the same batch
 
     def partition_of(self, message: Message) -> Hashable:
         return self._order.id_of(message)

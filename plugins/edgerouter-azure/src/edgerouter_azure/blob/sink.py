@@ -37,7 +37,6 @@ class BlobSink(Sink[BlobConfig]):
     """Name and bytes of a blob follow from the batch, so that a retry finds or writes the same."""
 
     Config = BlobConfig
-    stable_batches = True
 
     def __init__(self, config: BlobConfig, context: SinkContext, blobs: Blobs) -> None:
         self._config, self._blobs, self._context = config, blobs, context
@@ -63,6 +62,11 @@ class BlobSink(Sink[BlobConfig]):
     @property
     def limits(self) -> Limits:
         return self._limits
+
+    @property
+    def stable_batches(self) -> bool:
+        # an append is recognised by its bytes, and those follow from the batch
+        return self._grows or self._framing != "payload"
 
     def size_of(self, message: Message) -> int:
         return size_of(message, self._framing)

@@ -83,6 +83,14 @@ class EventHubsSink(Sink[EventHubsConfig]):
     def limits(self) -> Limits:
         return self._limits
 
+    @property
+    def partitioned(self) -> bool:
+        return self._template is not None
+
+    @property
+    def ordered(self) -> bool:
+        return self._template is not None or self._partition_id is not None
+
     def size_of(self, message: Message) -> int:
         return self._encoder.size_of(message, self._key_of(message))
 

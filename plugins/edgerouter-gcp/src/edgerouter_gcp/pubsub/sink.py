@@ -147,6 +147,10 @@ class PubsubSink(Sink[PubsubConfig]):
         room = MAX_REQUEST_BYTES - len(REQUEST_START) - len(REQUEST_END)
         return Limits(max_messages=MAX_REQUEST_MESSAGES, max_bytes=room, max_message_bytes=room)
 
+    @property
+    def partitioned(self) -> bool:
+        return self._ordering is not None
+
     def size_of(self, message: Message) -> int:
         return self._envelope.size_of(message, self._ordering.of(message) if self._ordering is not None else _NO_KEY)
 

@@ -147,7 +147,6 @@ class StorageSink(Sink[StorageConfig]):
     """Writes each batch as one object that is created once: the same batch gives the same name and is never stored twice."""
 
     Config = StorageConfig
-    stable_batches = True
 
     def __init__(self, config: StorageConfig, context: SinkContext, connection: Connection, storage: _Storage) -> None:
         self._config = config
@@ -174,6 +173,10 @@ class StorageSink(Sink[StorageConfig]):
     @property
     def limits(self) -> Limits:
         return Limits(max_messages=1 if self._config.framing == "payload" else None, max_bytes=_MAX_OBJECT_BYTES)
+
+    @property
+    def stable_batches(self) -> bool:
+        return self._config.framing != "payload"
 
     def size_of(self, message: Message) -> int:
         return size_of(message, self._config.framing)
