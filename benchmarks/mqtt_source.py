@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import aiomqtt
 
 from edgerouter import SourceContext
+from edgerouter.sources.mqtt.config import MqttSourceConfig
 from edgerouter.sources.mqtt.source import MqttSource
 from support.mosquitto import Mosquitto
 
@@ -75,7 +76,7 @@ async def with_source(port: int, qos: int, count: int) -> float:
             ready.set()
 
     context = SourceContext("bench", "bench", f"{time.time_ns()}", lambda: None, lambda *_: None, connected)
-    config = MqttSource.Config.model_validate({"url": f"mqtt://127.0.0.1:{port}", "topics": ["bench/#"], "clean_session": True})
+    config = MqttSourceConfig.model_validate({"url": f"mqtt://127.0.0.1:{port}", "topics": ["bench/#"], "clean_session": True})
     async with MqttSource.open(config, context) as source:
         await ready.wait()
         async with loading(port, qos, count):

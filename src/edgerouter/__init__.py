@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from edgerouter.message import Message, Properties
-    from edgerouter.secrets import SecretStore, SecretStoreConfig
+    from edgerouter.secrets import SecretStore, SecretStoreConfig, SecretStoreContext
     from edgerouter.sink import DELIVERED, Failure, Limits, Outcome, Sink, SinkConfig, SinkContext
     from edgerouter.source import Confirmation, Delivery, Source, SourceConfig, SourceContext
     from edgerouter.templates import MessageTemplate, TemplateText
@@ -46,6 +46,7 @@ __all__ = [
     "SecretMissing",
     "SecretStore",
     "SecretStoreConfig",
+    "SecretStoreContext",
     "Sink",
     "SinkConfig",
     "SinkContext",
@@ -74,7 +75,7 @@ _MODULES = {
         "Unavailable",
     ),
     "edgerouter.message": ("Message", "Properties"),
-    "edgerouter.secrets": ("SecretStore", "SecretStoreConfig"),
+    "edgerouter.secrets": ("SecretStore", "SecretStoreConfig", "SecretStoreContext"),
     "edgerouter.sink": ("DELIVERED", "Failure", "Limits", "Outcome", "Sink", "SinkConfig", "SinkContext"),
     "edgerouter.source": ("Confirmation", "Delivery", "Source", "SourceConfig", "SourceContext"),
     "edgerouter.templates": ("MessageTemplate", "TemplateText"),

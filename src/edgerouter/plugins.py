@@ -137,8 +137,10 @@ def _fault(kind: PluginKind, plugin: object) -> str | None:
     if inspect.isabstract(plugin):
         return f"does not implement {', '.join(sorted(getattr(plugin, '__abstractmethods__', ())))}"
     own = getattr(plugin, "Config", None)
-    if not isinstance(own, type) or not issubclass(own, config):
-        return f"has a Config that is not a subclass of edgerouter.{config.__name__}"
+    if own is None:
+        return f"does not name its configuration: derive it from {contract.__name__}[ItsConfig]"
+    if not issubclass(own, config):
+        return f"has a configuration that is not a subclass of edgerouter.{config.__name__}"
     taken = {
         name
         for field, info in own.model_fields.items()
@@ -146,7 +148,7 @@ def _fault(kind: PluginKind, plugin: object) -> str | None:
         if isinstance(name, str)
     }
     if collisions := sorted(taken & _RESERVED[kind]):
-        return f"has a Config whose field {', '.join(collisions)} collides with what every {_word(kind)} has"
+        return f"has a configuration whose field {', '.join(collisions)} collides with what every {_word(kind)} has"
     return None
 
 

@@ -8,36 +8,47 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from dataclasses import dataclass
+from typing import Self, TypeVar
 
-from pydantic import ConfigDict
-
-from edgerouter.masking.models import KeepsItsSecrets
+from edgerouter.plugin_config import Configured, PluginConfig
 
 
-class SecretStoreConfig(KeepsItsSecrets):
+class SecretStoreConfig(PluginConfig):
     """Base of a secret store's configuration. A docstring under every field is the user manual; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 ConfigT = TypeVar("ConfigT", bound=SecretStoreConfig)
 
 
-class SecretStore(ABC, Generic[ConfigT]):
-    """An open secret store. An object exists only while its client is open."""
+@dataclass(frozen=True, slots=True)
+class SecretStoreContext:
+    """Facts that the router gives to a secret store when it opens it."""
 
-    Config: ClassVar[type[Any]]
-    """The plugin's own fields, a subclass of `SecretStoreConfig`."""
+    name: str
+    """Name of the store in the configuration."""
+    probe: bool = False
+    """True for `edgerouter check --connect`, possibly while the router runs: read, and disturb nothing that it uses."""
+
+
+class SecretStore(Configured[ConfigT], ABC):
+    """An open secret store. An object exists only while its client is open."""
 
     @classmethod
     @abstractmethod
-    def open(cls, config: ConfigT) -> AbstractAsyncContextManager[Self]:
-        """Connect, yield the store, close on exit."""
+    def open(cls, config: ConfigT, context: SecretStoreContext) -> AbstractAsyncContextManager[Self]:
+        """Connect, yield the store, close on exit.
+
+        Raises:
+            Unavailable: the store cannot be reached, or does not let us in.
+        """
 
     @abstractmethod
     async def get(self, name: str) -> str:
-        """The secret's newest value. `name` is what stands after the colon of the reference. It may be asked for several at once.
+        """Return the secret's newest value; several calls may run at once.
+
+        Args:
+            name: the text after the colon of the reference.
 
         Raises:
             SecretMissing: the store answers that it has no such secret.

@@ -1,6 +1,6 @@
 """The sink contract: what a plugin writes to deliver messages to a service.
 
-Life cycle, in order: the class is loaded, its `Config` is validated, `open` is entered, `limits` is read,
+Life cycle, in order: the class is loaded, its configuration is validated, `open` is entered, `limits` is read,
 `write` is called any number of times, `open` is left. If `write` keeps failing the router may leave `open` and enter it again
 with a freshly resolved configuration. Up to `concurrency` calls of `write` run at once (1 unless the user says more);
 everything runs on one event loop, which all sinks and sources share: a call that blocks for more than a few milliseconds goes
@@ -16,20 +16,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
-
-from pydantic import ConfigDict
+from typing import ClassVar, Final, Self, TypeVar
 
 from edgerouter.errors import Rejected, Unavailable
 from edgerouter.loop_guard import LoopGuard
-from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.message import Message
+from edgerouter.plugin_config import Configured, PluginConfig
 
 
-class SinkConfig(KeepsItsSecrets):
+class SinkConfig(PluginConfig):
     """Base of a sink's configuration. A docstring under every field is the user manual; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 ConfigT = TypeVar("ConfigT", bound=SinkConfig)
@@ -93,11 +89,8 @@ class SinkContext:
     """For sinks that publish to a broker: which messages would circle."""
 
 
-class Sink(ABC, Generic[ConfigT]):
+class Sink(Configured[ConfigT], ABC):
     """A connected sink. An object exists only while its client is open."""
-
-    Config: ClassVar[type[Any]]
-    """The plugin's own fields, a subclass of `SinkConfig`."""
 
     blocking: ClassVar[bool] = False
     """True for a sink that calls a synchronous client: the router opens, writes and closes it in a thread of its own, on an event

@@ -1,6 +1,6 @@
 """The source contract: what a plugin writes to bring messages in.
 
-Life cycle, in order: the class is loaded, its `Config` is validated, `open` is entered, `deliveries` is iterated once,
+Life cycle, in order: the class is loaded, its configuration is validated, `open` is entered, `deliveries` is iterated once,
 `open` is left.
 
 The router owns reconnecting: a source that cannot connect, or has lost its connection, raises `Unavailable` from `open` or from
@@ -19,18 +19,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
-from pydantic import ConfigDict
-
-from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.message import Message
+from edgerouter.plugin_config import Configured, PluginConfig
 
 
-class SourceConfig(KeepsItsSecrets):
+class SourceConfig(PluginConfig):
     """Base of a source's configuration. A docstring under every field is the user manual; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @property
     def window(self) -> int | None:
@@ -109,11 +105,8 @@ class SourceContext:
     status. A refusal may be raised as `Unavailable` from `deliveries`, so that the command need not wait."""
 
 
-class Source(ABC, Generic[ConfigT]):
+class Source(Configured[ConfigT], ABC):
     """A source. An object exists only while it is open."""
-
-    Config: ClassVar[type[Any]]
-    """The plugin's own fields, a subclass of `SourceConfig`."""
 
     @classmethod
     @abstractmethod

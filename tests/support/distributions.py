@@ -49,7 +49,6 @@ class QueueConfig(SinkConfig):
 
 
 class QueueSink(Sink[QueueConfig]):
-    Config = QueueConfig
 
     @classmethod
     @asynccontextmanager
@@ -77,7 +76,6 @@ class FeedConfig(SourceConfig):
 
 
 class FeedSource(Source[FeedConfig]):
-    Config = FeedConfig
 
     def __init__(self, config, context):
         self.config, self.context = config, context
@@ -108,7 +106,6 @@ class VaultConfig(SecretStoreConfig):
 
 
 class Vault(SecretStore[VaultConfig]):
-    Config = VaultConfig
     secrets = {}
 
     def __init__(self, config):
@@ -116,7 +113,7 @@ class Vault(SecretStore[VaultConfig]):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config):
+    async def open(cls, config, context):
         yield cls(config)
 
     async def get(self, name):
@@ -132,8 +129,8 @@ class SafeConfig(SecretStoreConfig):
     """Where it is."""
 
 
-class Safe(Vault):
-    Config = SafeConfig
+class Safe(Vault, SecretStore[SafeConfig]):
+    pass
 '''
 
 ENTRY_POINTS = {

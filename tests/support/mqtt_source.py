@@ -13,6 +13,7 @@ from typing import Any
 import aiomqtt
 
 from edgerouter import Delivery, Message, SourceContext
+from edgerouter.sources.mqtt.config import MqttSourceConfig
 from edgerouter.sources.mqtt.source import MqttSource
 from support.mosquitto import Mosquitto
 
@@ -103,7 +104,7 @@ async def opened(
         "topics": topics or ("#",),
         "reconnect": {"first_delay": 0.05, "max_delay": 0.2},
     } | config
-    async with MqttSource.open(MqttSource.Config(**settings), context) as source:
+    async with MqttSource.open(MqttSourceConfig(**settings), context) as source:
         yield Opened(source, told, dropped, hurried)
 
 

@@ -93,7 +93,6 @@ Answer = Callable[[list[Message]], "Awaitable[Outcome] | Outcome"]
 class ScriptedSink(Sink[SinkConfig]):
     """A sink that records every write in `writes` and answers with `answer`; tests subclass it through `scripted`."""
 
-    Config: ClassVar[type[Any]] = SinkConfig
     writes: ClassVar[list[list[Message]]]
     opened: ClassVar[int]
     answer: ClassVar[Answer]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgerouter import SourceContext
+from edgerouter.sources.mqtt.config import MqttSourceConfig
 from edgerouter.sources.mqtt.source import MqttSource
 from support.process_meter import usage
 
@@ -38,7 +39,7 @@ async def measure(config: dict[str, Any]) -> dict[str, Any]:
 
     context = SourceContext("s", "host", "0123456789abcdef", lambda: None, drop, lambda *_: None)
     seen: list[tuple[str, int]] = []
-    async with MqttSource.open(MqttSource.Config(**config), context) as source:
+    async with MqttSource.open(MqttSourceConfig(**config), context) as source:
         Path("/proc/self/clear_refs").write_text("5")  # noqa: ASYNC240  (the peak counts from here)
         base = usage(os.getpid()).rss_bytes
         watching = asyncio.create_task(watch())

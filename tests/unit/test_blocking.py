@@ -22,7 +22,6 @@ PATIENCE = 60
 class Synchronous(Sink[SinkConfig]):
     """Blocks on its events, and records the threads that it ran in."""
 
-    Config: ClassVar[type[Any]] = SinkConfig
     blocking = True
     threads: ClassVar[set[str]]
     gate: ClassVar[threading.Event]

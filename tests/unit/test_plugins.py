@@ -117,12 +117,12 @@ def test_a_name_that_is_installed_twice_names_both_distributions_and_imports_nei
         ("Thing = 3", "is not a subclass of edgerouter.Sink"),
         ("from edgerouter import Sink\nclass Thing(Sink):\n    pass", "does not implement open, write"),
         (
-            "from edgerouter import Sink, SourceConfig\nclass Thing(Sink):\n    Config = SourceConfig" + METHODS,
+            "from edgerouter import Sink, SourceConfig\nclass Thing(Sink[SourceConfig]):" + METHODS,
             "not a subclass of edgerouter.SinkConfig",
         ),
         (
             "from edgerouter import Sink\nclass Thing(Sink):" + METHODS,
-            "not a subclass of edgerouter.SinkConfig",
+            "does not name its configuration: derive it from Sink[ItsConfig]",
         ),
     ],
 )
@@ -137,7 +137,7 @@ def test_what_is_not_a_sink_is_refused_when_it_is_loaded(site: Path, code: str, 
 def test_a_field_that_collides_with_what_every_sink_has_is_refused(site: Path, field: str) -> None:
     code = (
         "from pydantic import Field\nfrom edgerouter import Sink, SinkConfig\n"
-        f"class C(SinkConfig):\n    {field}\nclass Thing(Sink):\n    Config = C{METHODS}"
+        f"class C(SinkConfig):\n    {field}\nclass Thing(Sink[C]):{METHODS}"
     )
     install(site, "odd-dist", "plugin_odd", code, {SINKS: {"odd": "{module}:Thing"}})
     assert "collides with what every sink has" in fault("sink", "odd")

@@ -40,8 +40,6 @@ class OpenSearchConfig(SinkConfig):
 class OpenSearchSink(Sink[OpenSearchConfig]):
     """One bulk request for each batch."""
 
-    Config = OpenSearchConfig
-
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session, self._url = session, url
 

@@ -28,8 +28,6 @@ class TcpLinesConfig(SourceConfig):
 class TcpLinesSource(Source[TcpLinesConfig]):
     """Bounded by its queue: while it is full, the source stops reading, and TCP holds the senders back."""
 
-    Config = TcpLinesConfig
-
     def __init__(self, config: TcpLinesConfig) -> None:
         self._topic = config.topic
         self._lines: asyncio.Queue[Line | None] = asyncio.Queue(1000)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from edgerouter import Throttled, Unauthorized, Unavailable
+from edgerouter import SecretStoreContext, Throttled, Unauthorized, Unavailable
 from edgerouter.testing import HttpSinkServer, SecretStoreConformance
 from edgerouter_aws.secrets_manager import SecretsManagerConfig, SecretsManagerStore
 
@@ -59,7 +59,7 @@ class TestTheStore(SecretStoreConformance):
 @asynccontextmanager
 async def opened(vault: Vault, keys: dict[str, Any], **more: Any) -> AsyncIterator[SecretsManagerStore]:
     config = SecretsManagerConfig(endpoint_url=vault.url, **keys, **more)
-    async with SecretsManagerStore.open(config) as store:
+    async with SecretsManagerStore.open(config, SecretStoreContext("store")) as store:
         yield store
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import Throttled, Unauthorized, Unavailable
+from edgerouter import SecretStoreContext, Throttled, Unauthorized, Unavailable
 from edgerouter_azure.keyvault import KeyVaultConfig, KeyVaultStore
 from support.azure.entra import CLIENT, CLIENT_SECRET, TENANT, Entra
 from support.azure.key_vault import KeyVault
@@ -39,7 +39,7 @@ def config(vault: KeyVault, entra: Entra, authority: Authority) -> dict[str, Any
 
 
 async def read(config: Mapping[str, Any], name: str = "aws-key") -> str:
-    async with KeyVaultStore.open(KeyVaultConfig.model_validate(config)) as store:
+    async with KeyVaultStore.open(KeyVaultConfig.model_validate(config), SecretStoreContext("store")) as store:
         return await store.get(name)
 
 

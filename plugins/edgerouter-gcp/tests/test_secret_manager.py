@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import Throttled, Unauthorized, Unavailable
+from edgerouter import SecretStoreContext, Throttled, Unauthorized, Unavailable
 from edgerouter_gcp.secret_manager import SecretManagerConfig, SecretManagerStore
 from support.google.identity import Identity
 from support.google.secret_manager import ACCESS, SecretManagerServer
@@ -28,7 +28,7 @@ async def server(identity: Identity) -> AsyncIterator[SecretManagerServer]:
 @pytest.fixture
 async def store(server: SecretManagerServer, account: Mapping[str, Any]) -> AsyncIterator[SecretManagerStore]:
     config = SecretManagerConfig.model_validate({"endpoint": server.url, **account})
-    async with SecretManagerStore.open(config) as store:
+    async with SecretManagerStore.open(config, SecretStoreContext("store")) as store:
         yield store
 
 
@@ -60,7 +60,7 @@ async def test_a_new_version_is_seen_at_the_next_read(store: SecretManagerStore,
 
 async def test_regional_secrets_have_short_names_too(server: SecretManagerServer, account: Mapping[str, Any]) -> None:
     config = SecretManagerConfig.model_validate({"endpoint": server.url, "location": "europe-west3", **account})
-    async with SecretManagerStore.open(config) as store:
+    async with SecretManagerStore.open(config, SecretStoreContext("store")) as store:
         assert await store.get("local") == "here"
 
 

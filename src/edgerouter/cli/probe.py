@@ -32,7 +32,7 @@ async def probe_sink(configured: ConfiguredSink, config: RouterConfig, timeout: 
     """Enter and leave the sink's `open`."""
 
     async def opened() -> None:
-        resolved = await resolve(configured, config.secret_stores)
+        resolved = await resolve(configured, config.secret_stores, probe=True)
         context = SinkContext(name=configured.name, host=config.host, spool=_SPOOL, probe=True)
         async with SinkOpener(configured.plugin).open(resolved, context):
             pass
@@ -52,7 +52,7 @@ async def probe_source(configured: ConfiguredSource, config: RouterConfig, timeo
             connected.set()
 
     async def opened() -> None:
-        resolved = await resolve(configured, config.secret_stores)
+        resolved = await resolve(configured, config.secret_stores, probe=True)
         context = SourceContext(
             name=configured.name,
             host=config.host,

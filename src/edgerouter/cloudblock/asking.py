@@ -9,6 +9,7 @@ from edgerouter.cloudblock.declared import CHAIN, Known
 from edgerouter.cloudblock.store_chain import ChainConfig, StoreChain
 from edgerouter.config.last_known import LastKnown
 from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
+from edgerouter.secrets import SecretStoreContext
 
 _AT_ONCE: Final = 8
 """Questions under way together: there are dozens, and on a slow link each takes its time."""
@@ -48,7 +49,7 @@ async def ask(chain: ChainConfig, known: Known, last_known: LastKnown) -> str:
             known[key] = found
             last_known.keep(CHAIN, key, value)
 
-    async with StoreChain.open(chain) as stores:
+    async with StoreChain.open(chain, SecretStoreContext(CHAIN)) as stores:
         await stores.open_all()
         async with asyncio.TaskGroup() as tasks:
             for key in unknown:

@@ -13,7 +13,7 @@ from edgerouter.cloudblock.declared import Lookup
 from edgerouter.config.model import ConfiguredSecretStore
 from edgerouter.config.store_faults import counted_as_down
 from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
-from edgerouter.secrets import SecretStore, SecretStoreConfig
+from edgerouter.secrets import SecretStore, SecretStoreConfig, SecretStoreContext
 
 _SECONDS: Final = 8.0
 """Time for one store to answer for one variable, with connection and sign-in at the first, which are ten round trips and more
@@ -34,12 +34,11 @@ class ChainConfig(SecretStoreConfig):
 class StoreChain(SecretStore[ChainConfig]):
     """Gives the secret of the first store that has it. A store that is down hides nothing that another has."""
 
-    Config = ChainConfig
-
-    def __init__(self, config: ChainConfig, stack: AsyncExitStack) -> None:
+    def __init__(self, config: ChainConfig, stack: AsyncExitStack, *, probe: bool) -> None:
         self._stores: tuple[ConfiguredSecretStore, ...] = config.stores
         self._lookups: Mapping[str, Lookup] = config.lookups
         self._stack = stack
+        self._probe = probe
         self._opened: dict[str, SecretStore[Any]] = {}
         self._down: dict[str, Unavailable] = {}
         self._asked: set[str] = set()
@@ -47,10 +46,10 @@ class StoreChain(SecretStore[ChainConfig]):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: ChainConfig) -> AsyncIterator[Self]:
+    async def open(cls, config: ChainConfig, context: SecretStoreContext) -> AsyncIterator[Self]:
         """Each store is opened when it is needed first."""
         async with AsyncExitStack() as stack:
-            yield cls(config, stack)
+            yield cls(config, stack, probe=context.probe)
 
     async def open_all(self) -> None:
         """Open every store now, in the task that will close them too, so that other tasks may ask."""
@@ -123,7 +122,8 @@ class StoreChain(SecretStore[ChainConfig]):
             raise self._down[configured.name]
         store = self._opened.get(configured.name)
         if store is None:
-            store = await self._stack.enter_async_context(configured.plugin.open(configured.config))
+            context = SecretStoreContext(configured.name, self._probe)
+            store = await self._stack.enter_async_context(configured.plugin.open(configured.config, context))
             self._opened[configured.name] = store
         return store
 

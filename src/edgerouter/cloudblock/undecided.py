@@ -29,8 +29,6 @@ class UndecidedConfig(SinkConfig):
 class UndecidedSink(Sink[UndecidedConfig]):
     """Never opens; a reload puts the sink itself in its place, or none."""
 
-    Config = UndecidedConfig
-
     @classmethod
     @asynccontextmanager
     async def open(cls, config: UndecidedConfig, context: SinkContext) -> AsyncIterator[Self]:  # noqa: ARG003  (the contract's)

@@ -21,6 +21,8 @@ from edgerouter.config.protection import protect_reference
 from edgerouter.config.store_faults import counted_as_down
 from edgerouter.config.tree import Node, Origin, PendingText
 from edgerouter.errors import Unavailable
+from edgerouter.plugin_config import PluginConfig
+from edgerouter.secrets import SecretStoreContext
 from edgerouter.sink import SinkConfig
 from edgerouter.source import SourceConfig
 
@@ -136,40 +138,52 @@ def fill(raw: Any, secrets: Mapping[tuple[str, str], str]) -> Any:
 
 @overload
 async def resolve(
-    configured: ConfiguredSink, stores: Sequence[ConfiguredSecretStore], last_known: LastKnown | None = None
+    configured: ConfiguredSink,
+    stores: Sequence[ConfiguredSecretStore],
+    last_known: LastKnown | None = None,
+    *,
+    probe: bool = False,
 ) -> SinkConfig: ...
 @overload
 async def resolve(
-    configured: ConfiguredSource, stores: Sequence[ConfiguredSecretStore], last_known: LastKnown | None = None
+    configured: ConfiguredSource,
+    stores: Sequence[ConfiguredSecretStore],
+    last_known: LastKnown | None = None,
+    *,
+    probe: bool = False,
 ) -> SourceConfig: ...
 async def resolve(
-    configured: ConfiguredSink | ConfiguredSource, stores: Sequence[ConfiguredSecretStore], last_known: LastKnown | None = None
-) -> SinkConfig | SourceConfig:
+    configured: ConfiguredSink | ConfiguredSource,
+    stores: Sequence[ConfiguredSecretStore],
+    last_known: LastKnown | None = None,
+    *,
+    probe: bool = False,
+) -> PluginConfig:
     """Return the plugin's configuration with the newest value of every secret; called each time a sink or source opens.
 
     Args:
         configured: a sink or a source.
         stores: `RouterConfig.secret_stores`.
         last_known: what counts while a store is down; nothing without it.
+        probe: for `check --connect`; see `SecretStoreContext.probe`.
 
     Raises:
         Unavailable: a store does not give a secret, or the secret does not fit its field.
     """
     if not configured.pending:
         return configured.config
-    secrets = await _fetch(configured.pending, stores, last_known or LastKnown())
+    secrets = await _fetch(configured.pending, stores, last_known or LastKnown(), probe=probe)
     try:
-        config: SinkConfig | SourceConfig = configured.plugin.Config.model_validate(fill(configured.raw, secrets))
+        return configured.plugin.Config.model_validate(fill(configured.raw, secrets))
     except ValidationError as error:
         fields = sorted({".".join(map(str, found["loc"])) or "its fields together" for found in error.errors(include_input=False)})
         # neither the reason nor the cause is shown: both may hold the secret
         names = ", ".join(f"${{{store}:{name}}}" for store, name in configured.pending)
         raise Unavailable(f"not valid with what {names} holds now: {', '.join(fields)}") from None
-    return config
 
 
 async def _fetch(
-    pending: Sequence[tuple[str, str]], stores: Sequence[ConfiguredSecretStore], last_known: LastKnown
+    pending: Sequence[tuple[str, str]], stores: Sequence[ConfiguredSecretStore], last_known: LastKnown, *, probe: bool
 ) -> dict[tuple[str, str], str]:
     by_name = {store.name: store for store in stores}
     wanted: dict[str, list[str]] = {}
@@ -180,7 +194,7 @@ async def _fetch(
         try:
             async with asyncio.timeout(_STORE_SECONDS) as bound:
                 with counted_as_down(store):
-                    await _ask(by_name[store], names, secrets, last_known)
+                    await _ask(by_name[store], SecretStoreContext(store, probe), names, secrets, last_known)
         except (Unavailable, TimeoutError) as error:
             if not isinstance(error, Unavailable) and not bound.expired():
                 raise
@@ -196,9 +210,13 @@ async def _fetch(
 
 
 async def _ask(
-    configured: ConfiguredSecretStore, names: Sequence[str], secrets: dict[tuple[str, str], str], last_known: LastKnown
+    configured: ConfiguredSecretStore,
+    context: SecretStoreContext,
+    names: Sequence[str],
+    secrets: dict[tuple[str, str], str],
+    last_known: LastKnown,
 ) -> None:
-    async with configured.plugin.open(configured.config) as store:
+    async with configured.plugin.open(configured.config, context) as store:
         for name in names:
             value = await store.get(name)
             secrets[configured.name, name] = value

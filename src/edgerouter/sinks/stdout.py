@@ -29,7 +29,6 @@ class StdoutConfig(SinkConfig):
 class StdoutSink(Sink[StdoutConfig]):
     """Writes to standard output in a thread, so that a slow pipe delays no other sink."""
 
-    Config = StdoutConfig
     partitioned = False
 
     def __init__(self, config: StdoutConfig, worker: Worker) -> None:

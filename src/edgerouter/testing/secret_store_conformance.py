@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 import pytest
 
 from edgerouter.errors import SecretMissing
-from edgerouter.secrets import SecretStore, SecretStoreConfig
+from edgerouter.secrets import SecretStore, SecretStoreConfig, SecretStoreContext
 from edgerouter.testing.config_promises import undocumented
 from edgerouter.testing.held_loop import MOST_SECONDS, never_holds_the_loop
 
@@ -57,7 +57,7 @@ class SecretStoreConformance:
     async def opened(self, config: Mapping[str, Any]) -> AsyncIterator[SecretStore[Any]]:
         """Open the store as the router does."""
         model = self.store_class.Config.model_validate(dict(config))
-        async with asyncio.timeout(self.patience), self.store_class.open(model) as store:
+        async with asyncio.timeout(self.patience), self.store_class.open(model, SecretStoreContext("store")) as store:
             yield store
 
     async def test_every_field_is_documented(self) -> None:

@@ -34,8 +34,7 @@ class VaultConfig(SecretStoreConfig):
     '''Which one.'''
 
 
-class Vault(SecretStore):
-    Config = VaultConfig
+class Vault(SecretStore[VaultConfig]):
     contents = {}
     faults = {}
     asked = []
@@ -45,7 +44,7 @@ class Vault(SecretStore):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config):
+    async def open(cls, config, context):
         yield cls(config.name)
 
     async def get(self, name):
@@ -67,8 +66,7 @@ class QueueConfig(SinkConfig):
     '''Not needed.'''
 
 
-class Queue(Sink):
-    Config = QueueConfig
+class Queue(Sink[QueueConfig]):
 
     @classmethod
     @asynccontextmanager

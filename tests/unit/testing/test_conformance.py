@@ -70,8 +70,6 @@ class EchoConfig(SinkConfig):
 class EchoSink(Sink[EchoConfig]):
     """An honest sink."""
 
-    Config = EchoConfig
-
     def __init__(self, session: aiohttp.ClientSession, config: EchoConfig) -> None:
         self.session = session
         self.config = config

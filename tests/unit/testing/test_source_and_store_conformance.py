@@ -19,6 +19,7 @@ from edgerouter import (
     SecretMissing,
     SecretStore,
     SecretStoreConfig,
+    SecretStoreContext,
     Source,
     SourceConfig,
     SourceContext,
@@ -39,7 +40,6 @@ class QueueConfig(SourceConfig):
 class QueueSource(Source[QueueConfig]):
     """An honest source."""
 
-    Config = QueueConfig
     queues: ClassVar[dict[str, asyncio.Queue[bytes | None]]] = {}
 
     def __init__(self, queue: asyncio.Queue[bytes | None], *, probe: bool) -> None:
@@ -124,11 +124,9 @@ class VaultConfig(SecretStoreConfig):
 class Vault(SecretStore[VaultConfig]):
     """An honest store."""
 
-    Config = VaultConfig
-
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: VaultConfig) -> AsyncIterator[Self]:
+    async def open(cls, config: VaultConfig, context: SecretStoreContext) -> AsyncIterator[Self]:
         yield cls()
 
     async def get(self, name: str) -> str:

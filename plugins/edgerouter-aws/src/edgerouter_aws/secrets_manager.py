@@ -10,7 +10,7 @@ from typing import Any, Self
 import msgspec
 from pydantic import Field
 
-from edgerouter import SecretStore, SecretStoreConfig, Unauthorized, Unavailable
+from edgerouter import SecretStore, SecretStoreConfig, SecretStoreContext, Unauthorized, Unavailable
 from edgerouter_aws.errors import Call, of_service
 from edgerouter_aws.session import AwsSettings, open_client
 
@@ -28,8 +28,6 @@ class SecretsManagerConfig(AwsSettings, SecretStoreConfig):
 class SecretsManagerStore(SecretStore[SecretsManagerConfig]):
     """Reads secrets; what was read just now, for another key of the same secret or for another sink, is not read again."""
 
-    Config = SecretsManagerConfig
-
     def __init__(self, client: Any, config: SecretsManagerConfig) -> None:
         self._client = client
         self._stage = config.version_stage
@@ -37,7 +35,7 @@ class SecretsManagerStore(SecretStore[SecretsManagerConfig]):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: SecretsManagerConfig) -> AsyncIterator[Self]:
+    async def open(cls, config: SecretsManagerConfig, context: SecretStoreContext) -> AsyncIterator[Self]:  # noqa: ARG003  (reading disturbs nothing)
         """Make a client; AWS is asked when a secret is."""
         async with open_client("secretsmanager", config, Call("Secrets Manager", "secretsmanager:GetSecretValue")) as client:
             yield cls(client, config)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from azure.core.exceptions import AzureError, HttpResponseError
 from pydantic import Field
 
-from edgerouter import Duration, SecretMissing, SecretStore, SecretStoreConfig, Unauthorized, Unavailable
+from edgerouter import Duration, SecretMissing, SecretStore, SecretStoreConfig, SecretStoreContext, Unauthorized, Unavailable
 from edgerouter_azure.credentials import SUFFIXES, AzureFields, cause, http_options, open_credential
 from edgerouter_azure.errors import translate_at_opening
 from edgerouter_azure.sdk import load
@@ -46,8 +46,6 @@ class KeyVaultConfig(AzureFields, SecretStoreConfig):
 class KeyVaultStore(SecretStore[KeyVaultConfig]):
     """Reads `name`, its newest version, or `name/version`."""
 
-    Config = KeyVaultConfig
-
     _read: ClassVar[dict[tuple[str, str], tuple[float, str]]] = {}
     """When each secret was read last, and its value. A store is opened each time that a sink opens, so this outlives it: a sink
     that has to open again while the vault is away gets the value that it had."""
@@ -57,7 +55,7 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: KeyVaultConfig) -> AsyncIterator[Self]:
+    async def open(cls, config: KeyVaultConfig, context: SecretStoreContext) -> AsyncIterator[Self]:  # noqa: ARG003  (reading disturbs nothing)
         await load("azure.keyvault.secrets.aio")
         from azure.keyvault.secrets.aio import SecretClient  # noqa: PLC0415  (70 ms that only an open store needs)
 

@@ -14,7 +14,7 @@ import msgspec
 from gcloud.aio.auth import AioSession
 from pydantic import Field
 
-from edgerouter import SecretMissing, SecretStore, SecretStoreConfig, Unauthorized, Unavailable
+from edgerouter import SecretMissing, SecretStore, SecretStoreConfig, SecretStoreContext, Unauthorized, Unavailable
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
 from edgerouter_gcp.errors import read_answer
@@ -43,8 +43,6 @@ class _Access(msgspec.Struct):
 class SecretManagerStore(SecretStore[SecretManagerConfig]):
     """Reads `name`, `name@version` (a number or an alias), or a secret's full resource name."""
 
-    Config = SecretManagerConfig
-
     def __init__(self, connection: Connection, location: str | None) -> None:
         self._connection = connection
         self._session = AioSession(connection.session)
@@ -52,7 +50,7 @@ class SecretManagerStore(SecretStore[SecretManagerConfig]):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: SecretManagerConfig) -> AsyncIterator[Self]:
+    async def open(cls, config: SecretManagerConfig, context: SecretStoreContext) -> AsyncIterator[Self]:  # noqa: ARG003  (reading disturbs nothing)
         root = (
             f"https://secretmanager.{config.location}.rep.googleapis.com"
             if config.location

@@ -28,8 +28,6 @@ class _Writer(Protocol):
 class FileSink(Sink[FileConfig]):
     """Writes files: one that grows, or objects."""
 
-    Config = FileConfig
-
     def __init__(self, config: FileConfig, context: SinkContext, worker: Worker, writer: _Writer) -> None:
         self._framing = config.framing
         # a growing file recognises a batch that it has written before, and an object of many messages is written under the same key

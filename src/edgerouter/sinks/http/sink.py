@@ -22,7 +22,6 @@ _LARGEST_WITHOUT_A_THREAD = 64 * 1024
 class HttpSink(Sink[HttpConfig]):
     """Sends each batch as one request."""
 
-    Config = HttpConfig
     partitioned = False
 
     def __init__(self, config: HttpConfig, exchange: Exchange, headers: Mapping[str, str]) -> None:

@@ -24,7 +24,6 @@ _LARGEST_WITHOUT_A_THREAD = 64 * 1024
 class InfluxDbSink(Sink[InfluxDbConfig]):
     """Writes each batch as one request. A point's time is derived from its message, so a retry writes the same point again."""
 
-    Config = InfluxDbConfig
     partitioned = False
 
     def __init__(self, config: InfluxDbConfig, context: SinkContext, exchange: Exchange) -> None:

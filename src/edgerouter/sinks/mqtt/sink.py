@@ -31,7 +31,6 @@ _NONE = Properties()
 class MqttSink(Sink[MqttSinkConfig]):
     """Publishes over one connection, which is made anew when it was lost."""
 
-    Config = MqttSinkConfig
     partitioned, ordered = False, True
 
     def __init__(self, config: MqttSinkConfig, context: SinkContext) -> None:

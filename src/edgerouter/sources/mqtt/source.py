@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import ClassVar, Self
+from typing import Self
 
 import structlog
 
@@ -26,8 +26,6 @@ class MqttSource(Source[MqttSourceConfig]):
     A task keeps the session alive and receives messages; `deliveries` passes them on. So the connection is served even while the
     router does not request messages.
     """
-
-    Config: ClassVar[type[MqttSourceConfig]] = MqttSourceConfig
 
     def __init__(self, in_flight: InFlight, session: Session, task: asyncio.Task[None]) -> None:
         self._in_flight = in_flight

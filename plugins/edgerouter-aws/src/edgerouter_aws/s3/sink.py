@@ -123,8 +123,6 @@ class S3Config(AwsSettings, SinkConfig):
 class S3Sink(Sink[S3Config]):
     """Stores each batch as one object. The key and the bytes follow from the batch, so a retry stores the same object again."""
 
-    Config = S3Config
-
     def __init__(self, bucket: Bucket, config: S3Config, context: SinkContext) -> None:
         self._bucket = bucket
         self._names = context

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Self, cast
 
 from edgerouter import DELIVERED, Failure, Limits, Message, Outcome, Rejected, Sink, SinkContext, Unavailable
 from edgerouter.objects import KeyTemplate
@@ -42,7 +41,6 @@ class _Made:
 class SqsSink(Sink[SqsConfig]):
     """Sends messages to a queue: up to 10 in one request to a standard queue; the other kinds are below."""
 
-    Config = SqsConfig
     partitioned = False
 
     def __init__(self, queue: Queue, config: SqsConfig, context: SinkContext, claims: Claims | None) -> None:
@@ -54,7 +52,7 @@ class SqsSink(Sink[SqsConfig]):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: SqsConfig, context: SinkContext) -> AsyncIterator[Self]:
+    async def open(cls, config: SqsConfig, context: SinkContext) -> AsyncIterator[SqsSink]:
         """Connect, find the queue and its limit, and find out whether messages may be sent."""
         address = Address.parse(config.queue, config.account_id)
         region = config.region or address.region
@@ -66,7 +64,7 @@ class SqsSink(Sink[SqsConfig]):
             queue = await find_queue(client, address, max_message_bytes=config.max_message_bytes, probe=config.probe)
             claims = await _open_claims(stack, config, context, queue, client.meta.region_name)
             kind = _kind(config, fifo=address.fifo)
-            yield cast("Self", kind(queue, config, context, claims))
+            yield kind(queue, config, context, claims)
 
     @property
     def limits(self) -> Limits:

@@ -34,8 +34,6 @@ _GONE: Final = frozenset({"ReceiptHandleIsInvalid", "InvalidParameterValue", "Me
 class SqsSource(Source[SqsSourceConfig]):
     """Receives by long polling, up to 10 messages in an answer."""
 
-    Config = SqsSourceConfig
-
     def __init__(self, receiver: LeaseReceiver) -> None:
         self._receiver = receiver
 

@@ -36,8 +36,6 @@ class Blobs(Protocol):
 class BlobSink(Sink[BlobConfig]):
     """Name and bytes of a blob follow from the batch, so that a retry finds or writes the same."""
 
-    Config = BlobConfig
-
     def __init__(self, config: BlobConfig, context: SinkContext, blobs: Blobs) -> None:
         self._config, self._blobs, self._context = config, blobs, context
         self._container, self._framing, self._grows = config.container, config.framing, config.blob_type == "append"

@@ -34,8 +34,6 @@ _PROBE_SECONDS = 10.0
 class EventHubsSink(Sink[EventHubsConfig]):
     """Sends each batch as one AMQP transfer; keeps one link open for each write in flight."""
 
-    Config = EventHubsConfig
-
     def __init__(self, config: EventHubsConfig, context: SinkContext, pool: LinkPool, max_message_size: int) -> None:
         self._config = config
         self._context = context

@@ -43,8 +43,6 @@ _SAVE_SECONDS: Final = 5.0
 class EventHubsSource(Source[EventHubsSourceConfig]):
     """One link for each partition; each resumes behind the last event that came in, while the others continue."""
 
-    Config = EventHubsSourceConfig
-
     def __init__(
         self, config: EventHubsSourceConfig, context: SourceContext, client: EventHubConsumerClient, stores: Sequence[Checkpoints]
     ) -> None:

@@ -112,8 +112,6 @@ class _Publisher(PublisherClient):
 class PubsubSink(Sink[PubsubConfig]):
     """Publishes to one topic. One write is one request, which Pub/Sub takes or refuses as a whole."""
 
-    Config = PubsubConfig
-
     def __init__(
         self, config: PubsubConfig, context: SinkContext, connection: Connection, publisher: _Publisher, topic: str
     ) -> None:

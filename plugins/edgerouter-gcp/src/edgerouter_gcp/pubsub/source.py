@@ -75,8 +75,6 @@ class PubsubSourceConfig(GoogleFields, SourceConfig):
 class PubsubSource(Source[PubsubSourceConfig]):
     """Pulls one subscription over REST."""
 
-    Config = PubsubSourceConfig
-
     def __init__(self, receiver: LeaseReceiver) -> None:
         self._receiver = receiver
 

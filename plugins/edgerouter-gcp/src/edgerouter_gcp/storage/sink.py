@@ -146,8 +146,6 @@ class _Storage(ResumableStorage):
 class StorageSink(Sink[StorageConfig]):
     """Writes each batch as one object that is created once: the same batch gives the same name and is never stored twice."""
 
-    Config = StorageConfig
-
     def __init__(self, config: StorageConfig, context: SinkContext, connection: Connection, storage: _Storage) -> None:
         self._config = config
         self._context = context
