@@ -21,6 +21,8 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 
+__all__ = ["PLAIN", "UnboundedAnswer", "beginning", "bounded"]
+
 MOST_INTERIM: Final = 100
 """Interim answers allowed per request: a server that sends 102 Processing every second may do so for longer than any timeout."""
 MOST_HEAD_BYTES: Final = 64 * 1024

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+__all__ = ["Variable", "Variables", "line_breaks", "only"]
+
 
 @dataclass(frozen=True, slots=True)
 class Variable:
