@@ -1,7 +1,7 @@
-"""Opens sinks for their driver: those that block in a thread of their own, all others on the caller's event loop.
+"""Opens sinks for their driver: those that block in a separate thread, all others on the caller's event loop.
 
 A sink that declares `blocking = True` may call a synchronous client. Its `open`, `write` and `holds` run as they are written, but
-on an event loop in a thread of the sink's own, so that only the sink itself waits. Writes of several workers take turns there.
+on an event loop in a separate thread, so that only the sink itself waits. Writes of several workers take turns there.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class _OwnLoop:
         def start() -> None:
             task = asyncio.ensure_future(cast("Coroutine[Any, Any, T]", make()))
             tasks.append(task)
-            task.add_done_callback(lambda task: self._tell(_settle, done, task))
+            task.add_done_callback(lambda task: self._call_outside(_settle, done, task))
 
         def cancel() -> None:
             for task in tasks:
@@ -165,7 +165,7 @@ class _OwnLoop:
             asyncio.run(self._keep())
         except BaseException as caught:  # noqa: BLE001  (whatever it is belongs to the one who waits)
             error = caught if isinstance(caught, Exception) else RuntimeError(f"the plugin ended its thread: {caught!r}")
-        self._tell(self._over, error)
+        self._call_outside(self._over, error)
 
     async def _keep(self) -> None:
         self._keeper = asyncio.current_task()
@@ -174,7 +174,7 @@ class _OwnLoop:
         if self._abandoned:
             return
         async with self._plugin.open(self._config, self._context) as sink:
-            self._tell(self._is_open, sink)
+            self._call_outside(self._is_open, sink)
             await self._closing.wait()
 
     def _is_open(self, sink: Sink[Any]) -> None:
@@ -190,7 +190,7 @@ class _OwnLoop:
             waiter.set_exception(error)
             waiter.exception()  # or asyncio complains when the waiter is gone
 
-    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
+    def _call_outside(self, what: Callable[..., None], *arguments: Any) -> None:
         """Call something in the outer loop, from the thread."""
         with contextlib.suppress(RuntimeError):  # it is closed: the process ends
             self._outer.call_soon_threadsafe(what, *arguments)

@@ -68,7 +68,7 @@ class Throttled(Unavailable):
 
 
 class Unauthorized(Unavailable):
-    """401, 403, 404: an expired key, a missing permission, a deleted destination. Somebody must act; nothing is lost."""
+    """401, 403, 404: an expired key, a missing permission, a deleted destination. The operator must act; nothing is lost."""
 
 
 class SecretMissing(Unauthorized):

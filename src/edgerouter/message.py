@@ -31,7 +31,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     topic: str
     payload: bytes
     received_at: int
-    """When edgerouter received the message: nanoseconds since 1970-01-01 UTC, by the wall clock. The spool moves messages of one
+    """Time of reception by edgerouter: nanoseconds since 1970-01-01 UTC, by the wall clock. The spool moves messages of one
     read apart, so that each is at least a microsecond later than the one before it; see the guarantees."""
     qos: int = 0
     retained: bool = False

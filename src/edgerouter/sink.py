@@ -70,7 +70,7 @@ DELIVERED: Final = Outcome()
 
 @dataclass(frozen=True, slots=True)
 class SinkContext:
-    """What the router tells a sink when it opens it."""
+    """Context that the router passes to a sink when it opens it."""
 
     name: str
     """The sink's name in the configuration."""
@@ -93,8 +93,8 @@ class Sink(Configured[ConfigT], ABC):
     """A connected sink. An object exists only while its client is open."""
 
     blocking: ClassVar[bool] = False
-    """True for a sink that calls a synchronous client: the router opens, writes and closes it in a thread of its own, on an event
-    loop of its own, so that only this sink waits. Its writes then take turns, whatever `concurrency` says. `limits`, `size_of`,
+    """True for a sink that calls a synchronous client: the router opens, writes and closes it in a separate thread with its own
+    event loop, so that only this sink waits. Its writes then take turns, whatever `concurrency` says. `limits`, `size_of`,
     `partition_of` and `order_of` are still called on the router's loop, and block nothing."""
 
     @classmethod

@@ -40,7 +40,7 @@ MODULES = (
 
 
 def child(order: dict[str, Any]) -> None:
-    """Become a router, as the command line would in a process of its own."""
+    """Become a router, as the command line would in a separate process."""
     descriptor = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     null = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, null), (1, descriptor), (2, descriptor)):

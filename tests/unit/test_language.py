@@ -65,33 +65,12 @@ RULES = [
 ]
 
 UNCLEAN: dict[str, int] = {
-    "docs/": 12,
     "plugins/edgerouter-aws/src/": 55,
     "plugins/edgerouter-aws/tests/": 30,
     "plugins/edgerouter-azure/src/": 76,
     "plugins/edgerouter-azure/tests/": 40,
     "plugins/edgerouter-gcp/src/": 33,
     "plugins/edgerouter-gcp/tests/": 37,
-    "src/edgerouter/blocking.py": 2,
-    "src/edgerouter/cli/": 1,
-    "src/edgerouter/config/": 3,
-    "src/edgerouter/demo/": 8,
-    "src/edgerouter/errors.py": 1,
-    "src/edgerouter/message.py": 1,
-    "src/edgerouter/mqtt/": 21,
-    "src/edgerouter/sink.py": 6,
-    "src/edgerouter/sinks/": 2,
-    "src/edgerouter/spool/": 2,
-    "src/edgerouter/tasks/": 2,
-    "tests/support/": 1,
-    "tests/unit/admin/": 1,
-    "tests/unit/config/": 5,
-    "tests/unit/mqtt/": 4,
-    "tests/unit/objects/": 1,
-    "tests/unit/receiving/": 1,
-    "tests/unit/sources/": 8,
-    "tests/unit/spool/": 16,
-    "tests/unit/testing/": 5,
 }
 """Rooms by path prefix, and the most violations that each may still hold; the numbers only ever fall."""
 

@@ -252,7 +252,7 @@ def forget(
 
 
 def verify(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False) -> None:
-    """Check the spool: gaps, checksums, and that every sink's ledger adds up. Exit code 1 when something is wrong."""
+    """Check the spool: missing sequences, checksums, and that every sink's ledger adds up. Exit code 1 when something is wrong."""
     from edgerouter.cli.spool import verify as verify_spool
 
     raise typer.Exit(verify_spool(_spool(config, spool), as_json=as_json))

@@ -83,7 +83,7 @@ def _read(path: Path) -> bytes:
     try:
         kind = path.stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISDIR(kind)):
-            raise ConfigurationError(f"{path}: is no file; name the configuration file")
+            raise ConfigurationError(f"{path}: not a file; name the configuration file")
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except OSError as error:
@@ -238,7 +238,7 @@ class _Builder:
         try:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            self.fault(node.start_mark, "half a surrogate pair, which is no character")
+            self.fault(node.start_mark, "half a surrogate pair is not a character")
             return _SURROGATE.sub("?", text)
 
     def _mapping(self, node: yaml.MappingNode, inside: tuple[yaml.Node, ...], path: str) -> dict[str, Node]:

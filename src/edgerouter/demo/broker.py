@@ -46,7 +46,7 @@ async def _started() -> tuple[Broker, int]:
         try:
             await running.start()
         except AMQTTError:
-            # somebody else was faster to take the port
+            # another process has taken the port meanwhile
             if attempt == ATTEMPTS:
                 raise
         else:

@@ -1,4 +1,4 @@
-"""What the demo's devices measure: walks of simulated sensors, and the temperature of this machine's processor where it tells."""
+"""Readings of the demo's devices: random walks of simulated sensors, and the CPU temperature of this machine if it reports one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Door(Signal):
 
 
 class CpuTemperature(Signal):
-    """The processor's temperature: real where the system tells it, else simulated and labelled so."""
+    """Temperature of the CPU: real if the system reports it, otherwise simulated and marked so."""
 
     kind = "cpu_temp"
 
@@ -72,7 +72,7 @@ class CpuTemperature(Signal):
 
     @property
     def simulated(self) -> bool:
-        """Whether this machine does not tell."""
+        """True if this machine reports no temperature."""
         return self._sensor is None
 
     def read(self) -> tuple[Mapping[str, object], str]:

@@ -1,4 +1,4 @@
-"""What the demo's files really hold, compared with what its devices sent."""
+"""Messages in the demo's files, compared with those that its devices sent."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from edgerouter.visible import visible
 
 
 def table(status: RouterStatus, sent: int, rate: float, elapsed: float) -> Table:
-    """Where the messages are: sent by the devices, taken in, spooled, and out of each sink."""
+    """Build a table of messages by stage: sent by the devices, received, spooled, and delivered by each sink."""
     result = Table(title=f"edgerouter demo, {elapsed:.0f} s, {rate:,.0f} messages/s", title_justify="left", min_width=72)
     result.add_column("where")
     for heading in ("messages", "pending", "latency"):

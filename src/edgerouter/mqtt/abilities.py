@@ -20,7 +20,7 @@ class Abilities:
     session_expiry: int | None = None
     """Seconds, where the broker does not keep to what was asked for."""
     client_id: str | None = None
-    """Where the broker assigned one."""
+    """Client id that the broker assigned, if it did."""
     maximum_packet_size: int = _LARGEST_PACKET
     """Bytes of a packet that the broker takes."""
     receive_maximum: int = 65_535

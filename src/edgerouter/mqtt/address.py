@@ -1,4 +1,4 @@
-"""Where a broker is: a URL, taken apart."""
+"""Parses the URL of a broker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/?#@\s]+)(?::(.*))?"
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """How to reach a broker."""
+    """Address and transport of a broker."""
 
     transport: Literal["tcp", "websockets"]
     tls: bool

@@ -100,7 +100,7 @@ class Client:
 
     @property
     def awaits_answer_since(self) -> float:
-        """When the keep-alive was sent that the broker has not answered yet (monotonic clock); 0 when none is open."""
+        """Monotonic time of the keep-alive that the broker has not answered yet; 0 if none is open."""
         return float(self._paho._ping_t)
 
     @property

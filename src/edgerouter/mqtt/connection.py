@@ -21,7 +21,7 @@ from edgerouter.mqtt.client import LOST, Client
 from edgerouter.mqtt.diagnosis import diagnose
 from edgerouter.mqtt.reasons import UNSUPPORTED_VERSION, connect_refused, disconnected
 from edgerouter.mqtt.settings import BrokerSettings
-from edgerouter.mqtt.sockets import in_words
+from edgerouter.mqtt.sockets import as_text
 from edgerouter.tls import ClientContext, TlsConfig, make_context
 
 _SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
@@ -208,7 +208,7 @@ class Connection:
             )
         if self.lost.done():
             return self._failure_of(*self.lost.result())
-        text = in_words(str(error))
+        text = as_text(str(error))
         if text in ("Operation timed out", "timed out"):
             text = "the broker does not answer"
         if isinstance(error.__cause__ or error.__context__, ssl.SSLError):

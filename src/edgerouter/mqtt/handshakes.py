@@ -65,7 +65,7 @@ class Handshakes:
         return new, "new"
 
     def is_done(self, key: str) -> bool:
-        """Tell, once, whether the message was passed on while no write waited for it."""
+        """Return True, once, if the message was passed on while no write waited for it."""
         if key in self._done:
             self._done.remove(key)
             return True

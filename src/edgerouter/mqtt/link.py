@@ -34,7 +34,7 @@ _ANSWERS: Final = {PUBACK, PUBREC, PUBCOMP}
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How to publish."""
+    """Settings for publishing."""
 
     client_id: str
     qos: Literal[0, 1, 2]

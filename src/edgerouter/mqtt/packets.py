@@ -56,7 +56,7 @@ class PacketReader:
         self._discard = 0
 
     def feed(self, data: bytes) -> None:
-        """Take in what was read.
+        """Parse bytes that were read.
 
         Raises:
             MalformedPacket: this is not MQTT; the connection cannot be used any more.

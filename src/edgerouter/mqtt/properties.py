@@ -12,7 +12,7 @@ _UNBOUNDED: Final = PacketLimits(user_properties=1 << 30, user_property_bytes=1 
 _OTHERS: Final = 64
 """Properties of other kinds: five that a publish has once, and a subscription identifier for each subscription that it matches."""
 _PAIR: Final = 224
-"""Bytes that a user property takes in memory beside those of its packet: a tuple and two strings."""
+"""Bytes of memory that a user property uses beside those of its packet: a tuple and two strings."""
 WIDEST: Final = 3
 """Bytes beyond its own that a byte of UTF-8 takes at most, in a string where a single character is wide."""
 
@@ -43,8 +43,8 @@ def parse_properties(  # noqa: C901, PLR0912, PLR0915  (one branch a property)
     Properties beyond the bounds are left off without being looked at: what a device sends must not hold up the event loop.
 
     Returns:
-        The properties, `None` when none of them concerns the receiver; where the payload starts; the bytes that they take in memory
-        beyond those of the packet; and whether some were left off.
+        The properties, `None` if none concerns the receiver; the offset of the payload; the bytes of memory that they use
+        beyond those of the packet; and True if some were cut off.
 
     Raises:
         MalformedPacket: an unknown property, or one that is cut off.
@@ -70,7 +70,7 @@ def parse_properties(  # noqa: C901, PLR0912, PLR0915  (one branch a property)
             cut = True
             break
         at += 1
-        if identifier == 0x0B:  # subscription identifier: ours, of no use to a receiver
+        if identifier == 0x0B:  # subscription identifier: meaningless to a receiver
             _, at = parse_length(data, at)
             continue
         if identifier == 0x23:  # topic alias: we allow none
@@ -142,5 +142,5 @@ def _binary(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _text(data: bytes) -> str:
-    # a wrong character in a property is no reason to refuse the message for ever
+    # one invalid character in a property must not block the message for ever
     return data.decode(errors="replace")

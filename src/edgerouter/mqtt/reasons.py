@@ -43,7 +43,7 @@ _NAMES = {
 
 
 def connect_refused(code: int, text: str, where: str) -> Unavailable:
-    """Return the error for a CONNACK that is no success."""
+    """Return the error for a CONNACK that reports a failure."""
     if code in _CONNECT_UNAUTHORIZED:
         return Unauthorized(f"{where} refuses the connection: {text}")
     if code in _THROTTLED:

@@ -1,4 +1,4 @@
-"""How to reach a broker and be let in: the settings that every MQTT client of ours has."""
+"""Settings shared by all MQTT clients of the router: address, credentials, TLS."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class VersionChoice:
     Args:
         configured: the user's choice.
         known: version that the broker answered to in an earlier run; empty when none is known.
-        patient: ask twice with MQTT 5, since a broker that is starting hangs up on everybody.
+        patient: try MQTT 5 twice, because a broker that is starting disconnects every client.
     """
 
     def __init__(self, configured: Literal["auto", "5", "3.1.1"], known: str, *, patient: bool) -> None:

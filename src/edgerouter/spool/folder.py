@@ -58,8 +58,8 @@ def _refuse_others(folder: Path) -> None:
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & stat.S_IWOTH:
         raise SpoolUnusable(
-            f"spool.path: {folder}: everybody may write into this folder (mode {mode:04o}): "
-            f"run `chmod o-w {folder}`, or name a folder in it that is the router's alone"
+            f"spool.path: {folder}: the folder is world-writable (mode {mode:04o}): "
+            f"run `chmod o-w {folder}`, or name a private folder in it"
         )
 
 

@@ -56,7 +56,7 @@ class Bounded:
 
         Raises:
             NoAnswer: not in time.
-            Unavailable: it was cancelled, but not by us, or ran into a time-out of its own.
+            Unavailable: another party cancelled it, or its own timeout elapsed.
         """
         while len(self._left_behind) >= _MOST_LEFT_BEHIND:
             await asyncio.wait(self._left_behind, return_when=asyncio.FIRST_COMPLETED)

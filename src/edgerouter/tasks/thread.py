@@ -27,7 +27,7 @@ class _Job(Generic[T]):
 
 
 class Worker:
-    """Runs calls in a thread of its own.
+    """Runs calls in a separate thread.
 
     A call that is cancelled while it runs continues to its end, because a thread cannot be stopped, and the next one waits for it:
     two never interleave. The thread is a daemon, so that a device that hangs for ever does not keep the process from ending.

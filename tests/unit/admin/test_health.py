@@ -58,7 +58,7 @@ def test_a_sink_that_delivers_nothing_for_a_minute_does_not_flow():
 def test_a_sink_that_never_delivered_counts_from_the_start():
     assert reasons(oldest_pending_seconds=61.0)
     assert reasons(oldest_pending_seconds=None), "the age of what waits may not be known"
-    assert reasons(oldest_pending_seconds=1e6, uptime=30.0) == [], "the backlog of an earlier run is no fault of this one"
+    assert reasons(oldest_pending_seconds=1e6, uptime=30.0) == [], "the backlog of an earlier run is not a fault of this one"
 
 
 def test_a_sink_that_may_take_its_time_is_not_stuck():

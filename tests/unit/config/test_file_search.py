@@ -81,7 +81,7 @@ def test_status_in_a_strange_folder_touches_nothing_in_it(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
 def test_a_device_is_not_a_configuration_file(device: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no file"):
+    with pytest.raises(ConfigurationError, match="not a file"):
         read_tree(Path(device))
 
 

@@ -99,7 +99,7 @@ def test_a_pair_of_escapes_as_json_writes_an_emoji_is_one_character_and_half_a_p
     node = parse_value(json.dumps({"\U0001f600": ["\U0001f4a1 on"]}), "VARIABLE")
     assert node.plain() == {"\U0001f600": ["\U0001f4a1 on"]}
     _, faults = parse('a: "\\ud83d alone"\n', "x.yaml")
-    assert [(origin.label, reason) for origin, reason in faults] == [("x.yaml:1:4", "half a surrogate pair, which is no character")]
+    assert [(origin.label, reason) for origin, reason in faults] == [("x.yaml:1:4", "half a surrogate pair is not a character")]
 
 
 @pytest.mark.parametrize("depth", [100, 400, 5000])

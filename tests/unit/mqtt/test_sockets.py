@@ -1,10 +1,10 @@
-"""Errors of sockets are told in words."""
+"""Errors of sockets are shown as text."""
 
 from __future__ import annotations
 
 import pytest
 
-from edgerouter.mqtt.sockets import in_words
+from edgerouter.mqtt.sockets import as_text
 
 
 @pytest.mark.parametrize(
@@ -20,5 +20,5 @@ from edgerouter.mqtt.sockets import in_words
         ("WebSocket handshake error", "WebSocket handshake error"),
     ],
 )
-def test_an_error_is_told_in_words(error: str, words: str) -> None:
-    assert in_words(error) == words
+def test_an_error_is_shown_as_text(error: str, words: str) -> None:
+    assert as_text(error) == words

@@ -153,7 +153,7 @@ def test_each_message_is_one_line_and_its_payload_can_be_read_back(payloads: lis
 @given(st.lists(PAYLOADS, max_size=5))
 @example([b'"a"', b"a", b'{"base64": "YQ=="}', b'{\n"a":  1.0}\r\n', b"", b"1e400", b"\xff"])
 def test_exact_lines_give_every_byte_back_through_any_parser_of_json(payloads: list[bytes]) -> None:
-    """`"a"` and `a`, white space, numbers to the digit: what `jsonl` leaves to the reader's parser, or cannot tell apart."""
+    """`"a"` and `a`, white space, numbers to the digit: differences that `jsonl` leaves to the reader's parser, or loses."""
     lines = encode([message(payload, sequence=number) for number, payload in enumerate(payloads)], "jsonl-exact").split(b"\n")
 
     assert lines.pop() == b""

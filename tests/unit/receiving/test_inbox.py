@@ -1,4 +1,4 @@
-"""What a source holds between its arrival and the spool's commit.
+"""Messages that a source holds between their arrival and the spool's commit.
 
 Covers also: edgerouter.receiving.leases.
 """

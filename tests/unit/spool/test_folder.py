@@ -19,7 +19,7 @@ from support.spools import Pipe, fresh, route, sqlite, take
 
 
 @pytest.fixture(autouse=True)
-def everybody_may_read() -> object:
+def world_readable() -> object:
     """As most systems have it."""
     before = os.umask(0o022)
     yield
@@ -45,7 +45,7 @@ async def run_once(folder: Path) -> None:
         assert loose(folder) == {}
 
 
-async def test_nobody_else_reads_what_is_in_the_spools_folder(tmp_path: Path) -> None:
+async def test_no_other_user_reads_the_spools_folder(tmp_path: Path) -> None:
     await run_once(tmp_path / "spool")
     assert loose(tmp_path / "spool") == {}
 
@@ -76,9 +76,9 @@ async def run_once_again(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o757])
-def test_a_spool_folder_that_everybody_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_world_writable_spool_folder_is_refused(tmp_path: Path, mode: int) -> None:
     tmp_path.chmod(mode)
-    with pytest.raises(SpoolUnusable, match=r"everybody may write into this folder .*chmod o-w"), locked_folder(tmp_path):
+    with pytest.raises(SpoolUnusable, match=r"the folder is world-writable .*chmod o-w"), locked_folder(tmp_path):
         pass
 
 

@@ -62,9 +62,9 @@ class EchoConfig(SinkConfig):
     """The honest sink's fields."""
 
     url: str
-    """Where the service is."""
+    """Address of the service."""
     token: SecretStr = SecretStr("")
-    """What lets us in."""
+    """Credential of the service."""
 
 
 class EchoSink(Sink[EchoConfig]):
@@ -216,7 +216,7 @@ class Misconfigured(EchoSink):
 
 class Plain(EchoConfig):
     api_token: str = ""
-    """A secret that is no secret."""
+    """A field that sounds secret and is not."""
 
 
 class Unguarded(EchoSink):
@@ -392,7 +392,7 @@ async def test_a_session_that_is_never_closed_is_caught() -> None:
         await session.close()
 
 
-async def test_a_gap_that_is_not_declared_fails_its_tests() -> None:
+async def test_a_missing_fault_that_is_not_declared_fails_its_tests() -> None:
     class Lazy(EchoServer):
         async def throttle(self, seconds: float) -> None:
             raise NotImplementedError
@@ -401,7 +401,7 @@ async def test_a_gap_that_is_not_declared_fails_its_tests() -> None:
     async with Lazy().running() as server:
         with pytest.raises(pytest.fail.Exception, match="Lazy neither does 'throttle'"):
             await suite.disturb(server, "throttle", 1)
-        suite.unsupported = {"throttle": "never busy"}  # type: ignore[misc]  # this one suite object has a gap
+        suite.unsupported = {"throttle": "never busy"}  # type: ignore[misc]  # this one suite object lacks a fault
         with pytest.raises(pytest.skip.Exception, match="throttle: never busy"):
             await suite.disturb(server, "throttle", 1)
     suite.unsupported = {"throtle": "misspelt"}  # type: ignore[misc]  # this one suite object is misspelt

@@ -120,7 +120,7 @@ class _Row:
 def _table(model: type[BaseModel]) -> str:
     rows = list(_rows(model))
     if not rows:
-        return "It has no fields of its own.\n"
+        return "It has no fields.\n"
     lines = ["| field | value | default | meaning |", "|---|---|---|---|"]
     lines += [f"| `{row.name}` | {row.kind} | {row.default} | {row.text} |" for row in rows]
     return "\n".join(lines) + "\n"

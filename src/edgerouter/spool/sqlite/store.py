@@ -138,7 +138,7 @@ class Store:
         if copied:
             before_copy, self.record.id = self.record.id, new_id()
             log.warning(
-                "a copy of a spool takes an id of its own, and a session of its own at the broker",
+                "a copy of a spool gets a new id, and a new session at the broker",
                 before=before_copy,
                 id=self.record.id,
             )

@@ -28,9 +28,9 @@ class Inner(BaseModel, use_attribute_docstrings=True):
 
 
 class Outer(BaseModel, use_attribute_docstrings=True):
-    """What it is.
+    """A purpose.
 
-    What nobody needs to know.
+    A detail.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Outer(BaseModel, use_attribute_docstrings=True):
 
 def test_a_table_shows_field_value_default_and_meaning() -> None:
     text = write({"sink": {"outer": Outer}})
-    assert "### `sinks`: `type: outer`\n\nWhat it is.\n" in text
+    assert "### `sinks`: `type: outer`\n\nA purpose.\n" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert rows[rows.index("| `name` | text | required | A name. |") :][:9] == [
         "| `name` | text | required | A name. |",
@@ -67,4 +67,4 @@ def test_a_table_shows_field_value_default_and_meaning() -> None:
 
 
 def test_a_distribution_of_plugins_has_its_own_part() -> None:
-    assert write_plugins({"sink": {"outer": Outer}}).startswith("### `sinks`: `type: outer`\n\nWhat it is.\n\n| field |")
+    assert write_plugins({"sink": {"outer": Outer}}).startswith("### `sinks`: `type: outer`\n\nA purpose.\n\n| field |")

@@ -41,7 +41,7 @@ def test_the_fields_of_the_type_that_is_written_are_offered_with_their_manual(op
 
 
 def test_what_the_router_takes_is_not_marked(open_editor: Editor) -> None:
-    sink = "type: file, path: /data, mode: '0640', rotate: {size: 64MiB, age: 1h30m}, concurrency: '${env:LANES}'"
+    sink = "type: file, path: /data, mode: '0640', rotate: {size: 64MiB, age: 1h30m}, concurrency: '${env:WORKERS}'"
     assert open_editor.problems(f"{SOURCES}spool: {{max_bytes: 2GiB}}\nsinks: {{archive: {{{sink}}}}}\n") == []
 
 

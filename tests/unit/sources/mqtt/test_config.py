@@ -49,7 +49,7 @@ def test_a_wrong_value_is_refused_with_its_reason(fields: dict[str, Any], reason
     assert reason in str(caught.value)
 
 
-def test_a_file_that_is_no_certificate_is_refused_with_its_name(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_certificate_is_refused_with_its_name(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text("not a certificate")
     with pytest.raises(ValidationError, match=r"ca.pem holds no usable certificates"):
@@ -86,7 +86,7 @@ def test_credentials_are_written_once() -> None:
         configured(url="mqtt://user@broker", username="other")
 
 
-def test_topics_are_told_to_the_broker_with_their_group_and_quality_of_service() -> None:
+def test_topics_are_sent_to_the_broker_with_their_group_and_quality_of_service() -> None:
     config = configured(topics=["a", {"topic": "b/+", "qos": 0}], share="g", qos=2)
     assert config.subscriptions == {"$share/g/a": 2, "$share/g/b/+": 0}
 

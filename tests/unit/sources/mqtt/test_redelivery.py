@@ -177,7 +177,7 @@ def test_a_broker_that_uses_packet_ids_again_at_once_makes_receipts_ambiguous_so
     assert later.payloads() == [b"a"]
 
 
-def test_packet_ids_that_start_again_after_the_last_are_no_reuse() -> None:
+def test_packet_ids_that_start_again_after_the_last_are_not_a_reuse() -> None:
     state = SessionState("broker", "client")
     run = Run(state)
     run.connect(session_present=False)
@@ -187,7 +187,7 @@ def test_packet_ids_that_start_again_after_the_last_are_no_reuse() -> None:
     assert not state.ids_reused
 
 
-def test_a_spoiled_receipt_is_no_receipt() -> None:
+def test_a_spoiled_receipt_is_ignored() -> None:
     state, deliveries = stored()
     for spoiled in (b"", b"\x01", deliveries[0].receipt[:-1], deliveries[0].receipt + b"x", b"\x02" + deliveries[0].receipt[1:]):
         run = Run(state, [Delivery(deliveries[0].messages, lambda: None, spoiled)])

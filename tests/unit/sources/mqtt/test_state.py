@@ -1,4 +1,4 @@
-"""What a source keeps over restarts, and what happens when it cannot."""
+"""State that a source keeps across restarts, and its behaviour when it cannot."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def test_a_property_that_is_wrong_is_refused(data: bytes) -> None:
         parse_properties(varint(len(data)) + data, 0, len(data) + 1)
 
 
-def test_a_subscription_identifier_alone_is_no_property_of_the_message() -> None:
+def test_a_subscription_identifier_alone_is_not_a_property_of_the_message() -> None:
     assert parse_properties(b"\x02\x0b\x05payload", 0, 10) == (None, 3, 0, False)
 
 
@@ -284,7 +284,7 @@ async def test_a_message_over_the_bound_is_not_acknowledged_before_its_last_byte
     assert others == [(0xD0, b"")]
 
 
-async def test_a_packet_over_the_bound_that_is_no_message_ends_the_connection() -> None:
+async def test_a_packet_over_the_bound_that_is_not_a_message_ends_the_connection() -> None:
     stream, _ = make_stream(make_in_flight(), limits=PacketLimits(packet=1000))
     with pytest.raises(MalformedPacket):
         stream.feed(b"\x90" + varint(2_000_000))
@@ -352,7 +352,7 @@ async def test_a_message_whose_properties_are_too_many_is_kept_and_not_counted_a
 
 
 @pytest.mark.parametrize("properties", [pairs(500), pairs(10, b"n", b"x" * 1000 + "\U0001f600".encode()), b""])
-async def test_what_a_message_takes_in_memory_counts_against_the_bound(properties: bytes) -> None:
+async def test_the_memory_of_a_message_counts_against_the_bound(properties: bytes) -> None:
     in_flight = make_in_flight(size=10**8)
     stream, _ = make_stream(in_flight, version5=True)
     topic = "t" * 5000 + "\U0001f600"

@@ -45,7 +45,7 @@ async def test_what_waits_is_counted_before_a_sink_reads_anything(config: SpoolC
 async def test_counting_goes_on_after_a_restart_and_through_several_changes_of_filters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A count that is under way is told, and comes out right whatever happens to it."""
+    """A count in progress is reported, and comes out right whatever happens to it."""
     from edgerouter.spool.sqlite import counting
 
     monkeypatch.setattr(counting, "_PATIENCE", 0)

@@ -78,6 +78,6 @@ def test_a_position_of_one_open_range_takes_a_dozen_bytes() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x91\x01", b"\x92\x05\x00", b"\xc0", b"\x94\x01\x02\x00\x03"])
-def test_bytes_that_are_no_position_are_refused(data: bytes) -> None:
+def test_bytes_that_are_not_a_position_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="not a position"):
         Position.decode(data)

@@ -112,7 +112,7 @@ async def test_a_read_only_file_system_is_waited_for(small_disk: Path) -> None:
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("sink"))
         await pipe.append(fresh(10))
-        # the open log keeps a file system from becoming read-only, so SQLite is told that it is
+        # the open log keeps a file system from becoming read-only, so make SQLite see it as such
         from edgerouter.spool.sqlite.store import Store
 
         write = Store.write
@@ -170,7 +170,7 @@ def fill_up(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("reserve", [True, False], ids=["with its reserve", "that is given up already"])
-async def test_a_crash_on_a_disk_without_a_byte_is_no_reason_not_to_start(small_disk: Path, reserve: bool) -> None:
+async def test_after_a_crash_on_a_disk_without_a_free_byte_the_router_starts(small_disk: Path, reserve: bool) -> None:
     """The state says so before the first message comes; what waits is delivered and makes room."""
     async with crashing(small_disk) as (spool, crashed):
         pipe = Pipe(spool)

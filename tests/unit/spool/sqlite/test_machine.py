@@ -46,7 +46,7 @@ async def test_a_copy_on_another_machine_takes_a_new_id_and_keeps_what_waits(tmp
     async with open_spool(sqlite(tmp_path / "copy")) as spool:
         second = spool.id
         assert second != first
-        assert "takes an id of its own" in capsys.readouterr().out
+        assert "gets a new id" in capsys.readouterr().out
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("sink"))
         assert reader.ledger == ledger(10, 0, 1)
@@ -72,7 +72,7 @@ async def test_a_disk_image_with_a_new_machine_id_is_a_copy_on_other_hardware(tm
 
 
 @pytest.mark.parametrize(("system", "serial"), [("another", "board 1"), ("one", "board 2"), ("another", ""), ("", "")])
-async def test_one_difference_alone_is_no_other_machine(tmp_path, of_machine, system, serial):
+async def test_one_difference_alone_is_not_another_machine(tmp_path, of_machine, system, serial):
     """A machine id that is made at each boot, a card in another board: the session at the broker stays."""
     of_machine("one", "board 1")
     first = await used(tmp_path / "spool")

@@ -106,7 +106,7 @@ class Known:
         letters: set[int],
         kept: list[frozenset[int]],
     ) -> None:
-        """What a sink finds after the cut is what was promised before it."""
+        """A sink finds after the cut everything that was promised before it."""
         wanted = {sequence for sequence, (topic, _) in self.stored.items() if wants(topic)}
         missing = wanted - pending.keys() - letters - self.may_be_settled[sink]
         assert not missing, f"{sink}: {sorted(missing)} were acknowledged"
@@ -196,7 +196,7 @@ async def check(path: Path, known: Known, *, lossy: bool) -> None:
     started = time.monotonic()
     async with open_spool(sqlite(path)) as spool:
         assert time.monotonic() - started < 5
-        assert not any("damaged" in name for name in files(path)), "a power cut is no damage"
+        assert not any("damaged" in name for name in files(path)), "a power cut is not damage"
         pipe = Pipe(spool)
         readers = dict(zip(SINKS, await pipe.attach(*(route(sink, *filters) for sink, filters in SINKS.items())), strict=True))
         assert (await spool.tools.verify()).problems == ()

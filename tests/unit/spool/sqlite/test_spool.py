@@ -239,7 +239,7 @@ async def test_what_came_in_while_a_sink_was_away_can_be_replayed_to_it(tmp_path
             assert not spool.drops
 
 
-async def test_chunks_that_nobody_needs_are_deleted_though_a_slow_sink_holds_others(tmp_path: Path) -> None:
+async def test_settled_chunks_are_deleted_though_a_slow_sink_holds_others(tmp_path: Path) -> None:
     async with open_spool(sqlite(tmp_path)) as spool:
         pipe = Pipe(spool)
         fast, _slow = await pipe.attach(route("fast"), route("slow", "rare"))

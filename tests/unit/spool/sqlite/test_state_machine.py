@@ -31,7 +31,7 @@ share = st.floats(0, 1)
 
 
 class Model:
-    """What a sink should know: the fate of every message that it wants."""
+    """Expected state of a sink: the fate of every message that it wants."""
 
     def __init__(self) -> None:
         self.fate: dict[int, str] = {}
@@ -198,7 +198,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule(settling=st.booleans())
     def crash(self, settling: bool) -> None:
-        """What was settled since the last commit may come again, and nothing else."""
+        """Only messages settled since the last commit may arrive again."""
         if settling:
             self.run(asyncio.sleep(0))
         saved = self.run(self.spool._thread.run(lambda: files(self.folder)))

@@ -374,7 +374,7 @@ async def test_an_older_format_is_migrated(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
 async def test_a_flipped_byte_in_the_log_costs_no_commit_behind_it(tmp_path: Path, place: float) -> None:
-    """What SQLite takes for the torn end of the log is mended, and what had been acknowledged behind it is there."""
+    """A part that SQLite treats as the torn end of the log is repaired, and everything acknowledged behind it is there."""
     async with crashing(tmp_path) as (spool, crashed):
         pipe = Pipe(spool)
         every, some = await pipe.attach(route("every"), route("some", "a/#"))
