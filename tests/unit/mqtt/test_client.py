@@ -35,12 +35,12 @@ def private_names_of_others(source: str) -> set[str]:
     """Private attributes that are not of `self`, `cls` or a class of the same module, also those named in `hasattr` and its kin."""
     tree = ast.parse(source)
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}):
             found.add(node.attr)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"getattr", "hasattr", "setattr"}:
-            found |= {each.value for each in node.args[1:2] if isinstance(each, ast.Constant)}
+            found |= {str(each.value) for each in node.args[1:2] if isinstance(each, ast.Constant)}
     return {name for name in found if name.startswith("_") and not name.endswith("__") and name not in own}
 
 

@@ -7,7 +7,7 @@ import pytest
 from edgerouter.tasks import bounded
 
 
-async def stubborn(released):
+async def stubborn(released: asyncio.Event) -> None:
     while not released.is_set():
         try:
             await released.wait()
@@ -15,7 +15,7 @@ async def stubborn(released):
             continue
 
 
-async def test_a_task_group_does_not_wait_for_a_plugin_that_ignores_its_cancellation(monkeypatch):
+async def test_a_task_group_does_not_wait_for_a_plugin_that_ignores_its_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded, "CLOSING_SECONDS", 0.01)
     released = asyncio.Event()
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
@@ -26,8 +26,8 @@ async def test_a_task_group_does_not_wait_for_a_plugin_that_ignores_its_cancella
     released.set()
 
 
-async def test_a_failure_of_ours_still_ends_the_group():
-    async def broken():
+async def test_a_failure_of_ours_still_ends_the_group() -> None:
+    async def broken() -> None:
         raise KeyError("ours")
 
     with pytest.raises(ExceptionGroup) as raised:
@@ -36,10 +36,10 @@ async def test_a_failure_of_ours_still_ends_the_group():
     assert raised.group_contains(KeyError)
 
 
-async def test_a_plugin_that_ends_in_time_is_waited_for():
+async def test_a_plugin_that_ends_in_time_is_waited_for() -> None:
     closed = asyncio.Event()
 
-    async def closing():
+    async def closing() -> None:
         try:
             await asyncio.Event().wait()
         finally:

@@ -10,6 +10,7 @@ import yaml
 from edgerouter import plugins
 from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.describe import effective
+from edgerouter.config.describe.yaml_text import MASK
 from edgerouter.config.model import RouterConfig
 
 TEXT = """\
@@ -54,7 +55,7 @@ def test_every_value_has_its_origin(config: RouterConfig) -> None:
 def test_no_secret_is_shown_wherever_it_came_from(config: RouterConfig) -> None:
     text = effective.as_yaml(config)
     assert "geheim" not in text
-    masked = {value.dotted for value in effective.values(config) if effective.MASK in value.text}
+    masked = {value.dotted for value in effective.values(config) if MASK in value.text}
     assert masked == {
         "sources.s.url",
         "sources.s.password",

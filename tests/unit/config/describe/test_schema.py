@@ -98,7 +98,7 @@ def test_every_property_of_every_plugin_keeps_its_description_and_its_default() 
     schema = build(configs)
     for kind, by_type in configs.items():
         for name, config in by_type.items():
-            shared = [SinkPolicies] if kind == "sink" else []
+            shared: list[type[BaseModel]] = [SinkPolicies] if kind == "sink" else []
             properties = schema["$defs"][f"{kind}:{name}"]["properties"]
             for each in (config, *shared):
                 for field, alone in each.model_json_schema(schema_generator=Quietly)["properties"].items():

@@ -98,7 +98,7 @@ def commits_at(rate: float, arrivals: random.Random | None, seconds: float = 20,
     """Commits under a steady load of a broker with a large window."""
     model = Model()
     if not learning:
-        model.window.acknowledged = lambda _: None  # type: ignore[method-assign]  # the fixed interval
+        model.window.acknowledged = lambda _: None  # type: ignore[method-assign, assignment]  # the fixed interval
     due = 0.0
     while model.now < seconds:
         if model.now >= due:

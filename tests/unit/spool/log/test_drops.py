@@ -5,7 +5,7 @@ from collections import Counter
 from edgerouter.spool.log.drops import MOST_DROPS, OTHER_TOPICS, Drops
 
 
-def test_a_flood_of_first_levels_makes_no_flood_of_counters():
+def test_a_flood_of_first_levels_makes_no_flood_of_counters() -> None:
     """Every drop stays counted; a client that invents topics fills neither the memory nor the metrics."""
     drops = Drops()
     drops.count("archive", Counter({"plant/a": 2, "plant/b": 1}), "spool_full")
@@ -17,7 +17,7 @@ def test_a_flood_of_first_levels_makes_no_flood_of_counters():
     assert drops.total() == 20_003
 
 
-def test_long_first_levels_make_no_long_labels():
+def test_long_first_levels_make_no_long_labels() -> None:
     """A topic may hold 65,535 bytes, and a thousand of them would make each scrape 60 MB."""
     drops = Drops()
     for number in range(2 * MOST_DROPS):

@@ -1,20 +1,30 @@
 """The mark notices commits that are missing from the database, and keeps their numbers from being used twice."""
 
 import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool import open_spool
+from edgerouter.spool.contract import Spool
 from edgerouter.spool.sqlite.high_water import FILE, HighWaterMark
 from support.spools import files, restore
 
 
-async def append(spool, count):
+async def append(spool: Spool, count: int) -> None:
     await spool.append("source", Delivery([Message("t", b"x", 1) for _ in range(count)], lambda: None), {})
 
 
-async def test_an_old_copy_of_the_database_is_noticed_and_its_numbers_are_not_used_twice(tmp_path):
+def database_thread(spool: Any) -> Any:
+    """Return the thread after whose last call the files are as a kill would leave them."""
+    return spool._thread
+
+
+async def test_an_old_copy_of_the_database_is_noticed_and_its_numbers_are_not_used_twice(tmp_path: Path) -> None:
     config = SpoolConfig(path=tmp_path)
     async with open_spool(config) as spool:
         identity = spool.id
@@ -31,7 +41,7 @@ async def test_an_old_copy_of_the_database_is_noticed_and_its_numbers_are_not_us
         assert spool.status.last_sequence == 18
 
 
-async def test_a_lost_database_keeps_its_id_so_that_the_brokers_session_goes_on(tmp_path):
+async def test_a_lost_database_keeps_its_id_so_that_the_brokers_session_goes_on(tmp_path: Path) -> None:
     config = SpoolConfig(path=tmp_path)
     async with open_spool(config) as spool:
         identity = spool.id
@@ -41,7 +51,7 @@ async def test_a_lost_database_keeps_its_id_so_that_the_brokers_session_goes_on(
         assert (spool.id, spool.status.last_sequence) == (identity, 10)
 
 
-async def test_a_mark_that_cannot_be_read_says_nothing(tmp_path):
+async def test_a_mark_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     config = SpoolConfig(path=tmp_path)
     async with open_spool(config) as spool:
         await append(spool, 10)
@@ -52,13 +62,15 @@ async def test_a_mark_that_cannot_be_read_says_nothing(tmp_path):
         assert (spool.id, spool.status.quarantined_messages) == (identity, 0)
 
 
-async def test_after_a_power_cut_that_may_have_cost_commits_the_id_stays_and_numbers_are_left_out(tmp_path, monkeypatch):
+async def test_after_a_power_cut_that_may_have_cost_commits_the_id_stays_and_numbers_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It keeps its id and its session with the broker; the high-water mark, as old as the database then, proves nothing."""
     config = SpoolConfig(path=tmp_path, synchronous="normal")
     async with open_spool(config) as spool:
         identity = spool.id
         await append(spool, 10)
-        before = await spool._thread.run(lambda: files(tmp_path))
+        before = await database_thread(spool).run(lambda: files(tmp_path))
         mark = (tmp_path / FILE).read_bytes()
         await append(spool, 7)
     restore(tmp_path, before)
@@ -71,11 +83,11 @@ async def test_after_a_power_cut_that_may_have_cost_commits_the_id_stays_and_num
         assert (await spool.tools.verify()).problems == ()
 
 
-async def test_a_kill_leaves_out_no_numbers(tmp_path):
+async def test_a_kill_leaves_out_no_numbers(tmp_path: Path) -> None:
     config = SpoolConfig(path=tmp_path, synchronous="normal")
     async with open_spool(config) as spool:
         await append(spool, 10)
-        before = await spool._thread.run(lambda: files(tmp_path))
+        before = await database_thread(spool).run(lambda: files(tmp_path))
     restore(tmp_path, before)
     async with open_spool(config) as spool:
         assert spool.status.last_sequence == 10

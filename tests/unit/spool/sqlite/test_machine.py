@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite import machine
 from support.spools import Pipe, fresh, ledger, route, sequences, sqlite, take
 
+OfMachine = Callable[..., None]
+
 
 @pytest.fixture
-def of_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+def of_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OfMachine:
     """Say which machine it is."""
     system, hardware = tmp_path / "machine-id", tmp_path / "serial-number"
     monkeypatch.setattr(machine, "_SYSTEM", (system,))
@@ -38,7 +41,9 @@ async def used(folder: Path) -> str:
         return spool.id
 
 
-async def test_a_copy_on_another_machine_takes_a_new_id_and_keeps_what_waits(tmp_path, of_machine, capsys):
+async def test_a_copy_on_another_machine_takes_a_new_id_and_keeps_what_waits(
+    tmp_path: Path, of_machine: OfMachine, capsys: pytest.CaptureFixture[str]
+) -> None:
     of_machine("one")
     first = await used(tmp_path / "spool")
     shutil.copytree(tmp_path / "spool", tmp_path / "copy")
@@ -62,7 +67,7 @@ async def test_a_copy_on_another_machine_takes_a_new_id_and_keeps_what_waits(tmp
         assert spool.id == first
 
 
-async def test_a_disk_image_with_a_new_machine_id_is_a_copy_on_other_hardware(tmp_path, of_machine):
+async def test_a_disk_image_with_a_new_machine_id_is_a_copy_on_other_hardware(tmp_path: Path, of_machine: OfMachine) -> None:
     """There the folder is bit for bit the same."""
     of_machine("one", "board 1")
     first = await used(tmp_path / "spool")
@@ -72,7 +77,7 @@ async def test_a_disk_image_with_a_new_machine_id_is_a_copy_on_other_hardware(tm
 
 
 @pytest.mark.parametrize(("system", "serial"), [("another", "board 1"), ("one", "board 2"), ("another", ""), ("", "")])
-async def test_one_difference_alone_is_not_another_machine(tmp_path, of_machine, system, serial):
+async def test_one_difference_alone_is_not_another_machine(tmp_path: Path, of_machine: OfMachine, system: str, serial: str) -> None:
     """A machine id that is made at each boot, a card in another board: the session at the broker stays."""
     of_machine("one", "board 1")
     first = await used(tmp_path / "spool")
@@ -81,7 +86,7 @@ async def test_one_difference_alone_is_not_another_machine(tmp_path, of_machine,
         assert spool.id == first
 
 
-async def test_a_copy_whose_new_id_could_not_be_stored_is_noticed_again(tmp_path, of_machine):
+async def test_a_copy_whose_new_id_could_not_be_stored_is_noticed_again(tmp_path: Path, of_machine: OfMachine) -> None:
     """The machine is remembered only with the id."""
     of_machine("one")
     first = await used(tmp_path / "spool")

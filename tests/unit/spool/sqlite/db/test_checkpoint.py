@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -49,10 +50,10 @@ class FullDisk:
 
     full = True
 
-    def set_wal_hook(self, hook):
+    def set_wal_hook(self, hook: Callable[[object, str, int], int]) -> None:
         hook(self, "main", 11)
 
-    def wal_checkpoint(self, mode):
+    def wal_checkpoint(self, mode: int) -> None:
         if self.full:
             raise apsw.FullError
 

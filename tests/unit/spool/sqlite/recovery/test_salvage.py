@@ -238,7 +238,8 @@ async def test_the_end_of_a_salvage_forgets_nothing_that_was_just_settled(tmp_pa
         for topic in ("a/1", "b/1"):
             await pipe.append(fresh(50, topic=topic))
         every.delivered(await take(every, 100))
-        spool._committer.trimming.examine_all(101)  # as a salvage does that ends now
+        inside: Any = spool
+        inside._committer.trimming.examine_all(101)  # as a salvage does that ends now
         async with asyncio.timeout(10):
             while spool.status.messages != 50:
                 await spool.flush()
