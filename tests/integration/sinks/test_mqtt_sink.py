@@ -198,7 +198,7 @@ async def test_a_broker_that_dies_in_the_middle_leaves_nothing_unsaid(broker: Mo
         await asyncio.sleep(0)
         broker.kill()
         async with asyncio.timeout(20):
-            failures = await writing
+            failures = (await writing).failed
 
     assert failures
     assert all(isinstance(failure.error, Unavailable) for failure in failures)
