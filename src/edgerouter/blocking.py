@@ -2,6 +2,7 @@
 
 A sink that declares `blocking = True` may call a synchronous client. Its `open`, `write` and `holds` run as they are written, but
 on an event loop in a separate thread, so that only the sink itself waits. Writes of several workers take turns there.
+This is not part of `tasks`, which know nothing of the contracts: it opens a sink.
 """
 
 from __future__ import annotations
