@@ -1,4 +1,4 @@
-"""What every error of AWS and of its SDK means for the router: the one table of this distribution.
+"""Maps every error of AWS and of its SDK to an error of the router, in one table for this distribution.
 
 Sources: the service models in botocore, "Common error types" of the SQS API reference, "Error responses" of the S3 API reference.
 """
@@ -22,12 +22,12 @@ from edgerouter import Rejected, SecretMissing, Throttled, Unauthorized, Unavail
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is being asked of AWS, for errors that tell the operator what to do."""
+    """Request to AWS, described for errors that name the remedy."""
 
     what: str
     """Such as `queue plant-alerts in eu-west-1`."""
     needs: str
-    """What a policy must allow, such as `sqs:SendMessage on arn:aws:sqs:eu-west-1:123456789012:plant-alerts`."""
+    """Permission that a policy must grant, such as `sqs:SendMessage on arn:aws:sqs:eu-west-1:123456789012:plant-alerts`."""
 
 
 class UnexpectedAnswer(Exception):
@@ -95,7 +95,7 @@ them: all that differs from object to object is the key and the bytes, and about
 _OF_THE_QUEUE = ("queue type", "ContentBasedDeduplication")
 """In the text of an `InvalidParameterValue` of SQS that is about the queue's kind, and so about every message alike."""
 _OF_THE_KEY = ("KMS.", "Kms")
-"""How the codes begin that are about the encryption's key, its state, or the permission to use it."""
+"""Beginnings of the codes that concern the encryption's key, its state, or the permission to use it."""
 
 WRONG_REGION = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301", "TemporaryRedirect"}
@@ -198,7 +198,7 @@ def translate(error: Exception, call: Call) -> Unavailable | Rejected | Unexpect
 
 
 def _told(error: Exception) -> str:
-    """What the SDK says, without the object's key: the same trouble reads the same for every object."""
+    """Return the SDK's text without the object's key: equal errors read the same for every object."""
     inner = error.kwargs.get("error") if isinstance(error, botocore_errors.BotoCoreError) else error
     if isinstance(inner, aiohttp.ClientResponseError):
         return inner.message  # the rest of its text is a repr, with the URL
@@ -298,7 +298,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _clock(headers: Mapping[str, str]) -> str:
-    """How wrong the device's clock is, when that is what made a signature invalid."""
+    """Return the error of the device's clock, if it made a signature invalid."""
     try:
         skew = time.time() - parsedate_to_datetime(headers.get("date", "")).timestamp()
     except ValueError:

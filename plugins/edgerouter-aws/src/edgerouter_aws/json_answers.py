@@ -9,7 +9,7 @@ from typing import Any
 _CODE = re.compile(r"<Code>\s*([\w.:-]+)\s*</Code>")
 _TEXT = re.compile(r"<Message>([^<]*)</Message>")
 _MOST_TEXT = 300
-"""Characters of an answer in an unknown form that an error tells."""
+"""Most characters of an unrecognised answer to quote in an error."""
 
 
 def as_json(response_dict: dict[str, Any], **_: Any) -> None:

@@ -22,7 +22,7 @@ class SecretsManagerConfig(AwsSettings, SecretStoreConfig):
     """AWS Secrets Manager."""
 
     version_stage: str = Field(default="AWSCURRENT", min_length=1)
-    """Which version of a secret to read."""
+    """Version of a secret to read."""
 
 
 class SecretsManagerStore(SecretStore[SecretsManagerConfig]):
@@ -84,5 +84,5 @@ def _member(text: str, secret: str, key: str) -> str:
 
 
 def _resource(secret: str, region: str | None) -> str:
-    """What a policy names; AWS appends six characters to a secret's name."""
+    """Return the ARN for a policy; AWS appends six characters to a secret's name."""
     return secret if secret.startswith("arn:") else f"arn:aws:secretsmanager:{region or '*'}:*:secret:{secret}-*"

@@ -1,4 +1,4 @@
-"""How to reach AWS: credentials, region, endpoint, proxy, and clients whose own retries are off."""
+"""Access to AWS: credentials, region, endpoint, proxy, and clients whose own retries are off."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ for _name in ("aiobotocore.credentials", "aiobotocore.tokens"):
 
 
 class AwsSettings(BaseModel):
-    """Who we are for AWS and how to reach it.
+    """Credentials for AWS, and the way to reach it.
 
     With nothing set, the SDK's own chain finds credentials: environment, profile, web identity, SSO, container and instance roles.
     """
@@ -69,7 +69,7 @@ class AwsSettings(BaseModel):
     role_session_name: str = Field(default="edgerouter", pattern=r"^[\w+=,.@-]{2,64}$")
     """Session name of the assumed role, as CloudTrail shows it."""
     role_duration: Duration = Field(default=3600.0, ge=900, le=43200)
-    """How long one session of the assumed role lasts."""
+    """Duration of one session of the assumed role."""
     web_identity_token_file: Path | None = None
     """File with a web identity token (OIDC) to assume `role_arn` with; read anew at each renewal."""
     endpoint_url: str | None = None
@@ -85,7 +85,7 @@ class AwsSettings(BaseModel):
     ca_bundle: Path | None = None
     """File of the certificate authorities to trust instead of the built-in ones, for a proxy or service of your own."""
     connect_timeout: Duration = Field(default=10.0, gt=0)
-    """How long connecting may take."""
+    """Time to connect."""
 
     @model_validator(mode="after")
     def _credentials_are_whole(self) -> Self:

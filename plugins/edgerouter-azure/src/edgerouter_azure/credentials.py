@@ -1,4 +1,4 @@
-"""Who we are to Azure: clouds, token credentials, proxy and certificate authorities, for every sink of this distribution."""
+"""Identity towards Azure: clouds, token credentials, proxy and certificate authorities, for every sink of this distribution."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Credential(BaseModel):
 
 
 class DefaultCredential(_Credential):
-    """What azure-identity finds: environment variables, workload identity, managed identity, the developer's login."""
+    """Credentials found by azure-identity: environment variables, workload identity, managed identity, the developer's login."""
 
     type: Literal["default"] = "default"
     """`default`: the first that works of environment variables, workload identity, managed identity and the Azure CLI."""
@@ -117,7 +117,7 @@ Credential = Annotated[
 
 
 def awaits_secret(value: SecretStr) -> bool:
-    """Whether a reference to a secret store stands in the value; it is checked when the sink opens, with the secret in place."""
+    """Return True if the value holds a reference to a secret store; it is checked when the sink opens, with the secret in place."""
     return "${" in value.get_secret_value()
 
 
@@ -127,7 +127,7 @@ class AzureFields(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     credential: Credential = DefaultCredential()
-    """How to log in to Microsoft Entra ID where neither a connection string nor a key is given: `default`, `managed-identity`,
+    """Login to Microsoft Entra ID where neither a connection string nor a key is given: `default`, `managed-identity`,
     `workload-identity`, or a section with `type: client-secret` or `type: certificate`."""
     cloud: Cloud = "public"
     """`public`, or a sovereign cloud: `china`, `us-government`."""
@@ -149,7 +149,7 @@ class AzureFields(BaseModel):
 
 
 def cause(fields: AzureFields, error: BaseException) -> BaseException | None:
-    """What an error is raised from: nothing where there is a proxy, because aiohttp's errors hold its password."""
+    """Cause to raise an error from: none where there is a proxy, because aiohttp's errors hold its password."""
     return None if fields.proxy is not None else error
 
 

@@ -63,7 +63,7 @@ _HINTS: Mapping[str, str] = {
 }
 
 _BUSY_SECONDS = 4.0
-"""What the service advises on ServerBusy: https://learn.microsoft.com/azure/event-hubs/event-hubs-messaging-exceptions"""
+"""Wait that the service advises on ServerBusy: https://learn.microsoft.com/azure/event-hubs/event-hubs-messaging-exceptions"""
 _BUSY_CODE = re.compile(r"\b5000[29]\b")
 _WAIT = re.compile(r"wait (\d+(?:\.\d+)?) seconds?", re.IGNORECASE)
 _TOKEN_TIME = re.compile(
@@ -171,7 +171,7 @@ def _translate_response(error: HttpResponseError, doing: str, hint: str) -> Unav
 
 
 def _explain(doing: str, text: str, hint: str, skew: float = 0.0) -> str:
-    """Tell a clock that is off, a wrong key and a missing permission apart."""
+    """Distinguish a wrong clock, a wrong key and a missing permission."""
     if abs(skew) > _MOST_SKEW:
         direction = "behind" if skew > 0 else "ahead of"
         hint = f"the device's clock is {abs(skew) / 60:.0f} minutes {direction} the service's"

@@ -31,15 +31,15 @@ class KeyVaultConfig(AzureFields, SecretStoreConfig):
     vault: str = Field(min_length=3)
     """The vault: its name, such as `plant-secrets`, or its URL."""
     cache: Duration = Field(default=5.0, ge=0)
-    """How long a value counts as read just now, so that sinks that open together read a secret once. A sink that is refused opens
+    """Time for which a value counts as fresh, so that sinks that open together read a secret once. A sink that is refused opens
     again after a longer time than that, and so gets the new value of a rotated secret."""
     verify_challenge_resource: bool = True
     """Log in only for a service whose domain is the vault's; turn it off for a vault behind another name, such as a gateway."""
     connect_timeout: Duration = Field(default=20.0, gt=0)
-    """How long connecting may take."""
+    """Time to connect."""
 
     def url(self) -> str:
-        """Where the vault is."""
+        """Address of the vault."""
         return self.vault if "://" in self.vault else f"https://{self.vault}.{SUFFIXES[self.cloud]['vault']}"
 
 
@@ -47,8 +47,8 @@ class KeyVaultStore(SecretStore[KeyVaultConfig]):
     """Reads `name`, its newest version, or `name/version`."""
 
     _read: ClassVar[dict[tuple[str, str], tuple[float, str]]] = {}
-    """When each secret was read last, and its value. A store is opened each time that a sink opens, so this outlives it: a sink
-    that has to open again while the vault is away gets the value that it had."""
+    """Time of the last read of each secret, and its value. A store is opened each time a sink opens, so this outlives it: a sink
+    that reopens while the vault is unreachable gets the last known value."""
 
     def __init__(self, config: KeyVaultConfig, client: SecretClient) -> None:
         self._config, self._client, self._url, self._cache = config, client, config.url(), config.cache

@@ -40,7 +40,7 @@ class AccessToken(Token):
     """gcloud-aio's token exchange with our own rules of when.
 
     The base class tries five times with pauses inside every caller's write, lets one cancelled caller cancel all others, and
-    believes the wall clock, which jumps when a device learns the time.
+    trusts the wall clock, which jumps when a device learns the time.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class AccessToken(Token):
         if self.access_token is None or now >= self._ends_at:
             await asyncio.shield(self._acquire())
         elif now >= self._early_at:
-            self._early_at = now + _SECONDS_BETWEEN_EARLY_REFRESHES  # a failure costs nobody anything yet
+            self._early_at = now + _SECONDS_BETWEEN_EARLY_REFRESHES  # a failure costs nothing yet
             self._acquire()
 
     async def acquire_access_token(  # type: ignore[override]  # the base class wraps its own in retries
@@ -146,7 +146,7 @@ class AccessToken(Token):
             whether it had been taken before, so that a new one may be all that is needed.
         """
         if self.access_token is not None and value != self.access_token:
-            return True  # somebody else has already got a new one
+            return True  # another task has already got a new one
         self.access_token = None
         return self._accepted
 

@@ -1,4 +1,4 @@
-"""What a sink or store holds while it is open: one HTTP session, one access token, and the project."""
+"""Resources of an open sink or store: one HTTP session, one access token, and the project."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Connection:
         """The project of short names.
 
         Raises:
-            Unauthorized: it is told nowhere.
+            Unauthorized: it is configured nowhere.
             Unavailable: the metadata server cannot be asked.
         """
         told = self.fields.project or self.token.credentials.project or os.environ.get("GOOGLE_CLOUD_PROJECT")

@@ -25,7 +25,7 @@ _NEEDED = {
 
 
 class GoogleFields(BaseModel):
-    """What both sinks and the secret store have in common.
+    """Fields shared by the sinks and the secret store.
 
     Without any credentials field the application default ones are used: the file that `GOOGLE_APPLICATION_CREDENTIALS` names,
     gcloud's own, or the metadata server of the machine.
@@ -46,7 +46,7 @@ class GoogleFields(BaseModel):
     private_key_id: str | None = None
     """Id of that key; Google does not need it."""
     token_uri: str = _DEFAULT_TOKEN_URI
-    """Where `client_email` and `private_key` are exchanged for access tokens."""
+    """Endpoint that exchanges `client_email` and `private_key` for access tokens."""
     impersonate: str | None = Field(default=None, min_length=1)
     """Act as this service account; the credentials need roles/iam.serviceAccountTokenCreator on it."""
     delegates: tuple[str, ...] = ()
@@ -81,9 +81,9 @@ class Credentials:
     """Credentials in the form of a credentials file."""
 
     data: dict[str, Any]
-    """What the file holds; empty = ask the metadata server."""
+    """Content of the file; empty = use the metadata server."""
     origin: str
-    """Where they are from, for messages to the operator."""
+    """Origin of the credentials, for messages to the operator."""
 
     def __repr__(self) -> str:
         return f"Credentials(origin={self.origin!r})"
@@ -122,9 +122,9 @@ def load_credentials(fields: GoogleFields) -> Credentials:
     named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     if named:
         return _from_file(Path(named))
-    folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")  # noqa: PTH111  (no home is no error)
+    folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")  # noqa: PTH111  (a missing home is not an error)
     login = os.path.join(folder, "application_default_credentials.json")  # noqa: PTH118  (as above)
-    if os.path.isfile(login):  # noqa: PTH113  (a folder that we may not look into is no error either)
+    if os.path.isfile(login):  # noqa: PTH113  (neither is an unreadable folder)
         return _from_file(Path(login))
     return Credentials({}, "the metadata server")
 

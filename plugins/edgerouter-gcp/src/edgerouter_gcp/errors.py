@@ -56,12 +56,12 @@ _BY_REASON = {
     "BILLING_DISABLED": "enable billing for the project",
     "ACCESS_TOKEN_SCOPE_INSUFFICIENT": "give this machine the access scope cloud-platform",
 }
-"""What the operator can do, where Google tells more precisely than the status what is wrong."""
+"""Remedies for errors that Google describes more precisely than by the status."""
 
 NOT_GOOGLE = "and the answer is not one of Google's; is there a proxy in between, or is `endpoint` wrong?"
 _TEXT_LIMIT = 300
 _UPLOAD_ID = re.compile(r"upload_id=[\w-]+")
-"""Of an upload session: whoever reads it can write the object."""
+"""URL of an upload session: a reader of it can write the object."""
 _DAMAGED = re.compile(
     r"hash|checksum|crc32c|content-range|content-length|content length|boundary|multipart|upload id|upload session|range header"
     r"|malformed request|expected \d+ bytes",
@@ -76,7 +76,7 @@ _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an error's body says."""
+    """Content of an error's body."""
 
     code: str = ""
     """`RESOURCE_EXHAUSTED`, `rateLimitExceeded`, `invalid_grant`; empty if the body is not one of Google's."""

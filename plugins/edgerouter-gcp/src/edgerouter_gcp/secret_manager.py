@@ -81,7 +81,7 @@ class SecretManagerStore(SecretStore[SecretManagerConfig]):
         except ValueError as error:  # msgspec's and base64's errors both are
             raise Unavailable(f"{doing}: the answer is not Secret Manager's ({type(error).__name__})") from None
         try:
-            # most are made with `echo ... | gcloud secrets versions add`, which leaves a line break that nobody meant
+            # most are made with `echo ... | gcloud secrets versions add`, which leaves a line break that no user meant
             return data.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
             raise Unauthorized(f"{doing}: it is not text") from None

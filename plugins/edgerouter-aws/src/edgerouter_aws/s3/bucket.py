@@ -27,7 +27,7 @@ _CHECKSUM = "CRC32"
 _PLACE = ("Bucket", "Key", "ExpectedBucketOwner")
 _NOT_S3 = "the answer is not one of S3; is there a captive portal or a proxy in between?"
 _MORE_ACTIONS = {"Tagging": "s3:PutObjectTagging", "ACL": "s3:PutObjectAcl"}
-"""What a policy must allow beside storing, where objects are stored with this."""
+"""Permissions needed beside storing, by parameter."""
 
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:.+")
@@ -51,7 +51,7 @@ class Bucket:
     name: str
     call: Call
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """What every object is stored with: encryption, storage class, tags ..."""
+    """Parameters of every object: encryption, storage class, tags ..."""
     create_only: bool = False
     """Store an object only where there is none; one that is there already counts as stored."""
     multipart_bytes: int = 64 * 1024**2
@@ -165,7 +165,7 @@ class Bucket:
 
 
 def bucket_call(name: str, region: str | None, parameters: Mapping[str, Any] = MappingProxyType({})) -> Call:
-    """What errors say about a bucket, where objects are stored with `parameters`."""
+    """Describe a bucket for errors, with objects stored with `parameters`."""
     actions = ["s3:PutObject", "s3:AbortMultipartUpload"]
     actions += [action for parameter, action in _MORE_ACTIONS.items() if parameter in parameters]
     where = name if name.startswith("arn:") else f"arn:aws:s3:::{name}"
@@ -179,7 +179,7 @@ def bucket_call(name: str, region: str | None, parameters: Mapping[str, Any] = M
 async def open_s3(
     settings: AwsSettings, call: Call, *, region: str | None = None, addressing: str = "auto", checksums: bool | None = None
 ) -> AsyncIterator[Any]:
-    """An S3 client that is told when the bucket is in another region, instead of going there."""
+    """An S3 client that reports a bucket in another region, instead of following the redirect."""
     if checksums is None:
         checksums = settings.endpoint_url is None
     wanted = "when_supported" if checksums else "when_required"

@@ -25,7 +25,7 @@ class Column(BaseModel):
     type: Literal["string", "binary", "bool", "int32", "int64", "float32", "float64", "timestamp", "json"]
     """Type of the column; `timestamp` is microseconds in UTC, `json` is any JSON value as text."""
     value: str
-    """What is in it: `id`, `sequence`, `topic`, `topic[1]` (a level), `time`, `qos`, `retained`, `payload`, `property[name]`
+    """Value of the column: `id`, `sequence`, `topic`, `topic[1]` (a level), `time`, `qos`, `retained`, `payload`, `property[name]`
     (a user property), or `payload.a.b` (from a JSON payload). What is missing is null."""
 
     @field_validator("value")
@@ -50,16 +50,16 @@ MESSAGE_COLUMNS = (
 
 
 class ParquetOptions(BaseModel):
-    """How a batch becomes a Parquet file."""
+    """Conversion of a batch to a Parquet file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     columns: tuple[Column, ...] = Field(default=MESSAGE_COLUMNS, min_length=1)
     """The columns of the table."""
     mismatch: Literal["null", "reject"] = "null"
-    """What becomes of a value that does not fit its column: null, or the message goes to the dead letters."""
+    """Handling of a value that does not fit its column: null, or the message goes to the dead letters."""
     compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
-    """How the columns are compressed."""
+    """Compression of the columns."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

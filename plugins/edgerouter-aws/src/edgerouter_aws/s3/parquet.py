@@ -139,7 +139,7 @@ def _text(value: Any) -> str:
     text = value.decode() if isinstance(value, bytes) else value
     if not isinstance(text, str):
         raise TypeError
-    text.encode()  # half a surrogate pair is no text for Arrow
+    text.encode()  # Arrow rejects half a surrogate pair
     return text
 
 

@@ -62,19 +62,19 @@ class S3Config(AwsSettings, SinkConfig):
     """Key of an object, a template (docs/reference/templates.md). Messages that share everything in it but numbers share an object.
     By default `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` and an ending for the framing, such as `.jsonl.gz`."""
     framing: Literal["jsonl", "jsonl-exact", "raw-lines", "length-prefixed", "payload", "parquet"] = "jsonl"
-    """What is in an object: `jsonl`, one JSON object a line; `jsonl-exact`, the same with every payload as text, or as base64 where
-    it is no text, so that any JSON parser gives back every byte; `raw-lines`, each payload and a newline; `length-prefixed`, each
+    """Content of an object: `jsonl`, one JSON object a line; `jsonl-exact`, the same with every payload as text, or as base64 where
+    it is not text, so that any JSON parser restores every byte; `raw-lines`, each payload and a newline; `length-prefixed`, each
     payload after its length as 4 bytes, big-endian; `payload`, one message's payload; `parquet`, a table (needs
     `edgerouter-aws[parquet]`)."""
     ordered: bool | None = None
     """With `concurrency`, write the objects of one folder one after the other, in order. By default that is so for objects of many
     messages, and not with `framing: payload`, since objects of one message have no order to keep."""
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
-    """How an object is compressed; `auto` goes by the end of `key`: `.gz` or `.zst`."""
+    """Compression of an object; `auto` follows the extension of `key`: `.gz` or `.zst`."""
     content_type: str | None = None
     """Media type of the objects; by default what `framing` is."""
     content_encoding: Literal["auto", "none"] = "auto"
-    """Whether the Content-Encoding header says how the object is compressed, so that browsers and HTTP clients undo it."""
+    """Declare the compression in the Content-Encoding header, so that browsers and HTTP clients undo it."""
     parquet: ParquetOptions = ParquetOptions()
     """The table, with `framing: parquet`."""
     storage_class: str | None = None
@@ -100,9 +100,9 @@ class S3Config(AwsSettings, SinkConfig):
     checksums: bool | None = None
     """Send a CRC32 with every object. On for AWS; off with `endpoint_url`, because some compatible services do not know it."""
     addressing: Literal["auto", "path", "virtual"] = "auto"
-    """Whether the bucket's name is in the path or in the host name of the address."""
+    """Position of the bucket's name: in the path or in the host name."""
     probe: bool = True
-    """When opening, find out whether objects may be stored, by beginning a multipart upload and giving it up. Turn it off where
+    """Check on opening that objects may be stored, by beginning a multipart upload and giving it up. Turn it off where
     the policy allows only some keys and the fixed start of `key` is not one of them."""
 
     @model_validator(mode="after")
@@ -208,7 +208,7 @@ def _table(options: ParquetOptions) -> Table:
 
 
 def _headers(config: S3Config, framing: Framing | None, compression: Compression) -> dict[str, str]:
-    """What tells a reader of an object how to read it."""
+    """Return the headers that describe an object's format to its readers."""
     media_type = config.content_type or (content_type(framing) if framing is not None else "application/vnd.apache.parquet")
     headers = {"ContentType": media_type}
     encoding = content_encoding(compression) if framing is not None else None
@@ -218,7 +218,7 @@ def _headers(config: S3Config, framing: Framing | None, compression: Compression
 
 
 def _parameters(config: S3Config) -> dict[str, Any]:
-    """What every object of the sink is stored with."""
+    """Return the parameters of every object of the sink."""
     parameters: dict[str, Any] = {}
     if config.storage_class is not None:
         parameters["StorageClass"] = config.storage_class

@@ -1,4 +1,4 @@
-"""Where a queue is: from its name, URL or ARN."""
+"""Address of a queue, from its name, URL or ARN."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo|[A-Za-z0-9_-]{1,80}")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What is known of a queue before AWS is asked."""
+    """A queue as far as its configuration describes it."""
 
     name: str
     account: str | None = None
     region: str | None = None
     url: str | None = None
     endpoint: str | None = None
-    """Where to ask, when it is a URL of something else than a region's own service: a VPC endpoint, or a compatible service."""
+    """Endpoint, if the URL is not that of a region's service: a VPC endpoint, or a compatible service."""
 
     @property
     def fifo(self) -> bool:
@@ -56,5 +56,5 @@ class Address:
         return f"queue {self.name}" + (f" in {region}" if region else "")
 
     def arn(self, region: str | None) -> str:
-        """What a policy names."""
+        """Name of the queue in a policy."""
         return f"arn:aws:sqs:{region or '*'}:{self.account or '*'}:{self.name}"

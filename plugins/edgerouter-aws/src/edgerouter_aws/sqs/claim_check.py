@@ -14,7 +14,7 @@ from edgerouter_aws.sqs.queue import Entry
 
 POINTER = "software.amazon.payloadoffloading.PayloadS3Pointer"
 SIZE = "ExtendedPayloadSize"
-"""How Amazon's "SQS Extended Client Library" marks a reference."""
+"""Mark of a reference in Amazon's "SQS Extended Client Library"."""
 _REFERENCE_BYTES = 2 * 1024
 """More than a reference and its attribute can take: the key has at most 1024 bytes, the bucket's name 63, an ARN some 200."""
 
@@ -30,7 +30,7 @@ class Claims:
     names: SinkContext
 
     def is_for(self, message: Message) -> bool:
-        """Whether this message's payload goes to S3."""
+        """Return True if this message's payload goes to S3."""
         return self.entries.size_of(message) > self.over
 
     def size_of(self, message: Message) -> int:

@@ -23,7 +23,7 @@ def _group(text: str) -> str:
 
 
 class ClaimCheck(BaseModel):
-    """Where payloads go that do not fit into a message of SQS; the message then carries a reference.
+    """Bucket for payloads that do not fit into a message of SQS; the message then carries a reference.
 
     The form is that of Amazon's "SQS Extended Client Library", so its consumers find the payload by themselves.
     """
@@ -50,12 +50,12 @@ class SqsConfig(AwsSettings, SinkConfig):
     account_id: str | None = Field(default=None, pattern=r"^\d{12}$")
     """Account that owns the queue, when `queue` is a name and the account is not that of the credentials."""
     attributes: tuple[Attribute, ...] = ("topic", "id", "time", "qos", "retained")
-    """What of a message becomes message attributes, under these names."""
+    """Parts of a message to send as message attributes, under these names."""
     user_properties: bool | tuple[str, ...] = True
-    """Whether MQTT 5 user properties become attributes too: all, none, or those named. SQS takes 10 attributes in all; the first
+    """MQTT 5 user properties to send as attributes too: all, none, or those named. SQS takes 10 attributes in all; the first
     ones count."""
     binary: Literal["base64", "reject"] = "base64"
-    """What becomes of a payload that is not text: base64, with the attribute `encoding` saying so, or to the dead letters."""
+    """Handling of a payload that is not text: base64, with the attribute `encoding` saying so, or to the dead letters."""
     group_id: Annotated[str, AfterValidator(_group)] | None = None
     """Message group, a template (docs/reference/templates.md) such as `{topic[1]}` or `{property[device]}`. In a FIFO queue order
     is kept within a group (default `{topic}`); in a standard queue groups share its consumers fairly (none by default)."""
@@ -66,13 +66,13 @@ class SqsConfig(AwsSettings, SinkConfig):
     """Put many messages into one message of SQS, to cut the bill: `jsonl`, as JSON Lines; `gzip`, as JSON Lines, gzip, base64."""
     pack_framing: Literal["jsonl", "jsonl-exact"] = "jsonl"
     """The lines of a pack: `jsonl`, with a payload as JSON where it is JSON; `jsonl-exact`, with every payload as text, or as
-    base64 where it is no text, so that any JSON parser gives back every byte."""
+    base64 where it is not text, so that any JSON parser restores every byte."""
     claim_check: ClaimCheck | None = None
     """Put payloads that do not fit into an S3 bucket."""
     max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=1024 * 1024)
     """Largest message that the queue takes; by default read from the queue, and 256 KiB where that is not permitted."""
     probe: bool = True
-    """When opening, find out whether messages may be sent, by sending an empty batch, which SQS refuses after checking that."""
+    """Check on opening that messages may be sent, by sending an empty batch, which SQS refuses after checking that."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

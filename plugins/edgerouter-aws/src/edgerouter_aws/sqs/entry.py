@@ -32,7 +32,7 @@ _EMPTY_SIZE = len(ENCODING) + len("String") + len("empty") + len(EMPTY)
 
 
 def is_legal(text: str) -> bool:
-    """Whether SQS takes this text."""
+    """Return True if SQS accepts this text."""
     return _ILLEGAL.search(text) is None
 
 
@@ -68,7 +68,7 @@ _SOURCES: dict[str, Callable[[Message], dict[str, Any] | None]] = {
     "correlation_data": lambda message: _optional(message.properties.correlation_data if message.properties else None),
 }
 _FIXED_SIZES = {"id": len("-"), "time": len(_TIME), "qos": 1, "retained": len("true")}
-"""What each value has at least, in bytes; an id has the spool's and a number as well."""
+"""Least bytes of each value; an id has the spool's and a number as well."""
 
 
 def _optional(value: str | bytes | None) -> dict[str, Any] | None:

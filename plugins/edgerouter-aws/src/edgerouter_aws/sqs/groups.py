@@ -40,7 +40,7 @@ class Groups:
 
 
 def requests(groups: Sequence[str], sizes: Sequence[int], *, strict: bool) -> list[list[int]]:
-    """Which messages go into which request, as places; sent one after another, they keep the order within each group.
+    """Distribute messages over requests, as indexes; sent one after another, they keep the order within each group.
 
     With `strict`, a request holds at most one message of a group: when SQS takes a part of a request, it may be the later message
     of a group and not the earlier one.

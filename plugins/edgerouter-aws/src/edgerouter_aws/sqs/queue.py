@@ -32,7 +32,7 @@ class Queue:
         """Send up to 10 entries in one request; the failures count in `entries`.
 
         Raises:
-            Unavailable: nothing was taken, or nobody knows.
+            Unavailable: nothing was accepted, or the outcome is unknown.
             Rejected: one of the entries makes the request fail.
         """
         for place, entry in enumerate(entries):

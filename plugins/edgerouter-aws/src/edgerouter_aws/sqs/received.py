@@ -14,7 +14,7 @@ from edgerouter_aws.sqs.entry import EMPTY, ENCODING
 
 _GZIP = 31  # zlib's window bits for a gzip header
 _MOST_UNPACKED = 64 * 1024 * 1024
-"""A message of SQS has 1 MiB; what becomes more than this is no pack of ours."""
+"""A message of SQS has 1 MiB; anything that expands beyond this is not a pack of the sink."""
 _OWN = frozenset({"topic", "qos", "retained", "content_type", "response_topic", "correlation_data"})
 _QOS = {"0": 0, "1": 1, "2": 2}
 

@@ -23,10 +23,10 @@ class SqsSourceConfig(AwsSettings, SourceConfig):
     """Topic that the messages get, fixed or a template (docs/reference/templates.md) such as `cloud/{place}/{attribute[kind]}`.
     `{topic}` is the attribute `topic` as the sink aws-sqs sets it, and the queue's name where there is none, as is `{place}`."""
     visibility_timeout: Duration = Field(default=60.0, ge=2, le=43_200)
-    """How long SQS keeps a message from other consumers while it waits here to be stored; extended as long as it waits. After a
-    crash, messages that were not stored come again after this."""
+    """Time for which SQS hides a message from other consumers while it waits here to be stored; extended while it waits. After a
+    crash, messages that were not stored arrive again after this."""
     wait: Duration = Field(default=20.0, ge=0, le=20)
-    """How long one request waits for messages (long polling)."""
+    """Time for which one request waits for messages (long polling)."""
     polls: int = Field(default=4, ge=1, le=100)
     """Requests at once while there is much to receive, of up to 10 messages each; otherwise there is one."""
     max_unacknowledged: int = Field(default=2000, ge=1, le=100_000)

@@ -31,16 +31,16 @@ _PIECES_OVER_BYTES = 256 * 1024
 
 @dataclass(slots=True)
 class _Tail:
-    """Where a growing blob ends."""
+    """End of a growing blob."""
 
     known: bool = False
-    """What follows is true of the blob as we left it."""
+    """True if the following fields describe the blob as this sink left it."""
     part: int = 0
-    """How often it was rolled over."""
+    """Number of times it was rolled over."""
     size: int = 0
     blocks: int = 0
     doubt: int | None = None
-    """Where an append was sent whose outcome is not known."""
+    """Position of an append whose outcome is unknown."""
     last: bytes = b""
     """Digest of what was appended last."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -72,7 +72,7 @@ class AppendBlobs:
         """Append, unless an earlier attempt was taken.
 
         Raises:
-            Unavailable: somebody else appends to the blob.
+            Unavailable: another writer appends to the blob.
             AzureError: whatever the SDK raises; the same call may be made again.
         """
         tail = self._tail(name)
@@ -106,7 +106,7 @@ class AppendBlobs:
         return tail
 
     async def _is_there(self, name: str, tail: _Tail, data: bytes) -> bool:
-        """Whether an earlier attempt of the same batch was taken; afterwards the tail is known."""
+        """Return True if an earlier attempt of the same batch was stored; afterwards the tail is known."""
         if not tail.known:
             there = await self._look(name, tail, data)
             tail.known = True
@@ -168,7 +168,7 @@ class AppendBlobs:
         return self._identifiable and at >= 0 and await self._read(name, tail.part, at, len(data)) == data
 
     async def _measure(self, name: str, tail: _Tail) -> bool:
-        """How long this part is; False if it is not there."""
+        """Return the length of this part; False if it does not exist."""
         try:
             found = await self._container.get_blob_client(part_name(name, tail.part)).get_blob_properties()
         except ResourceNotFoundError as error:

@@ -41,7 +41,7 @@ class BlockBlobs:
         await self._put(marked_name(name, digest.hex()[:8]), data, digest)
 
     async def _put(self, name: str, data: bytes, digest: bytes) -> bool:
-        """Whether the name was free, or is to be replaced."""
+        """True if the name was free, or must be replaced."""
         settings = ContentSettings(content_md5=bytearray(digest), **self._settings)
         blob = self._container.get_blob_client(name)
         try:

@@ -1,4 +1,4 @@
-"""What a Blob Storage sink is told, and which client follows from it."""
+"""Configuration of the Blob Storage sink, and the client built from it."""
 
 from __future__ import annotations
 
@@ -70,17 +70,17 @@ class BlobConfig(AzureFields, SinkConfig):
     create_container: bool = True
     """Create the container if it is missing and we may."""
     blob_type: Literal["block", "append"] = "block"
-    """`block`: each batch is a blob of its own. `append`: batches are appended to a blob that grows, such as one for each hour."""
+    """`block`: each batch is a separate blob. `append`: batches are appended to a blob that grows, such as one for each hour."""
     key: str | None = None
     """Name of the blob, a template (docs/reference/templates.md). Messages whose names differ in a folder go to different blobs. By
     default `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` for `block` and `{host}/{time:%Y/%m/%d/%H}/{sink}-{spool}` for `append`,
     with an ending for the framing, such as `.jsonl.gz`."""
     framing: Framing = "jsonl"
     """`jsonl`: one JSON object a line with topic, time, id and payload. `jsonl-exact`: the same with every payload as text, or as
-    base64 where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a newline.
+    base64 where it is not text, so that any JSON parser restores every byte. `raw-lines`: each payload and a newline.
     `length-prefixed`: each payload after its length in 4 bytes. `payload`: one message a blob, its payload and nothing else."""
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
-    """How blobs are compressed; `auto` goes by the end of `key`: `.gz` or `.zst`."""
+    """Compression of blobs; `auto` follows the extension of `key`: `.gz` or `.zst`."""
     overwrite: bool = False
     """Replace a blob that is already there, instead of taking the same bytes under the same name as written."""
     roll_bytes: ByteSize = Field(default=1024**3, ge=1024**2)
@@ -90,7 +90,7 @@ class BlobConfig(AzureFields, SinkConfig):
     content_type: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+/[\x20-\x7e]+$")
     """Media type of the blobs; by default what `framing` is."""
     content_encoding: Literal["auto", "none"] = "auto"
-    """Whether the Content-Encoding property says how the blob is compressed, so that browsers and HTTP clients undo it."""
+    """Declare the compression in the Content-Encoding property, so that browsers and HTTP clients undo it."""
     tier: Literal["hot", "cool", "cold", "archive"] | None = None
     """Access tier of block blobs; by default the account's."""
     metadata: dict[str, str] = Field(default={})
@@ -101,7 +101,7 @@ class BlobConfig(AzureFields, SinkConfig):
     api_version: str | None = Field(default=None, pattern=r"^20\d\d-\d\d-\d\d$")
     """Version of the service's REST interface, for an emulator or an Azure Stack that does not know the newest."""
     connect_timeout: Duration = Field(default=20.0, gt=0)
-    """How long connecting may take."""
+    """Time to connect."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -166,7 +166,7 @@ class BlobConfig(AzureFields, SinkConfig):
 
 @asynccontextmanager
 async def open_service(config: BlobConfig) -> AsyncIterator[BlobServiceClient]:
-    """A client of the account, without retries of its own.
+    """Create a client of the account, without the SDK's retries.
 
     Raises:
         Unauthorized: the connection string or the credential cannot be used.
@@ -182,7 +182,7 @@ async def open_service(config: BlobConfig) -> AsyncIterator[BlobServiceClient]:
         try:
             service = _make(config, credential, transport)
         except ValueError as error:
-            # the SDK's texts about what is no connection string do not quote it
+            # the SDK's errors about invalid connection strings do not quote them
             raise Unauthorized(f"the storage account cannot be used: {error}") from None
         yield await stack.enter_async_context(service)
 

@@ -1,4 +1,4 @@
-"""What a shared access signature for Blob Storage says of itself, so that an expired or a reading one is told before data waits."""
+"""Inspects a shared access signature for Blob Storage, so that an expired or a reading one is told before data waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgerouter_azure.errors import CLOCK_HINT
 
 
 def permission_missing(signature: str, *, append: bool) -> str:
-    """Which permission writing lacks, in words; empty where it lacks none, or where a policy of the container holds them.
+    """Name the permission that writing lacks; empty if it lacks none, or where a policy of the container holds them.
 
     https://learn.microsoft.com/rest/api/storageservices/create-service-sas#specify-permissions
     """
@@ -21,7 +21,7 @@ def permission_missing(signature: str, *, append: bool) -> str:
 
 
 def time_missed(signature: str) -> str:
-    """Whether the signature is not valid yet, or no longer, by the device's clock, in words; empty where it is."""
+    """Describe a signature that is not valid yet, or no longer, by the device's clock; empty where it is."""
     now = datetime.now(UTC)
     starts, ends = _time(_field(signature, "st")), _time(_field(signature, "se"))
     if ends is not None and ends <= now:

@@ -138,7 +138,7 @@ async def _look(config: BlobConfig, container: ContainerClient) -> None:
             raise Unauthorized(f"there is no container {config.container}") from error
     except HttpResponseError as error:
         signature = config.signature()
-        # it may allow nothing but writing; then the first write tells whether it does
+        # it may allow nothing but writing; then the first write shows it
         if error.status_code != 403 or not signature or error.error_code == "AuthenticationFailed":  # type: ignore[attr-defined]  # the storage SDK adds it
             raise
         if missed := time_missed(signature):

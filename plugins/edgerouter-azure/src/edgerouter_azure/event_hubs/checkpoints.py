@@ -1,4 +1,4 @@
-"""How far a consumer group has been stored here: in a file, and in Blob Storage as Azure's own clients keep it."""
+"""Offsets up to which a consumer group has been stored: in a file, and in Blob Storage as Azure's own clients keep it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class CheckpointStoreConfig(BaseModel):
         return self
 
     def as_blob_config(self, shared: Mapping[str, Any]) -> BlobConfig:
-        """The same account, as the blob sink is told it."""
+        """Return the same account in the form of the blob sink's configuration."""
         own = {name: getattr(self, name) for name in type(self).model_fields}
         return BlobConfig(**{**shared, **{name: value for name, value in own.items() if value is not None}})
 

@@ -1,4 +1,4 @@
-"""What an Event Hubs sink is told, and what follows from it for the SDK's client."""
+"""Configuration of the Event Hubs sink, and the SDK's settings derived from it."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class EventHubsConfig(AzureFields, SinkConfig):
     endpoint: str | None = None
     """Connect to this `host:port` instead of the namespace itself, for a private link or a gateway."""
     token_lifetime: Duration = Field(default=3600.0, ge=1)
-    """How long a token is valid that is made from a shared access key; it is renewed in time."""
+    """Validity of a token made from a shared access key; it is renewed in time."""
     keep_alive: Duration = Field(default=30.0, gt=0)
-    """How often a link that has nothing to send shows that it is alive; the service ends links that are silent for minutes."""
+    """Interval of heartbeats on an idle link; the service ends links that are silent for minutes."""
     connect_timeout: Duration = Field(default=20.0, gt=0)
-    """How long connecting, logging in and attaching may take."""
+    """Time to connect, log in and attach."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -64,7 +64,7 @@ class EventHubsConfig(AzureFields, SinkConfig):
         return self
 
     def place(self) -> Place:
-        """Where to connect, and with which key.
+        """Address to connect to, with its key.
 
         Raises:
             ValueError: the connection string is not one, or no hub is named.

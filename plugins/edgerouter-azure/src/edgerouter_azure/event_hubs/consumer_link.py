@@ -48,7 +48,7 @@ class ConsumerLink:
         return cls(consumer, prefetch)
 
     async def receive(self) -> Sequence[Any]:
-        """What has come, after waiting a moment for something; asks for more when all that was asked for has come.
+        """Return received events, after waiting a moment for some; asks for more when all that was asked for has come.
 
         Raises:
             Exception: the link is gone.
@@ -58,7 +58,7 @@ class ConsumerLink:
         return self._taken()
 
     async def breathe(self) -> None:
-        """Answer the peer's heartbeat and take in what was asked for already, without asking for more.
+        """Answer the peer's heartbeat and receive outstanding events, without requesting more.
 
         Raises:
             Exception: the link is gone.

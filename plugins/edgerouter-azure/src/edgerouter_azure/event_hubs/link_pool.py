@@ -55,7 +55,7 @@ class LinkPool:
         self._idle.append(link)
 
     def drop(self, link: ProducerLink) -> None:
-        """The link is broken, or nobody knows what is on its way: end it, without making the caller wait."""
+        """End a link that is broken or in an unknown state, without making the caller wait."""
         task = asyncio.create_task(link.drop(), name=f"drop a link of {self._name}")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
@@ -71,7 +71,7 @@ class LinkPool:
         except asyncio.CancelledError:
             self.drop(link)
             raise
-        except Exception:  # noqa: BLE001  (whatever the SDK says of an idle link: a new one will tell if the service is away)
+        except Exception:  # noqa: BLE001  (any error on an idle link: a new link will show if the service is unreachable)
             self.drop(link)
             return False
         return True

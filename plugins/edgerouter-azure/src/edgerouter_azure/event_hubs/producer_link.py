@@ -43,7 +43,7 @@ class ProducerLink:
         self.max_message_size = max_message_size
         """Bytes that one send may have, as the service told."""
         self.used = asyncio.get_running_loop().time()
-        """When the peer was last heard, by the loop's clock."""
+        """Time of the peer's last frame, by the loop's clock."""
         self._handler = handler
 
     @classmethod
@@ -94,7 +94,7 @@ class ProducerLink:
 
         Raises:
             SendRejected: it was not taken.
-            Exception: nobody knows whether it was taken.
+            Exception: it is unknown whether it was accepted.
         """
         outcome: asyncio.Future[tuple[Any, Any]] = asyncio.get_running_loop().create_future()
 

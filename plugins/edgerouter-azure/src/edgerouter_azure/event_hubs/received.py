@@ -15,20 +15,20 @@ _OFFSET, _SEQUENCE = b"x-opt-offset", b"x-opt-sequence-number"
 
 
 class Position(NamedTuple):
-    """Where an event stands in its partition."""
+    """Position of an event in its partition."""
 
     sequence: int
     offset: str
 
 
 def position_of(event: Any) -> Position:
-    """Where the service says that the event stands."""
+    """Return the position that the service gives for the event."""
     annotations: Mapping[Any, Any] = event.message_annotations or {}
     return Position(int(annotations[_SEQUENCE]), _text(annotations[_OFFSET]))
 
 
 def is_of(event: Any, own: str) -> bool:
-    """Whether the message id begins so."""
+    """Return True if the message id has this prefix."""
     return (
         event.properties is not None
         and event.properties.message_id is not None

@@ -112,7 +112,7 @@ class EventHubsSink(Sink[EventHubsConfig]):
             self._pool.drop(link)
             raise translate(error, self._doing, hint=_HINT) from cause(self._config, error)
         except asyncio.CancelledError:
-            self._pool.drop(link)  # the outcome is unknown, and may come when nobody waits for it
+            self._pool.drop(link)  # the outcome is unknown, and may arrive when no caller waits for it
             self._pool.distrust()
             raise
         self._pool.give_back(link)

@@ -34,10 +34,10 @@ _OLDEST: Final = Position(-1, "-1")
 _SILENCE: Final = 3.0
 """A service that is not heard for so many times `keep_alive` is gone."""
 _BREATH: Final = 0.25
-"""How often a link is looked at while nothing is taken, in parts of `keep_alive`: the service may show itself only after 7/8 of the
+"""Checks of a link per `keep_alive` while nothing is taken: the service may show itself only after 7/8 of the
 time that it has, and what it sent counts when it is read."""
 _SAVE_SECONDS: Final = 5.0
-"""How long leaving waits for the last checkpoint."""
+"""Seconds to wait for the last checkpoint when closing."""
 
 
 class EventHubsSource(Source[EventHubsSourceConfig]):
@@ -66,7 +66,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
         """By partition: the last event that the router was given."""
         self._unsaved = asyncio.Event()
         self._down: dict[str, str] = {"start": "starting"}
-        """What is not as it should be, and why: partitions, and the rest."""
+        """Faults with their reasons: of partitions, and others."""
         self._log = log.bind(source=context.name, of=place.hub)
         self._task: asyncio.Task[None] | None = None
 
@@ -119,7 +119,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
                 tasks.create_task(self._pump(partition), name=f"{self._context.name}: partition {partition}")
 
     async def _starts(self) -> dict[str, Position]:
-        """Where to go on in each partition: behind what is safe already, by the checkpoints and by what the spool knows.
+        """Return the position to resume at in each partition: behind the stored events, by the checkpoints and by the receipts.
 
         Raises:
             Unavailable: the hub or the checkpoints cannot be read.
@@ -189,7 +189,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
                 await self._failed(partition, error, failures)
 
     async def _bring_in(self, link: ConsumerLink, partition: str) -> NoReturn:
-        """Take in what comes.
+        """Receive events.
 
         Raises:
             Unavailable: the link is gone.
@@ -225,7 +225,7 @@ class EventHubsSource(Source[EventHubsSourceConfig]):
         return True
 
     def _receipt(self, tokens: Sequence[tuple[str, Position]]) -> bytes:
-        """What the spool keeps of the last delivery tells of all before it, however old the checkpoint is."""
+        """The spool's receipt of the last delivery covers all before it, however old the checkpoint is."""
         self._handed_on |= newest(tokens)
         return json.dumps(self._handed_on).encode()
 

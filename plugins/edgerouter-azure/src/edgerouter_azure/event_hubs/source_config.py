@@ -1,4 +1,4 @@
-"""What an Event Hubs source is told."""
+"""Configuration of the Event Hubs source."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class EventHubsSourceConfig(AzureFields, SourceConfig):
     partitions: tuple[str, ...] | None = None
     """Receive from these partitions only; by default from all."""
     start: Literal["now", "oldest"] = "now"
-    """Where to begin in a partition of which no checkpoint is known: with what comes from now on, or with the oldest event."""
+    """Start in a partition without a checkpoint: with new events, or with the oldest event."""
     checkpoint_store: CheckpointStoreConfig | None = None
     """Keep checkpoints in Blob Storage too, as Azure's own clients do; by default only in the source's folder beside the spool."""
     checkpoint_interval: Duration = Field(default=1.0, gt=0)
-    """How often checkpoints are kept. A crash is not the worse for a long one, unless the spool's disk is lost with it."""
+    """Interval between checkpoints. A crash is not the worse for a long one, unless the spool's disk is lost with it."""
     topic: TopicTemplate = "{topic}"
     """Topic that the messages get, fixed or a template (docs/reference/templates.md) such as `cloud/{place}/{attribute[kind]}`.
     `{topic}` is the property `topic` as the sink azure-event-hubs sets it, and the hub's name where there is none, as is
     `{place}`."""
     skip_own: bool = False
-    """Do not take in what this router itself has sent to the hub. Known by the message id, which the sink azure-event-hubs sets."""
+    """Skip events that this router has sent to the hub. Recognised by the message id, which the sink azure-event-hubs sets."""
     prefetch: int = Field(default=300, ge=1, le=10_000)
     """Events that the service may send ahead, for each partition."""
     max_unacknowledged: int = Field(default=10_000, ge=1, le=1_000_000)
@@ -51,12 +51,12 @@ class EventHubsSourceConfig(AzureFields, SourceConfig):
     endpoint: str | None = None
     """Connect to this `host:port` instead of the namespace itself, for a private link or a gateway."""
     token_lifetime: Duration = Field(default=3600.0, ge=1)
-    """How long a token is valid that is made from a shared access key; it is renewed in time."""
+    """Validity of a token made from a shared access key; it is renewed in time."""
     keep_alive: Duration = Field(default=30.0, gt=0)
-    """How often a link shows that it is alive while the router takes nothing. A service that is silent for three times as long is
+    """Interval of heartbeats on a link while the router takes nothing. A service that is silent for three times as long is
     taken to be gone, and is connected to again."""
     connect_timeout: Duration = Field(default=20.0, gt=0)
-    """How long connecting, logging in and attaching may take."""
+    """Time to connect, log in and attach."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -66,7 +66,7 @@ class EventHubsSourceConfig(AzureFields, SourceConfig):
         return self
 
     def as_sink_config(self) -> EventHubsConfig:
-        """The same hub and identity, as the sink is told it.
+        """Return the same hub and identity in the form of the sink's configuration.
 
         Raises:
             ValueError: they do not fit together.
@@ -74,5 +74,5 @@ class EventHubsSourceConfig(AzureFields, SourceConfig):
         return EventHubsConfig(**{name: getattr(self, name) for name in _OF_THE_HUB}, **self.identity())
 
     def identity(self) -> dict[str, Any]:
-        """Who we are, as the sinks are told it."""
+        """Return the identity in the form of the sinks' configuration."""
         return {name: getattr(self, name) for name in AzureFields.model_fields}

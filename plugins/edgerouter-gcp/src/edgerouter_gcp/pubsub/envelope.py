@@ -12,7 +12,7 @@ import msgspec
 from edgerouter import Message, Properties, Rejected, TopicCache
 
 Attribute = Literal["id", "topic", "time", "retained", "properties"]
-"""What of a message travels beside its payload."""
+"""Attributes of a message, sent beside its payload."""
 
 MAX_REQUEST_BYTES = 10_000_000
 """https://cloud.google.com/pubsub/quotas#resource_limits: publish request, total size."""
@@ -50,7 +50,7 @@ class Envelope:
         self._second, self._stamp = -1, b""
 
         def fixed(topic: str) -> bytes:
-            """What all messages of a topic share."""
+            """Attributes shared by all messages of a topic."""
             return constant_json + _member("topic", topic) if with_topic else constant_json
 
         def user(properties: Properties) -> bytes:

@@ -64,7 +64,7 @@ class PubsubConfig(GoogleFields, SinkConfig):
     """Ordering key of each message, a template (docs/reference/templates.md) such as `{topic}` or `{property[device]}`. Pub/Sub
     then keeps the order within a key; a request holds the messages of one key. Default: no ordering."""
     attributes: tuple[Attribute, ...] = ("id", "topic", "time", "retained", "properties")
-    """What travels beside the payload as attributes. `id` is the same at each retry, for dropping duplicates. `properties` are the
+    """Values to send as attributes beside the payload. `id` is the same at each retry, for deduplication. `properties` are the
     user properties of MQTT 5 under their own names, and `content_type`, `response_topic`, `correlation_data`."""
     labels: Annotated[Mapping[str, str], AfterValidator(check_constant)] = Field(default_factory=dict)
     """Attributes that every message gets, such as `site: plant-7`."""

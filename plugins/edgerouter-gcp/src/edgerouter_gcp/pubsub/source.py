@@ -54,10 +54,10 @@ class PubsubSourceConfig(GoogleFields, SourceConfig):
     `{topic}` is the attribute `topic` as the sink gcp-pubsub sets it, and the subscription's name where there is none, as is
     `{place}`."""
     skip_own: bool = False
-    """Do not take in what this router itself has published to the subscription's topic; it is acknowledged. Known by the attribute
+    """Skip messages that this router has published to the subscription's topic; it is acknowledged. Known by the attribute
     `id`, which the sink gcp-pubsub sets by default."""
     ack_deadline: Duration = Field(default=60.0, ge=10, le=600)
-    """How long Pub/Sub keeps a message from other subscribers while it waits here to be stored; extended as long as it waits."""
+    """Time for which Pub/Sub withholds a message from other subscribers while it waits to be stored; extended while it waits."""
     polls: int = Field(default=2, ge=1, le=20)
     """Requests at once while there is much to receive, of up to 1000 messages each; otherwise there is one."""
     max_unacknowledged: int = Field(default=10_000, ge=1, le=1_000_000)

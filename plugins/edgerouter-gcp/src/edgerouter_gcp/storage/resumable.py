@@ -1,4 +1,4 @@
-"""Uploads to Cloud Storage in sessions: an attempt that was interrupted is gone on with, and only the rest is sent."""
+"""Uploads to Cloud Storage in sessions: an interrupted attempt resumes where it stopped, and only the rest is sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RANGE = re.compile(r"bytes=0-(\d+)")
 _OVER = {404, 410}
 """The session has ended; a new one begins at the first byte."""
 _PASSING = {401, 408, 429}
-"""Of all 4xx, those after which a session can still be gone on with."""
+"""The 4xx answers after which a session can still resume."""
 _MOST_SESSIONS = 64
 _MOST_REFUSALS = 5
 """Errors of the service in a session that gets no further, before it is given up for a new one."""
@@ -29,7 +29,7 @@ _MOST_REFUSALS = 5
 @dataclass(slots=True)
 class _Session:
     uri: str
-    """Lets whoever has it write the object: it is never shown."""
+    """Permits its holder to write the object, so it is never shown."""
     taken: int = 0
     """Bytes that Cloud Storage is known to have."""
     refusals: int = 0
@@ -40,7 +40,7 @@ class ResumableStorage(Storage):
 
     The base class sends all of it again, four times in a row, whatever went wrong: over a link that breaks every few megabytes
     a large object would never arrive. A session is remembered by the object's name and bytes, so it is of no matter whether
-    the same write or a later one goes on with it, and forgetting one costs no more than sending the object from its beginning.
+    the same write or a later one resumes it, and forgetting one costs no more than sending the object from its beginning.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -98,7 +98,7 @@ class ResumableStorage(Storage):
                 data=rest,
                 headers={**headers, "Content-Range": span, "Content-Length": length},
                 timeout=UNBOUNDED,
-                allow_redirects=False,  # 308 is no redirect here
+                allow_redirects=False,  # 308 is not a redirect here
             ) as response:
                 return await _read(response, session)
         except aiohttp.ClientResponseError as error:

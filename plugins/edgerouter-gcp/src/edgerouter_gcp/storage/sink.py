@@ -75,7 +75,7 @@ class StorageConfig(GoogleFields, SinkConfig):
     objects."""
     framing: Framing = "jsonl"
     """`jsonl`: one JSON object a line with topic, time, id and payload. `jsonl-exact`: the same with every payload as text, or as
-    base64 where it is no text, so that any JSON parser gives back every byte. `raw-lines`: each payload and a newline.
+    base64 where it is not text, so that any JSON parser restores every byte. `raw-lines`: each payload and a newline.
     `length-prefixed`: each payload after its length in 4 bytes. `payload`: one message an object, its payload and nothing else."""
     ordered: bool | None = None
     """With `concurrency`, write the objects of one folder one after the other, in order. By default that is so for objects of many
@@ -83,7 +83,7 @@ class StorageConfig(GoogleFields, SinkConfig):
     compression: Compression | None = None
     """`none`, `gzip` or `zstd`. Default: what the end of `key` says, `.gz` or `.zst`."""
     decompress_on_download: bool = False
-    """Store gzip as a `Content-Encoding`, so that Cloud Storage unpacks the object for whoever downloads it without asking for
+    """Store gzip as a `Content-Encoding`, so that Cloud Storage decompresses the object for clients that do not accept
     gzip. Otherwise the object is a compressed file."""
     content_type: str | None = None
     """Media type of the objects. Default: what `framing` and `compression` give."""
@@ -240,11 +240,11 @@ class StorageSink(Sink[StorageConfig]):
         return _Object(self._template.key_of(batch, self._context), data, resource, mark)
 
     async def _see_that_it_is_ours(self, item: _Object, doing: str) -> None:
-        """The object is there: written by an attempt whose answer was lost, or by somebody else under the same name.
+        """The object is there: written by an attempt whose answer was lost, or by another writer under the same name.
 
         Raises:
             Unauthorized: it holds something else, so this batch is not stored.
-            Unavailable: nobody knows.
+            Unavailable: the outcome is unknown.
         """
         found = await self._find(item, doing)
         if found is None:
@@ -329,5 +329,5 @@ async def _look(connection: Connection, storage: _Storage, bucket: str) -> None:
 
 
 def _unavailable(error: Unavailable | Rejected) -> Unavailable:
-    """Where there is no message to reject, what is refused is the configuration."""
+    """Treat a refusal without a message as an error of the configuration."""
     return error if isinstance(error, Unavailable) else Unauthorized(str(error))
