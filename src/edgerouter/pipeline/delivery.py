@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -25,6 +27,7 @@ from edgerouter.tasks.backoff import full_jitter
 from edgerouter.tasks.bounded import Bounded, NoAnswer, StuckCall
 
 log = structlog.get_logger("edgerouter.delivery")
+_LEVEL = logging.getLogger("edgerouter.delivery")
 
 ATTEMPTS_BEFORE_REOPEN = 3
 """Failed attempts for want of credentials, permission or destination, before the sink is opened anew."""
@@ -34,6 +37,9 @@ UNANSWERED_BEFORE_LESS = 2
 
 MOST_REASON_CHARACTERS = 2000
 """Longest text of an error that is kept."""
+
+MOST_RECEIPTS = 10
+"""Receipts that the line of a delivered batch shows, from its first message on."""
 
 LOOP = "loop"
 """Reason of a drop: the message would circle."""
@@ -110,7 +116,7 @@ class Delivery:
         except Exception as error:  # noqa: BLE001  (whatever a plugin raises must not end the router)
             part.uncertain = True
             return await self._plugin_bug(sink, parts, error, attempts)
-        self._delivered(found.delivered)
+        self._delivered(found.delivered, found.receipts)
         if found.circling:
             self._reader.dropped(found.circling, LOOP)
         if found.rejected:
@@ -234,9 +240,12 @@ class Delivery:
         status.last_error = reason
         status.last_error_at = time.time()
 
-    def _delivered(self, messages: list[Message]) -> None:
+    def _delivered(self, messages: list[Message], receipts: Sequence[str] | str | None = None) -> None:
         if not messages:
             return
+        if _LEVEL.isEnabledFor(logging.DEBUG):  # a batch may be one message, and the line costs more than this question
+            shown = receipts if receipts is None or isinstance(receipts, str) else list(receipts[:MOST_RECEIPTS])
+            log.debug("batch delivered", sink=self._name, messages=len(messages), first=messages[0].id, receipts=shown)
         self._reader.delivered(messages)
         self._limiter.succeeded()
         status = self._status

@@ -27,6 +27,8 @@ class Sorted:
     """Reason to wait before `left` is written; `None` where nothing failed and the write made progress."""
     failed: bool = False
     """A message was not taken for another reason than circling."""
+    receipts: Sequence[str] | str | None = None
+    """Answer of the service for `delivered`."""
 
 
 def sort_out(messages: list[Message], outcome: Any) -> Sorted:
@@ -38,7 +40,7 @@ def sort_out(messages: list[Message], outcome: Any) -> Sorted:
     if not isinstance(outcome, Outcome):
         raise TypeError(f"write() returned {type(outcome).__name__}, not an Outcome")
     if not outcome.failed and not outcome.untried:
-        return Sorted(messages)
+        return Sorted(messages, receipts=outcome.receipts)
     failed: dict[int, Failure] = {}
     for failure in outcome.failed:
         _check_place(failure.index, len(messages))
@@ -46,7 +48,8 @@ def sort_out(messages: list[Message], outcome: Any) -> Sorted:
             raise TypeError(f"write() returned a failure with {type(failure.error).__name__}, not one of the contract's errors")
         failed[failure.index] = failure
     untried = _untried(outcome.untried, failed, len(messages))
-    found = Sorted([message for place, message in enumerate(messages) if place not in failed and place not in untried])
+    delivered = [message for place, message in enumerate(messages) if place not in failed and place not in untried]
+    found = Sorted(delivered, receipts=outcome.receipts)
     for place in sorted(failed.keys() | untried):
         if place in untried:
             found.left.append(messages[place])

@@ -107,7 +107,17 @@ class SinkPromises:
         assert len(set(places)) == len(places), "a message failed twice in one write: return each index once"
         assert all(0 <= place < len(batch) for place in places), f"`Failure.index` is a place in the batch, from 0; not {places}"
         self.all_are(failures_of(outcome.failed), Unavailable | Rejected, "a failure holds an error of the contract")
+        self._assert_receipts(outcome.receipts, len(batch) - len(places))
         return outcome
+
+    def _assert_receipts(self, receipts: Sequence[str] | str | None, delivered: int) -> None:
+        if receipts is None or isinstance(receipts, str):
+            return
+        assert all(isinstance(receipt, str) for receipt in receipts), f"receipts are strings, not {receipts!r}"
+        assert len(receipts) == delivered, (
+            f"{len(receipts)} receipts for {delivered} delivered messages: return one for each of them in their order, one string "
+            "for the whole batch, or `None`"
+        )
 
     async def taken(self, sink: Sink[Any], batch: Sequence[Message]) -> None:
         """Run one write that must deliver everything."""

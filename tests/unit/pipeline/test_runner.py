@@ -6,10 +6,12 @@ edgerouter.tasks.backoff, edgerouter.sink.
 """
 
 import asyncio
+import logging
 import math
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from edgerouter import DELIVERED, Failure, Limits, Outcome, Rejected, Throttled, Unauthorized, Unavailable
 from support.pipeline import ListReader, configured, messages, running, scripted, sequences, until
@@ -38,6 +40,16 @@ async def test_a_message_over_the_services_limit_is_dead_lettered_unwritten_and_
     assert [rejection.message.sequence for rejection in reader.rejections] == [3]
     assert "11 bytes are over this sink's limit of 10 bytes" in reader.rejections[0].reason
     assert sequences(reader.delivered_messages) == [1, 2, 4, 5]
+
+
+async def test_a_delivered_batch_is_one_debug_line_with_its_first_receipts(caplog):
+    """The line shows the messages' service-side names, and never one line for each message."""
+    reader, plugin = ListReader(*messages(20)), scripted(lambda batch: Outcome(receipts=[f"r{m.sequence}" for m in batch]))
+    with caplog.at_level(logging.DEBUG, "edgerouter.delivery"), structlog.testing.capture_logs() as lines:
+        async with running(configured(plugin), reader):
+            await until(lambda: not reader.pending)
+    (line,) = [line for line in lines if line["event"] == "batch delivered"]
+    assert (line["messages"], line["receipts"]) == (20, [f"r{n}" for n in range(1, 11)])
 
 
 async def test_only_what_failed_is_written_again():

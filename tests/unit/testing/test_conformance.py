@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, ClassVar, Self, cast
 
 import aiohttp
@@ -334,7 +335,13 @@ class BlockingLater(EchoSink):
         time.sleep(0.1)  # noqa: ASYNC251  (the lie)
 
 
+class Miscounting(EchoSink):
+    async def write(self, batch: Sequence[Message]) -> Outcome:
+        return replace(await super().write(batch), receipts=["one for all"])
+
+
 LIES = [
+    (Miscounting, "test_as_many_messages_as_the_limit_allows_are_delivered"),
     *[(liar, "test_the_event_loop_is_never_held_up") for liar in (Sleeping, Computing, SlowToOpen, SlowToClose, BlockingLater)],
     (Unguarded, "test_a_field_that_sounds_secret_is_one"),
     (Noted, "test_no_error_shows_a_secret"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -51,6 +52,13 @@ async def test_a_batch_is_one_object_of_json_lines_by_default(s3: S3Server, keys
     assert [line["payload"] for line in lines] == [{"v": 1}, "text", {"base64": "/w=="}]
     assert stored.headers["Content-Type"] == "application/x-ndjson"
     assert stored.headers["Content-Encoding"] == "gzip"
+
+
+async def test_the_receipt_of_an_object_is_its_etag(s3: S3Server, keys: dict[str, Any]) -> None:
+    async with opened(s3, keys) as sink:
+        outcome = await sink.write(make_messages([b"1", b"2"]))
+    (stored,) = s3.objects.values()
+    assert outcome.receipts == f'"{zlib.crc32(stored.body):08x}"'
 
 
 async def test_messages_of_different_folders_are_different_objects(s3: S3Server, keys: dict[str, Any]) -> None:

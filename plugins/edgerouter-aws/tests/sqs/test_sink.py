@@ -45,6 +45,21 @@ def bodies(sqs: SqsServer, queue: str) -> list[str]:
     return [entry["MessageBody"] for entry in sqs.queues[queue].entries]
 
 
+# Receipts
+
+
+@pytest.mark.parametrize("queue", ["plant", FIFO])
+async def test_each_message_taken_has_the_id_that_sqs_gave_it_as_its_receipt(
+    sqs: SqsServer, keys: dict[str, Any], queue: str
+) -> None:
+    sqs.create(queue)
+    await sqs.reject(b"bad")
+    async with opened(sqs, keys, queue) as sink:
+        outcome = await sink.write(make_messages([b"1", b"bad", b"2"]))
+    assert [failure.index for failure in outcome.failed] == [1]
+    assert outcome.receipts == ["0", "1"]
+
+
 # Groups
 
 

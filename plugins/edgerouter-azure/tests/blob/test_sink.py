@@ -80,6 +80,17 @@ async def test_the_sink_knows_whether_a_batch_is_stored(relay: BlobRelay, blob_t
     assert len(gzip.decompress(stored).splitlines()) == 2
 
 
+@pytest.mark.parametrize("blob_type", ["block", "append"])
+async def test_the_receipt_of_a_blob_is_its_etag(relay: BlobRelay, blob_type: str) -> None:
+    batch = make_messages([b"1", b"2"])
+    async with opened(relay, blob_type=blob_type) as sink:
+        outcome = await sink.write(batch)
+        again = await sink.write(batch)
+    with relay.azurite.service() as service:
+        (found,) = service.get_container_client(relay.container).list_blobs()
+    assert (str(outcome.receipts).strip('"'), again.receipts) == (found.etag.strip('"'), None)
+
+
 # -- why it does not open
 
 

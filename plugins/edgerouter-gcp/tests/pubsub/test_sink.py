@@ -63,6 +63,12 @@ async def test_an_ordering_key_goes_on_after_an_error(pubsub: PubsubServer, acco
     assert [item.ordering_key for item in pubsub.topics[TOPIC].messages] == ["2", "1"]
 
 
+async def test_the_receipts_are_the_ids_that_pubsub_gave(pubsub: PubsubServer, account: Mapping[str, Any]) -> None:
+    async with PubsubSink.open(configured(pubsub, account), make_context()) as sink:
+        outcome = await sink.write(make_messages([b"1", b"2"]))
+    assert outcome.receipts == [stored.message_id for stored in pubsub.topics[TOPIC].messages]
+
+
 def test_the_region_is_in_the_address() -> None:
     with pytest.raises(ValueError, match="exclude each other"):
         PubsubConfig(topic="t", region="europe-west1", endpoint="https://example.com")

@@ -52,6 +52,15 @@ async def test_a_batch_is_one_object_of_json_lines(storage: StorageServer, accou
     assert item.resource == {"contentType": "application/gzip", "metadata": {"edgerouter": "archive 5p00l-1 3 3"}}
 
 
+async def test_the_receipt_of_an_object_is_its_generation(storage: StorageServer, account: Mapping[str, Any]) -> None:
+    batch = make_messages([b"1", b"2"])
+    async with StorageSink.open(configured(storage, account), make_context()) as sink:
+        outcome = await sink.write(batch)
+        again = await sink.write(batch)
+    (item,) = storage.buckets[BUCKET].objects.values()
+    assert (outcome.receipts, again.receipts) == (str(item.generation), None)
+
+
 async def test_objects_of_one_message_are_written_at_once_within_one_folder(identity: Identity, account: Mapping[str, Any]) -> None:
     """Sixteen lanes have sixteen requests under way: their objects have no order to keep."""
 

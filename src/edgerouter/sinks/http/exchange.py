@@ -121,8 +121,11 @@ class Exchange:
         self._proxy = proxy
         self._patience = timeout * _SHARE_OF_TIMEOUT
 
-    async def send(self, body: bytes, headers: Mapping[str, str], params: Mapping[str, str] | None = None) -> None:
+    async def send(self, body: bytes, headers: Mapping[str, str], params: Mapping[str, str] | None = None) -> str | None:
         """Send one request and return once its status line reports success; nothing in the answer's body can undo that.
+
+        Returns:
+            name of what was made of it, where the answer has one: `Location`, else `ETag`.
 
         Raises:
             Unavailable: no answer, or one that does not report success.
@@ -138,6 +141,7 @@ class Exchange:
             raise unreachable(error, self._where) from None  # the cause may show headers
         if not 200 <= response.status <= 299:
             raise error_of(response.status, response.headers.get("Retry-After"), excerpt(said), self._where)
+        return response.headers.get("Location") or response.headers.get("ETag")
 
 
 async def _rest(response: aiohttp.ClientResponse, until: float) -> bytes:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding, content_type, encode, size_of
-from edgerouter.sink import DELIVERED, Limits, Outcome, Sink, SinkContext
+from edgerouter.sink import Limits, Outcome, Sink, SinkContext
 from edgerouter.sinks.http.config import HttpConfig
 from edgerouter.sinks.http.exchange import Exchange, client_session, client_tls, reach, warn_of_weak_points
 
@@ -68,8 +68,7 @@ class HttpSink(Sink[HttpConfig]):
             body = await asyncio.to_thread(_body, batch, config)
         else:
             body = _body(batch, config)
-        await self._exchange.send(body, {**self._headers, **_message_headers(batch, config)})
-        return DELIVERED
+        return Outcome(receipts=await self._exchange.send(body, {**self._headers, **_message_headers(batch, config)}))
 
 
 def _credentials(config: HttpConfig) -> dict[str, str]:

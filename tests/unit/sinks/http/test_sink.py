@@ -93,6 +93,15 @@ async def opened(**config: Any) -> AsyncIterator[tuple[Service, HttpSink]]:
             yield service, sink
 
 
+@pytest.mark.parametrize(
+    ("headers", "receipt"), [({}, None), ({"ETag": '"abc"'}, '"abc"'), ({"ETag": '"abc"', "Location": "/items/7"}, "/items/7")]
+)
+async def test_the_receipt_is_what_the_answer_calls_the_new_resource(headers: dict[str, str], receipt: str | None) -> None:
+    async with opened() as (service, sink):
+        service.reply = web.Response(status=201, headers=headers)
+        assert (await sink.write([make_message()])).receipts == receipt
+
+
 async def error_for(reply: web.Response, *batch: Message, **config: Any) -> BaseException:
     async with opened(**config) as (service, sink):
         service.reply = reply

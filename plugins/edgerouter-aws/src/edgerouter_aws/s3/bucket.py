@@ -57,8 +57,11 @@ class Bucket:
     multipart_bytes: int = 64 * 1024**2
     """Objects over this size are stored in parts of this size."""
 
-    async def put(self, key: str, body: bytes, more: Mapping[str, Any]) -> None:
+    async def put(self, key: str, body: bytes, more: Mapping[str, Any]) -> str | None:
         """Store one object; storing the same one again changes nothing.
+
+        Returns:
+            ETag of the object, and its version where the bucket keeps versions; `None` if it was there before.
 
         Raises:
             Unavailable, Rejected: it is not known to be stored.
@@ -72,10 +75,12 @@ class Bucket:
                     answer = await self.client.put_object(Body=body, **self._condition, **parameters)
             except ClientError as error:
                 if self.create_only and error.response.get("Error", {}).get("Code") == "PreconditionFailed":
-                    return
+                    return None
                 raise
         if not answer.get("ETag"):
             raise Unavailable(f"{self.call.what}: {_NOT_S3}")
+        tag, version = str(answer["ETag"]), answer.get("VersionId")
+        return f"{tag} version {version}" if version else tag
 
     async def holds(self, key: str, size: int) -> bool:
         """Ask for an object of this size; False where it is not there, or where looking is not allowed.

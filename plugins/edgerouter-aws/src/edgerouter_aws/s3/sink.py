@@ -175,9 +175,9 @@ class S3Sink(Sink[S3Config]):
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
         body, failures = await self._body(batch)
-        if len(failures) < len(batch):
-            await self._bucket.put(self._key.key_of(batch, self._names), body, self._headers)
-        return Outcome(failures)
+        if len(failures) == len(batch):
+            return Outcome(failures)
+        return Outcome(failures, receipts=await self._bucket.put(self._key.key_of(batch, self._names), body, self._headers))
 
     async def holds(self, batch: Sequence[Message]) -> bool:
         body, failures = await self._body(batch)

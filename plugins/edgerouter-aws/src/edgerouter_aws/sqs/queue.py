@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgerouter import Failure, Rejected, Unauthorized, Unavailable
@@ -19,6 +19,20 @@ _CAREFUL_MESSAGE_BYTES = 256 * 1024
 Entry = dict[str, Any]
 
 
+@dataclass(slots=True)
+class Sent:
+    """Result of sending entries; places count in them."""
+
+    failed: list[Failure] = field(default_factory=list)
+    receipts: dict[int, str] = field(default_factory=dict)
+    """Ids that SQS gave to the messages that it took, by place."""
+
+    def at(self, places: Sequence[int]) -> Sent:
+        """Return the same for entries that stand at these places of a batch."""
+        failed = [replace(failure, index=places[failure.index]) for failure in self.failed]
+        return Sent(failed, {places[place]: receipt for place, receipt in self.receipts.items()})
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """A queue that was reached."""
@@ -28,8 +42,8 @@ class Queue:
     call: Call
     max_message_bytes: int
 
-    async def send(self, entries: Sequence[Entry]) -> list[Failure]:
-        """Send up to 10 entries in one request; the failures count in `entries`.
+    async def send(self, entries: Sequence[Entry]) -> Sent:
+        """Send up to 10 entries in one request.
 
         Raises:
             Unavailable: nothing was accepted, or the outcome is unknown.
@@ -39,13 +53,16 @@ class Queue:
             entry["Id"] = str(place)
         with translated(self.call):
             answer = await self.client.send_message_batch(QueueUrl=self.url, Entries=entries)
-        taken = {told.get("Id") for told in answer.get("Successful", ())}
+        taken = {told.get("Id"): str(told.get("MessageId", "")) for told in answer.get("Successful", ())}
         failed = {told.get("Id"): told for told in answer.get("Failed", ())}
-        return [
-            self._failure(place, failed.get(entry["Id"]))
-            for place, entry in enumerate(entries)
-            if entry["Id"] in failed or entry["Id"] not in taken
-        ]
+        sent = Sent()
+        for place, entry in enumerate(entries):
+            number = entry["Id"]
+            if number in failed or number not in taken:
+                sent.failed.append(self._failure(place, failed.get(number)))
+            else:
+                sent.receipts[place] = taken[number]
+        return sent
 
     def _failure(self, place: int, failed: Any) -> Failure:
         if failed is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from edgerouter import DELIVERED, Failure, Limits, Message, Outcome, Rejected, Sink, SinkContext, Unavailable
+from edgerouter import Failure, Limits, Message, Outcome, Rejected, Sink, SinkContext, Unavailable
 from edgerouter.objects import KeyTemplate
 from edgerouter_aws.errors import Call
 from edgerouter_aws.s3.bucket import Bucket, bucket_call, open_s3
@@ -18,7 +18,7 @@ from edgerouter_aws.sqs.config import SqsConfig
 from edgerouter_aws.sqs.entry import Entries
 from edgerouter_aws.sqs.groups import Groups, requests
 from edgerouter_aws.sqs.packing import Packs
-from edgerouter_aws.sqs.queue import MOST_BATCH_BYTES, MOST_ENTRIES, Entry, Queue, find_queue
+from edgerouter_aws.sqs.queue import MOST_BATCH_BYTES, MOST_ENTRIES, Entry, Queue, Sent, find_queue
 
 _FIFO_MESSAGES = 100
 """Messages of one write to a FIFO queue: enough to find ten of different groups for each request."""
@@ -77,9 +77,10 @@ class SqsSink(Sink[SqsConfig]):
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
         made = await self._make(batch, self._end())
+        sent = Sent()
         if made.entries:
-            made.failed += _placed(await self._queue.send(list(made.entries.values())), list(made.entries))
-        return Outcome(made.failed, made.untried)
+            sent = (await self._queue.send(list(made.entries.values()))).at(list(made.entries))
+        return Outcome(made.failed + sent.failed, made.untried, list(sent.receipts.values()))
 
     def _end(self) -> float:
         return asyncio.get_running_loop().time() + self._seconds
@@ -149,6 +150,7 @@ class FifoSqsSink(SqsSink):
         stopped = {groups[place]: place for place in sorted(missing, reverse=True)}
         sizes = [self.size_of(batch[place]) for place in places]
         tried: set[int] = set()
+        receipts: dict[int, str] = {}
         for request in requests([groups[place] for place in places], sizes, strict=self._strict):
             wanted = [place for place in (places[number] for number in request) if place < stopped.get(groups[place], len(batch))]
             if not wanted:
@@ -156,22 +158,23 @@ class FifoSqsSink(SqsSink):
             if tried and _is_over(end):
                 break
             try:
-                found = _placed(await self._queue.send([made.entries[place] for place in wanted]), wanted)
+                sent = (await self._queue.send([made.entries[place] for place in wanted])).at(wanted)
             except (Unavailable, Rejected) as error:
                 if not tried - {failure.index for failure in failed}:
                     raise
-                found = _none_of(wanted, error)
-                failed += found
+                failed += _none_of(wanted, error)
                 break
             finally:
                 tried.update(wanted)
-            failed += found
-            for failure in found:
+            failed += sent.failed
+            receipts |= sent.receipts
+            for failure in sent.failed:
                 if isinstance(failure.error, Unavailable):
                     group = groups[failure.index]
                     stopped[group] = min(failure.index, stopped.get(group, failure.index))
         tried.update(failure.index for failure in failed)
-        return Outcome(failed, [place for place in range(len(batch)) if place not in tried])
+        untried = [place for place in range(len(batch)) if place not in tried]
+        return Outcome(failed, untried, [receipts[place] for place in sorted(receipts)])
 
 
 class PackedSqsSink(SqsSink):
@@ -190,9 +193,10 @@ class PackedSqsSink(SqsSink):
         return self._packs.size_of(message)
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
-        for failure in await self._queue.send([self._pack(batch)]):
+        sent = await self._queue.send([self._pack(batch)])
+        for failure in sent.failed:
             raise failure.error  # a pack has one fate; the router halves one that is rejected
-        return DELIVERED
+        return Outcome(receipts=sent.receipts[0])
 
     def _pack(self, batch: Sequence[Message]) -> Entry:
         return self._packs.entry(batch)
@@ -231,11 +235,6 @@ def _kind(config: SqsConfig, *, fifo: bool) -> type[SqsSink]:
 
 def _groups_of_fifo(config: SqsConfig, context: SinkContext) -> Groups:
     return Groups(config.group_id or "{topic}", context)
-
-
-def _placed(failures: Iterable[Failure], places: Sequence[int]) -> list[Failure]:
-    """Turn the indexes of a request's failures into places in the batch."""
-    return [replace(failure, index=places[failure.index]) for failure in failures]
 
 
 def _none_of(places: Sequence[int], error: Unavailable | Rejected) -> list[Failure]:

@@ -68,20 +68,25 @@ class AppendBlobs:
         self._identifiable, self._properties = identifiable, properties
         self._tails = self._of_sinks.setdefault((sink, container.url.partition("?")[0]), OrderedDict())
 
-    async def store(self, name: str, data: bytes) -> None:
+    async def store(self, name: str, data: bytes) -> str | None:
         """Append, unless an earlier attempt was taken.
+
+        Returns:
+            ETag of the blob after the append; `None` if an earlier attempt was taken.
 
         Raises:
             Unavailable: another writer appends to the blob.
             AzureError: whatever the SDK raises; the same call may be made again.
         """
         tail = self._tail(name)
+        tag = None
         async with tail.lock:
             if not await self._is_there(name, tail, data):
                 while tail.blocks >= MOST_BLOCKS or (tail.size and tail.size + len(data) > self._roll_bytes):
                     await self._roll(name, tail)
-                await self._append_at(name, tail, data)
+                tag = await self._append_at(name, tail, data)
             tail.last = _digest(data)
+        return tag
 
     async def holds(self, name: str, data: bytes) -> bool:
         """Return True when the bytes stand where an earlier attempt sent them.
@@ -115,7 +120,7 @@ class AppendBlobs:
             return await self._settle(name, tail, tail.doubt, data)
         return self._identifiable and tail.last == _digest(data)
 
-    async def _append_at(self, name: str, tail: _Tail, data: bytes) -> None:
+    async def _append_at(self, name: str, tail: _Tail, data: bytes) -> str | None:
         while True:
             blob = self._container.get_blob_client(part_name(name, tail.part))
             try:
@@ -128,7 +133,7 @@ class AppendBlobs:
                     continue
                 if code == "AppendPositionConditionNotMet":
                     if await self._settle(name, tail, tail.size, data):
-                        return
+                        return None
                     raise Unavailable(f"another writer appends to blob {name}; give each router a name of its own") from error
                 if error.status_code == 404:
                     tail.known = False
@@ -140,7 +145,7 @@ class AppendBlobs:
                 raise
             tail.size += len(data)
             tail.blocks = int(str(answer["blob_committed_block_count"]))
-            return
+            return str(answer.get("etag") or "")
 
     async def _settle(self, name: str, tail: _Tail, at: int, data: bytes) -> bool:
         """After an unknown outcome: whether these bytes stand where they were sent.

@@ -28,29 +28,35 @@ class BlockBlobs:
     ) -> None:
         self._container, self._overwrite, self._settings, self._properties = container, overwrite, settings, properties
 
-    async def store(self, name: str, data: bytes) -> None:
+    async def store(self, name: str, data: bytes) -> str | None:
         """Write, unless it is there already. A name that holds something else stays; ours then gets a mark in its name.
+
+        Returns:
+            ETag of the blob; `None` if it was there before.
 
         Raises:
             AzureError: whatever the SDK raises; the same call may be made again.
         """
         digest = hashlib.md5(data, usedforsecurity=False).digest()
-        if await self._put(name, data, digest) or await self._find(name, len(data), digest) is not False:
-            return  # where we may write and not look: the name holds the batch's id, so it can hardly be another
+        tag = await self._put(name, data, digest)
+        if tag is not None or await self._find(name, len(data), digest) is not False:
+            return tag  # where we may write and not look: the name holds the batch's id, so it can hardly be another
         # the same first and last message, but not the same batch: a replay with other filters
-        await self._put(marked_name(name, digest.hex()[:8]), data, digest)
+        return await self._put(marked_name(name, digest.hex()[:8]), data, digest)
 
-    async def _put(self, name: str, data: bytes, digest: bytes) -> bool:
-        """True if the name was free, or must be replaced."""
+    async def _put(self, name: str, data: bytes, digest: bytes) -> str | None:
+        """Return the ETag of the new blob; `None` if the name is taken and stays."""
         settings = ContentSettings(content_md5=bytearray(digest), **self._settings)
         blob = self._container.get_blob_client(name)
         try:
-            await blob.upload_blob(data, length=len(data), overwrite=self._overwrite, content_settings=settings, **self._properties)
+            answer = await blob.upload_blob(
+                data, length=len(data), overwrite=self._overwrite, content_settings=settings, **self._properties
+            )
         except ResourceExistsError as error:
             if error.error_code != "BlobAlreadyExists":  # type: ignore[attr-defined]  # the storage SDK adds it
                 raise
-            return False
-        return True
+            return None
+        return str(answer.get("etag") or "")
 
     async def holds(self, name: str, data: bytes) -> bool:
         """Return True when the blob exists and holds these bytes; False without permission to read.

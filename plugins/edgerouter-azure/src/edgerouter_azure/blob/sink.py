@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from edgerouter import DELIVERED, Limits, Message, Outcome, Sink, SinkContext, Unauthorized
+from edgerouter import Limits, Message, Outcome, Sink, SinkContext, Unauthorized
 from edgerouter.objects import content_encoding, content_type, encode, size_of
 from edgerouter_azure.blob.config import BlobConfig, open_service
 from edgerouter_azure.blob.shared_signature import permission_missing, time_missed
@@ -28,7 +28,7 @@ _THREAD_ABOVE = 64 * 1024
 class Blobs(Protocol):
     """A way to store batches."""
 
-    async def store(self, name: str, data: bytes) -> None: ...
+    async def store(self, name: str, data: bytes) -> str | None: ...
 
     async def holds(self, name: str, data: bytes) -> bool: ...
 
@@ -78,8 +78,7 @@ class BlobSink(Sink[BlobConfig]):
     async def write(self, batch: Sequence[Message]) -> Outcome:
         name, data = await self._named(batch)
         with self._translated(name):
-            await self._blobs.store(name, data)
-        return DELIVERED
+            return Outcome(receipts=await self._blobs.store(name, data))
 
     async def holds(self, batch: Sequence[Message]) -> bool:
         name, data = await self._named(batch)

@@ -165,11 +165,10 @@ class PubsubSink(Sink[PubsubConfig]):
                 encoded.append(encode(message, key))
             except Rejected as error:
                 failures.append(Failure(index, error))
-        if encoded:
-            await self._publish(encoded)
-        return Outcome(failures)
+        return Outcome(failures, receipts=await self._publish(encoded) if encoded else None)
 
-    async def _publish(self, encoded: list[bytes]) -> None:
+    async def _publish(self, encoded: list[bytes]) -> list[str]:
+        """Publish, and return the ids that Pub/Sub gave to the messages."""
         body = REQUEST_START + b",".join(encoded) + REQUEST_END
         if self._gzip:
             body = _gzip(body) if len(body) <= _THREAD_ABOVE else await asyncio.to_thread(_gzip, body)
@@ -180,11 +179,12 @@ class PubsubSink(Sink[PubsubConfig]):
             raise self._connection.explain(error, self._doing, role=f"{_ROLE} on the topic") from None
         self._connection.token.accepted()
         try:
-            taken = len(_published(answer).messageIds)
+            ids = _published(answer).messageIds
         except msgspec.DecodeError:
-            taken = -1
-        if taken != len(encoded):
+            ids = []
+        if len(ids) != len(encoded):
             raise Unavailable(f"{self._doing}: the answer is not Pub/Sub's")
+        return ids
 
 
 async def _look(connection: Connection, publisher: _Publisher, topic: str) -> None:

@@ -210,7 +210,8 @@ class StorageSink(Sink[StorageConfig]):
         self._connection.token.accepted()
         if not isinstance(answer, dict) or answer.get("name") != item.name:
             raise Unavailable(f"{doing}: the answer is not Cloud Storage's")
-        return DELIVERED
+        generation = answer.get("generation")
+        return Outcome(receipts=None if generation is None else str(generation))
 
     async def holds(self, batch: Sequence[Message]) -> bool:
         item = await self._object(batch)
