@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter import Unavailable
+from edgerouter import SecretStoreContext, Unavailable
 from edgerouter.testing import make_context, make_messages
 from edgerouter.testing.fault_promises import whole_text
 from edgerouter_azure.blob.config import BlobConfig
@@ -112,7 +112,7 @@ async def test_no_error_shows_the_password_of_the_proxy(proxy: Proxy, port: int)
             pass
     vault = {"vault": "https://localhost:9", "proxy": url, "credential": CREDENTIAL}
     with pytest.raises(Unavailable) as from_vault:
-        async with KeyVaultStore.open(KeyVaultConfig.model_validate(vault)) as store:
+        async with KeyVaultStore.open(KeyVaultConfig.model_validate(vault), SecretStoreContext("store")) as store:
             await store.get("name")
     hub = {"connection_string": "Endpoint=sb://localhost;SharedAccessKeyName=a;SharedAccessKey=b", "hub": "h", "proxy": url}
     with pytest.raises(Unavailable) as from_hub:
@@ -130,6 +130,6 @@ async def test_secrets_and_logins_go_through_the_proxy(
             "vault": vault.url, "authority": entra.url, "ca_file": str(authority.certificate), "proxy": proxy.url(),
             "credential": CREDENTIAL, "verify_challenge_resource": False,
         }  # fmt: skip
-        async with KeyVaultStore.open(KeyVaultConfig.model_validate(fields)) as store:
+        async with KeyVaultStore.open(KeyVaultConfig.model_validate(fields), SecretStoreContext("store")) as store:
             assert await store.get("name") == "value"
         assert {vault.url, entra.url} == {f"https://localhost:{port}" for port in proxy.tunnels}

@@ -23,7 +23,7 @@ OPENED = {
 PROGRAM = """
 import asyncio, json, sys, threading
 from contextlib import suppress
-from edgerouter import SinkContext, SourceContext, Unavailable, plugins
+from edgerouter import SecretStoreContext, SinkContext, SourceContext, Unavailable, plugins
 
 kind, name, fields = json.loads(sys.argv[1])
 plugin = plugins.find(kind, name)
@@ -31,7 +31,7 @@ config = plugin.Config(**fields)
 context = {
     "sink": (SinkContext("k", "h", "s"),),
     "source": (SourceContext("k", "h", "s", lambda: None, lambda *_: None, lambda *_: None),),
-    "secret_store": (),
+    "secret_store": (SecretStoreContext("k"),),
 }[kind]
 loop_thread = threading.get_ident()
 held, beside = set(), set()

@@ -364,7 +364,7 @@ async def test_an_answer_without_end_ends_the_request(account: Mapping[str, Any]
 
     async with asyncio.timeout(60), raw_http(answer) as server:
         config = StorageConfig.model_validate({"bucket": BUCKET, "endpoint": server.url, "key": KEY, **account})
-        with pytest.raises(Unavailable, match="over 1048576 bytes"):
+        with pytest.raises(Unavailable, match="exceeds 1048576 bytes"):
             async with StorageSink.open(config, make_context()):
                 pass
 
