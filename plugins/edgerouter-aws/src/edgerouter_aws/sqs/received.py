@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgerouter import Message, Properties
-from edgerouter.receiving import ReceivedTopic
+from edgerouter.receiving import ReceivedTopic, received_properties
 from edgerouter_aws.sqs.entry import EMPTY, ENCODING
 
 _GZIP = 31  # zlib's window bits for a gzip header
@@ -59,16 +59,7 @@ def _payload(body: str, encoding: str) -> tuple[bytes, bool]:
 def _properties(attributes: Mapping[str, str], given: Mapping[str, Any]) -> Properties | None:
     user = tuple([(name, value) for name, value in attributes.items() if name not in _OWN])
     correlation = given.get("correlation_data")
-    properties = Properties(
-        user=user,
-        content_type=attributes.get("content_type"),
-        response_topic=attributes.get("response_topic"),
-        correlation_data=_bytes(correlation) if correlation is not None else None,
-    )
-    return properties if properties != _NONE else None
-
-
-_NONE = Properties()
+    return received_properties(attributes, user, _bytes(correlation) if correlation is not None else None)
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from base64 import b64decode
 import msgspec
 
 from edgerouter import Message, Properties
-from edgerouter.receiving import Leased, ReceivedTopic
+from edgerouter.receiving import Leased, ReceivedTopic, received_properties
 
 _OWN = frozenset({"topic", "retained", "content_type", "response_topic", "correlation_data"})
 _RENAMED = frozenset({"id", "time", *_OWN})
@@ -77,16 +77,7 @@ def _message_of(given: _PubsubMessage, topic: ReceivedTopic, received_at: int) -
 def _properties(attributes: dict[str, str]) -> Properties | None:
     user = tuple([(_name(name), value) for name, value in attributes.items() if name not in _OWN])
     correlation = attributes.get("correlation_data")
-    properties = Properties(
-        user=user,
-        content_type=attributes.get("content_type"),
-        response_topic=attributes.get("response_topic"),
-        correlation_data=_bytes(correlation) if correlation is not None else None,
-    )
-    return properties if properties != _NONE else None
-
-
-_NONE = Properties()
+    return received_properties(attributes, user, _bytes(correlation) if correlation is not None else None)
 
 
 def _name(name: str) -> str:
