@@ -66,11 +66,11 @@ RULES = [
 
 UNCLEAN: dict[str, int] = {
     "plugins/edgerouter-aws/src/": 4,
-    "plugins/edgerouter-aws/tests/": 30,
+    "plugins/edgerouter-aws/tests/": 26,
     "plugins/edgerouter-azure/src/": 6,
     "plugins/edgerouter-azure/tests/": 40,
     "plugins/edgerouter-gcp/src/": 2,
-    "plugins/edgerouter-gcp/tests/": 37,
+    "plugins/edgerouter-gcp/tests/": 33,
 }
 """Rooms by path prefix, and the most violations that each may still hold; the numbers only ever fall."""
 

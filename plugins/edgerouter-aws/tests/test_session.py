@@ -1,4 +1,4 @@
-"""Who we are for AWS: keys, chain, profile, roles that are renewed, proxy, certificates; and that nothing is tried twice.
+"""Identity towards AWS: keys, chain, profile, roles that are renewed, proxy, certificates; and no retries by the SDK.
 
 Covers also: edgerouter_aws.sqs.address.
 """

@@ -1,4 +1,4 @@
-"""What the sink aws-s3 promises beside the contract: keys, headers, parts, conditions, and what opening tells.
+"""Promises of the sink aws-s3 beside the contract: keys, headers, parts, conditions, and answers to opening.
 
 Covers also: edgerouter_aws.s3.bucket.
 """

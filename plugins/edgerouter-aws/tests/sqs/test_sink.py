@@ -1,4 +1,4 @@
-"""What the sink aws-sqs promises beside the contract: groups, packs, references, attributes, limits.
+"""Promises of the sink aws-sqs beside the contract: groups, packs, references, attributes, limits.
 
 Covers also: edgerouter_aws.sqs.claim_check, edgerouter_aws.sqs.config, edgerouter_aws.sqs.entry, edgerouter_aws.sqs.groups,
 edgerouter_aws.sqs.packing, edgerouter_aws.sqs.queue.

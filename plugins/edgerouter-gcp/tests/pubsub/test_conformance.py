@@ -1,4 +1,4 @@
-"""What the router relies on in `gcp-pubsub`, plain, and with ordering keys and gzip.
+"""Contract of `gcp-pubsub`, plain, and with ordering keys and gzip.
 
 Covers: edgerouter_gcp.pubsub.envelope, edgerouter_gcp.pubsub.sink.
 """

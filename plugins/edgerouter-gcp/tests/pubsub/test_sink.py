@@ -1,4 +1,4 @@
-"""What is special to `gcp-pubsub`: how requests look, and what becomes of each of Google's errors."""
+"""Promises of `gcp-pubsub` beside the contract: the form of requests, and the meaning of each of Google's errors."""
 
 from __future__ import annotations
 

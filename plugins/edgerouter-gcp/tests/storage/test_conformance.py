@@ -1,4 +1,4 @@
-"""What the router relies on in `gcp-storage`: batches, single messages, resumable uploads, and on another author's emulator.
+"""Contract of `gcp-storage`: batches, single messages, resumable uploads, and on another author's emulator.
 
 Covers: edgerouter_gcp.storage.resumable, edgerouter_gcp.storage.sink.
 """

@@ -1,4 +1,4 @@
-"""What is special to `gcp-storage`: one object a batch however often it is tried, and what an object says about itself.
+"""Promises of `gcp-storage` beside the contract: one object a batch at any number of attempts, and an object's metadata.
 
 Covers also: edgerouter_gcp.storage.resumable.
 """
