@@ -32,7 +32,7 @@ check: .venv/.dev  ## Lint, formatting, types, import layers
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@set -e; for plugin in $(PLUGINS); do echo "$$plugin:"; MYPYPATH=$$plugin/src $(BIN)/mypy $$plugin/src; done
+	@set -e; for plugin in $(PLUGINS); do echo "$$plugin:"; MYPYPATH=$$plugin/src:$$plugin/tests $(BIN)/mypy $$plugin/src $$plugin/tests; done
 	@$(BIN)/lint-imports
 
 format: .venv/.dev  ## Put the formatting right

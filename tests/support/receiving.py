@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +101,11 @@ async def opened(
             yield found
         finally:
             found.leave()
+
+
+def archived(least: int) -> Callable[[dict[str, Any]], bool]:
+    """Return the condition for `RouterProcess.until` that the sink `archive` has delivered at least so many messages."""
+    return lambda status: status["sinks"]["archive"]["delivered"] >= least
 
 
 def written(folder: Path) -> list[Received]:

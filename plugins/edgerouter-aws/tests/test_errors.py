@@ -22,7 +22,7 @@ CALL = Call("queue plant", "sqs:SendMessage on arn:q")
 
 def answer(code: str, status: int, **headers: str) -> botocore_errors.ClientError:
     metadata = {"HTTPStatusCode": status, "HTTPHeaders": {name.replace("_", "-"): value for name, value in headers.items()}}
-    return botocore_errors.ClientError({"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": metadata}, "SendMessageBatch")  # type: ignore[arg-type]
+    return botocore_errors.ClientError({"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": metadata}, "SendMessageBatch")
 
 
 SQS = "AWS.SimpleQueueService."

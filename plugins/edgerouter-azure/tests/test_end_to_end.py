@@ -127,12 +127,14 @@ async def publish_until(port: int, done: Callable[[], bool]) -> Payloads:
 
 def in_event_hub(server: EventHubsServer) -> Payloads:
     """Payloads by topic; a message that was sent again counts where it came first."""
-    seen, payloads = set(), defaultdict(list)
+    seen: set[Any] = set()
+    payloads: Payloads = defaultdict(list)
     for event in server.hub.events:
-        assert event.partition_key == event.message.application_properties["topic"]
+        topic = event.message.application_properties["topic"]
+        assert event.partition_key == topic
         if event.message.properties["message-id"] not in seen:
             seen.add(event.message.properties["message-id"])
-            payloads[event.partition_key].append(event.body)
+            payloads[topic].append(event.body)
     return dict(payloads)
 
 

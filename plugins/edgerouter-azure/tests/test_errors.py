@@ -22,8 +22,8 @@ def answer(status: int, code: str = "", headers: dict[str, str] | None = None) -
 
     response: Any = Response()
     response.headers = headers or {}
-    error: Any = HttpResponseError("text of the service", response)
-    error.error_code = code or None
+    error = HttpResponseError("text of the service", response)
+    error.error_code = code or None  # type: ignore[attr-defined]  # as azure-storage-blob sets it
     return error
 
 

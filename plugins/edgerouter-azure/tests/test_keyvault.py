@@ -127,10 +127,11 @@ async def test_a_workload_identity_logs_in_with_its_token(config: dict[str, Any]
 
 async def test_a_certificate_logs_in_and_a_missing_one_is_told(config: dict[str, Any], entra: Entra, tmp_path: Path) -> None:
     file = tmp_path / "application.pem"
-    options = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=application", "-keyout", file, "-out", tmp_path / "certificate.pem"]
+    certificate = tmp_path / "certificate.pem"
+    options = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=application", "-keyout", str(file), "-out", str(certificate)]
     made = await asyncio.create_subprocess_exec("openssl", "req", "-x509", *options, stderr=asyncio.subprocess.DEVNULL)
     assert await made.wait() == 0
-    file.write_bytes(file.read_bytes() + (tmp_path / "certificate.pem").read_bytes())
+    file.write_bytes(file.read_bytes() + certificate.read_bytes())
     config["credential"] = {"type": "certificate", "tenant_id": TENANT, "client_id": CLIENT, "certificate_file": str(file)}
     assert await read(config) == "new"
     assert entra.requests[-1]["client_assertion"].count(".") == 2

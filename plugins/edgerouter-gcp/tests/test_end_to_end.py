@@ -97,7 +97,7 @@ async def pulled(server: PubsubServer) -> list[Mapping[str, Any]]:
     assert server.identity is not None
     server.identity.grant(SUBSCRIPTION, CONSUME)
     token = server.identity.issue(ACCOUNT)["access_token"]
-    messages = []
+    messages: list[Mapping[str, Any]] = []
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}, raise_for_status=True) as session:
         root = f"{server.url}/v1/{SUBSCRIPTION}"
         await session.put(root, json={"topic": TOPIC, "enableMessageOrdering": True})

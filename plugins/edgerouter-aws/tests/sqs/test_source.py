@@ -20,9 +20,10 @@ from pydantic import ValidationError
 
 from edgerouter import Delivery, Unavailable
 from edgerouter_aws.sqs.source import SqsSource
+from edgerouter_aws.sqs.source_config import SqsSourceConfig
 from support.aws.sqs_consumer import SqsConsumerServer
 from support.mqtt_source import eventually
-from support.receiving import arrived_exactly, opened
+from support.receiving import archived, arrived_exactly, opened
 from support.router import router
 
 KEYS = {"region": "eu-west-1", "access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "wJalrXUtnFEMI"}
@@ -83,7 +84,7 @@ async def test_the_topic_follows_the_template(sqs: SqsConsumerServer) -> None:
     async with opened(SqsSource, settings(sqs, topic="cloud/{place}/{attribute[kind]}")) as source:
         assert [message.topic for message in await source.messages(1)] == ["cloud/commands/x_/_y"]
     with pytest.raises(ValidationError, match=r"did you mean \{topic\}"):
-        SqsSource.Config(queue=QUEUE, topic="a/{topik}")
+        SqsSourceConfig(queue=QUEUE, topic="a/{topik}")
 
 
 async def test_nothing_is_deleted_before_it_is_safe(sqs: SqsConsumerServer) -> None:
@@ -196,7 +197,7 @@ async def test_a_kill_in_the_middle_loses_nothing(sqs: SqsConsumerServer, tmp_pa
     async with router(tmp_path, config(sqs.url, tmp_path / "archive")) as process:
         for least in (200, 1200):
             await process.start()
-            await process.until(lambda status, least=least: status["sinks"]["archive"]["delivered"] >= least)
+            await process.until(archived(least))
             await process.kill()
         await process.start()
         await empty(sqs, 60)

@@ -47,6 +47,11 @@ def config_of(relay: BlobRelay, **fields: Any) -> BlobConfig:
     return BlobConfig.model_validate({name: value for name, value in (own | fields).items() if value is not None})
 
 
+def by_account(relay: BlobRelay, **secret: str) -> dict[str, Any]:
+    """Return the fields that name the account, not its connection string."""
+    return {"connection_string": None, "account": ACCOUNT, "endpoint": f"{relay.url}/{ACCOUNT}", **secret}
+
+
 async def open_error(relay: BlobRelay, **fields: Any) -> str:
     with pytest.raises(Unauthorized) as caught:
         async with opened(relay, **fields):
@@ -146,8 +151,7 @@ async def test_a_signature_that_allows_only_writing_is_enough(relay: BlobRelay) 
     token = generate_account_sas(
         ACCOUNT, KEY, ResourceTypes(object=True), AccountSasPermissions(write=True), datetime.now(UTC) + timedelta(hours=1)
     )
-    fields = {"connection_string": None, "account": ACCOUNT, "endpoint": f"{relay.url}/{ACCOUNT}", "sas_token": token}
-    async with opened(relay, **fields) as sink:
+    async with opened(relay, **by_account(relay, sas_token=token)) as sink:
         batch = make_messages([b"1", b"2"])
         await sink.write(batch)
         await sink.write(batch)
@@ -201,8 +205,7 @@ async def test_what_the_service_says_of_a_refused_login_is_told(
     ],
 )
 async def test_a_signature_that_cannot_write_now_is_told(relay: BlobRelay, terms: str, expected: str) -> None:
-    fields = {"connection_string": None, "account": ACCOUNT, "endpoint": f"{relay.url}/{ACCOUNT}", "sas_token": f"{terms}&sig=c2ln"}
-    assert expected in await open_error(relay, **fields)
+    assert expected in await open_error(relay, **by_account(relay, sas_token=f"{terms}&sig=c2ln"))
 
 
 async def test_spaces_and_empty_parts_in_a_connection_string_do_no_harm(relay: BlobRelay) -> None:
@@ -213,8 +216,7 @@ async def test_spaces_and_empty_parts_in_a_connection_string_do_no_harm(relay: B
 
 
 async def test_the_key_of_an_account_is_enough(relay: BlobRelay) -> None:
-    fields = {"connection_string": None, "account": ACCOUNT, "endpoint": f"{relay.url}/{ACCOUNT}", "account_key": KEY}
-    async with opened(relay, **fields) as sink:
+    async with opened(relay, **by_account(relay, account_key=KEY)) as sink:
         await sink.write(make_messages([b"1"]))
     assert len(blobs(relay)) == 1
 
@@ -261,8 +263,9 @@ async def test_the_end_of_the_name_says_how_a_blob_is_compressed(relay: BlobRela
 
 
 async def test_a_blob_has_the_properties_that_were_asked_for(relay: BlobRelay) -> None:
-    fields = {"tier": "cool", "metadata": {"site": "north"}, "tags": {"line": "1"}, "content_type": "text/csv", "key": "{id}.gz"}
-    async with opened(relay, **fields) as sink:
+    async with opened(
+        relay, tier="cool", metadata={"site": "north"}, tags={"line": "1"}, content_type="text/csv", key="{id}.gz"
+    ) as sink:
         await sink.write(make_messages([b"1"]))
     with relay.azurite.service() as service:
         blob = service.get_blob_client(relay.container, "5p00l-1.gz")

@@ -27,7 +27,7 @@ from support.amqp.server import serve_tcp
 from support.azure.azurite import API_VERSION, Azurite
 from support.chaos import chaos
 from support.mqtt_source import eventually
-from support.receiving import arrived_exactly, opened
+from support.receiving import archived, arrived_exactly, opened
 from support.router import router
 
 
@@ -198,7 +198,7 @@ async def test_kills_in_the_middle_lose_nothing_and_repeat_what_came_since_the_c
     async with router(tmp_path, config(hub.connection_string(), tmp_path / "archive")) as process:
         for least in (200, 3000):
             await process.start()
-            await process.until(lambda status, least=least: status["sinks"]["archive"]["delivered"] >= least)
+            await process.until(archived(least))
             await process.kill()
         await process.start()
         kept = tmp_path / "spool" / "sources" / "cloud"

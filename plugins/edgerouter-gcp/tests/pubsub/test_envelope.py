@@ -17,7 +17,7 @@ from edgerouter.testing import make_context, make_message
 from edgerouter_gcp.pubsub.envelope import Attribute, Envelope
 from edgerouter_gcp.pubsub.sink import PubsubConfig
 
-EVERYTHING = ("id", "topic", "time", "retained", "properties")
+EVERYTHING: tuple[Attribute, ...] = ("id", "topic", "time", "retained", "properties")
 
 
 def decoded(
