@@ -40,7 +40,7 @@ async def measure(config: dict[str, Any]) -> dict[str, Any]:
     context = SourceContext("s", "host", "0123456789abcdef", lambda: None, drop, lambda *_: None)
     seen: list[tuple[str, int]] = []
     async with MqttSource.open(MqttSourceConfig(**config), context) as source:
-        Path("/proc/self/clear_refs").write_text("5")  # noqa: ASYNC240  (the peak counts from here)
+        Path("/proc/self/clear_refs").write_text("5")
         base = usage(os.getpid()).rss_bytes
         watching = asyncio.create_task(watch())
         async for delivery in source.deliveries():

@@ -15,20 +15,20 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edgerouter import plugins
-from edgerouter.admin import certificates
 from edgerouter.admin.certificates import Certificates, expiries
-from support.certificates import Authority
+from edgerouter.config.model import RouterConfig
+from support.certificates import Authority, Certificate
 
 DAY = 86_400
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Everything it signs is of use for two days."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-def configuration(folder, authority, device):
+def configuration(folder: Path, authority: Authority, device: Certificate) -> RouterConfig:
     file = folder / "edgerouter.yaml"
     tls = {"ca": str(authority.certificate), "cert": str(device.certificate), "key": str(device.key)}
     file.write_text(
@@ -43,50 +43,57 @@ def configuration(folder, authority, device):
     return plugins.load(file, {})
 
 
-async def test_every_certificate_file_of_the_configuration_says_how_many_days_are_left(tmp_path, authority):
+async def test_every_certificate_file_of_the_configuration_says_how_many_days_are_left(
+    tmp_path: Path, authority: Authority
+) -> None:
     looked = Certificates()
     await looked.configure(configuration(tmp_path, authority, authority.issue("device")))
     found = {(status.owner, status.field): status for status in looked.status}
     assert found.keys() == {("sources.local", "tls.ca"), ("sources.local", "tls.cert"), ("sinks.web", "tls.ca")}
-    assert all(1.9 < status.days_left <= 2.0 and not status.problem for status in found.values())
+    assert all(status.days_left is not None and 1.9 < status.days_left <= 2.0 for status in found.values())
+    assert not any(status.problem for status in found.values())
 
 
-async def test_a_certificate_that_expires_soon_is_warned_of_once_a_day(tmp_path, authority, monkeypatch):
+async def test_a_certificate_that_expires_soon_is_warned_of_once_a_day(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looked = Certificates()
     with structlog.testing.capture_logs() as logs:
-        await looked.configure(configuration(tmp_path, authority, authority.issue("device")))
-        looked._warn()
+        config = configuration(tmp_path, authority, authority.issue("device"))
+        await looked.configure(config)
+        await looked.configure(config)
         assert [entry["event"] for entry in logs] == ["certificate expires soon"] * 3
         now = time.time()
-        monkeypatch.setattr(certificates.time, "time", lambda: now + DAY + 1)
-        looked._warn()
+        monkeypatch.setattr(time, "time", lambda: now + DAY + 1)
+        await looked.configure(config)
         assert len(logs) == 6
-        monkeypatch.setattr(certificates.time, "time", lambda: now + 3 * DAY)
-        looked._warn()
+        monkeypatch.setattr(time, "time", lambda: now + 3 * DAY)
+        await looked.configure(config)
         assert [entry["event"] for entry in logs[6:]] == ["certificate has expired"] * 3
-        monkeypatch.setattr(certificates.time, "time", lambda: 1000.0)
-        looked._warn()
+        monkeypatch.setattr(time, "time", lambda: 1000.0)
+        await looked.configure(config)
         assert len(logs) == 9, "a clock that is not set yet warns of nothing"
 
 
-async def test_a_replaced_file_is_noticed_and_an_unusable_one_is_reported(tmp_path, authority):
+async def test_a_replaced_file_is_noticed_and_an_unusable_one_is_reported(tmp_path: Path, authority: Authority) -> None:
     device = authority.issue("replaced")
     looked = Certificates()
-    await looked.configure(configuration(tmp_path, authority, device))
+    config = configuration(tmp_path, authority, device)
+    await looked.configure(config)
     content = device.certificate.read_text()
     device.certificate.write_text("no certificate")
-    looked._look()
+    await looked.configure(config)
     (status,) = [status for status in looked.status if status.field == "tls.cert"]
     assert (status.days_left, status.problem) == (None, "holds no certificate in PEM")
     device.certificate.unlink()
-    looked._look()
+    await looked.configure(config)
     assert [s.problem for s in looked.status if s.field == "tls.cert"] == [os.strerror(2)]
     device.certificate.write_text(content)
-    looked._look()
+    await looked.configure(config)
     assert all(not status.problem for status in looked.status)
 
 
-def test_the_dates_are_those_that_the_ssl_module_reads():
+def test_the_dates_are_those_that_the_ssl_module_reads() -> None:
     """Both ways of writing a date, in every authority that this machine trusts; where the machine has none, nothing is shown."""
     file = ssl.get_default_verify_paths().cafile
     if file is None or not Path(file).exists():
@@ -98,13 +105,13 @@ def test_the_dates_are_those_that_the_ssl_module_reads():
 
 
 @pytest.mark.parametrize("cut", [3, 40, 100, 200])
-def test_a_damaged_certificate_is_an_error_and_no_date(authority, cut):
+def test_a_damaged_certificate_is_an_error_and_no_date(authority: Authority, cut: int) -> None:
     der = ssl.PEM_cert_to_DER_cert(authority.certificate.read_text())
     with pytest.raises(ValueError, match=r"damaged|certificate"):
         list(expiries(ssl.DER_cert_to_PEM_cert(der[:cut])))
 
 
-def test_an_end_after_2050_is_read():
+def test_an_end_after_2050_is_read() -> None:
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     begin, end = datetime(2020, 1, 1, tzinfo=UTC), datetime(2060, 1, 2, 3, 4, 5, tzinfo=UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, end)
@@ -112,7 +119,7 @@ def test_an_end_after_2050_is_read():
     assert list(expiries(pem)) == [end.timestamp()]
 
 
-def test_a_trusted_certificate_is_read_without_what_it_is_trusted_for(authority):
+def test_a_trusted_certificate_is_read_without_what_it_is_trusted_for(authority: Authority) -> None:
     der = ssl.PEM_cert_to_DER_cert(authority.certificate.read_text()) + b"\x30\x00"
     pem = ssl.DER_cert_to_PEM_cert(der).replace(" CERTIFICATE", " TRUSTED CERTIFICATE")
     assert list(expiries(pem)) == list(expiries(authority.certificate.read_text()))

@@ -34,7 +34,7 @@ POISONS = {
 
 
 @pytest.mark.parametrize("name", POISONS)
-def test_any_payload_is_shown_and_its_text_is_kept(name):
+def test_any_payload_is_shown_and_its_text_is_kept(name: str) -> None:
     payload = POISONS[name]
     shown = letter_as_json(letter(payload))
     # as the answer travels: written by msgspec, read by json, printed by json
@@ -44,7 +44,7 @@ def test_any_payload_is_shown_and_its_text_is_kept(name):
         assert printed.encode() == payload
 
 
-def test_a_letter_of_a_clock_that_had_gone_wrong_is_shown():
+def test_a_letter_of_a_clock_that_had_gone_wrong_is_shown() -> None:
     assert letter_as_json(letter(b"x", 2**63 - 1))["last_attempt"]
     assert letter_as_json(letter(b"x", -(2**62)))["last_attempt"]
     assert letter_as_json(letter(b"x", 10**24))["last_attempt"].endswith("ns")

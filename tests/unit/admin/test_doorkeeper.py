@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from functools import partial
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from edgerouter.admin import doorkeeper
+from edgerouter.admin import doorkeeper, server
 from edgerouter.admin.server import serve
 from support.mosquitto import free_port
 from support.pipeline import until
@@ -15,23 +17,23 @@ from support.pipeline import until
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
 
-async def hello(_):
+async def hello(_: web.Request) -> web.Response:
     return web.Response(text="hello")
 
 
-async def ask(port):
+async def ask(port: int) -> str:
     async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/") as answer:
         return await answer.text()
 
 
 @pytest.fixture
-async def port():
+async def port() -> AsyncIterator[int]:
     port = free_port()
     async with serve([web.get("/", hello)], [], None, f"127.0.0.1:{port}"):
         yield port
 
 
-async def test_hundreds_of_half_open_requests_keep_no_client_out_and_hold_few_connections(port):
+async def test_hundreds_of_half_open_requests_keep_no_client_out_and_hold_few_connections(port: int) -> None:
     """1,400 of them used up the descriptors of the whole router."""
     held = []
     for _ in range(300):
@@ -48,9 +50,10 @@ async def test_hundreds_of_half_open_requests_keep_no_client_out_and_hold_few_co
     await asyncio.gather(*ended, return_exceptions=True)
 
 
-async def test_half_a_request_is_closed_after_a_while_and_a_second_one_on_the_connection_too(monkeypatch):
-    monkeypatch.setattr(doorkeeper, "HEAD_SECONDS", 0.3)
-    monkeypatch.setitem(doorkeeper.Doorkeeper.__init__.__kwdefaults__, "head_seconds", 0.3)
+async def test_half_a_request_is_closed_after_a_while_and_a_second_one_on_the_connection_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "Doorkeeper", partial(doorkeeper.Doorkeeper, head_seconds=0.3))
     port = free_port()
     async with serve([web.get("/", hello)], [], None, f"127.0.0.1:{port}"):
         for sent in (b"", HALF, HALF + b"\r\n" + HALF):
@@ -60,7 +63,7 @@ async def test_half_a_request_is_closed_after_a_while_and_a_second_one_on_the_co
             writer.close()
 
 
-async def test_requests_one_after_another_and_in_pieces_are_answered(port):
+async def test_requests_one_after_another_and_in_pieces_are_answered(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for _ in range(3):
         for byte in HALF + b"\r\n":
@@ -79,7 +82,7 @@ async def test_requests_one_after_another_and_in_pieces_are_answered(port):
         HALF + b"A" * 20_000 + b"\r\n\r\n",
     ],
 )
-async def test_a_malformed_request_is_answered_and_logs_nothing(port, sent, caplog):
+async def test_a_malformed_request_is_answered_and_logs_nothing(port: int, sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)

@@ -1,78 +1,53 @@
 """Health is red when, and only when, nothing flows that should."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from edgerouter.admin.health import not_flowing
-from edgerouter.admin.status import RouterStatus, SinkStatus
-from edgerouter.spool.contract import SpoolStatus
-
-SPOOL = SpoolStatus(
-    type="sqlite", id="id", state="ok", reason="", messages=1, bytes=1, max_bytes=1, free_bytes=1, first_sequence=1,
-    last_sequence=1, written_bytes=1, commits=1, quarantined_chunks=0, quarantined_messages=0, dead_letters=0,
-    dead_letter_bytes=0, orphans=(),
-)  # fmt: skip
-SINK = SinkStatus(
-    type="file", state="ok", matched=1, delivered=0, dead_lettered=0, dropped=0, pending=1, oldest_pending_seconds=5.0,
-    last_error="", last_error_at=None, last_delivery_at=None, idle_seconds=None, patience_seconds=30.0, writes=0, failed_writes=0,
-    written_messages=0, written_bytes=0, throttled_seconds=0.0, latency_seconds=0.0,
-)  # fmt: skip
+from support.status import SINK, router_status
 
 
-def reasons(uptime=3600.0, **sink):
-    """Why a router with this sink does not flow."""
-    return not_flowing(
-        RouterStatus(
-            version="1",
-            host="h",
-            started_at=0.0,
-            uptime_seconds=uptime,
-            configuration="c",
-            configuration_error="",
-            sources={},
-            spool=SPOOL,
-            sinks={"out": msgspec.structs.replace(SINK, **sink)},
-            detached={},
-            drops=[],
-            certificates=[],
-        )
-    )
+def reasons(uptime: float = 3600.0, **sink: Any) -> list[str]:
+    """Return why a router with this sink does not flow."""
+    return not_flowing(router_status(uptime_seconds=uptime, sinks={"out": msgspec.structs.replace(SINK, **sink)}))
 
 
-def test_a_sink_in_order_flows():
+def test_a_sink_in_order_flows() -> None:
     assert reasons() == []
 
 
 @pytest.mark.parametrize("state", ["retrying", "throttled", "unauthorized", "stopped"])
-def test_a_failing_sink_with_messages_does_not_flow_and_says_why(state):
+def test_a_failing_sink_with_messages_does_not_flow_and_says_why(state: str) -> None:
     assert reasons(state=state, last_error="no route") == [f"sink out is {state}, 1 messages wait: no route"]
     assert reasons(state=state, pending=0, matched=0) == []
 
 
-def test_a_sink_that_delivers_nothing_for_a_minute_does_not_flow():
+def test_a_sink_that_delivers_nothing_for_a_minute_does_not_flow() -> None:
     assert reasons(oldest_pending_seconds=61.0, idle_seconds=61.0)
     assert reasons(oldest_pending_seconds=61.0, idle_seconds=59.0) == []
     assert reasons(oldest_pending_seconds=59.0, idle_seconds=61.0) == [], "there was nothing to deliver before"
 
 
-def test_a_sink_that_never_delivered_counts_from_the_start():
+def test_a_sink_that_never_delivered_counts_from_the_start() -> None:
     assert reasons(oldest_pending_seconds=61.0)
     assert reasons(oldest_pending_seconds=None), "the age of what waits may not be known"
     assert reasons(oldest_pending_seconds=1e6, uptime=30.0) == [], "the backlog of an earlier run is not a fault of this one"
 
 
-def test_a_sink_that_may_take_its_time_is_not_stuck():
+def test_a_sink_that_may_take_its_time_is_not_stuck() -> None:
     """An archive that lingers for five minutes is in order for five minutes."""
     assert reasons(oldest_pending_seconds=301.0, idle_seconds=301.0, patience_seconds=330.0) == []
     assert reasons(oldest_pending_seconds=331.0, idle_seconds=331.0, patience_seconds=330.0)
 
 
-def test_a_clock_that_jumps_by_decades_hides_no_stuck_sink_and_makes_none():
+def test_a_clock_that_jumps_by_decades_hides_no_stuck_sink_and_makes_none() -> None:
     assert reasons(idle_seconds=61.0, oldest_pending_seconds=1.7e9, last_delivery_at=1.7e9)
     assert reasons(idle_seconds=1.0, oldest_pending_seconds=1.7e9, last_delivery_at=5.0) == []
 
 
-def test_messages_that_are_still_being_counted_count_as_waiting():
+def test_messages_that_are_still_being_counted_count_as_waiting() -> None:
     """A large backlog is compared with changed topics while the sink works: until then nothing is known to be done."""
     (reason,) = reasons(state="retrying", pending=0, matched=0, uncounted=7, last_error="no route")
     assert reason == "sink out is retrying, 0 messages and up to 7 that are being counted wait: no route"

@@ -4,16 +4,19 @@ Covers also: edgerouter.admin.listen.
 """
 
 import asyncio
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.server import observation_routes, serve
 from support.mosquitto import free_port
+from support.status import SINK, router_status
 
 
-async def hello(_):
+async def hello(_: web.Request) -> web.Response:
     return web.Response(text="hello")
 
 
@@ -34,7 +37,7 @@ async def hello(_):
         ("", 421),
     ],
 )
-async def test_a_name_of_another_host_is_refused(host, status):
+async def test_a_name_of_another_host_is_refused(host: str, status: int) -> None:
     port = free_port()
     async with (
         serve([web.get("/", hello)], [], None, f"127.0.0.1:{port}"),
@@ -45,7 +48,7 @@ async def test_a_name_of_another_host_is_refused(host, status):
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_on_an_address_for_all_hosts_every_name_is_answered():
+async def test_on_an_address_for_all_hosts_every_name_is_answered() -> None:
     port = free_port()
     async with (
         serve([web.get("/", hello)], [], None, f"0.0.0.0:{port}"),
@@ -55,32 +58,23 @@ async def test_on_an_address_for_all_hosts_every_name_is_answered():
         assert answer.status == 200
 
 
-async def test_the_unix_socket_is_for_its_owner_alone(tmp_path):
+async def test_the_unix_socket_is_for_its_owner_alone(tmp_path: Path) -> None:
     async with serve([web.get("/", hello)], [], tmp_path, None):
         assert (tmp_path / "control.sock").stat().st_mode & 0o777 == 0o600
 
 
-class Numbers:
-    """Stands for the metrics of a router that starts."""
-
-    def __init__(self, sinks):
-        self._sinks = sinks
-
-    def text(self):
-        return repr(self._sinks).encode()
-
-
-async def test_who_asks_for_numbers_during_the_start_hears_of_all_sinks():
+async def test_who_asks_for_numbers_during_the_start_hears_of_all_sinks() -> None:
     """A sink that is not started yet would seem not to be configured."""
-    port, sinks, running = free_port(), {}, asyncio.Event()
-    routes = observation_routes(lambda: {"sinks": sinks}, Numbers(sinks), running)
+    port, running = free_port(), asyncio.Event()
+    status = router_status()
+    routes = observation_routes(lambda: status, Metrics(lambda: status, lambda: ()), running)
     async with serve(routes, [], None, f"127.0.0.1:{port}"), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
         asked = [asyncio.create_task(http.get(path)) for path in ("/api/status", "/metrics")]
         async with http.get("/livez") as answer:
             assert answer.status == 200, "whether it lives is said at once"
         assert not any(task.done() for task in asked)
-        sinks["out"] = {}
+        status.sinks["out"] = SINK
         running.set()
-        status, metrics = [await task for task in asked]
-        assert await status.json() == {"sinks": {"out": {}}}
-        assert "out" in await metrics.text()
+        told, metrics = [await task for task in asked]
+        assert (await told.json())["sinks"].keys() == {"out"}
+        assert 'sink="out"' in await metrics.text()

@@ -3,30 +3,37 @@
 import asyncio
 import io
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import ClassVar, Self
 
 import msgspec
 from rich.console import Console
 
+from edgerouter import Limits, Message, SinkConfig, SinkContext
 from edgerouter.admin.metrics import Metrics
 from edgerouter.app import Router
 from edgerouter.cli.status import render
 from edgerouter.config.model import AdminConfig, LogConfig, RouterConfig, ShutdownConfig, SpoolConfig
-from edgerouter.sink import Sink
-from support.pipeline import configured, scripted, until
+from support.pipeline import ScriptedSink, configured, until
 
 
-class Blocking(scripted()):
+class Blocking(ScriptedSink):
     """Blocks when it opens, as a synchronous client does that connects."""
 
+    writes: ClassVar[list[list[Message]]] = []
+    the_limits = Limits()
+
     @classmethod
-    def open(cls, config, context):
-        time.sleep(0.8)
-        return super().open(config, context)
+    @asynccontextmanager
+    async def open(cls, config: SinkConfig, context: SinkContext) -> AsyncIterator[Self]:
+        time.sleep(0.8)  # noqa: ASYNC251  (the loop is blocked on purpose)
+        yield cls()
 
 
-async def test_a_sink_that_blocks_the_event_loop_is_named_in_status_and_metrics(tmp_path):
+async def test_a_sink_that_blocks_the_event_loop_is_named_in_status_and_metrics(tmp_path: Path) -> None:
     """All sinks and the intake stood still for as long as one sink blocked, and the status said ok."""
-    assert issubclass(Blocking, Sink)
     config = RouterConfig(
         sources=(), sinks=(configured(Blocking),), spool=SpoolConfig(type="memory", path=tmp_path), admin=AdminConfig(),
         log=LogConfig(), shutdown=ShutdownConfig(), host="host", file=None,

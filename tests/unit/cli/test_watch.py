@@ -4,19 +4,23 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from edgerouter.cli.watch import fingerprint, watch
+from edgerouter.cli.watch import Fingerprint, fingerprint, watch
 
 
 @asynccontextmanager
-async def watching(file, seen, hang_up=None):
+async def watching(
+    file: Path, seen: Fingerprint | None, hang_up: asyncio.Event | None = None
+) -> AsyncIterator[asyncio.Queue[str | None]]:
     """Counts the changes that are noticed."""
-    noticed = asyncio.Queue()
+    noticed: asyncio.Queue[str | None] = asyncio.Queue()
 
-    async def changed():
+    async def changed() -> None:
         noticed.put_nowait(file.read_text() if file.exists() else None)
 
     task = asyncio.create_task(watch(file, seen, hang_up or asyncio.Event(), changed, look_seconds=0.01))
@@ -27,17 +31,17 @@ async def watching(file, seen, hang_up=None):
         await asyncio.gather(task, return_exceptions=True)
 
 
-def written(file):
+def written(file: Path) -> None:
     file.write_text("two")
 
 
-def renamed(file):
+def renamed(file: Path) -> None:
     new = file.with_name("new")
     new.write_text("two")
     new.rename(file)
 
 
-def same_size_and_time(file):
+def same_size_and_time(file: Path) -> None:
     """As `cp --preserve` and restored backups do."""
     times = file.stat()
     file.write_text("two")
@@ -45,7 +49,7 @@ def same_size_and_time(file):
 
 
 @pytest.mark.parametrize("change", [written, renamed, same_size_and_time])
-async def test_another_content_is_noticed(tmp_path, change):
+async def test_another_content_is_noticed(tmp_path: Path, change: Callable[[Path], None]) -> None:
     file = tmp_path / "edgerouter.yaml"
     file.write_text("one")
     async with watching(file, fingerprint(file)) as noticed, asyncio.timeout(5):
@@ -55,7 +59,7 @@ async def test_another_content_is_noticed(tmp_path, change):
             content = await noticed.get()
 
 
-async def test_a_folder_that_is_swapped_behind_a_link_is_noticed(tmp_path):
+async def test_a_folder_that_is_swapped_behind_a_link_is_noticed(tmp_path: Path) -> None:
     """As Kubernetes does with a ConfigMap."""
     for version in ("one", "two"):
         (tmp_path / version).mkdir()
@@ -69,7 +73,7 @@ async def test_a_folder_that_is_swapped_behind_a_link_is_noticed(tmp_path):
         assert await noticed.get() == "two"
 
 
-async def test_a_change_before_the_watch_began_is_noticed(tmp_path):
+async def test_a_change_before_the_watch_began_is_noticed(tmp_path: Path) -> None:
     """A router may take a while to start; what was written meanwhile counts."""
     file = tmp_path / "edgerouter.yaml"
     file.write_text("one")
@@ -79,7 +83,7 @@ async def test_a_change_before_the_watch_began_is_noticed(tmp_path):
         assert await noticed.get() == "two"
 
 
-async def test_a_hang_up_before_the_watch_began_counts_and_many_count_once(tmp_path):
+async def test_a_hang_up_before_the_watch_began_counts_and_many_count_once(tmp_path: Path) -> None:
     file = tmp_path / "edgerouter.yaml"
     file.write_text("one")
     hang_up = asyncio.Event()
@@ -93,7 +97,7 @@ async def test_a_hang_up_before_the_watch_began_counts_and_many_count_once(tmp_p
         assert noticed.empty()
 
 
-def test_a_thread_that_a_plugin_left_behind_does_not_keep_the_process():
+def test_a_thread_that_a_plugin_left_behind_does_not_keep_the_process() -> None:
     program = """
 import asyncio, threading, time
 from edgerouter.cli import run
