@@ -57,6 +57,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         time.sleep(0.05)
     if strays:
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        assert reporter is not None, "pytest reports to a terminal"
         for number, line in strays.items():
             reporter.write_line(f"left running by the tests: {number} {line}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -85,8 +85,9 @@ async def test_a_blocking_sink_runs_in_a_separate_thread_and_behaves_as_any_othe
 async def test_while_it_blocks_everything_else_goes_on(plugin: type[Synchronous]) -> None:
     plugin.gate.clear()
     reader, other = ListReader(*messages(3)), ListReader()
-    quick = type("Quick", (plugin,), {"blocking": False, "gate": threading.Event(), "threads": set(), "writes": []})
-    quick.gate.set()
+    open_gate = threading.Event()
+    open_gate.set()
+    quick = type("Quick", (plugin,), {"blocking": False, "gate": open_gate, "threads": set(), "writes": []})
     async with asyncio.timeout(PATIENCE), running(configured(plugin), reader), running(configured(quick), other):
         await until(lambda: plugin.threads, PATIENCE)
         for number in range(10):

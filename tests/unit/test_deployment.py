@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -41,16 +42,17 @@ def last_stage() -> dict[str, list[str]]:
     return stage
 
 
-def services(file):
-    return yaml.safe_load(file.read_text())["services"]
+def services(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(file.read_text())["services"]
+    return found
 
 
-def requirements(what, extras):
+def requirements(what: str, extras: str) -> subprocess.CompletedProcess[str]:
     script = ROOT / "deploy/requirements.py"
     return subprocess.run([sys.executable, script, what, extras], capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_the_image_runs_as_a_number_that_is_not_root_with_one_volume_and_a_health_check():
+def test_the_image_runs_as_a_number_that_is_not_root_with_one_volume_and_a_health_check() -> None:
     stage = last_stage()
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", stage["USER"][-1])
     assert stage["VOLUME"] == ["/var/lib/edgerouter"]
@@ -58,7 +60,7 @@ def test_the_image_runs_as_a_number_that_is_not_root_with_one_volume_and_a_healt
     assert (stage["ENTRYPOINT"], stage["CMD"]) == (['["edgerouter"]'], ['["run"]'])
 
 
-def test_the_image_is_built_in_stages_and_the_last_brings_no_tools():
+def test_the_image_is_built_in_stages_and_the_last_brings_no_tools() -> None:
     stage = last_stage()
     assert all("--from=" in copy for copy in stage["COPY"])
     assert not re.search(r"pip install|apt-get", " ".join(stage["RUN"]))
@@ -66,21 +68,21 @@ def test_the_image_is_built_in_stages_and_the_last_brings_no_tools():
     assert ("ARG", "EXTRAS=all") in instructions(CONTAINERFILE)
 
 
-def test_the_labels_name_this_version_and_licence():
+def test_the_labels_name_this_version_and_licence() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', last_stage()["LABEL"][0]))
     assert labels["version"] == edgerouter.__version__
     assert (labels["licenses"], labels["description"]) == (project["license"], project["description"])
 
 
-def test_every_builder_can_build_it():
+def test_every_builder_can_build_it() -> None:
     """Balena's builder has no BuildKit, and its `ARG` accepts one name."""
     for name, rest in instructions(CONTAINERFILE):
         assert not (name in {"RUN", "COPY"} and re.search(r"--mount|--parents|--link|<<", rest)), rest
         assert not (name == "ARG" and len(rest.split("=")[0].split()) > 1), rest
 
 
-def test_each_extra_brings_its_own_plugin_and_its_packages_from_this_repository_alone():
+def test_each_extra_brings_its_own_plugin_and_its_packages_from_this_repository_alone() -> None:
     everything = requirements("folders", "all").stdout.split()
     assert everything == sorted(map(str, [ROOT, *(file.parent for file in ROOT.glob("plugins/*/pyproject.toml"))]))
     assert requirements("folders", "aws").stdout.split() == [str(ROOT), str(ROOT / "plugins/edgerouter-aws")]
@@ -90,18 +92,18 @@ def test_each_extra_brings_its_own_plugin_and_its_packages_from_this_repository_
     assert not any(line.startswith("edgerouter") for line in core + aws)
 
 
-def test_an_extra_that_does_not_exist_ends_the_build():
+def test_an_extra_that_does_not_exist_ends_the_build() -> None:
     answer = requirements("third-party", "asw")
     assert answer.returncode == 1
     assert "no extra asw" in answer.stderr
 
 
-def test_docker_and_podman_leave_out_the_same_files():
+def test_docker_and_podman_leave_out_the_same_files() -> None:
     assert (ROOT / ".dockerignore").read_text() == (ROOT / ".containerignore").read_text()
 
 
 @pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.parent.name)
-def test_three_services_start_without_privileges(file):
+def test_three_services_start_without_privileges(file: Path) -> None:
     found = services(file)
     assert len(found) == 3
     assert "mqtt" in found
@@ -110,14 +112,14 @@ def test_three_services_start_without_privileges(file):
 
 
 @pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.parent.name)
-def test_a_broker_without_passwords_is_not_published_beyond_the_host(file):
+def test_a_broker_without_passwords_is_not_published_beyond_the_host(file: Path) -> None:
     assert "allow_anonymous true" in (ROOT / "deploy/mosquitto.conf").read_text()
     published = [port for service in services(file).values() for port in service.get("ports", [])]
     assert [port for port in published if not str(port).startswith("127.0.0.1:")] == []
 
 
 @pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.parent.name)
-def test_what_is_built_and_mounted_is_there(file):
+def test_what_is_built_and_mounted_is_there(file: Path) -> None:
     """In balena's file, paths start at the repository's root, where the file is copied to."""
     volumes = yaml.safe_load(file.read_text())["volumes"]
     for service in services(file).values():
@@ -130,7 +132,7 @@ def test_what_is_built_and_mounted_is_there(file):
 
 
 @pytest.mark.parametrize(("file", "name"), ROUTERS)
-def test_the_router_has_its_volume_a_root_that_is_read_only_and_time_to_drain(file, name):
+def test_the_router_has_its_volume_a_root_that_is_read_only_and_time_to_drain(file: Path, name: str) -> None:
     router = services(file)[name]
     assert router["read_only"] is True
     assert [mount.split(":")[1] for mount in router["volumes"]] == last_stage()["VOLUME"]
@@ -139,7 +141,7 @@ def test_the_router_has_its_volume_a_root_that_is_read_only_and_time_to_drain(fi
 
 
 @pytest.mark.parametrize(("file", "name"), ROUTERS)
-def test_the_routers_variables_are_a_valid_configuration(file, name):
+def test_the_routers_variables_are_a_valid_configuration(file: Path, name: str) -> None:
     """Valid unchanged if the file itself asks for a sink, and with a cloud's variables added."""
     environment = services(file)[name]["environment"]
     fleet = {} if name == "router" else {"RELAY_OUT_TOPIC": "cpu_temp"}
@@ -152,7 +154,7 @@ def test_the_routers_variables_are_a_valid_configuration(file, name):
 
 
 @pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.parent.name)
-def test_the_devices_variables_are_those_that_it_reads(file):
+def test_the_devices_variables_are_those_that_it_reads(file: Path) -> None:
     source = ast.parse((CPU_TEMP / "cputemp.py").read_text())
     read = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     assert set(services(file)["data_source"]["environment"]) <= read
@@ -160,7 +162,7 @@ def test_the_devices_variables_are_those_that_it_reads(file):
     assert {name for name in read if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", name)} <= set(re.findall(r"`([A-Z_]+)`", rows))
 
 
-def test_balenas_fleet_gets_the_topic_that_the_device_publishes_to():
+def test_balenas_fleet_gets_the_topic_that_the_device_publishes_to() -> None:
     fleet = yaml.safe_load((ROOT / "deploy/balena/balena.yml").read_text())
     assert {"RELAY_OUT_TOPIC": "cpu_temp"} in fleet["data"]["applicationEnvironmentVariables"]
     assert fleet["version"] == edgerouter.__version__

@@ -16,17 +16,19 @@ ONE, TWO = parse_address("mqtt://one:1883"), parse_address("mqtt://two:1883")
 
 
 @pytest.fixture
-def loops():
+def loops() -> LoopGuard:
     guard = LoopGuard()
     guard.subscribed({"one": subscription(ONE, ["plant/#"]), "two": subscription(TWO, ["$share/g/plant/#"])})
     return guard
 
 
-def message(topic="plant/a", payload=b"x", *, source="one", user=()):
+def message(
+    topic: str = "plant/a", payload: bytes = b"x", *, source: str = "one", user: tuple[tuple[str, str], ...] = ()
+) -> Message:
     return Message(topic, payload, 0, properties=Properties(user=user) if user else None, source=source)
 
 
-def test_a_message_does_not_go_back_to_its_broker_and_topic_and_goes_everywhere_else(loops):
+def test_a_message_does_not_go_back_to_its_broker_and_topic_and_goes_everywhere_else(loops: LoopGuard) -> None:
     to_one, to_two = loops.for_sink("to-one", ONE, "spool"), loops.for_sink("to-two", TWO, "spool")
     assert to_one.loop(message(), "plant/a")
     assert not to_one.loop(message(), "other/a"), "another topic of its broker"
@@ -34,13 +36,13 @@ def test_a_message_does_not_go_back_to_its_broker_and_topic_and_goes_everywhere_
     assert not to_one.loop(message(source=""), "plant/a"), "its origin is unknown"
 
 
-def test_a_message_with_the_spools_id_is_one_of_ours_and_anothers_is_not(loops):
+def test_a_message_with_the_spools_id_is_one_of_ours_and_anothers_is_not(loops: LoopGuard) -> None:
     to_two = loops.for_sink("to-two", TWO, "spool")
     assert to_two.loop(message(user=(("edgerouter-id", "spool-17"),)), "plant/a")
     assert not to_two.loop(message(user=(("edgerouter-id", "other-17"),)), "plant/a")
 
 
-def test_what_comes_back_without_properties_is_known_by_its_content_once(loops):
+def test_what_comes_back_without_properties_is_known_by_its_content_once(loops: LoopGuard) -> None:
     to_one, to_two = loops.for_sink("to-one", ONE, "spool"), loops.for_sink("to-two", TWO, "spool")
     to_two.publishing("plant/a", b"x")
     echo = message(source="two")
@@ -49,18 +51,18 @@ def test_what_comes_back_without_properties_is_known_by_its_content_once(loops):
     assert to_two.loop(echo, "elsewhere/a"), "each sink meets the echo by itself"
 
 
-def test_what_the_broker_did_not_take_is_not_expected_back(loops):
+def test_what_the_broker_did_not_take_is_not_expected_back(loops: LoopGuard) -> None:
     to_one, to_two = loops.for_sink("to-one", ONE, "spool"), loops.for_sink("to-two", TWO, "spool")
     to_two.publishing("plant/a", b"x")
     to_two.not_published("plant/a", b"x")
     assert not to_one.loop(message(source="two"), "plant/a")
 
 
-def test_what_no_source_receives_is_not_remembered(loops):
+def test_what_no_source_receives_is_not_remembered(loops: LoopGuard) -> None:
     assert not loops.for_sink("to-two", TWO, "spool").publishing("elsewhere", b"x")
 
 
-def test_the_memory_of_what_was_published_is_bounded_in_number_and_time(loops, monkeypatch):
+def test_the_memory_of_what_was_published_is_bounded_in_number_and_time(loops: LoopGuard, monkeypatch: pytest.MonkeyPatch) -> None:
     to_two = loops.for_sink("to-two", TWO, "spool")
     for number in range(60_000):
         to_two.publishing("plant/a", b"%d" % number)
@@ -86,12 +88,12 @@ def test_the_memory_of_what_was_published_is_bounded_in_number_and_time(loops, m
         ("+/+", "#", True),
     ],
 )
-def test_filters_overlap_if_a_topic_matches_both(one, other, overlap):
+def test_filters_overlap_if_a_topic_matches_both(one: str, other: str, overlap: bool) -> None:
     assert filters_overlap(one, other) is overlap
     assert filters_overlap(other, one) is overlap
 
 
-def test_the_topics_of_a_template_are_known_as_filters():
+def test_the_topics_of_a_template_are_known_as_filters() -> None:
     assert _published("{topic}", ["a/#", "b"]) == ["a/#", "b"]
     assert _published("sites/{host}/{topic}", ["a/#"]) == ["sites/+/#"]
     assert _published("cooked/{topic[1]}/x", ["a/#"]) == ["cooked/+/x"]

@@ -33,7 +33,7 @@ def test_a_subclass_has_the_model_of_its_parent_or_the_one_that_it_names_itself(
     class Inheriting(One):
         pass
 
-    class Renaming(One, Sink[OtherConfig]):  # type: ignore[misc]  # at run time the nearest name counts
+    class Renaming(One, Sink[OtherConfig]):
         pass
 
     assert (Inheriting.Config, Renaming.Config) == (OneConfig, OtherConfig)

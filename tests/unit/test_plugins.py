@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,7 +158,7 @@ def test_a_load_looks_each_plugin_up_once_however_many_sinks_use_it(tmp_path: Pa
     scans = 0
     entry_points = metadata.entry_points
 
-    def counted(**selection: str) -> metadata.EntryPoints:
+    def counted(**selection: Any) -> Any:
         nonlocal scans
         scans += selection.get("group") == SINKS
         return entry_points(**selection)

@@ -17,6 +17,8 @@ import pytest
 from edgerouter import ConfigurationError, plugins
 from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.model import ConfiguredSink, RouterConfig
+from edgerouter.sinks.mqtt.config import MqttSinkConfig
+from edgerouter.sources.mqtt.config import MqttSourceConfig
 from edgerouter.topics import matches
 from support.distributions import install, on_path
 
@@ -98,6 +100,7 @@ def test_all_variables_of_a_sink_switch_it_on(name: str, variables: dict[str, st
     assert config.off == ()
     (source,) = config.sources
     assert source.type == "mqtt"
+    assert isinstance(source.config, MqttSourceConfig)
     assert (source.config.url, list(source.config.subscriptions)) == ("mqtt://localhost:1883", ["cloud-input", "cloud-block-input"])
 
 
@@ -209,12 +212,13 @@ class TestReverse:
         subscription = {"GCP_PUBSUB_SUBSCRIPTION": "commands"}
         config = load({**SQS, **S3, **EVENT_HUBS, **PUBSUB, **subscription, name: "commands/{in}", "MQTT_HOST": "broker"})
         assert config.off == ()
-        receivers = {source.name: source.config for source in config.sources if source.name != "local"}
-        assert {receiver: source.topic for receiver, source in receivers.items()} == {
+        receivers = {source.name: source.config.model_dump() for source in config.sources if source.name != "local"}
+        assert {receiver: source["topic"] for receiver, source in receivers.items()} == {
             each: f"$relay-in/{each}" for each in ("aws-sqs", "azure-event-hubs", "gcp-pubsub")
         }
         (sink,) = [sink for sink in config.sinks if sink.name == "relay-in"]
         assert sink.type == "mqtt"
+        assert isinstance(sink.config, MqttSinkConfig)
         assert (sink.config.topic, sink.config.url) == ("commands/{{in}}", "broker")
         assert [sink.name for sink in config.sinks if any(matches(each, "$relay-in/aws-sqs") for each in sink.policies.topics)] == [
             "relay-in"
@@ -229,12 +233,12 @@ class TestReverse:
         names = ("STORAGE_ACCOUNT", "STORAGE_ACCOUNT_KEY", "CONTAINER_NAME")
         whole = {f"AZURE_EH_{name}": value for name, value in zip(names, ("plantstore", "geheim", "checkpoints"), strict=True)}
         wanted = {**EVENT_HUBS, "RELAY_IN_TOPIC": "commands", "AZURE_EH_CONSUMER_GROUP": "edge"}
-        (source,) = [source.config for source in load({**wanted, **whole}).sources if source.name != "local"]
-        assert (source.consumer_group, source.skip_own) == ("edge", True)
-        assert (source.checkpoint_store.account, source.checkpoint_store.container) == ("plantstore", "checkpoints")
+        (source,) = [source.config.model_dump() for source in load({**wanted, **whole}).sources if source.name != "local"]
+        assert (source["consumer_group"], source["skip_own"]) == ("edge", True)
+        assert (source["checkpoint_store"]["account"], source["checkpoint_store"]["container"]) == ("plantstore", "checkpoints")
         del whole["AZURE_EH_CONTAINER_NAME"]
-        (source,) = [source.config for source in load({**wanted, **whole}).sources if source.name != "local"]
-        assert source.checkpoint_store is None
+        (source,) = [source.config.model_dump() for source in load({**wanted, **whole}).sources if source.name != "local"]
+        assert source["checkpoint_store"] is None
 
     def test_a_service_that_is_only_sent_to_is_not_a_fault_beside_one_that_is_received_from(self) -> None:
         config = load({**SQS, **PUBSUB, "RELAY_IN_TOPIC": "commands"})

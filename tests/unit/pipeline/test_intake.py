@@ -4,67 +4,78 @@ Covers also: edgerouter.source.
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Self, cast
 
 import pytest
 
-from edgerouter import Delivery, Unavailable
+from edgerouter import Delivery, Message, Source, SourceConfig, SourceContext, Unavailable
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
-from support.pipeline import messages
+from edgerouter.spool.contract import Spool
+from support.pipeline import messages, until
 
 
 class ListSpool:
     """Keeps what is appended; waits while `full` is set."""
 
-    def __init__(self):
-        self.appended = []
+    def __init__(self) -> None:
+        self.appended: list[tuple[str, list[Message], dict[str, int]]] = []
         self.room = asyncio.Event()
         self.room.set()
 
-    async def append(self, source, delivery, wanted):
+    async def append(self, source: str, delivery: Delivery, wanted: Mapping[str, int]) -> None:
         await self.room.wait()
         self.appended.append((source, list(delivery.messages), dict(wanted)))
         delivery.acknowledge()
 
 
-class GatheringSource:
+class GatheringSource(Source[SourceConfig]):
     """Yields everything put in since the last pull as one delivery, as the contract says."""
 
-    def __init__(self):
-        self.gathered = []
-        self.acknowledged = []
+    def __init__(self) -> None:
+        self.gathered: list[Message] = []
+        self.acknowledged: list[Message] = []
         self.arrived = asyncio.Event()
         self.stopping = False
 
-    def put(self, *new):
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: SourceConfig, context: SourceContext) -> AsyncIterator[Self]:
+        yield cls()
+
+    def put(self, *new: Message) -> None:
         self.gathered += new
         self.arrived.set()
 
-    def stop(self):
+    def stop(self) -> None:
         self.stopping = True
         self.arrived.set()
 
-    async def deliveries(self):
+    async def deliveries(self) -> AsyncIterator[Delivery]:
         while True:
             await self.arrived.wait()
             self.arrived.clear()
             batch, self.gathered = self.gathered, []
             if batch:
-                yield Delivery(batch, lambda batch=batch: self.acknowledged.extend(batch))
+                yield Delivery(batch, partial(self.acknowledged.extend, batch))
             if self.stopping and not self.gathered:
                 return
 
 
 @asynccontextmanager
-async def taking(source, spool, interval=0.0):
-    """An intake over a source, running."""
+async def taking(
+    source: GatheringSource, spool: ListSpool, interval: float = 0.0
+) -> AsyncIterator[tuple[Intake, asyncio.Task[None]]]:
+    """Run an intake over a source."""
 
     @asynccontextmanager
-    async def open_source():
+    async def open_source() -> AsyncIterator[GatheringSource]:
         yield source
 
-    intake = Intake("source", spool, lambda: Routing({"sink": lambda _: True}), interval)
+    intake = Intake("source", cast("Spool", spool), lambda: Routing({"sink": lambda _: True}), interval)
     task = asyncio.create_task(intake.run(open_source))
     try:
         yield intake, task
@@ -73,13 +84,7 @@ async def taking(source, spool, interval=0.0):
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-async def test_a_message_after_a_quiet_time_is_stored_at_once():
+async def test_a_message_after_a_quiet_time_is_stored_at_once() -> None:
     source, spool = GatheringSource(), ListSpool()
     async with taking(source, spool, interval=3600):
         source.put(*messages(1))
@@ -87,7 +92,7 @@ async def test_a_message_after_a_quiet_time_is_stored_at_once():
     assert spool.appended == [("source", messages(1), {"sink": 1})]
 
 
-async def test_under_load_one_commit_takes_everything_that_came_in_meanwhile():
+async def test_under_load_one_commit_takes_everything_that_came_in_meanwhile() -> None:
     source, spool = GatheringSource(), ListSpool()
     async with taking(source, spool, interval=0.05):
         for n in range(100):
@@ -98,7 +103,7 @@ async def test_under_load_one_commit_takes_everything_that_came_in_meanwhile():
     assert len(spool.appended) < 10
 
 
-async def test_a_sender_that_waits_for_acknowledgements_does_not_wait_for_the_interval():
+async def test_a_sender_that_waits_for_acknowledgements_does_not_wait_for_the_interval() -> None:
     source, spool = GatheringSource(), ListSpool()
     async with taking(source, spool, interval=3600) as (intake, _):
         source.put(*messages(1))
@@ -108,7 +113,7 @@ async def test_a_sender_that_waits_for_acknowledgements_does_not_wait_for_the_in
         await until(lambda: len(spool.appended) == 2)
 
 
-async def test_while_the_spool_takes_nothing_nothing_is_acknowledged_and_nothing_is_lost():
+async def test_while_the_spool_takes_nothing_nothing_is_acknowledged_and_nothing_is_lost() -> None:
     source, spool = GatheringSource(), ListSpool()
     spool.room.clear()
     async with taking(source, spool):
@@ -120,7 +125,7 @@ async def test_while_the_spool_takes_nothing_nothing_is_acknowledged_and_nothing
         await until(lambda: len(source.acknowledged) == 10)
 
 
-async def test_a_stop_stores_what_has_come_in_and_ends():
+async def test_a_stop_stores_what_has_come_in_and_ends() -> None:
     source, spool = GatheringSource(), ListSpool()
     async with taking(source, spool, interval=3600) as (intake, task):
         source.put(*messages(1))
@@ -133,25 +138,25 @@ async def test_a_stop_stores_what_has_come_in_and_ends():
 
 
 @pytest.mark.parametrize("error", [Unavailable("gone"), ZeroDivisionError("bug")])
-async def test_a_source_that_fails_is_opened_again(error, monkeypatch):
+async def test_a_source_that_fails_is_opened_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgerouter.pipeline.intake.full_jitter", lambda *_, **__: 0.001)
     opened = 0
 
     class Failing(GatheringSource):
-        async def deliveries(self):
+        async def deliveries(self) -> AsyncIterator[Delivery]:
             if opened < 3:
                 raise error
             yield Delivery(messages(1), lambda: None)
             await asyncio.Event().wait()
 
     @asynccontextmanager
-    async def open_source():
+    async def open_source() -> AsyncIterator[GatheringSource]:
         nonlocal opened
         opened += 1
         yield Failing()
 
     spool = ListSpool()
-    intake = Intake("source", spool, lambda: Routing({}), 0.0)
+    intake = Intake("source", cast("Spool", spool), lambda: Routing({}), 0.0)
     task = asyncio.create_task(intake.run(open_source))
     await until(lambda: spool.appended)
     task.cancel()

@@ -6,18 +6,33 @@ Covers: edgerouter.pipeline.delivery, edgerouter.pipeline.runner, edgerouter.tas
 import asyncio
 import math
 import sys
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Self, cast
 
 import pytest
 
-from edgerouter import DELIVERED, Failure, Limits, Outcome, Rejected, Throttled, Unauthorized, Unavailable
+from edgerouter import (
+    DELIVERED,
+    Failure,
+    Limits,
+    Message,
+    Outcome,
+    Rejected,
+    SinkConfig,
+    SinkContext,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
 from edgerouter.pipeline import batching as gathering
+from edgerouter.spool.contract import Rejection
 from edgerouter.tasks import bounded
 from support.pipeline import ListReader, ScriptedSink, configured, messages, running, scripted, sequences, until
 
 
-def raising(error):
-    def method(self, message):
+def raising(error: Exception) -> Callable[[ScriptedSink, Message], int]:
+    def method(self: ScriptedSink, message: Message) -> int:
         if message.payload == b"bad":
             raise error
         return ScriptedSink.size_of(self, message)
@@ -26,10 +41,11 @@ def raising(error):
 
 
 @pytest.mark.parametrize("method", ["size_of", "partition_of", "order_of"])
-async def test_a_message_that_a_plugin_cannot_even_look_at_holds_up_no_other(method):
+async def test_a_message_that_a_plugin_cannot_even_look_at_holds_up_no_other(method: str) -> None:
     """Only what the plugin raises on is isolated; where it can be written all the same it is delivered."""
     reader = ListReader(*messages(3), *messages(1, start=4, payload=b"bad"), *messages(3, start=5))
-    plugin = scripted(**{method: raising(KeyError("colour"))})
+    attributes: dict[str, Any] = {method: raising(KeyError("colour"))}
+    plugin = scripted(**attributes)
     async with running(configured(plugin, concurrency=2), reader) as runner:
         await until(lambda: not reader.pending)
     assert {1, 2, 3, 5, 6, 7} <= set(sequences(reader.delivered_messages))
@@ -39,7 +55,7 @@ async def test_a_message_that_a_plugin_cannot_even_look_at_holds_up_no_other(met
 
 
 @pytest.mark.parametrize("size", [None, -1, math.nan, "7"])
-async def test_a_size_that_is_none_isolates_its_message(size):
+async def test_a_size_that_is_none_isolates_its_message(size: object) -> None:
     reader = ListReader(*messages(2), *messages(1, start=3, payload=b"bad"), *messages(2, start=4))
     plugin = scripted(size_of=lambda _self, message: size if message.payload == b"bad" else 1)
     async with running(configured(plugin), reader):
@@ -47,17 +63,17 @@ async def test_a_size_that_is_none_isolates_its_message(size):
     assert {1, 2, 4, 5} <= set(sequences(reader.delivered_messages))
 
 
-async def test_a_failure_with_half_an_index_is_a_bug_and_not_a_delivery():
+async def test_a_failure_with_half_an_index_is_a_bug_and_not_a_delivery() -> None:
     reader = ListReader(*messages(2))
-    plugin = scripted(lambda batch: Outcome([Failure(0.5, Rejected("no"))]))
+    plugin = scripted(lambda batch: Outcome([Failure(cast("int", 0.5), Rejected("no"))]))
     async with running(configured(plugin), reader):
         await until(lambda: not reader.pending)
     assert reader.delivered_messages == []
     assert {rejection.error for rejection in reader.rejections} == {"PluginBug"}
 
 
-async def test_a_plugin_that_asks_the_process_to_end_is_only_a_bug():
-    def answer(batch):
+async def test_a_plugin_that_asks_the_process_to_end_is_only_a_bug() -> None:
+    def answer(batch: Sequence[Message]) -> Outcome:
         if 2 in sequences(batch):
             sys.exit(3)
         return DELIVERED
@@ -69,17 +85,17 @@ async def test_a_plugin_that_asks_the_process_to_end_is_only_a_bug():
     assert "SystemExit" in reader.rejections[0].reason
 
 
-async def test_errors_of_the_contract_out_of_a_task_group_count_as_if_raised_alone():
+async def test_errors_of_the_contract_out_of_a_task_group_count_as_if_raised_alone() -> None:
     """A service that is away while a plugin writes to it in a task group fills no dead letters."""
     writes = 0
 
-    async def away():
+    async def away() -> None:
         raise Unavailable("away")
 
-    async def no():
+    async def no() -> None:
         raise Rejected("no")
 
-    async def answer(batch):
+    async def answer(batch: Sequence[Message]) -> Outcome:
         nonlocal writes
         writes += 1
         async with asyncio.TaskGroup() as requests:
@@ -96,12 +112,12 @@ async def test_errors_of_the_contract_out_of_a_task_group_count_as_if_raised_alo
     assert [(r.message.sequence, r.error) for r in reader.rejections] == [(2, "Rejected")]
 
 
-async def test_a_write_that_goes_on_when_it_is_cancelled_ends_at_the_timeout_all_the_same(monkeypatch):
+async def test_a_write_that_goes_on_when_it_is_cancelled_ends_at_the_timeout_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sink is opened anew, and no more than a few such writes are left behind."""
     monkeypatch.setattr(bounded, "LET_GO_SECONDS", 0.02)
     healed, ended, stuck = asyncio.Event(), asyncio.Event(), 0
 
-    async def answer(_):
+    async def answer(_: Sequence[Message]) -> Outcome:
         nonlocal stuck
         if healed.is_set():
             return DELIVERED
@@ -124,12 +140,11 @@ async def test_a_write_that_goes_on_when_it_is_cancelled_ends_at_the_timeout_all
     assert stuck <= 3
 
 
-async def test_an_answer_that_comes_while_the_write_is_asked_to_end_counts():
-    async def answer(_):
-        try:
+async def test_an_answer_that_comes_while_the_write_is_asked_to_end_counts() -> None:
+    async def answer(_: Sequence[Message]) -> Outcome:
+        with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            return DELIVERED
+        return DELIVERED
 
     reader, plugin = ListReader(*messages(1)), scripted(answer)
     async with running(configured(plugin, timeout=0.01), reader):
@@ -137,10 +152,10 @@ async def test_an_answer_that_comes_while_the_write_is_asked_to_end_counts():
     assert len(plugin.writes) == 1
 
 
-async def test_a_batch_that_is_too_much_for_the_link_is_written_in_parts():
+async def test_a_batch_that_is_too_much_for_the_link_is_written_in_parts() -> None:
     """A write that never ends in time for more than two messages gets through in halves."""
 
-    async def answer(batch):
+    async def answer(batch: Sequence[Message]) -> Outcome:
         if len(batch) > 2:
             await asyncio.Event().wait()
         return DELIVERED
@@ -151,10 +166,10 @@ async def test_a_batch_that_is_too_much_for_the_link_is_written_in_parts():
     assert sequences(reader.delivered_messages) == list(range(1, 17))
 
 
-async def test_a_batch_that_is_one_object_is_never_written_in_parts_for_want_of_an_answer():
+async def test_a_batch_that_is_one_object_is_never_written_in_parts_for_want_of_an_answer() -> None:
     writes = 0
 
-    async def answer(_):
+    async def answer(_: Sequence[Message]) -> Outcome:
         nonlocal writes
         writes += 1
         if writes < 8:
@@ -167,16 +182,16 @@ async def test_a_batch_that_is_one_object_is_never_written_in_parts_for_want_of_
     assert {len(batch) for batch in plugin.writes} == {16}
 
 
-async def test_a_batch_that_is_stored_already_is_not_stored_again_in_halves_when_it_is_rejected_afterwards():
+async def test_a_batch_that_is_stored_already_is_not_stored_again_in_halves_when_it_is_rejected_afterwards() -> None:
     """Its first write had no answer and was taken: the service is asked before the batch is split, also when it does not answer."""
     asked = []
 
-    def answer(batch):
+    def answer(batch: Sequence[Message]) -> Outcome:
         if len(plugin.writes) == 1:
             raise Unavailable("the answer was lost")
         raise Rejected("no")
 
-    async def holds(_self, batch):
+    async def holds(_self: ScriptedSink, batch: Sequence[Message]) -> bool:
         asked.append(len(batch))
         if len(asked) == 1:
             raise Unavailable("not now")
@@ -191,11 +206,11 @@ async def test_a_batch_that_is_stored_already_is_not_stored_again_in_halves_when
     assert asked == [4, 4]
 
 
-async def test_a_batch_of_an_earlier_run_may_be_stored_although_it_is_rejected():
-    async def holds(_self, batch):
+async def test_a_batch_of_an_earlier_run_may_be_stored_although_it_is_rejected() -> None:
+    async def holds(_self: ScriptedSink, batch: Sequence[Message]) -> bool:
         return len(batch) == 4
 
-    def answer(_):
+    def answer(_: Sequence[Message]) -> Outcome:
         raise Rejected("no")
 
     reader = ListReader(*messages(4))
@@ -206,17 +221,17 @@ async def test_a_batch_of_an_earlier_run_may_be_stored_although_it_is_rejected()
 
 
 @pytest.mark.parametrize("broken", [True, False])
-async def test_a_batch_whose_first_answer_is_a_rejection_or_that_is_not_stored_is_split_to_its_bad_message(broken):
+async def test_a_batch_whose_first_answer_is_a_rejection_or_that_is_not_stored_is_split_to_its_bad_message(broken: bool) -> None:
     asked = []
 
-    def answer(batch):
+    def answer(batch: Sequence[Message]) -> Outcome:
         if broken and len(plugin.writes) == 1:
             raise Unavailable("the answer was lost")
         if 3 in sequences(batch):
             raise Rejected("no")
         return DELIVERED
 
-    async def holds(_self, batch):
+    async def holds(_self: ScriptedSink, batch: Sequence[Message]) -> bool:
         asked.append(sequences(batch))
         raise KeyError("a bug there")
 
@@ -228,12 +243,12 @@ async def test_a_batch_whose_first_answer_is_a_rejection_or_that_is_not_stored_i
     assert asked == ([[1, 2, 3, 4]] if broken else [])
 
 
-async def test_a_wait_that_the_service_asks_for_holds_for_all_workers():
+async def test_a_wait_that_the_service_asks_for_holds_for_all_workers() -> None:
     """The service asks one worker to wait: the others do not continue to ask meanwhile."""
     first = asyncio.Event()
     begun = []
 
-    async def answer(batch):
+    async def answer(batch: Sequence[Message]) -> Outcome:
         begun.append((asyncio.get_running_loop().time(), sequences(batch)))
         if not first.is_set():
             first.set()
@@ -251,11 +266,11 @@ async def test_a_wait_that_the_service_asks_for_holds_for_all_workers():
 
 
 @pytest.mark.parametrize("wait", [math.inf, math.nan, -5.0, 1e300])
-async def test_an_absurd_wait_does_not_stop_a_sink_for_ever(wait, monkeypatch):
+async def test_an_absurd_wait_does_not_stop_a_sink_for_ever(wait: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgerouter.tasks.backoff.LONGEST_WAIT", 0.01)
     writes = 0
 
-    def answer(_):
+    def answer(_: Sequence[Message]) -> Outcome:
         nonlocal writes
         writes += 1
         if writes == 1:
@@ -267,12 +282,12 @@ async def test_an_absurd_wait_does_not_stop_a_sink_for_ever(wait, monkeypatch):
         await until(lambda: not reader.pending)
 
 
-async def test_what_waits_for_a_failing_worker_is_bounded(monkeypatch):
+async def test_what_waits_for_a_failing_worker_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages of a key whose worker cannot write do not pile up in memory; the rest stays in the spool."""
     monkeypatch.setattr(gathering, "MOST_OPEN_MESSAGES", 50)
     healed = asyncio.Event()
 
-    async def answer(batch):
+    async def answer(batch: Sequence[Message]) -> Outcome:
         if batch[0].topic == "stuck" and not healed.is_set():
             await healed.wait()
         return DELIVERED
@@ -290,7 +305,7 @@ async def test_what_waits_for_a_failing_worker_is_bounded(monkeypatch):
     assert [m.sequence for m in reader.delivered_messages if m.topic == "stuck"] == list(range(1, 2001))
 
 
-async def test_a_stable_batch_is_written_in_the_order_in_which_it_would_come_back():
+async def test_a_stable_batch_is_written_in_the_order_in_which_it_would_come_back() -> None:
     """With live_first old messages come after new ones; after a crash the batch must be the same one."""
     new, old = messages(2, start=10), messages(2)
     reader, plugin = ListReader(), scripted(stable_batches=True)
@@ -301,10 +316,10 @@ async def test_a_stable_batch_is_written_in_the_order_in_which_it_would_come_bac
     assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 10, 11]]
 
 
-async def test_many_bad_messages_in_a_row_are_settled_together():
+async def test_many_bad_messages_in_a_row_are_settled_together() -> None:
     """1,500 unparsable messages do not each wait for the disk before the next good one has its turn."""
 
-    def answer(batch):
+    def answer(batch: Sequence[Message]) -> Outcome:
         if any(message.payload == b"bad" for message in batch):
             raise Rejected("unparsable")
         return DELIVERED
@@ -312,7 +327,7 @@ async def test_many_bad_messages_in_a_row_are_settled_together():
     settled = []
 
     class Counting(ListReader):
-        async def dead_letter(self, rejections):
+        async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
             settled.append(len(rejections))
             await super().dead_letter(rejections)
 
@@ -324,10 +339,10 @@ async def test_many_bad_messages_in_a_row_are_settled_together():
     assert len(settled) <= 40
 
 
-async def test_a_run_that_ends_in_the_middle_of_the_halving_gives_back_what_is_not_settled():
+async def test_a_run_that_ends_in_the_middle_of_the_halving_gives_back_what_is_not_settled() -> None:
     third = asyncio.Event()
 
-    async def answer(batch):
+    async def answer(batch: Sequence[Message]) -> Outcome:
         if sequences(batch)[0] == 3:
             third.set()
             await asyncio.Event().wait()
@@ -339,7 +354,7 @@ async def test_a_run_that_ends_in_the_middle_of_the_halving_gives_back_what_is_n
     assert sequences(reader.waiting) == [message.sequence for message in reader.pending.values()] == [1, 2, 3, 4]
 
 
-async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeypatch):
+async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """After refused credentials the sink is opened anew, though the old client never says good-bye."""
     monkeypatch.setattr(bounded, "CLOSING_SECONDS", 0.01)
     opened = 0
@@ -349,7 +364,7 @@ async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeyp
 
         @classmethod
         @asynccontextmanager
-        async def open(cls, config, context):
+        async def open(cls, config: SinkConfig, context: SinkContext) -> AsyncIterator[Self]:
             nonlocal opened
             opened += 1
             try:
@@ -357,7 +372,7 @@ async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeyp
             finally:
                 await asyncio.Event().wait()
 
-        async def write(self, batch):
+        async def write(self, batch: Sequence[Message]) -> Outcome:
             if opened < 3:
                 raise Unauthorized("who are you?")
             return DELIVERED
@@ -368,10 +383,10 @@ async def test_a_client_that_does_not_close_keeps_no_sink_from_a_new_one(monkeyp
     assert opened == 3
 
 
-async def test_a_dead_letter_shows_in_how_many_writes_it_has_been():
+async def test_a_dead_letter_shows_in_how_many_writes_it_has_been() -> None:
     """Writes of its neighbours, in the same batch, are none of its attempts."""
 
-    def answer(batch):
+    def answer(batch: Sequence[Message]) -> Outcome:
         if {3, 14} & set(sequences(batch)):
             raise Rejected("no")
         return DELIVERED

@@ -8,23 +8,37 @@ edgerouter.tasks.backoff, edgerouter.sink.
 import asyncio
 import logging
 import math
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Self
 
 import pytest
 import structlog
 
-from edgerouter import DELIVERED, Failure, Limits, Outcome, Rejected, Throttled, Unauthorized, Unavailable
-from support.pipeline import ListReader, configured, messages, running, scripted, sequences, until
+from edgerouter import (
+    DELIVERED,
+    Failure,
+    Limits,
+    Message,
+    Outcome,
+    Rejected,
+    SinkConfig,
+    SinkContext,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
+from support.pipeline import ListReader, ScriptedSink, configured, messages, running, scripted, sequences, until
 
 
-async def test_messages_are_written_in_order_and_settled():
+async def test_messages_are_written_in_order_and_settled() -> None:
     reader, plugin = ListReader(*messages(10)), scripted()
     async with running(configured(plugin, batch={"max_messages": 4}), reader):
         await until(lambda: not reader.pending)
     assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
 
 
-async def test_a_batch_is_cut_at_the_services_limit_of_bytes_and_messages():
+async def test_a_batch_is_cut_at_the_services_limit_of_bytes_and_messages() -> None:
     reader = ListReader(*messages(7, payload=b"x" * 10))
     plugin = scripted(limits=Limits(max_messages=5, max_bytes=30))
     async with running(configured(plugin), reader):
@@ -32,7 +46,7 @@ async def test_a_batch_is_cut_at_the_services_limit_of_bytes_and_messages():
     assert [len(batch) for batch in plugin.writes] == [3, 3, 1]
 
 
-async def test_a_message_over_the_services_limit_is_dead_lettered_unwritten_and_the_others_go_on():
+async def test_a_message_over_the_services_limit_is_dead_lettered_unwritten_and_the_others_go_on() -> None:
     reader = ListReader(*messages(2), *messages(1, start=3, payload=b"x" * 11), *messages(2, start=4))
     plugin = scripted(limits=Limits(max_message_bytes=10))
     async with running(configured(plugin), reader):
@@ -42,7 +56,7 @@ async def test_a_message_over_the_services_limit_is_dead_lettered_unwritten_and_
     assert sequences(reader.delivered_messages) == [1, 2, 4, 5]
 
 
-async def test_a_delivered_batch_is_one_debug_line_with_its_first_receipts(caplog):
+async def test_a_delivered_batch_is_one_debug_line_with_its_first_receipts(caplog: pytest.LogCaptureFixture) -> None:
     """The line shows the messages' service-side names, and never one line for each message."""
     reader, plugin = ListReader(*messages(20)), scripted(lambda batch: Outcome(receipts=[f"r{m.sequence}" for m in batch]))
     with caplog.at_level(logging.DEBUG, "edgerouter.delivery"), structlog.testing.capture_logs() as lines:
@@ -52,10 +66,10 @@ async def test_a_delivered_batch_is_one_debug_line_with_its_first_receipts(caplo
     assert (line["messages"], line["receipts"]) == (20, [f"r{n}" for n in range(1, 11)])
 
 
-async def test_only_what_failed_is_written_again():
+async def test_only_what_failed_is_written_again() -> None:
     fail_once = {3, 5}
 
-    def answer(batch):
+    def answer(batch: Sequence[Message]) -> Outcome:
         failures = [Failure(i, Unavailable("busy")) for i, m in enumerate(batch) if m.sequence in fail_once]
         fail_once.clear()
         return Outcome(failures)
@@ -66,7 +80,7 @@ async def test_only_what_failed_is_written_again():
     assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 3, 4, 5, 6], [3, 5]]
 
 
-async def test_a_rejected_entry_is_dead_lettered_with_its_reason_and_the_rest_is_not_resent():
+async def test_a_rejected_entry_is_dead_lettered_with_its_reason_and_the_rest_is_not_resent() -> None:
     reader = ListReader(*messages(4))
     plugin = scripted(lambda batch: Outcome([Failure(1, Rejected("not JSON"))]) if len(batch) == 4 else DELIVERED)
     async with running(configured(plugin), reader):
@@ -75,7 +89,7 @@ async def test_a_rejected_entry_is_dead_lettered_with_its_reason_and_the_rest_is
     assert len(plugin.writes) == 1
 
 
-async def test_a_long_error_is_kept_as_its_beginning():
+async def test_a_long_error_is_kept_as_its_beginning() -> None:
     """Status, log and dead letters hold it, and a service may repeat the message that it does not take."""
     reader = ListReader(*messages(1))
     plugin = scripted(lambda batch: Outcome([Failure(0, Rejected("not JSON: " + "x" * 1_000_000))]))
@@ -92,8 +106,8 @@ async def test_a_long_error_is_kept_as_its_beginning():
 
 
 @pytest.mark.parametrize("bad", [{1}, {500}, {1000}, {17, 18}, {3, 700}])
-async def test_a_batch_rejected_as_a_whole_is_bisected_to_the_bad_messages_in_few_writes(bad):
-    def answer(batch):
+async def test_a_batch_rejected_as_a_whole_is_bisected_to_the_bad_messages_in_few_writes(bad: set[int]) -> None:
+    def answer(batch: Sequence[Message]) -> Outcome:
         if bad & set(sequences(batch)):
             raise Rejected("malformed")
         return DELIVERED
@@ -106,10 +120,10 @@ async def test_a_batch_rejected_as_a_whole_is_bisected_to_the_bad_messages_in_fe
     assert len(plugin.writes) <= 1 + 2 * math.ceil(math.log2(1000)) * len(bad)
 
 
-async def test_the_halving_goes_on_where_it_was_when_the_service_fails_in_between():
+async def test_the_halving_goes_on_where_it_was_when_the_service_fails_in_between() -> None:
     """A service that takes few writes in a row, because it throttles or its link is bad, still gets to the end."""
 
-    def answer(batch):
+    def answer(batch: Sequence[Message]) -> Outcome:
         if len(plugin.writes) % 3 == 0:
             raise Throttled("busy", retry_after=0)
         if 700 in sequences(batch):
@@ -124,10 +138,10 @@ async def test_the_halving_goes_on_where_it_was_when_the_service_fails_in_betwee
     assert len(plugin.writes) <= 1.5 * (1 + 2 * math.ceil(math.log2(1000)))
 
 
-async def test_a_sink_that_is_unavailable_is_tried_again_with_everything_in_order():
+async def test_a_sink_that_is_unavailable_is_tried_again_with_everything_in_order() -> None:
     left = 3
 
-    def answer(batch):
+    def answer(batch: Sequence[Message]) -> Outcome:
         nonlocal left
         left -= 1
         if left >= 0:
@@ -142,8 +156,8 @@ async def test_a_sink_that_is_unavailable_is_tried_again_with_everything_in_orde
     assert not reader.rejections
 
 
-async def test_a_write_without_an_answer_is_tried_again_after_the_timeout():
-    async def answer(batch):
+async def test_a_write_without_an_answer_is_tried_again_after_the_timeout() -> None:
+    async def answer(batch: Sequence[Message]) -> Outcome:
         if len(plugin.writes) == 1:
             await asyncio.Event().wait()
         return DELIVERED
@@ -156,8 +170,8 @@ async def test_a_write_without_an_answer_is_tried_again_after_the_timeout():
     assert len(plugin.writes) == 2
 
 
-async def test_missing_permission_opens_the_sink_anew_and_never_dead_letters():
-    def answer(batch):
+async def test_missing_permission_opens_the_sink_anew_and_never_dead_letters() -> None:
+    def answer(batch: Sequence[Message]) -> Outcome:
         if plugin.opened < 3:
             raise Unauthorized("403")
         return DELIVERED
@@ -170,10 +184,10 @@ async def test_missing_permission_opens_the_sink_anew_and_never_dead_letters():
     assert sequences(reader.delivered_messages) == [1, 2, 3]
 
 
-async def test_a_throttled_sink_waits_as_long_as_the_service_asked():
+async def test_a_throttled_sink_waits_as_long_as_the_service_asked() -> None:
     times = []
 
-    def answer(batch):
+    def answer(batch: Sequence[Message]) -> Outcome:
         times.append(asyncio.get_running_loop().time())
         if len(times) == 1:
             raise Throttled("slow down", retry_after=0.2)
@@ -187,8 +201,8 @@ async def test_a_throttled_sink_waits_as_long_as_the_service_asked():
     assert runner.status.throttled_seconds >= 0.2
 
 
-async def test_a_bug_in_the_plugin_is_tried_a_bounded_number_of_times_then_isolated():
-    def answer(batch):
+async def test_a_bug_in_the_plugin_is_tried_a_bounded_number_of_times_then_isolated() -> None:
+    def answer(batch: Sequence[Message]) -> Outcome:
         if 3 in sequences(batch):
             raise ZeroDivisionError("oops")
         return DELIVERED
@@ -202,7 +216,7 @@ async def test_a_bug_in_the_plugin_is_tried_a_bounded_number_of_times_then_isola
     assert sequences(reader.delivered_messages) == [1, 2, 4]
 
 
-async def test_an_answer_that_names_no_message_of_the_batch_is_a_bug_of_the_plugin():
+async def test_an_answer_that_names_no_message_of_the_batch_is_a_bug_of_the_plugin() -> None:
     reader = ListReader(*messages(1))
     plugin = scripted(lambda batch: Outcome([Failure(7, Unavailable("?"))]))
     policy = {"first_delay": 0.001, "max_delay": 0.002, "plugin_bug_attempts": 1}
@@ -211,8 +225,8 @@ async def test_an_answer_that_names_no_message_of_the_batch_is_a_bug_of_the_plug
     assert "index 7" in reader.rejections[0].reason
 
 
-async def test_what_is_given_up_on_is_dead_lettered_with_the_last_cause():
-    def answer(batch):
+async def test_what_is_given_up_on_is_dead_lettered_with_the_last_cause() -> None:
+    def answer(batch: Sequence[Message]) -> Outcome:
         raise Unavailable("still down")
 
     reader, plugin = ListReader(*messages(2)), scripted(answer)
@@ -223,7 +237,7 @@ async def test_what_is_given_up_on_is_dead_lettered_with_the_last_cause():
     assert reader.rejections[0].attempts > 1
 
 
-async def test_a_batch_lingers_to_fill_and_a_full_one_does_not_wait():
+async def test_a_batch_lingers_to_fill_and_a_full_one_does_not_wait() -> None:
     reader, plugin = ListReader(*messages(3)), scripted()
     async with running(configured(plugin, batch={"max_messages": 4, "linger": 30}), reader):
         await until(lambda: not reader.waiting)
@@ -233,7 +247,7 @@ async def test_a_batch_lingers_to_fill_and_a_full_one_does_not_wait():
     assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 3, 4]]
 
 
-async def test_a_drain_does_not_linger():
+async def test_a_drain_does_not_linger() -> None:
     reader, plugin = ListReader(*messages(3)), scripted()
     async with running(configured(plugin, batch={"linger": 3600}), reader) as runner:
         await until(lambda: not reader.waiting)
@@ -242,7 +256,7 @@ async def test_a_drain_does_not_linger():
     assert len(plugin.writes) == 1
 
 
-async def test_messages_of_different_partitions_are_never_in_one_write():
+async def test_messages_of_different_partitions_are_never_in_one_write() -> None:
     reader = ListReader(*[m for n in range(20) for m in messages(1, start=n + 1, topic=f"t{n % 3}")])
     plugin = scripted(partition_of=lambda self, message: message.topic)
     async with running(configured(plugin), reader):
@@ -251,10 +265,11 @@ async def test_messages_of_different_partitions_are_never_in_one_write():
     assert len(plugin.writes) == 3
 
 
-async def test_workers_write_at_the_same_time_and_keep_the_order_of_each_key():
-    busy, most = set(), 0
+async def test_workers_write_at_the_same_time_and_keep_the_order_of_each_key() -> None:
+    busy: set[str] = set()
+    most = 0
 
-    async def answer(batch):
+    async def answer(batch: Sequence[Message]) -> Outcome:
         nonlocal most
         keys = {m.topic for m in batch}
         assert not keys & busy
@@ -275,10 +290,10 @@ async def test_workers_write_at_the_same_time_and_keep_the_order_of_each_key():
         assert of_topic == sorted(of_topic)
 
 
-async def test_unordered_workers_share_the_work():
+async def test_unordered_workers_share_the_work() -> None:
     gate = asyncio.Event()
 
-    async def answer(batch):
+    async def answer(batch: Sequence[Message]) -> Outcome:
         await gate.wait()
         return DELIVERED
 
@@ -290,8 +305,8 @@ async def test_unordered_workers_share_the_work():
         await until(lambda: not reader.pending)
 
 
-async def test_a_throttled_sink_narrows_its_workers():
-    def answer(batch):
+async def test_a_throttled_sink_narrows_its_workers() -> None:
+    def answer(batch: Sequence[Message]) -> Outcome:
         if len(plugin.writes) == 1:
             raise Throttled("slow down")
         return DELIVERED
@@ -303,7 +318,7 @@ async def test_a_throttled_sink_narrows_its_workers():
         assert runner._delivery._limiter.width < 8
 
 
-async def test_a_rate_limit_bounds_messages_a_second():
+async def test_a_rate_limit_bounds_messages_a_second() -> None:
     reader, plugin = ListReader(*messages(60)), scripted()
     started = asyncio.get_running_loop().time()
     async with running(configured(plugin, rate={"messages": 200}, batch={"max_messages": 10}), reader):
@@ -311,11 +326,11 @@ async def test_a_rate_limit_bounds_messages_a_second():
     assert asyncio.get_running_loop().time() - started >= 60 / 200 * 0.95
 
 
-async def test_stable_batches_are_remembered_before_their_first_write():
+async def test_stable_batches_are_remembered_before_their_first_write() -> None:
     kept_at_write = []
     reader = ListReader(*messages(3))
 
-    def answer(batch):
+    def answer(batch: Sequence[Message]) -> Outcome:
         kept_at_write.append([sequences(batch) for batch in reader.kept])
         if len(kept_at_write) == 1:
             raise Unavailable("lost")
@@ -327,7 +342,7 @@ async def test_stable_batches_are_remembered_before_their_first_write():
     assert kept_at_write == [[[1, 2, 3]], [[1, 2, 3]]]
 
 
-async def test_batches_of_an_earlier_run_are_written_first_and_unchanged():
+async def test_batches_of_an_earlier_run_are_written_first_and_unchanged() -> None:
     reader = ListReader(*messages(6))
     reader.to_keep = [reader.take(2), reader.take(1)]
     plugin = scripted(stable_batches=True)
@@ -336,8 +351,8 @@ async def test_batches_of_an_earlier_run_are_written_first_and_unchanged():
     assert [sequences(batch) for batch in plugin.writes] == [[1, 2], [3], [4, 5, 6]]
 
 
-async def test_what_was_not_settled_when_the_run_ends_goes_back_in_order():
-    async def answer(batch):
+async def test_what_was_not_settled_when_the_run_ends_goes_back_in_order() -> None:
+    async def answer(batch: Sequence[Message]) -> Outcome:
         await asyncio.Event().wait()
         return DELIVERED
 
@@ -348,15 +363,15 @@ async def test_what_was_not_settled_when_the_run_ends_goes_back_in_order():
     assert sequences(reader.waiting) == list(range(1, 31))
 
 
-async def test_a_sink_that_cannot_open_is_opened_again():
+async def test_a_sink_that_cannot_open_is_opened_again() -> None:
     attempts = 0
 
-    class Stubborn(scripted()):
-        writes = []
+    class Stubborn(ScriptedSink):
+        writes, the_limits = [], Limits()
 
         @classmethod
         @asynccontextmanager
-        async def open(cls, config, context):
+        async def open(cls, config: SinkConfig, context: SinkContext) -> AsyncIterator[Self]:
             nonlocal attempts
             attempts += 1
             if attempts < 4:
@@ -369,10 +384,10 @@ async def test_a_sink_that_cannot_open_is_opened_again():
     assert attempts == 4
 
 
-async def test_what_a_sink_did_not_try_is_written_at_once_and_does_not_count_as_a_failure():
+async def test_what_a_sink_did_not_try_is_written_at_once_and_does_not_count_as_a_failure() -> None:
     """A sink of many requests ends its write before the time-out would, which would have all of them sent anew, for ever."""
 
-    def answer(batch):
+    def answer(batch: Sequence[Message]) -> Outcome:
         return Outcome(untried=range(3, len(batch)))
 
     reader, plugin = ListReader(*messages(10)), scripted(answer)
@@ -382,8 +397,8 @@ async def test_what_a_sink_did_not_try_is_written_at_once_and_does_not_count_as_
     assert [sequences(batch)[0] for batch in plugin.writes] == [1, 4, 7, 10]
 
 
-async def test_a_sink_that_tries_nothing_waits_like_any_other_that_fails():
-    def answer(batch):
+async def test_a_sink_that_tries_nothing_waits_like_any_other_that_fails() -> None:
+    def answer(batch: Sequence[Message]) -> Outcome:
         return Outcome(untried=range(len(batch)))
 
     reader, plugin = ListReader(*messages(2)), scripted(answer)
@@ -392,8 +407,8 @@ async def test_a_sink_that_tries_nothing_waits_like_any_other_that_fails():
     assert len(plugin.writes) == 1
 
 
-async def test_a_failure_counts_more_than_what_was_not_tried_beside_it():
-    def answer(batch):
+async def test_a_failure_counts_more_than_what_was_not_tried_beside_it() -> None:
+    def answer(batch: Sequence[Message]) -> Outcome:
         return Outcome([Failure(2, Unavailable("broken"))], untried=[1]) if len(batch) == 3 else DELIVERED
 
     reader, plugin = ListReader(*messages(3)), scripted(answer)

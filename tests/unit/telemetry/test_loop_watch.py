@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,12 @@ from edgerouter.telemetry import loop_watch
 from edgerouter.telemetry.loop_watch import LoopWatch
 
 uvloop = pytest.importorskip("uvloop")
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
 LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 
 
 @pytest.fixture(autouse=True)
-def _logged_as_text(monkeypatch):
+def _logged_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Log through the standard library only, so that `caplog` gets the lines whatever another test configured."""
     logger = structlog.wrap_logger(
         logging.getLogger("edgerouter.loop"),
@@ -45,11 +47,13 @@ async def write(seconds: float) -> None:
     await asyncio.sleep(0)
 
 
-def watched(new_loop, main, plugins=dict) -> LoopWatch:
+def watched(
+    new_loop: NewLoop, main: Callable[[LoopWatch], Awaitable[None]], plugins: Callable[[], dict[str, str]] = dict
+) -> LoopWatch:
     """Run a coroutine on a watched loop of this kind; return the watch."""
     watch = LoopWatch(plugins)
 
-    async def run():
+    async def run() -> None:
         with watch.watching():
             await asyncio.sleep(0.3)  # the watch has started sampling
             await main(watch)
@@ -67,8 +71,8 @@ async def counted(watch: LoopWatch, pauses: int) -> None:
 
 
 @LOOPS
-def test_a_task_that_blocks_is_named_with_its_line_and_its_stack(new_loop, caplog):
-    async def main(watch):
+def test_a_task_that_blocks_is_named_with_its_line_and_its_stack(new_loop: NewLoop, caplog: pytest.LogCaptureFixture) -> None:
+    async def main(watch: LoopWatch) -> None:
         await asyncio.create_task(write(1.0), name="write cloud")
         await counted(watch, 1)
 
@@ -85,8 +89,8 @@ def test_a_task_that_blocks_is_named_with_its_line_and_its_stack(new_loop, caplo
 
 
 @LOOPS
-def test_a_task_that_a_plugin_made_is_named_by_the_plugins_module(new_loop):
-    async def main(watch):
+def test_a_task_that_a_plugin_made_is_named_by_the_plugins_module(new_loop: NewLoop) -> None:
+    async def main(watch: LoopWatch) -> None:
         await asyncio.create_task(write(1.0))
         await counted(watch, 1)
 
@@ -95,8 +99,8 @@ def test_a_task_that_a_plugin_made_is_named_by_the_plugins_module(new_loop):
 
 
 @LOOPS
-def test_a_callback_that_blocks_is_noticed_without_a_task(new_loop):
-    async def main(watch):
+def test_a_callback_that_blocks_is_noticed_without_a_task(new_loop: NewLoop) -> None:
+    async def main(watch: LoopWatch) -> None:
         asyncio.get_running_loop().call_soon(block, 1.0)
         await counted(watch, 1)
 
@@ -105,8 +109,8 @@ def test_a_callback_that_blocks_is_noticed_without_a_task(new_loop):
     assert status.last_place.endswith("in block")
 
 
-def test_a_place_that_holds_the_loop_again_and_again_is_logged_once_a_minute(caplog):
-    async def main(watch):
+def test_a_place_that_holds_the_loop_again_and_again_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(watch: LoopWatch) -> None:
         for number in range(3):
             await write(0.6)
             await counted(watch, number + 1)
@@ -118,10 +122,10 @@ def test_a_place_that_holds_the_loop_again_and_again_is_logged_once_a_minute(cap
 
 
 @LOOPS
-def test_many_short_turns_of_a_busy_loop_are_not_a_pause(new_loop):
+def test_many_short_turns_of_a_busy_loop_are_not_a_pause(new_loop: NewLoop) -> None:
     longest = 0.0
 
-    async def main(_):
+    async def main(_: LoopWatch) -> None:
         nonlocal longest
         began = turned = time.monotonic()
         while turned < began + 2:
@@ -160,12 +164,13 @@ uvloop.run(main())
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not say how long a thread waited")
-def test_a_busy_machine_and_a_stopped_process_are_not_a_pause():
+def test_a_busy_machine_and_a_stopped_process_are_not_a_pause() -> None:
     """Eight busy loops on the same CPU, and a process that is stopped for a while, as on a suspended laptop."""
     processor = {min(os.sched_getaffinity(0))}
     busy = []
     try:
         with subprocess.Popen([sys.executable, "-c", _STARVED], stdout=subprocess.PIPE, text=True) as watched_process:
+            assert watched_process.stdout is not None
             assert watched_process.stdout.readline() == "ready\n"
             os.sched_setaffinity(watched_process.pid, processor)
             for _ in range(8):
@@ -181,10 +186,10 @@ def test_a_busy_machine_and_a_stopped_process_are_not_a_pause():
             process.wait()
 
 
-def test_the_thread_ends_with_the_watch_and_costs_next_to_nothing_while_the_loop_is_idle():
+def test_the_thread_ends_with_the_watch_and_costs_next_to_nothing_while_the_loop_is_idle() -> None:
     before = threading.active_count()
 
-    async def main(_):
+    async def main(_: LoopWatch) -> None:
         start = time.process_time()
         await asyncio.sleep(2)
         assert time.process_time() - start < 0.05
