@@ -13,20 +13,6 @@ from edgerouter.config.model import LogConfig
 from edgerouter.masking import mask
 from edgerouter.visible import visible
 
-_THIRD_PARTY = (
-    "aiomqtt",
-    "paho",
-    "botocore",
-    "aiobotocore",
-    "azure",
-    "aiohttp",
-    "gcloud",
-    "asyncio",
-    "stevedore",
-    "amqtt",
-    "transitions",
-)
-
 _OURS: Final = frozenset(
     {"level", "logger", "timestamp", "sink", "sinks", "source", "sources", "store", "state", "signal", "version"}
 )
@@ -105,5 +91,3 @@ def configure(config: LogConfig) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("edgerouter").setLevel(config.level.upper())
-    for name in _THIRD_PARTY:
-        logging.getLogger(name).setLevel(logging.WARNING)

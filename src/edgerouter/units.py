@@ -34,8 +34,7 @@ def parse_byte_size(value: Any) -> int:
         unit = _BYTES.get(match[2].upper())
         if unit is not None and (size := float(match[1]) * unit) < _MOST:
             return int(size)
-    msg = f"not a byte size: {value!r}; write a number of bytes or for example 512KiB, 2GiB"
-    raise ValueError(msg)
+    raise ValueError(f"not a byte size: {value!r}; write a number of bytes or for example 512KiB, 2GiB")
 
 
 def parse_duration(value: Any) -> float:
@@ -50,8 +49,7 @@ def parse_duration(value: Any) -> float:
         seconds = _seconds(value.strip())
         if seconds is not None and seconds < _MOST_SECONDS:
             return seconds
-    msg = f"not a duration: {value!r}; write a number of seconds or for example 200ms, 5m, 1h30m"
-    raise ValueError(msg)
+    raise ValueError(f"not a duration: {value!r}; write a number of seconds or for example 200ms, 5m, 1h30m")
 
 
 def _seconds(text: str) -> float | None:

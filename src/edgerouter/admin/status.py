@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 
 import msgspec
 
@@ -121,31 +122,16 @@ class StoppedStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 def source_status(kind: str, status: IntakeStatus) -> SourceStatus:
     """Return the status of a source."""
-    return SourceStatus(
-        type=kind,
-        connected=status.connected,
-        reason=status.reason,
-        messages=status.messages,
-        deliveries=status.deliveries,
-        last_message_at=status.last_message_at,
-        reopened=status.reopened,
-    )
+    return SourceStatus(type=kind, **asdict(status))
 
 
 def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: float, fault: str) -> SinkStatus:
     """Return the status of a sink."""
-    ledger = reader.ledger
     oldest = reader.oldest_pending_at
     return SinkStatus(
+        **asdict(reader.ledger),
         type=kind,
         state=status.state,
-        matched=ledger.matched,
-        delivered=ledger.delivered,
-        dead_lettered=ledger.dead_lettered,
-        dropped=ledger.dropped,
-        filtered=ledger.filtered,
-        pending=ledger.pending,
-        uncounted=ledger.uncounted,
         ledger_error=fault,
         oldest_pending_seconds=None if oldest is None else max(0.0, time.time() - oldest / 1e9),
         last_error=status.last_error,
@@ -164,22 +150,8 @@ def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: flo
 
 def ledgers(spool: Spool, names: Iterable[str]) -> dict[str, LedgerStatus]:
     """Return the ledgers of these sinks, as far as the spool has them."""
-    held = spool.ledgers
-    faults = spool.faults
-    return {
-        name: LedgerStatus(
-            matched=held[name].matched,
-            delivered=held[name].delivered,
-            dead_lettered=held[name].dead_lettered,
-            dropped=held[name].dropped,
-            filtered=held[name].filtered,
-            pending=held[name].pending,
-            uncounted=held[name].uncounted,
-            ledger_error=faults.get(name, ""),
-        )
-        for name in names
-        if name in held
-    }
+    held, faults = spool.ledgers, spool.faults
+    return {name: LedgerStatus(**asdict(held[name]), ledger_error=faults.get(name, "")) for name in names if name in held}
 
 
 def stopped_status(spool: Spool) -> StoppedStatus:

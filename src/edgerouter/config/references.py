@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, Final
 
 import structlog
 from pydantic import ValidationError
@@ -21,10 +21,7 @@ from edgerouter.config.protection import protect_reference
 from edgerouter.config.store_faults import counted_as_down
 from edgerouter.config.tree import Node, Origin, PendingText
 from edgerouter.errors import Unavailable
-from edgerouter.plugin_config import PluginConfig
 from edgerouter.secrets import SecretStoreContext
-from edgerouter.sink import SinkConfig
-from edgerouter.source import SourceConfig
 
 _PARTS: Final = re.compile(r"\$\$\{|\$\{(?:(?P<kind>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<name>[^}]*)\})?")
 _DEFAULT: Final = ":-"
@@ -136,29 +133,13 @@ def fill(raw: Any, secrets: Mapping[tuple[str, str], str]) -> Any:
     return raw
 
 
-@overload
-async def resolve(
-    configured: ConfiguredSink,
-    stores: Sequence[ConfiguredSecretStore],
-    last_known: LastKnown | None = None,
-    *,
-    probe: bool = False,
-) -> SinkConfig: ...
-@overload
-async def resolve(
-    configured: ConfiguredSource,
-    stores: Sequence[ConfiguredSecretStore],
-    last_known: LastKnown | None = None,
-    *,
-    probe: bool = False,
-) -> SourceConfig: ...
 async def resolve(
     configured: ConfiguredSink | ConfiguredSource,
     stores: Sequence[ConfiguredSecretStore],
     last_known: LastKnown | None = None,
     *,
     probe: bool = False,
-) -> PluginConfig:
+) -> Any:
     """Return the plugin's configuration with the newest value of every secret; called each time a sink or source opens.
 
     Args:

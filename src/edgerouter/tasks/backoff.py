@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Final
 
-LONGEST_WAIT: Final = 3600.0
-"""Seconds. A service that asks for a longer wait is asked again after this one: it may be back, or have told a wrong date."""
+from edgerouter.errors import LONGEST_WAIT
 
 
 def full_jitter(attempt: int, first_delay: float, max_delay: float, at_least: float | None = None, *, floor: float = 0.0) -> float:

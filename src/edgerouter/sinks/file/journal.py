@@ -18,23 +18,6 @@ _REMEMBERED = 4096
 """Batches that a router may repeat after a crash: those in flight, and those whose settlement was not on disk yet."""
 
 
-class Appended(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Record: a batch is about to be appended."""
-
-    spool: str
-    first: int
-    last: int
-    count: int
-    offset: int
-    length: int
-    crc: int
-
-    @property
-    def identity(self) -> Identity:
-        """Identity of the batch."""
-        return (self.spool, self.first, self.last, self.count)
-
-
 class Held(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Record: a batch is in this file or an earlier one."""
 
@@ -47,6 +30,14 @@ class Held(msgspec.Struct, frozen=True, array_like=True, tag=True):
     def identity(self) -> Identity:
         """Identity of the batch."""
         return (self.spool, self.first, self.last, self.count)
+
+
+class Appended(Held, frozen=True, array_like=True, tag=True):
+    """Record: a batch is about to be appended."""
+
+    offset: int
+    length: int
+    crc: int
 
 
 class Rotated(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -98,8 +89,7 @@ class Journal:
 
     def begin(self, batch: Sequence[Message], offset: int, data: bytes) -> None:
         """Record on disk that `data` is about to be appended at `offset`."""
-        spool, first, last, count = identity_of(batch)
-        self._write(Appended(spool, first, last, count, offset, len(data), zlib.crc32(data)))
+        self._write(Appended(*identity_of(batch), offset, len(data), zlib.crc32(data)))
 
     def done(self, batch: Sequence[Message]) -> None:
         """Record that the batch begun last is complete and on disk."""
@@ -167,7 +157,7 @@ class Journal:
                 break  # torn by a crash: the write it announced never began
             if not line.endswith(b"\n"):
                 break
-            if isinstance(record, Appended | Held):
+            if isinstance(record, Held):
                 self._held[record.identity] = None
             self._end += len(line)
             self._records += 1
