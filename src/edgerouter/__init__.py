@@ -63,35 +63,18 @@ __all__ = [
     "__version__",
 ]
 
-_MODULES = {
-    "edgerouter.errors": (
-        "ConfigurationError",
-        "EdgerouterError",
-        "PluginError",
-        "Rejected",
-        "SecretMissing",
-        "Throttled",
-        "Unauthorized",
-        "Unavailable",
-    ),
-    "edgerouter.message": ("Message", "Properties"),
-    "edgerouter.secrets": ("SecretStore", "SecretStoreConfig", "SecretStoreContext"),
-    "edgerouter.sink": ("DELIVERED", "Failure", "Limits", "Outcome", "Sink", "SinkConfig", "SinkContext"),
-    "edgerouter.source": ("Confirmation", "Delivery", "Source", "SourceConfig", "SourceContext"),
-    "edgerouter.templates": ("MessageTemplate", "TemplateText"),
-    "edgerouter.topic_cache": ("TopicCache",),
-    "edgerouter.units": ("ByteSize", "Duration"),
-    "edgerouter.variables": ("Variable", "Variables"),
-}
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
+_HOMES = ("errors", "message", "topic_cache", "variables", "units", "secrets", "source", "sink", "templates")
+"""Modules with the names above; those that import least come first."""
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `edgerouter --version` need not load pydantic."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
-    return value
+    for home in _HOMES if name in __all__ else ():
+        found = import_module(f"edgerouter.{home}")
+        if hasattr(found, name):
+            value = globals()[name] = getattr(found, name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

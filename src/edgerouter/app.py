@@ -27,7 +27,7 @@ from edgerouter.masking import mask
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
-from edgerouter.sink import SinkConfig, SinkContext
+from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
@@ -234,10 +234,8 @@ class Router:
         )
         context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout, loops=self._loops)
 
-        async def resolved() -> SinkConfig:
-            return await resolve(configured, self._config.secret_stores, self._last_known)
-
-        runner = Runner(configured, await spool.attach(route), context, resolved)
+        reader = await spool.attach(route)
+        runner = Runner(configured, reader, context, lambda: resolve(configured, self._config.secret_stores, self._last_known))
         name = f"sink {configured.name}"
         task = tasks.create_task(leaving_behind(runner.run(), name), name=name)
         self._sinks[configured.name] = _RunningSink(configured, runner, matcher, task)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgerouter.errors import ConfigurationError
@@ -75,19 +76,14 @@ def tcp_listener(address: str) -> socket.socket:
     return listener
 
 
-class _short:  # noqa: N801  (used as a function)
-    """A path that fits a Unix socket's address, for the duration of a `with`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._folder: int | None = None
-
-    def __enter__(self) -> str:
-        if len(os.fsencode(self._path)) <= _LONGEST_PATH:
-            return str(self._path)
-        self._folder = os.open(self._path.parent, os.O_RDONLY)
-        return f"/proc/self/fd/{self._folder}/{self._path.name}"
-
-    def __exit__(self, *_: object) -> None:
-        if self._folder is not None:
-            os.close(self._folder)
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Yield the path in a form that fits a Unix socket's address."""
+    if len(os.fsencode(path)) <= _LONGEST_PATH:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

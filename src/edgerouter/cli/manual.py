@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 
 from pydantic import BaseModel
 
 from edgerouter import plugins
-from edgerouter.cli.schema import KINDS
 from edgerouter.config.describe import manual
 from edgerouter.config.model import PluginKind
 
@@ -22,7 +22,7 @@ def page(distribution: str = CORE) -> str:
     Raises:
         PluginError: one of the plugins cannot be used.
     """
-    configs: dict[PluginKind, dict[str, type[BaseModel]]] = {kind: {} for kind in KINDS}
+    configs: dict[PluginKind, dict[str, type[BaseModel]]] = defaultdict(dict)
     for plugin in plugins.listing():
         if plugin.distribution == distribution:
             configs[plugin.kind][plugin.name] = plugins.find(plugin.kind, plugin.name).Config

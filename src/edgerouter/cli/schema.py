@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 
 import typer
 from pydantic import BaseModel
@@ -13,8 +14,6 @@ from edgerouter.config.describe.schema import build
 from edgerouter.config.model import PluginKind
 from edgerouter.errors import PluginError
 
-KINDS: tuple[PluginKind, ...] = ("source", "sink", "secret_store")
-
 
 def print_schema() -> None:
     """The schema on standard output; on standard error, what had to be left out."""
@@ -23,7 +22,7 @@ def print_schema() -> None:
 
 def installed_configs() -> dict[PluginKind, dict[str, type[BaseModel]]]:
     """Return the configuration of every installed plugin, by kind and type; report and leave out one that cannot be used."""
-    configs: dict[PluginKind, dict[str, type[BaseModel]]] = {kind: {} for kind in KINDS}
+    configs: dict[PluginKind, dict[str, type[BaseModel]]] = defaultdict(dict)
     for kind, name in dict.fromkeys((plugin.kind, plugin.name) for plugin in plugins.listing()):
         try:
             configs[kind][name] = plugins.find(kind, name).Config

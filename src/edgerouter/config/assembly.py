@@ -32,8 +32,6 @@ from edgerouter.config.model import (
 from edgerouter.config.tree import Node, Origin, Place
 from edgerouter.config.validation import Part, Problems, dotted, nearest
 from edgerouter.errors import PluginError
-from edgerouter.sink import Sink
-from edgerouter.source import Source
 
 HERE: Final = Path("edgerouter.yaml")
 SYSTEM: Final = Path("/etc/edgerouter/edgerouter.yaml")
@@ -182,40 +180,31 @@ class Assembly:
         entries = {key: node for key, node in self._entries((section, name)).items() if key in keys}
         return Part(self._tree, (section, name), Node(entries, Origin("")), frozenset(also))
 
-    def _own(self, section: str, name: str, policies: set[str]) -> Part:
-        return self._part(section, name, set(self._entries((section, name))) - policies - {"type"}, policies | {"type"})
-
-    def _source(self, name: str) -> ConfiguredSource | None:
-        found = self._plugin("sources", name)
+    def _configured(self, section: str, name: str, *policies: SinkPolicies) -> dict[str, Any] | None:
+        """Return the fields of a `Configured`; `None` after reporting what is wrong."""
+        found = self._plugin(section, name)
         if found is None:
             return None
         kind, plugin = found
-        part = self._own("sources", name, set())
+        others = {"type", *(SinkPolicies.model_fields if section == "sinks" else ())}
+        part = self._part(section, name, set(self._entries((section, name))) - others, others)
         config = part.validate(plugin.Config, self._problems)
         if config is None:
             return None
-        pending = _pending(part.node)
-        return ConfiguredSource(
-            name, cast("type[Source[Any]]", plugin), config, part.node.plain(), digest(kind, config), kind, pending
-        )
+        identity = digest(kind, *policies, config)
+        raw, pending = part.node.plain(), _pending(part.node)
+        return {"name": name, "plugin": plugin, "config": config, "raw": raw, "digest": identity, "type": kind, "pending": pending}
+
+    def _source(self, name: str) -> ConfiguredSource | None:
+        found = self._configured("sources", name)
+        return ConfiguredSource(**found) if found is not None else None
 
     def _sink(self, name: str) -> ConfiguredSink | None:
-        fields = set(SinkPolicies.model_fields)
-        policies_part = self._part("sinks", name, fields, set())
-        self._no_stores(("sinks", name), policies_part.node)
-        policies = policies_part.validate(SinkPolicies, self._problems)
-        found = self._plugin("sinks", name)
-        if found is None:
-            return None
-        kind, plugin = found
-        part = self._own("sinks", name, fields)
-        config = part.validate(plugin.Config, self._problems)
-        if policies is None or config is None:
-            return None
-        raw, pending = part.node.plain(), _pending(part.node)
-        return ConfiguredSink(
-            name, cast("type[Sink[Any]]", plugin), policies, config, raw, digest(kind, policies, config), kind, pending
-        )
+        part = self._part("sinks", name, set(SinkPolicies.model_fields), set())
+        self._no_stores(("sinks", name), part.node)
+        policies = part.validate(SinkPolicies, self._problems)
+        found = self._configured("sinks", name, *([] if policies is None else [policies]))
+        return ConfiguredSink(policies=policies, **found) if policies is not None and found is not None else None
 
     def _stores(self) -> tuple[ConfiguredSecretStore, ...]:
         listed = self._names("secret_stores")
@@ -225,20 +214,11 @@ class Assembly:
         return tuple(filter(None, stores))
 
     def _store(self, name: str) -> ConfiguredSecretStore | None:
-        found = self._plugin("secret_stores", name)
         if name in ("env", "file"):
             self._problems.at(self._tree, ("secret_stores", name), f"${{{name}:...}} is built in; choose another name", key=True)
-        if found is None:
-            return None
-        kind, plugin = found
-        part = self._own("secret_stores", name, set())
-        self._no_stores(("secret_stores", name), part.node)
-        config = part.validate(plugin.Config, self._problems)
-        return (
-            ConfiguredSecretStore(name, plugin, config, part.node.plain(), digest(kind, config), kind)
-            if config is not None
-            else None
-        )
+        self._no_stores(("secret_stores", name), Node(dict(self._entries(("secret_stores", name))), Origin("")))
+        found = self._configured("secret_stores", name)
+        return ConfiguredSecretStore(**found) if found is not None else None
 
     def _unlisted(self, name: str) -> ConfiguredSecretStore | None:
         """Return a store that references name by its type; that works when the type needs no fields."""
@@ -252,7 +232,9 @@ class Assembly:
                 empty = Problems("")
                 config: BaseModel | None = Part(Node({}, Origin("")), (), Node({}, Origin(""))).validate(plugin.Config, empty)
                 if config is not None:
-                    return ConfiguredSecretStore(name, plugin, cast("Any", config), {}, digest(name, config), name)
+                    return ConfiguredSecretStore(
+                        name=name, plugin=plugin, config=cast("Any", config), raw={}, digest=digest(name, config), type=name
+                    )
                 fault = f"the secret store {name!r} needs more than its name; list it under secret_stores"
             except PluginError as error:
                 fault = str(error)

@@ -195,50 +195,49 @@ PLUGIN_SECTIONS: Final[Mapping[str, PluginKind]] = {"sources": "source", "sinks"
 """Sections that hold plugins by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfiguredSink:
-    """One sink of the configuration."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configured:
+    """One source, sink or secret store of the configuration."""
 
     name: str
-    plugin: type[Sink[Any]]
-    policies: SinkPolicies
-    config: SinkConfig = field(repr=False)
+    plugin: type[Any]
+    config: Any = field(repr=False)
     """The plugin's own fields; while `pending` is not empty it is a stand-in that only `references.resolve` makes whole."""
     raw: Mapping[str, Any] = field(repr=False)
     """The plugin's own fields as written, `${env:}` and `${file:}` resolved; what `config` is made from."""
     digest: str
-    """Changes when, and only when, anything of this sink's configuration changes; holds no secret."""
+    """Changes when, and only when, anything of its configuration changes; holds no secret."""
     type: str
     """The name of the plugin, as written in the file."""
     pending: Sequence[tuple[str, str]] = ()
     """References to secret stores in `raw`, as store and name of the secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredSink(Configured):
+    """One sink of the configuration."""
+
+    plugin: type[Sink[Any]]
+    config: SinkConfig = field(repr=False)
+    policies: SinkPolicies
     provisional: bool = False
     """True for a stand-in until it is known whether the sink is wanted; the spool forgets it when a reload takes it out."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfiguredSource:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredSource(Configured):
     """One source of the configuration."""
 
-    name: str
     plugin: type[Source[Any]]
     config: SourceConfig = field(repr=False)
-    raw: Mapping[str, Any] = field(repr=False)
-    digest: str
-    type: str
-    pending: Sequence[tuple[str, str]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ConfiguredSecretStore:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredSecretStore(Configured):
     """One secret store that the configuration lists, or refers to by its type."""
 
-    name: str
     plugin: type[SecretStore[Any]]
     config: SecretStoreConfig = field(repr=False)
-    raw: Mapping[str, Any] = field(repr=False)
-    digest: str
-    type: str
     listed: bool = True
     """False for a store that the router made for itself; no description shows it."""
 

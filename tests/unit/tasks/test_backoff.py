@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgerouter.tasks.backoff import LONGEST_WAIT, full_jitter
+from edgerouter.errors import LONGEST_WAIT
+from edgerouter.tasks.backoff import full_jitter
 
 
 @pytest.mark.parametrize(("attempt", "bound"), [(1, 0.5), (2, 1.0), (5, 8.0), (8, 60.0), (10_000, 60.0)])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import zstandard
 
@@ -98,12 +98,11 @@ class RotatedFiles:
                 os.unlink(temporary, dir_fd=folder)
 
     def _copy(self, plain: BinaryIO, packed: BinaryIO) -> bool:
-        compressor = _compressor(self._compression)
-        while block := plain.read(_BLOCK):
-            if self._stop.is_set():
-                return False
-            packed.write(compressor.compress(block))
-        packed.write(compressor.flush())
+        with _compressing(packed, self._compression) as file:
+            while block := plain.read(_BLOCK):
+                if self._stop.is_set():
+                    return False
+                file.write(block)
         return True
 
     def _prune(self, folder: int) -> None:
@@ -136,13 +135,8 @@ class RotatedFiles:
             os.close(folder)
 
 
-class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-
-    def flush(self) -> bytes: ...
-
-
-def _compressor(compression: Compression) -> _Compressor:
+def _compressing(packed: BinaryIO, compression: Compression) -> Any:
+    """Return a writable file, whose end completes the compressed data and leaves `packed` open."""
     if compression == "zstd":
-        return zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
-    return zlib.compressobj(6, wbits=31)
+        return zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(packed, closefd=False)
+    return gzip.GzipFile("", "wb", 6, packed, mtime=0)

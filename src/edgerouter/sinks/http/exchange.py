@@ -100,25 +100,18 @@ class Exchange:
         method: of every request.
         url: with its query.
         where: the address to show in errors, without secrets.
-        proxy: URL of an HTTP proxy.
+        proxy: URL of an HTTP proxy; it may hold a password.
         timeout: seconds that the router allows for a write.
     """
 
     def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        url: str,
-        *,
-        where: str,
-        proxy: str | None,
-        timeout: float,
+        self, session: aiohttp.ClientSession, method: str, url: str, *, where: str, proxy: SecretStr | None, timeout: float
     ) -> None:
         self._session = session
         self._method = method
         self._url = url
         self._where = where
-        self._proxy = proxy
+        self._proxy = proxy.get_secret_value() if proxy is not None else None
         self._patience = timeout * _SHARE_OF_TIMEOUT
 
     async def send(self, body: bytes, headers: Mapping[str, str], params: Mapping[str, str] | None = None) -> str | None:

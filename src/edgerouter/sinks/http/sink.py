@@ -40,14 +40,7 @@ class HttpSink(Sink[HttpConfig]):
         if (encoding := content_encoding(config.compression)) is not None:
             headers["Content-Encoding"] = encoding
         async with client_session(tls, config.connect_timeout) as session:
-            exchange = Exchange(
-                session,
-                config.method,
-                config.url,
-                where=config.where,
-                proxy=config.proxy.get_secret_value() if config.proxy is not None else None,
-                timeout=context.timeout,
-            )
+            exchange = Exchange(session, config.method, config.url, where=config.where, proxy=config.proxy, timeout=context.timeout)
             yield cls(config, exchange, headers)
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from edgerouter.sink import SinkConfig
-from edgerouter.sinks.http.config import ProxyUrl
+from edgerouter.sinks.http.config import ProxyUrl, split_url
 from edgerouter.sinks.influxdb.template import check
 from edgerouter.tls import TlsConfig
 from edgerouter.units import ByteSize, Duration
@@ -29,7 +28,7 @@ class InfluxDbConfig(SinkConfig):
     """Origin of the points. `template`: `measurement`, `tags` and `fields` below. `body`: the payload,
     `{"measurement": "cpu", "tags": "room=lab,host=a", "values": "temp=61.2,load=0.3"}`, where `tags` and `values` may also be
     objects."""
-    measurement: str = "{topic}"
+    measurement: Annotated[str, AfterValidator(check)] = "{topic}"
     """Measurement of a point, a template (docs/reference/templates.md) such as `{topic[1]}` or `{payload[a.b]}`. Characters that a
     name cannot hold are percent-encoded, here and in tags: control characters, and a backslash at the end or before a blank, comma,
     equals sign or backslash."""
@@ -58,18 +57,10 @@ class InfluxDbConfig(SinkConfig):
     @field_validator("url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("not the URL of InfluxDB; write for example http://localhost:8086")
+        parts = split_url(value, "InfluxDB; write for example http://localhost:8086")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             raise ValueError("the url holds more than scheme, host, port and path")
-        _ = parts.port  # raises if the port is not a number
         return value.rstrip("/")
-
-    @field_validator("measurement")
-    @classmethod
-    def _is_a_template(cls, value: str) -> str:
-        return check(value)
 
     @field_validator("tags", "fields")
     @classmethod

@@ -45,15 +45,7 @@ class InfluxDbSink(Sink[InfluxDbConfig]):
         if context.probe and not config.probe:
             await reach(config.url, tls, config.proxy, config.connect_timeout, url)
         async with client_session(tls, config.connect_timeout) as session:
-            exchange = Exchange(
-                session,
-                "POST",
-                url,
-                where=url,
-                proxy=config.proxy.get_secret_value() if config.proxy is not None else None,
-                timeout=context.timeout,
-            )
-            sink = cls(config, context, exchange)
+            sink = cls(config, context, Exchange(session, "POST", url, where=url, proxy=config.proxy, timeout=context.timeout))
             if config.probe:
                 await sink._look()
             yield sink

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from edgerouter import plugins
-from edgerouter.cli.schema import KINDS
 from edgerouter.config.describe import effective, yaml_text
 from edgerouter.config.loading import load
 from edgerouter.config.model import (
@@ -187,7 +186,7 @@ def read_back(config: RouterConfig, folder: Path) -> RouterConfig:
     return load(file, {}, PLUGINS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", typing.get_args(PluginKind))
 def test_every_installed_plugin_takes_part(kind: PluginKind) -> None:
     ours = {plugin.name for plugin in plugins.listing() if plugin.kind == kind and plugin.distribution.startswith("edgerouter")}
     assert ours <= {name for each, name in NEEDED if each == kind}
