@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from edgerouter.receiving.inbox import Inbox
 from edgerouter.receiving.leases import Leased, LeaseService
+from edgerouter.receiving.problems import Problems
 from edgerouter.receiving.properties import received_properties
-from edgerouter.receiving.receiver import LeaseReceiver, backoff
-from edgerouter.receiving.topic import ReceivedTopic, TopicSource, TopicTemplate
+from edgerouter.receiving.source import LeaseConfig, LeaseSource, ReceivingConfig
+from edgerouter.receiving.topic import ReceivedTopic, TopicSource
 
 __all__ = [
     "Inbox",
-    "LeaseReceiver",
+    "LeaseConfig",
     "LeaseService",
+    "LeaseSource",
     "Leased",
+    "Problems",
     "ReceivedTopic",
+    "ReceivingConfig",
     "TopicSource",
-    "TopicTemplate",
-    "backoff",
     "received_properties",
 ]

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self
+from typing import Final, Self
 
-import structlog
-
-from edgerouter.errors import EdgerouterError, Unauthorized, Unavailable
+from edgerouter.errors import EdgerouterError, Unavailable
 from edgerouter.receiving.inbox import Inbox
 from edgerouter.receiving.leases import Leases, LeaseService, receipt_of
+from edgerouter.receiving.problems import Problems
 from edgerouter.source import SourceContext
-from edgerouter.tasks.backoff import full_jitter
 
-log = structlog.get_logger("edgerouter.receiving")
-
-_FIRST_DELAY: Final = 0.5
-_MAX_DELAY: Final = 60.0
 _EMPTY_SOONER: Final = 0.5
 """Seconds; an empty answer sooner than this is not from a long poll: pause for as long."""
 _FLUSH_SECONDS: Final = 5.0
 """Seconds to wait for acknowledgements when closing; unacknowledged messages are redelivered and recognised."""
-
-
-def backoff(failures: int, error: Exception | None = None) -> float:
-    """Return seconds to wait after this many consecutive failures: full jitter, and at least the service's request."""
-    return full_jitter(failures, _FIRST_DELAY, _MAX_DELAY, error.retry_after if isinstance(error, Unavailable) else None)
 
 
 class LeaseReceiver:
@@ -62,15 +51,14 @@ class LeaseReceiver:
         self._to_acknowledge = asyncio.Event()
         self._fewer = asyncio.Event()
         self._busy = asyncio.Event()
-        self._connected = False
-        self._problems: dict[str, str] = {}
-        self._log = log.bind(source=context.name, of=service.what)
+        self._problems = Problems(context, service.what, end=self.inbox.fail)
+        self._problems.until(["receive"])
         self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """Receive inside the context; on exit, acknowledge stored messages for a short while."""
-        self._start(self._receive(), "receive")
+        self._tasks.append(self._problems.start(self._receive(), "receive"))
         try:
             yield self
         finally:
@@ -88,13 +76,11 @@ class LeaseReceiver:
 
     async def _receive(self) -> None:
         await self._service.connect()
-        self._connected = True
-        self._solved("receive")
+        self._problems.solved("receive")
         if self._context.probe:
             return
-        for number in range(self._polls):
-            self._start(self._acknowledge(), f"acknowledge {number}")
-        self._start(self._extend(), "extend")
+        self._tasks += [self._problems.start(self._acknowledge(), f"acknowledge {number}") for number in range(self._polls)]
+        self._tasks.append(self._problems.start(self._extend(), "extend"))
         async with asyncio.TaskGroup() as tasks:
             for number in range(self._polls):
                 tasks.create_task(self._poll(extra=number > 0), name=f"{self._context.name}: poll {number}")
@@ -115,7 +101,7 @@ class LeaseReceiver:
                 leased = await self._service.receive(most)
             except Unavailable as error:
                 failures += 1
-                await self._failed(error, failures)
+                await self._problems.retry("receive", error, failures)
                 continue
             else:
                 fresh, again = self._leases.take(leased, clock() + self._service.first_lease)
@@ -124,19 +110,13 @@ class LeaseReceiver:
             finally:
                 self.inbox.release(most)
             failures = 0
-            self._solved("receive")
+            self._problems.solved("receive")
             if len(leased) >= most:
                 self._busy.set()
             elif not leased:
                 self._busy.clear()
                 if clock() - asked < _EMPTY_SOONER:
                     await asyncio.sleep(_EMPTY_SOONER)
-
-    async def _failed(self, error: Unavailable, failures: int) -> None:
-        if isinstance(error, Unauthorized):
-            raise error
-        self._problem("receive", str(error))
-        await asyncio.sleep(backoff(failures, error))
 
     def _acknowledged(self, ids: Sequence[str]) -> None:
         self._leases.stored(ids)
@@ -172,11 +152,11 @@ class LeaseReceiver:
             self._fewer.set()
             if not again:
                 failures = 0
-                self._solved("acknowledge")
+                self._problems.solved("acknowledge")
                 continue
             failures += 1
-            self._problem("acknowledge", f"{self._service.what}: not acknowledged: {error or 'the service could not just now'}")
-            await asyncio.sleep(backoff(failures, error))
+            reason = f"{self._service.what}: not acknowledged: {error or 'the service could not just now'}"
+            await self._problems.back_off("acknowledge", reason, failures, error)
             self._enqueue([handles[handle] for handle in again])
 
     async def _extend(self) -> None:
@@ -191,10 +171,10 @@ class LeaseReceiver:
                 try:
                     await service.extend([handle for _, handle in some])
                 except EdgerouterError as error:
-                    self._problem("extend", f"{service.what}: leases not extended: {error}")
+                    self._problems.occurred("extend", f"{service.what}: leases not extended: {error}")
                     break
                 self._leases.extended(some, clock() + service.lease)
-                self._solved("extend")
+                self._problems.solved("extend")
 
     async def _flush(self) -> None:
         try:
@@ -203,30 +183,4 @@ class LeaseReceiver:
                 while (self._waiting or self._acknowledging) and "acknowledge" not in self._problems:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            self._log.warning("stopped before all was acknowledged", messages=len(self._waiting))
-
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=f"{self._context.name}: {name}")
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        if isinstance(error, Unavailable):
-            self.inbox.fail(error)
-        elif error is not None:
-            self._log.error("receiving failed with an error that it should not raise", exc_info=error)
-            self.inbox.fail(Unavailable(f"{self._service.what}: {type(error).__name__}"))
-
-    def _problem(self, doing: str, reason: str) -> None:
-        if doing not in self._problems:
-            self._log.warning("trouble, will try again", reason=reason)
-        self._problems[doing] = reason
-        self._context.connected(False, reason)
-
-    def _solved(self, doing: str) -> None:
-        known = self._problems.pop(doing, None) is not None
-        if self._connected and not self._problems and (known or doing == "receive"):
-            self._context.connected(True, "")
+            self._problems.log.warning("stopped before all was acknowledged", messages=len(self._waiting))

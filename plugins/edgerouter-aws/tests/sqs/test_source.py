@@ -1,6 +1,7 @@
 """The source aws-sqs: what comes in, when it is deleted, and what a crash costs.
 
-Covers also: edgerouter_aws.sqs.received, edgerouter_aws.sqs.source_config, edgerouter.receiving.receiver.
+Covers also: edgerouter_aws.sqs.received, edgerouter_aws.sqs.source_config, edgerouter.receiving.receiver,
+edgerouter.receiving.source.
 """
 
 from __future__ import annotations
@@ -248,7 +249,9 @@ async def test_check_connect_says_what_is_wrong(sqs: SqsConsumerServer, tmp_path
 async def test_stopping_yields_what_has_come_in_and_then_ends(sqs: SqsConsumerServer) -> None:
     sqs.put(QUEUE, *map(str, range(10)))
     async with opened(SqsSource, settings(sqs)) as source:
-        await eventually(lambda: source.source._receiver.inbox.messages == 10)  # type: ignore[attr-defined]
+        assert isinstance(source.source, SqsSource)
+        inbox = source.source.receiver.inbox
+        await eventually(lambda: inbox.messages == 10)
         source.source.stop()
         rest = [message async for delivery in source.source.deliveries() for message in delivery.messages]
     assert len(rest) == 10

@@ -1,7 +1,7 @@
 """The source azure-event-hubs: what comes in, when it is checkpointed, and what a crash costs.
 
-Covers also: edgerouter_azure.event_hubs.checkpoints, edgerouter_azure.event_hubs.consumer_link,
-edgerouter_azure.event_hubs.received, edgerouter_azure.event_hubs.source_config.
+Covers also: edgerouter_azure.event_hubs.checkpoints, edgerouter_azure.event_hubs.consumer_link, edgerouter_azure.event_hubs.hub,
+edgerouter_azure.event_hubs.progress, edgerouter_azure.event_hubs.received, edgerouter_azure.event_hubs.source_config.
 """
 
 from __future__ import annotations

@@ -17,8 +17,6 @@ from edgerouter import Unavailable
 from edgerouter_aws.errors import Call, of_service, translated
 from edgerouter_aws.session import AwsSettings, open_client
 
-MOST_PUT_BYTES = 5 * 1024**3
-"""Largest object of one PutObject (S3 user guide, "Uploading objects")."""
 MOST_OBJECT_BYTES = 5 * 1024**4
 _MOST_PARTS = 10_000
 _ABORT_SECONDS = 5.0

@@ -5,18 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, Self
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
-from edgerouter import (
-    Delivery,
-    Rejected,
-    Source,
-    SourceContext,
-    Unauthorized,
-    Unavailable,
-)
-from edgerouter.receiving import Leased, LeaseReceiver, ReceivedTopic, TopicSource
+from edgerouter import Rejected, SourceContext, Unauthorized, Unavailable
+from edgerouter.receiving import Leased, LeaseSource, ReceivedTopic, TopicSource
 from edgerouter_aws.errors import Call, UnexpectedAnswer, of_code, of_service, translated
 from edgerouter_aws.session import open_client
 from edgerouter_aws.sqs.address import Address
@@ -31,37 +24,17 @@ _GONE: Final = frozenset({"ReceiptHandleIsInvalid", "InvalidParameterValue", "Me
 """The receipt is not good any more: the message is deleted, or comes again under another."""
 
 
-class SqsSource(Source[SqsSourceConfig]):
+class SqsSource(LeaseSource[SqsSourceConfig]):
     """Receives by long polling, up to 10 messages in an answer."""
-
-    def __init__(self, receiver: LeaseReceiver) -> None:
-        self._receiver = receiver
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: SqsSourceConfig, context: SourceContext) -> AsyncIterator[Self]:
-        """Start to receive; whether SQS can be reached shows later."""
+    async def connect(cls, config: SqsSourceConfig, context: SourceContext) -> AsyncIterator[_Queue]:
         address = Address.parse(config.queue, config.account_id)
-        call = Call(address.described(config.region or address.region), _needs(address, config.region or address.region))
-        async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(
-                open_client("sqs", config, call, region=address.region, endpoint=address.endpoint)
-            )
-            service = _Queue(client, address, config, context)
-            receiver = LeaseReceiver(
-                service,
-                context,
-                max_messages=config.max_unacknowledged,
-                max_bytes=config.max_unacknowledged_bytes,
-                polls=config.polls,
-            )
-            yield cls(await stack.enter_async_context(receiver.running()))
-
-    def deliveries(self) -> AsyncIterator[Delivery]:
-        return self._receiver.inbox.deliveries()
-
-    def stop(self) -> None:
-        self._receiver.stop()
+        region = config.region or address.region
+        call = Call(address.described(region), _needs(address, region))
+        async with open_client("sqs", config, call, region=address.region, endpoint=address.endpoint) as client:
+            yield _Queue(client, address, config, context)
 
 
 def _needs(address: Address, region: str | None) -> str:

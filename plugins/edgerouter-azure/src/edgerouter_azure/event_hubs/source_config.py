@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from edgerouter import ByteSize, Duration, SourceConfig
-from edgerouter.receiving import TopicTemplate
+from edgerouter import Duration
+from edgerouter.receiving import ReceivingConfig
 from edgerouter_azure.credentials import AzureFields
 from edgerouter_azure.event_hubs.checkpoints import CheckpointStoreConfig
 from edgerouter_azure.event_hubs.config import EventHubsConfig
@@ -15,7 +15,7 @@ from edgerouter_azure.event_hubs.config import EventHubsConfig
 _OF_THE_HUB = ("connection_string", "namespace", "hub", "transport", "endpoint", "token_lifetime", "connect_timeout")
 
 
-class EventHubsSourceConfig(AzureFields, SourceConfig):
+class EventHubsSourceConfig(AzureFields, ReceivingConfig):
     """Configuration of the source `azure-event-hubs`. It needs the role Azure Event Hubs Data Receiver, or a policy with Listen."""
 
     connection_string: SecretStr | None = None
@@ -34,18 +34,10 @@ class EventHubsSourceConfig(AzureFields, SourceConfig):
     """Keep checkpoints in Blob Storage too, as Azure's own clients do; by default only in the source's folder beside the spool."""
     checkpoint_interval: Duration = Field(default=1.0, gt=0)
     """Interval between checkpoints. A crash is not the worse for a long one, unless the spool's disk is lost with it."""
-    topic: TopicTemplate = "{topic}"
-    """Topic that the messages get, fixed or a template (docs/reference/templates.md) such as `cloud/{place}/{attribute[kind]}`.
-    `{topic}` is the property `topic` as the sink azure-event-hubs sets it, and the hub's name where there is none, as is
-    `{place}`."""
     skip_own: bool = False
     """Skip events that this router has sent to the hub. Recognised by the message id, which the sink azure-event-hubs sets."""
     prefetch: int = Field(default=300, ge=1, le=10_000)
     """Events that the service may send ahead, for each partition."""
-    max_unacknowledged: int = Field(default=10_000, ge=1, le=1_000_000)
-    """Most events held that are not stored yet; then nothing is asked for."""
-    max_unacknowledged_bytes: ByteSize = Field(default=32 * 1024**2, ge=1024)
-    """Bytes held that are not stored yet, after which nothing is asked for; what was asked for already still comes."""
     transport: Literal["amqp", "websocket"] = "amqp"
     """`amqp` uses port 5671; `websocket` uses port 443, where only that is open. A `proxy` needs `websocket`, and gets it."""
     endpoint: str | None = None

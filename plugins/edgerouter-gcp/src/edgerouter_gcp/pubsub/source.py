@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Self
 
 import aiohttp
@@ -13,18 +13,8 @@ import msgspec
 from gcloud.aio.pubsub import SubscriberClient
 from pydantic import Field, model_validator
 
-from edgerouter import (
-    ByteSize,
-    Delivery,
-    Duration,
-    Rejected,
-    Source,
-    SourceConfig,
-    SourceContext,
-    Unauthorized,
-    Unavailable,
-)
-from edgerouter.receiving import Leased, LeaseReceiver, ReceivedTopic, TopicSource, TopicTemplate
+from edgerouter import Duration, Rejected, SourceContext, Unauthorized, Unavailable
+from edgerouter.receiving import LeaseConfig, Leased, LeaseSource, ReceivedTopic, TopicSource
 from edgerouter_gcp.connection import UNBOUNDED, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
 from edgerouter_gcp.errors import read_answer
@@ -42,17 +32,13 @@ _PULL_PATIENCE: Final = 120.0
 """Seconds; the service answers a pull within some 90, with messages or without."""
 
 
-class PubsubSourceConfig(GoogleFields, SourceConfig):
+class PubsubSourceConfig(GoogleFields, LeaseConfig):
     """Configuration of the source `gcp-pubsub`. The account needs roles/pubsub.subscriber on the subscription."""
 
     subscription: str = Field(pattern=r"^(projects/[^/]+/subscriptions/)?[^/]+$")
     """The subscription (of the kind pull), by its short name or as `projects/<project>/subscriptions/<name>`."""
     region: str | None = Field(default=None, pattern=r"^[a-z]+-[a-z]+[0-9]+$")
     """Pull through this region's endpoint, such as `europe-west1`."""
-    topic: TopicTemplate = "{topic}"
-    """Topic that the messages get, fixed or a template (docs/reference/templates.md) such as `cloud/{place}/{attribute[kind]}`.
-    `{topic}` is the attribute `topic` as the sink gcp-pubsub sets it, and the subscription's name where there is none, as is
-    `{place}`."""
     skip_own: bool = False
     """Skip messages that this router has published to the subscription's topic; it is acknowledged. Known by the attribute
     `id`, which the sink gcp-pubsub sets by default."""
@@ -60,10 +46,6 @@ class PubsubSourceConfig(GoogleFields, SourceConfig):
     """Time for which Pub/Sub withholds a message from other subscribers while it waits to be stored; extended while it waits."""
     polls: int = Field(default=2, ge=1, le=20)
     """Requests at once while there is much to receive, of up to 1000 messages each; otherwise there is one."""
-    max_unacknowledged: int = Field(default=10_000, ge=1, le=1_000_000)
-    """Most messages held that are not stored yet; then nothing is asked for."""
-    max_unacknowledged_bytes: ByteSize = Field(default=32 * 1024**2, ge=1024)
-    """Bytes held that are not stored yet, after which nothing is asked for; the answers under way still come."""
 
     @model_validator(mode="after")
     def _one_endpoint(self) -> Self:
@@ -72,35 +54,15 @@ class PubsubSourceConfig(GoogleFields, SourceConfig):
         return self
 
 
-class PubsubSource(Source[PubsubSourceConfig]):
+class PubsubSource(LeaseSource[PubsubSourceConfig]):
     """Pulls one subscription over REST."""
-
-    def __init__(self, receiver: LeaseReceiver) -> None:
-        self._receiver = receiver
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: PubsubSourceConfig, context: SourceContext) -> AsyncIterator[Self]:
-        """Start to pull; whether Pub/Sub can be reached shows later."""
+    async def connect(cls, config: PubsubSourceConfig, context: SourceContext) -> AsyncIterator[_Subscription]:
         root = f"https://{config.region}-pubsub.googleapis.com" if config.region else "https://pubsub.googleapis.com"
-        async with AsyncExitStack() as stack:
-            connection = await stack.enter_async_context(
-                connect(config, scopes=_SCOPES, endpoint=root, emulator_variable="PUBSUB_EMULATOR_HOST")
-            )
-            receiver = LeaseReceiver(
-                _Subscription(connection, config, context),
-                context,
-                max_messages=config.max_unacknowledged,
-                max_bytes=config.max_unacknowledged_bytes,
-                polls=config.polls,
-            )
-            yield cls(await stack.enter_async_context(receiver.running()))
-
-    def deliveries(self) -> AsyncIterator[Delivery]:
-        return self._receiver.inbox.deliveries()
-
-    def stop(self) -> None:
-        self._receiver.stop()
+        async with connect(config, scopes=_SCOPES, endpoint=root, emulator_variable="PUBSUB_EMULATOR_HOST") as connection:
+            yield _Subscription(connection, config, context)
 
 
 class _Subscriber(SubscriberClient):
