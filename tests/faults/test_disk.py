@@ -129,30 +129,6 @@ async def test_a_drop_policy_counts_every_loss_by_sink_topic_and_reason(tmp_path
 
 
 @pytest.mark.timeout(120)
-async def test_a_read_only_file_system_is_waited_out(tmp_path):
-    with small_file_system(tmp_path / "disk", 64) as disk, running(tmp_path / "broker", *BROKER) as broker:
-        config = configuration(broker, tmp_path, disk / "spool", "http://127.0.0.1:9/")
-        config["sinks"].pop("away")
-        async with router(tmp_path, config) as process:
-            await process.start()
-            async with load(Plan(broker.port, rate=1000, messages=6000)) as publisher:
-                await publisher.at_least(1000)
-                # open files keep a file system writable, so force it, as a kernel does after a device error
-                ended = subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True, check=False)
-                if ended.returncode:
-                    pytest.skip(
-                        "cannot remount a busy file system here; tests/unit/spool does the same through a faulting file layer"
-                    )
-                await process.until(lambda status: status["spool"]["state"] == "read_only")
-                subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-                report = await publisher.finish()
-            await process.until(lambda status: status["sinks"]["files"]["delivered"] >= report.acknowledged)
-            ledgers_hold(await process.until_delivered())
-            assert await process.stop() == 0
-    nothing_is_missing(tmp_path / "files", report, repeats=500)
-
-
-@pytest.mark.timeout(120)
 async def test_a_sinks_disk_that_is_read_only_from_the_start_is_waited_for(tmp_path):
     """A transient condition is not a configuration error: the router starts, receives, and delivers once the disk is writable."""
     with small_file_system(tmp_path / "disk", 64) as disk, running(tmp_path / "broker", *BROKER) as broker:

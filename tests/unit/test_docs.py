@@ -183,11 +183,15 @@ def test_every_field_of_the_core_is_in_the_manual(section: type[BaseModel]) -> N
         assert re.search(rf"^\| `(\w+\.)?{field}`", manual, re.MULTILINE), f"{section.__name__}.{field}"
 
 
-@pytest.mark.parametrize("plugin", plugins.listing(), ids=lambda plugin: f"{plugin.kind} {plugin.name}")
+OURS = {"edgerouter", *(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))}
+
+
+@pytest.mark.parametrize(
+    "plugin",
+    [plugin for plugin in plugins.listing() if plugin.distribution in OURS],
+    ids=lambda plugin: f"{plugin.kind} {plugin.name}",
+)
 def test_every_field_of_every_plugin_has_its_docstring(plugin: plugins.Installed) -> None:
-    ours = {"edgerouter", *(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))}
-    if plugin.distribution not in ours:
-        pytest.skip("not one of ours")
     config = plugins.find(plugin.kind, plugin.name).Config
     assert list(undocumented(config)) == []
     assert config.__doc__, "the manual begins with it"

@@ -39,7 +39,7 @@ _SUITES = {
     "SinkConformance": "conformance",
     "SourceConformance": "source_conformance",
 }
-_ASSERTING = (*_SUITES.values(), "promises", "config_promises", "write_promises", "fault_promises", "loop_promises")
+_ASSERTING = (*_SUITES.values(), "needs", "promises", "config_promises", "write_promises", "fault_promises", "loop_promises")
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ import pytest
 from edgerouter.testing.config_promises import ConfigPromises
 from edgerouter.testing.fault_promises import FaultPromises
 from edgerouter.testing.loop_promises import LoopPromises
-from edgerouter.testing.server import DISTURBANCES
+from edgerouter.testing.needs import ABILITIES
 
 
 @pytest.mark.asyncio
@@ -35,5 +35,5 @@ class SinkConformance(ConfigPromises, FaultPromises, LoopPromises):
 
     async def test_what_is_declared_unsupported_has_a_name_and_a_reason(self) -> None:
         """A misspelt name in `unsupported` would hide a missing test."""
-        assert set(self.unsupported) <= DISTURBANCES
+        assert set(self.unsupported) <= ABILITIES
         assert all(reason.strip() for reason in self.unsupported.values())

@@ -15,6 +15,7 @@ from edgerouter.message import Message
 from edgerouter.sink import Failure, Outcome, Sink
 from edgerouter.testing.held_loop import MOST_SECONDS
 from edgerouter.testing.messages import make_context, make_message
+from edgerouter.testing.needs import Selecting
 from edgerouter.testing.server import DISTURBANCES, Received, SinkServer
 
 SinkFailure = Unavailable | Rejected
@@ -30,13 +31,11 @@ def missing_of(outcome: Outcome) -> list[int]:
     return sorted([*(failure.index for failure in outcome.failed), *outcome.untried])
 
 
-class SinkPromises:
+class SinkPromises(Selecting):
     """Declarations of a subclass, its two fixtures, and the steps that the tests are written in."""
 
     sink_class: ClassVar[type[Sink[Any]]]
     """The sink under test."""
-    unsupported: ClassVar[Mapping[str, str]] = {}
-    """Faults that the server cannot inject, with reasons: tests that need them are skipped. Names of `SinkServer` methods."""
     effectively_once: ClassVar[bool] = False
     """Writing a message again leaves one message: an object store, a FIFO queue."""
     keeps_order: ClassVar[bool] = True
@@ -50,7 +49,7 @@ class SinkPromises:
     requests_per_write: ClassVar[int] = 1
     """Requests that one failing write of one message may make; more look like retries of the sink."""
     largest_test_bytes: ClassVar[int] = 8 * 1024 * 1024
-    """Size limits above this are not tested."""
+    """Size limits above this are declared as `unsupported`."""
     resends_on_a_cut_connection: ClassVar[bool] = False
     """The HTTP client resends an idempotent request (PUT) once by itself when a kept-alive connection turns out to be closed, as
     RFC 9110, 9.2.2 allows; so a cut connection or a lost response need not appear as a failure."""
@@ -161,10 +160,8 @@ class SinkPromises:
         return errors[0]
 
     async def disturb(self, server: SinkServer, disturbance: str, *arguments: Any) -> Any:
-        """Inject a fault into the server, or skip the test with the declared reason."""
+        """Inject a fault into the server."""
         assert disturbance in DISTURBANCES, disturbance
-        if (reason := self.unsupported.get(disturbance)) is not None:
-            pytest.skip(f"{disturbance}: {reason}")
         try:
             return await getattr(server, disturbance)(*arguments)
         except NotImplementedError:

@@ -22,7 +22,7 @@ class SinkServer:
     """The service behind a sink, as the suite inspects and disturbs it.
 
     `received` is required. Everything else injects a fault; a server that cannot inject one leaves the method as it is, and
-    the subclass of `SinkConformance` names it in `unsupported` with the reason, so that the test is skipped with that reason.
+    the subclass of `SinkConformance` names it in `unsupported` with the reason, so that the test is not collected.
     A method that is neither implemented nor declared fails its tests.
 
     A fault that says *until `heal`* lasts; one that says *the next request* ends with that request. A "request" is one that
@@ -83,4 +83,4 @@ class SinkServer:
 
 
 DISTURBANCES = frozenset(name for name in vars(SinkServer) if not name.startswith("_")) - {"received"}
-"""Names that `SinkConformance.unsupported` may contain."""
+"""Names of everything that a server may be unable to do."""

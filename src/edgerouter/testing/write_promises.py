@@ -14,6 +14,7 @@ from edgerouter.errors import Rejected
 from edgerouter.message import Message, Properties
 from edgerouter.sink import Sink
 from edgerouter.testing.delivery import batches, deliver
+from edgerouter.testing.needs import LIMITS, needs
 from edgerouter.testing.promises import SinkPromises, failures_of, missing_of
 from edgerouter.testing.server import SinkServer
 
@@ -74,6 +75,17 @@ class WritePromises(SinkPromises):
             sizes = [sink.size_of(self.message(b"x" * length)) for length in (1, 10, 100, 1000)]
             assert sizes == sorted(sizes), "a longer payload is never smaller for `size_of`"
             assert sink.limits == limits, "`limits` stay as they are while the sink is open"
+            for name in sorted(LIMITS):
+                self._assert_limit_declared(name, getattr(limits, name))
+
+    def _assert_limit_declared(self, name: str, limit: int | None) -> None:
+        if limit is not None and limit <= self.largest_test_bytes:
+            assert name not in self.unsupported, f"`{name}` is {limit} bytes, which can be tested: take it out of `unsupported`"
+            return
+        assert name in self.unsupported, (
+            f'`{name}` is {limit}: declare it in `unsupported`, {{"{name}": "the service states no such limit"}}, or raise '
+            "`largest_test_bytes` to test it"
+        )
 
     async def test_partition_and_order_are_properties_of_the_message(self, config: Mapping[str, Any]) -> None:
         """The router groups by them, so they are hashable and the same at each call."""
@@ -108,10 +120,11 @@ class WritePromises(SinkPromises):
             await self.taken(sink, batch)
         await self.assert_received(server, batch)
 
+    @needs("max_bytes")
     async def test_as_many_bytes_as_the_limit_allows_are_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """A batch whose sizes add up to `max_bytes`, as the sink counts them."""
         async with self.opened(config) as sink:
-            limit = self.limit_to_try(sink.limits.max_bytes)
+            limit = self.limit_to_reach(sink, "max_bytes")
             largest = min(sink.limits.max_message_bytes or limit, max(limit // 3, 1))
             batch: list[Message] = []
             size = 0
@@ -125,21 +138,23 @@ class WritePromises(SinkPromises):
             await self.taken(sink, batch)
         await self.assert_received(server, batch)
 
+    @needs("max_message_bytes")
     async def test_a_message_of_the_largest_size_is_delivered(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """A message whose `size_of` is `max_message_bytes`."""
         async with self.opened(config) as sink:
-            message = self.filling(sink, self.limit_to_try(sink.limits.max_message_bytes))
+            message = self.filling(sink, self.limit_to_reach(sink, "max_message_bytes"))
             assert message is not None
             await self.taken(sink, [message])
         await self.assert_received(server, [message])
 
+    @needs("max_message_bytes")
     @pytest.mark.parametrize("unit", ["é".encode(), b"\xff", b'"'], ids=["unicode", "binary", "quotes"])
     async def test_sizes_are_those_of_the_bytes_that_are_sent(
         self, server: SinkServer, config: Mapping[str, Any], unit: bytes
     ) -> None:
         """Multi-byte characters and encoded or escaped data count with their size on the wire."""
         async with self.opened(config) as sink:
-            limit = self.limit_to_try(sink.limits.max_message_bytes)
+            limit = self.limit_to_reach(sink, "max_message_bytes")
             message = self.filling(sink, limit, unit=unit)
             assert message is not None, "not even an empty message is within `max_message_bytes`"
             batch = [message]
@@ -155,11 +170,12 @@ class WritePromises(SinkPromises):
             )
         await self._assert_same_set(server, batch[len(failures) :])
 
+    @needs("max_message_bytes")
     async def test_a_message_over_the_largest_size_is_known_to_be(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """`size_of` reveals that the service would refuse it, and the other messages of the batch are delivered."""
         good = self.messages(2)
         async with self.opened(config) as sink:
-            limit = self.limit_to_try(sink.limits.max_message_bytes)
+            limit = self.limit_to_reach(sink, "max_message_bytes")
             big = self.message(b"x" * (limit + 1), 3)
             assert sink.size_of(big) > limit, "`size_of` says what the message adds to a request, never too little"
             failures = await deliver(sink, [good[0], big, good[1]])
@@ -262,12 +278,10 @@ class WritePromises(SinkPromises):
                 await asyncio.wait(left, timeout=0.05)
         gc.collect()
 
-    def limit_to_try(self, limit: int | None) -> int:
-        """Return the limit, or skip the test if there is none or it is too large to test."""
-        if limit is None:
-            pytest.skip("the sink states no such limit")
-        if limit > self.largest_test_bytes:
-            pytest.skip(f"the limit of {limit} bytes is too large to try out here")
+    def limit_to_reach(self, sink: Sink[Any], name: str) -> int:
+        """Return a limit that is tested at its edge."""
+        limit: int | None = getattr(sink.limits, name)
+        assert limit is not None
         return limit
 
     def filling(self, sink: Sink[Any], size: int, sequence: int = 1, *, unit: bytes = b"x") -> Message | None:

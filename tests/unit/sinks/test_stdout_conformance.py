@@ -60,13 +60,17 @@ class Stream(SinkServer):
 
 class TestStdout(SinkConformance):
     sink_class = StdoutSink
-    unsupported: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        [
-            *("requests", "connections", "fail", "throttle", "refuse", "reject", "fail_once", "stall"),
-            *("lose_next_response", "cut_next", "heal"),
-        ],
-        "a stream answers no requests",
-    )
+    unsupported: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("max_bytes", "max_message_bytes"), "a stream takes any size"),
+        "secrets": "a stream needs none",
+        **dict.fromkeys(
+            [
+                *("requests", "connections", "fail", "throttle", "refuse", "reject", "fail_once", "stall"),
+                *("lose_next_response", "cut_next", "heal"),
+            ],
+            "a stream answers no requests",
+        ),
+    }
 
     @pytest.fixture
     def server(self, tmp_path: Path) -> Stream:

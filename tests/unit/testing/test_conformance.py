@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Self, cast
 import aiohttp
 import pytest
 from aiohttp import web
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretBytes, SecretStr
 
 from edgerouter import (
     DELIVERED,
@@ -39,7 +39,7 @@ from edgerouter import (
 )
 from edgerouter.config.model import SinkPolicies
 from edgerouter.testing import HttpSinkServer, Received, SinkConformance
-from edgerouter.testing.config_promises import POLICY_FIELDS
+from edgerouter.testing.config_promises import POLICY_FIELDS, secrets_of
 
 
 class EchoServer(HttpSinkServer):
@@ -119,7 +119,7 @@ class EchoSuite(SinkConformance):
 
 
 class TestAnHonestSink(EchoSuite):
-    """Passes every test, with nothing skipped."""
+    """Passes every test."""
 
 
 class Retrying(EchoSink):
@@ -408,12 +408,54 @@ async def test_a_missing_fault_that_is_not_declared_fails_its_tests() -> None:
     async with Lazy().running() as server:
         with pytest.raises(pytest.fail.Exception, match="Lazy neither does 'throttle'"):
             await suite.disturb(server, "throttle", 1)
-        suite.unsupported = {"throttle": "never busy"}  # type: ignore[misc]  # this one suite object lacks a fault
-        with pytest.raises(pytest.skip.Exception, match="throttle: never busy"):
-            await suite.disturb(server, "throttle", 1)
     suite.unsupported = {"throtle": "misspelt"}  # type: ignore[misc]  # this one suite object is misspelt
     with pytest.raises(AssertionError):
         await suite.test_what_is_declared_unsupported_has_a_name_and_a_reason()
+
+
+@pytest.mark.parametrize(
+    ("limits", "unsupported"),
+    [
+        (Limits(), {"max_bytes": "none"}),
+        (Limits(max_bytes=2**40), {"max_message_bytes": "none"}),
+        (Limits(max_bytes=4000), {"max_bytes": "none", "max_message_bytes": "none"}),
+    ],
+)
+async def test_a_limit_that_is_neither_testable_nor_declared_or_is_both_is_caught(
+    limits: Limits, unsupported: Mapping[str, str]
+) -> None:
+    class Limited(EchoSink):
+        @property
+        def limits(self) -> Limits:
+            return limits
+
+    suite = EchoSuite()
+    suite.sink_class = Limited  # type: ignore[misc]  # this one suite object is about these limits
+    suite.unsupported = unsupported  # type: ignore[misc]  # and declares them wrongly
+    with pytest.raises(AssertionError, match="`unsupported`"):
+        await suite.test_the_limits_make_sense({"url": "http://127.0.0.1:1"})
+
+
+async def test_a_configuration_without_a_secret_is_caught_if_that_is_not_declared() -> None:
+    with pytest.raises(AssertionError, match="give the `config` of the test a secret"):
+        await EchoSuite().test_the_configuration_never_shows_a_secret({"url": "http://127.0.0.1:1"})
+
+
+class ManySecrets(EchoConfig):
+    headers: dict[str, SecretStr] = {}
+    """Secrets by name."""
+    keys: list[SecretBytes] = []
+    """Secrets without a name."""
+    inner: list[EchoConfig] = []
+    """Sections with secrets."""
+
+
+def test_secrets_in_nested_sections_lists_and_mappings_are_found() -> None:
+    inner = EchoConfig(url="u", token=SecretStr("d"))
+    config = ManySecrets(
+        url="u", token=SecretStr("a"), headers={"x": SecretStr("b")}, keys=[SecretBytes(b"c"), SecretBytes(b"")], inner=[inner]
+    )
+    assert list(secrets_of(config)) == ["a", "b", "c", "d"]
 
 
 async def test_a_sink_that_says_that_it_blocks_may() -> None:

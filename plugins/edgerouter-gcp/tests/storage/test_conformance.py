@@ -21,12 +21,13 @@ from support.google.storage import StorageServer, one_payload
 
 BUCKET = "plant-archive"
 _WHOLE = "an object is taken whole or not at all"
+_LIMITS = dict.fromkeys(("max_bytes", "max_message_bytes"), "an object may have 5 TiB")
 
 
 class TestStorage(SinkConformance):
     sink_class = StorageSink
     effectively_once = True
-    unsupported: ClassVar[Mapping[str, str]] = {"fail_once": _WHOLE}
+    unsupported: ClassVar[Mapping[str, str]] = {"fail_once": _WHOLE, **_LIMITS}
     more: ClassVar[Mapping[str, Any]] = {"framing": "length-prefixed", "key": "{topic}/{id}.bin.gz"}
 
     @pytest.fixture
@@ -99,6 +100,8 @@ class TestStorageOnAnotherEmulator(SinkConformance):
     sink_class = StorageSink
     effectively_once = True
     unsupported: ClassVar[Mapping[str, str]] = {
+        **_LIMITS,
+        "secrets": "the emulator asks for no credentials",
         "connections": "this emulator does not tell",
         "requests": "this emulator does not tell",
         **dict.fromkeys(

@@ -76,6 +76,11 @@ class TestJsonLines(HttpConformance):
 
 
 class TestPayloads(HttpConformance):
+    unsupported: ClassVar[Mapping[str, str]] = {
+        **HttpConformance.unsupported,
+        **dict.fromkeys(("max_bytes", "max_message_bytes"), "the sink knows no limit of another's service"),
+    }
+
     def messages(self, count: int, *, start: int = 1, label: str = "m") -> list[Message]:
         """Return one message for the suite's small batches: this form accepts no more per request."""
         return super().messages(1 if count <= 3 else count, start=start, label=label)
