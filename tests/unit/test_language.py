@@ -1,7 +1,6 @@
 """Docstrings, comments, messages and pages use the words of the field, and none that were coined here.
 
-A rule names a pattern, the reason against it, and the words to use instead. Rooms that are not clean yet may hold as many
-violations as `UNCLEAN` allows, and never more.
+A rule names a pattern, the reason against it, and the words to use instead.
 
 Covers: src, tests, docs.
 """
@@ -9,7 +8,6 @@ Covers: src, tests, docs.
 from __future__ import annotations
 
 import ast
-import functools
 import io
 import re
 import tokenize
@@ -64,16 +62,6 @@ RULES = [
     )
 ]
 
-UNCLEAN: dict[str, int] = {
-    "plugins/edgerouter-aws/src/": 4,
-    "plugins/edgerouter-aws/tests/": 26,
-    "plugins/edgerouter-azure/src/": 6,
-    "plugins/edgerouter-azure/tests/": 40,
-    "plugins/edgerouter-gcp/src/": 2,
-    "plugins/edgerouter-gcp/tests/": 33,
-}
-"""Rooms by path prefix, and the most violations that each may still hold; the numbers only ever fall."""
-
 
 class Text(NamedTuple):
     """A piece of prose with its place."""
@@ -124,23 +112,12 @@ def violations(texts: Iterator[Text]) -> Iterator[str]:
             yield f"{text.file}:{text.line}: {text.words.strip()[:100]!r}: {rule.reason}"
 
 
-@functools.cache
-def found() -> tuple[str, ...]:
-    """Return every violation in the repository, except in this file, which must name the words."""
+def test_all_prose_keeps_the_rules() -> None:
+    """All but this file, which must name the words."""
     code = (text for path in CODE if path != Path(__file__) for text in of_code(path))
     pages = (text for path in PAGES for text in of_page(path))
-    return tuple(sorted([*violations(code), *violations(pages)]))
-
-
-def test_clean_rooms_stay_clean() -> None:
-    dirty = [line for line in found() if not line.startswith(tuple(UNCLEAN))]
-    assert not dirty, "\n".join(dirty)
-
-
-@pytest.mark.parametrize("room", UNCLEAN)
-def test_a_room_that_is_not_clean_yet_gets_no_worse(room: str) -> None:
-    lines = [line for line in found() if line.startswith(room)]
-    assert len(lines) <= UNCLEAN[room], f"at most {UNCLEAN[room]}:\n" + "\n".join(lines)
+    broken = sorted([*violations(code), *violations(pages)])
+    assert not broken, "\n".join(broken)
 
 
 # The rules themselves

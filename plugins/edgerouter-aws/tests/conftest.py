@@ -14,7 +14,7 @@ KEYS: dict[str, Any] = {
     "region": "eu-west-1",
     "access_key_id": "AKIAIOSFODNN7EXAMPLE",
     "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-    "session_token": "token-that-nobody-may-see",
+    "session_token": "token-that-stays-secret",
 }
 
 

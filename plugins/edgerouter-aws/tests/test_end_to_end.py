@@ -43,7 +43,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 def add_message(queue: Queue, message: Any) -> None:
-    """What moto does, with a set of deduplication ids in place of a look at all messages of the queue."""
+    """Do as moto does, with a set of deduplication ids in place of a search of the whole queue."""
     key = message.deduplication_id
     known = queue.__dict__.setdefault("known_ids", set())
     if key is None or key not in known:
@@ -89,7 +89,7 @@ def config(broker: Mosquitto, sqs_url: str, s3_url: str, retry: dict[str, Any] |
 
 
 async def publish(port: int, count: int) -> Payloads:
-    """Publish at QoS 1, topic by topic in order; every fourth payload is no text."""
+    """Publish at QoS 1, topic by topic in order; every fourth payload is binary."""
     dice = random.Random(count)
     payloads: Payloads = {f"plant/{number}/t": [] for number in range(GROUPS)}
     for number in range(count):
@@ -171,7 +171,7 @@ async def test_2000_messages_arrive_in_two_queues_and_a_bucket_of_moto(broker: M
     assert dict(in_groups) == published
 
 
-# On servers of our own
+# On the servers of tests/support
 
 
 def unpack(key: str, stored: Stored) -> list[Received]:
@@ -268,7 +268,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order_while_everything_fails_in
 async def test_keys_from_secrets_manager_are_read_again_when_they_were_rotated(
     broker: Mosquitto, moto: str, sqs: SqsServer, tmp_path: Path
 ) -> None:
-    """The old key is refused, nothing is dead-lettered, and the new one delivers, without anybody touching the router."""
+    """The old key is refused, nothing is dead-lettered, and the new one delivers, without a restart of the router."""
     sqs.create("plant-alerts")
     async with client("secretsmanager", moto) as secrets:
         await secrets.create_secret(Name="plant/aws", SecretString='{"id": "AKIAOLD", "secret": "s1"}')

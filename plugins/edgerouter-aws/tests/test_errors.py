@@ -127,7 +127,7 @@ def test_no_message_is_to_blame_for_credentials_that_are_not_given_out(code: str
 
 
 def answer_in(body: bytes, status: int) -> dict[str, Any]:
-    """What the SDK's own parser makes of an answer to a request of the JSON protocol."""
+    """Parse an answer to a request of the JSON protocol with the SDK's own parser."""
     model = create_loader().load_service_model("sqs", "service-2")
     shape = ServiceModel(model).operation_model("SendMessageBatch").output_shape
     response = {"body": body, "status_code": status, "headers": {}}
@@ -164,7 +164,7 @@ def test_an_answer_that_is_not_json_is_read_all_the_same(body: str | bytes, stat
 @pytest.mark.parametrize(
     "body", [b"\xff\xfe", b"[1]", b'"yes"', b"<html>Log in</html>", b'{"Successful": ["\xff"]}', b'{"Successful": [{']
 )
-def test_a_success_that_cannot_be_read_tells_nothing(body: bytes) -> None:
+def test_a_success_that_cannot_be_parsed_is_empty(body: bytes) -> None:
     assert "Successful" not in answer_in(body, 200)
 
 

@@ -95,7 +95,9 @@ async def test_a_rotated_secret_is_read_again_when_a_sink_opens_again(vault: Vau
         ("bytes", "secret bytes is not text"),
     ],
 )
-async def test_what_is_not_there_is_told_and_no_secret_is_shown(vault: Vault, keys: dict[str, Any], name: str, said: str) -> None:
+async def test_the_error_of_a_missing_secret_shows_no_other_secret(
+    vault: Vault, keys: dict[str, Any], name: str, said: str
+) -> None:
     vault.secrets = {
         "plain": {"SecretString": "hunter2"},
         "json": {"SecretString": '{"a": "hunter2"}'},

@@ -101,12 +101,12 @@ async def test_a_profile_names_credentials_and_region(sqs: SqsServer, tmp_path: 
     ("fields", "said"),
     [
         ({}, "no usable credentials: Unable to locate credentials"),
-        ({"profile": "nobody"}, r"The config profile \(nobody\) could not be found"),
+        ({"profile": "missing"}, r"The config profile \(missing\) could not be found"),
         ({"region": None, "access_key_id": "A", "secret_access_key": "s"}, "You must specify a region"),
         ({"role_arn": "arn:aws:iam::1:role/r"}, "no usable credentials: Unable to locate credentials"),
     ],
 )
-async def test_missing_credentials_are_told(fields: dict[str, Any], said: str) -> None:
+async def test_missing_credentials_are_reported(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(Unauthorized, match=said):
         async with opened(**fields):
             pass
@@ -154,7 +154,7 @@ def test_a_queues_url_says_region_and_endpoint(url: str, region: str | None, end
     assert (address.name, address.region, address.endpoint) == ("q", region, endpoint)
 
 
-async def test_a_token_file_that_is_not_there_is_told_by_its_name(sqs: SqsServer, sts: Sts, tmp_path: Path) -> None:
+async def test_the_error_of_a_missing_token_file_names_the_file(sqs: SqsServer, sts: Sts, tmp_path: Path) -> None:
     role = {"role_arn": "arn:aws:iam::123456789012:role/router", "sts_endpoint_url": sts.url}
     with pytest.raises(Unauthorized, match=r"No such file or directory: .*/nowhere"):
         async with opened(endpoint_url=sqs.url, web_identity_token_file=tmp_path / "nowhere", **role):

@@ -1,4 +1,4 @@
-"""What several tests of this distribution need."""
+"""A certificate authority, Azurite and a login service, shared by the tests of this distribution."""
 
 from __future__ import annotations
 

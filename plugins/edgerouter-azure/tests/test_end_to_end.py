@@ -96,7 +96,7 @@ def config(broker: Mosquitto, azure: Azure, authority: Authority) -> dict[str, A
 
 
 async def publish(port: int, count: int, first: int = 0) -> Payloads:
-    """Publish bytes that are no text at QoS 1, topic by topic in order; `first` is the number of the first message."""
+    """Publish binary payloads at QoS 1, topic by topic in order; `first` is the number of the first message."""
     dice = random.Random(first)
     payloads: Payloads = {f"plant/{number}/t": [] for number in range(KEYS)}
     for number in range(first, first + count):
@@ -167,7 +167,7 @@ async def test_20000_messages_arrive_in_both_services(
 ) -> None:
     amqp, websocket, relay = azure
     for sink in config["sinks"].values():
-        sink["timeout"] = "60s"  # a busy machine is no fault, after which something would be sent twice
+        sink["timeout"] = "60s"  # a busy machine must not time out, or something would be sent twice
     async with router(tmp_path, config) as process:
         await process.start()
         published = await publish(broker.port, 20_000)
@@ -241,7 +241,7 @@ async def make_trouble(relay: BlobRelay) -> None:
         await relay.heal()
 
 
-async def test_check_connect_tells_apart_why_nothing_can_be_sent(
+async def test_check_connect_distinguishes_the_reasons_why_nothing_can_be_sent(
     amqp: EventHubsServer, relay: BlobRelay, broker: Mosquitto, tmp_path: Path
 ) -> None:
     async with EventHubsServer().running() as unpermitted, EventHubsServer().running() as later:

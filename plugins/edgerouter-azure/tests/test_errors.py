@@ -40,7 +40,7 @@ def answer(status: int, code: str = "", headers: dict[str, str] | None = None) -
         (504, "", Unavailable),
     ],
 )  # fmt: skip
-def test_an_answer_over_http_is_told_by_what_happens_next(status: int, code: str, expected: type[Exception]) -> None:
+def test_the_error_of_an_http_answer_says_what_happens_next(status: int, code: str, expected: type[Exception]) -> None:
     assert type(translate(answer(status, code), "write")) is expected
 
 
@@ -56,7 +56,7 @@ def test_an_answer_over_http_is_told_by_what_happens_next(status: int, code: str
         ("amqp:link:message-size-exceeded", "", Rejected), ("something:new", "", Unavailable),
     ],
 )  # fmt: skip
-def test_an_amqp_condition_is_told_by_what_happens_next(condition: str, text: str, expected: type[Exception]) -> None:
+def test_the_error_of_an_amqp_condition_says_what_happens_next(condition: str, text: str, expected: type[Exception]) -> None:
     assert type(translate_condition(condition, text, "send")) is expected
 
 
@@ -80,14 +80,14 @@ def test_what_the_sdk_stumbles_over_is_unavailable_and_not_shown() -> None:
     assert "subscriptable" not in str(error)
 
 
-def test_a_login_that_fails_is_for_somebody_to_act() -> None:
+def test_a_failed_login_is_unauthorized() -> None:
     assert type(translate(ClientAuthenticationError("AADSTS7000215: Invalid client secret"), "log in")) is Unauthorized
     late = translate(ClientAuthenticationError("AADSTS700024: Client assertion is not within its valid time range."), "log in")
     assert "is the device's clock right?" in str(late)
 
 
 @pytest.mark.parametrize(("status", "expected"), [(401, Unauthorized), (429, Throttled), (503, Throttled), (500, Unavailable)])
-def test_a_login_service_that_is_away_or_busy_is_no_refusal(status: int, expected: type[Exception]) -> None:
+def test_an_unreachable_or_busy_login_service_is_not_a_refusal(status: int, expected: type[Exception]) -> None:
     error = ClientAuthenticationError("AADSTS90033: A transient error has occurred.", answer(status).response)
     assert type(translate(error, "log in")) is expected
 

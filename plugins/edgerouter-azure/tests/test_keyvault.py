@@ -70,7 +70,7 @@ async def test_a_vault_that_is_away_does_not_take_a_known_secret_away(config: di
         await read(config, "aws-key/1")
 
 
-async def test_throttling_is_told_with_its_wait(config: dict[str, Any], vault: KeyVault) -> None:
+async def test_throttling_carries_its_wait(config: dict[str, Any], vault: KeyVault) -> None:
     vault.fault = (429, "Throttled", {"Retry-After": "7"})
     with pytest.raises(Throttled) as caught:
         await read(config)
@@ -96,14 +96,14 @@ async def test_a_permission_that_was_taken_away_is_not_hidden_by_the_cache(confi
         await read(config)
 
 
-async def test_a_wrong_client_secret_is_told_without_showing_it(config: dict[str, Any]) -> None:
+async def test_a_wrong_client_secret_is_reported_without_showing_it(config: dict[str, Any]) -> None:
     config["credential"]["client_secret"] = "not-the-secret"
     with pytest.raises(Unauthorized, match="Invalid client secret") as caught:
         await read(config)
     assert "not-the-secret" not in str(caught.value)
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(config: dict[str, Any]) -> None:
+async def test_an_untrusted_certificate_is_refused(config: dict[str, Any]) -> None:
     del config["ca_file"]
     with pytest.raises(Unauthorized, match=r"not trusted.*clock"):
         await read(config)
@@ -125,7 +125,7 @@ async def test_a_workload_identity_logs_in_with_its_token(config: dict[str, Any]
     assert entra.requests[-1]["client_assertion"] == entra.federated_token
 
 
-async def test_a_certificate_logs_in_and_a_missing_one_is_told(config: dict[str, Any], entra: Entra, tmp_path: Path) -> None:
+async def test_a_certificate_logs_in_and_a_missing_one_is_named(config: dict[str, Any], entra: Entra, tmp_path: Path) -> None:
     file = tmp_path / "application.pem"
     certificate = tmp_path / "certificate.pem"
     options = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=application", "-keyout", str(file), "-out", str(certificate)]

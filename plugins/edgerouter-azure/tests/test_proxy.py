@@ -35,11 +35,11 @@ CREDENTIAL = {"type": "client-secret", "tenant_id": TENANT, "client_id": CLIENT,
 
 @dataclass
 class Proxy:
-    """Connects on request, for whoever has the password."""
+    """Connects on request, for clients that have the password."""
 
     port: int = 0
     tunnels: list[int] = field(default_factory=list)
-    """Ports that somebody asked for."""
+    """Ports that clients asked for."""
 
     def url(self, password: str = PASSWORD) -> str:
         return f"http://router:{password}@127.0.0.1:{self.port}"

@@ -135,7 +135,7 @@ async def test_only_the_authorities_of_the_user_are_trusted(
         await runner.cleanup()
 
 
-async def test_tls_spoken_to_a_plain_port_is_told(azurite: Azurite) -> None:
+async def test_tls_to_a_plain_port_is_explained(azurite: Azurite) -> None:
     url = azurite.url.removesuffix(f"/{ACCOUNT}").replace("http:", "https:")
     assert "does not speak TLS on this port; is it http:// and not https://" in await open_error(configured(url))
 
@@ -147,6 +147,6 @@ async def test_tls_spoken_to_a_plain_port_is_told(azurite: Azurite) -> None:
         ({"account": "plant-store"}, "is not the name of a storage account: 3 to 24 small letters"),
     ],
 )
-def test_names_that_cannot_be_are_told_at_the_start_without_a_regular_expression(fields: dict[str, Any], said: str) -> None:
+def test_invalid_names_are_refused_without_quoting_a_regular_expression(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         BlobConfig.model_validate({"account": "plant", "container": "archive", **fields})

@@ -66,13 +66,13 @@ async def test_a_token_endpoint_that_wants_less_is_heard(token: AccessToken, ide
         await token.get()
 
 
-async def test_a_token_endpoint_that_talks_nonsense_is_no_bug_of_ours(token: AccessToken, identity: Identity) -> None:
+async def test_a_nonsensical_answer_of_the_token_endpoint_is_unavailable(token: AccessToken, identity: Identity) -> None:
     identity.outage = web.Response(text="<html>Welcome to our hotel</html>", content_type="text/html")
     with pytest.raises(Unavailable):
         await token.get()
 
 
-async def test_a_token_is_replaced_in_good_time_and_nobody_waits_for_it(token: AccessToken, identity: Identity) -> None:
+async def test_a_token_is_replaced_in_good_time_without_a_wait(token: AccessToken, identity: Identity) -> None:
     identity.told_lifetime = 1  # at half of it a new one is fetched, at 95 % the old one is not used any more
     first = await token.get()
     await until(lambda: len(identity.issued) >= 2, token)
@@ -82,14 +82,12 @@ async def test_a_token_is_replaced_in_good_time_and_nobody_waits_for_it(token: A
             await asyncio.sleep(0.01)
 
 
-async def test_a_refresh_that_fails_early_costs_nobody_anything(token: AccessToken, identity: Identity) -> None:
-    identity.told_lifetime = 2
+async def test_an_early_refresh_that_fails_leaves_the_token_in_use(token: AccessToken, identity: Identity) -> None:
+    token.background_refresh_after = 0.0
     first = await token.get()
     identity.outage = web.Response(status=503)
-    token._early_at = 0.0
     assert await token.get() == first
-    assert token._running is not None
-    await asyncio.wait([token._running])
+    await until(lambda: identity.refused == 1, token)
     assert await token.get() == first
 
 
@@ -127,7 +125,7 @@ async def test_a_token_that_is_revoked_is_replaced_at_the_next_attempt(
     assert len(pubsub.topics[TOPIC].messages) == 2
 
 
-async def test_fresh_tokens_that_are_refused_need_somebody(
+async def test_fresh_tokens_that_are_refused_are_unauthorized(
     pubsub: PubsubServer, identity: Identity, account: Mapping[str, Any]
 ) -> None:
     async with PubsubSink.open(configured(pubsub, account), make_context()) as sink:

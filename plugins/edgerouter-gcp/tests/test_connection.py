@@ -41,7 +41,7 @@ async def why_not_storage(server: StorageServer, **fields: Any) -> Unavailable:
 
 
 @pytest.fixture
-def nobody_listens() -> str:
+def closed_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
@@ -68,7 +68,7 @@ async def test_a_missing_role_on_a_topic_that_is_there(
 async def test_no_role_at_all_on_a_topic_that_may_be_missing(
     pubsub: PubsubServer, identity: Identity, account: Mapping[str, Any]
 ) -> None:
-    """Google does not tell strangers whether a topic is there."""
+    """Google hides from strangers whether a topic is there."""
     identity.revoke(TOPIC)
     error = await why_not_pubsub(pubsub, **account)
     assert isinstance(error, Unauthorized)
@@ -109,31 +109,31 @@ async def test_a_broken_key(pubsub: PubsubServer, account: Mapping[str, Any]) ->
     assert "the private key is broken" in str(error)
 
 
-async def test_an_unreachable_metadata_server(pubsub: PubsubServer, monkeypatch: pytest.MonkeyPatch, nobody_listens: str) -> None:
-    monkeypatch.setenv("GCE_METADATA_HOST", nobody_listens)
+async def test_an_unreachable_metadata_server(pubsub: PubsubServer, monkeypatch: pytest.MonkeyPatch, closed_address: str) -> None:
+    monkeypatch.setenv("GCE_METADATA_HOST", closed_address)
     error = await why_not_pubsub(pubsub, project="plant")
     assert not isinstance(error, Unauthorized)
     assert "no credentials are configured, and the metadata server" in str(error)
     assert "set credentials_file" in str(error)
 
 
-async def test_an_unreachable_metadata_server_that_should_tell_the_project(
-    pubsub: PubsubServer, monkeypatch: pytest.MonkeyPatch, nobody_listens: str
+async def test_an_unreachable_metadata_server_that_should_name_the_project(
+    pubsub: PubsubServer, monkeypatch: pytest.MonkeyPatch, closed_address: str
 ) -> None:
-    monkeypatch.setenv("GCE_METADATA_HOST", nobody_listens)
+    monkeypatch.setenv("GCE_METADATA_HOST", closed_address)
     error = str(await why_not_pubsub(pubsub))
     assert "which project?" in error
     assert "the metadata server at" in error
     assert "set credentials_file" in error
 
 
-async def test_a_project_that_is_told_nowhere(pubsub: PubsubServer, account: Mapping[str, Any]) -> None:
+async def test_a_project_that_is_configured_nowhere(pubsub: PubsubServer, account: Mapping[str, Any]) -> None:
     error = await why_not_pubsub(pubsub, **{**account, "project": None})
     assert str(error) == "which project? set `project`"
 
 
-async def test_an_unreachable_service(pubsub: PubsubServer, account: Mapping[str, Any], nobody_listens: str) -> None:
-    error = await why_not_pubsub(pubsub, **{**account, "endpoint": f"http://{nobody_listens}"})
+async def test_an_unreachable_service(pubsub: PubsubServer, account: Mapping[str, Any], closed_address: str) -> None:
+    error = await why_not_pubsub(pubsub, **{**account, "endpoint": f"http://{closed_address}"})
     assert not isinstance(error, Unauthorized)
     assert "Cannot connect" in str(error)
 
@@ -159,7 +159,7 @@ async def test_a_missing_role_on_a_bucket(storage: StorageServer, identity: Iden
 
 
 async def test_an_unreachable_metadata_server_for_storage(
-    storage: StorageServer, monkeypatch: pytest.MonkeyPatch, nobody_listens: str
+    storage: StorageServer, monkeypatch: pytest.MonkeyPatch, closed_address: str
 ) -> None:
-    monkeypatch.setenv("GCE_METADATA_HOST", nobody_listens)
+    monkeypatch.setenv("GCE_METADATA_HOST", closed_address)
     assert "the metadata server" in str(await why_not_storage(storage))

@@ -140,14 +140,14 @@ async def test_an_account_acts_as_another(
 
 
 @pytest.mark.parametrize("broken", ["-----BEGIN PRIVATE KEY-----\nMIIEv\n-----END PRIVATE KEY-----\n", "not a key at all"])
-async def test_a_broken_key_is_told_without_asking_anybody(pubsub: PubsubServer, identity: Identity, broken: str) -> None:
+async def test_a_broken_key_is_reported_without_a_request(pubsub: PubsubServer, identity: Identity, broken: str) -> None:
     with pytest.raises(Unauthorized, match="the private key is broken") as caught:
         await publish(pubsub, project="plant", client_email=ACCOUNT, private_key=broken, token_uri=f"{identity.url}/token")
     assert "MIIEv" not in str(caught.value)
     assert identity.issued == []
 
 
-async def test_a_key_that_google_does_not_know_is_told_with_what_it_may_be(
+async def test_the_error_of_a_key_unknown_to_google_names_the_likely_causes(
     pubsub: PubsubServer, account: Mapping[str, Any]
 ) -> None:
     with pytest.raises(
@@ -156,13 +156,13 @@ async def test_a_key_that_google_does_not_know_is_told_with_what_it_may_be(
         await publish(pubsub, **{**account, "private_key": pem(new_key())})
 
 
-async def test_a_clock_that_is_wrong_is_told(pubsub: PubsubServer, identity: Identity, account: Mapping[str, Any]) -> None:
+async def test_a_wrong_clock_is_reported(pubsub: PubsubServer, identity: Identity, account: Mapping[str, Any]) -> None:
     identity.seconds_ahead = 50 * 365 * 86400
     with pytest.raises(Unauthorized, match=r"reasonable timeframe.*the device's clock is wrong"):
         await publish(pubsub, **account)
 
 
-async def test_a_machine_without_an_account_is_told(
+async def test_a_machine_without_an_account_is_reported(
     pubsub: PubsubServer, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GCE_METADATA_HOST", identity.host)
@@ -215,9 +215,9 @@ def test_a_credentials_file_that_is_not_there_is_named(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("home", [None, "locked"])
 def test_an_account_without_a_home_asks_the_metadata_server(tmp_path: Path, home: str | None) -> None:
-    """As in a container under a user id of its own, or in one that has got another's HOME."""
+    """As in a container with an arbitrary user id, or with the HOME of another user."""
     if os.geteuid() != 0:
-        pytest.skip("only root can become somebody else")
+        pytest.skip("only root can become another user")
     environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "CLOUDSDK_CONFIG")}
     if home is not None:
         (tmp_path / home).mkdir(mode=0o700)

@@ -75,7 +75,7 @@ def config(broker: Mosquitto, pubsub: PubsubServer, storage: StorageServer, iden
 
 
 async def publish(port: int, count: int, start: int = 0) -> Payloads:
-    """Publish bytes that are no text at QoS 1, each topic in order."""
+    """Publish binary payloads at QoS 1, each topic in order."""
     dice = random.Random(start)
     payloads: Payloads = {f"plant/{number}/t": [] for number in range(KEYS)}
     for number in range(start, start + count):
@@ -212,7 +212,7 @@ async def delivered(process: RouterProcess, count: int) -> dict[str, Any]:
     return await process.until(lambda status: all(sink["delivered"] == count for sink in status["sinks"].values()))
 
 
-async def test_check_connect_tells_a_missing_topic_from_a_missing_role(
+async def test_check_connect_distinguishes_a_missing_topic_from_a_missing_role(
     config: dict[str, Any], pubsub: PubsubServer, storage: StorageServer, identity: Identity, tmp_path: Path
 ) -> None:
     pubsub.topics.clear()

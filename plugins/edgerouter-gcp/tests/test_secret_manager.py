@@ -77,13 +77,13 @@ async def test_a_secret_that_is_not_there_is_named(store: SecretManagerStore, id
         await store.get(name)
 
 
-async def test_a_disabled_version_is_told(store: SecretManagerStore, server: SecretManagerServer) -> None:
+async def test_a_disabled_version_is_reported(store: SecretManagerStore, server: SecretManagerServer) -> None:
     server.secrets[NAME].append(None)
     with pytest.raises(Unauthorized, match="DISABLED"):
         await store.get("aws-key")
 
 
-async def test_a_secret_that_is_no_text_is_told(store: SecretManagerStore, server: SecretManagerServer) -> None:
+async def test_a_secret_that_is_not_text_is_refused(store: SecretManagerStore, server: SecretManagerServer) -> None:
     server.secrets[NAME].append(b"\xff")
     with pytest.raises(Unauthorized, match="not text"):
         await store.get("aws-key")

@@ -56,6 +56,8 @@ class Identity:
         """Accounts that tokens were issued for."""
         self.scopes: list[str] = []
         self.outage: web.Response | None = None
+        self.refused = 0
+        """Requests answered with `outage`."""
         self.refresh_token = "refresh-1"
         self.subject_token = "subject-1"
         self.is_a_machine = True
@@ -137,6 +139,7 @@ class Identity:
 
     async def _token(self, request: web.Request) -> web.Response:
         if self.outage is not None:
+            self.refused += 1
             return _again(self.outage)
         form = await request.post()
         if form.get("grant_type") == "refresh_token":

@@ -90,8 +90,8 @@ SET_UP = frozenset(
         "MissingParameter", "NotImplemented", "NotSignedUp", "OptInRequired", "UnsupportedArgument", "UnsupportedOperation",
     }
 )  # fmt: skip
-"""Something is set up wrongly, here or in AWS, and AWS's own text says what. What S3 calls an invalid argument or request is among
-them: all that differs from object to object is the key and the bytes, and about those it has codes of their own."""
+"""Wrong set-up, here or in AWS; AWS's own text gives the reason. S3's invalid arguments and requests belong here: objects differ
+only in key and bytes, for which S3 has separate codes."""
 _OF_THE_QUEUE = ("queue type", "ContentBasedDeduplication")
 """In the text of an `InvalidParameterValue` of SQS that is about the queue's kind, and so about every message alike."""
 _OF_THE_KEY = ("KMS.", "Kms")
@@ -189,7 +189,7 @@ def translate(error: Exception, call: Call) -> Unavailable | Rejected | Unexpect
     if isinstance(error, _SETTINGS):
         return Unauthorized(f"{call.what}: {error}")
     if isinstance(error, _MAYBE_TAKEN):
-        return Unavailable(f"{call.what}: no answer, so nobody knows whether it was done: {_told(error)}")
+        return Unavailable(f"{call.what}: no answer, so it may have been done: {_told(error)}")
     if isinstance(error, OSError) and error.filename is not None:
         return Unauthorized(f"{call.what}: {error.strerror}: {error.filename}")
     if isinstance(error, ResponseParserError):

@@ -13,9 +13,9 @@ _MOST_TEXT = 300
 
 
 def as_json(response_dict: dict[str, Any], **_: Any) -> None:
-    """Put an answer into the form that the SDK's parser takes; on others it fails with errors that say nothing about a service.
+    """Convert an answer to the form that the SDK's parser expects; any other form makes it fail with unrelated errors.
 
-    A failure keeps its code, so that throttling is throttling in either form. A success that cannot be read tells nothing.
+    A failure keeps its code, so that throttling is recognised in either form. A success that cannot be parsed becomes empty.
     """
     body = response_dict.get("body")
     if not isinstance(body, bytes) or not body:

@@ -30,7 +30,7 @@ def payloads(body: bytes) -> list[Received]:
 
 
 def unpack(key: str, stored: Stored) -> Sequence[Received]:
-    """What a reader of the object makes of it, by its key and headers."""
+    """Decode an object as a reader would, by its key and headers."""
     encoding = stored.headers.get("Content-Encoding")
     body = stored.body
     if encoding == "gzip":

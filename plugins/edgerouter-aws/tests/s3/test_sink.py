@@ -66,14 +66,14 @@ async def test_messages_of_different_folders_are_different_objects(s3: S3Server,
     async with opened(s3, keys, key="{topic[1]}/{sink}/{host}/{id}.txt", framing="raw-lines") as sink:
         assert not await deliver(sink, batch)
         assert sink.order_of(batch[0]) == sink.partition_of(batch[0])
-    # the last part of an id tells batches apart that have other messages between the same ends
+    # the last part of an id distinguishes batches with the same first and last message
     assert {key.rpartition("-")[0]: stored.body for key, stored in s3.objects.items()} == {
         f"{n}/archive/edge-1/5p00l-{first}-{first + 6}": b"x\n" * 3 for n, first in ((1, 1), (2, 2), (0, 3))
     }
 
 
 async def test_objects_of_one_message_are_written_at_once_within_one_folder(keys: dict[str, Any]) -> None:
-    """Sixteen lanes have sixteen requests under way: their objects have no order to keep."""
+    """Sixteen workers have sixteen requests in flight: their objects have no order to keep."""
 
     class Patient(Meeting, S3Server):  # type: ignore[misc]  # Meeting delegates
         pass
@@ -136,7 +136,7 @@ async def test_no_acl_is_sent_unless_the_user_says_one(s3: S3Server, keys: dict[
 
 @pytest.mark.parametrize("count", [1, 2])
 async def test_a_retry_leaves_exactly_one_object_with_the_same_bytes(s3: S3Server, keys: dict[str, Any], count: int) -> None:
-    """Whether the sink is the same or opened anew after a crash: the key and the bytes follow from the batch."""
+    """The key and the bytes follow from the batch, also in a sink that is opened again after a crash."""
     batch = make_messages([b"%d" % n for n in range(100)])
     for _ in range(3):
         async with opened(s3, keys) as sink:
@@ -256,7 +256,7 @@ async def test_opening_looks_under_the_fixed_start_of_the_key(s3: S3Server, keys
 @pytest.mark.parametrize(
     ("code", "status"), [("InvalidArgument", 400), ("AccessControlListNotSupported", 400), ("SomethingNew", 400)]
 )
-async def test_what_s3_has_against_the_settings_is_told_in_opening(
+async def test_opening_fails_with_the_objection_of_s3_to_the_settings(
     s3: S3Server, keys: dict[str, Any], code: str, status: int
 ) -> None:
     class Refusing(S3Server):
@@ -277,13 +277,13 @@ async def test_what_s3_has_against_the_settings_is_told_in_opening(
         {"tags": {"a": "x" * 257}}, {"tags": {"a": "50 %"}}, {"tags": {"a,b": "1"}}, {"tags": {"aws:a": "1"}},
     ],
 )  # fmt: skip
-def test_metadata_and_tags_that_s3_would_not_take_are_told_at_the_start(fields: dict[str, Any]) -> None:
+def test_metadata_and_tags_that_s3_would_refuse_are_refused_at_the_start(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         S3Config(bucket="b", **fields)
 
 
 @pytest.mark.parametrize("bucket", ["plant archive", "plant/archive", "s3://plant", ""])
-def test_what_is_no_name_of_a_bucket_is_told_at_the_start_without_a_regular_expression(bucket: str) -> None:
+def test_an_invalid_bucket_name_is_refused_without_quoting_a_regular_expression(bucket: str) -> None:
     with pytest.raises(ValidationError, match="is not the name of a bucket: letters, digits, dots and hyphens") as caught:
         S3Config(bucket=bucket)
     assert "A-Z" not in str(caught.value)
@@ -302,7 +302,7 @@ async def test_a_404_that_is_not_of_s3_is_not_a_missing_bucket(s3: S3Server, key
     assert "the bucket does not exist" not in str(caught.value)
 
 
-async def test_tls_spoken_to_a_plain_port_is_told(s3: S3Server, keys: dict[str, Any]) -> None:
+async def test_tls_to_a_plain_port_is_explained(s3: S3Server, keys: dict[str, Any]) -> None:
     with pytest.raises(Unauthorized, match="does not speak TLS on this port; is it http:// and not https://"):
         async with opened(s3, keys, endpoint_url=s3.url.replace("http:", "https:")):
             pass
@@ -326,17 +326,17 @@ async def test_opening_leaves_nothing_in_the_bucket(s3: S3Server, keys: dict[str
         assert s3.aborted == 1
 
 
-async def test_a_wrong_key_is_told_without_repeating_parts_of_the_request(s3: S3Server, keys: dict[str, Any]) -> None:
-    text = "The Canonical String for this request should have been 'PUT x-amz-security-token:token-that-nobody-may-see'"
+async def test_the_error_of_a_wrong_key_repeats_no_part_of_the_request(s3: S3Server, keys: dict[str, Any]) -> None:
+    text = "The Canonical String for this request should have been 'PUT x-amz-security-token:token-that-stays-secret'"
     async with opened(s3, keys) as sink:
         s3.script.append(S3Error("SignatureDoesNotMatch", text, 403))
         with pytest.raises(Unauthorized) as caught:
             await sink.write(make_messages([b"1"]))
     assert "the secret access key does not belong to the access key id" in str(caught.value)
-    assert "nobody-may-see" not in str(caught.value)
+    assert "stays-secret" not in str(caught.value)
 
 
-async def test_a_wrong_clock_is_told_with_how_wrong_it_is(s3: S3Server, keys: dict[str, Any]) -> None:
+async def test_the_error_of_a_wrong_clock_names_the_difference(s3: S3Server, keys: dict[str, Any]) -> None:
     async with opened(s3, keys) as sink:
         headers = {"Date": "Fri, 01 Jan 2100 00:00:00 GMT"}
         s3.script.append(S3Error("RequestTimeTooSkewed", "The difference is too large.", 403, headers))
@@ -370,6 +370,6 @@ async def test_an_answer_of_a_captive_portal_is_not_taken_for_success(keys: dict
         ),
     ],
 )
-def test_what_does_not_fit_together_is_told_before_anything_is_opened(fields: dict[str, Any], said: str) -> None:
+def test_contradictory_settings_are_refused_before_anything_is_opened(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         S3Config(bucket="b", **fields)

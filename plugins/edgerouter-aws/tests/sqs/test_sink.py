@@ -148,7 +148,7 @@ def test_long_group_ids_are_not_remembered() -> None:
         groups.id_of(make_message(topic=f"{number}/" + "\N{ROMAN NUMERAL ONE}" * 900))
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert held < 6 * 1024**2  # the key template remembers short topics of its own
+    assert held < 6 * 1024**2  # the key template also caches short topics
 
 
 async def test_group_ids_are_what_sqs_takes_whatever_the_topic(sqs: SqsServer, keys: dict[str, Any]) -> None:
@@ -173,7 +173,7 @@ async def test_a_standard_queue_takes_groups_for_fairness_and_promises_no_order(
 
 
 @pytest.mark.parametrize("template", ["{id}", "{topic}/{time:%H}", "{sequence}", "{nothing}", "{topic"])
-def test_a_group_of_one_message_is_no_group(template: str) -> None:
+def test_a_group_template_that_differs_for_each_message_is_refused(template: str) -> None:
     with pytest.raises(ValueError, match="group_id"):
         SqsConfig(queue=FIFO, group_id=template)
 
@@ -459,7 +459,7 @@ async def test_opening_says_what_is_wrong_and_what_to_grant(
         ({"queue": "q", "pack": "gzip", "claim_check": {"bucket": "b"}}, "do not go together"),
     ],
 )
-def test_what_does_not_fit_together_is_told_before_anything_is_opened(fields: dict[str, Any], said: str) -> None:
+def test_contradictory_settings_are_refused_before_anything_is_opened(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         SqsConfig(**fields)
 

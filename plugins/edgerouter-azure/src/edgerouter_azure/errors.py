@@ -30,7 +30,7 @@ _BY_CONDITION: Mapping[str, type[EdgerouterError]] = {
     "amqp:decode-error": Rejected,
 }
 _BY_CODE: Mapping[str, type[EdgerouterError]] = {
-    # https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes: what the status alone does not tell
+    # https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes: finer than the status
     "InvalidResourceName": Rejected,
     "InvalidUri": Rejected,
     "OutOfRangeInput": Rejected,
@@ -145,7 +145,7 @@ def translate_condition(condition: str, text: str, doing: str, *, hint: str = ""
         elif condition == "com.microsoft:argument-out-of-range":
             hint = "is the partition id right?"
         elif condition == "com.microsoft:entity-disabled":
-            hint = "the hub is disabled; somebody has to enable it"
+            hint = "the hub is disabled; enable it in Azure"
         return Unauthorized(_explain(doing, text, hint))
     return Unavailable(f"{doing}: {text}")
 

@@ -99,19 +99,19 @@ async def test_the_receipt_of_a_blob_is_its_etag(relay: BlobRelay, blob_type: st
 # -- why it does not open
 
 
-async def test_a_wrong_key_is_told(relay: BlobRelay) -> None:
+async def test_a_wrong_key_is_reported_without_showing_it(relay: BlobRelay) -> None:
     text = relay.azurite.connection_string(f"{relay.url}/{ACCOUNT}", key="bm90IHRoZSBrZXk=")
     error = await open_error(relay, connection_string=text)
     assert "failed to authenticate" in error
     assert "bm90IHRoZSBrZXk=" not in error
 
 
-async def test_a_key_that_is_none_is_told(relay: BlobRelay) -> None:
+async def test_a_key_that_is_not_base64_is_refused_without_showing_it(relay: BlobRelay) -> None:
     text = relay.azurite.connection_string(f"{relay.url}/{ACCOUNT}", key="no base64")
     assert "no base64" not in await open_error(relay, connection_string=text)
 
 
-async def test_a_missing_container_is_told_where_it_is_not_to_be_made(relay: BlobRelay) -> None:
+async def test_a_missing_container_is_named_where_it_is_not_to_be_made(relay: BlobRelay) -> None:
     assert f"no container {relay.container}" in await open_error(relay, create_container=False)
 
 
@@ -122,7 +122,7 @@ async def test_a_missing_container_is_made(relay: BlobRelay) -> None:
         assert service.get_container_client(relay.container).exists()
 
 
-async def test_an_unknown_version_of_the_interface_is_told(relay: BlobRelay) -> None:
+async def test_an_unknown_version_of_the_interface_is_refused(relay: BlobRelay) -> None:
     assert "InvalidHeaderValue" in await open_error(relay, api_version="2026-10-06"), "by the service"
     assert "Unsupported API version" in await open_error(relay, api_version="2099-01-01"), "by the SDK"
 
@@ -135,7 +135,7 @@ class Clockwork(BlobRelay):
         return web.Response(status=403, headers={"x-ms-error-code": "AuthenticationFailed", "Date": now})
 
 
-async def test_a_clock_that_is_off_is_told_with_its_error(azurite: Azurite) -> None:
+async def test_the_error_of_a_wrong_clock_names_the_difference(azurite: Azurite) -> None:
     async with Clockwork(azurite, azurite.new_container()).running() as relay:
         assert "90 minutes behind" in await open_error(relay)
 
@@ -170,7 +170,7 @@ DETAILS = {
 
 
 class Gatekeeper(BlobRelay):
-    """Refuses each login, and tells why beside its message, as the service does and Azurite does not."""
+    """Refuses each login, with the reason beside its message, as the service does and Azurite does not."""
 
     detail = ""
 
@@ -184,7 +184,7 @@ class Gatekeeper(BlobRelay):
 
 @pytest.mark.parametrize("signature", [False, True], ids=["with a key", "with a signature"])
 @pytest.mark.parametrize(("detail", "expected"), DETAILS.items())
-async def test_what_the_service_says_of_a_refused_login_is_told(
+async def test_the_error_of_a_refused_login_explains_it_by_the_detail_of_the_service(
     azurite: Azurite, detail: str, expected: str, signature: bool
 ) -> None:
     async with Gatekeeper(azurite, azurite.new_container()).running() as relay:
@@ -204,7 +204,7 @@ async def test_what_the_service_says_of_a_refused_login_is_told(
         ("sp=cw&st=2098-01-01T00%3A00%3A00Z&se=2099-01-01", "not valid before 2098-01-01"),
     ],
 )
-async def test_a_signature_that_cannot_write_now_is_told(relay: BlobRelay, terms: str, expected: str) -> None:
+async def test_a_signature_that_cannot_write_now_is_refused_with_the_reason(relay: BlobRelay, terms: str, expected: str) -> None:
     assert expected in await open_error(relay, **by_account(relay, sas_token=f"{terms}&sig=c2ln"))
 
 
@@ -304,7 +304,7 @@ async def test_batches_are_appended_in_their_order(relay: BlobRelay) -> None:
 
 @pytest.mark.parametrize("framing", ["raw-lines", "jsonl", "length-prefixed"])
 async def test_a_lost_response_does_not_append_twice(relay: BlobRelay, framing: Any) -> None:
-    """Also where equal payloads follow each other, so that the bytes alone do not tell a retry from news."""
+    """Also where equal payloads follow each other, so that the bytes alone do not distinguish a retry."""
     same = [make_message(b"21.5", sequence=number + 1) for number in range(3)]
     async with opened(relay, **APPEND | {"framing": framing}) as sink:
         for message in same:
@@ -327,7 +327,7 @@ async def test_a_cut_request_is_appended_by_the_retry(relay: BlobRelay) -> None:
 
 
 async def test_a_lost_response_does_not_append_twice_where_the_sink_is_opened_anew(relay: BlobRelay) -> None:
-    """As the router does when a service has refused it some times, so here no ids are needed to tell."""
+    """The router opens a sink again after some refusals; the unanswered append is still known, without ids."""
     async with opened(relay, **APPEND) as sink:
         await sink.write(make_messages([b"1"]))
         await relay.lose_next_response()
@@ -405,7 +405,7 @@ async def test_a_message_over_the_size_to_roll_at_has_a_blob_to_itself(relay: Bl
     assert blobs(relay) == {"log.txt": b"1\n", "log.1.txt": large.payload + b"\n", "log.2.txt": b"3\n"}
 
 
-def test_a_size_to_roll_at_that_few_messages_reach_is_told_at_the_start() -> None:
+def test_a_size_to_roll_at_that_few_messages_reach_is_refused() -> None:
     with pytest.raises(ValidationError, match="roll_bytes"):
         BlobConfig(account="plant", container="archive", blob_type="append", roll_bytes="1KiB")  # type: ignore[arg-type]
 
@@ -431,7 +431,7 @@ class MakesBlobsBadly(BlobRelay):
 
 @pytest.mark.parametrize("makes", [True, False])
 async def test_a_part_that_could_not_be_made_is_not_left_out(azurite: Azurite, makes: bool) -> None:
-    """A gap in the numbers would hide the later parts after a restart, and the last batch would be appended again."""
+    """A missing number would hide the later parts after a restart, and the last batch would be appended again."""
     fields = APPEND | {"framing": "jsonl", "key": "log.jsonl", "roll_bytes": "1MiB"}
     async with MakesBlobsBadly(azurite, azurite.new_container()).running() as relay:
         relay.makes = makes

@@ -56,36 +56,36 @@ async def open_error(server: EventHubsServer, **fields: Any) -> str:
 # -- why it does not open
 
 
-async def test_a_wrong_key_is_told_apart(server: EventHubsServer) -> None:
+async def test_a_wrong_key_is_recognised(server: EventHubsServer) -> None:
     assert "key is wrong" in await open_error(server, connection_string=server.connection_string(key="another-key"))
 
 
-async def test_a_missing_hub_is_told_apart(server: EventHubsServer) -> None:
+async def test_a_missing_hub_is_recognised(server: EventHubsServer) -> None:
     assert "no such hub" in await open_error(server, connection_string=server.connection_string(hub="plan"))
 
 
-async def test_a_missing_hub_that_the_login_tells_is_told_apart(server: EventHubsServer) -> None:
+async def test_a_missing_hub_is_recognised_by_the_answer_to_the_login(server: EventHubsServer) -> None:
     server.service.faults.on_token = (404, "The messaging entity 'sb://plant' could not be found.")
     assert "no such hub" in await open_error(server)
 
 
 @pytest.mark.parametrize("attach_first", [False, True])
-async def test_a_missing_role_is_told_apart(server: EventHubsServer, attach_first: bool) -> None:
+async def test_a_missing_role_is_recognised(server: EventHubsServer, attach_first: bool) -> None:
     server.service.policies[POLICY] = Policy(KEY, frozenset({"Listen"}))
     server.service.faults.attach_first = attach_first
     assert "Azure Event Hubs Data Sender" in await open_error(server)
 
 
-async def test_a_clock_that_is_off_is_told_apart(server: EventHubsServer) -> None:
+async def test_a_wrong_clock_is_recognised(server: EventHubsServer) -> None:
     server.service.clock_offset = 2 * 3600
     assert "is the device's clock right?" in await open_error(server)
 
 
-async def test_a_partition_that_is_not_there_is_told_apart(server: EventHubsServer) -> None:
+async def test_a_missing_partition_is_recognised(server: EventHubsServer) -> None:
     assert "is the partition id right?" in await open_error(server, partition_id="99")
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_told_apart(server_tls: ssl.SSLContext) -> None:
+async def test_an_untrusted_certificate_is_recognised(server_tls: ssl.SSLContext) -> None:
     async with EventHubsServer(tls=server_tls).running() as server:
         for transport, port in (("amqp", server.amqp_port), ("websocket", server.websocket_port)):
             error = await open_error(server, transport=transport, endpoint=f"localhost:{port}")
@@ -165,7 +165,7 @@ async def test_an_application_of_entra_logs_in(server_tls: ssl.SSLContext, autho
                 pass
 
 
-async def test_a_server_that_does_not_speak_amqp_is_told_before_check_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_does_not_speak_amqp_is_reported_before_check_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes the connection and says nothing, or something else."""
     monkeypatch.setattr("edgerouter_azure.event_hubs.sink._PROBE_SECONDS", 0.5)
     ended = asyncio.Event()
@@ -218,7 +218,7 @@ async def test_a_file_of_authorities_that_is_missing_is_named(tmp_path: Path) ->
     ],
     ids=str,
 )
-async def test_a_fault_is_told_by_what_happens_next_and_the_next_write_works(
+async def test_the_error_of_a_fault_says_what_happens_next_and_the_next_write_works(
     server: EventHubsServer, fault: Any, expected: type[Exception]
 ) -> None:
     async with opened(server) as sink:

@@ -137,7 +137,7 @@ async def test_a_router_that_does_not_pull_stops_the_reading_and_a_cut_goes_on_w
 
 
 async def test_a_connection_that_the_network_forgot_is_noticed_and_opened_again(hub: EventHubsServer) -> None:
-    """No error comes of it, and nothing is sent that could fail: only the service's silence tells."""
+    """It causes no error, and nothing is sent that could fail: only the service's silence shows it."""
     async with chaos(hub.amqp_port) as network:
         through = hub.connection_string().replace(f":{hub.amqp_port};", f":{network.port};")
         async with opened(EventHubsSource, settings(hub, connection_string=through, keep_alive="400ms")) as source:
@@ -158,7 +158,7 @@ async def test_a_hub_in_which_nothing_happens_keeps_its_links(hub: EventHubsServ
         assert hub.service.connected == connected
 
 
-async def test_who_may_not_listen_is_told_so(hub: EventHubsServer) -> None:
+async def test_a_missing_permission_to_listen_is_reported(hub: EventHubsServer) -> None:
     hub.service.faults.on_attach = Reject("amqp:unauthorized-access", "Unauthorized access. 'Listen' claim(s) are required.")
     async with opened(EventHubsSource, settings(hub)) as source:
         with pytest.raises(Unavailable, match="needs the role Azure Event Hubs Data Receiver"):

@@ -68,7 +68,7 @@ class AccessToken(Token):
             match = _IMPERSONATED.search(self.impersonation_uri)
             self._impersonate_as = impersonate or (unquote(match[1]) if match else "the impersonated account")
         self.identity = self._impersonate_as or credentials.identity
-        """Whom to grant a role."""
+        """Account to grant a role to."""
         self._accepted = False
         self._early_at = 0.0
         self._ends_at = 0.0
@@ -212,6 +212,6 @@ def metadata_root() -> str:
 
 
 def _seen(task: asyncio.Task[None]) -> None:
-    """An early refresh that failed is not news: the token still works, and the next one who needs a new one is told."""
+    """Ignore the failure of an early refresh: the token still works, and the next refresh raises its error to the caller."""
     if not task.cancelled():
         task.exception()

@@ -71,7 +71,7 @@ class Connection:
                 return str(await response.text()).strip()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable(
-                f"which project? no credentials are configured, and the metadata server at {metadata_root()} cannot tell "
+                f"which project? no credentials are configured, and the metadata server at {metadata_root()} does not name it "
                 f"({type(error).__name__}); off Google Cloud set credentials_file, or client_email and private_key; else `project`"
             ) from None
 

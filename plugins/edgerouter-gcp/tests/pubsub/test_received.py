@@ -1,4 +1,4 @@
-"""What the router itself has published does not come back to it."""
+"""Messages that the router itself has published do not come back to it."""
 
 from __future__ import annotations
 

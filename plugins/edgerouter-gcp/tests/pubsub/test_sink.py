@@ -141,7 +141,7 @@ async def test_a_missing_role_is_named_with_whom_to_grant_it(pubsub: PubsubServe
             await sink.write([make_message()])
 
 
-async def test_an_answer_that_is_not_pubsubs_is_no_delivery(pubsub: PubsubServer, account: Mapping[str, Any]) -> None:
+async def test_an_answer_that_is_not_pubsubs_does_not_count_as_delivered(pubsub: PubsubServer, account: Mapping[str, Any]) -> None:
     """A captive portal answers 200 to everything."""
     from aiohttp import web
 

@@ -124,7 +124,7 @@ async def test_with_exactly_once_delivery_an_id_that_is_out_of_date_holds_up_no_
         await acknowledged(service)
         await source.nothing_comes()
         await source.connected()
-        assert all(connected for connected, _ in source.told), "it is no trouble"
+        assert all(connected for connected, _ in source.told), "a handle that is out of date is not a problem"
     requests = [request for request in service.seen if request.path.endswith(":acknowledge")]
     assert len(requests) <= 3
 

@@ -53,7 +53,7 @@ class TestStorageWithResumableUploads(TestStorage):
 
 
 class Emulator(SinkServer):
-    """gcp-storage-emulator, in a thread of its own; read back by its own HTTP interface."""
+    """gcp-storage-emulator in a separate thread, read back by its HTTP interface."""
 
     _server: ClassVar[Any] = None
     """Shared by all tests, because stopping it takes half a second."""
@@ -102,8 +102,8 @@ class TestStorageOnAnotherEmulator(SinkConformance):
     unsupported: ClassVar[Mapping[str, str]] = {
         **_LIMITS,
         "secrets": "the emulator asks for no credentials",
-        "connections": "this emulator does not tell",
-        "requests": "this emulator does not tell",
+        "connections": "this emulator does not count them",
+        "requests": "this emulator does not count them",
         **dict.fromkeys(
             ("cut_next", "fail", "fail_once", "heal", "lose_next_response", "refuse", "reject", "stall", "throttle"), _NO_FAULTS
         ),

@@ -62,7 +62,7 @@ async def test_the_receipt_of_an_object_is_its_generation(storage: StorageServer
 
 
 async def test_objects_of_one_message_are_written_at_once_within_one_folder(identity: Identity, account: Mapping[str, Any]) -> None:
-    """Sixteen lanes have sixteen requests under way: their objects have no order to keep."""
+    """Sixteen workers have sixteen requests in flight: their objects have no order to keep."""
 
     class Patient(Meeting, StorageServer):
         pass
@@ -135,7 +135,7 @@ async def test_an_interrupted_upload_goes_on_where_it_ended(
         for _ in () if status == 308 else range(2):  # 308 says itself where to go on
             with pytest.raises(Unavailable) as caught:
                 await sink.write([message])
-            assert "upload_id=." in str(caught.value) or "upload_id" not in str(caught.value), "it lets whoever reads it write"
+            assert "upload_id=." in str(caught.value) or "upload_id" not in str(caught.value), "its holder may write the object"
         assert not (await sink.write([message])).failed
     assert storage.pieces == [3 * 1024 * 1024, 2 * 1024 * 1024, 1024 * 1024]
     (item,) = storage.buckets[BUCKET].objects.values()
@@ -172,7 +172,7 @@ async def test_an_upload_session_that_has_ended_is_begun_anew(
         assert not isinstance(caught.value, Unauthorized)
         with pytest.raises(Unavailable):
             await sink.write(batch)
-        storage.sessions.clear()  # it ended while nobody looked
+        storage.sessions.clear()  # it expired
         assert not (await sink.write(batch)).failed
     assert len(storage.buckets[BUCKET].writes) == 1
 
@@ -230,7 +230,7 @@ async def test_the_same_batch_gives_the_same_bytes(storage: StorageServer, accou
     assert (await stored(storage, configured(storage, account), batch)).data == first.data
 
 
-async def test_an_object_of_somebody_else_under_our_name_is_not_taken_for_ours(
+async def test_an_object_of_another_writer_under_our_name_is_not_taken_for_ours(
     storage: StorageServer, identity: Identity, account: Mapping[str, Any]
 ) -> None:
     identity.grant(BUCKET, GET)
@@ -384,13 +384,13 @@ async def test_a_404_that_is_not_of_google_is_not_a_missing_bucket(account: Mapp
     assert "no such bucket" not in str(caught.value)
 
 
-async def test_tls_spoken_to_a_plain_port_is_told(storage: StorageServer, account: Mapping[str, Any]) -> None:
+async def test_tls_to_a_plain_port_is_explained(storage: StorageServer, account: Mapping[str, Any]) -> None:
     config = configured(storage, account).model_copy(update={"endpoint": storage.url.replace("http:", "https:")})
     with pytest.raises(Unauthorized, match="does not speak TLS on this port; is it http:// and not https://"):
         async with StorageSink.open(config, make_context()):
             pass
 
 
-def test_what_is_no_name_of_a_bucket_is_told_at_the_start_without_a_regular_expression() -> None:
+def test_an_invalid_bucket_name_is_refused_without_quoting_a_regular_expression() -> None:
     with pytest.raises(ValidationError, match="is not the name of a bucket: small letters"):
         StorageConfig(bucket="Plant Archive")

@@ -136,7 +136,7 @@ class Entries:
         return {"MessageBody": text, "MessageAttributes": attributes}
 
     def attributes(self, message: Message) -> dict[str, Any]:
-        """The message's attributes, in the order of the configuration, user properties last; leaves room for two of our own."""
+        """Return the message's attributes in the configured order, user properties last; two places stay free for the encoding."""
         attributes: dict[str, Any] = {}
         for name in self._names:
             value = _SOURCES[name](message)

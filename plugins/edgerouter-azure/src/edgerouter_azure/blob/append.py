@@ -134,7 +134,7 @@ class AppendBlobs:
                 if code == "AppendPositionConditionNotMet":
                     if await self._settle(name, tail, tail.size, data):
                         return None
-                    raise Unavailable(f"another writer appends to blob {name}; give each router a name of its own") from error
+                    raise Unavailable(f"another writer appends to blob {name}; give each router its own name") from error
                 if error.status_code == 404:
                     tail.known = False
                 if (error.status_code or 500) >= 500:

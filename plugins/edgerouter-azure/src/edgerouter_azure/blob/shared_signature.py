@@ -1,4 +1,4 @@
-"""Inspects a shared access signature for Blob Storage, so that an expired or a reading one is told before data waits."""
+"""Inspects a shared access signature for Blob Storage, so that an expired or read-only one is reported at the start."""
 
 from __future__ import annotations
 

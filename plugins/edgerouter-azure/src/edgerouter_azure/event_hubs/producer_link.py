@@ -1,7 +1,7 @@
 """One sender link to an event hub: the only module that reaches below the public surface of azure-eventhub.
 
 `send_batch` sends twice on any error, waits for ever for an outcome it does not know, and costs 24 us a message
-(docs/decisions/020). Here one call is one transfer of bytes that are already encoded, and every outcome is told.
+(docs/decisions/020). Here one call is one transfer of bytes that are already encoded, and every outcome is reported.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class ProducerLink:
         return link
 
     async def _welcomed(self) -> None:
-        """Wait for credit: a link that is refused is attached first and detached then, so that only credit tells it is not."""
+        """Wait for credit: a refused link is attached first and detached then, so that only credit proves it accepted."""
         now = asyncio.get_running_loop().time
         deadline = now() + _WELCOME_SECONDS
         while self._handler._link.current_link_credit <= 0 and now() < deadline:  # noqa: SLF001  (see above)
