@@ -17,8 +17,9 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from edgerouter.message import Message, Properties
+    from edgerouter.outcome import DELIVERED, Failure, Outcome
     from edgerouter.secrets import SecretStore, SecretStoreConfig, SecretStoreContext
-    from edgerouter.sink import DELIVERED, Failure, Limits, Outcome, Sink, SinkConfig, SinkContext
+    from edgerouter.sink import Limits, Sink, SinkConfig, SinkContext
     from edgerouter.source import Confirmation, Delivery, Source, SourceConfig, SourceContext
     from edgerouter.templates import MessageTemplate, TemplateText
     from edgerouter.topic_cache import TopicCache
@@ -63,7 +64,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = ("errors", "message", "topic_cache", "variables", "units", "secrets", "source", "sink", "templates")
+_HOMES = ("errors", "message", "topic_cache", "variables", "units", "outcome", "secrets", "source", "sink", "templates")
 """Modules with the names above; those that import least come first."""
 
 

@@ -16,7 +16,8 @@ from typing import Any, Final, TypeVar, cast
 
 from edgerouter.errors import Unavailable
 from edgerouter.message import Message
-from edgerouter.sink import Limits, Outcome, Sink, SinkContext
+from edgerouter.outcome import Outcome
+from edgerouter.sink import Limits, Sink, SinkContext
 
 T = TypeVar("T")
 
@@ -105,16 +106,12 @@ class _OwnLoop:
     """
 
     def __init__(self, plugin: type[Sink[Any]], config: Any, context: SinkContext) -> None:
-        self._plugin = plugin
-        self._config = config
-        self._context = context
         self._outer = asyncio.get_running_loop()
         self._opened: asyncio.Future[Sink[Any]] = self._outer.create_future()
         self._ended: asyncio.Future[None] = self._outer.create_future()
-        self._inner: asyncio.AbstractEventLoop | None = None
-        self._keeper: asyncio.Task[Any] | None = None
-        self._closing: asyncio.Event | None = None
-        self._abandoned = False
+        self._inner = asyncio.new_event_loop()
+        self._closing = asyncio.Event()
+        self._keeper = self._inner.create_task(self._keep(plugin, config, context))
         self.thread = threading.Thread(target=self._work, name=f"sink {context.name}", daemon=True)
         self.thread.start()
 
@@ -123,9 +120,7 @@ class _OwnLoop:
         try:
             await asyncio.wait((self._opened,))
         except asyncio.CancelledError:
-            self._abandoned = True
-            if self._keeper is not None:
-                self._ask(self._keeper.cancel)
+            self._ask(self._keeper.cancel)
             raise
         return self._opened.result()
 
@@ -154,8 +149,7 @@ class _OwnLoop:
 
     async def close(self) -> None:
         """Leave the sink's `open` in the thread, and end the thread."""
-        if self._closing is not None:
-            self._ask(self._closing.set)
+        self._ask(self._closing.set)
         await asyncio.wait((self._ended,))
         self.thread.join()
         self._ended.result()
@@ -163,18 +157,14 @@ class _OwnLoop:
     def _work(self) -> None:
         error: BaseException | None = None
         try:
-            asyncio.run(self._keep())
+            with asyncio.Runner(loop_factory=lambda: self._inner) as runner:
+                runner.run(asyncio.wait_for(self._keeper, None))  # a runner takes a coroutine, not a task
         except BaseException as caught:  # noqa: BLE001  (whatever it is belongs to the one who waits)
             error = caught if isinstance(caught, Exception) else RuntimeError(f"the plugin ended its thread: {caught!r}")
         self._call_outside(self._over, error)
 
-    async def _keep(self) -> None:
-        self._keeper = asyncio.current_task()
-        self._closing = asyncio.Event()
-        self._inner = asyncio.get_running_loop()
-        if self._abandoned:
-            return
-        async with self._plugin.open(self._config, self._context) as sink:
+    async def _keep(self, plugin: type[Sink[Any]], config: Any, context: SinkContext) -> None:
+        async with plugin.open(config, context) as sink:
             self._call_outside(self._is_open, sink)
             await self._closing.wait()
 
@@ -198,8 +188,6 @@ class _OwnLoop:
 
     def _ask(self, what: Callable[[], Any]) -> bool:
         """Call something in the thread, from the outer loop; False when the thread has ended."""
-        if self._inner is None:
-            return False
         try:
             self._inner.call_soon_threadsafe(what)
         except RuntimeError:

@@ -1,15 +1,13 @@
-"""The source contract: what a plugin writes to bring messages in.
+"""The source contract: bring messages in.
 
-Life cycle, in order: the class is loaded, its configuration is validated, `open` is entered, `deliveries` is iterated once,
-`open` is left.
+Life cycle: the configuration is validated, `open` is entered, `deliveries` is iterated once, `open` is left.
 
-The router owns reconnecting: a source that cannot connect, or has lost its connection, raises `Unavailable` from `open` or from
-`deliveries`, and is opened again after a back-off, with its secrets read anew. A source keeps a loop only where closing
-would lose what the other side holds for it: an MQTT session, leases of messages that are not stored yet, links to other partitions.
+The router owns reconnecting: `open` and `deliveries` raise `Unavailable`, and the source is opened again after a back-off, with its
+secrets read anew. A source reconnects by itself only where closing would lose what the other side holds for it, such as an MQTT
+session or the leases of messages that are not stored yet.
 
-The router asks for the next delivery only when it can store one. Until then the source gathers: a delivery is everything that
-has come in since the last one, so that one commit takes many messages. A source bounds what it holds: it stops reading, or, where
-the protocol has no flow control (MQTT QoS 0), drops and counts with `SourceContext.dropped`.
+The router asks for the next delivery when it can store one. Until then the source gathers, so that one commit takes many messages,
+within its bound: it stops reading, or, where the protocol has no flow control, drops and counts with `SourceContext.dropped`.
 """
 
 from __future__ import annotations
@@ -64,12 +62,12 @@ class Delivery:
 
     messages: Sequence[Message]
     acknowledge: Callable[[], None]
-    """Called once, after the messages are safe, in the order of the deliveries. Does nothing on a connection that is gone."""
+    """Called once the messages are safe, in the order of the deliveries. Does nothing on a connection that is gone."""
     receipt: bytes = b""
-    """Kept by the spool beside the messages until they are acknowledged, and given back after a crash in
-    `SourceContext.unacknowledged`, so that the source can distinguish a redelivered message from a new one."""
+    """Kept by the spool until the messages are acknowledged, and given back after a crash in `SourceContext.unacknowledged`, to
+    distinguish a redelivered message from a new one."""
     confirmation: Confirmation | None = None
-    """Given by a source that finds out when an acknowledgement has been read: the receipt is kept until it is confirmed."""
+    """Given by a source that learns when its acknowledgement was read: the receipt is kept until then."""
 
 
 class Dropped(Protocol):
@@ -89,20 +87,19 @@ class SourceContext:
     spool: str
     """Id of the spool, as in the ids of its messages. A volatile spool has a new one at each start."""
     flush_now: Callable[[], None]
-    """Ask for a commit without waiting for the interval: the sender sends nothing more before it gets acknowledgements."""
+    """Ask for a commit at once: the sender sends nothing more before it gets acknowledgements."""
     dropped: Dropped
     connected: Callable[[bool, str], None]
     """Report whether the source is connected, and why not; for status and readiness."""
     unacknowledged: Sequence[Delivery] = ()
-    """Deliveries that the spool holds and whose acknowledgement may not have reached the sender, oldest first."""
+    """Stored deliveries whose acknowledgement may not have reached the sender, oldest first."""
     state: Path | None = None
     """A folder for the source's own small files, kept over restarts; the source makes it. `None`: nothing is kept."""
     identity: str = ""
-    """Stable over restarts with every kind of spool, so good for a client id that must be stable and unique. Empty: use `spool`."""
+    """Stable over restarts with every kind of spool, so good for a client id. Empty: use `spool`."""
     probe: bool = False
-    """True for `edgerouter check --connect`, possibly while the router runs: only find out whether the other side lets us in, and
-    say so with `connected`. Take no messages, keep no session, disturb none: another client id, no subscription that stays, no
-    status. A refusal may be raised as `Unavailable` from `deliveries`, so that the command need not wait."""
+    """True for `check --connect`: only find out whether the other side lets us in, and say so with `connected`. Take no messages,
+    keep no session, and disturb no running router: another client id, no lasting subscription, no status."""
 
 
 class Source(Configured[ConfigT], ABC):
@@ -111,19 +108,11 @@ class Source(Configured[ConfigT], ABC):
     @classmethod
     @abstractmethod
     def open(cls, config: ConfigT, context: SourceContext) -> AbstractAsyncContextManager[Self]:
-        """Make the source ready and close it on exit.
-
-        Raises:
-            Unavailable: the other side cannot be reached, or does not let us in.
-        """
+        """Make the source ready and close it on exit; may raise `Unavailable`."""
 
     @abstractmethod
     def deliveries(self) -> AsyncIterator[Delivery]:
-        """Yield what comes in, until cancelled.
-
-        Raises:
-            Unavailable: the connection cannot be made, or is lost; the router opens the source again after a back-off.
-        """
+        """Yield what comes in, until cancelled; raises `Unavailable` where the connection cannot be made, or is lost."""
 
     def stop(self) -> None:
         """Receive nothing more: `deliveries` yields what has arrived, then ends. Acknowledgements work until `open` is left."""

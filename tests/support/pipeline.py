@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Self
 from edgerouter import DELIVERED, Limits, Message, Outcome, Sink, SinkConfig, SinkContext
 from edgerouter.config.model import ConfiguredSink, SinkPolicies
 from edgerouter.pipeline.runner import Runner
-from edgerouter.spool.contract import Ledger, Rejection
+from edgerouter.spool.contract import Rejection
+from edgerouter.spool.status import Ledger
 
 SPOOL = "spool"
 

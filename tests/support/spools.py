@@ -11,7 +11,8 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import Ledger, Reader, Route, Spool
+from edgerouter.spool.contract import Reader, Route, Spool
+from edgerouter.spool.status import Ledger
 from edgerouter.topics import Matcher
 
 RECEIVED = 1_790_000_000_000_000_000

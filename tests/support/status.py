@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from edgerouter.admin.status import RouterStatus, SinkStatus
-from edgerouter.spool.contract import SpoolStatus
+from edgerouter.spool.status import SpoolStatus
 
 SPOOL: Final = SpoolStatus(
     type="sqlite", id="id", state="ok", reason="", messages=1, bytes=1, max_bytes=1, free_bytes=1, first_sequence=1,

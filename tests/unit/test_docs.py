@@ -22,7 +22,7 @@ from edgerouter.admin.status import Drop, RouterStatus, SinkStatus, SourceStatus
 from edgerouter.cli.main import app
 from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
 from edgerouter.pipeline.status import DeliveryStatus
-from edgerouter.spool.contract import SpoolStatus
+from edgerouter.spool.status import SpoolStatus
 from edgerouter.telemetry.loop_watch import LoopStatus
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import undocumented
@@ -232,7 +232,7 @@ def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
 
 def test_every_state_says_what_to_do() -> None:
     from edgerouter.pipeline.status import State
-    from edgerouter.spool.contract import SpoolState
+    from edgerouter.spool.status import SpoolState
 
     manual = (DOCS / "how-to" / "operate.md").read_text()
     for word, states in (("sink", get_args(State)), ("spool", get_args(SpoolState))):

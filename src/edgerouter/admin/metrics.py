@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from edgerouter.admin.health import not_flowing, not_ready
 from edgerouter.admin.status import RouterStatus, SinkStatus, SourceStatus
 from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
-from edgerouter.spool.contract import SpoolState
+from edgerouter.spool.status import SpoolState
 from edgerouter.telemetry.loop_watch import LoopStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -11,7 +11,8 @@ import msgspec
 from edgerouter.admin.certificates import CertificateStatus
 from edgerouter.pipeline.intake import IntakeStatus
 from edgerouter.pipeline.status import DeliveryStatus
-from edgerouter.spool.contract import Reader, Spool, SpoolStatus
+from edgerouter.spool.contract import Reader, Spool
+from edgerouter.spool.status import SpoolStatus
 from edgerouter.telemetry.loop_watch import LoopStatus
 
 

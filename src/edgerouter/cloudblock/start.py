@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any, Final, Protocol
 
 import structlog
@@ -23,12 +24,13 @@ from edgerouter.config.model import ConfiguredSink, PluginKind, RouterConfig
 from edgerouter.config.overlay import Environment, overlay
 from edgerouter.config.protection import protect_environment
 from edgerouter.config.validation import Problems
+from edgerouter.tasks.backoff import full_jitter
 from edgerouter.variables import Variables
 
 log = structlog.get_logger("edgerouter.secrets")
 
 _FIRST_DELAY, _MAX_DELAY = 1.0, 60.0
-"""Seconds between two rounds of asking secret stores that did not answer."""
+"""Upper bounds of the seconds between two rounds of asking secret stores that did not answer."""
 _STAND_INS: Final[Mapping[tuple[PluginKind, str], type[Any]]] = {
     ("sink", UNDECIDED): UndecidedSink,
     ("secret_store", CHAIN): StoreChain,
@@ -102,10 +104,10 @@ class CloudBlock:
             last_known: what the stores had when they were asked last.
             reload: called whenever the stores have said something new.
         """
-        delay = _FIRST_DELAY
-        while self.undecided:
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, _MAX_DELAY)
+        for attempt in count(1):
+            if not self.undecided:
+                return
+            await asyncio.sleep(full_jitter(attempt, _FIRST_DELAY, _MAX_DELAY, floor=0.5))
             before = dict(self._known)
             try:
                 await self.ask(last_known)

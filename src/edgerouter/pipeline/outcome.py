@@ -8,7 +8,7 @@ from typing import Any
 
 from edgerouter.errors import Rejected, Throttled, Unavailable, WouldLoop
 from edgerouter.message import Message
-from edgerouter.sink import Failure, Outcome
+from edgerouter.outcome import Failure, Outcome
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from typing import Literal, Self
 from edgerouter.errors import Unavailable
 from edgerouter.message import Message
 from edgerouter.objects import encode, size_of
-from edgerouter.sink import DELIVERED, Outcome, Sink, SinkConfig, SinkContext
+from edgerouter.outcome import DELIVERED, Outcome
+from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.tasks.thread import Worker
 
 _STDOUT = 1

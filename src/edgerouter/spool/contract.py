@@ -12,30 +12,7 @@ from typing import Literal, Protocol
 from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool.operator import SpoolTools
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """A sink's ledger: `matched = delivered + filtered + dead_lettered + dropped + pending`, at every moment, over restarts.
-
-    Each is counted by itself, so that an error shows as a difference."""
-
-    matched: int = 0
-    delivered: int = 0
-    dead_lettered: int = 0
-    dropped: int = 0
-    filtered: int = 0
-    """Waited when the sink's topic filters changed, and are not wanted any more."""
-    pending: int = 0
-    """Messages that this sink has still to settle."""
-    uncounted: int = 0
-    """Stored messages that are not compared with the sink's topic filters yet, or not since damage: the other numbers may change
-    by so many."""
-
-    @property
-    def waiting(self) -> bool:
-        """Messages wait, or may."""
-        return bool(self.pending or self.uncounted)
+from edgerouter.spool.status import Ledger, SpoolStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +21,9 @@ class Route:
 
     sink: str
     filters: tuple[str, ...]
-    """Topic filters as configured; a change of them is noticed by comparing with what the spool remembers."""
+    """Topic filters as configured; the spool remembers them and notices a change."""
     matches: Callable[[str], bool]
-    """True for a topic that the sink wants; cached, cheap enough to call per message."""
+    """True for a topic that the sink wants; cheap enough to call per message."""
     start: Literal["now", "oldest"] = "now"
     drain: Literal["fifo", "live_first"] = "fifo"
     backlog_share: float = 0.5
@@ -66,37 +43,6 @@ class Rejection:
     config_digest: str = ""
 
 
-SpoolState = Literal["ok", "full", "read_only", "failing"]
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolStatus:
-    """A spool's numbers, for status, metrics and readiness."""
-
-    type: str
-    id: str
-    state: SpoolState
-    reason: str
-    """Why it is not `ok`; empty when it is."""
-    messages: int
-    """Messages held: pending for some sink, or retained."""
-    bytes: int
-    """Bytes used, of the file or of memory."""
-    max_bytes: int
-    free_bytes: int | None
-    first_sequence: int
-    last_sequence: int
-    written_bytes: int
-    """Bytes of chunks written since the start."""
-    commits: int
-    quarantined_chunks: int
-    quarantined_messages: int
-    dead_letters: int
-    dead_letter_bytes: int
-    orphans: tuple[str, ...]
-    """Sinks that are no longer configured and still hold a position."""
-
-
 class Reader(Protocol):
     """One sink's position in the spool, and its ledger. Used by one runner only."""
 
@@ -105,21 +51,19 @@ class Reader(Protocol):
 
     @property
     def oldest_pending_at(self) -> int | None:
-        """`received_at` of the oldest pending message as far as is known without reading the disk, ns; `None`: none is pending."""
+        """`received_at` of the oldest pending message, ns, as far as known without reading the disk; `None`: none is pending."""
 
     async def wait(self) -> None:
         """Return as soon as `take` would give something."""
 
     def take(self, max_messages: int) -> list[Message]:
-        """The next messages that the sink wants and that were not taken yet, in order; empty when none is ready in memory just now.
-
-        Then `wait`. What is taken stays pending until it is settled."""
+        """Return the next messages that the sink wants; they stay pending until settled. Empty: none is in memory, so `wait`."""
 
     def is_pending(self, message: Message) -> bool:
         """Return True while the message is not settled."""
 
     def give_back(self, messages: Sequence[Message]) -> None:
-        """Hand back messages that are not settled: they are taken again, in order."""
+        """Hand back what is not settled; it is taken again, in order."""
 
     def delivered(self, messages: Sequence[Message]) -> None:
         """Settle as delivered. Takes effect at once in memory and with the next commit on disk."""
@@ -131,10 +75,10 @@ class Reader(Protocol):
         """Settle as dead-lettered; return when the dead letters are safe."""
 
     async def keep_batch(self, messages: Sequence[Message]) -> None:
-        """Remember that these messages form one batch; returns when that is on disk. Forgotten when all of them are settled."""
+        """Remember until all are settled that these messages form one batch; return when that is on disk."""
 
     async def kept_batches(self) -> list[list[Message]]:
-        """The remembered batches that are not settled, oldest first, of an earlier run; they count as taken from now on."""
+        """Return the remembered batches of an earlier run, oldest first; they count as taken from now on."""
 
 
 class Spool(Protocol):
@@ -163,14 +107,14 @@ class Spool(Protocol):
         """Count messages that a source had to drop."""
 
     async def append(self, source: str, delivery: Delivery, wanted: Mapping[str, int]) -> None:
-        """Take a delivery; returns when it is taken, waiting for room where `on_full` says `block`.
+        """Append a delivery, of which each sink wants so many messages; wait for room where `on_full` says `block`.
 
-        `wanted` says how many of its messages each sink wants. The spool calls `delivery.acknowledge` when the messages are safe,
-        in the order of the calls to `append`: SQLite before `append` returns, memory once every sink has settled them.
+        The spool calls `delivery.acknowledge` when the messages are safe, in the order of the calls to `append`: SQLite before
+        `append` returns, memory once every sink has settled them.
         """
 
     def unacknowledged(self, source: str) -> Sequence[Delivery]:
-        """Deliveries with a receipt, of an earlier run, whose acknowledgement may not have reached the sender; oldest first."""
+        """Deliveries of an earlier run with a receipt, whose acknowledgement may not have reached the sender; oldest first."""
 
     async def attach(self, route: Route) -> Reader:
         """Open a sink's position, or make one."""
@@ -186,11 +130,7 @@ class Spool(Protocol):
         """The part that operators use."""
 
     async def flush(self) -> None:
-        """Return when everything settled so far is on disk.
-
-        Raises:
-            SpoolError: it could not be written just now; it is tried again by itself.
-        """
+        """Return when everything settled so far is on disk; raises `SpoolError` when it could not be written just now."""
 
     async def close(self) -> None:
         """Flush and close."""

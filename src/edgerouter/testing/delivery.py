@@ -8,7 +8,8 @@ from typing import Any
 
 from edgerouter.errors import Rejected
 from edgerouter.message import Message
-from edgerouter.sink import Failure, Sink
+from edgerouter.outcome import Failure
+from edgerouter.sink import Sink
 
 Place = int
 

@@ -12,7 +12,8 @@ import pytest
 from edgerouter.blocking import SinkOpener
 from edgerouter.errors import Rejected, Unavailable
 from edgerouter.message import Message
-from edgerouter.sink import Failure, Outcome, Sink
+from edgerouter.outcome import Failure, Outcome
+from edgerouter.sink import Sink
 from edgerouter.testing.held_loop import MOST_SECONDS
 from edgerouter.testing.messages import make_context, make_message
 from edgerouter.testing.needs import Selecting

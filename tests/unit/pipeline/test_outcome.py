@@ -1,4 +1,7 @@
-"""Every message of a write is sorted once, by what its outcome says."""
+"""Every message of a write is sorted once, by what its outcome says.
+
+Covers also: edgerouter.outcome.
+"""
 
 from typing import Any, cast
 

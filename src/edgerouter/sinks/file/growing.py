@@ -14,7 +14,7 @@ import msgspec
 from edgerouter.errors import Unavailable
 from edgerouter.message import Message
 from edgerouter.objects import encode
-from edgerouter.sink import DELIVERED, Outcome
+from edgerouter.outcome import DELIVERED, Outcome
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.disk import exists, open_regular, sync_data, sync_folder, unavailable, write_all
 from edgerouter.sinks.file.journal import Appended, Journal, Rotated, identity_of

@@ -13,7 +13,8 @@ from pathlib import Path
 from edgerouter.errors import Rejected, Unavailable
 from edgerouter.message import Message
 from edgerouter.objects import Compression, KeyTemplate, encode
-from edgerouter.sink import DELIVERED, Failure, Outcome, SinkContext
+from edgerouter.outcome import DELIVERED, Failure, Outcome
+from edgerouter.sink import SinkContext
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.disk import open_new, sync_folder, unavailable, write_all
 

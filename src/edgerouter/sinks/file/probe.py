@@ -9,7 +9,7 @@ from contextlib import suppress
 from edgerouter.errors import Unauthorized, Unavailable
 from edgerouter.folder import folder_fault
 from edgerouter.message import Message
-from edgerouter.sink import Outcome
+from edgerouter.outcome import Outcome
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.disk import open_regular, unavailable
 

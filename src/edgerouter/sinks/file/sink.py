@@ -8,7 +8,8 @@ from typing import Protocol, Self
 
 from edgerouter.message import Message
 from edgerouter.objects import KeyTemplate, size_of
-from edgerouter.sink import Outcome, Sink, SinkContext
+from edgerouter.outcome import Outcome
+from edgerouter.sink import Sink, SinkContext
 from edgerouter.sinks.file.config import FileConfig
 from edgerouter.sinks.file.growing import GrowingFile, idle_time
 from edgerouter.sinks.file.objects import ObjectWriter

@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding, content_type, encode, size_of
-from edgerouter.sink import Limits, Outcome, Sink, SinkContext
+from edgerouter.outcome import Outcome
+from edgerouter.sink import Limits, Sink, SinkContext
 from edgerouter.sinks.http.config import HttpConfig
 from edgerouter.sinks.http.exchange import Exchange, client_session, client_tls, reach, warn_of_weak_points
 

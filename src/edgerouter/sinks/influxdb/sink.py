@@ -10,7 +10,8 @@ from typing import Self
 from edgerouter.errors import Rejected
 from edgerouter.message import Message
 from edgerouter.objects import compress, content_encoding
-from edgerouter.sink import Failure, Limits, Outcome, Sink, SinkContext
+from edgerouter.outcome import Failure, Outcome
+from edgerouter.sink import Limits, Sink, SinkContext
 from edgerouter.sinks.http.exchange import Exchange, client_session, client_tls, reach, warn_of_weak_points
 from edgerouter.sinks.influxdb.config import InfluxDbConfig
 from edgerouter.sinks.influxdb.points import ToLine, by_body, by_template

@@ -17,7 +17,8 @@ from edgerouter.mqtt.outgoing import Answer, Publication
 from edgerouter.mqtt.properties import encode_properties
 from edgerouter.mqtt.publisher import Publisher
 from edgerouter.mqtt.reasons import NOT_AUTHORIZED, not_taken
-from edgerouter.sink import Failure, Limits, Outcome, Sink, SinkContext
+from edgerouter.outcome import Failure, Outcome
+from edgerouter.sink import Limits, Sink, SinkContext
 from edgerouter.sinks.mqtt.config import MqttSinkConfig
 from edgerouter.sinks.mqtt.topic import TopicTemplate, check_text
 

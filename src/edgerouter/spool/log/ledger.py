@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from edgerouter.spool.contract import Ledger
 from edgerouter.spool.log.chunk import Chunk
 from edgerouter.spool.log.position import OPEN, Position
 from edgerouter.spool.log.uncounted import Counted, Uncounted
+from edgerouter.spool.status import Ledger
 
 
 @dataclass(slots=True)

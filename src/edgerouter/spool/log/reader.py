@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Final
 
 from edgerouter.message import Message
-from edgerouter.spool.contract import Ledger, Rejection, Route
+from edgerouter.spool.contract import Rejection, Route
 from edgerouter.spool.log.ages import Ages
 from edgerouter.spool.log.chunk import Chunk
 from edgerouter.spool.log.cursor import Cursor, Piece
@@ -18,6 +18,7 @@ from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.position import OPEN, Position
 from edgerouter.spool.log.storage import Loaded, LogStorage
 from edgerouter.spool.log.uncounted import Counted
+from edgerouter.spool.status import Ledger
 
 READ_AHEAD: Final = 2000
 """Messages below which a cursor that reads from the disk fetches more."""

@@ -12,7 +12,7 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError
 from edgerouter.message import Message
 from edgerouter.source import Delivery
-from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus
+from edgerouter.spool.contract import Rejection, Route
 from edgerouter.spool.log.chunk import OVERHEAD, Chunk, new_id, number, times_of
 from edgerouter.spool.log.grouping import Append, payload_bytes
 from edgerouter.spool.log.ledger import SinkLedger
@@ -24,6 +24,7 @@ from edgerouter.spool.log.uncounted import Counted
 from edgerouter.spool.memory.chunks import Chunks
 from edgerouter.spool.memory.operator import MemoryDeadLetters, MemoryTools
 from edgerouter.spool.operator import SpoolTools
+from edgerouter.spool.status import Ledger, SpoolStatus
 
 
 @dataclass(slots=True, frozen=True)

@@ -17,7 +17,6 @@ import structlog
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError
-from edgerouter.spool.contract import SpoolState
 from edgerouter.spool.log import ledger_record
 from edgerouter.spool.log.change import Change, changes_by
 from edgerouter.spool.log.chunk import Chunk
@@ -36,6 +35,7 @@ from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
 from edgerouter.spool.sqlite.trimming import Trimming
 from edgerouter.spool.sqlite.write_set import LEDGER, WriteSet
+from edgerouter.spool.status import SpoolState
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ import structlog
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError, SpoolFull, SpoolReadOnly
-from edgerouter.spool.contract import SpoolState
 from edgerouter.spool.sqlite.capacity import Capacity, Reserve, Usage
 from edgerouter.spool.sqlite.db.errors import COMPLAIN_EVERY, explain
+from edgerouter.spool.status import SpoolState
 
 log = structlog.get_logger("edgerouter.spool")
 

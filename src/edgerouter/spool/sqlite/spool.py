@@ -14,7 +14,7 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import SpoolError
 from edgerouter.message import Message
 from edgerouter.source import Delivery
-from edgerouter.spool.contract import Ledger, Rejection, Route, SpoolStatus
+from edgerouter.spool.contract import Rejection, Route
 from edgerouter.spool.log.chunk import Chunk, Header
 from edgerouter.spool.log.grouping import Append, payload_bytes
 from edgerouter.spool.log.ledger import SinkLedger
@@ -35,6 +35,7 @@ from edgerouter.spool.sqlite.salvaging import Salvaging
 from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
 from edgerouter.spool.sqlite.write_set import LEDGER
+from edgerouter.spool.status import Ledger, SpoolStatus
 
 _LOAD_RETRY: Final = 1.0
 

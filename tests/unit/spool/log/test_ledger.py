@@ -127,7 +127,7 @@ async def test_a_message_that_is_pending_and_not_stored_shows(config: SpoolConfi
 
 def ledger_of(matched: int, delivered: int) -> object:
     """Numbers that do not add up."""
-    from edgerouter.spool.contract import Ledger
+    from edgerouter.spool.status import Ledger
 
     return Ledger(matched, delivered)
 

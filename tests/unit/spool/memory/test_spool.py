@@ -1,6 +1,6 @@
 """The volatile spool: safe means settled.
 
-Covers also: edgerouter.spool.memory.chunks, edgerouter.spool.memory.operator.
+Covers also: edgerouter.spool.memory.chunks, edgerouter.spool.memory.operator, edgerouter.spool.status.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""Numbers of a spool and of its sinks, for status, metrics and readiness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Ledger of a sink: `matched = delivered + filtered + dead_lettered + dropped + pending`; each is counted by itself."""
+
+    matched: int = 0
+    delivered: int = 0
+    dead_lettered: int = 0
+    dropped: int = 0
+    filtered: int = 0
+    """No longer wanted since the topic filters changed."""
+    pending: int = 0
+    """Still to settle."""
+    uncounted: int = 0
+    """Stored and not compared with the topic filters yet: the other numbers may change by so many."""
+
+    @property
+    def waiting(self) -> bool:
+        """Messages wait, or may."""
+        return bool(self.pending or self.uncounted)
+
+
+SpoolState = Literal["ok", "full", "read_only", "failing"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStatus:
+    """Numbers of one moment."""
+
+    type: str
+    id: str
+    state: SpoolState
+    reason: str
+    """Why it is not `ok`; empty when it is."""
+    messages: int
+    """Messages held: pending for some sink, or retained."""
+    bytes: int
+    """Bytes used, of the file or of memory."""
+    max_bytes: int
+    free_bytes: int | None
+    first_sequence: int
+    last_sequence: int
+    written_bytes: int
+    """Bytes of chunks written since the start."""
+    commits: int
+    quarantined_chunks: int
+    quarantined_messages: int
+    dead_letters: int
+    dead_letter_bytes: int
+    orphans: tuple[str, ...]
+    """Sinks that are no longer configured and still hold a position."""
