@@ -1,6 +1,6 @@
 """`check --connect` opens a sink and shows its error: each cause has its own text, and says what to do.
 
-Covers also: edgerouter_gcp.errors.
+Covers also: edgerouter_gcp.errors, edgerouter_gcp.pubsub.access.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import pytest
 from edgerouter import Unauthorized, Unavailable
 from edgerouter.testing import make_context
 from edgerouter_gcp.pubsub.sink import PubsubConfig, PubsubSink
-from edgerouter_gcp.storage.sink import StorageConfig, StorageSink
+from edgerouter_gcp.storage.config import StorageConfig
+from edgerouter_gcp.storage.sink import StorageSink
 from support.google.identity import Identity
 from support.google.pubsub import GET, PubsubServer
 from support.google.service import GoogleError

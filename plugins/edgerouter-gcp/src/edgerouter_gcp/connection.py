@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.request import getproxies
@@ -16,7 +16,7 @@ from edgerouter import Rejected, Unauthorized, Unavailable
 from edgerouter.http_client import PLAIN, bounded
 from edgerouter_gcp.access_token import AccessToken, metadata_root
 from edgerouter_gcp.credentials import Credentials, GoogleFields, load_credentials
-from edgerouter_gcp.errors import translate
+from edgerouter_gcp.errors import read_answer, translate
 
 UNBOUNDED = aiohttp.ClientTimeout(total=None, sock_connect=10)
 """For a write: the router's own time-out ends it, whatever gcloud-aio's default is."""
@@ -50,6 +50,39 @@ class Connection:
         elif isinstance(error, aiohttp.ClientResponseError) and error.status == 404:
             hint = "look at the name, and at the project"
         return translate(error, doing, hint=hint)
+
+    @contextmanager
+    def translated(self, doing: str, *, role: str = "") -> Iterator[None]:
+        """Raise what happens inside as an error of edgerouter; see `explain`."""
+        try:
+            yield
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
+            # not `from error`: an aiohttp error's repr shows the request's headers, the access token among them
+            raise self.explain(error, doing, role=role) from None
+
+    @contextmanager
+    def of_service(self, doing: str, *, role: str = "", missing: Unavailable | None = None) -> Iterator[None]:
+        """As `translated`, for requests that hold no message: a rejection says that the configuration is wrong.
+
+        Args:
+            doing: what is tried, such as `open projects/p/topics/t`.
+            role: role to grant where access is refused.
+            missing: error for a 404 that is Google's.
+        """
+        try:
+            with self.translated(doing, role=role):
+                try:
+                    yield
+                except aiohttp.ClientResponseError as error:
+                    if missing is not None and error.status == 404 and read_answer(error).code:
+                        raise missing from None
+                    raise
+        except Rejected as error:
+            raise Unauthorized(str(error)) from None
+
+    async def headers(self) -> dict[str, str]:
+        """Return the headers that authorize a request."""
+        return {} if self.anonymous else {"Authorization": f"Bearer {await self.token.get()}"}
 
     async def project(self) -> str:
         """The project of short names.

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
-import aiohttp
 import msgspec
 from gcloud.aio.auth import AioSession
 from pydantic import Field
@@ -17,7 +16,6 @@ from pydantic import Field
 from edgerouter import SecretMissing, SecretStore, SecretStoreConfig, SecretStoreContext, Unauthorized, Unavailable
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
-from edgerouter_gcp.errors import read_answer
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _ROLE = "roles/secretmanager.secretAccessor"
@@ -61,20 +59,12 @@ class SecretManagerStore(SecretStore[SecretManagerConfig]):
 
     async def get(self, name: str) -> str:
         doing = f"read secret {name}"
-        headers = {}
-        try:
+        missing = SecretMissing(f"{doing}: there is no such secret or version")
+        with self._connection.of_service(doing, role=f"{_ROLE} on the secret", missing=missing):
             async with asyncio.timeout(SECONDS_TO_OPEN):
                 url = f"{self._connection.endpoint}/v1/{await self._resource(name)}:access"
-                if not self._connection.anonymous:
-                    headers["Authorization"] = f"Bearer {await self._connection.token.get()}"
-                response = await self._session.get(url, headers=headers)
+                response = await self._session.get(url, headers=await self._connection.headers())
                 body = await response.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if isinstance(error, aiohttp.ClientResponseError) and error.status == 404 and read_answer(error).code:
-                raise SecretMissing(f"{doing}: there is no such secret or version") from None
-            explained = self._connection.explain(error, doing, role=f"{_ROLE} on the secret")
-            # 400 and 413 are about the name here
-            raise explained if isinstance(explained, Unavailable) else Unauthorized(str(explained)) from None
         self._connection.token.accepted()
         try:
             data = b64decode(msgspec.json.decode(body, type=_Access).payload.data, validate=True)

@@ -1,6 +1,6 @@
 """Promises of `gcp-storage` beside the contract: one object a batch at any number of attempts, and an object's metadata.
 
-Covers also: edgerouter_gcp.storage.resumable.
+Covers also: edgerouter_gcp.storage.config, edgerouter_gcp.storage.resumable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from edgerouter import Message, Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.testing import make_context, make_message, make_messages
 from edgerouter_gcp import connection
-from edgerouter_gcp.storage.sink import StorageConfig, StorageSink
+from edgerouter_gcp.storage.config import StorageConfig
+from edgerouter_gcp.storage.sink import StorageSink
 from support.google.identity import Identity
 from support.google.service import GoogleError
 from support.google.storage import GET, StorageServer, StoredObject

@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Self
 
-import aiohttp
 import msgspec
 from gcloud.aio.pubsub import PublisherClient
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from edgerouter import (
     Failure,
@@ -25,12 +24,10 @@ from edgerouter import (
     SinkConfig,
     SinkContext,
     TemplateText,
-    Unauthorized,
     Unavailable,
 )
-from edgerouter_gcp.connection import SECONDS_TO_OPEN, UNBOUNDED, Connection, connect
-from edgerouter_gcp.credentials import GoogleFields
-from edgerouter_gcp.errors import read_answer
+from edgerouter_gcp.connection import UNBOUNDED, Connection
+from edgerouter_gcp.pubsub.access import PubsubFields, Use, check_use, client_arguments, full_name, open_pubsub
 from edgerouter_gcp.pubsub.envelope import (
     MAX_REQUEST_BYTES,
     MAX_REQUEST_MESSAGES,
@@ -41,9 +38,7 @@ from edgerouter_gcp.pubsub.envelope import (
     check_constant,
 )
 
-_SCOPES = ("https://www.googleapis.com/auth/pubsub",)
-_PUBLISH = "pubsub.topics.publish"
-_ROLE = "roles/pubsub.publisher"
+_USE = Use("topic", "publishing to", "pubsub.topics.publish", "roles/pubsub.publisher")
 _LARGE_BODY = 1024 * 1024
 """aiohttp wants larger ones as a file, so that it can write them piece by piece."""
 _THREAD_ABOVE = 64 * 1024
@@ -53,13 +48,11 @@ _GZIP_LEVEL = 1
 _NO_KEY = ""
 
 
-class PubsubConfig(GoogleFields, SinkConfig):
+class PubsubConfig(PubsubFields, SinkConfig):
     """Configuration of `gcp-pubsub`. The account needs roles/pubsub.publisher on the topic."""
 
     topic: str = Field(pattern=r"^(projects/[^/]+/topics/)?[^/]+$")
     """The topic, by its short name or as `projects/<project>/topics/<name>`."""
-    region: str | None = Field(default=None, pattern=r"^[a-z]+-[a-z]+[0-9]+$")
-    """Publish through this region's endpoint, such as `europe-west1`; ordering needs all publishers of a key in one region."""
     ordering_key: TemplateText | None = None
     """Ordering key of each message, a template (docs/reference/templates.md) such as `{topic}` or `{property[device]}`. Pub/Sub
     then keeps the order within a key; a request holds the messages of one key. Default: no ordering."""
@@ -70,12 +63,6 @@ class PubsubConfig(GoogleFields, SinkConfig):
     """Attributes that every message gets, such as `site: plant-7`."""
     compression: bool = False
     """Send requests gzipped: less uplink, more CPU."""
-
-    @model_validator(mode="after")
-    def _one_endpoint(self) -> Self:
-        if self.region is not None and self.endpoint is not None:
-            raise ValueError("region and endpoint exclude each other")
-        return self
 
 
 class _Published(msgspec.Struct):
@@ -98,16 +85,6 @@ class _Publisher(PublisherClient):
         response = await self.session.post(f"{self._api_root}/{topic}:publish", data=data, headers=headers, timeout=UNBOUNDED)
         return await response.read()
 
-    async def permissions(self, topic: str) -> set[str]:
-        headers = await self._headers()
-        body = msgspec.json.encode({"permissions": [_PUBLISH]})
-        response = await self.session.post(f"{self._api_root}/{topic}:testIamPermissions", data=body, headers=headers)
-        return set((await response.json()).get("permissions", ()))
-
-    async def look_at(self, topic: str) -> None:
-        response = await self.session.get(f"{self._api_root}/{topic}", headers=await self._headers())
-        await response.read()
-
 
 class PubsubSink(Sink[PubsubConfig]):
     """Publishes to one topic. One write is one request, which Pub/Sub takes or refuses as a whole."""
@@ -126,19 +103,10 @@ class PubsubSink(Sink[PubsubConfig]):
     @classmethod
     @asynccontextmanager
     async def open(cls, config: PubsubConfig, context: SinkContext) -> AsyncIterator[Self]:
-        root = f"https://{config.region}-pubsub.googleapis.com" if config.region else "https://pubsub.googleapis.com"
-        async with connect(config, scopes=_SCOPES, endpoint=root, emulator_variable="PUBSUB_EMULATOR_HOST") as connection:
-            topic = config.topic
-            if "/" not in topic:
-                topic = f"projects/{await connection.project()}/topics/{topic}"
-            publisher = _Publisher(
-                session=connection.session,
-                token=connection.token,
-                api_root=f"{connection.endpoint.removesuffix('/v1')}/v1",
-                api_is_dev=connection.anonymous,
-            )
-            await _look(connection, publisher, topic)
-            yield cls(config, context, connection, publisher, topic)
+        async with open_pubsub(config) as connection:
+            topic = await full_name(connection, config.topic, _USE)
+            await check_use(connection, topic, _USE)
+            yield cls(config, context, connection, _Publisher(**client_arguments(connection)), topic)
 
     @property
     def limits(self) -> Limits:
@@ -172,11 +140,8 @@ class PubsubSink(Sink[PubsubConfig]):
         body = REQUEST_START + b",".join(encoded) + REQUEST_END
         if self._gzip:
             body = _gzip(body) if len(body) <= _THREAD_ABOVE else await asyncio.to_thread(_gzip, body)
-        try:
+        with self._connection.translated(self._doing, role=f"{_USE.role} on the topic"):
             answer = await self._publisher.publish_body(self._topic, body, gzipped=self._gzip)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            # not `from error`: an aiohttp error's repr shows the request's headers, the access token among them
-            raise self._connection.explain(error, self._doing, role=f"{_ROLE} on the topic") from None
         self._connection.token.accepted()
         try:
             ids = _published(answer).messageIds
@@ -185,39 +150,6 @@ class PubsubSink(Sink[PubsubConfig]):
         if len(ids) != len(encoded):
             raise Unavailable(f"{self._doing}: the answer is not Pub/Sub's")
         return ids
-
-
-async def _look(connection: Connection, publisher: _Publisher, topic: str) -> None:
-    """See that publishing can work, and say precisely why it cannot.
-
-    Raises:
-        Unavailable: it cannot.
-    """
-    doing = f"open {topic}"
-    grant = f"grant {_ROLE} on the topic to {connection.token.identity}"
-    try:
-        async with asyncio.timeout(SECONDS_TO_OPEN):
-            if connection.anonymous:  # emulators do not know permissions
-                await publisher.look_at(topic)
-                return
-            # needs no permission itself, unlike looking at the topic
-            if _PUBLISH in await publisher.permissions(topic):
-                connection.token.accepted()
-                return
-            connection.token.accepted()
-            await publisher.look_at(topic)
-    except aiohttp.ClientResponseError as error:
-        if error.status == 404 and read_answer(error).code:
-            raise Unauthorized(f"{doing}: there is no such topic; create it, or look at its name and project") from None
-        raise _unavailable(connection.explain(error, doing, role=f"{_ROLE} on the topic, which may also be missing,")) from None
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        raise _unavailable(connection.explain(error, doing)) from None
-    raise Unauthorized(f"{doing}: the topic is there, publishing to it is not allowed: {grant}")
-
-
-def _unavailable(error: Unavailable | Rejected) -> Unavailable:
-    """While opening there is no message to reject: what is refused is the configuration."""
-    return error if isinstance(error, Unavailable) else Unauthorized(str(error))
 
 
 def _gzip(body: bytes) -> bytes:
