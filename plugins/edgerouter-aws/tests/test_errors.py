@@ -1,6 +1,6 @@
 """The one table of errors: each signal of AWS means what the router does next.
 
-Covers also: edgerouter_aws.json_answers.
+Covers also: edgerouter_aws.codes, edgerouter_aws.json_answers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Maps every error of AWS and of its SDK to an error of the router, in one table for this distribution.
-
-Sources: the service models in botocore, "Common error types" of the SQS API reference, "Error responses" of the S3 API reference.
-"""
+"""Translates the errors of AWS and of its SDK to errors of the router, in one place for this distribution."""
 
 from __future__ import annotations
 
@@ -18,6 +15,18 @@ from botocore import exceptions as botocore_errors
 from botocore.parsers import ResponseParserError
 
 from edgerouter import Rejected, SecretMissing, Throttled, Unauthorized, Unavailable
+from edgerouter_aws.codes import (
+    BAD_KEY,
+    NOT_ALLOWED,
+    NOT_THERE,
+    OF_THE_KEY,
+    OF_THE_QUEUE,
+    REJECTED,
+    RETRY,
+    SET_UP,
+    THROTTLED,
+    WRONG_REGION,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,94 +42,6 @@ class Call:
 class UnexpectedAnswer(Exception):
     """An answer that is not in the table: the router tries a bounded number of times, then finds the message that causes it."""
 
-
-THROTTLED = frozenset(
-    {
-        "BandwidthLimitExceeded", "KMS.ThrottlingException", "KmsThrottled", "LimitExceededException", "OverLimit",
-        "PriorRequestNotComplete", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown",
-        "ThrottledException", "Throttling", "ThrottlingException", "TooManyRequests", "TooManyRequestsException",
-    }
-)  # fmt: skip
-
-BAD_KEY = {
-    "InvalidAccessKeyId": "the access key id is not known to AWS",
-    "InvalidClientTokenId": "the access key id is not known to AWS",
-    "UnrecognizedClientException": "the access key id or the session token is not known to AWS",
-    "SignatureDoesNotMatch": "the secret access key does not belong to the access key id, or the device's clock is wrong",
-    "InvalidSignatureException": "the secret access key does not belong to the access key id, or the device's clock is wrong",
-    "IncompleteSignature": "the credentials cannot be used to sign a request",
-    "ExpiredToken": "the session token has expired",
-    "ExpiredTokenException": "the session token has expired",
-    "TokenRefreshRequired": "the session token must be refreshed",
-    "InvalidToken": "the session token is not valid",
-    "InvalidIdentityToken": "the web identity token is not valid",
-    "MissingAuthenticationToken": "the request was not signed: no credentials were found",
-    "MissingAuthenticationTokenException": "the request was not signed: no credentials were found",
-    "RequestTimeTooSkewed": "the device's clock is wrong",
-    "RequestExpired": "the device's clock is wrong",
-    "InvalidSecurity": "the request was not made over HTTPS, or not signed",
-}
-"""Credentials; AWS's own text is not repeated, because that of a wrong signature holds parts of the request."""
-
-NOT_ALLOWED = frozenset(
-    {
-        "403", "AccessDenied", "AccessDeniedException", "AuthorizationError", "Forbidden", "KMS.AccessDeniedException",
-        "KmsAccessDenied", "UnauthorizedOperation",
-    }
-)  # fmt: skip
-
-NOT_THERE = {
-    "NonExistentQueue": "the queue does not exist; check its name, region and account",
-    "QueueDoesNotExist": "the queue does not exist; check its name, region and account",
-    "QueueDeletedRecently": "the queue was deleted less than a minute ago",
-    "InvalidAddress": "the queue's URL is not valid in this region",
-    "NoSuchBucket": "the bucket does not exist; check its name",
-    "InvalidBucketName": "the bucket's name is not valid",
-    "404": "nothing is there, and the answer is not one of AWS; check endpoint_url",
-    "ResourceNotFoundException": "the secret does not exist; check its name and region",
-    "NoSuchAccessPoint": "the access point does not exist; check its ARN",
-}
-
-SET_UP = frozenset(
-    {
-        "AccessControlListNotSupported", "AccountProblem", "AllAccessDisabled", "BatchEntryIdsNotDistinct", "DecryptionFailure",
-        "EncryptionFailure", "EncryptionTypeMismatch", "InvalidArgument", "InvalidBatchEntryId",
-        "InvalidBucketState", "InvalidEncryptionAlgorithmError", "InvalidObjectState", "InvalidParameterException", "InvalidPayer",
-        "InvalidRequest", "InvalidRequestException", "InvalidStorageClass", "InvalidTag", "MetadataTooLarge", "MethodNotAllowed",
-        "MissingParameter", "NotImplemented", "NotSignedUp", "OptInRequired", "UnsupportedArgument", "UnsupportedOperation",
-    }
-)  # fmt: skip
-"""Wrong set-up, here or in AWS; AWS's own text gives the reason. S3's invalid arguments and requests belong here: objects differ
-only in key and bytes, for which S3 has separate codes."""
-_OF_THE_QUEUE = ("queue type", "ContentBasedDeduplication")
-"""In the text of an `InvalidParameterValue` of SQS that is about the queue's kind, and so about every message alike."""
-_OF_THE_KEY = ("KMS.", "Kms")
-"""Beginnings of the codes that concern the encryption's key, its state, or the permission to use it."""
-
-WRONG_REGION = frozenset(
-    {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301", "TemporaryRedirect"}
-)
-
-REJECTED = frozenset(
-    {
-        "BatchRequestTooLong", "EmptyBatchRequest", "EntityTooLarge", "InvalidAttributeValue", "InvalidMessageContents",
-        "InvalidParameterValue", "InvalidURI", "KeyTooLong", "KeyTooLongError", "MessageTooLong",
-        "TooManyEntriesInBatchRequest", "ValidationError", "XMinioInvalidObjectName",
-    }
-)  # fmt: skip
-"""A message of the request can never be taken; the router finds it by halving."""
-
-RETRY = frozenset(
-    {
-        "BadDigest", "ConditionalRequestConflict", "EntityTooSmall", "IDPCommunicationError", "IncompleteBody", "InternalError",
-        "InternalFailure", "InternalServiceError", "InvalidDigest", "InvalidPart", "InvalidPartNumber", "InvalidPartOrder",
-        "MalformedTrailerError", "MalformedXML", "MissingContentLength", "MissingRequestBodyError",
-        "NoSuchUpload", "OperationAborted", "PreconditionFailed", "RequestTimeout", "ServiceUnavailable",
-        "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull",
-    }
-)  # fmt: skip
-"""Gone when tried again, even where the answer is a 4xx or says that an entry is to blame: the request was damaged on its way, or
-an upload in parts came apart, and the same bytes can be stored by a new one."""
 
 _OF_CREDENTIALS = frozenset(
     {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "CreateOAuth2Token", "CreateToken", "GetRoleCredentials"}
@@ -269,8 +190,8 @@ def _of_code(code: str, text: str, call: Call, retry_after: float | None, clock:
     if code in NOT_THERE:
         kind = SecretMissing if code == "ResourceNotFoundException" else Unauthorized
         return kind(f"{call.what}: {NOT_THERE[code]} ({code})")
-    of_the_queue = code == "InvalidParameterValue" and any(word in text for word in _OF_THE_QUEUE)
-    if code in SET_UP or code.startswith(_OF_THE_KEY) or of_the_queue:
+    of_the_queue = code == "InvalidParameterValue" and any(word in text for word in OF_THE_QUEUE)
+    if code in SET_UP or code.startswith(OF_THE_KEY) or of_the_queue:
         return Unauthorized(f"{call.what}: {code}: {text}")
     if code in RETRY:
         return Unavailable(f"{call.what}: {code}: {text}", retry_after=retry_after)
