@@ -3,24 +3,16 @@
 Covers: edgerouter.cli.probe.
 """
 
-import subprocess
-import sys
-
 import yaml
 
+from support.command import run
 from support.mosquitto import running
 from support.router import router
 
 
 def check(file):
     """Run the command; return exit code and output."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "edgerouter.cli.main", "check", "--connect", "-c", file],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = run("check", "--connect", "-c", file)
     return ended.returncode, ended.stdout + ended.stderr
 
 

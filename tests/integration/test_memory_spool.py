@@ -4,14 +4,13 @@ Covers: edgerouter.config.checks.batches, edgerouter.spool.identity.
 """
 
 import asyncio
-import sys
-from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from support.arrivals import arrivals
+from support.command import run
 from support.http_service import http_service
 from support.load import Plan, load
 from support.mosquitto import free_port, running
@@ -69,11 +68,8 @@ async def test_a_kill_of_a_router_with_a_volatile_spool_loses_nothing_either(tmp
 
 async def command(*arguments):
     """Return exit code and output of the command line."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edgerouter.cli.main", *map(str, arguments), stdout=PIPE, stderr=STDOUT
-    )
-    output, _ = await process.communicate()
-    return process.returncode, output.decode()
+    ended = await asyncio.to_thread(run, *arguments)
+    return ended.returncode, ended.stdout + ended.stderr
 
 
 async def test_the_commands_find_a_router_with_a_volatile_spool(tmp_path):

@@ -11,6 +11,8 @@ import sys
 import pytest
 import yaml
 
+import support.command
+
 
 def good(tmp_path):
     return {
@@ -22,9 +24,7 @@ def good(tmp_path):
 
 def run(file, *, command="run"):
     """Run the router, which must exit by itself; return exit code and output."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "edgerouter.cli.main", command, "-c", file], capture_output=True, text=True, timeout=30, check=False
-    )
+    ended = support.command.run(command, "-c", file, timeout=30)
     return ended.returncode, ended.stderr.strip().splitlines()
 
 

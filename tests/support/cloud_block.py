@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from support.aws.s3 import S3Server, Stored
 from support.aws.sqs import SqsServer
 from support.azure.azurite import ACCOUNT as AZURE_ACCOUNT
 from support.azure.azurite import API_VERSION, KEY, Azurite
+from support.command import run
 from support.google.identity import ACCOUNT, PROJECT, Identity, pem
 from support.google.pubsub import PUBLISH, PubsubServer
 from support.google.storage import CREATE, StorageServer, one_payload
@@ -173,21 +173,8 @@ class EnvironmentRouter(RouterProcess):
 
     async def answer(self, *arguments: str) -> tuple[int, str]:
         """Return exit code and output of another command in the same environment."""
-        process = await asyncio.create_subprocess_exec(
-            *self.command(*arguments),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=self.variables,
-            cwd=self.folder,
-        )
-        out, _ = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode is not None
-        return process.returncode, out.decode()
-
-    @staticmethod
-    def command(*arguments: str) -> list[str]:
-        """Return the command line to run."""
-        return [sys.executable, "-m", "edgerouter.cli.main", *arguments]
+        ended = await asyncio.to_thread(run, *arguments, environment=self.variables, folder=self.folder)
+        return ended.returncode, ended.stdout + ended.stderr
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ import aiohttp
 import yaml
 
 from edgerouter.admin.listen import unix_connection
+from support.command import run
 from support.forking import ForkedProcess, fork
 
 
@@ -49,16 +50,10 @@ class RouterProcess:
         self.config = config
         self.file.write_text(yaml.safe_dump(config, sort_keys=False))
 
-    async def check_connect(self) -> tuple[int | None, str]:
+    async def check_connect(self) -> tuple[int, str]:
         """Return the output of `edgerouter check --connect` in one line, with its exit code."""
-        checked = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "edgerouter.cli.main", "check", "-c", self.file, "--connect"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=self._environment,
-        )
-        out, _ = await asyncio.wait_for(checked.communicate(), 60)
-        return checked.returncode, " ".join(out.decode().split())
+        checked = await asyncio.to_thread(run, "check", "-c", self.file, "--connect", environment=self._environment)
+        return checked.returncode, " ".join((checked.stdout + checked.stderr).split())
 
     @property
     def pid(self) -> int:

@@ -1,8 +1,11 @@
 """Forks routers from a process that has imported everything, so that one starts in milliseconds and can be killed often.
 
-Listens on the Unix socket that its argument names. A connection starts one router: it sends a line of JSON (`arguments` of the
-command line, `environment`, `folder` to work in, `log` to write to), reads the number of the process, and, when that has ended, its
-exit code (negative: the signal). The end of the standard input ends this process and every router that still runs.
+Forks commands too: a router is the command `run`.
+
+Listens on the Unix socket that its argument names. A connection starts one process: it sends a line of JSON (`arguments` of the
+command line, `environment`, `folder` to work in, `log` to write to, `output` for the standard output if that is not the log), reads
+the number of the process, and, when that has ended, its exit code (negative: the signal). The end of the standard input ends this
+process and every process that still runs.
 """
 
 from __future__ import annotations
@@ -41,9 +44,11 @@ MODULES = (
 
 def child(order: dict[str, Any]) -> None:
     """Become a router, as the command line would in a separate process."""
-    descriptor = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log, output = (
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) for path in (order["log"], order.get("output", order["log"]))
+    )
     null = os.open(os.devnull, os.O_RDONLY)
-    for target, source in ((0, null), (1, descriptor), (2, descriptor)):
+    for target, source in ((0, null), (1, output), (2, log)):
         os.dup2(source, target)
     os.closerange(3, 256)
     os.environ.clear()
