@@ -4,7 +4,8 @@ PYTHON ?= python3
 SECONDS ?=
 RATE ?=
 ARGS ?=
-WORKERS ?= 2
+# one more than processors: tests wait a third of their time
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -13,6 +14,8 @@ PLUGIN_TESTS := $(patsubst %,--group %:test,$(if $(PLUGINS),$(shell grep -l '^te
 PROGRAMS := mosquitto openssl
 
 SHELL := bash
+# the tests start hundreds of processes: without cached bytecode, each compiles the package again
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench bench-backlog bench-isolation bench-week faults docs constraints clean
 

@@ -1,7 +1,8 @@
-"""Checks at the end of a whole run that no process started by a test is still alive."""
+"""Order of a whole run, and a check at its end that no process started by a test is still alive."""
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 import uuid
@@ -21,6 +22,41 @@ MARK = "EDGEROUTER_TEST_RUN"
 """Every process of one run has this variable, with a value unique to the run."""
 PATIENCE = 10
 """Seconds; a process that is shutting down may need a moment."""
+
+
+LONGEST = (
+    "test_kill.py::test_hundreds_of_kills",
+    "edgerouter-azure/tests/test_end_to_end.py",
+    "edgerouter-aws/tests/test_end_to_end.py",
+    "test_walk.py::test_kill_9_at_random_moments",
+    "edgerouter-gcp/tests/test_end_to_end.py",
+    "test_broker.py::test_a_hundred_broker_restarts",
+    "test_state_machine.py",
+    "test_kills_in_the_middle_lose_nothing",
+    "test_reloads_under_load_lose_nothing",
+    "test_two_letters_that_changed_places",
+    "test_clean_rooms_stay_clean",
+    "test_example_plugins.py",
+    "test_variables.py::test_what_is_published_to_the_default_topic",
+    "test_a_busy_machine_and_a_stopped_process_are_not_a_pause",
+    "test_a_token_is_renewed_before_it_expires",
+    "test_six_sinks.py",
+)
+"""Parts of the names of the longest tests, longest first: one that starts last keeps all other workers waiting."""
+
+
+def longest_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Deal the longest tests to the workers, each in front of the equal share that pytest-xdist gives it at the start."""
+    places = {id(item): place for item in items for place, part in enumerate(LONGEST) if part in item.nodeid}
+    longest = sorted((item for item in items if id(item) in places), key=lambda item: places[id(item)])
+    others = [item for item in items if id(item) not in places]
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        own = longest[worker::workers]
+        share = (len(items) - len(ordered)) // (workers - worker) - len(own)
+        ordered += own + others[: max(share, 0)]
+        del others[: max(share, 0)]
+    return ordered + others
 
 
 def of_this_run(number: str) -> str | None:
@@ -45,6 +81,14 @@ def left() -> dict[str, str]:
 def pytest_configure(config: pytest.Config) -> None:
     # workers of pytest-xdist inherit it from the process that started them
     os.environ.setdefault(MARK, uuid.uuid4().hex)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = longest_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    # what collection has made lives as long as the process; without it a full collection takes milliseconds
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
