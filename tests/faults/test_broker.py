@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error"
 RESTARTS = int(os.environ.get("EDGEROUTER_TEST_RESTARTS", "100"))
 
 
-def configuration(url, folder):
+def configuration(url: str, folder: Path) -> dict[str, Any]:
     return {
         "sources": {
             "local": {
@@ -32,7 +34,7 @@ def configuration(url, folder):
 
 
 @pytest.mark.timeout(120 + 3 * RESTARTS)
-async def test_a_hundred_broker_restarts_lose_nothing(tmp_path):
+async def test_a_hundred_broker_restarts_lose_nothing(tmp_path: Path) -> None:
     with running(tmp_path / "broker", *BROKER) as broker:
         async with router(tmp_path, configuration(broker.url, tmp_path)) as process:
             await process.start()
@@ -52,7 +54,7 @@ async def test_a_hundred_broker_restarts_lose_nothing(tmp_path):
 
 
 @pytest.mark.timeout(120)
-async def test_cut_and_half_open_connections_are_noticed_and_lose_nothing(tmp_path):
+async def test_cut_and_half_open_connections_are_noticed_and_lose_nothing(tmp_path: Path) -> None:
     with running(tmp_path / "broker", *BROKER) as broker:
         async with (
             chaos(broker.port) as proxy,
@@ -77,7 +79,7 @@ async def test_cut_and_half_open_connections_are_noticed_and_lose_nothing(tmp_pa
 
 
 @pytest.mark.timeout(120)
-async def test_a_slow_link_to_the_broker_keeps_its_session(tmp_path):
+async def test_a_slow_link_to_the_broker_keeps_its_session(tmp_path: Path) -> None:
     with running(tmp_path / "broker", *BROKER) as broker:
         async with (
             chaos(broker.port) as proxy,
@@ -94,7 +96,7 @@ async def test_a_slow_link_to_the_broker_keeps_its_session(tmp_path):
 
 
 @pytest.mark.timeout(120)
-async def test_a_kill_while_the_broker_is_away_and_a_later_broker_still_lose_nothing(tmp_path):
+async def test_a_kill_while_the_broker_is_away_and_a_later_broker_still_lose_nothing(tmp_path: Path) -> None:
     kills = 10
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker.url, tmp_path)

@@ -13,7 +13,7 @@ from support.router import router
 BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error")
 
 
-def faketime(file):
+def faketime(file: Path) -> dict[str, str]:
     """Return an environment whose wall clock follows the file; the monotonic clock is the real one."""
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     if not found or shutil.which("faketime") is None:
@@ -27,7 +27,7 @@ def faketime(file):
     }
 
 
-def set_clock(file, when):
+def set_clock(file: Path, when: str) -> None:
     """Write the time atomically: faketime ends a process that reads an empty file."""
     new = file.with_suffix(".new")
     new.write_text(f"{when}\n")
@@ -35,7 +35,7 @@ def set_clock(file, when):
 
 
 @pytest.mark.timeout(90)
-async def test_a_clock_that_starts_in_1970_and_jumps_loses_nothing_and_stops_nothing(tmp_path):
+async def test_a_clock_that_starts_in_1970_and_jumps_loses_nothing_and_stops_nothing(tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     set_clock(clock, "@1970-01-01 00:01:00")
     with running(tmp_path / "broker", *BROKER) as broker:

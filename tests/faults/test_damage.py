@@ -1,12 +1,15 @@
 """Damage to a spool costs only the damaged messages: the router starts, reports the loss, and delivers the rest."""
 
 import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.arrivals import arrivals
 from support.load import Plan, load
-from support.mosquitto import running
+from support.mosquitto import Mosquitto, running
 from support.promise import ledgers_hold
 from support.router import router
 
@@ -14,7 +17,7 @@ BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error"
 MESSAGES = 5000
 
 
-def configuration(broker, tmp_path, *, away):
+def configuration(broker: Mosquitto, tmp_path: Path, *, away: bool) -> dict[str, Any]:
     files = {"type": "file", "path": str(tmp_path / "files"), "start": "oldest"}
     return {
         "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"], "receive_maximum": 500}},
@@ -24,7 +27,7 @@ def configuration(broker, tmp_path, *, away):
     }
 
 
-def flip(file, chance):
+def flip(file: Path, chance: random.Random) -> None:
     """Change a few bytes at random places."""
     data = bytearray(file.read_bytes())
     for _ in range(4):
@@ -32,13 +35,13 @@ def flip(file, chance):
     file.write_bytes(data)
 
 
-def truncate(file, chance):
+def truncate(file: Path, chance: random.Random) -> None:
     """Cut off the end, as a file system may at a power cut."""
     with file.open("r+b") as opened:
         opened.truncate(chance.randrange(file.stat().st_size))
 
 
-def remove(file, _):
+def remove(file: Path, _: random.Random) -> None:
     """Delete the file."""
     file.unlink()
 
@@ -55,7 +58,9 @@ DAMAGES = [
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("name", "damage", "seed"), DAMAGES, ids=[f"{n}-{d.__name__}-{s}" for n, d, s in DAMAGES])
-async def test_a_damaged_spool_starts_within_seconds_and_loses_only_what_is_damaged(tmp_path, name, damage, seed):
+async def test_a_damaged_spool_starts_within_seconds_and_loses_only_what_is_damaged(
+    tmp_path: Path, name: str, damage: Callable[[Path, random.Random], None], seed: int
+) -> None:
     chance = random.Random(seed)
     with running(tmp_path / "broker", *BROKER) as broker:
         async with router(tmp_path, configuration(broker, tmp_path, away=True)) as process:

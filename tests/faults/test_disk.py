@@ -3,14 +3,18 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from support.chaos import chaos
 from support.http_service import http_service
 from support.load import Plan, load
-from support.mosquitto import running
+from support.mosquitto import Mosquitto, running
 from support.promise import ledgers_hold, nothing_is_missing, spool_is_sound
 from support.router import router
 
@@ -19,7 +23,7 @@ MIB = 1024 * 1024
 
 
 @contextmanager
-def small_file_system(folder, megabytes):
+def small_file_system(folder: Path, megabytes: int) -> Iterator[Path]:
     """Mount a separate file system of that size."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount; tests/unit/spool does the same through a faulting file layer")
@@ -35,7 +39,7 @@ def small_file_system(folder, megabytes):
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def configuration(broker, tmp_path, spool, url, **spool_fields):
+def configuration(broker: Mosquitto, tmp_path: Path, spool: Path, url: str, **spool_fields: Any) -> dict[str, Any]:
     return {
         "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"], "receive_maximum": 200}},
         "spool": {"path": str(spool), "min_free_bytes": 0, **spool_fields},
@@ -46,15 +50,13 @@ def configuration(broker, tmp_path, spool, url, **spool_fields):
     }
 
 
-async def take(request):
-    from aiohttp import web
-
+async def take(request: web.Request) -> web.Response:
     await request.read()
     return web.Response()
 
 
 @pytest.mark.timeout(120)
-async def test_a_full_disk_stops_the_intake_and_nothing_else_until_there_is_room(tmp_path):
+async def test_a_full_disk_stops_the_intake_and_nothing_else_until_there_is_room(tmp_path: Path) -> None:
     """Another program fills the disk (ENOSPC), then deletes its file."""
     with small_file_system(tmp_path / "disk", 24) as disk, running(tmp_path / "broker", *BROKER) as broker:
         async with http_service(take) as url, chaos(int(url.rsplit(":", 1)[1].strip("/"))) as proxy:
@@ -83,7 +85,7 @@ async def test_a_full_disk_stops_the_intake_and_nothing_else_until_there_is_room
 
 
 @pytest.mark.timeout(120)
-async def test_the_spools_own_bound_blocks_and_a_sink_that_comes_back_makes_room(tmp_path):
+async def test_the_spools_own_bound_blocks_and_a_sink_that_comes_back_makes_room(tmp_path: Path) -> None:
     with running(tmp_path / "broker", *BROKER) as broker:
         async with http_service(take) as url, chaos(int(url.rsplit(":", 1)[1].strip("/"))) as proxy:
             proxy.refuse()
@@ -107,7 +109,7 @@ async def test_the_spools_own_bound_blocks_and_a_sink_that_comes_back_makes_room
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("on_full", ["drop_oldest", "drop_newest"])
-async def test_a_drop_policy_counts_every_loss_by_sink_topic_and_reason(tmp_path, on_full):
+async def test_a_drop_policy_counts_every_loss_by_sink_topic_and_reason(tmp_path: Path, on_full: str) -> None:
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, tmp_path / "spool", "http://127.0.0.1:9/", max_bytes="4MiB", on_full=on_full)
         async with router(tmp_path, config) as process:
@@ -129,7 +131,7 @@ async def test_a_drop_policy_counts_every_loss_by_sink_topic_and_reason(tmp_path
 
 
 @pytest.mark.timeout(120)
-async def test_a_sinks_disk_that_is_read_only_from_the_start_is_waited_for(tmp_path):
+async def test_a_sinks_disk_that_is_read_only_from_the_start_is_waited_for(tmp_path: Path) -> None:
     """A transient condition is not a configuration error: the router starts, receives, and delivers once the disk is writable."""
     with small_file_system(tmp_path / "disk", 64) as disk, running(tmp_path / "broker", *BROKER) as broker:
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)

@@ -1,7 +1,9 @@
 """A hostile device sends oversized and malformed data: the router stays small, and its event loop keeps running."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,12 @@ WINDOW = 50
 def nested(levels: int, key: str) -> bytes:
     """Build JSON whose leaves have ever longer paths: as line protocol with whole paths it grows a hundredfold."""
     return f'{{"v":1,"{key}":'.encode() * levels + b"1" + b"}" * levels
+
+
+def settled(status: dict[str, Any], least: int) -> bool:
+    """Return true once that many messages are delivered, and none is pending."""
+    sinks = status["sinks"]
+    return sinks["all"]["delivered"] >= least and not any(sink["pending"] for sink in sinks.values())
 
 
 def attacks(five: bool) -> dict[str, list[bytes]]:
@@ -64,9 +72,7 @@ async def test_a_hostile_device_neither_fills_the_memory_nor_holds_the_event_loo
                 sent += 1
                 delivered += len(packets) + 1 - (len(packets) if name == "big" else 0)
                 status = await process.until(
-                    lambda found, least=delivered: (
-                        found["sinks"]["all"]["delivered"] >= least and not any(sink["pending"] for sink in found["sinks"].values())
-                    ),
+                    partial(settled, least=delivered),
                     120,
                 )
                 peak = usage(process.pid).peak_rss_bytes

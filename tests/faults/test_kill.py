@@ -2,6 +2,7 @@
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ DELIVERED = BATCH + 500
 
 
 @pytest.mark.timeout(480 + KILLS)
-async def test_hundreds_of_kills_lose_nothing_that_the_broker_acknowledged(tmp_path):
+async def test_hundreds_of_kills_lose_nothing_that_the_broker_acknowledged(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)

@@ -1,18 +1,22 @@
 """A changed configuration is applied as a diff while messages flow, and nothing is lost."""
 
+import os
 import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.load import Plan, load
-from support.mosquitto import running
+from support.mosquitto import Mosquitto, running
 from support.promise import ledgers_hold, nothing_is_missing, spool_is_sound
-from support.router import router
+from support.router import RouterProcess, router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error")
 
 
-def configuration(broker, tmp_path):
+def configuration(broker: Mosquitto, tmp_path: Path) -> dict[str, Any]:
     return {
         "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"], "receive_maximum": 500}},
         "sinks": {
@@ -22,15 +26,17 @@ def configuration(broker, tmp_path):
     }
 
 
-def hang_up(process):
+def hang_up(process: RouterProcess) -> None:
     """Send SIGHUP."""
-    import os
-
     os.kill(process.pid, signal.SIGHUP)
 
 
+def has_sink(name: str, status: dict[str, Any]) -> bool:
+    return name in status["sinks"]
+
+
 @pytest.mark.timeout(120)
-async def test_reloads_under_load_lose_nothing_and_leave_the_unchanged_alone(tmp_path):
+async def test_reloads_under_load_lose_nothing_and_leave_the_unchanged_alone(tmp_path: Path) -> None:
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path)
         async with router(tmp_path, config) as process:
@@ -43,7 +49,7 @@ async def test_reloads_under_load_lose_nothing_and_leave_the_unchanged_alone(tmp
                     config["sinks"].pop(f"new{n - 3}", None)
                     process.write(config)
                     hang_up(process)
-                    await process.until(lambda status, n=n: f"new{n}" in status["sinks"])
+                    await process.until(partial(has_sink, f"new{n}"))
                 report = await publisher.stop()
             status = await process.until(
                 lambda status: all(
@@ -63,7 +69,7 @@ async def test_reloads_under_load_lose_nothing_and_leave_the_unchanged_alone(tmp
 
 
 @pytest.mark.timeout(60)
-async def test_an_invalid_file_is_refused_with_line_and_column_and_the_old_one_stays(tmp_path):
+async def test_an_invalid_file_is_refused_with_line_and_column_and_the_old_one_stays(tmp_path: Path) -> None:
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path)
         async with router(tmp_path, config) as process:
@@ -80,7 +86,7 @@ async def test_an_invalid_file_is_refused_with_line_and_column_and_the_old_one_s
 
 
 @pytest.mark.timeout(60)
-async def test_changed_filters_are_counted_exactly(tmp_path):
+async def test_changed_filters_are_counted_exactly(tmp_path: Path) -> None:
     """Pending messages are matched again with the sink's new filters, and the ledger always holds."""
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path)

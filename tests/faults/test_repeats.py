@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ both_protocols = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 
 @asynccontextmanager
 async def a_backlog(
-    tmp_path, protocol: str, messages: int = BACKLOG, **source: Any
+    tmp_path: Path, protocol: str, messages: int = BACKLOG, **source: Any
 ) -> AsyncIterator[tuple[RouterProcess, Report, int]]:
     """Start a router that has stored a third of the broker's backlog; yield it with the load's report and the broker's port."""
     with running(tmp_path / "broker", *BROKER) as broker:
@@ -39,7 +40,7 @@ async def a_backlog(
             yield process, report, broker.port
 
 
-async def the_rest_comes(tmp_path, process: RouterProcess, report: Report, port: int) -> int:
+async def the_rest_comes(tmp_path: Path, process: RouterProcess, report: Report, port: int) -> int:
     """Wait until everything has arrived; return the number of messages stored twice, under a new id."""
     await everything_came(port, tmp_path / "files")
     await process.until_delivered()
@@ -50,7 +51,7 @@ async def the_rest_comes(tmp_path, process: RouterProcess, report: Report, port:
 
 
 @both_protocols
-async def test_a_stop_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path, protocol):
+async def test_a_stop_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path: Path, protocol: str) -> None:
     """The broker reads every acknowledgement before the connection ends, although most of its data is still unread."""
     async with a_backlog(tmp_path, protocol) as (process, report, port):
         assert await process.stop() == 0
@@ -59,7 +60,7 @@ async def test_a_stop_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path
 
 
 @both_protocols
-async def test_a_reload_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path, protocol):
+async def test_a_reload_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path: Path, protocol: str) -> None:
     """The replaced source closes its connection as at a stop."""
     async with a_backlog(tmp_path, protocol) as (process, report, port):
         process.config["sources"]["local"]["keepalive"] = 59
@@ -70,7 +71,7 @@ async def test_a_reload_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_pa
 
 
 @both_protocols
-async def test_a_kill_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path, protocol):
+async def test_a_kill_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path: Path, protocol: str) -> None:
     """Messages whose acknowledgements the broker has not read are recognised when they arrive again."""
     async with a_backlog(tmp_path, protocol) as (process, report, port):
         await process.kill()
@@ -79,7 +80,7 @@ async def test_a_kill_with_a_backlog_at_the_broker_stores_nothing_twice(tmp_path
 
 
 @both_protocols
-async def test_a_kill_that_costs_the_receipts_too_stores_at_most_the_bound_twice(tmp_path, protocol):
+async def test_a_kill_that_costs_the_receipts_too_stores_at_most_the_bound_twice(tmp_path: Path, protocol: str) -> None:
     """The source accepts at most `max_unconfirmed` messages beyond the fence, so no more than that can be unrecognisable."""
     most = 2_000
     async with a_backlog(tmp_path, protocol, max_unconfirmed=most) as (process, report, port):
@@ -91,7 +92,9 @@ async def test_a_kill_that_costs_the_receipts_too_stores_at_most_the_bound_twice
 
 
 @both_protocols
-async def test_a_broker_that_overruns_its_window_by_more_than_is_read_ahead_is_served_without_a_pause(tmp_path, protocol):
+async def test_a_broker_that_overruns_its_window_by_more_than_is_read_ahead_is_served_without_a_pause(
+    tmp_path: Path, protocol: str
+) -> None:
     """The source skips the back-off, receives nothing twice, and counts as connected throughout."""
     narrow = {"max_unconfirmed": 1_000, "max_unacknowledged_bytes": "1MiB"}
     async with a_backlog(tmp_path, protocol, 20_000, **narrow) as (process, report, port):

@@ -5,13 +5,14 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from paho.mqtt import publish
 
 from support.container import Container, Image, container
-from support.mosquitto import running
+from support.mosquitto import Mosquitto, running
 
 MESSAGES = 2000
 PLUGINS = {
@@ -34,18 +35,18 @@ pytestmark = pytest.mark.skipif("EDGEROUTER_IMAGE" not in os.environ, reason="ru
 
 
 @pytest.fixture(scope="module")
-def image():
+def image() -> Image:
     return Image.read(Path(os.environ["EDGEROUTER_IMAGE"]), Path(os.environ["EDGEROUTER_IMAGE_ROOT"]))
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory):
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     with running(tmp_path_factory.mktemp("broker"), "max_queued_messages 0", "max_inflight_messages 1000") as mosquitto:
         yield mosquitto
 
 
 @pytest.fixture
-def router(image, broker, tmp_path):
+def router(image: Image, broker: Mosquitto, tmp_path: Path) -> Iterator[Container]:
     """A container whose router writes everything under `plant` into a file on the volume, configured by variables only."""
     variables = {
         "EDGEROUTER__SOURCES__LOCAL__TYPE": "mqtt",
@@ -69,7 +70,7 @@ def payload(line: str) -> bytes:
     return value.encode() if isinstance(value, str) else json.dumps(value).encode()
 
 
-def test_it_says_what_an_engine_must_know(image):
+def test_it_says_what_an_engine_must_know(image: Image) -> None:
     config = image.config
     user, group = config["User"].split(":")
     assert int(user) > 0
@@ -81,7 +82,7 @@ def test_it_says_what_an_engine_must_know(image):
     assert labels >= {"title", "description", "version", "licenses", "revision"}
 
 
-def test_nothing_of_the_machine_that_built_it_is_left_and_no_tools(image):
+def test_nothing_of_the_machine_that_built_it_is_left_and_no_tools(image: Image) -> None:
     root = image.root
     assert not any(name.startswith("PIP_") for name in image.environment)
     assert "PIP_CONFIG_FILE=" not in image.history
@@ -96,7 +97,7 @@ def test_nothing_of_the_machine_that_built_it_is_left_and_no_tools(image):
         assert (root / file).read_text() == ""
 
 
-def test_every_module_is_compiled_and_no_compilation_depends_on_a_time(image):
+def test_every_module_is_compiled_and_no_compilation_depends_on_a_time(image: Image) -> None:
     """A read-only root cannot be compiled into later, so each start would pay for missing files."""
     python = next(image.root.glob("opt/edgerouter/lib/python3*"))
     tag = python.name.replace("python3.", "cpython-3")
@@ -112,7 +113,7 @@ def test_every_module_is_compiled_and_no_compilation_depends_on_a_time(image):
     assert [source for source in stale if compiles(source)] == []
 
 
-def test_every_plugin_is_there_and_each_can_be_imported(router):
+def test_every_plugin_is_there_and_each_can_be_imported(router: Container) -> None:
     names = {entry["name"] for entry in json.loads(router.run("plugins", "--json").stdout)}
     assert names >= PLUGINS
     imports = (
@@ -124,7 +125,9 @@ def test_every_plugin_is_there_and_each_can_be_imported(router):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_messages_pass_through_as_a_user_that_is_not_root_on_a_root_that_is_read_only(image, broker, router):
+def test_messages_pass_through_as_a_user_that_is_not_root_on_a_root_that_is_read_only(
+    image: Image, broker: Mosquitto, router: Container
+) -> None:
     """Covers the start, the health check and the stop; the report shows the time taken."""
     publish.single("plant/first", b"first", qos=1, retain=True, hostname="127.0.0.1", port=broker.port)
     nobody = router.run("status", "--ready", "--spool", "/var/lib/edgerouter")
@@ -149,9 +152,8 @@ def test_messages_pass_through_as_a_user_that_is_not_root_on_a_root_that_is_read
     assert healthy.returncode == 0, healthy.stdout + healthy.stderr
 
     sent = [number.to_bytes(4, "big") + bytes(range(200)) for number in range(MESSAGES)]
-    messages = [{"topic": "plant/binary", "payload": payload, "qos": 1} for payload in sent]
     began = time.monotonic()
-    publish.multiple(messages, hostname="127.0.0.1", port=broker.port)
+    publish.multiple([("plant/binary", each, 1, False) for each in sent], hostname="127.0.0.1", port=broker.port)
     lines = router.wait_for(arrived(router), 1 + MESSAGES)
     measured[f"{MESSAGES} QoS 1 messages, one publisher, into the file"] = f"{time.monotonic() - began:.1f} s"
     assert sorted(map(payload, lines)) == sorted([b"first", *sent])
@@ -162,7 +164,7 @@ def test_messages_pass_through_as_a_user_that_is_not_root_on_a_root_that_is_read
     measured["SIGTERM to exit code 0"] = f"{time.monotonic() - began:.2f} s"
 
 
-def test_a_volume_is_taken_over_by_the_next_container(broker, router):
+def test_a_volume_is_taken_over_by_the_next_container(broker: Mosquitto, router: Container) -> None:
     publish.single("plant/first", b"first", qos=1, retain=True, hostname="127.0.0.1", port=broker.port)
     router.start()
     router.wait_for(arrived(router), 1)
@@ -173,7 +175,7 @@ def test_a_volume_is_taken_over_by_the_next_container(broker, router):
     assert b"while away" in map(payload, arrived(router).read_text().splitlines())
 
 
-def test_a_stop_during_the_start_ends_it(router):
+def test_a_stop_during_the_start_ends_it(router: Container) -> None:
     """Process 1 receives no signal without a handler, so the router must install one before the slow imports."""
     router.start()
     router.wait_until_it_is("edgerouter")
@@ -192,7 +194,7 @@ def compiles(source: Path) -> bool:
     return True
 
 
-def test_the_report(image, capsys):
+def test_the_report(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
     """Sizes are those of the files on disk; a registry holds them compressed, at about two fifths."""
     folders = {"image": image.root, "of it edgerouter, its plugins and packages": image.root / "opt"}
     sizes = {name: f"{used(folder) / 1e6:.0f} MB" for name, folder in folders.items()}

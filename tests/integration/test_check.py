@@ -3,6 +3,9 @@
 Covers: edgerouter.cli.probe.
 """
 
+from pathlib import Path
+from typing import Any
+
 import yaml
 
 from support.command import run
@@ -10,13 +13,13 @@ from support.mosquitto import running
 from support.router import router
 
 
-def check(file):
+def check(file: Path) -> tuple[int, str]:
     """Run the command; return exit code and output."""
     ended = run("check", "--connect", "-c", file)
     return ended.returncode, ended.stdout + ended.stderr
 
 
-def test_a_check_with_connect_leaves_no_session_and_disturbs_no_running_router(tmp_path):
+def test_a_check_with_connect_leaves_no_session_and_disturbs_no_running_router(tmp_path: Path) -> None:
     with running(tmp_path / "broker") as broker:
         file = tmp_path / "edgerouter.yaml"
         config = {
@@ -35,8 +38,8 @@ def test_a_check_with_connect_leaves_no_session_and_disturbs_no_running_router(t
     assert "c1" in log, "a clean session"
 
 
-async def test_a_check_with_connect_beside_a_running_router_finds_its_file_sinks_well(tmp_path):
-    config = {
+async def test_a_check_with_connect_beside_a_running_router_finds_its_file_sinks_well(tmp_path: Path) -> None:
+    config: dict[str, Any] = {
         "sources": {"local": {"type": "mqtt", "url": "mqtt://127.0.0.1", "topics": ["a/#"]}},
         "sinks": {
             "files": {"type": "file", "path": str(tmp_path / "files"), "once": True},

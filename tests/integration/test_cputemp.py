@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import aiomqtt
@@ -20,7 +22,7 @@ PROGRAM = ROOT / "examples/cputemp/cputemp.py"
 
 
 @pytest.fixture
-def host(tmp_path):
+def host(tmp_path: Path) -> Path:
     """A host whose kernel reports a battery, a CPU and an unreadable sensor."""
     for number, (name, value) in enumerate([("battery", "31000"), ("x86_pkg_temp", "47250"), ("iwlwifi", "")]):
         zone = tmp_path / f"class/thermal/thermal_zone{number}"
@@ -31,7 +33,7 @@ def host(tmp_path):
 
 
 @asynccontextmanager
-async def device(port, sys_class, **variables):
+async def device(port: int, sys_class: Path, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
     environment = {
         **{name: value for name, value in os.environ.items() if "MQTT" not in name and "TEMP" not in name},
         "LOCAL_MQTT_HOST": f"mqtt://127.0.0.1:{port}",
@@ -49,7 +51,7 @@ async def device(port, sys_class, **variables):
             await process.wait()
 
 
-async def bodies(port, count, topic="cpu_temp"):
+async def bodies(port: int, count: int, topic: str = "cpu_temp") -> list[str]:
     found = []
     async with asyncio.timeout(30), aiomqtt.Client("127.0.0.1", port) as client:
         await client.subscribe(topic, qos=1)
@@ -60,7 +62,7 @@ async def bodies(port, count, topic="cpu_temp"):
     raise AssertionError
 
 
-async def test_it_publishes_the_processors_temperature_again_and_again(tmp_path, host):
+async def test_it_publishes_the_processors_temperature_again_and_again(tmp_path: Path, host: Path) -> None:
     with running(tmp_path / "broker") as broker:
         async with device(broker.port, host) as process:
             readings = [json.loads(body) for body in await bodies(broker.port, 3)]
@@ -71,7 +73,7 @@ async def test_it_publishes_the_processors_temperature_again_and_again(tmp_path,
         assert (reading["sensor"], reading["simulated"], reading["device"]) == ("x86_pkg_temp", False, "bc8b1b0")
 
 
-async def test_hwmon_is_read_where_there_are_no_thermal_zones(tmp_path):
+async def test_hwmon_is_read_where_there_are_no_thermal_zones(tmp_path: Path) -> None:
     chip = tmp_path / "class/hwmon/hwmon2"
     chip.mkdir(parents=True)
     (chip / "name").write_text("k10temp\n")
@@ -83,21 +85,21 @@ async def test_hwmon_is_read_where_there_are_no_thermal_zones(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["json", "text", "influxdb"])
-async def test_a_temperature_that_is_made_up_says_so_in_every_form(tmp_path, form):
+async def test_a_temperature_that_is_made_up_says_so_in_every_form(tmp_path: Path, form: str) -> None:
     with running(tmp_path / "broker") as broker:
         async with device(broker.port, tmp_path / "nothing", CPU_TEMP_FORMAT=form):
             (body,) = await bodies(broker.port, 1)
     assert "simulated" in body
 
 
-async def test_the_text_form_is_the_line_that_users_of_the_cloud_block_know(tmp_path, host):
+async def test_the_text_form_is_the_line_that_users_of_the_cloud_block_know(tmp_path: Path, host: Path) -> None:
     with running(tmp_path / "broker") as broker:
         async with device(broker.port, host, CPU_TEMP_FORMAT="text", CPU_TEMP_TOPIC="elsewhere"):
             (body,) = await bodies(broker.port, 1, "elsewhere")
     assert re.fullmatch(r"bc8b1b0, \d\d/\d\d/\d{4} \d\d:\d\d:\d\d, 47\.25", body)
 
 
-async def test_it_waits_for_a_broker_that_is_not_there_yet_and_loses_no_reading(tmp_path, host):
+async def test_it_waits_for_a_broker_that_is_not_there_yet_and_loses_no_reading(tmp_path: Path, host: Path) -> None:
     broker = Mosquitto(tmp_path / "broker", port=free_port())
     async with device(broker.port, host, CPU_TEMP_FORMAT="text") as process:
         with pytest.raises(TimeoutError):
@@ -109,7 +111,7 @@ async def test_it_waits_for_a_broker_that_is_not_there_yet_and_loses_no_reading(
 @pytest.mark.parametrize(
     ("name", "value"), [("LOCAL_MQTT_HOST", "http://broker"), ("CPU_TEMP_INTERVAL", "often"), ("CPU_TEMP_FORMAT", "xml")]
 )
-def test_a_wrong_variable_is_reported_without_a_traceback(name, value):
+def test_a_wrong_variable_is_reported_without_a_traceback(name: str, value: str) -> None:
     done = subprocess.run(
         [sys.executable, PROGRAM], env={**os.environ, name: value}, capture_output=True, text=True, timeout=30, check=False
     )
@@ -118,22 +120,22 @@ def test_a_wrong_variable_is_reported_without_a_traceback(name, value):
     assert "Traceback" not in done.stderr
 
 
-async def test_the_brokers_configuration_queues_for_a_router_that_is_away_and_survives_its_own_restart(tmp_path):
+async def test_the_brokers_configuration_queues_for_a_router_that_is_away_and_survives_its_own_restart(tmp_path: Path) -> None:
     """Uses the deployed file, except for the port and the folder."""
     text = (ROOT / "deploy/mosquitto.conf").read_text()
     port = free_port()
     text = text.replace("listener 1883", f"listener {port} 127.0.0.1").replace("/mosquitto/data/", f"{tmp_path}/")
     configuration = tmp_path / "mosquitto.conf"
     configuration.write_text(text + ("user root\n" if os.geteuid() == 0 else ""))
-    session = {"identifier": "router", "clean_session": False}
+    session = partial(aiomqtt.Client, "127.0.0.1", port, identifier="router", clean_session=False)
     async with asyncio.timeout(60):
         async with broker(configuration, port):
-            async with aiomqtt.Client("127.0.0.1", port, **session) as router:
+            async with session() as router:
                 await router.subscribe("cpu_temp", qos=1)
             async with aiomqtt.Client("127.0.0.1", port) as publisher:
                 for number in range(1500):
                     await publisher.publish("cpu_temp", str(number), qos=1)
-        async with broker(configuration, port), aiomqtt.Client("127.0.0.1", port, **session) as router:
+        async with broker(configuration, port), session() as router:
             found = []
             async for message in router.messages:
                 found.append(int(message.payload))
@@ -143,7 +145,7 @@ async def test_the_brokers_configuration_queues_for_a_router_that_is_away_and_su
 
 
 @asynccontextmanager
-async def broker(configuration, port):
+async def broker(configuration: Path, port: int) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(MOSQUITTO, "-c", configuration)
     try:
         while True:

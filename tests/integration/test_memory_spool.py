@@ -28,10 +28,10 @@ def volatile(url: str, folder: Path, **spool: str) -> dict[str, Any]:
     }
 
 
-async def test_a_kill_of_a_router_with_a_volatile_spool_loses_nothing_either(tmp_path):
+async def test_a_kill_of_a_router_with_a_volatile_spool_loses_nothing_either(tmp_path: Path) -> None:
     answering = asyncio.Event()
 
-    async def take(request):
+    async def take(request: web.Request) -> web.Response:
         await request.read()
         await answering.wait()
         return web.Response()
@@ -66,13 +66,13 @@ async def test_a_kill_of_a_router_with_a_volatile_spool_loses_nothing_either(tmp
     assert found.duplicates > 0, "what was not settled everywhere came again"
 
 
-async def command(*arguments):
+async def command(*arguments: object) -> tuple[int | None, str]:
     """Return exit code and output of the command line."""
     ended = await asyncio.to_thread(run, *arguments)
     return ended.returncode, ended.stdout + ended.stderr
 
 
-async def test_the_commands_find_a_router_with_a_volatile_spool(tmp_path):
+async def test_the_commands_find_a_router_with_a_volatile_spool(tmp_path: Path) -> None:
     """Its folder holds the control socket, and is not mistaken for a durable spool."""
     with running(tmp_path / "broker", *BROKER) as broker:
         async with router(tmp_path, volatile(broker.url, tmp_path)) as process:
@@ -89,7 +89,7 @@ async def test_the_commands_find_a_router_with_a_volatile_spool(tmp_path):
             assert not list(process.spool.glob("*.db"))
 
 
-async def test_a_volatile_spool_whose_folder_cannot_be_made_goes_on_without_a_control_socket(tmp_path):
+async def test_a_volatile_spool_whose_folder_cannot_be_made_goes_on_without_a_control_socket(tmp_path: Path) -> None:
     port = free_port()
     with running(tmp_path / "broker", *BROKER) as broker:
         config = volatile(broker.url, tmp_path, path="/proc/nowhere") | {"admin": {"listen": f"127.0.0.1:{port}"}}
@@ -100,7 +100,7 @@ async def test_a_volatile_spool_whose_folder_cannot_be_made_goes_on_without_a_co
             assert await process.stop() == 0
 
 
-async def test_a_volatile_spool_finds_its_session_again_without_a_client_id(tmp_path):
+async def test_a_volatile_spool_finds_its_session_again_without_a_client_id(tmp_path: Path) -> None:
     """Messages that reached the broker while the router was away arrive at the next start, although the spool has a new id."""
     with running(tmp_path / "broker", *BROKER) as broker:
         async with router(tmp_path, volatile(broker.url, tmp_path)) as process:

@@ -4,6 +4,9 @@ Covers: edgerouter.cli.commands, edgerouter.cli.dead_letters.
 """
 
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -12,20 +15,23 @@ from edgerouter.spool.folder import locked_folder
 from support.command import edgerouter
 from support.http_service import http_service
 from support.load import Plan, load
-from support.mosquitto import running
-from support.router import router
+from support.mosquitto import Mosquitto, running
+from support.router import RouterProcess, router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "log_type error")
+
+
+Run = tuple[RouterProcess, "Picky"]
 
 
 class Picky:
     """A service that refuses messages that contain one of `refused`, and keeps the rest."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.refused = {7, 11}
-        self.taken = []
+        self.taken: list[int] = []
 
-    async def take(self, request):
+    async def take(self, request: web.Request) -> web.Response:
         numbers = [json.loads(line)["payload"]["n"] for line in (await request.read()).splitlines()]
         if self.refused & set(numbers):
             return web.Response(status=422, text="not in my schema")
@@ -33,7 +39,7 @@ class Picky:
         return web.Response()
 
 
-def configuration(broker, url, tmp_path):
+def configuration(broker: Mosquitto, url: str, tmp_path: Path) -> dict[str, Any]:
     return {
         "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["sensors/#"]}},
         "spool": {"path": str(tmp_path / "spool"), "retain": {"age": "1h", "bytes": "100MiB"}},
@@ -42,7 +48,7 @@ def configuration(broker, url, tmp_path):
 
 
 @pytest.fixture
-async def after_a_run(tmp_path):
+async def after_a_run(tmp_path: Path) -> AsyncIterator[Run]:
     """Yield a running router that has dead-lettered two of 100 messages."""
     picky = Picky()
     with running(tmp_path / "broker", *BROKER) as broker:
@@ -56,7 +62,7 @@ async def after_a_run(tmp_path):
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
-async def test_dead_letters_are_listed_shown_exported_and_purged(after_a_run, stopped):
+async def test_dead_letters_are_listed_shown_exported_and_purged(after_a_run: Run, stopped: bool) -> None:
     process, _ = after_a_run
     if stopped:
         assert await process.stop() == 0
@@ -80,7 +86,7 @@ async def test_dead_letters_are_listed_shown_exported_and_purged(after_a_run, st
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
-async def test_dead_letters_are_sent_again_once_the_service_takes_them(after_a_run, stopped):
+async def test_dead_letters_are_sent_again_once_the_service_takes_them(after_a_run: Run, stopped: bool) -> None:
     process, picky = after_a_run
     picky.refused = set()
     if stopped:
@@ -95,7 +101,7 @@ async def test_dead_letters_are_sent_again_once_the_service_takes_them(after_a_r
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
-async def test_retained_messages_are_delivered_again_on_request(after_a_run, stopped):
+async def test_retained_messages_are_delivered_again_on_request(after_a_run: Run, stopped: bool) -> None:
     process, picky = after_a_run
     if stopped:
         assert await process.stop() == 0
@@ -114,7 +120,7 @@ async def test_retained_messages_are_delivered_again_on_request(after_a_run, sto
     assert len(picky.taken) == before + 100
 
 
-async def test_a_sink_that_left_the_configuration_is_reported_and_can_be_forgotten(after_a_run):
+async def test_a_sink_that_left_the_configuration_is_reported_and_can_be_forgotten(after_a_run: Run) -> None:
     process, _ = after_a_run
     await edgerouter("forget", "picky", "-c", process.file, code=1)
     process.config["sinks"] = {"other": {"type": "file", "path": str(process.folder / "other")}}
@@ -126,19 +132,19 @@ async def test_a_sink_that_left_the_configuration_is_reported_and_can_be_forgott
     assert (await process.status())["spool"]["orphans"] == []
 
 
-async def test_the_status_of_a_stopped_router_is_what_its_spool_says(after_a_run):
+async def test_the_status_of_a_stopped_router_is_what_its_spool_says(after_a_run: Run) -> None:
     process, _ = after_a_run
     running = await process.status()
     assert await process.stop() == 0
     said = json.loads(await edgerouter("status", "--json", "-c", process.file))
-    ledger = {"matched": 100, "delivered": 98, "filtered": 0, "dead_lettered": 2, "dropped": 0, "pending": 0}
+    ledger: dict[str, Any] = {"matched": 100, "delivered": 98, "filtered": 0, "dead_lettered": 2, "dropped": 0, "pending": 0}
     ledger |= {"uncounted": 0, "ledger_error": ""}
     assert (said["running"], said["sinks"]) == (False, {"picky": ledger})
     assert said["spool"]["id"] == running["spool"]["id"]
     assert "no router runs" in await edgerouter("status", "-c", process.file)
 
 
-async def test_a_health_check_never_opens_the_spool_and_says_no_while_no_router_runs(after_a_run):
+async def test_a_health_check_never_opens_the_spool_and_says_no_while_no_router_runs(after_a_run: Run) -> None:
     """A router that starts at the same moment would find the spool in use and exit."""
     process, _ = after_a_run
     assert await process.stop() == 0
@@ -148,7 +154,7 @@ async def test_a_health_check_never_opens_the_spool_and_says_no_while_no_router_
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
-async def test_operators_need_neither_the_secrets_nor_the_plugins_of_the_configuration(after_a_run, stopped):
+async def test_operators_need_neither_the_secrets_nor_the_plugins_of_the_configuration(after_a_run: Run, stopped: bool) -> None:
     process, _ = after_a_run
     if stopped:
         assert await process.stop() == 0
@@ -161,7 +167,7 @@ async def test_operators_need_neither_the_secrets_nor_the_plugins_of_the_configu
     await edgerouter("forget", "picky", "-c", file, code=1)
 
 
-async def test_a_configured_sink_of_a_stopped_router_is_not_forgotten(after_a_run):
+async def test_a_configured_sink_of_a_stopped_router_is_not_forgotten(after_a_run: Run) -> None:
     """A stopped router's spool does not know the configured sinks; the command does."""
     process, _ = after_a_run
     assert await process.stop() == 0
@@ -171,7 +177,7 @@ async def test_a_configured_sink_of_a_stopped_router_is_not_forgotten(after_a_ru
     assert answer == {"forgotten": "picky", "messages": 0}, "nothing but the answer is on standard output"
 
 
-async def test_health_metrics_and_status_are_served_and_control_is_not_on_tcp(tmp_path):
+async def test_health_metrics_and_status_are_served_and_control_is_not_on_tcp(tmp_path: Path) -> None:
     import aiohttp
 
     from support.mosquitto import free_port

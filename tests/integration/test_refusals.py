@@ -7,6 +7,8 @@ import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +16,7 @@ import yaml
 import support.command
 
 
-def good(tmp_path):
+def good(tmp_path: Path) -> dict[str, Any]:
     return {
         "sources": {"local": {"type": "mqtt", "url": "mqtt://127.0.0.1:1", "topics": ["a/#"]}},
         "spool": {"path": str(tmp_path / "spool")},
@@ -22,13 +24,13 @@ def good(tmp_path):
     }
 
 
-def run(file, *, command="run"):
+def run(file: Path, *, command: str = "run") -> tuple[int, list[str]]:
     """Run the router, which must exit by itself; return exit code and output."""
     ended = support.command.run(command, "-c", file, timeout=30)
     return ended.returncode, ended.stderr.strip().splitlines()
 
 
-def put(config, path, value):
+def put(config: dict[str, Any], path: str, value: object) -> None:
     """Set a value deep in the configuration."""
     *folders, last = path.split(".")
     for folder in folders:
@@ -57,7 +59,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_each_mistake_gives_one_clear_line_and_exit_code_2(tmp_path, name):
+def test_each_mistake_gives_one_clear_line_and_exit_code_2(tmp_path: Path, name: str) -> None:
     path, value, said = WRONG[name]
     config = good(tmp_path)
     put(config, path, value)
@@ -76,7 +78,7 @@ def test_each_mistake_gives_one_clear_line_and_exit_code_2(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "said"), [(None, "edgerouter.yaml"), ("a: [", "edgerouter.yaml:"), ("", "empty"), (b"\xff\xfe", "UTF-8")]
 )
-def test_a_file_that_cannot_be_read_gives_one_clear_line(tmp_path, content, said):
+def test_a_file_that_cannot_be_read_gives_one_clear_line(tmp_path: Path, content: str | bytes | None, said: str) -> None:
     file = tmp_path / "edgerouter.yaml"
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -85,7 +87,7 @@ def test_a_file_that_cannot_be_read_gives_one_clear_line(tmp_path, content, said
     assert said in lines[0]
 
 
-def test_a_port_in_use_gives_one_clear_line(tmp_path):
+def test_a_port_in_use_gives_one_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = good(tmp_path) | {"admin": {"listen": f"127.0.0.1:{taken.getsockname()[1]}"}}
         file = tmp_path / "edgerouter.yaml"
@@ -96,7 +98,7 @@ def test_a_port_in_use_gives_one_clear_line(tmp_path):
     assert lines[0].startswith(f"{file}:2:11: admin.listen: "), lines
 
 
-def test_too_few_file_descriptors_give_one_clear_line(tmp_path):
+def test_too_few_file_descriptors_give_one_clear_line(tmp_path: Path) -> None:
     """With a limit of 16, the traceback came from an arbitrary place that opened the seventeenth."""
     file = tmp_path / "edgerouter.yaml"
     file.write_text(yaml.safe_dump(good(tmp_path)))
@@ -108,7 +110,7 @@ def test_too_few_file_descriptors_give_one_clear_line(tmp_path):
     assert "ulimit -n" in line
 
 
-def test_all_mistakes_are_said_at_once(tmp_path):
+def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
     config = good(tmp_path)
     for path, value, _ in list(WRONG.values())[:3]:
         put(config, path, value)
@@ -121,10 +123,10 @@ def test_all_mistakes_are_said_at_once(tmp_path):
     assert all(line.startswith(str(file)) for line in lines)
 
 
-def test_a_second_router_on_one_folder_is_refused_and_told_which_process_has_it(tmp_path):
+def test_a_second_router_on_one_folder_is_refused_and_told_which_process_has_it(tmp_path: Path) -> None:
     file = tmp_path / "edgerouter.yaml"
     file.write_text(yaml.safe_dump(good(tmp_path)))
-    command = [sys.executable, "-m", "edgerouter.cli.main", "run", "-c", file]
+    command = [sys.executable, "-m", "edgerouter.cli.main", "run", "-c", str(file)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as first:
         assert first.stderr is not None
         while "edgerouter runs" not in first.stderr.readline():

@@ -2,6 +2,8 @@
 
 import base64
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -19,7 +21,7 @@ PARTS = ("w0rd", "Geheim", *(base64.b64encode(b"." * pad + b"Geheim").decode()[p
 
 
 @pytest.mark.parametrize("status", [401, 422, 503])
-async def test_an_answer_that_holds_a_secret_in_any_form_shows_it_nowhere(tmp_path, status):
+async def test_an_answer_that_holds_a_secret_in_any_form_shows_it_nowhere(tmp_path: Path, status: int) -> None:
     """Dead letters (422), the status and the log (401, 503) contain the answer without the secret."""
     forms = dict(encodings(SECRET)) | {
         "beginning": SECRET[:14],
@@ -29,7 +31,7 @@ async def test_an_answer_that_holds_a_secret_in_any_form_shows_it_nowhere(tmp_pa
     answers = iter([*forms.values(), *([""] * 1000)])
     seen = []
 
-    async def refuse(request):
+    async def refuse(request: web.Request) -> web.Response:
         text = next(answers)
         if not text:
             return web.Response()
@@ -51,9 +53,9 @@ async def test_an_answer_that_holds_a_secret_in_any_form_shows_it_nowhere(tmp_pa
                 async with load(Plan(broker.port, messages=len(forms) + 5, topics=("sensors/a",))) as publisher:
                     await publisher.finish()
 
-                def delivered(status):
+                def delivered(status: dict[str, Any]) -> bool:
                     statuses.append(json.dumps(status))
-                    return status["sinks"]["echo"]["delivered"] and not status["sinks"]["echo"]["pending"]
+                    return bool(status["sinks"]["echo"]["delivered"]) and not status["sinks"]["echo"]["pending"]
 
                 await process.until(delivered)
                 assert len(seen) == len(forms)

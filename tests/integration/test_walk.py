@@ -5,6 +5,8 @@ Covers: edgerouter.app, edgerouter.cli.run, edgerouter.spool.sqlite.open.
 
 import asyncio
 import random
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -12,7 +14,7 @@ from aiohttp import web
 from support.arrivals import arrivals
 from support.http_service import http_service
 from support.load import Plan, load, topics
-from support.mosquitto import running
+from support.mosquitto import Mosquitto, running
 from support.promise import everything_came
 from support.rounds import rounds
 from support.router import router
@@ -20,7 +22,7 @@ from support.router import router
 BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "autosave_interval 1", "log_type error")
 
 
-def configuration(broker, folder, **sinks):
+def configuration(broker: Mosquitto, folder: Path, **sinks: dict[str, Any]) -> dict[str, Any]:
     """Configure a router with file sinks; `sinks` gives their further fields."""
     return {
         "sources": {"local": {"type": "mqtt", "url": f"mqtt://127.0.0.1:{broker.port}", "topics": ["sensors/#"]}},
@@ -30,7 +32,7 @@ def configuration(broker, folder, **sinks):
 
 
 @pytest.mark.timeout(180)
-async def test_every_message_is_in_the_right_files_exactly_once_in_an_undisturbed_run(tmp_path):
+async def test_every_message_is_in_the_right_files_exactly_once_in_an_undisturbed_run(tmp_path: Path) -> None:
     """100,000 QoS 1 messages on 50 topics, two file sinks with different filters; message ids without gaps."""
     some = {"sensors/003/value", "sensors/017/value"}
     with running(tmp_path / "broker", *BROKER) as broker:
@@ -53,7 +55,7 @@ async def test_every_message_is_in_the_right_files_exactly_once_in_an_undisturbe
 
 
 @pytest.mark.timeout(900)
-async def test_kill_9_at_random_moments_loses_nothing_that_the_broker_acknowledged(tmp_path):
+async def test_kill_9_at_random_moments_loses_nothing_that_the_broker_acknowledged(tmp_path: Path) -> None:
     chance = random.Random(20261120)
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, everything={})
@@ -78,7 +80,7 @@ async def test_kill_9_at_random_moments_loses_nothing_that_the_broker_acknowledg
 
 
 @pytest.mark.timeout(180)
-async def test_a_broker_restart_under_load_loses_nothing_and_needs_no_hand(tmp_path):
+async def test_a_broker_restart_under_load_loses_nothing_and_needs_no_hand(tmp_path: Path) -> None:
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, everything={})
         config["sources"]["local"]["reconnect"] = {"first_delay": "100ms", "max_delay": "1s"}
@@ -99,7 +101,7 @@ async def test_a_broker_restart_under_load_loses_nothing_and_needs_no_hand(tmp_p
 
 
 @pytest.mark.timeout(120)
-async def test_a_stop_drains_and_what_is_left_is_delivered_by_the_next_run(tmp_path):
+async def test_a_stop_drains_and_what_is_left_is_delivered_by_the_next_run(tmp_path: Path) -> None:
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, slow={"rate": {"messages": 500}, "batch": {"max_messages": 100}})
         config["shutdown"] = {"grace": "200ms"}
@@ -118,7 +120,7 @@ async def test_a_stop_drains_and_what_is_left_is_delivered_by_the_next_run(tmp_p
     assert found.missing_from(report.acknowledged_numbers()) == {}
 
 
-async def test_the_router_starts_with_the_broker_down_and_begins_when_it_answers(tmp_path):
+async def test_the_router_starts_with_the_broker_down_and_begins_when_it_answers(tmp_path: Path) -> None:
     with running(tmp_path / "broker", *BROKER) as broker:
         config = configuration(broker, tmp_path, everything={})
         config["sources"]["local"]["reconnect"] = {"first_delay": "50ms", "max_delay": "200ms"}
@@ -137,7 +139,7 @@ async def test_the_router_starts_with_the_broker_down_and_begins_when_it_answers
 
 
 @pytest.mark.timeout(180)
-async def test_a_hanging_sink_changes_nothing_for_the_others_and_catches_up(tmp_path):
+async def test_a_hanging_sink_changes_nothing_for_the_others_and_catches_up(tmp_path: Path) -> None:
     """The service accepts the connection and does not answer; later it does."""
     answering = asyncio.Event()
     taken = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ async def test_the_broker_reads_every_acknowledgement_before_the_connection_ends
         "ws": ["protocol websockets"],
     }[scheme]
     settings = ["max_queued_messages 0", "log_type error", f"listener {port} 127.0.0.1", *lines]
-    options = {"tls": {"ca": authority.certificate}} if scheme == "mqtts" else {}
+    options: dict[str, Any] = {"tls": {"ca": authority.certificate}} if scheme == "mqtts" else {}
     with Mosquitto(tmp_path / "broker", settings) as broker:
         url = f"{scheme}://localhost:{port}"
         async with opened(url, "sensors/#", **options) as source:

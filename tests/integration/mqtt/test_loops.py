@@ -2,18 +2,22 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import pytest
 
-from support.mosquitto import running
+from support.mosquitto import Mosquitto, running
 from support.router import router
 
 MESSAGES = 20
 PROTOCOLS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
 
 
-def bridge(one, two, protocol, *, guard=True):
+def bridge(one: Mosquitto, two: Mosquitto, protocol: str, *, guard: bool = True) -> dict[str, Any]:
     """Build a configuration with a source and a sink on each broker, all on the same topics."""
     return {
         "sources": {
@@ -27,37 +31,33 @@ def bridge(one, two, protocol, *, guard=True):
     }
 
 
-class Listener:
-    """Counts the messages of a broker, by payload, until the message `end`."""
+@asynccontextmanager
+async def listening(broker: Mosquitto) -> AsyncIterator[Counter[bytes]]:
+    """Count the messages of a broker, by payload."""
+    counts: Counter[bytes] = Counter()
+    async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+        await client.subscribe("plant/#", qos=1)
 
-    def __init__(self, broker):
-        self.counts = Counter()
-        self.client = aiomqtt.Client("127.0.0.1", broker.port)
+        async def listen() -> None:
+            async for message in client.messages:
+                counts[bytes(message.payload)] += 1
 
-    async def __aenter__(self):
-        await self.client.__aenter__()
-        await self.client.subscribe("plant/#", qos=1)
-        self.task = asyncio.create_task(self._listen())
-        return self
-
-    async def __aexit__(self, *error):
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-        await self.client.__aexit__(*error)
-
-    async def _listen(self):
-        async for message in self.client.messages:
-            self.counts[bytes(message.payload)] += 1
+        task = asyncio.create_task(listen())
+        try:
+            yield counts
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-async def test_two_brokers_bridged_both_ways_get_each_message_once(tmp_path, protocol):
+async def test_two_brokers_bridged_both_ways_get_each_message_once(tmp_path: Path, protocol: str) -> None:
     """Without the guard one message became 44,000 in ten seconds."""
     with running(tmp_path / "one") as one, running(tmp_path / "two") as two:
         async with (
             router(tmp_path, bridge(one, two, protocol)) as bridging,
-            Listener(one) as at_one,
-            Listener(two) as at_two,
+            listening(one) as at_one,
+            listening(two) as at_two,
             aiomqtt.Client("127.0.0.1", one.port, protocol=PROTOCOLS[protocol]) as first,
             aiomqtt.Client("127.0.0.1", two.port, protocol=PROTOCOLS[protocol]) as second,
         ):
@@ -77,12 +77,12 @@ async def test_two_brokers_bridged_both_ways_get_each_message_once(tmp_path, pro
             once = {b"first %d" % n: 1 for n in range(MESSAGES)} | {b"second %d" % n: 1 for n in range(MESSAGES)}
             expected = once | {b"same": MESSAGES}
             async with asyncio.timeout(30):
-                while (at_one.counts, at_two.counts) != (expected, expected):
+                while (at_one, at_two) != (expected, expected):
                     await asyncio.sleep(0.05)
             assert not settled["sinks"]["to-one"]["last_error"]
 
 
-async def test_check_and_run_refuse_a_loop_without_the_guard(tmp_path):
+async def test_check_and_run_refuse_a_loop_without_the_guard(tmp_path: Path) -> None:
     with running(tmp_path / "one") as one, running(tmp_path / "two") as two:
         config = bridge(one, two, "5", guard=False)
         async with router(tmp_path, bridge(one, two, "5")) as bridging:

@@ -17,6 +17,7 @@ from paho.mqtt.properties import Properties
 from edgerouter import Source, SourceContext
 from edgerouter.pipeline.intake import Intake, IntakeStatus
 from edgerouter.pipeline.routing import Routing
+from edgerouter.sources.mqtt.config import MqttSourceConfig
 from edgerouter.sources.mqtt.source import MqttSource
 from edgerouter.spool import open_spool
 from support.mosquitto import Mosquitto, running
@@ -37,7 +38,7 @@ async def stored(folder: Path, url: str, protocol: str, interval: float = 0.02) 
         routing = Routing({})
         intake = Intake("s", spool, lambda: routing, interval)
         context = SourceContext("s", "h", spool.id, intake.flush_now, lambda *_: None, intake.connected)
-        config = MqttSource.Config(url=url, topics=("#",), protocol=protocol, client_id="router")
+        config = MqttSourceConfig.model_validate({"url": url, "topics": ("#",), "protocol": protocol, "client_id": "router"})
 
         @asynccontextmanager
         async def open_source() -> AsyncIterator[Source[Any]]:
@@ -138,7 +139,7 @@ async def test_mosquitto_with_a_small_window_is_served_at_half_the_rate_of_a_cli
 @asynccontextmanager
 async def acknowledging_at_once(url: str, protocol: str, client_id: str = "plain") -> AsyncIterator[aiomqtt.Client]:
     """Subscribe with a session that acknowledges before it has stored anything."""
-    expiry = Properties(PacketTypes.CONNECT)
+    expiry = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     expiry.SessionExpiryInterval = 3600
     version: dict[str, Any] = (
         {"protocol": aiomqtt.ProtocolVersion.V5, "clean_start": False, "properties": expiry}

@@ -153,7 +153,7 @@ async def test_qos_2_is_continued_where_a_lost_connection_cut_it() -> None:
 
 async def test_qos_2_begins_anew_when_the_broker_has_forgotten_the_session() -> None:
     async with strict_broker() as broker:
-        broker.pubcomp = lambda client, _: client.writer.transport.abort()  # type: ignore[func-returns-value]
+        broker.pubcomp = lambda client, _: client.writer.transport.abort()
         async with opened(broker.url, qos=2) as sink:
             assert len((await sink.write([make_message()])).failed) == 1
             broker.pubcomp = lambda _, identifier: b"\x70\x02" + identifier.to_bytes(2)
@@ -203,7 +203,7 @@ async def test_qos_2_delivers_each_message_once_over_a_link_that_breaks_again_an
                 async for message in consumer.messages:
                     if message.payload == b"end":
                         break
-                    seen[bytes(message.payload)] += 1  # type: ignore[arg-type]
+                    seen[bytes(message.payload)] += 1
             assert seen == {message.payload: 1 for message in batch}
 
 
