@@ -87,6 +87,11 @@ class Mosquitto:
         assert self._process is not None, "not started"
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """True between start and stop."""
+        return self._process is not None
+
     def start(self) -> Self:
         """Start, and return once the broker answers."""
         assert self._process is None, "already started"

@@ -48,7 +48,7 @@ async def measure(config: dict[str, Any]) -> dict[str, Any]:
             delivery.acknowledge()
             if seen and seen[-1][0] == "end":
                 break
-        source._in_flight.drops.report()
+        source.in_flight.drops.report()
         watching.cancel()
     grown = usage(os.getpid()).peak_rss_bytes - base
     return {"seen": seen[-10:], "dropped": dropped, "longest_pause": longest, "grown": grown}

@@ -103,6 +103,12 @@ def files(path: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in path.iterdir() if file.name.startswith("spool.db")}
 
 
+async def files_after_a_kill(spool: Any, path: Path) -> dict[str, bytes]:
+    """Return the database files as a kill between two transactions would leave them; the database's thread reads them."""
+    found: dict[str, bytes] = await spool._thread.run(lambda: files(path))
+    return found
+
+
 def restore(path: Path, saved: Mapping[str, bytes]) -> None:
     """Put the database files back."""
     for file in list(path.iterdir()):

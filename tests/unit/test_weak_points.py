@@ -5,23 +5,23 @@ Covers also: edgerouter.tls.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import structlog
 
-from edgerouter import weak_points
 from edgerouter.sinks.http.exchange import warn_of_weak_points
 from edgerouter.sinks.mqtt.config import MqttSinkConfig
 from edgerouter.tls import TlsConfig
 
 
-def said(warn: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(weak_points, "_warned", set())
+def said(warn: Callable[[str], None]) -> list[str]:
+    name = f"sink {uuid.uuid4()}"  # a process warns once of each
     with structlog.testing.capture_logs() as logs:
         for _ in range(2):
-            warn()
+            warn(name)
     assert "s3cr3t" not in str(logs)
     return [line["event"] for line in logs]
 
@@ -39,9 +39,9 @@ def said(warn: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> list[str]
         ({"url": "mqtts://me:s3cr3t@[::1]", "tls": {"insecure": True}}, []),
     ],
 )
-def test_weak_points_towards_a_broker(config: dict[str, Any], expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weak_points_towards_a_broker(config: dict[str, Any], expected: list[str]) -> None:
     settings = MqttSinkConfig.model_validate(config)
-    found = said(lambda: settings.warn_of_weak_points(structlog.get_logger(), "sink out"), monkeypatch)
+    found = said(lambda name: settings.warn_of_weak_points(structlog.get_logger(), name))
     assert [text in line for text, line in zip(expected, found, strict=True)] == [True] * len(expected)
 
 
@@ -56,8 +56,6 @@ def test_weak_points_towards_a_broker(config: dict[str, Any], expected: list[str
         ("http://[::1]:8086", False, "token", []),
     ],
 )
-def test_weak_points_towards_a_web_service(
-    url: str, insecure: bool, secret: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = said(lambda: warn_of_weak_points(url, TlsConfig(insecure=insecure), secret, "out"), monkeypatch)
+def test_weak_points_towards_a_web_service(url: str, insecure: bool, secret: str, expected: list[str]) -> None:
+    found = said(lambda name: warn_of_weak_points(url, TlsConfig(insecure=insecure), secret, name))
     assert [text in line for text, line in zip(expected, found, strict=True)] == [True] * len(expected)

@@ -29,7 +29,7 @@ from edgerouter.variables import Variables
 
 log = structlog.get_logger("edgerouter.secrets")
 
-_FIRST_DELAY, _MAX_DELAY = 1.0, 60.0
+FIRST_DELAY, MAX_DELAY = 1.0, 60.0
 """Upper bounds of the seconds between two rounds of asking secret stores that did not answer."""
 _STAND_INS: Final[Mapping[tuple[PluginKind, str], type[Any]]] = {
     ("sink", UNDECIDED): UndecidedSink,
@@ -107,7 +107,7 @@ class CloudBlock:
         for attempt in count(1):
             if not self.undecided:
                 return
-            await asyncio.sleep(full_jitter(attempt, _FIRST_DELAY, _MAX_DELAY, floor=0.5))
+            await asyncio.sleep(full_jitter(attempt, FIRST_DELAY, MAX_DELAY, floor=0.5))
             before = dict(self._known)
             try:
                 await self.ask(last_known)

@@ -15,7 +15,7 @@ from edgerouter.config.store_faults import counted_as_down
 from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
 from edgerouter.secrets import SecretStore, SecretStoreConfig, SecretStoreContext
 
-_SECONDS: Final = 8.0
+ANSWER_SECONDS: Final = 8.0
 """Time for one store to answer for one variable, with connection and sign-in at the first, which are ten round trips and more
 over a satellite. One that is silent leaves time for another within that of `references.resolve`."""
 
@@ -103,7 +103,7 @@ class StoreChain(SecretStore[ChainConfig]):
     async def _bounded(self, store: ConfiguredSecretStore, asking: Awaitable[AnswerT]) -> AnswerT:
         """Wait for a store; one that did not answer is not asked again before the chain is opened again."""
         try:
-            async with asyncio.timeout(_SECONDS) as bound:
+            async with asyncio.timeout(ANSWER_SECONDS) as bound:
                 with counted_as_down(store.name):
                     return await asking
         except Unauthorized:
@@ -114,7 +114,7 @@ class StoreChain(SecretStore[ChainConfig]):
         except TimeoutError as error:
             if not bound.expired():
                 raise
-            self._down[store.name] = Unavailable(f"secret store {store.name}: no answer in {_SECONDS:g} s")
+            self._down[store.name] = Unavailable(f"secret store {store.name}: no answer in {ANSWER_SECONDS:g} s")
             raise self._down[store.name] from error
 
     async def _store(self, configured: ConfiguredSecretStore) -> SecretStore[Any]:

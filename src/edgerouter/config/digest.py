@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-_ROUNDS: Final = 20_000
+ROUNDS: Final = 20_000
 """Makes guessing a weak secret from the digest slow, at a few milliseconds for each sink."""
 
 
@@ -23,7 +23,7 @@ def digest(kind: str, *models: BaseModel) -> str:
     """
     # a model that waits for secrets is not validated; do not warn of it
     text = json.dumps([kind, *(_plain(model.model_dump(warnings=False)) for model in models)], sort_keys=True)
-    return hashlib.pbkdf2_hmac("sha256", text.encode(), b"edgerouter", _ROUNDS, dklen=8).hex()
+    return hashlib.pbkdf2_hmac("sha256", text.encode(), b"edgerouter", ROUNDS, dklen=8).hex()
 
 
 def _plain(value: Any) -> Any:

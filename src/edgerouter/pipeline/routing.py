@@ -14,7 +14,7 @@ from edgerouter.topic_cache import TopicCache
 _TOPIC = attrgetter("topic")
 
 
-_REMEMBERED_BYTES: Final = 16 * 1024**2
+REMEMBERED_BYTES: Final = 16 * 1024**2
 """About 80,000 topics."""
 _SHARED_SETS: Final = 1000
 """Sets of sinks that topics share."""
@@ -37,7 +37,7 @@ class Routing:
 
         self._sinks_of_topic = TopicCache(
             sinks_of,
-            most_bytes=_REMEMBERED_BYTES,
+            most_bytes=REMEMBERED_BYTES,
             weigh=lambda topic, sinks: getsizeof(topic) + (0 if sets.get(sinks) is sinks else getsizeof(sinks)),
         )
 

@@ -21,6 +21,7 @@ from support.certificates import Authority
 from support.cloud_block import AWS_KEY, AWS_SECRET, environment_router, google_account, influxdb_variables, publish, sqs
 from support.google.identity import PROJECT, Identity
 from support.google.secret_manager import ACCESS, SecretManagerServer
+from support.google.service import GoogleError
 from support.influxdb import TOKEN, InfluxDbServer
 from support.mosquitto import Mosquitto
 
@@ -82,7 +83,7 @@ async def gcp(identity: Identity) -> AsyncIterator[Store]:
 
         def down(away: bool) -> None:
             identity.outage = web.Response(status=503) if away else None
-            server._lasting = "fail" if away else ""
+            server.refuse_all = GoogleError(503, "down") if away else None
 
         variables = {
             **google_account("GCP_SECRETMGR", identity),

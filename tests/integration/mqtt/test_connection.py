@@ -141,11 +141,11 @@ async def test_the_connection_stays_up_while_no_message_is_requested(broker: Mos
     async with opened(broker, protocol=protocol, keepalive=1, max_unacknowledged=15) as source:
         await source.connected()
         await publish(broker, "t", *(b"%d" % number for number in range(500)))
-        await eventually(lambda: source.source._in_flight.unacknowledged >= 15)
+        await eventually(lambda: source.source.in_flight.unacknowledged >= 15)
         pings = broker.log.count("Received PINGREQ from edgerouter")
         await eventually(lambda: broker.log.count("Received PINGREQ from edgerouter") >= pings + 4)
         assert [connected for connected, _ in source.told] == [True]
-        assert source.source._in_flight.unacknowledged <= 30
+        assert source.source.in_flight.unacknowledged <= 30
         seen: set[bytes] = set()
         while len(seen) < 500:
             seen.update(message.payload for message in await source.messages(1))
@@ -163,7 +163,7 @@ async def test_an_unread_flood_neither_ends_the_connection_nor_fills_the_memory(
                     await client.publish("flood", bytes(1000), qos=0)
                 await asyncio.sleep(0.01)
         assert [connected for connected, _ in source.told] == [True]
-        assert source.source._in_flight.current.qos0_bytes <= 100_000
+        assert source.source.in_flight.current.qos0_bytes <= 100_000
         messages = await source.messages(20)
         while sum(message.topic == "t" for message in messages) < 20:
             messages += await source.messages(1)

@@ -149,11 +149,11 @@ async def test_a_message_held_over_a_reconnect_is_delivered_once_and_acknowledge
         await source.connected()
         await publish(broker, "t", b"1", b"2", b"3", qos=qos)
         held = await source.delivery()
-        await eventually(lambda: source.source._in_flight.unacknowledged == 3)
+        await eventually(lambda: source.source.in_flight.unacknowledged == 3)
         proxy.cut()
         await source.disconnected()
         await source.connected()
-        await eventually(lambda: source.source._session._redelivery.recognised == 3)
+        await eventually(lambda: source.source.session.redelivery.recognised == 3)
         held.acknowledge()
         payloads = [message.payload for message in held.messages]
         if len(payloads) < 3:
@@ -209,9 +209,9 @@ async def test_after_a_crash_what_the_spool_holds_is_acknowledged_and_not_stored
         async with opened(url, state=state, unacknowledged=stored, protocol=protocol, qos=2) as source:
             (message,) = await source.messages(1)
             assert message.payload == b"4"
-            assert source.source._session._redelivery.recognised == 3
+            assert source.source.session.redelivery.recognised == 3
             await source.nothing_comes()
-            await eventually(lambda: source.source._in_flight.unacknowledged == 0)
+            await eventually(lambda: source.source.in_flight.unacknowledged == 0)
         # the receipts are used up: later runs ignore them
         await publish(broker, "t", b"1", b"2", b"3", qos=qos)
         async with opened(url, state=state, unacknowledged=stored, protocol=protocol, qos=2) as source:
@@ -244,7 +244,7 @@ async def test_the_bound_of_unacknowledged_messages_holds_against_a_broker_that_
             payloads: list[bytes] = []
             while len(payloads) < 1000:
                 delivery = await source.delivery()
-                assert source.source._in_flight.unacknowledged <= 50
+                assert source.source.in_flight.unacknowledged <= 50
                 payloads += [message.payload for message in delivery.messages]
                 delivery.acknowledge()
             await source.nothing_comes()
@@ -284,7 +284,7 @@ async def test_the_router_is_asked_to_flush_now_when_the_broker_waits_for_acknow
     async with opened(broker, protocol=protocol, receive_maximum=20) as source:
         await source.connected()
         await publish(broker, "t", *([b"x"] * 19))
-        await eventually(lambda: source.source._in_flight.unacknowledged == 19)
+        await eventually(lambda: source.source.in_flight.unacknowledged == 19)
         assert not source.hurried
         await publish(broker, "t", b"x")
         await eventually(lambda: bool(source.hurried))
@@ -295,7 +295,7 @@ async def test_after_stop_what_came_in_is_yielded_and_the_broker_keeps_the_rest(
     async with opened(broker) as source:
         await source.connected()
         await publish(broker, "t", b"in time")
-        await eventually(lambda: source.source._in_flight.unacknowledged == 1)
+        await eventually(lambda: source.source.in_flight.unacknowledged == 1)
         source.source.stop()
         await publish(broker, "t", b"too late")
         (delivery,) = [each async for each in source.source.deliveries()]

@@ -95,7 +95,7 @@ async def test_retained_messages_can_be_dropped(broker: Mosquitto, protocol: str
         (live,) = await source.messages(1)
         await source.nothing_comes(0.1)
         assert live.payload == b"live"
-        await eventually(lambda: source.source._in_flight.unacknowledged == 0)
+        await eventually(lambda: source.source.in_flight.unacknowledged == 0)
 
 
 @both_protocols

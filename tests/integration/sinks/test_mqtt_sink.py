@@ -81,7 +81,7 @@ class BrokerServer(SinkServer):
 
     async def received(self) -> Sequence[Received]:
         """Return all messages received; a marker published now arrives last."""
-        if self.broker._process is not None:
+        if self.broker.runs:
             before = len(self.got)
             async with aiomqtt.Client("127.0.0.1", self.broker.port) as client:
                 await client.publish("end/marker", b"", qos=1)

@@ -40,7 +40,7 @@ class EventHubs:
         """Number of connections, deliveries to hubs and valid tokens."""
         self.clock_offset = 0.0
         """Seconds by which the service's clock is ahead of the machine's."""
-        self._readers: dict[Link, int] = {}
+        self.readers: dict[Link, int] = {}
 
     def opened(self, connection: Connection) -> None:
         self.connected += 1
@@ -50,13 +50,13 @@ class EventHubs:
     def gone(self, connection: Connection) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
-        self._readers = {link: at for link, at in self._readers.items() if link.session.connection is not connection}
+        self.readers = {link: at for link, at in self.readers.items() if link.session.connection is not connection}
 
     def attached(self, link: Link) -> None:
-        path = _path(link.address)
+        path = path_of(link.address)
         if path[0] in {"$cbs", "$management"}:
             return
-        hub, partition = self._find(path)
+        hub, partition = self.find(path)
         if self.faults.on_attach:
             raise Refused(self.faults.on_attach.condition, self.faults.on_attach.description)
         try:
@@ -69,28 +69,28 @@ class EventHubs:
         else:
             if partition is None:
                 raise Refused("amqp:not-allowed", "a consumer reads from a partition")
-            self._readers[link] = _start(link, hub.log[partition])
+            self.readers[link] = _start(link, hub.log[partition])
 
     def delivered(self, delivery: Delivery) -> None:
-        path = _path(delivery.link.address)
+        path = path_of(delivery.link.address)
         if path[0] == "$cbs":
             answer_put_token(delivery, self._take_token)
         elif path[0] == "$management":
             answer_management(delivery, self.hubs)
         else:
             self.deliveries += 1
-            self._authorize(delivery.link, self._find(path)[0])
+            self._authorize(delivery.link, self.find(path)[0])
             fault = self.faults.on_delivery(self.deliveries, delivery.payload)
             if fault is not None:
                 self.faults.seen.append(fault)
             self._deliver(delivery, path, fault)
 
     def credited(self, link: Link) -> None:
-        path = _path(link.address)
+        path = path_of(link.address)
         if path[0] in {"$cbs", "$management"}:
             return
-        hub, partition = self._find(path)
-        self._feed(link, hub.log[partition or 0])
+        hub, partition = self.find(path)
+        self.feed(link, hub.log[partition or 0])
 
     # -- producers
 
@@ -135,23 +135,23 @@ class EventHubs:
             messages = [envelope]
         else:
             raise MalformedAmqp(f"message format 0x{delivery.message_format:08x}")
-        hub, partition = self._find(path)
+        hub, partition = self.find(path)
         if partition is None:
             partition = hub.partition_for(key)
         elif key is not None:
             raise MalformedAmqp("a partition key on a link to a partition")
         log = hub.log[partition]
         log += [Event(partition, len(log) + n, key, message, self.deliveries) for n, message in enumerate(messages)]
-        for reader in self._readers:
-            if reader.attached and self._find(_path(reader.address)) == (hub, partition):
-                self._feed(reader, log)
+        for reader in self.readers:
+            if reader.attached and self.find(path_of(reader.address)) == (hub, partition):
+                self.feed(reader, log)
 
     # -- consumers
 
-    def _feed(self, link: Link, log: list[Event]) -> None:
-        while link.attached and link.credit > 0 and self._readers[link] < len(log):
-            event = log[self._readers[link]]
-            self._readers[link] += 1
+    def feed(self, link: Link, log: list[Event]) -> None:
+        while link.attached and link.credit > 0 and self.readers[link] < len(log):
+            event = log[self.readers[link]]
+            self.readers[link] += 1
             message = AmqpMessage(
                 annotations={
                     "x-opt-sequence-number": event.sequence, "x-opt-offset": str(event.sequence),
@@ -169,7 +169,7 @@ class EventHubs:
         grants: dict[str, Grant] = link.session.connection.state["grants"]
         need, good = "Send" if link.incoming else "Listen", False
         for grant in grants.values():
-            if _path(grant.audience)[0] == hub.name.lower():
+            if path_of(grant.audience)[0] == hub.name.lower():
                 if grant.expires <= time.time() + self.clock_offset:
                     raise Refused("amqp:unauthorized-access", "ExpiredToken: The token is expired.")
                 good = good or need in grant.claims
@@ -194,14 +194,14 @@ class EventHubs:
     def _expire(self, connection: Wire) -> None:
         for session in connection.sessions.values():
             for link in session.links.values():
-                path = _path(link.address)
+                path = path_of(link.address)
                 if link.attached and path[0] in self.hubs:
                     try:
                         self._authorize(link, self.hubs[path[0]])
                     except Refused as refusal:
                         link.detach(refusal.condition, refusal.description)
 
-    def _find(self, path: list[str]) -> tuple[Hub, int | None]:
+    def find(self, path: list[str]) -> tuple[Hub, int | None]:
         hub = self.hubs.get(path[0])
         if hub is None:
             raise Refused("amqp:not-found", f"The messaging entity 'sb://test/{path[0]}' could not be found.")
@@ -213,7 +213,7 @@ class EventHubs:
         return hub, int(number)
 
 
-def _path(address: str) -> list[str]:
+def path_of(address: str) -> list[str]:
     return (urlsplit(address).path if "://" in address else address).strip("/").lower().split("/")
 
 

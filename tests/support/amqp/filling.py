@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from support.amqp.conformance import EventHubsServer
-from support.amqp.event_hub import _path
+from support.amqp.event_hub import path_of
 from support.amqp.hub import Event
 from support.amqp.message import AmqpMessage
 
@@ -15,9 +15,9 @@ def put(server: EventHubsServer, partition: int, *payloads: bytes, **more: Any) 
     service, log = server.service, server.hub.log[partition]
     for payload in payloads:
         log.append(Event(partition, len(log), None, AmqpMessage(data=[payload], **more), 0))
-    for reader in list(service._readers):
-        if reader.attached and service._find(_path(reader.address))[1] == partition:
-            service._feed(reader, log)
+    for reader in list(service.readers):
+        if reader.attached and service.find(path_of(reader.address))[1] == partition:
+            service.feed(reader, log)
 
 
 def spread(server: EventHubsServer, payloads: list[bytes]) -> None:

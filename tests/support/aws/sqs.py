@@ -76,21 +76,21 @@ class SqsServer(HttpSinkServer):
         return request.headers.get("X-Amz-Target") == "AmazonSQS.SendMessageBatch"
 
     def broken(self) -> web.Response:
-        return _error(SqsError("InternalError", "We encountered an internal error. Please try again.", 500))
+        return error_response(SqsError("InternalError", "We encountered an internal error. Please try again.", 500))
 
     def throttled(self, seconds: float) -> web.Response:
-        response = _error(SqsError("RequestThrottled", "Rate exceeded", 403))
+        response = error_response(SqsError("RequestThrottled", "Rate exceeded", 403))
         response.headers["Retry-After"] = str(int(seconds))
         return response
 
     def refused(self) -> web.Response:
-        return _error(_denied("sqs:sendmessage"))
+        return error_response(_denied("sqs:sendmessage"))
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.Response:
         try:
             return web.json_response(self._do(request, json.loads(body)), content_type="application/x-amz-json-1.0")
         except SqsError as error:
-            return _error(error)
+            return error_response(error)
 
     def _do(self, request: web.BaseRequest, said: dict[str, Any]) -> dict[str, Any]:
         action = request.headers["X-Amz-Target"].removeprefix("AmazonSQS.")
@@ -217,7 +217,7 @@ def _denied(action: str) -> SqsError:
     return SqsError("AccessDenied", text, 403)
 
 
-def _error(error: SqsError) -> web.Response:
+def error_response(error: SqsError) -> web.Response:
     return web.json_response(
         {"__type": f"com.amazonaws.sqs#{error.code}", "message": error.text},
         status=error.status,

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from support.aws.sqs import ACCOUNT, SqsError, SqsServer, _error
+from support.aws.sqs import ACCOUNT, SqsError, SqsServer, error_response
 
 _BATCH_ACTIONS = ("DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 _DEFAULT_VISIBILITY = 30
@@ -64,7 +64,7 @@ class SqsConsumerServer(SqsServer):
             name = self._allowed(request, action, said)
             answer = await self._receive(name, said) if action == "ReceiveMessage" else self._settle(name, action, said)
         except SqsError as error:
-            return _error(error)
+            return error_response(error)
         return web.json_response(answer, content_type="application/x-amz-json-1.0")
 
     def _allowed(self, request: web.BaseRequest, action: str, said: dict[str, Any]) -> str:

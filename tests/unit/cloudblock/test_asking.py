@@ -212,7 +212,7 @@ async def test_a_store_that_is_down_hides_nothing_that_another_has(vault: Any) -
 async def test_a_store_that_does_not_answer_is_asked_once_and_not_for_every_variable(
     vault: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgerouter.cloudblock.store_chain._SECONDS", 0.05)
+    monkeypatch.setattr("edgerouter.cloudblock.store_chain.ANSWER_SECONDS", 0.05)
     vault.faults = {"first": silent}
     vault.asked.clear()
     config, reason = await decided(ONE)
@@ -288,7 +288,7 @@ async def test_stores_that_were_down_are_asked_until_they_answer_and_each_answer
     vault: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stand-in keeps the messages of each sink until then, and the spool forgets those of the sinks that are off."""
-    monkeypatch.setattr("edgerouter.cloudblock.start._FIRST_DELAY", 0.01)
+    monkeypatch.setattr("edgerouter.cloudblock.start.FIRST_DELAY", 0.01)
     vault.contents, vault.faults = {"first": {"queue-token": "t", "queue-name": "q"}}, {"first": down}
     cloud = CloudBlock(ONE)
     assert [(sink.name, sink.type, sink.provisional) for sink in cloud.load(plugins).sinks] == [

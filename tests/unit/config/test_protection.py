@@ -65,7 +65,7 @@ INSTALLED = Installed()
 
 @pytest.fixture(autouse=True)
 def _quick_digests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgerouter.config.digest._ROUNDS", 1)
+    monkeypatch.setattr("edgerouter.config.digest.ROUNDS", 1)
 
 
 def samples(annotation: Any, text: str) -> Iterator[Any]:

@@ -306,16 +306,24 @@ async def test_unordered_workers_share_the_work() -> None:
 
 
 async def test_a_throttled_sink_narrows_its_workers() -> None:
-    def answer(batch: Sequence[Message]) -> Outcome:
+    busy = most = 0
+
+    async def answer(batch: Sequence[Message]) -> Outcome:
+        nonlocal busy, most
         if len(plugin.writes) == 1:
             raise Throttled("slow down")
+        busy += 1
+        most = max(most, busy)
+        await asyncio.sleep(0.005)  # all others that may write begin meanwhile
+        busy -= 1
         return DELIVERED
 
-    reader = ListReader(*messages(100))
-    plugin = scripted(answer)
-    async with running(configured(plugin, concurrency=8, batch={"max_messages": 5}), reader) as runner:
+    reader, plugin = ListReader(*messages(5)), scripted(answer)
+    async with running(configured(plugin, concurrency=8, batch={"max_messages": 5}), reader):
+        await until(lambda: plugin.writes)
+        reader.add(*messages(95, start=6))
         await until(lambda: not reader.pending)
-        assert runner._delivery._limiter.width < 8
+    assert 1 < most < 8
 
 
 async def test_a_rate_limit_bounds_messages_a_second() -> None:

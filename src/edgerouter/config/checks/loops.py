@@ -40,7 +40,7 @@ def _circles(sink: ConfiguredSink, to: BrokerSettings, source: ConfiguredSource)
     if not isinstance(source.config, BrokerSettings) or broker_key(source.config.address) != broker_key(to.address):
         return False
     wanted = [split_share(each)[1] for each in sink.policies.topics]
-    published = _published(str(getattr(to, "topic", "{topic}")), wanted)
+    published = filters_of(str(getattr(to, "topic", "{topic}")), wanted)
     received = [split_share(each)[1] for each in _filters(source)]
     return any(
         filters_overlap(target, back) and filters_overlap(back, again) and filters_overlap(target, again)
@@ -50,7 +50,7 @@ def _circles(sink: ConfiguredSink, to: BrokerSettings, source: ConfiguredSource)
     )
 
 
-def _published(template: str, wanted: list[str]) -> list[str]:
+def filters_of(template: str, wanted: list[str]) -> list[str]:
     """Return filters that match every topic of a template."""
     if template == "{topic}":
         return wanted

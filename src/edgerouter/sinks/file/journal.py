@@ -14,7 +14,7 @@ from edgerouter.sinks.file.disk import open_new, open_regular, sync_data, sync_f
 Identity = tuple[str, int, int, int]
 """Identity of a batch: spool, first and last sequence, number of messages."""
 
-_REMEMBERED = 4096
+REMEMBERED = 4096
 """Batches that a router may repeat after a crash: those in flight, and those whose settlement was not on disk yet."""
 
 
@@ -111,11 +111,11 @@ class Journal:
     @property
     def is_long(self) -> bool:
         """True once the journal should be rewritten."""
-        return self._records > 2 * _REMEMBERED
+        return self._records > 2 * REMEMBERED
 
     def rewrite(self, end: int) -> None:
         """Start a new, short journal for a file that ends at `end`."""
-        kept = dict.fromkeys(list(self._held)[-_REMEMBERED:])
+        kept = dict.fromkeys(list(self._held)[-REMEMBERED:])
         records = [*(Held(*identity) for identity in kept), Based(end)]
         content = b"".join([_encode(record) + b"\n" for record in records])
         temporary = self._name + ".new"

@@ -73,8 +73,8 @@ class Session:
         self._stopping = asyncio.Event()
         self._version = VersionChoice(config.protocol, kept.session.protocol, patient=not context.probe)
         self._allowance = Allowance(_AHEAD * config.max_unacknowledged_bytes)
-        self._redelivery = Redelivery(kept.session, in_flight, context.unacknowledged, kept.change_session)
-        self.duplicates = DuplicateFilter(in_flight, self._redelivery, kept.retained)
+        self.redelivery = Redelivery(kept.session, in_flight, context.unacknowledged, kept.change_session)
+        self.duplicates = DuplicateFilter(in_flight, self.redelivery, kept.retained)
         self._refused_filters: dict[str, str] = {}
         self._introduced = False
 
@@ -136,7 +136,7 @@ class Session:
         try:
             connection = Connection(
                 self._config, self._state.client_id, self._version.version, await Credentials.read(self._config),
-                in_flight=self._in_flight, redelivery=self._redelivery, duplicates=self.duplicates, limits=self._limits,
+                in_flight=self._in_flight, redelivery=self.redelivery, duplicates=self.duplicates, limits=self._limits,
                 allowance=self._allowance, flush_now=self._context.flush_now, probe=self._context.probe,
             )  # fmt: skip
             await connection.connect()

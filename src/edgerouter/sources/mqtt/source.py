@@ -28,8 +28,8 @@ class MqttSource(Source[MqttSourceConfig]):
     """
 
     def __init__(self, in_flight: InFlight, session: Session, task: asyncio.Task[None]) -> None:
-        self._in_flight = in_flight
-        self._session = session
+        self.in_flight = in_flight
+        self.session = session
         self._task = task
 
     @classmethod
@@ -71,7 +71,7 @@ class MqttSource(Source[MqttSourceConfig]):
         Raises:
             Unavailable: a probe was refused; or the task that serves the connection ended, which is a bug.
         """
-        in_flight, session = self._in_flight, self._session
+        in_flight, session = self.in_flight, self.session
         while True:
             while (delivery := in_flight.take(session.duplicates)) is not None:
                 session.silence.heard()
@@ -87,7 +87,7 @@ class MqttSource(Source[MqttSourceConfig]):
 
     def stop(self) -> None:
         """Accept no more messages; the connection stays open for the acknowledgements, and the broker keeps the rest."""
-        self._in_flight.stop()
+        self.in_flight.stop()
 
 
 async def _finish(task: asyncio.Task[None]) -> None:

@@ -12,9 +12,9 @@ import structlog
 from edgerouter.private_files import read_private, replace_private
 
 FILE: Final = "spool.machine"
-_SYSTEM: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+SYSTEM: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 """https://www.freedesktop.org/software/systemd/man/latest/machine-id.html"""
-_HARDWARE: Final = (Path("/proc/device-tree/serial-number"), Path("/sys/class/dmi/id/product_uuid"))
+HARDWARE: Final = (Path("/proc/device-tree/serial-number"), Path("/sys/class/dmi/id/product_uuid"))
 """A board's serial number; a virtual machine's, which root alone may read."""
 _ENOUGH: Final = 2
 
@@ -24,7 +24,7 @@ Ties = dict[str, str]
 
 def ties_of(folder: Path) -> Ties:
     """Return what is known of the machine and the folder, by kind."""
-    ties = {"machine id": _first(_SYSTEM), "hardware": _first(_HARDWARE), "folder": ""}
+    ties = {"machine id": _first(SYSTEM), "hardware": _first(HARDWARE), "folder": ""}
     with suppress(OSError):
         ties["folder"] = str(folder.stat().st_ino)
     return {kind: value for kind, value in ties.items() if value}

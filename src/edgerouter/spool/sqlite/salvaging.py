@@ -21,7 +21,7 @@ from edgerouter.spool.sqlite.store import Store
 from edgerouter.spool.sqlite.thread import DatabaseThread
 
 T = TypeVar("T")
-_RETRY: Final = 2.0
+RETRY: Final = 2.0
 _ATTEMPTS: Final = 3
 
 log = structlog.get_logger("edgerouter.spool")
@@ -78,7 +78,7 @@ class Salvaging:
         self._recovering = False
         if opened is None:
             log.error("the damaged database cannot be replaced, trying again", reason=str(error))
-            self._loop.call_later(_RETRY, self.recover, cause)
+            self._loop.call_later(RETRY, self.recover, cause)
             return
         self._committer.usage.reopened(opened)
         self._committer.dead_letters.reopened(opened.dead_letters)
@@ -151,7 +151,7 @@ class Salvaging:
         if progress is None:
             assert error is not None
             self._committer.cannot_write(error)
-            self._loop.call_later(_RETRY, self._step)
+            self._loop.call_later(RETRY, self._step)
             return
         assert self._range is not None, "it is under way"
         high = self._range[1]

@@ -178,7 +178,7 @@ def test_a_torn_journal_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_the_journal_stays_small_and_remembers_what_may_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgerouter.sinks.file.journal._REMEMBERED", 10)
+    monkeypatch.setattr("edgerouter.sinks.file.journal.REMEMBERED", 10)
     with growing(tmp_path, once=True, mode="0600") as file:
         for number in range(1, 101):
             file.write(batch_of([number]))

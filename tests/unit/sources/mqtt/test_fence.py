@@ -26,15 +26,15 @@ class Link:
 
     def __init__(self, most: int | None = 100) -> None:
         self.sent = b""
-        self.passed = 0
+        self.times_passed = 0
         self.unconfirmed: Unconfirmed[Batch] = Unconfirmed(most, 10**6)
-        self.fence = Fence(self.unconfirmed, self._send, self._passed)
+        self.fence = Fence(self.unconfirmed, self.send, self.passed)
 
-    def _send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         self.sent += data
 
-    def _passed(self) -> None:
-        self.passed += 1
+    def passed(self) -> None:
+        self.times_passed += 1
 
     def acknowledge(self, messages: int = 1) -> Batch:
         made = batch(messages)
@@ -52,7 +52,7 @@ def test_only_the_answer_to_a_ping_behind_the_acknowledgement_confirms_it() -> N
     assert not first.confirmation.confirmed
     assert not link.fence.answered(), "this is ours"
     assert first.confirmation.confirmed
-    assert link.passed == 1
+    assert link.times_passed == 1
 
 
 def test_an_idle_connection_is_not_asked_anything() -> None:
@@ -91,9 +91,8 @@ def test_what_a_former_connection_left_is_confirmed_only_after_it_was_answered_a
     link.fence.answered()
     assert not first.confirmation.confirmed, "the connection was gone: this answers nothing"
     link.unconfirmed.connected()
+    fence = Fence(link.unconfirmed, link.send, link.passed)
     link.unconfirmed.resolve()
-    fence = Fence(link.unconfirmed, link._send, link._passed)
-    fence._asked_number = 0
     fence.tick()
     fence.answered()
     assert first.confirmation.confirmed

@@ -15,6 +15,7 @@ import pytest
 from edgerouter.config.model import SpoolConfig
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Spool
+from edgerouter.spool.log.reader import LogReader
 from support.spools import Pipe, crashing, fresh, ledger, route, sqlite, take
 
 
@@ -48,8 +49,8 @@ async def test_counting_goes_on_after_a_restart_and_through_several_changes_of_f
     """A count in progress is reported, and comes out right whatever happens to it."""
     from edgerouter.spool.sqlite import counting
 
-    monkeypatch.setattr(counting, "_PATIENCE", 0)
-    monkeypatch.setattr(counting, "_STEP_MESSAGES", 1)
+    monkeypatch.setattr(counting, "PATIENCE", 0)
+    monkeypatch.setattr(counting, "STEP_MESSAGES", 1)
     config = sqlite(tmp_path, cache_bytes=1000)
     async with open_spool(config) as spool:
         pipe = Pipe(spool)
@@ -100,11 +101,12 @@ async def test_a_number_that_is_wrong_shows_in_status_log_and_verify(
 ) -> None:
     """No entry balances the books: a message that is counted twice, or not at all, is an error that stays."""
     async with open_spool(config) as spool:
-        inside: Any = spool
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("sink"))
         await pipe.append(fresh(10))
-        inside._ledgers["sink"].delivered += 1
+        assert isinstance(reader, LogReader)
+        books = reader.sink_ledger
+        books.delivered += 1
         reader.delivered(await take(reader, 10))
         assert reader.ledger == ledger_of(matched=10, delivered=11)
         assert "does not add up" in spool.faults["sink"]
@@ -114,12 +116,13 @@ async def test_a_number_that_is_wrong_shows_in_status_log_and_verify(
 
 async def test_a_message_that_is_pending_and_not_stored_shows(config: SpoolConfig) -> None:
     async with open_spool(config) as spool:
-        inside: Any = spool
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("sink"))
         await pipe.append(fresh(10))
-        inside._ledgers["sink"].matched += 1
-        inside._ledgers["sink"].pending += 1
+        assert isinstance(reader, LogReader)
+        books = reader.sink_ledger
+        books.matched += 1
+        books.pending += 1
         assert any("11 messages pending by the ledger, 10 stored" in problem for problem in (await spool.tools.verify()).problems)
         reader.delivered(await take(reader, 10))
         assert "none is stored" in spool.faults["sink"]

@@ -139,7 +139,7 @@ async def test_a_read_only_folder_is_one_clear_line_at_the_start(small_disk: Pat
 
 
 async def test_a_salvage_on_a_full_disk_waits_for_room_and_loses_nothing(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(salvaging, "_RETRY", 0.05)
+    monkeypatch.setattr(salvaging, "RETRY", 0.05)
     total = 1500
     async with open_spool(sqlite(small_disk)) as spool:
         pipe = Pipe(spool)

@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,16 +11,11 @@ from edgerouter.source import Delivery
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.sqlite.high_water import FILE, HighWaterMark
-from support.spools import files, restore
+from support.spools import files_after_a_kill, restore
 
 
 async def append(spool: Spool, count: int) -> None:
     await spool.append("source", Delivery([Message("t", b"x", 1) for _ in range(count)], lambda: None), {})
-
-
-def database_thread(spool: Any) -> Any:
-    """Return the thread after whose last call the files are as a kill would leave them."""
-    return spool._thread
 
 
 async def test_an_old_copy_of_the_database_is_noticed_and_its_numbers_are_not_used_twice(tmp_path: Path) -> None:
@@ -70,7 +64,7 @@ async def test_after_a_power_cut_that_may_have_cost_commits_the_id_stays_and_num
     async with open_spool(config) as spool:
         identity = spool.id
         await append(spool, 10)
-        before = await database_thread(spool).run(lambda: files(tmp_path))
+        before = await files_after_a_kill(spool, tmp_path)
         mark = (tmp_path / FILE).read_bytes()
         await append(spool, 7)
     restore(tmp_path, before)
@@ -87,7 +81,7 @@ async def test_a_kill_leaves_out_no_numbers(tmp_path: Path) -> None:
     config = SpoolConfig(path=tmp_path, synchronous="normal")
     async with open_spool(config) as spool:
         await append(spool, 10)
-        before = await database_thread(spool).run(lambda: files(tmp_path))
+        before = await files_after_a_kill(spool, tmp_path)
     restore(tmp_path, before)
     async with open_spool(config) as spool:
         assert spool.status.last_sequence == 10

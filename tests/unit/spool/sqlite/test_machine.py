@@ -21,8 +21,8 @@ OfMachine = Callable[..., None]
 def of_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OfMachine:
     """Say which machine it is."""
     system, hardware = tmp_path / "machine-id", tmp_path / "serial-number"
-    monkeypatch.setattr(machine, "_SYSTEM", (system,))
-    monkeypatch.setattr(machine, "_HARDWARE", (hardware,))
+    monkeypatch.setattr(machine, "SYSTEM", (system,))
+    monkeypatch.setattr(machine, "HARDWARE", (hardware,))
 
     def say(system_id: str, serial: str = "") -> None:
         system.write_text(f"{system_id}\n")

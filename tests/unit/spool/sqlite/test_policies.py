@@ -21,6 +21,7 @@ from edgerouter.message import Message
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Rejection, Spool
 from edgerouter.spool.operator import DeadLetterFilter
+from edgerouter.spool.sqlite.store import Store
 from support.spools import Pipe, crashing, delivery, fresh, ledger, payloads, route, sequences, sqlite, take
 
 
@@ -345,20 +346,19 @@ async def test_little_free_space_on_the_disk_counts_as_full(tmp_path: Path) -> N
 class Failing:
     """A database that fails on request."""
 
-    def __init__(self, spool: Any) -> None:
-        self.store = spool._store
-        self.write = spool._store.write
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: BaseException | None = None
         self.only_appends = False
         self.attempts = 0
-        self.store_write = self.store.write
-        type(self.store).write = self._write
+        write = Store.write
 
-    def _write(self, transaction: Any) -> Any:
-        self.attempts += 1
-        if self.error is not None and (transaction.chunks or not self.only_appends):
-            raise self.error
-        return self.write(transaction)
+        def failing(store: Store, transaction: Any) -> Any:
+            self.attempts += 1
+            if self.error is not None and (transaction.chunks or not self.only_appends):
+                raise self.error
+            return write(store, transaction)
+
+        monkeypatch.setattr(Store, "write", failing)
 
 
 @pytest.mark.parametrize(
@@ -368,15 +368,12 @@ class Failing:
 async def test_a_failing_disk_is_a_state_and_everything_goes_on_by_itself(
     tmp_path: Path, error: Exception, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgerouter.spool.sqlite.store import Store
-
-    monkeypatch.setattr(Store, "write", Store.write)
     async with open_spool(sqlite(tmp_path)) as spool:
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("sink"))
         await pipe.append(fresh(10))
         await spool.flush()
-        failing = Failing(spool)
+        failing = Failing(monkeypatch)
         failing.error = error
         appending = asyncio.create_task(pipe.append(fresh(5)))
         messages = await take(reader, 10)
@@ -400,14 +397,11 @@ async def test_a_failing_disk_is_a_state_and_everything_goes_on_by_itself(
 
 
 async def test_what_is_settled_is_stored_while_deliveries_have_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgerouter.spool.sqlite.store import Store
-
-    monkeypatch.setattr(Store, "write", Store.write)
     async with open_spool(sqlite(tmp_path)) as spool:
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("sink"))
         await pipe.append(fresh(10))
-        failing = Failing(spool)
+        failing = Failing(monkeypatch)
         failing.error, failing.only_appends = apsw.FullError("x"), True
         appending = asyncio.create_task(pipe.append(fresh(5)))
         reader.delivered(await take(reader, 10))

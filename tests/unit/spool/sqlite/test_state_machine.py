@@ -23,7 +23,7 @@ from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Reader, Rejection
 from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite.db import compaction
-from support.spools import Pipe, files, fresh, restore, route, sqlite
+from support.spools import Pipe, files_after_a_kill, fresh, restore, route, sqlite
 
 T = TypeVar("T")
 SINKS = {"every": ("#",), "some": ("a/#",), "live": ("#",), "rare": ("c",)}
@@ -57,7 +57,7 @@ class SpoolMachine(RuleBasedStateMachine):
         # so that packing takes part in short runs
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(compaction, "AFTER", 6)
-        self.patch.setattr(compaction, "_LEAST", 2)
+        self.patch.setattr(compaction, "LEAST", 2)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(asyncio.wait_for(coroutine, 20))
@@ -201,7 +201,7 @@ class SpoolMachine(RuleBasedStateMachine):
         """Only messages settled since the last commit may arrive again."""
         if settling:
             self.run(asyncio.sleep(0))
-        saved = self.run(self.spool._thread.run(lambda: files(self.folder)))
+        saved = self.run(files_after_a_kill(self.spool, self.folder))
         self.run(self.stack.aclose())
         restore(self.folder, saved)
         self.run(self.open())

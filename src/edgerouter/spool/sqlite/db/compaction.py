@@ -17,7 +17,7 @@ SMALL: Final = 100
 """Chunks of fewer messages are small."""
 AFTER: Final = 256
 """Small chunks after which those that still wait are packed."""
-_LEAST: Final = 16
+LEAST: Final = 16
 """Chunks that are worth packing."""
 _MAX_BYTES: Final = 256 * 1024
 
@@ -52,7 +52,7 @@ class Packer:
         self._small = 0
         packable = (each for each in headers if not overlaps(kept, each.first, each.first + each.messages))
         for run in _runs(header for header in packable if header.first >= self._from):
-            if len(run) >= _LEAST:
+            if len(run) >= LEAST:
                 self._join(run)
 
     def _join(self, run: list[Header]) -> None:

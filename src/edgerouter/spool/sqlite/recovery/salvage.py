@@ -22,7 +22,7 @@ from edgerouter.spool.sqlite.recovery.pages import RawChunks, Row
 
 STATE: Final = "salvage"
 """Name of the value that says how far a salvage has come."""
-_STEP_ROWS: Final = 2000
+STEP_ROWS: Final = 2000
 _STEP_BYTES: Final = 4 * 1024 * 1024
 _STEP_PAGES: Final = 4096
 _UNKNOWN: Final = 1 << 40
@@ -204,7 +204,7 @@ class Salvage:
         for row in self._raw.rows(start, end):
             rows.append(row)
             size += len(row[9])
-            if len(rows) >= _STEP_ROWS or size > self._step_bytes:
+            if len(rows) >= STEP_ROWS or size > self._step_bytes:
                 break
         return rows
 

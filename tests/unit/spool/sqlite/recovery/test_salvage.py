@@ -21,7 +21,7 @@ from edgerouter.spool.contract import Rejection
 from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite.db import compaction, schema
 from edgerouter.spool.sqlite.recovery.wal import Log
-from support.spools import Pipe, crashing, files, fresh, ledger, restore, route, sequences, sqlite, take
+from support.spools import Pipe, crashing, files, files_after_a_kill, fresh, ledger, restore, route, sequences, sqlite, take
 
 COUNT = 3000
 
@@ -262,7 +262,7 @@ async def test_a_torn_tail_is_cut_off(tmp_path: Path, part: float) -> None:
 async def test_a_salvage_that_is_interrupted_goes_on_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgerouter.spool.sqlite.recovery import salvage
 
-    monkeypatch.setattr(salvage, "_STEP_ROWS", 1)
+    monkeypatch.setattr(salvage, "STEP_ROWS", 1)
     await fill(tmp_path)
     with (tmp_path / "spool.db").open("r+b") as opened:
         opened.write(bytes(4096))
@@ -274,7 +274,7 @@ async def test_a_salvage_that_is_interrupted_goes_on_at_the_next_start(tmp_path:
         every.delivered(messages)
         assert inside._salvaging.active
         await spool.flush()
-        saved = await inside._thread.run(lambda: files(tmp_path))
+        saved = await files_after_a_kill(spool, tmp_path)
     restore(tmp_path, saved)
     async with open_spool(sqlite(tmp_path)) as spool:
         (every,) = await Pipe(spool).attach(route("every"))
