@@ -66,7 +66,8 @@ class FolderFault:
 def folder_fault(folder: Path) -> FolderFault | None:
     """Try to write into a folder, or into the parent where it would be created; leaves nothing behind."""
     whole = folder.absolute()
-    existing = next(path for path in (whole, *whole.parents) if _exists(path))
+    # where even looking is forbidden os.path returns False, and the check of the parent gives the reason
+    existing = next(path for path in (whole, *whole.parents) if os.path.exists(path))  # noqa: PTH110
     if not existing.is_dir():
         return FolderFault(f"{existing} is not a folder", lasting=True)
     try:
@@ -83,11 +84,3 @@ def folders_of(config: BaseModel) -> dict[str, Path]:
     """Return the folders that a plugin's configuration names, by field."""
     fields = type(config).model_fields
     return {name: getattr(config, name) for name in fields if any(isinstance(m, _Marker) for m in fields[name].metadata)}
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        # even looking is forbidden there; the check of its parent gives the reason
-        return False

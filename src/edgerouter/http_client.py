@@ -105,11 +105,9 @@ class _BoundedResponses(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes received, as far as they belong to the answer."""
-        if self._parser is None or self._upgraded or self._payload_parser is not None:
-            super().data_received(data)  # not HTTP, or not yet
-            return
-        if not data:
-            super().data_received(data)  # the parser continues with its buffer
+        # not HTTP, or not yet; without data the parser continues with its buffer
+        if self._parser is None or self._upgraded or self._payload_parser is not None or not data:
+            super().data_received(data)
             return
         position = 0
         while position < len(data) and self.transport is not None and self._exception is None:

@@ -1,9 +1,9 @@
 """The sink contract: deliver messages to a service.
 
 Life cycle: the configuration is validated, `open` is entered, `limits` is read, `write` is called any number of times, `open` is
-left. Up to `concurrency` writes (1 by default) run at once. When writes keep failing, the router may open the sink again, with its
-secrets read anew. All sinks and sources share one event loop: a call that blocks for more than a few milliseconds goes through
-`asyncio.to_thread`, or the sink declares `blocking`.
+left. Up to `concurrency` writes (1 by default) run at once. A connection that is lost is made anew by the next `write`; after
+repeated `Unauthorized` the router opens the sink again, with its secrets read anew. All sinks and sources share one event loop: a
+call that blocks for more than a few milliseconds goes through `asyncio.to_thread`, or the sink declares `blocking`.
 
 The router owns reading, batching, time-outs, back-off, bisection, dead letters and metrics. A sink only makes the call: it never
 retries, buffers or logs, and switches its SDK's retries off.

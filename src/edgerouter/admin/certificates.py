@@ -16,6 +16,7 @@ import msgspec
 import structlog
 from pydantic import BaseModel
 
+from edgerouter.config.file_search import Fingerprint, fingerprint
 from edgerouter.config.model import RouterConfig
 
 log = structlog.get_logger("edgerouter.certificates")
@@ -58,7 +59,7 @@ class _Named:
 
 @dataclass(slots=True)
 class _Seen:
-    fingerprint: tuple[int, int, int] | None
+    fingerprint: Fingerprint | None
     expires_at: float | None
     problem: str
     warned: tuple[float | None, float] = (None, 0.0)
@@ -113,7 +114,7 @@ class Certificates:
     def _look(self) -> None:
         for named in list(self._named):
             seen = self._seen.get(named)
-            present = _fingerprint(named.file)
+            present = fingerprint(named.file)
             if seen is None:
                 seen = self._seen[named] = _Seen(None, None, "")
             elif present is not None and present == seen.fingerprint:
@@ -152,14 +153,6 @@ def _files(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Path, bool
             yield from _files(value, f"{prefix}{name}.")
         elif isinstance(value, Path) and name in _OWN | _AUTHORITIES:
             yield f"{prefix}{name}", value, name in _AUTHORITIES
-
-
-def _fingerprint(file: Path) -> tuple[int, int, int] | None:
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _expiry(file: Path, *, authorities: bool) -> float:

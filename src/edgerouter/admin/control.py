@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -38,14 +38,10 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     numbers: tuple[int, ...] = ()
 
     def as_filter(self) -> DeadLetterFilter:
-        """For the spool.
-
-        Raises:
-            EdgerouterError: the topic filter is none.
-        """
+        """For the spool; raises `EdgerouterError` where the topic filter is none."""
         if self.topic is not None:
             _check(self.topic)
-        return DeadLetterFilter(self.sink, self.topic, self.since, self.until, self.reason, self.numbers)
+        return DeadLetterFilter(**{name: getattr(self, name) for name in Letters.__struct_fields__})
 
 
 class LettersPage(Letters, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,17 +139,9 @@ OPERATIONS: dict[str, Operation] = {
 
 def letter_as_json(letter: DeadLetter) -> dict[str, Any]:
     """A dead letter as plain data; the message as in a JSON Lines file."""
-    return {
-        "number": letter.number,
-        "sink": letter.sink,
-        "reason": letter.reason,
-        "error": letter.error,
-        "attempts": letter.attempts,
-        "first_attempt": _time(letter.first_attempt),
-        "last_attempt": _time(letter.last_attempt),
-        "config_digest": letter.config_digest,
-        "message": _message_as_json(letter.message),
-    }
+    found = {field.name: getattr(letter, field.name) for field in fields(letter)}
+    times = {name: _time(found[name]) for name in ("first_attempt", "last_attempt")}
+    return found | times | {"message": _message_as_json(letter.message)}
 
 
 def _message_as_json(message: Message) -> Any:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +12,7 @@ import typer
 
 import edgerouter
 from edgerouter.cli import commands
+from edgerouter.cli.commands import ConfigFile
 from edgerouter.cli.output import say
 
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
@@ -51,8 +50,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
 
 
 def _version(wanted: bool) -> None:
@@ -200,9 +197,16 @@ commands.register(app)
 
 def main() -> None:
     """Run one command; report a wrong configuration without a traceback."""
-    with _told_in_lines():
+    try:
         _refuse_bytes()
         app()
+    except Exception as error:
+        lines = _lines(error)
+        if lines is None:
+            raise
+        for line in lines:
+            say(line, err=True)
+        sys.exit(_exit_code(error))
 
 
 def _refuse_bytes() -> None:
@@ -216,19 +220,6 @@ def _refuse_bytes() -> None:
         except UnicodeEncodeError:
             shown = argument.encode(errors="surrogateescape").decode(errors="backslashreplace")
             raise ConfigurationError(f"not UTF-8: {shown}") from None
-
-
-@contextmanager
-def _told_in_lines() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        lines = _lines(error)
-        if lines is None:
-            raise
-        for line in lines:
-            say(line, err=True)
-        sys.exit(_exit_code(error))
 
 
 def _lines(error: BaseException) -> list[str] | None:

@@ -15,10 +15,11 @@ import structlog
 
 from edgerouter.app import Router
 from edgerouter.cli.descriptors import raise_limit
-from edgerouter.cli.watch import Fingerprint, fingerprint, watch
+from edgerouter.cli.watch import watch
 from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.checks.folders import sink_folder_faults
 from edgerouter.config.checks.loops import loop_faults
+from edgerouter.config.file_search import Fingerprint, fingerprint
 from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError

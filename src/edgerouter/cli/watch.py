@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+from edgerouter.config.file_search import Fingerprint, fingerprint
+
 LOOK_SECONDS = 2.0
 """Interval of looking at the file. A look costs one system call and works on every file system, bind mounts and links included."""
-
-
-Fingerprint = tuple[int, int, int, int]
 
 
 async def watch(
@@ -39,14 +38,3 @@ async def watch(
         with suppress(TimeoutError):
             async with asyncio.timeout(look_seconds):
                 await hang_up.wait()
-
-
-def fingerprint(file: Path | None) -> Fingerprint | None:
-    """Return a value that changes when the file changes; `None` while there is no file, as in the middle of a replacement."""
-    if file is None:
-        return None
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

@@ -32,9 +32,7 @@ class Lookup:
     key: str
     """Name in a reference to it."""
     names: tuple[str, ...]
-    """Names of the secret, the newest first."""
-    shared: tuple[str, ...]
-    """Further names, shared with other plugins."""
+    """Names of the secret, the newest first, and behind them those shared with other plugins."""
     variable: Variable
 
 
@@ -45,8 +43,8 @@ def secret_name(variable: str) -> str:
 
 def lookup(variable: Variable) -> Lookup:
     """Return the names under which this variable is looked up."""
-    names = tuple(map(secret_name, variable.names))
-    return Lookup(names[0], names, tuple(map(secret_name, variable.shared)), variable)
+    names = tuple(map(secret_name, (*variable.names, *variable.shared)))
+    return Lookup(names[0], names, variable)
 
 
 def read(declared: Sequence[Variables], environment: Environment) -> dict[Variable, Given]:
@@ -189,8 +187,7 @@ def forms(declared: Sequence[Variables], environment: Environment, tuned: Node) 
     for each in declared:
         mine = {variable: given[variable] for variable in each.variables if variable in given}
         named = {name for name in there if name in each.unused or any(name in variable.names for variable in each.variables)}
-        section = tuned.child(SECTIONS[each.kind])
-        entry = section.child(each.type) if section is not None else None
+        entry = tuned.child(SECTIONS[each.kind], each.type)
         elsewhere = {
             variable: label
             for variable in each.variables
@@ -202,9 +199,7 @@ def forms(declared: Sequence[Variables], environment: Environment, tuned: Node) 
 
 def _setter(entry: Node, dotted: str) -> str | None:
     """Return the label of the variable that sets a field, if one does."""
-    node: Node | None = entry
-    for step in dotted.split("."):
-        node = node.child(step) if node is not None else None
+    node = entry.child(*dotted.split("."))
     return node.origin.label if node is not None and node.value is not None else None
 
 

@@ -129,7 +129,7 @@ class StoreChain(SecretStore[ChainConfig]):
 
     async def _ask(self, configured: ConfiguredSecretStore, lookup: Lookup) -> tuple[str, str]:
         store = await self._store(configured)
-        for name in (*lookup.names, *lookup.shared):
+        for name in lookup.names:
             try:
                 text = (await store.get(name)).strip()
             except SecretMissing:

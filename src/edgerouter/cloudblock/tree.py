@@ -85,17 +85,17 @@ class Found:
         Takes out what they say of sinks and sources that are off, and puts in the stand-ins: what is undecided, all stores as one.
         """
         for section, off in (("sinks", self.off_sinks), ("sources", self.off_sources)):
-            entries = _entries(self.tree, section)
+            entries = self.tree.entries(section)
             for name in off:
                 key = overlay.key_of(entries, overlay.folded(name))
                 if key in entries and entries[key].child("type") is None:
                     del entries[key]
-        sinks = _entries(self.tree, "sinks")
+        sinks = self.tree.entries("sinks")
         for name in self.undecided:
             if name in sinks and isinstance(fields := sinks[name].value, dict):
                 fields["type"] = Node(UNDECIDED, BY_DECLARATION)
         stores = self.tree.child("secret_stores")
-        if stores is not None and stores.child(CHAIN) is not None:
+        if self.tree.child("secret_stores", CHAIN) is not None:
             problems.at(self.tree, ("secret_stores", CHAIN), f"${{{CHAIN}:...}} is built in; choose another name", key=True)
         elif self.lookups and stores is not None and isinstance(stores.value, dict):
             stores.value[CHAIN] = Node({"type": Node(CHAIN, BY_DECLARATION)}, BY_DECLARATION, BY_DECLARATION)
@@ -156,7 +156,7 @@ def _add_stores(found: Found, groups: Sequence[Sequence[Form]]) -> None:
 
 def _order(found: Found, tuned: Node, order: Given | None) -> None:
     """Put all stores that are on in order, the stated ones first."""
-    own = [name for name, node in _entries(tuned, "secret_stores").items() if node.child("type")]
+    own = [name for name, node in tuned.entries("secret_stores").items() if node.child("type")]
     there = sorted({*own, *found.section("secret_stores")})
     stated = [name.strip() for name in order.text.split(",") if name.strip()] if order is not None else []
     for name in stated:
@@ -199,7 +199,7 @@ def _partial(forms: Sequence[Form], form: Form, stores: Sequence[str]) -> str:
 
 def _add_source(found: Found, tuned: Node, block: dict[str, Given]) -> None:
     """Add the source, unless `EDGEROUTER__SOURCES__` variables make one and no topic is named."""
-    own = any(node.child("type") for node in _entries(tuned, "sources").values())
+    own = any(node.child("type") for node in tuned.entries("sources").values())
     if own and "topic" not in block:
         return
     topic = block.get("topic")
@@ -278,8 +278,3 @@ def _is_filter(text: str) -> bool:
     except ValueError:
         return False  # told where the source is checked
     return True
-
-
-def _entries(tree: Node, section: str) -> dict[str, Node]:
-    node = tree.child(section)
-    return node.value if node is not None and isinstance(node.value, dict) else {}

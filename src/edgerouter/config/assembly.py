@@ -100,9 +100,7 @@ class Assembly:
 
     def _entries(self, place: Place) -> dict[str, Node]:
         """Return the mapping at a place; nothing written there counts as an empty one."""
-        node: Node | None = self._tree
-        for step in place:
-            node = node.child(step) if node is not None else None
+        node = self._tree.child(*place)
         if node is None or node.value is None:
             return {}
         if not isinstance(node.value, dict):
@@ -171,8 +169,7 @@ class Assembly:
 
     def _is_not_a_mapping(self, section: str, name: str) -> bool:
         """Return true where something else is written, which `_entries` has reported."""
-        parent = self._tree.child(section)
-        node = parent.child(name) if parent is not None else None
+        node = self._tree.child(section, name)
         return node is not None and node.value is not None and not isinstance(node.value, dict)
 
     def _part(self, section: str, name: str, keys: set[str], also: set[str]) -> Part:

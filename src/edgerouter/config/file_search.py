@@ -1,4 +1,4 @@
-"""Search for the configuration file."""
+"""Search for the configuration file, and notice that a file has changed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from edgerouter.config.assembly import HERE, SYSTEM
 from edgerouter.config.overlay import FILE_VARIABLE
+
+Fingerprint = tuple[int, int, int, int]
 
 
 def find_file(
@@ -50,3 +52,14 @@ def _distrust(path: Path) -> str:
     if found[1].st_mode & stat.S_IWOTH:
         return "all users may write it"
     return ""
+
+
+def fingerprint(file: Path | None) -> Fingerprint | None:
+    """Return a value that changes when the file changes; `None` while there is no file, as in the middle of a replacement."""
+    if file is None:
+        return None
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

@@ -16,7 +16,6 @@ from edgerouter.private_files import make_private, read_private, replace_private
 log = structlog.get_logger("edgerouter.secrets")
 
 FILE: Final = "last-known-secrets"
-_NOTHING: Final = ""
 
 
 class _Cipher(Protocol):
@@ -36,7 +35,7 @@ class LastKnown:
         self._file = file
         self._cipher = cipher
         self._values: dict[str, str] = {}
-        self._found: dict[str, str] = {}
+        self._found: dict[str, str | None] = {}
         if file is not None and cipher is not None:
             self._read(file, cipher)
 
@@ -52,13 +51,12 @@ class LastKnown:
 
     def known(self) -> dict[str, str | None]:
         """Return the stores' last answers: the name under which each secret was found, or `None`."""
-        return {key: name or None for key, name in self._found.items()}
+        return dict(self._found)
 
     def keep_known(self, known: dict[str, str | None]) -> None:
         """Remember what the stores have and have not."""
-        found = {key: name or _NOTHING for key, name in known.items()}
-        if found != self._found:
-            self._found = found
+        if known != self._found:
+            self._found = dict(known)
             self._write()
 
     def _read(self, file: Path, cipher: _Cipher) -> None:

@@ -59,12 +59,10 @@ def _variables(tree: Node) -> Iterator[str]:
     for section, model in SECTIONS.items():
         yield from _of_model(f"{PREFIX}{section.upper()}__", model)
     for section in PLUGIN_SECTIONS:
-        entries = tree.child(section)
-        for name, entry in entries.value.items() if entries is not None and isinstance(entries.value, dict) else ():
+        for name, entry in tree.entries(section).items():
             prefix = f"{PREFIX}{section.upper()}__{folded(name).upper()}__"
             yield prefix + "TYPE"
-            if isinstance(entry.value, dict):
-                yield from (prefix + folded(key).upper() for key in entry.value)
+            yield from (prefix + folded(key).upper() for key in entry.entries())
             if section == "sinks":
                 yield from _of_model(prefix, SinkPolicies)
 

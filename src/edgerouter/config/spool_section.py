@@ -63,7 +63,7 @@ def sink_names(path: Path | None, environ: Mapping[str, str]) -> set[str]:
     Raises:
         ConfigurationError: the file is not YAML.
     """
-    return set(_entries(_tree(path, environ), "sinks"))
+    return set(_tree(path, environ).entries("sinks"))
 
 
 def _read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
@@ -73,7 +73,7 @@ def _read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
     if section is not None and section.value is not None and not isinstance(section.value, dict):
         problems.at(tree, (_SECTION,), "should be a mapping")
     folder = path.parent if path is not None else Path.cwd()
-    entries = _entries(tree, _SECTION)
+    entries = tree.entries(_SECTION)
     for key in list(entries):
         found = problems if key in _NEEDED else Problems("")
         alone = Node({_SECTION: Node({key: entries[key]}, Origin(""))}, Origin(""))
@@ -98,13 +98,8 @@ def _tree(path: Path | None, environ: Mapping[str, str]) -> Node:
     return tree
 
 
-def _entries(tree: Node, section: str) -> dict[str, Node]:
-    node = tree.child(section)
-    return node.value if node is not None and isinstance(node.value, dict) else {}
-
-
 def _is_sound(tree: Node, key: str, problems: Problems) -> bool:
-    node = _entries(tree, _SECTION)[key]
+    node = tree.entries(_SECTION)[key]
     if any(inner.pending for _, inner in node.walk()):
         problems.at(tree, (_SECTION, key), "a secret store is not asked for it; use ${env:NAME} or ${file:/path}")
         return False

@@ -58,13 +58,23 @@ class Node:
             return [node.plain() for node in self.value]
         return PendingText(self.value) if self.pending else self.value
 
-    def child(self, step: str | int) -> Node | None:
-        """Return the value under a key or an index."""
-        if isinstance(self.value, dict) and isinstance(step, str):
-            return self.value.get(step)
-        if isinstance(self.value, list) and isinstance(step, int) and 0 <= step < len(self.value):
-            return self.value[step]
-        return None
+    def child(self, *place: str | int) -> Node | None:
+        """Return the value at a place below, or `None`."""
+        node: Node | None = self
+        for step in place:
+            value = node.value if node is not None else None
+            if isinstance(value, dict) and isinstance(step, str):
+                node = value.get(step)
+            elif isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value):
+                node = value[step]
+            else:
+                return None
+        return node
+
+    def entries(self, *place: str | int) -> dict[str, Node]:
+        """Return the mapping at a place below; an empty one where there is none."""
+        node = self.child(*place)
+        return node.value if node is not None and isinstance(node.value, dict) else {}
 
     def walk(self, place: Place = ()) -> Iterator[tuple[Place, Node]]:
         """Yield itself and everything below, with places relative to it."""

@@ -141,7 +141,7 @@ class Part:
         """Read what was refused the other way: `password: 12345` as a text, `qos: ${env:QOS}` as a number."""
         changed: list[tuple[Place, Node, Any]] = []
         for place in {self._place(error) for error in errors}:
-            node = self._node(place)
+            node = self.node.child(*place)
             if node is not None and (other := _other_reading(node)) is not None:
                 changed.append((place, node, node.value))
                 node.value = other
@@ -159,12 +159,6 @@ class Part:
                 reverted = True
         return _errors(model, self.node.plain()) if reverted else again
 
-    def _node(self, place: Place) -> Node | None:
-        node: Node | None = self.node
-        for step in place:
-            node = node.child(step) if node is not None else None
-        return node
-
     def _place(self, error: dict[str, Any]) -> Place:
         """Return pydantic's location without what the document lacks, such as names of union members."""
         node, place = self.node, ()  # type: tuple[Node, Place]
@@ -178,7 +172,7 @@ class Part:
 
     def _is_pending(self, error: dict[str, Any]) -> bool:
         """Return true for an error in, or possibly caused by, a text that only a secret store knows."""
-        node = self._node(self._place(error))
+        node = self.node.child(*self._place(error))
         if node is None or error["type"] in ("missing", "extra_forbidden"):
             return False
         return any(inner.pending for _, inner in node.walk())
@@ -200,7 +194,7 @@ class Part:
         if kind == "extra_forbidden":
             at_top = len(place) == 1
             return "unknown key" + nearest(str(place[-1]), known_keys(model, error["loc"][:-1]) | (self.also if at_top else set()))
-        node = self._node(place)
+        node = self.node.child(*place)
         if kind in _QUOTING:
             return self._without_secrets(error["msg"].partition(", ")[2] or error["msg"], node)
         text = _WORDS.get(kind) or _SUBJECT.sub("should", error["msg"].partition(" after validation")[0])

@@ -29,7 +29,6 @@ _CONTENT_TYPES: dict[Framing, str] = {
     "payload": "application/octet-stream",
 }
 _LENGTH = struct.Struct(">I")
-_MAX_LENGTH = 0xFFFFFFFF
 _NO_PROPERTIES = Properties()
 _json = msgspec.json.encode
 _check = msgspec.json.Decoder(msgspec.Raw).decode  # checks the text against the strict grammar and builds nothing
@@ -173,11 +172,7 @@ def _raw_lines(batch: Sequence[Message]) -> bytes:
 
 
 def _length_prefixed(batch: Sequence[Message]) -> bytes:
-    parts = []
-    for message in batch:
-        parts.append(_LENGTH.pack(len(message.payload)))
-        parts.append(message.payload)
-    return b"".join(parts)
+    return b"".join([_LENGTH.pack(len(message.payload)) + message.payload for message in batch])
 
 
 def _payload(batch: Sequence[Message]) -> bytes:

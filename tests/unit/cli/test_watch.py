@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgerouter.cli.watch import Fingerprint, fingerprint, watch
+from edgerouter.cli.watch import watch
+from edgerouter.config.file_search import Fingerprint, fingerprint
 
 
 @asynccontextmanager

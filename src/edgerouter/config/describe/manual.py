@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from edgerouter.config.describe.schema import Quietly
 from edgerouter.config.fields import ENTRY, fields
-from edgerouter.config.model import SECTIONS, PluginKind, SinkPolicies
+from edgerouter.config.model import PLUGIN_SECTIONS, SECTIONS, PluginKind, SinkPolicies
 
 _HEAD: Final = """\
 # Configuration
@@ -67,12 +67,6 @@ _MORE: Final = """\
 distribution brings. Secret stores come with the distributions of the clouds.
 """
 
-_KINDS: Final[Mapping[PluginKind, tuple[str, str]]] = {
-    "source": ("sources", "Sources"),
-    "sink": ("sinks", "Sinks"),
-    "secret_store": ("secret_stores", "Secret stores"),
-}
-
 
 def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
     """Return the whole page.
@@ -81,8 +75,8 @@ def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
         configs: the `Config` of each plugin to describe, by kind and type.
     """
     parts = [_HEAD]
-    for kind, (section, title) in _KINDS.items():
-        by_type = configs.get(kind, {})
+    for section, kind in PLUGIN_SECTIONS.items():
+        by_type, title = configs.get(kind, {}), section.replace("_", " ").capitalize()
         if kind == "sink":
             parts.append(f"## {title}\n\nEvery sink, whatever its type, has these beside its own fields:\n\n{_table(SinkPolicies)}")
         elif by_type:
@@ -96,12 +90,11 @@ def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
 
 def write_plugins(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
     """Return only the plugins' own fields, for the README of a distribution of plugins."""
-    parts = []
-    for kind, by_type in configs.items():
-        parts += [
-            f"### `{_KINDS[kind][0]}`: `type: {name}`\n\n{_about(model)}{_table(model)}" for name, model in sorted(by_type.items())
-        ]
-    return "\n".join(parts)
+    return "\n".join(
+        f"### `{section}`: `type: {name}`\n\n{_about(model)}{_table(model)}"
+        for section, kind in PLUGIN_SECTIONS.items()
+        for name, model in sorted(configs.get(kind, {}).items())
+    )
 
 
 def _about(model: type[BaseModel]) -> str:

@@ -12,13 +12,6 @@ from edgerouter.config.model import SECTIONS, PluginKind, SinkPolicies
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
-_ABOUT: Final[Mapping[str, str]] = {
-    "spool": "The store between the sources and the sinks.",
-    "secrets": "Secrets that a secret store gave.",
-    "admin": "The control interface.",
-    "log": "The router's log.",
-    "shutdown": "Shutdown at SIGTERM and SIGINT.",
-}
 _PLUGINS: Final[Mapping[str, tuple[PluginKind, str]]] = {
     "sources": ("source", "Where messages come from, by name; at least one."),
     "sinks": ("sink", "Where messages go, by name; at least one."),
@@ -68,7 +61,7 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
     for key, (kind, description) in _PLUGINS.items():
         properties[key] = _by_name(description, kind, sorted(configs.get(kind, {})))
     for key, model in SECTIONS.items():
-        properties[key] = {"$ref": of_model[model, _MODE]["$ref"], "description": _ABOUT[key]}
+        properties[key] = {"$ref": of_model[model, _MODE]["$ref"], "description": model.__doc__}
     properties["host"] = {
         "type": "string",
         "description": "The device's name, for object keys and client ids; the host name by default.",
