@@ -98,8 +98,7 @@ async def drain(folder: Path, chunk: int, messages: list[Message]) -> None:
         left = len(messages)
         started = time.perf_counter()
         while left:
-            await reader.wait()
-            batch = reader.take(1000)
+            batch = await take_some(reader, 1000)
             left -= len(batch)
             reader.delivered(batch)
         wall = time.perf_counter() - started

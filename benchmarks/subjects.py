@@ -15,7 +15,7 @@ from benchmarks.output import Output
 from support.load import Plan, load
 from support.mosquitto import Mosquitto
 
-Name = Literal["edgerouter", "baseline"]
+Name = Literal["edgerouter", "baseline", "floor"]
 
 ROUTER = """\
 sources:
@@ -61,6 +61,8 @@ async def subject(name: Name, qos: int, folder: Path) -> AsyncIterator[Subject]:
             config = folder / "edgerouter.yaml"
             config.write_text(ROUTER.format(port=port, qos=qos, folder=folder))
             command = [str(Path(sys.executable).with_name("edgerouter")), "run", "-c", str(config)]
+        elif name == "floor":
+            command = [sys.executable, str(Path(__file__).with_name("floor.py")), str(port), str(out / "messages.jsonl")]
         else:
             script = Path(__file__).with_name("baseline.py")
             command = [sys.executable, str(script), str(port), str(qos), str(out / "messages.jsonl")]

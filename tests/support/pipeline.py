@@ -32,7 +32,7 @@ class ListReader:
         self.kept: list[list[Message]] = []
         self.to_keep: list[list[Message]] = []
         self._matched = 0
-        self._arrived = asyncio.Event()
+        self._ready: Callable[[], None] = lambda: None
         self.add(*added)
 
     def add(self, *added: Message) -> None:
@@ -40,7 +40,7 @@ class ListReader:
         self.waiting += added
         self.pending |= {message.sequence: message for message in added}
         self._matched += len(added)
-        self._arrived.set()
+        self._ready()
 
     @property
     def ledger(self) -> Ledger:
@@ -50,10 +50,8 @@ class ListReader:
     def oldest_pending_at(self) -> int | None:
         return None
 
-    async def wait(self) -> None:
-        while not self.waiting:
-            self._arrived.clear()
-            await self._arrived.wait()
+    def on_ready(self, call: Callable[[], None]) -> None:
+        self._ready = call
 
     def take(self, max_messages: int) -> list[Message]:
         taken, self.waiting = self.waiting[:max_messages], self.waiting[max_messages:]
@@ -64,7 +62,7 @@ class ListReader:
 
     def give_back(self, messages: Sequence[Message]) -> None:
         self.waiting = sorted([*messages, *self.waiting], key=lambda message: message.sequence)
-        self._arrived.set()
+        self._ready()
 
     def delivered(self, messages: Sequence[Message]) -> None:
         self._settle(messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -65,12 +66,21 @@ class Pipe:
         await self.spool.append(source, delivery(messages, self.acknowledged, receipt), wanted)
 
 
+async def take_some(reader: Reader, most: int = 1000) -> list[Message]:
+    """Wait until there is a message, and take at most this many."""
+    ready = asyncio.Event()
+    reader.on_ready(ready.set)
+    while not (messages := reader.take(most)):
+        await ready.wait()
+        ready.clear()
+    return messages
+
+
 async def take(reader: Reader, count: int, most: int = 1000) -> list[Message]:
     """Wait for exactly that many messages and take them."""
     messages: list[Message] = []
     while len(messages) < count:
-        await reader.wait()
-        messages += reader.take(min(most, count - len(messages)))
+        messages += await take_some(reader, min(most, count - len(messages)))
     return messages
 
 

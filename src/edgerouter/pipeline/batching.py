@@ -78,8 +78,8 @@ class Gatherer:
         self._open_bytes = 0
         self._ready = Ready(workers, max_messages=MOST_OPEN_MESSAGES, max_bytes=policy.max_buffered_bytes)
         self._idle = Idle()
-        self._pulled = asyncio.Event()
         self._lingers = True
+        reader.on_ready(self._idle.wake)
 
     @property
     def gathered(self) -> int:
@@ -101,14 +101,6 @@ class Gatherer:
             messages.sort(key=lambda message: message.sequence)
             self._reader.give_back(messages)
 
-    async def watch(self) -> None:
-        """Wake an idle worker whenever the reader has something; runs beside the workers, until cancelled."""
-        while True:
-            await self._reader.wait()
-            self._pulled.clear()
-            self._idle.wake()
-            await self._pulled.wait()
-
     async def next(self, worker: int) -> Batch:
         """The next batch for this worker; waits for messages, and for `linger`."""
         while True:
@@ -125,7 +117,6 @@ class Gatherer:
         """Take from the reader what there is room for; False when nothing came."""
         if self._ready.crowded:
             return False  # what waits for a worker that fails would fill the memory; `_hand_out` wakes us
-        self._pulled.set()
         if self._partitioned:
             if self._open_messages >= MOST_OPEN_MESSAGES or self._open_bytes >= self._bounds.max_open_bytes:
                 self._close_fullest()

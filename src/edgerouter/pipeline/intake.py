@@ -66,7 +66,8 @@ class Intake:
         self._spool = spool
         self._routing = routing
         self._commit_interval = commit_interval
-        self._flush = asyncio.Event()
+        self._flush = False
+        self._pausing: asyncio.Future[None] | None = None
         if routing_settled is None:
             routing_settled = asyncio.Event()
             routing_settled.set()
@@ -76,7 +77,9 @@ class Intake:
 
     def flush_now(self) -> None:
         """Commit what the source has gathered, without waiting for the interval."""
-        self._flush.set()
+        self._flush = True
+        if self._pausing is not None:
+            _end(self._pausing)
 
     def connected(self, connected: bool, reason: str) -> None:
         """The source says whether it is connected."""
@@ -86,7 +89,7 @@ class Intake:
     def stop(self) -> None:
         """Receive nothing more; `run` ends once everything that has arrived is stored."""
         self._stopping = True
-        self._flush.set()
+        self.flush_now()
         if self._source is not None:
             self._source.stop()
 
@@ -116,7 +119,7 @@ class Intake:
             self.connected(False, reason)
             log.warning("source unavailable, will open it again", source=self._name, reason=reason, seconds=round(delay, 1))
             self.status.reopened += 1
-            self._flush.clear()
+            self._flush = False
             await self._pause(delay)
 
     async def _store(self, source: AnySource) -> None:
@@ -124,9 +127,10 @@ class Intake:
             source.stop()
         async for delivery in source.deliveries():
             started = time.monotonic()
-            self._flush.clear()
+            self._flush = False
             messages = delivery.messages
-            await self._routing_settled.wait()
+            if not self._routing_settled.is_set():
+                await self._routing_settled.wait()
             await self._spool.append(self._name, delivery, self._routing().wanted(messages))
             status = self.status
             status.messages += len(messages)
@@ -135,10 +139,18 @@ class Intake:
             await self._pause(started + self._commit_interval - time.monotonic())
 
     async def _pause(self, seconds: float) -> None:
-        if seconds <= 0 or self._stopping:
+        """Wait so long, or until something has to be committed at once."""
+        if seconds <= 0 or self._stopping or self._flush:
             return
+        loop = asyncio.get_running_loop()
+        self._pausing = loop.create_future()
+        timer = loop.call_later(seconds, _end, self._pausing)
         try:
-            async with asyncio.timeout(seconds):
-                await self._flush.wait()
-        except TimeoutError:
-            return
+            await self._pausing
+        finally:
+            timer.cancel()
+
+
+def _end(pause: asyncio.Future[None]) -> None:
+    if not pause.done():
+        pause.set_result(None)

@@ -99,8 +99,7 @@ class Runner:
                 gatherer.stop_lingering()
             if self.status.state == "starting":
                 self.status.state = "ok"
-            tasks = [asyncio.create_task(gatherer.watch(), name=f"watch {self.configured.name}")]
-            tasks += [
+            tasks = [
                 asyncio.create_task(self._work(worker, gatherer, sink), name=f"deliver {self.configured.name} {worker}")
                 for worker in range(self._workers)
             ]

@@ -53,11 +53,11 @@ class Reader(Protocol):
     def oldest_pending_at(self) -> int | None:
         """`received_at` of the oldest pending message, ns, as far as known without reading the disk; `None`: none is pending."""
 
-    async def wait(self) -> None:
-        """Return as soon as `take` would give something."""
+    def on_ready(self, call: Callable[[], None]) -> None:
+        """Have this called on the event loop whenever `take` may return more; it replaces the callback set before."""
 
     def take(self, max_messages: int) -> list[Message]:
-        """Return the next messages that the sink wants; they stay pending until settled. Empty: none is in memory, so `wait`."""
+        """Return the next messages that the sink wants; they stay pending until settled. Empty: none is in memory yet."""
 
     def is_pending(self, message: Message) -> bool:
         """Return True while the message is not settled."""

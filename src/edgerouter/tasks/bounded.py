@@ -47,7 +47,7 @@ class Bounded:
     """
 
     def __init__(self, name: str, seconds: float) -> None:
-        self._name = name
+        self._name = f"write {name}"
         self._seconds = seconds
         self._left_behind: set[asyncio.Task[Any]] = set()
 
@@ -61,12 +61,17 @@ class Bounded:
         while len(self._left_behind) >= _MOST_LEFT_BEHIND:
             await asyncio.wait(self._left_behind, return_when=asyncio.FIRST_COMPLETED)
         # in a task: awaiting the call itself would last until it ends
-        task = asyncio.create_task(_awaited(write), name=f"write {self._name}")
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        task = loop.create_task(_awaited(write, over), name=self._name)
+        timer = loop.call_later(self._seconds, _end, over)
         try:
-            await asyncio.wait((task,), timeout=self._seconds)
+            await over
         except asyncio.CancelledError:
             await self._let_go(task)
             raise
+        finally:
+            timer.cancel()
         if task.done():
             return _answer(task)
         if not await self._let_go(task):
@@ -85,12 +90,20 @@ class Bounded:
         return await let_go(task, LET_GO_SECONDS)
 
 
-async def _awaited(write: Callable[[], Awaitable[Any]]) -> Any:
+async def _awaited(write: Callable[[], Awaitable[Any]], over: asyncio.Future[None]) -> Any:
     try:
         return await write()
     except SystemExit as error:
         # it would end the event loop and with it the router
         raise RuntimeError(f"the plugin asked the process to end: SystemExit({error})") from error
+    finally:
+        # the caller wakes after the task has ended, in one turn of the event loop
+        _end(over)
+
+
+def _end(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 def _answer(task: asyncio.Task[Any]) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -26,6 +25,10 @@ READ_AHEAD: Final = 2000
 _sequence = attrgetter("sequence")
 
 
+def _ignored() -> None:
+    """Do nothing: no worker waits."""
+
+
 class LogReader:
     """One sink's place in a spool.
 
@@ -38,7 +41,7 @@ class LogReader:
         self._closed = False
         self._storage = storage
         self._matches = route.matches
-        self._wake = asyncio.Event()
+        self._ready: Callable[[], None] = _ignored
         self._in_flight = InFlight()
         self._live = Cursor(ledger.position.copy())
         self._backlog: Cursor | None = None
@@ -68,10 +71,8 @@ class LogReader:
         chunk = self._storage.find(first)
         return chunk.messages[0].received_at if chunk is not None else None
 
-    async def wait(self) -> None:
-        while not self._ready():
-            self._wake.clear()
-            await self._wake.wait()
+    def on_ready(self, call: Callable[[], None]) -> None:
+        self._ready = call
 
     def take(self, max_messages: int) -> list[Message]:
         if max_messages < 1:
@@ -92,7 +93,7 @@ class LogReader:
 
     def give_back(self, messages: Sequence[Message]) -> None:
         if self._in_flight.give_back(messages):
-            self._wake.set()
+            self._ready()
 
     def delivered(self, messages: Sequence[Message]) -> None:
         sequences, ranges = self._in_flight.settle(messages)
@@ -138,7 +139,7 @@ class LogReader:
     def appended(self, chunk: Chunk, wanted: int) -> None:
         """A chunk has come in, of which the sink wants some messages, or none."""
         if wanted:
-            self._wake.set()
+            self._ready()
         elif self.sink_ledger.position.first == chunk.first:
             # nothing is pending before it, so skipping it now costs no further range
             self._live.unread.remove(chunk.first, chunk.end)
@@ -162,7 +163,7 @@ class LogReader:
         cursor = self._backlog or self._live
         for start, end in ranges:
             cursor.unread.add(start, end)
-        self._wake.set()
+        self._ready()
 
     def forget(self, start: int, end: int) -> None:
         """These are gone: whatever was read or taken of them must not be settled any more."""
@@ -199,17 +200,6 @@ class LogReader:
             return (self._live, backlog)
         self._credit -= 1
         return (backlog, self._live)
-
-    def _ready(self) -> bool:
-        ready = self._in_flight.returned
-        for cursor in (self._live, self._backlog):
-            if cursor is None or self._closed:
-                continue
-            if cursor.pieces or self._fill(cursor):
-                ready = True
-            else:
-                self._read_ahead(cursor)
-        return ready
 
     def _fill(self, cursor: Cursor) -> bool:
         """Read on from memory; False when there is nothing more in memory."""
@@ -248,7 +238,7 @@ class LogReader:
                 cursor.unread.remove(start, end)
             if gone:
                 self._skip(gone)
-            self._wake.set()
+            self._ready()
 
         self._storage.load(self.sink_ledger, ranges, done)
 

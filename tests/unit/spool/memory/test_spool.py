@@ -14,7 +14,7 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Rejection
 from edgerouter.spool.operator import DeadLetterFilter
-from support.spools import Pipe, fresh, ledger, payloads, route, sequences, take
+from support.spools import Pipe, fresh, ledger, payloads, route, sequences, take, take_some
 
 
 def memory(**more: object) -> SpoolConfig:
@@ -80,11 +80,8 @@ async def test_a_full_spool_blocks_until_a_sink_settles(bound: dict[str, object]
         got = 0
         while got < 400:
             assert spool.status.messages <= 130
-            messages = reader.take(20)
-            if not messages:
-                async with asyncio.timeout(5):
-                    await reader.wait()
-                continue
+            async with asyncio.timeout(5):
+                messages = await take_some(reader, 20)
             got += len(messages)
             reader.delivered(messages)
         await feeding

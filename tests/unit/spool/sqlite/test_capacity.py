@@ -18,7 +18,7 @@ import pytest
 from edgerouter.errors import SpoolUnusable
 from edgerouter.spool import open_spool
 from edgerouter.spool.sqlite import salvaging
-from support.spools import Pipe, crashing, fresh, ledger, route, sequences, sqlite, take
+from support.spools import Pipe, crashing, fresh, ledger, route, sequences, sqlite, take, take_some
 
 
 @pytest.fixture
@@ -58,8 +58,7 @@ async def test_a_disk_that_is_full_blocks_and_settling_makes_room(small_disk: Pa
         got: list[int] = []
         while len(got) < total * 50:
             async with asyncio.timeout(20):
-                await reader.wait()
-            messages = reader.take(100)
+                messages = await take_some(reader, 100)
             got += sequences(messages)
             reader.delivered(messages)
         await feeding

@@ -22,7 +22,7 @@ from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Rejection, Spool
 from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite.store import Store
-from support.spools import Pipe, crashing, delivery, fresh, ledger, payloads, route, sequences, sqlite, take
+from support.spools import Pipe, crashing, delivery, fresh, ledger, payloads, route, sequences, sqlite, take, take_some
 
 
 def rejected(messages: list[Message], reason: str = "too large") -> list[Rejection]:
@@ -259,8 +259,7 @@ async def test_a_full_spool_blocks_until_a_sink_settles(tmp_path: Path) -> None:
         got = 0
         while got < 3000:
             async with asyncio.timeout(10):
-                await reader.wait()
-            messages = reader.take(100)
+                messages = await take_some(reader, 100)
             got += len(messages)
             reader.delivered(messages)
             assert spool.status.bytes <= 1024 * 1024

@@ -18,7 +18,7 @@ import pytest
 
 from edgerouter.errors import SpoolUnusable
 from edgerouter.spool import open_spool
-from support.spools import Pipe, fresh, ledger, payloads, route, sequences, sqlite, take
+from support.spools import Pipe, fresh, ledger, payloads, route, sequences, sqlite, take, take_some
 
 
 async def test_what_is_appended_is_read_in_order_with_unique_ids(tmp_path: Path) -> None:
@@ -357,8 +357,7 @@ async def test_live_first_serves_new_messages_before_the_backlog(tmp_path: Path)
         taken: list[int] = []
         batches: list[Any] = []
         while len(taken) < 10_400:
-            await reader.wait()
-            batch = reader.take(100)
+            batch = await take_some(reader, 100)
             batches.append("live" if batch[0].sequence > 10_000 else "backlog")
             taken += sequences(batch)
             await asyncio.sleep(0.001) if len(batches) < 3 else None

@@ -23,7 +23,7 @@ from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Reader, Rejection
 from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite.db import compaction
-from support.spools import Pipe, files_after_a_kill, fresh, restore, route, sqlite
+from support.spools import Pipe, files_after_a_kill, fresh, restore, route, sqlite, take_some
 
 T = TypeVar("T")
 SINKS = {"every": ("#",), "some": ("a/#",), "live": ("#",), "rare": ("c",)}
@@ -111,8 +111,7 @@ class SpoolMachine(RuleBasedStateMachine):
         if not free:
             assert reader.take(most) == []
             return
-        self.run(reader.wait())
-        messages = reader.take(most)
+        messages = self.run(take_some(reader, most))
         assert 1 <= len(messages) <= most
         taken = [message.sequence for message in messages]
         assert taken == sorted(taken)

@@ -21,7 +21,7 @@ from edgerouter.spool.contract import Rejection
 from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite.db import compaction, schema
 from edgerouter.spool.sqlite.recovery.wal import Log
-from support.spools import Pipe, crashing, files, files_after_a_kill, fresh, ledger, restore, route, sequences, sqlite, take
+from support.spools import Pipe, crashing, files, files_after_a_kill, fresh, ledger, restore, route, sequences, sqlite, take, take_some
 
 COUNT = 3000
 
@@ -44,10 +44,9 @@ async def drain(reader: Any, spool: Any) -> list[int]:
         while reader.ledger.pending or reader.sink_ledger.uncounted or spool._salvaging.active:
             try:
                 async with asyncio.timeout(0.2):
-                    await reader.wait()
+                    messages = await take_some(reader, 500)
             except TimeoutError:
                 continue
-            messages = reader.take(500)
             got += sequences(messages)
             reader.delivered(messages)
     return got
