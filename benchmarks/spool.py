@@ -16,6 +16,7 @@ from edgerouter.source import Delivery
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route
 from edgerouter.topics import Matcher
+from support.spools import take_some
 
 
 def readings(count: int) -> list[Message]:

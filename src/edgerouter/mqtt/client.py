@@ -1,6 +1,6 @@
 """The reach into paho, the MQTT client beneath aiomqtt: reading, answering and closing without its cost per message.
 
-Everything of paho and aiomqtt that is not public is used here and in `websocket.py`, and listed in `PRIVATE_NAMES`;
+Everything of paho and aiomqtt that is not public is used here and in `websocket.py`, and listed in the test of this module;
 docs/decisions/002 says why. paho keeps what it is good at: connecting, subscribing, and keep-alives.
 """
 # ruff: noqa: SLF001  (this module is the reach)
@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import aiomqtt
@@ -27,16 +28,6 @@ from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.reading import Reading
 from edgerouter.mqtt.sockets import has_failed
 from edgerouter.mqtt.websocket import FrameReader
-
-PRIVATE_NAMES: Final = {
-    "aiomqtt.Client": ("_client", "_connected", "_disconnected"),
-    "paho.mqtt.client.Client": (
-        "_create_socket_connection", "_in_packet", "_keepalive", "_last_bytes_received", "_loop_rc_handle", "_msgtime_mutex",
-        "_packet_handle", "_packet_queue", "_ping_t", "_protocol", "_send_pingreq", "_sock", "_sock_close", "_sock_recv",
-    ),
-    "paho.mqtt.client._WebsocketWrapper": ("_create_frame", "_recv_impl", "_sendbuffer", "_socket"),
-}  # fmt: skip
-"""Names that a new release of aiomqtt or paho must still have, by class."""
 
 LOST: Final = "the connection was lost"
 """Without a word of the broker."""
@@ -176,15 +167,24 @@ class Client:
 
     def send(self, packets: bytes) -> None:
         """Send packets that need no answer, all in one piece, at once as far as the socket takes them."""
-        if self.is_open:
-            self._writing = True
-            try:
-                self._paho._packet_queue(0, packets, 0, 0)
-                self._paho.loop_write()
-            finally:
-                self._writing = False
-            if self.is_open and self._paho.want_write():
-                self._add_writer(self._paho._sock)
+        paho, sock = self._paho, self._paho._sock
+        if sock is None:
+            return
+        if self.reads_whole and not paho.want_write():
+            # a plain socket with nothing before these: paho's queue would cost more than the system call
+            with suppress(OSError):  # paho's own attempt finds out
+                packets = packets[sock.send(packets) :]
+        if not packets:
+            self._on_written()
+            return
+        self._writing = True
+        try:
+            paho._packet_queue(0, packets, 0, 0)
+            paho.loop_write()
+        finally:
+            self._writing = False
+        if self.is_open and paho.want_write():
+            self._add_writer(sock)
 
     async def finish(self, packets: bytes) -> bool:
         """Send these last packets and close by half.
@@ -192,15 +192,13 @@ class Client:
         Returns:
             true if the broker is known to have read all that was sent; it may have been slow, or the connection was lost.
         """
-        if not self.is_open:
-            return False
+        self._written.clear()
         self.reading.discard()
         self.reading.resume()
-        self._written.clear()
         # not as the DISCONNECT that it is: paho would close the socket
-        self._paho._packet_queue(0, packets, 0, 0)
+        self.queue(packets)
         try:
-            async with asyncio.timeout(AT_MOST):
+            async with asyncio.timeout(AT_MOST if self.is_open else 0):
                 await self._written.wait()
         except TimeoutError:
             return False

@@ -52,6 +52,7 @@ class Reading:
         self._loop = asyncio.get_running_loop()
         self._paused = False
         self._discarding = False
+        self._bytes = 0
 
     def pause(self) -> None:
         """Read no more; the connection stays up as long as keep-alives are answered."""
@@ -77,7 +78,16 @@ class Reading:
         if not self._sock.is_open:
             return False
         data = self._sock.receive(_READ)
+        self._bytes += len(data or b"")
         return self._hand_on(data) if data else False
+
+    def read_waiting(self) -> int:
+        """Read what has come, although reading may be paused; at most as much as one turn of the event loop reads. Return bytes."""
+        before = self._bytes
+        for _ in range(1 if self._sock.reads_whole else _ROUNDS):
+            if not self.read_once():
+                break
+        return self._bytes - before
 
     def read_rest(self) -> None:
         """Read all that has come, unless paused."""

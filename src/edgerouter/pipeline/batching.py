@@ -66,6 +66,7 @@ class Gatherer:
     """
 
     def __init__(self, reader: Reader, sink: Sink[Any], policy: BatchPolicy, workers: int) -> None:
+        self._now = asyncio.get_running_loop().time
         self._reader = reader
         self._size_of = sink.size_of
         self._partition_of = sink.partition_of
@@ -199,7 +200,7 @@ class Gatherer:
             self._close(key)
 
     def _new(self, worker: int, partition: Hashable) -> _Open:
-        filling = self._open[(worker, partition)] = _Open(worker, asyncio.get_running_loop().time())
+        filling = self._open[(worker, partition)] = _Open(worker, self._now())
         return filling
 
     def _close(self, key: tuple[int, Hashable]) -> None:
@@ -218,7 +219,7 @@ class Gatherer:
 
     def _close_due(self, worker: int) -> float | None:
         """Close what has lingered long enough for this idle worker; else say when the next one is due."""
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         deadline = None
         for key, filling in list(self._open.items()):
             if filling.worker in (worker, self._workers) and filling.messages:

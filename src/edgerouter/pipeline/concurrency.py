@@ -22,12 +22,11 @@ class ConcurrencyLimiter:
         self.width = width
 
     async def __aenter__(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            if (closed := self._closed_until - loop.time()) > 0:
+            if self._closed_until and (closed := self._closed_until - asyncio.get_running_loop().time()) > 0:
                 await asyncio.sleep(closed)
             elif self._inside >= self.width:
-                waiter: asyncio.Future[None] = loop.create_future()
+                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._waiters.append(waiter)
                 await waiter
             else:
@@ -36,8 +35,9 @@ class ConcurrencyLimiter:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._inside -= 1
-        for _ in range(self.width - self._inside):
-            self._let_one_in()
+        if self._waiters:
+            for _ in range(self.width - self._inside):
+                self._let_one_in()
 
     def hold(self, seconds: float) -> None:
         """The service asked for so long a wait: until then no worker may write."""

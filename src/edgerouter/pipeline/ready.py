@@ -77,13 +77,13 @@ class Idle:
     """Workers that have nothing to write."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._waiters: list[asyncio.Future[None]] = []
 
     async def wait(self, deadline: float | None) -> None:
         """Return when woken, or at the deadline of the event loop's clock."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_at(deadline, self.wake) if deadline is not None else None
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        timer = self._loop.call_at(deadline, self.wake) if deadline is not None else None
         self._waiters.append(waiter)
         try:
             await waiter

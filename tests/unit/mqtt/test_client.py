@@ -13,7 +13,16 @@ from paho.mqtt.client import _WebsocketWrapper
 from paho.mqtt.enums import CallbackAPIVersion
 
 import edgerouter.mqtt
-from edgerouter.mqtt.client import PRIVATE_NAMES
+
+PRIVATE_NAMES = {
+    "aiomqtt.Client": ("_client", "_connected", "_disconnected"),
+    "paho.mqtt.client.Client": (
+        "_create_socket_connection", "_in_packet", "_keepalive", "_last_bytes_received", "_loop_rc_handle", "_msgtime_mutex",
+        "_packet_handle", "_packet_queue", "_ping_t", "_protocol", "_send_pingreq", "_sock", "_sock_close", "_sock_recv",
+    ),
+    "paho.mqtt.client._WebsocketWrapper": ("_create_frame", "_recv_impl", "_sendbuffer", "_socket"),
+}  # fmt: skip
+"""Names that a new release of aiomqtt or paho must still have, by class."""
 
 ADVICE = "src/edgerouter/mqtt/client.py uses it; read docs/decisions/002 before you allow this release in pyproject.toml"
 

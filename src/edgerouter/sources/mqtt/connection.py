@@ -111,8 +111,8 @@ class Connection:
 
     def tick(self) -> None:
         """Check periodically that the connection is alive, and keep it alive while nothing is read."""
-        self.link.client.notice_failure()
         self._inflow.tick()
+        self.link.client.notice_failure()
 
     async def close(self) -> None:
         """Disconnect as the specification requires: the broker keeps the session and does not publish the last will.

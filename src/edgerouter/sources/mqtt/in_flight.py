@@ -61,6 +61,12 @@ class Connected(Protocol):
     def has_room(self) -> None:
         """Resume after an acknowledgement has freed capacity."""
 
+    def asked(self) -> None:
+        """Read what has come, if reading waited for the router to ask for messages."""
+
+    def busy(self, *, with_messages: bool) -> None:
+        """Record that the router has messages to store and asks again afterwards; or that it has none and waits for some."""
+
 
 class Memory(Protocol):
     """Remembers stored messages, to recognise them when they arrive again."""
@@ -163,7 +169,10 @@ class InFlight:
     def take(self, memory: Memory) -> Delivery | None:
         """Return everything received on one connection since the last call; `None` if nothing was."""
         if not self._ready:
+            connected = self._connected
+            connected.asked()
             self._close_current()
+            connected.busy(with_messages=bool(self._ready))
             if not self._ready:
                 self.arrived.clear()
                 return None
@@ -234,6 +243,11 @@ class _NotConnected:
     queue = send
 
     def has_room(self) -> None:
+        """Do nothing: no connection reads."""
+
+    asked = has_room
+
+    def busy(self, *, with_messages: bool) -> None:
         """Do nothing: no connection reads."""
 
 

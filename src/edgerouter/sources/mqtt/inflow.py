@@ -12,6 +12,7 @@ from edgerouter.mqtt.packets import PINGRESP
 from edgerouter.sources.mqtt.fence import Fence
 from edgerouter.sources.mqtt.in_flight import Batch, InFlight
 from edgerouter.sources.mqtt.read_ahead import Allowance, ReadAhead
+from edgerouter.sources.mqtt.rhythm import Rhythm
 from edgerouter.sources.mqtt.stream import PublishStream
 from edgerouter.sources.mqtt.window import SenderWindow
 
@@ -60,6 +61,11 @@ class Inflow:
         self._brought = 0
         """Bytes of this connection that were accepted."""
         self._window = SenderWindow(window)
+        self._rhythm = Rhythm()
+        self._busy = False
+        """The router is storing a delivery, or pauses after it."""
+        self._waits = False
+        """Nothing is read until the router asks for the next delivery."""
         self._flush_now = flush_now
         self._hurried: Batch | None = None
         self._cut = cut
@@ -85,12 +91,46 @@ class Inflow:
         """
         if self._ahead is not None:
             self._read_ahead(self._ahead, data)
-        else:
-            self._parse(data)
+            return
+        self._parse(data)
+        if self._busy and not self._waits and self._reads_freely and self._rhythm.may_wait(len(data)):
+            self._waits = True
+            self._client.reading.pause()
+
+    def asked(self) -> None:
+        """Read what has come, if reading waited for the router to ask for messages."""
+        self._busy = False
+        if not self._waits:
+            return
+        in_flight = self._in_flight
+        before = in_flight.current.received
+        size = self._client.reading.read_waiting()
+        messages = in_flight.current.received - before
+        broker_waits = self._hurried is in_flight.current
+        if broker_waits or not self._reads_freely or not self._rhythm.may_wait_again(size, messages):
+            self._read_as_it_comes()
+
+    def busy(self, *, with_messages: bool) -> None:
+        """Record that the router has messages to store and asks again afterwards; or that it has none and waits for some."""
+        self._busy = with_messages
+        if not with_messages:
+            self._read_as_it_comes()
+
+    @property
+    def _reads_freely(self) -> bool:
+        """Neither bounds nor the fence keep anything from being accepted."""
+        return not self._paused and self._ahead is None and self._client.is_open
+
+    def _read_as_it_comes(self) -> None:
+        if self._waits:
+            self._waits = False
+            if not self._paused:
+                self._client.reading.resume()
 
     def has_room(self) -> None:
         """Resume reading if acknowledgements have freed enough capacity."""
         self._window.acknowledged(self._in_flight.unacknowledged)
+        self._rhythm.acknowledged()
         if self._paused and self._in_flight.has_half_of_its_room:
             self._paused = False
             if self._stream.skipped:
@@ -104,6 +144,9 @@ class Inflow:
     def tick(self) -> None:
         """Determine how far the broker has read, and keep the connection alive while nothing is read."""
         self.fence.tick()
+        if self._waits:
+            # the router may be busy for long, and the broker's answers must be seen
+            self._client.reading.read_waiting()
         waiting_since = self._client.awaits_answer_since
         if self._paused and waiting_since and time.monotonic() - waiting_since > self._client.keepalive / _PATIENCE:
             self._dosing = True
@@ -128,6 +171,7 @@ class Inflow:
             self._flush_now()
         if in_flight.is_full and not self._paused and self._client.is_open:
             self._paused = True
+            self._waits = False
             self._client.reading.pause()
         elif self._ahead is None and not self._paused and self._stream.holds_packets and in_flight.awaits_fence:
             self._ahead = ReadAhead(self._stream.held)

@@ -85,7 +85,6 @@ class Committer:
         evict: Callable[[int], None],
         damaged: Callable[[BaseException], None],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
         self._thread, self._store = thread, store
         self._ledgers = ledgers
         self._damaged = damaged
@@ -103,7 +102,6 @@ class Committer:
         self._waiting: deque[Append] = deque()
         self._between = Between()
         self._dirty = False  # there is something to write beside deliveries
-        self._soon = False
         self._running = False
         self._closed = False
 
@@ -130,10 +128,9 @@ class Committer:
     def touch(self) -> None:
         """Commit with the next deliveries, or soon: something beside deliveries has changed."""
         self._dirty = True
-        if not self._soon and not self._running:
-            # not at once: the caller may have more to say
-            self._soon = True
-            self._loop.call_soon(self._begin_soon)
+        if not self._running and not self._closed:
+            # not at once even if one is due: the caller may have more to say
+            self._alarm.set(max(0.0, self._schedule.settling_in, self._schedule.blocked_for))
 
     async def between(self, call: Callable[[], T]) -> T:
         """Do something on the event loop while no transaction runs."""
@@ -171,10 +168,6 @@ class Committer:
                 append = self._waiting.popleft()
                 if not append.stored.done():
                     append.stored.set_exception(SpoolError("the spool is closed"))
-
-    def _begin_soon(self) -> None:
-        self._soon = False
-        self._begin()
 
     def _begin(self) -> None:
         """Start a transaction if one is due; otherwise set the alarm for when one is."""

@@ -34,6 +34,10 @@ class Run:
 
     def has_room(self) -> None: ...
 
+    def asked(self) -> None: ...
+
+    def busy(self, *, with_messages: bool) -> None: ...
+
     def connect(self, *, session_present: bool = True) -> None:
         self.in_flight.begin_connection(self)
         self._stream = PublishStream(self.in_flight, version5=False, duplicates=self._duplicates, other_packet=lambda *_: True)

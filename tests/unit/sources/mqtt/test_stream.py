@@ -52,6 +52,10 @@ class Sent:
 
     def has_room(self) -> None: ...
 
+    def asked(self) -> None: ...
+
+    def busy(self, *, with_messages: bool) -> None: ...
+
 
 def publish_packet(
     topic: str, payload: bytes, qos: int = 0, identifier: int = 1, *, flags: int = 0, properties: bytes | None = None
