@@ -6,6 +6,7 @@ The file reads in the order of a commit: gather, admit, write, acknowledge, trim
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class Committer:
         self.health = Health(config, self.usage)
         self.recent = Recent(config.cache_bytes, self.usage.end)
         self.writes = WriteSet(self.touch)
-        self.trimming = Trimming(opened, ledgers, self.touch)
+        self.trimming = Trimming(opened, ledgers, self.usage, config.max_bytes, self.touch)
         quota = min(config.dead_letter_bytes, config.max_bytes // 4)
         self.dead_letters = DeadLetters(store, thread, ledgers, opened.dead_letters, quota=quota, touch=self.touch)
         self._admission = Admission(config, self.health, ledgers, self.trimming.receipts, writes=self.writes, evict=evict)
@@ -102,6 +103,7 @@ class Committer:
         self._waiting: deque[Append] = deque()
         self._between = Between()
         self._dirty = False  # there is something to write beside deliveries
+        self._settled = 0  # messages, or more than any where something else has changed
         self._running = False
         self._closed = False
 
@@ -125,12 +127,13 @@ class Committer:
                 self._waiting.remove(append)
             raise
 
-    def touch(self) -> None:
-        """Commit with the next deliveries, or soon: something beside deliveries has changed."""
+    def touch(self, settled: int = sys.maxsize) -> None:
+        """Commit with the next deliveries, or soon: something beside them has changed, or only this many messages are settled."""
         self._dirty = True
+        self._settled += settled
         if not self._running and not self._closed:
             # not at once even if one is due: the caller may have more to say
-            self._alarm.set(max(0.0, self._schedule.settling_in, self._schedule.blocked_for))
+            self._alarm.set(max(0.0, self._schedule.settling_in(self._settled), self._schedule.blocked_for))
 
     async def between(self, call: Callable[[], T]) -> T:
         """Do something on the event loop while no transaction runs."""
@@ -183,8 +186,8 @@ class Committer:
                 if self._waiting:
                     self._alarm.set(LOOK_AGAIN)
                 return
-            if self._schedule.settling_in > 0 and not self._flushes:
-                self._alarm.set(self._schedule.settling_in)
+            if (wait := self._schedule.settling_in(self._settled)) > 0 and not self._flushes:
+                self._alarm.set(wait)
                 return
         self._write(appends)
 
@@ -199,7 +202,7 @@ class Committer:
     def _write(self, appends: list[Append]) -> None:
         """Start the transaction; the database thread runs it."""
         self._alarm.cancel()
-        self._running, self._dirty = True, False
+        self._running, self._dirty, self._settled = True, False, 0
         self._flushes.begin()
         commit = self._prepare(appends)
         self._thread.submit(partial(self._store.write, commit.transaction), partial(self._ended, commit))
@@ -220,13 +223,13 @@ class Committer:
             if change is not None or ledger.changed:
                 transaction.put[f"{LEDGER}{ledger.name}"] = ledger_record.encode(ledger, change or Change(), end)
                 ledger.changed = False
-        transaction.trims = self.trimming.due()
+        transaction.trims = self.trimming.due(appends=bool(appends))
         return _Commit(transaction, appends, dead_letters)
 
     def _ended(self, commit: _Commit, written: Written | None, error: BaseException | None) -> None:
         self._running = False
         if written is not None:
-            self._schedule.succeeded()
+            self._schedule.succeeded(appends=bool(commit.appends))
             self._acknowledge(commit, written)
             self._flushes.end()
         else:
@@ -260,7 +263,7 @@ class Committer:
         """Nothing of it is on disk: all of it is to be written again. Returns the reason for those who wait for a flush."""
         transaction, appends = commit.transaction, commit.appends
         self._waiting.extendleft(append for append in reversed(appends) if not append.stored.done())
-        self._dirty = True
+        self._dirty, self._settled = True, sys.maxsize
         self.trimming.failed(transaction)
         for ledger in self._ledgers:
             ledger.changed = ledger.changed or f"{LEDGER}{ledger.name}" in transaction.put

@@ -141,6 +141,8 @@ class DeadLetters:
 
     def removed(self, places: Sequence[Place]) -> None:
         """They are deleted."""
+        if not places:
+            return
         self.stay(places)
         self.by_sink.subtract(place[1] for place in places)
         self.bytes -= sum(place[3] for place in places)

@@ -14,6 +14,10 @@ LOOK_AGAIN: Final = 0.25
 """Seconds between two looks whether a full spool has room."""
 _FIRST_RETRY: Final = 0.1
 _MAX_RETRY: Final = 2.0
+_FLOWING: Final = 0.25
+"""Seconds between two deliveries up to which another one is expected soon: it takes along what is settled."""
+_FEW: Final = 100
+"""Settled messages that may wait for it: so many are repeated by a crash."""
 
 
 class Alarm:
@@ -63,6 +67,8 @@ class Schedule:
         self._interval = interval
         self._failures = 0
         self._ended = 0.0  # when the last transaction ended
+        self._appended = float("-inf")  # when the last one with deliveries did
+        self._flowing = False
         self._appends_from = 0.0  # when deliveries may be tried again after a failure
         self._all_from = 0.0  # when anything may be tried again after a failure
 
@@ -76,14 +82,17 @@ class Schedule:
         """Seconds until anything may be tried again after a failure; not above 0 = now."""
         return self._all_from - self._loop.time()
 
-    @property
-    def settling_in(self) -> float:
-        """Seconds until a transaction without deliveries is due; not above 0 = now."""
-        return self._ended + self._interval - self._loop.time()
+    def settling_in(self, settled: int) -> float:
+        """Seconds until a transaction without deliveries is due, when this many messages are settled; not above 0 = now."""
+        wait = _FLOWING if self._flowing and settled <= _FEW else 0.0
+        return self._ended + max(wait, self._interval) - self._loop.time()
 
-    def succeeded(self) -> None:
-        """Note that a transaction is on disk."""
-        self._ended = self._loop.time()
+    def succeeded(self, *, appends: bool) -> None:
+        """Note that a transaction is on disk, with deliveries or without."""
+        self._ended = now = self._loop.time()
+        self._flowing = now - self._appended < _FLOWING
+        if appends:
+            self._appended = now
         self._failures = 0
         self._appends_from = self._all_from = 0.0
 

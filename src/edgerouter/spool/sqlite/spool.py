@@ -227,7 +227,7 @@ class SqliteSpool:
     def settled(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
         """These are done for this sink: write that down, and look whether there is something to trim."""
         self.skipped(ledger, ranges)
-        self._committer.touch()
+        self._committer.touch(sum([end - start for start, end in ranges]))
 
     def skipped(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
         """The sink does not want these: that is written with whatever comes next."""

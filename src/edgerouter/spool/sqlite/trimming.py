@@ -9,10 +9,12 @@ from typing import Final
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.position import Position
 from edgerouter.spool.log.receipts import Receipts
+from edgerouter.spool.sqlite.capacity import Usage
 from edgerouter.spool.sqlite.db.transaction import Opened, Transaction, Trim, Written
 from edgerouter.spool.sqlite.db.trim import due
 
 _TRIM_AFTER: Final = 1.0
+_TRIM_MESSAGES: Final = 2000
 
 
 class Trimming:
@@ -21,19 +23,41 @@ class Trimming:
     Args:
         opened: for the receipts of an earlier run.
         ledgers: of all sinks.
+        usage: of the database.
+        max_bytes: of the spool.
         touch: asks for a commit.
     """
 
-    def __init__(self, opened: Opened, ledgers: Ledgers, touch: Callable[[], None]) -> None:
+    def __init__(self, opened: Opened, ledgers: Ledgers, usage: Usage, max_bytes: int, touch: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._ledgers = ledgers
+        self._usage = usage
+        self._plenty = max_bytes // 2
+        self._trimmed_at = 0.0
         self._touch = touch
         self._soon = False
         self.receipts = Receipts(opened.unacknowledged, released=self._released)
         """Deliveries whose acknowledgement the sender may not have read: they are kept, whatever the sinks have settled."""
 
-    def due(self) -> list[Trim]:
-        """Take the sequences that a transaction examines."""
+    def due(self, *, appends: bool) -> list[Trim]:
+        """Take the sequences that a transaction examines.
+
+        Each deletion writes pages. So while deliveries come one after another, and there is room, it waits until it is worth while.
+
+        Args:
+            appends: the transaction stores deliveries.
+        """
+        settled = self._ledgers.settled
+        now = self._loop.time()
+        first = settled.first
+        if first is None or (
+            appends
+            and now - self._trimmed_at < _TRIM_AFTER
+            and settled.end - first < _TRIM_MESSAGES
+            and self._usage.used < self._plenty
+        ):
+            return []
+        self._trimmed_at = now
         return due(self._ledgers, self.receipts.spans())
 
     def written(self, transaction: Transaction, written: Written) -> None:
