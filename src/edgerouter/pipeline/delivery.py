@@ -25,6 +25,7 @@ from edgerouter.sink import Sink
 from edgerouter.spool.contract import Reader, Rejection
 from edgerouter.tasks.backoff import full_jitter
 from edgerouter.tasks.bounded import Bounded, NoAnswer, StuckCall
+from edgerouter.tasks.outage import longest_delay
 
 log = structlog.get_logger("edgerouter.delivery")
 _LEVEL = logging.getLogger("edgerouter.delivery")
@@ -196,7 +197,8 @@ class Delivery:
                 await self._dead_letter(parts[0], cause, attempts)
                 del parts[0]
             return
-        delay = full_jitter(attempts.failures, self._retry.first_delay, self._retry.max_delay, cause.retry_after)
+        max_delay = longest_delay(cause, time.monotonic() - attempts.started, self._retry.max_delay)
+        delay = full_jitter(attempts.failures, self._retry.first_delay, max_delay, cause.retry_after)
         self.failed(cause, delay)
         if cause.retry_after is not None:
             self._limiter.hold(delay)  # it asked all of us to wait, not only this worker

@@ -20,6 +20,7 @@ from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.spool.contract import Reader
 from edgerouter.tasks.backoff import full_jitter
 from edgerouter.tasks.bounded import ClosingInTime
+from edgerouter.tasks.outage import longest_delay
 
 log = structlog.get_logger("edgerouter.runner")
 
@@ -68,6 +69,7 @@ class Runner:
         """Deliver until cancelled. What is not settled then stays in the spool."""
         self._kept = [Batch(messages, None, kept=True) for messages in await self.reader.kept_batches()]
         failures = 0
+        since = 0.0
         try:
             while True:
                 delivered_at = self.status.last_delivery_at
@@ -81,8 +83,11 @@ class Runner:
                     log.exception("sink failed with an error that it should not raise", sink=self.configured.name)
                     cause = Unavailable(f"bug in the sink plugin: {type(error).__name__}: {error}")
                 failures = 1 if self.status.last_delivery_at != delivered_at else failures + 1
+                now = asyncio.get_running_loop().time()
+                since = now if failures == 1 else since
                 retry = self.configured.policies.retry
-                delay = full_jitter(failures, retry.first_delay, retry.max_delay, cause.retry_after)
+                max_delay = longest_delay(cause, now - since, retry.max_delay)
+                delay = full_jitter(failures, retry.first_delay, max_delay, cause.retry_after)
                 self._delivery.failed(cause, delay)
                 await asyncio.sleep(delay)
         finally:

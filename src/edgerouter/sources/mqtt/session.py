@@ -24,6 +24,7 @@ from edgerouter.sources.mqtt.kept import Kept
 from edgerouter.sources.mqtt.read_ahead import Allowance
 from edgerouter.sources.mqtt.redelivery import Redelivery
 from edgerouter.tasks.backoff import full_jitter
+from edgerouter.tasks.outage import longest_delay
 
 _STEADY: Final = 10.0
 """Seconds after which a connection counts as good, and the back-off restarts."""
@@ -87,14 +88,16 @@ class Session:
         failures = 0
         short_lives = 0
         reason = ""
-        was_away = False
+        was_away, away_since = False, 0.0
         while not self._stopping.is_set() and not self._in_flight.stopped:
-            began = time.monotonic()
+            began, max_delay = time.monotonic(), self._config.reconnect.max_delay
             goes_on = reason == OVERRUN
             try:
                 reason, code = await self._serve_one_connection(goes_on=goes_on)
             except ConnectFailed as error:
                 reason, code = str(error) + _HINTS.get(error.code or 0, ""), None
+                away_since = away_since if was_away else began
+                max_delay = longest_delay(error, time.monotonic() - away_since, max_delay)
                 was_away = True
             else:
                 # a broker that was unreachable and returned is a good one, however soon it disconnected: it may be restarted often
@@ -121,7 +124,7 @@ class Session:
                     f", as soon as it was made, {short_lives} times: does another client use the id {self._state.client_id!r}?"
                 )
             failures += 1
-            delay = full_jitter(failures, first_delay, self._config.reconnect.max_delay, floor=0.5)
+            delay = full_jitter(failures, first_delay, max_delay, floor=0.5)
             self._context.connected(False, reason)
             if self._context.probe:
                 self.refused = reason
