@@ -1,0 +1,177 @@
+"""Under steady traffic a connection is read once for each delivery, and nothing is held back by that."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from edgerouter import Message
+from edgerouter.mqtt.reading import Reading
+from edgerouter.source import Delivery
+from edgerouter.sources.mqtt.in_flight import Batch, InFlight
+from edgerouter.sources.mqtt.inflow import Inflow
+from edgerouter.sources.mqtt.read_ahead import Allowance
+from edgerouter.sources.mqtt.stream import PublishStream
+
+SUBACK = 0x90
+
+
+class TakesAll:
+    """Memory and duplicate filter of a session in which nothing is sent twice."""
+
+    watching = False
+
+    def wants(self, message: Message, identifier: bytes, *, again: bool) -> bool:
+        return True
+
+    def receipt(self, _: Batch) -> bytes:
+        return b""
+
+    def settled(self, batch: Batch, acks: bytes) -> None: ...
+
+
+class Broker:
+    """The client's socket: what a broker has sent and the client has not read, and whether the event loop watches it."""
+
+    reads_whole = is_open = True
+    awaits_answer_since = 0.0
+    keepalive = 60
+
+    def __init__(self) -> None:
+        self.waiting = b""
+        self.reads = 0
+        self.watched = True
+        self.sent: list[bytes] = []
+        self.answers: list[int] = []
+        self.hurried = 0
+        self._number = 0
+        self.in_flight = InFlight(max_messages=1000, max_bytes=10**6, max_qos0_bytes=10**6, dropped=lambda *_: None)
+        stream = PublishStream(self.in_flight, version5=True, duplicates=TakesAll(), other_packet=self._other)
+        client: Any = self
+        self.inflow = Inflow(
+            self.in_flight, stream, client,
+            allowance=Allowance(10**6), window=100, flush_now=self._flush_now, cut=lambda _: None, other_answer=self._answer,
+        )  # fmt: skip
+        self.reading = Reading(self, self.inflow.received)
+        self.in_flight.begin_connection(self.inflow)
+
+    def receive(self, size: int) -> bytes | None:
+        self.reads += 1
+        data, self.waiting = self.waiting[:size], self.waiting[size:]
+        return data
+
+    def holds_more(self) -> bool:
+        return False
+
+    def watch(self) -> None:
+        self.watched = True
+
+    def unwatch(self) -> None:
+        self.watched = False
+
+    def fail(self, malformed: str) -> None:
+        raise AssertionError(malformed)
+
+    def send(self, packets: bytes) -> None:
+        self.sent.append(packets)
+
+    queue = send
+
+    def _other(self, command: int, body: bytes) -> bool:
+        return self.inflow.answered(command, body)
+
+    def _answer(self, command: int, _: bytes) -> bool:
+        self.answers.append(command)
+        return True
+
+    def _flush_now(self) -> None:
+        self.hurried += 1
+
+    def publishes(self, messages: int = 1) -> None:
+        """Send messages; the event loop calls the reader if it watches the socket."""
+        for _ in range(messages):
+            self._number += 1
+            self.waiting += b"\x32\x09\x00\x01t" + self._number.to_bytes(2, "big") + b"\x00abc"
+        self.answers_with(b"")
+
+    def answers_with(self, packet: bytes) -> None:
+        """Send a packet."""
+        self.waiting += packet
+        if self.watched:
+            self.reading.readable()
+
+    def next(self) -> Delivery | None:
+        """Take a delivery, as the router does."""
+        return self.in_flight.take(TakesAll())
+
+
+async def pause() -> None:
+    """Let enough time pass that what comes is not an answer to acknowledgements."""
+    await asyncio.sleep(0.01)
+
+
+async def steady() -> Broker:
+    """Return a broker of whose connection reading waits for the router."""
+    broker = Broker()
+    broker.publishes()
+    delivery = broker.next()
+    assert delivery is not None
+    delivery.acknowledge()
+    await pause()
+    broker.publishes()
+    assert not broker.watched
+    return broker
+
+
+async def test_what_comes_while_the_router_stores_a_delivery_is_read_with_the_next_one() -> None:
+    broker = await steady()
+    before = broker.reads
+    for _ in range(20):
+        broker.publishes()
+    delivery = broker.next()
+
+    assert delivery is not None
+    assert len(delivery.messages) == 21
+    assert broker.reads == before + 1
+
+
+async def test_a_router_that_waits_for_messages_gets_them_as_they_come() -> None:
+    broker = await steady()
+    assert broker.next() is not None
+    assert broker.next() is None
+
+    assert broker.watched
+    broker.publishes()
+    assert broker.next() is not None
+
+
+async def test_a_full_window_of_the_broker_is_stored_at_once_and_read_as_it_comes() -> None:
+    broker = await steady()
+    broker.publishes(120)
+    delivery = broker.next()
+
+    assert delivery is not None
+    assert broker.hurried
+    assert broker.watched
+
+
+async def test_answers_of_the_broker_are_seen_while_the_router_is_busy_for_long() -> None:
+    broker = await steady()
+    broker.answers_with(bytes((SUBACK, 4, 0, 1, 0, 1)))
+    assert not broker.answers
+    broker.inflow.tick()
+
+    assert broker.answers == [SUBACK]
+
+
+async def test_a_connection_that_is_full_is_read_again_when_there_is_room() -> None:
+    broker = await steady()
+    broker.publishes(2000)
+    broker.watched = True
+    while (delivery := broker.next()) is not None:
+        delivery.acknowledge()
+        broker.reading.readable()
+
+    assert broker.in_flight.unacknowledged == 0
+    assert broker.watched
+    assert not broker.waiting
