@@ -47,8 +47,8 @@ class RetryPolicy(Section):
     first_delay: Duration = 0.5
     """Upper bound of the first delay; it doubles with each attempt."""
     max_delay: Duration = 60.0
-    """Upper bound of every delay. A longer wait that the service asks for is honoured, up to an hour. Where no connection can be made,
-    the bound is a tenth of the time that the service has been away, and at least 2 s, if that is less."""
+    """Upper bound of every delay. A longer wait that the service asks for is honoured, up to an hour. Where no connection can be
+    made, the bound is a tenth of the time that the service has been away, and at least 2 s, if that is less."""
     give_up_after: Duration | None = None
     """Dead-letter a message that could not be delivered for this long; never by default."""
     plugin_bug_attempts: int = Field(default=5, ge=1)

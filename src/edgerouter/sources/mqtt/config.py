@@ -61,8 +61,8 @@ class Reconnect(_Section):
     first_delay: Duration = Field(default=1.0, gt=0)
     """Upper bound of the first delay; it doubles with each attempt."""
     max_delay: Duration = Field(default=30.0, gt=0)
-    """Upper bound of every delay. Where no connection can be made, the bound is a tenth of the time that the broker has been away, and
-    at least 2 s, if that is less."""
+    """Upper bound of every delay. Where no connection can be made, the bound is a tenth of the time that the broker has been away,
+    and at least 2 s, if that is less."""
 
 
 def _expiry(value: Any) -> Any:
