@@ -21,7 +21,20 @@ from edgerouter.spool.contract import Rejection
 from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite.db import compaction, schema
 from edgerouter.spool.sqlite.recovery.wal import Log
-from support.spools import Pipe, crashing, files, files_after_a_kill, fresh, ledger, restore, route, sequences, sqlite, take, take_some
+from support.spools import (
+    Pipe,
+    crashing,
+    files,
+    files_after_a_kill,
+    fresh,
+    ledger,
+    restore,
+    route,
+    sequences,
+    sqlite,
+    take,
+    take_some,
+)
 
 COUNT = 3000
 
