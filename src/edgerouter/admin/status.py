@@ -31,12 +31,9 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     reopened: int
 
 
-class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One sink. `matched = delivered + filtered + dead_lettered + dropped + pending`, at every moment."""
+class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Ledger of a sink. `matched = delivered + filtered + dead_lettered + dropped + pending`, at every moment."""
 
-    type: str
-    state: str
-    """`starting`, `ok`, `retrying`, `throttled`, `unauthorized` or `stopped`."""
     matched: int
     delivered: int
     dead_lettered: int
@@ -48,6 +45,14 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Stored messages that are not compared with the sink's topics yet: at most so many more are pending."""
     ledger_error: str = ""
     """Fault in the numbers; empty when they add up."""
+
+
+class SinkStatus(LedgerStatus, frozen=True, kw_only=True):
+    """One sink that runs."""
+
+    type: str
+    state: str
+    """`starting`, `ok`, `retrying`, `throttled`, `unauthorized` or `stopped`."""
     oldest_pending_seconds: float | None
     last_error: str
     last_error_at: float | None
@@ -63,19 +68,6 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     throttled_seconds: float
     latency_seconds: float
     """From the receipt of the oldest message of the last batch to its delivery."""
-
-
-class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Ledger of a sink that does not run. `matched = delivered + filtered + dead_lettered + dropped + pending`."""
-
-    matched: int
-    delivered: int
-    dead_lettered: int
-    dropped: int
-    filtered: int
-    pending: int
-    uncounted: int
-    ledger_error: str
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 import structlog
 
 from edgerouter.cloudblock import tree, unread
-from edgerouter.cloudblock.asking import ask
 from edgerouter.cloudblock.declared import CHAIN, Known
 from edgerouter.cloudblock.store_chain import ChainConfig, StoreChain
 from edgerouter.cloudblock.tree import Found
@@ -24,11 +23,15 @@ from edgerouter.config.model import ConfiguredSink, PluginKind, RouterConfig
 from edgerouter.config.overlay import Environment, overlay
 from edgerouter.config.protection import protect_environment
 from edgerouter.config.validation import Problems
+from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
+from edgerouter.secrets import SecretStoreContext
 from edgerouter.tasks.backoff import full_jitter
 from edgerouter.variables import Variables
 
 log = structlog.get_logger("edgerouter.secrets")
 
+_AT_ONCE: Final = 8
+"""Questions under way together: there are dozens, and on a slow link each takes its time."""
 FIRST_DELAY, MAX_DELAY = 1.0, 60.0
 """Upper bounds of the seconds between two rounds of asking secret stores that did not answer."""
 _STAND_INS: Final[Mapping[tuple[PluginKind, str], type[Any]]] = {
@@ -94,8 +97,50 @@ class CloudBlock:
         return any(key not in self._known for key in self.chain.lookups)
 
     async def ask(self, last_known: LastKnown) -> str:
-        """Ask the stores of the last `load`; see `asking.ask`."""
-        return await ask(self.chain, self._known, last_known)
+        """Ask the stores of the last `load` what they have, as far as they answer.
+
+        Args:
+            last_known: says what they had when they were asked last, for those that do not answer.
+
+        Returns:
+            Why something is not known yet; empty when all is known.
+        """
+        chain, known = self.chain, self._known
+        unknown = [key for key in chain.lookups if key not in known]
+        if not unknown:
+            return ""
+        refused: list[str] = []
+        reason = ""
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def find_out(key: str, stores: StoreChain) -> None:
+            nonlocal reason
+            try:
+                async with places:
+                    found, value = await stores.find(key)
+            except SecretMissing:
+                known[key] = None
+            except Unauthorized as error:
+                refused.append(key)
+                reason = reason or str(error)
+            except Unavailable as error:
+                reason = reason or str(error)
+            else:
+                known[key] = found
+                last_known.keep(CHAIN, key, value)
+
+        async with StoreChain.open(chain, SecretStoreContext(CHAIN)) as stores:
+            await stores.open_all()
+            async with asyncio.TaskGroup() as tasks:
+                for key in unknown:
+                    tasks.create_task(find_out(key, stores), name=f"look up {key}")
+        if any(known.get(key) for key in chain.lookups):
+            # stores that let us in refuse what we may not read, whether or not it is there
+            known |= dict.fromkeys(refused)
+        before = last_known.known()
+        last_known.keep_known(before | known)
+        known |= {key: before[key] for key in unknown if key not in known and key in before}
+        return reason if any(key not in known for key in chain.lookups) else ""
 
     async def keep_asking(self, last_known: LastKnown, reload: Callable[[], None]) -> None:
         """Ask at growing intervals until everything is known.

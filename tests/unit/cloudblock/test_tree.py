@@ -1,6 +1,6 @@
 """Without a file, the variables of balena's cloud block make the configuration that its users had.
 
-Covers also: edgerouter.cloudblock.start, edgerouter.sinks.influxdb.variables.
+Covers also: edgerouter.sinks.influxdb.variables.
 """
 
 from __future__ import annotations

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Hashable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol, Self
 
+from edgerouter.errors import Unauthorized, Unavailable
+from edgerouter.folder import folder_fault
 from edgerouter.message import Message
 from edgerouter.objects import KeyTemplate, size_of
 from edgerouter.outcome import Outcome
 from edgerouter.sink import Sink, SinkContext
 from edgerouter.sinks.file.config import FileConfig
+from edgerouter.sinks.file.disk import open_regular, unavailable
 from edgerouter.sinks.file.growing import GrowingFile, idle_time
 from edgerouter.sinks.file.objects import ObjectWriter
-from edgerouter.sinks.file.probe import Unwritten, look
 from edgerouter.sinks.file.rotation import RotatedFiles
 from edgerouter.tasks.thread import Worker
 
@@ -44,8 +47,8 @@ class FileSink(Sink[FileConfig]):
         if context.probe:
             worker = Worker(f"file sink {context.name}")
             try:
-                await worker.run(lambda: look(config))
-                yield cls(config, context, worker, Unwritten())
+                await worker.run(lambda: _look(config))
+                yield cls(config, context, worker, _Unwritten())
             finally:
                 await worker.close()
             return
@@ -117,3 +120,38 @@ def _tend(writers: Sequence[GrowingFile]) -> None:
 def _close(writers: Sequence[_Writer]) -> None:
     for writer in writers:
         writer.close()
+
+
+def _look(config: FileConfig) -> None:
+    """Check the folder, and the growing file if it exists. Takes no lock and leaves nothing behind.
+
+    Raises:
+        Unavailable: it could not be written.
+    """
+    fault = folder_fault(config.path)
+    if fault is not None:
+        raise (Unauthorized if fault.lasting else Unavailable)(fault.reason)
+    if config.key is not None:
+        return
+    try:
+        folder = os.open(config.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # the sink creates it when it opens
+    try:
+        for name in (config.file, f".{config.file}.lock"):
+            with suppress(FileNotFoundError):
+                os.close(open_regular(name, os.O_RDWR, 0, folder))
+    except OSError as error:
+        raise unavailable(error, "open", config.path / config.file) from error
+    finally:
+        os.close(folder)
+
+
+class _Unwritten:
+    """Stands in for the files of a sink that was opened to probe."""
+
+    def write(self, batch: Sequence[Message]) -> Outcome:  # noqa: ARG002  (nothing is written)
+        raise Unavailable("the sink was opened only to probe")
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""

@@ -1,7 +1,4 @@
-"""Another user with write access to a file sink's folder cannot make it read, overwrite or wait for anything else.
-
-Covers also: edgerouter.sinks.file.probe.
-"""
+"""Another user with write access to a file sink's folder cannot make it read, overwrite or wait for anything else."""
 
 from __future__ import annotations
 
