@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiomqtt
 import pytest
 from aiobotocore.session import get_session
 from moto.server import ThreadedMotoServer
@@ -24,15 +23,14 @@ from moto.sqs.models import Queue, sqs_backends
 from edgerouter.testing import Received
 from support.aws.s3 import S3Server, Stored
 from support.aws.sqs import SqsServer
+from support.by_topic import Payloads, publish_all
 from support.mosquitto import Mosquitto
+from support.records import records
 from support.router import RouterProcess, router
 
 FIFO = "plant-orders.fifo"
 GROUPS = 40
 KEYS = {"region": "eu-west-1", "access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "wJalrXUtnFEMI"}
-
-Payloads = dict[str, list[bytes]]
-"""By MQTT topic, in the order published."""
 
 
 @pytest.fixture
@@ -95,26 +93,8 @@ async def publish(port: int, count: int) -> Payloads:
     for number in range(count):
         filler = dice.randbytes(dice.randrange(80))
         payloads[f"plant/{number % GROUPS}/t"].append(b"%d " % number + (filler if number % 4 == 0 else filler.hex().encode()))
-
-    async def publish_topic(client: aiomqtt.Client, topic: str) -> None:
-        for payload in payloads[topic]:
-            await client.publish(topic, payload, qos=1, timeout=60)
-
-    async with aiomqtt.Client("127.0.0.1", port, max_inflight_messages=GROUPS) as client, asyncio.TaskGroup() as tasks:
-        client.pending_calls_threshold = 1000
-        for topic in payloads:
-            tasks.create_task(publish_topic(client, topic))
+    await publish_all(port, payloads)
     return payloads
-
-
-def records(body: bytes) -> list[bytes]:
-    """The payloads of a length-prefixed object."""
-    found, at = [], 0
-    while at < len(body):
-        length = int.from_bytes(body[at : at + 4], "big")
-        found.append(body[at + 4 : at + 4 + length])
-        at += 4 + length
-    return found
 
 
 async def delivered(process: RouterProcess, count: int, seconds: float = 240) -> dict[str, Any]:

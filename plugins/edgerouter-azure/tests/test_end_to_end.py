@@ -6,7 +6,6 @@ Covers: edgerouter_azure.blob.sink, edgerouter_azure.event_hubs.sink.
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -20,16 +19,15 @@ from support.amqp.conformance import KEY, POLICY, EventHubsServer
 from support.amqp.faults import CloseConnection, Cut, DetachLink, Fault, FaultPlan, Outcome, Reject
 from support.amqp.sas import Policy
 from support.azure.azurite import API_VERSION, Azurite, BlobRelay
+from support.by_topic import Payloads, numbered, publish_all
 from support.certificates import Authority
 from support.mosquitto import Mosquitto
+from support.records import records
 from support.router import RouterProcess, router
 
 KEYS = 20
 POISON = b"~poison~"
 BUSY = "The entity is being throttled. Error code : 50002. Please wait 0.2 seconds and try again."
-
-Payloads = dict[str, list[bytes]]
-"""By MQTT topic, in the order published."""
 
 
 @pytest.fixture
@@ -96,20 +94,9 @@ def config(broker: Mosquitto, azure: Azure, authority: Authority) -> dict[str, A
 
 
 async def publish(port: int, count: int, first: int = 0) -> Payloads:
-    """Publish binary payloads at QoS 1, topic by topic in order; `first` is the number of the first message."""
-    dice = random.Random(first)
-    payloads: Payloads = {f"plant/{number}/t": [] for number in range(KEYS)}
-    for number in range(first, first + count):
-        payloads[f"plant/{number % KEYS}/t"].append(number.to_bytes(4, "big") + dice.randbytes(dice.randrange(200)))
-
-    async def publish_topic(client: aiomqtt.Client, topic: str) -> None:
-        for payload in payloads[topic]:
-            await client.publish(topic, payload, qos=1, timeout=60)
-
-    async with aiomqtt.Client("127.0.0.1", port, max_inflight_messages=KEYS) as client, asyncio.TaskGroup() as tasks:
-        client.pending_calls_threshold = 1000
-        for topic in payloads:
-            tasks.create_task(publish_topic(client, topic))
+    """Publish binary payloads; `first` is the number of the first message."""
+    payloads = numbered(KEYS, count, first)
+    await publish_all(port, payloads)
     return payloads
 
 
@@ -143,16 +130,12 @@ def in_blobs(relay: BlobRelay, folder: str) -> Payloads:
     import gzip
 
     payloads: Payloads = defaultdict(list)
-    for name, stored in sorted(relay.azurite.blobs(relay.container).items()):
+    for name, stored in sorted(relay.blobs().items()):
         if not name.startswith(folder):
             continue
         data = gzip.decompress(stored) if name.endswith(".gz") else stored
         topic = "/".join(name.removesuffix(".bin").split("/")[1:4])
-        at = 0
-        while at < len(data):
-            size = int.from_bytes(data[at : at + 4])
-            payloads[topic].append(data[at + 4 : at + 4 + size])
-            at += 4 + size
+        payloads[topic] += records(data)
     return dict(payloads)
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import aiomqtt
 import pytest
 
+from support.by_topic import Payloads, numbered, publish_all
 from support.google.identity import ACCOUNT, Identity
 from support.google.pubsub import CONSUME, GET, PubsubServer
 from support.google.service import GoogleService
@@ -29,9 +28,6 @@ TOPIC = "projects/plant/topics/telemetry"
 SUBSCRIPTION = "projects/plant/subscriptions/all"
 BUCKET = "plant-archive"
 KEYS = 20
-
-Payloads = dict[str, list[bytes]]
-"""By MQTT topic, in the order published."""
 
 
 @pytest.fixture
@@ -75,20 +71,8 @@ def config(broker: Mosquitto, pubsub: PubsubServer, storage: StorageServer, iden
 
 
 async def publish(port: int, count: int, start: int = 0) -> Payloads:
-    """Publish binary payloads at QoS 1, each topic in order."""
-    dice = random.Random(start)
-    payloads: Payloads = {f"plant/{number}/t": [] for number in range(KEYS)}
-    for number in range(start, start + count):
-        payloads[f"plant/{number % KEYS}/t"].append(number.to_bytes(4, "big") + dice.randbytes(dice.randrange(200)))
-
-    async def publish_topic(client: aiomqtt.Client, topic: str) -> None:
-        for payload in payloads[topic]:
-            await client.publish(topic, payload, qos=1, timeout=60)
-
-    async with aiomqtt.Client("127.0.0.1", port, max_inflight_messages=KEYS) as client, asyncio.TaskGroup() as tasks:
-        client.pending_calls_threshold = 1000
-        for topic in payloads:
-            tasks.create_task(publish_topic(client, topic))
+    payloads = numbered(KEYS, count, start)
+    await publish_all(port, payloads)
     return payloads
 
 

@@ -58,12 +58,16 @@ SMALLEST_PART = 5 * 1024**2
 Unpack = Callable[[str, Stored], Sequence[Received]]
 
 
+def _one_message(_key: str, stored: Stored) -> Sequence[Received]:
+    return (Received(stored.body),)
+
+
 class S3Server(HttpSinkServer):
-    """S3 with one bucket. `unpack` returns the messages of an object."""
+    """S3 with one bucket. `unpack` returns the messages of an object; by default its body is one."""
 
     decompresses = False
 
-    def __init__(self, unpack: Unpack, bucket: str = "plant-archive") -> None:
+    def __init__(self, unpack: Unpack = _one_message, bucket: str = "plant-archive") -> None:
         super().__init__()
         self.bucket = bucket
         self.objects: dict[str, Stored] = {}

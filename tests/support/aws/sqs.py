@@ -69,6 +69,10 @@ class SqsServer(HttpSinkServer):
         self.queues[name] = Queue(name, **options)
         return f"{self.url}/{ACCOUNT}/{name}"
 
+    def bodies(self, queue: str) -> list[str]:
+        """Return the bodies of the messages in a queue."""
+        return [entry["MessageBody"] for entry in self.queues[queue].entries]
+
     async def received(self) -> Sequence[Received]:
         return [_received(entry) for queue in self.queues.values() for entry in queue.entries]
 

@@ -114,6 +114,10 @@ class BlobRelay(HttpSinkServer):
         """Return the sink's connection string, through this relay."""
         return self.azurite.connection_string(f"{self.url}/{ACCOUNT}")
 
+    def blobs(self) -> dict[str, bytes]:
+        """Return the content of each blob in the container, by name."""
+        return self.azurite.blobs(self.container)
+
     def carries_messages(self, request: web.BaseRequest) -> bool:
         block = request.method == "PUT" and request.headers.get("x-ms-blob-type") == "BlockBlob"
         return block or request.query.get("comp") == "appendblock"

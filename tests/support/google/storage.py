@@ -6,7 +6,6 @@ import gzip
 import json
 import re
 import secrets
-import struct
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from aiohttp import web
 from edgerouter.testing import Received
 from support.google.identity import Identity
 from support.google.service import GoogleError, GoogleService, invalid, only
+from support.records import records
 
 CREATE = "storage.objects.create"
 GET = "storage.objects.get"
@@ -270,14 +270,7 @@ class StorageServer(GoogleService):
 
 def length_prefixed(item: StoredObject) -> list[Received]:
     """Return the payloads of an object in `length-prefixed` framing."""
-    data = item.unpacked()
-    received = []
-    place = 0
-    while place < len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        received.append(Received(data[place + 4 : place + 4 + length]))
-        place += 4 + length
-    return received
+    return [Received(payload) for payload in records(item.unpacked())]
 
 
 def one_payload(item: StoredObject) -> list[Received]:

@@ -6,7 +6,6 @@ Covers: edgerouter_aws.s3.bucket, edgerouter_aws.s3.parquet, edgerouter_aws.s3.s
 from __future__ import annotations
 
 import gzip
-import struct
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -16,17 +15,7 @@ import zstandard
 from edgerouter.testing import Received, SinkConformance
 from edgerouter_aws.s3.sink import S3Sink
 from support.aws.s3 import S3Server, Stored
-
-
-def payloads(body: bytes) -> list[Received]:
-    """The payloads of length-prefixed records."""
-    received, at = [], 0
-    while at < len(body):
-        (length,) = struct.unpack_from(">I", body, at)
-        received.append(Received(body[at + 4 : at + 4 + length]))
-        at += 4 + length
-    assert at == len(body)
-    return received
+from support.records import records
 
 
 def unpack(key: str, stored: Stored) -> Sequence[Received]:
@@ -37,7 +26,7 @@ def unpack(key: str, stored: Stored) -> Sequence[Received]:
         body = gzip.decompress(body)
     elif encoding == "zstd":
         body = zstandard.ZstdDecompressor().decompress(body)
-    return payloads(body) if ".bin" in key else [Received(body)]
+    return [Received(payload) for payload in (records(body) if ".bin" in key else [body])]
 
 
 class S3Conformance(SinkConformance):

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from edgerouter import Message, Properties, Rejected
 from edgerouter.testing import Received, make_context, make_message
 from edgerouter_aws.s3.columns import Column, ParquetOptions
+from edgerouter_aws.s3.config import S3Config
 from edgerouter_aws.s3.parquet import ParquetTable
-from edgerouter_aws.s3.sink import S3Config, S3Sink
+from edgerouter_aws.s3.sink import S3Sink
 from support.aws.s3 import S3Server, Stored
 
 

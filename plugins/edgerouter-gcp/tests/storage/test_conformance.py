@@ -6,7 +6,6 @@ Covers: edgerouter_gcp.storage.resumable, edgerouter_gcp.storage.sink.
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -18,6 +17,7 @@ from gcp_storage_emulator.server import create_server
 from edgerouter.testing import Received, SinkConformance, SinkServer
 from edgerouter_gcp.storage.sink import StorageSink
 from support.google.storage import StorageServer, one_payload
+from support.records import records
 
 BUCKET = "plant-archive"
 _WHOLE = "an object is taken whole or not at all"
@@ -71,10 +71,10 @@ class Emulator(SinkServer):
         async with aiohttp.ClientSession() as session:
             async with session.get(objects) as response:
                 names = [item["name"] for item in (await response.json()).get("items", [])]
-            received = []
+            received: list[Received] = []
             for name in sorted(names, key=lambda name: int(name.split("-")[1].split(".")[0])):
                 async with session.get(f"{objects}/{quote(name, safe='')}", params={"alt": "media"}) as response:
-                    received += _unframed(await response.read())
+                    received += map(Received, records(await response.read()))
         return received
 
     async def stop(self) -> None:
@@ -117,13 +117,3 @@ class TestStorageOnAnotherEmulator(SinkConformance):
     def config(self, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         return {"bucket": BUCKET, "framing": "length-prefixed", "key": "{id}.bin"}
-
-
-def _unframed(data: bytes) -> list[Received]:
-    received = []
-    place = 0
-    while place < len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        received.append(Received(data[place + 4 : place + 4 + length]))
-        place += 4 + length
-    return received

@@ -1,7 +1,4 @@
-"""Promises of `gcp-storage` beside the contract: one object a batch at any number of attempts, and an object's metadata.
-
-Covers also: edgerouter_gcp.storage.config, edgerouter_gcp.storage.resumable.
-"""
+"""Promises of `gcp-storage` beside the contract: one object a batch at any number of attempts, and an object's metadata."""
 
 from __future__ import annotations
 
@@ -10,11 +7,9 @@ import gzip
 import json
 from collections.abc import Mapping
 from functools import partial
-from random import Random
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from edgerouter import Message, Rejected, Throttled, Unauthorized, Unavailable
 from edgerouter.testing import make_context, make_message, make_messages
@@ -28,7 +23,11 @@ from support.meeting import Meeting, write_together
 from support.raw_http import for_ever, raw_http
 
 BUCKET = "plant-archive"
+
+
 KMS = "projects/p/locations/europe-west3/keyRings/r/cryptoKeys/k"
+
+
 KEY = "{topic}/{id}.jsonl.gz"
 
 
@@ -113,79 +112,6 @@ async def test_compression_may_be_said_instead_of_inferred(storage: StorageServe
     item = await stored(storage, configured(storage, account, key="{id}.jsonl", compression="zstd"), make_messages([b"1"]))
     assert item.resource["contentType"] == "application/zstd"
     assert item.unpacked().startswith(b'{"id":"5p00l-1"')
-
-
-async def test_large_objects_go_in_a_resumable_session(storage: StorageServer, account: Mapping[str, Any]) -> None:
-    config = configured(storage, account, key="{id}.bin", framing="payload", resumable_above="1MiB", custom_time=True)
-    item = await stored(storage, config, [make_message(bytes(3 * 1024 * 1024))])
-    assert item.upload_type == "resumable"
-    assert len(item.data) == 3 * 1024 * 1024
-    assert item.resource["metadata"] == {"edgerouter": "archive 5p00l-1 1 1"}
-    assert item.resource["contentType"] == "application/octet-stream"
-
-
-@pytest.mark.parametrize("status", [0, 503, 429, 308])
-async def test_an_interrupted_upload_goes_on_where_it_ended(
-    storage: StorageServer, account: Mapping[str, Any], status: int
-) -> None:
-    """So a large object arrives over a link that never lasts for the whole of it."""
-    config = configured(storage, account, key="{id}.bin", framing="payload", resumable_above="1MiB")
-    message = make_message(Random(1).randbytes(3 * 1024 * 1024))
-    storage.interruptions = [(1024 * 1024, status), (1024 * 1024, status)]
-    async with StorageSink.open(config, make_context()) as sink:
-        for _ in () if status == 308 else range(2):  # 308 says itself where to go on
-            with pytest.raises(Unavailable) as caught:
-                await sink.write([message])
-            assert "upload_id=." in str(caught.value) or "upload_id" not in str(caught.value), "its holder may write the object"
-        assert not (await sink.write([message])).failed
-    assert storage.pieces == [3 * 1024 * 1024, 2 * 1024 * 1024, 1024 * 1024]
-    (item,) = storage.buckets[BUCKET].objects.values()
-    assert item.data == message.payload
-    assert len(storage.buckets[BUCKET].writes) == 1
-
-
-async def test_an_upload_that_the_timeout_ends_goes_on_where_it_ended(storage: StorageServer, account: Mapping[str, Any]) -> None:
-    config = configured(storage, account, key="{id}.bin", framing="payload", resumable_above="1MiB")
-    message = make_message(bytes(2 * 1024 * 1024))
-    storage.interruptions = [(1024 * 1024, 0)]
-    async with StorageSink.open(config, make_context()) as sink:
-        with pytest.raises(Unavailable):
-            await sink.write([message])
-        await storage.stall()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await sink.write([message])
-        await storage.heal()
-        assert not (await sink.write([message])).failed
-    assert storage.pieces[-1] == 1024 * 1024
-
-
-@pytest.mark.parametrize("status", [404, 410])
-async def test_an_upload_session_that_has_ended_is_begun_anew(
-    storage: StorageServer, account: Mapping[str, Any], status: int
-) -> None:
-    config = configured(storage, account, resumable_above=0)
-    storage.interruptions = [(1, status), (1, 0)]
-    batch = make_messages([b"1", b"2"])
-    async with StorageSink.open(config, make_context()) as sink:
-        with pytest.raises(Unavailable, match="a new one is begun") as caught:
-            await sink.write(batch)
-        assert not isinstance(caught.value, Unauthorized)
-        with pytest.raises(Unavailable):
-            await sink.write(batch)
-        storage.sessions.clear()  # it expired
-        assert not (await sink.write(batch)).failed
-    assert len(storage.buckets[BUCKET].writes) == 1
-
-
-async def test_an_upload_session_that_gets_no_further_is_given_up(storage: StorageServer, account: Mapping[str, Any]) -> None:
-    storage.interruptions = [(0, 503)] * 7
-    async with StorageSink.open(configured(storage, account, resumable_above=0), make_context()) as sink:
-        for _ in range(7):
-            with pytest.raises(Unavailable):
-                await sink.write(make_messages([b"1"]))
-        assert not (await sink.write(make_messages([b"1"]))).failed
-    assert len(storage.sessions) == 2
 
 
 @pytest.mark.parametrize("resumable_above", [0, "8MiB"])
@@ -315,37 +241,11 @@ async def test_a_kms_key_that_cannot_be_used_keeps_the_data(storage: StorageServ
             await sink.write(make_messages([b"1"]))
 
 
-async def test_a_resumable_upload_that_fails_is_one_attempt(storage: StorageServer, account: Mapping[str, Any]) -> None:
-    """gcloud-aio would try five times, with pauses of 1, 2, 4 and 8 seconds."""
-    async with StorageSink.open(configured(storage, account, resumable_above=0), make_context()) as sink:
-        await storage.fail()
-        async with asyncio.timeout(10):
-            with pytest.raises(Unavailable):
-                await sink.write(make_messages([b"1"]))
-    assert await storage.requests() == 1
-
-
 async def test_messages_of_different_folders_go_to_different_objects(storage: StorageServer, account: Mapping[str, Any]) -> None:
     async with StorageSink.open(configured(storage, account, key="{topic[1]}/{id}"), make_context()) as sink:
         parts = [sink.partition_of(make_message(topic=f"plant/{line}/t")) for line in ("a", "a", "b")]
         assert parts[0] == parts[1] != parts[2]
         assert sink.stable_batches
-
-
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        ({"key": "{topic}.jsonl"}, "same key"),
-        ({"key": "{id}.jsonl", "decompress_on_download": True}, "needs gzip"),
-        ({"metadata": {"edgerouter": "x"}}, "taken"),
-        ({"metadata": {"a": "x" * 5000}}, "more than"),
-        ({"kms_key": "my-key"}, "kms_key"),
-        ({"storage_class": "FAST"}, "storage_class"),
-    ],
-)
-def test_mistakes_are_found_when_the_configuration_is_read(fields: Mapping[str, Any], reason: str) -> None:
-    with pytest.raises(ValidationError, match=reason):
-        StorageConfig.model_validate({"bucket": BUCKET, **fields})
 
 
 async def test_interim_answers_without_end_end_the_request(account: Mapping[str, Any]) -> None:
@@ -390,8 +290,3 @@ async def test_tls_to_a_plain_port_is_explained(storage: StorageServer, account:
     with pytest.raises(Unauthorized, match="does not speak TLS on this port; is it http:// and not https://"):
         async with StorageSink.open(config, make_context()):
             pass
-
-
-def test_an_invalid_bucket_name_is_refused_without_quoting_a_regular_expression() -> None:
-    with pytest.raises(ValidationError, match="is not the name of a bucket: small letters"):
-        StorageConfig(bucket="Plant Archive")
