@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -12,54 +13,8 @@ from edgerouter.config.describe.schema import Quietly
 from edgerouter.config.fields import ENTRY, fields
 from edgerouter.config.model import PLUGIN_SECTIONS, SECTIONS, PluginKind, SinkPolicies
 
-_HEAD: Final = """\
-# Configuration
-
-<!-- Written by `make docs` from the models in src/; change the docstrings there. -->
-
-One YAML file. `edgerouter check` says what is wrong with it, line by line; `edgerouter schema` prints a JSON Schema for editors.
-The file is the one of `-c FILE`, else the one that `EDGEROUTER_CONFIG` names, else for `run`, `check` and `config`
-`./edgerouter.yaml` (unless another user owns it or may change it), else
-`/etc/edgerouter/edgerouter.yaml`, else there is none and the environment says everything.
-
-```yaml
-sources:
-  local: {type: mqtt, url: mqtt://localhost:1883, topics: ["sensors/#"]}
-spool: {path: /var/lib/edgerouter, max_bytes: 2GiB}
-sinks:
-  archive: {type: file, path: /var/lib/edgerouter-archive, topics: ["sensors/+/alert"], batch: {linger: 200ms}}
-```
-
-At the top stand `sources`, `sinks` (at least one of each), `secret_stores`, `spool`, `secrets`, `admin`, `log`, `shutdown`, and
-`host`, the device's name for object keys and client ids (the host name by default). A name of a source, sink or store has at most
-64 letters, digits, `-`, `_` and `.`. Unknown keys are errors.
-
-## How values are written
-
-- **Sizes**: a number of bytes, or `512KiB`, `2GiB`, `1.5MB`. **Durations**: a number of seconds, or `200ms`, `5m`, `1h30m`.
-- **Texts** are taken as they stand: `on`, `yes`, `010`, `12:30` and `12345` are texts where a text is wanted.
-- **Environment**: `EDGEROUTER__SPOOL__MAX_BYTES=2GiB` sets `spool.max_bytes` and wins over the file. Letter case does not matter,
-  and `_` also stands for the `-` of a name in the file. A list or mapping is written as JSON:
-  `EDGEROUTER__SINKS__ARCHIVE__TOPICS='["a/#"]'`, and so is a mapping with names of your own, such as
-  `EDGEROUTER__SINKS__WEB__HEADERS='{"X-Plant": "north"}'`. An empty variable counts as not set.
-- **References** stand for a whole value or inside a text: `${env:NAME}`, `${env:NAME:-default}`, `${file:/run/secrets/x}` (without
-  the newline at its end; a relative path starts at the configuration file), and `${STORE:name}` for a secret store: one that is
-  listed under `secret_stores`, or, when it needs no fields, simply its type. A secret of a store is read each time its source or
-  sink opens. `$${` stands for the two characters `${`. What came from a reference is never printed.
-
-## In an editor
-
-`edgerouter schema > edgerouter-schema.json` writes a JSON Schema of every installed plugin; write it again after installing one.
-Editors complete, explain and check the file with it:
-
-- **VS Code** with the extension "YAML" (`redhat.vscode-yaml`), in `.vscode/settings.json`:
-  `{"yaml.schemas": {"./edgerouter-schema.json": "edgerouter.yaml"}}`.
-- **Neovim, Emacs, Helix, Zed** and others with `yaml-language-server`: the same setting, or as the first line of the file
-  `# yaml-language-server: $schema=./edgerouter-schema.json`, which VS Code reads too.
-- **IntelliJ, PyCharm**: Settings, Languages & Frameworks, Schemas and DTDs, JSON Schema Mappings; add the file as
-  version 2020-12.
-"""
-
+_HEAD: Final = files(__package__).joinpath("manual.md")
+"""Beginning of the page, before the tables."""
 _MORE: Final = """\
 ## Other plugins
 
@@ -74,7 +29,7 @@ def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
     Args:
         configs: the `Config` of each plugin to describe, by kind and type.
     """
-    parts = [_HEAD]
+    parts = [_HEAD.read_text("utf-8")]
     for section, kind in PLUGIN_SECTIONS.items():
         by_type, title = configs.get(kind, {}), section.replace("_", " ").capitalize()
         if kind == "sink":
