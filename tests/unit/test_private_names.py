@@ -31,7 +31,6 @@ class Remaining(NamedTuple):
 REMAINING: dict[str, Remaining] = {
     "tests/support/": Remaining(2, "aiohttp's low-level server has no public limit; the database's thread writes the files"),
     "tests/unit/mqtt/": Remaining(5, "checks that paho still has the private names of docs/decisions/002"),
-    "tests/unit/sources/": Remaining(1, "bytes that the stream holds back have no effect but their memory"),
     "tests/unit/spool/": Remaining(6, "damages the database of an open spool, and watches the repair"),
     "plugins/edgerouter-aws/tests/": Remaining(6, "replaces what the SDK and its fake do not offer"),
     "plugins/edgerouter-azure/tests/": Remaining(15, "checks that the SDK still has the private names that the sink uses"),
