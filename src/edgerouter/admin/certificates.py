@@ -75,12 +75,8 @@ class Certificates:
 
     async def configure(self, config: RouterConfig) -> None:
         """Look at the files of this configuration from now on."""
-        parts = [
-            *((f"sources.{source.name}", source.config) for source in config.sources),
-            *((f"sinks.{sink.name}", sink.config) for sink in config.sinks),
-            *((f"secret_stores.{store.name}", store.config) for store in config.secret_stores),
-        ]
-        self._named = [_Named(owner, *found) for owner, model in parts for found in _files(model)]
+        members = list(config.members())
+        self._named = [_Named(f"{section}.{member.name}", *found) for section, member in members for found in _files(member.config)]
         self._seen = {named: seen for named, seen in self._seen.items() if named in self._named}
         await asyncio.to_thread(self._look)
         self._warn()

@@ -19,8 +19,6 @@ from edgerouter.cli.output import all_shown, console, counted, say, shown
 from edgerouter.cli.spool import stopped_status
 from edgerouter.config.model import SpoolConfig
 
-_GOOD = ("ok",)
-
 
 def show(spool: SpoolConfig, *, ready: bool, as_json: bool) -> int:
     """Print the status once; with `ready`, the exit code says whether messages can be taken in.
@@ -179,7 +177,7 @@ def _sinks(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
     errors: list[Text] = []
     for name, sink in status["sinks"].items():
         oldest = sink["oldest_pending_seconds"]
-        good = sink["state"] in _GOOD
+        good = sink["state"] == "ok"
         table.add_row(
             name,
             sink["type"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
@@ -267,6 +267,11 @@ class RouterConfig:
     """A line for each sink or store of which only some environment variables are set; it is left out, the others go on."""
     unread: tuple[str, ...] = ()
     """A line for each environment variable that looks misspelt."""
+
+    def members(self) -> Iterator[tuple[str, Configured]]:
+        """Yield every source, sink and secret store, with the name of its section."""
+        for section in PLUGIN_SECTIONS:
+            yield from ((section, member) for member in getattr(self, section))
 
     def located(self, problem: str) -> str:
         """A problem that begins with the path of a value, with the place in front where that value was written."""

@@ -97,10 +97,9 @@ def dotted(place: Place) -> str:
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean ...?`, or the known words where none is near."""
     choices = sorted(known)
-    if near := difflib.get_close_matches(word.lower().replace("-", "_"), choices, n=1):
-        return f"; did you mean {near[0]!r}?"
-    if near := difflib.get_close_matches(word, choices, n=1):
-        return f"; did you mean {near[0]!r}?"
+    for each in (word.lower().replace("-", "_"), word):
+        if near := difflib.get_close_matches(each, choices, n=1):
+            return f"; did you mean {near[0]!r}?"
     return f"; known are {', '.join(choices)}" if choices else ""
 
 

@@ -11,7 +11,6 @@ Compression = Literal["none", "gzip", "zstd"]
 """Compression of an object."""
 
 _SUFFIXES: dict[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
-_ENCODINGS: dict[Compression, str | None] = {"none": None, "gzip": "gzip", "zstd": "zstd"}
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
 _GZIP_FORMAT = 31  # zlib's window bits for a gzip header; it carries no time and no name, so equal input gives equal bytes
@@ -19,10 +18,7 @@ _GZIP_FORMAT = 31  # zlib's window bits for a gzip header; it carries no time an
 
 def infer_compression(key: str) -> Compression:
     """Return the compression for the extension of a key or file name: `.gz` is gzip, `.zst` is zstd, any other is none."""
-    for suffix, compression in _SUFFIXES.items():
-        if key.endswith(suffix):
-            return compression
-    return "none"
+    return next((compression for suffix, compression in _SUFFIXES.items() if key.endswith(suffix)), "none")
 
 
 def compress(data: bytes, compression: Compression) -> bytes:
@@ -37,4 +33,4 @@ def compress(data: bytes, compression: Compression) -> bytes:
 
 def content_encoding(compression: Compression) -> str | None:
     """Return the HTTP `Content-Encoding` of a compressed object; `None` if it is not compressed."""
-    return _ENCODINGS[compression]
+    return None if compression == "none" else compression

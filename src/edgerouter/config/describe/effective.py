@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from edgerouter.config.describe.yaml_text import MASK, flow, key
 from edgerouter.config.fields import fields
-from edgerouter.config.model import SECTIONS, ConfiguredSecretStore, ConfiguredSink, ConfiguredSource, RouterConfig
+from edgerouter.config.model import SECTIONS, Configured, ConfiguredSecretStore, ConfiguredSink, RouterConfig
 
 DEFAULT: Final = "default"
 
@@ -37,10 +37,9 @@ def values(config: RouterConfig) -> list[Value]:
     """Return every value, in the order of the file."""
     found: list[Value] = []
     describer = _Describer(config)
-    for section, members in (("sources", config.sources), ("sinks", config.sinks), ("secret_stores", config.secret_stores)):
-        for member in members:
-            if not isinstance(member, ConfiguredSecretStore) or member.listed:
-                found += describer.member(section, member)
+    for section, member in config.members():
+        if not isinstance(member, ConfiguredSecretStore) or member.listed:
+            found += describer.member(section, member)
     for section, model in SECTIONS.items():
         found += describer.model((section,), getattr(config, section), model)
     host_origin = config.origins.get("host", "this machine's name")
@@ -78,7 +77,7 @@ class _Describer:
         self._origins = _Below(config.origins)
         self._references = _Below(config.references)
 
-    def member(self, section: str, member: ConfiguredSink | ConfiguredSource | ConfiguredSecretStore) -> Iterator[Value]:
+    def member(self, section: str, member: Configured) -> Iterator[Value]:
         """Yield the type, the own fields and the policies of a sink, source or store."""
         place = (section, member.name)
         yield Value((*place, "type"), flow(member.type), self.origin((*place, "type"), same=False))
