@@ -1,6 +1,6 @@
 """The MQTT sink, tested with a real mosquitto.
 
-Covers: edgerouter.mqtt.handshakes, edgerouter.mqtt.link, edgerouter.mqtt.outgoing, edgerouter.mqtt.publisher.
+Covers: edgerouter.mqtt.publisher, edgerouter.sinks.mqtt.sink.
 """
 
 from __future__ import annotations
