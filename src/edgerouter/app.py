@@ -13,8 +13,7 @@ import structlog
 
 from edgerouter import __version__
 from edgerouter.admin.certificates import Certificates
-from edgerouter.admin.metrics import Metrics
-from edgerouter.admin.server import control_folder, control_routes, observation_routes, serve
+from edgerouter.admin.server import control_folder, control_routes, make_metrics, observation_routes, serve
 from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, source_status
 from edgerouter.config.checks.batches import warn_of_batches_that_never_fill
 from edgerouter.config.checks.loops import subscriptions
@@ -220,7 +219,7 @@ class Router:
     async def _served(self, spool: Spool) -> AsyncIterator[None]:
         """Serve the control interface."""
         config = self._config
-        metrics = Metrics(self.status, lambda: ((name, sink.runner.status) for name, sink in self._sinks.items()))
+        metrics = make_metrics(self.status, lambda: ((name, sink.runner.status) for name, sink in self._sinks.items()))
         observation = observation_routes(self.status, metrics, self.running)
         with control_folder(config.spool) as folder:
             async with serve(observation, control_routes(spool), folder, config.admin.listen):

@@ -16,8 +16,6 @@ from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
 from edgerouter.spool.status import SpoolState
 from edgerouter.telemetry.loop_watch import LoopStatus
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 _SOURCE: tuple[tuple[type[Metric], str, str, Callable[[SourceStatus], Any]], ...] = (
     (GaugeMetricFamily, "connected", "1 while the source is connected.", lambda s: float(s.connected)),
     (CounterMetricFamily, "messages", "Messages stored, since the start.", lambda s: s.messages),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -17,13 +19,19 @@ from edgerouter.admin.control import OPERATIONS, Operation
 from edgerouter.admin.doorkeeper import Doorkeeper, quiet_logger
 from edgerouter.admin.health import not_flowing, not_ready
 from edgerouter.admin.listen import tcp_listener, unix_listener
-from edgerouter.admin.metrics import CONTENT_TYPE, Metrics
 from edgerouter.admin.status import RouterStatus
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import EdgerouterError, SpoolUnusable
 from edgerouter.masking import mask
+from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.folder import locked_folder
+
+if TYPE_CHECKING:
+    from edgerouter.admin.metrics import Metrics
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""Of Prometheus' text format."""
 
 log = structlog.get_logger("edgerouter.app")
 
@@ -36,8 +44,27 @@ def json_response(value: object, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
-def observation_routes(status: Callable[[], RouterStatus], metrics: Metrics, running: asyncio.Event) -> list[web.RouteDef]:
-    """Return the routes that only look: `/livez`, `/readyz`, `/flowz`, `/metrics`, `/api/status`."""
+def make_metrics(
+    status: Callable[[], RouterStatus], deliveries: Callable[[], Iterable[tuple[str, DeliveryStatus]]]
+) -> Callable[[], Metrics]:
+    """Return a function that makes the metrics with its first call: few boxes are scraped, and what that imports takes memory."""
+
+    @cache
+    def made() -> Metrics:
+        from edgerouter.admin.metrics import Metrics  # noqa: PLC0415
+
+        return Metrics(status, deliveries)
+
+    return made
+
+
+def observation_routes(
+    status: Callable[[], RouterStatus], metrics: Callable[[], Metrics], running: asyncio.Event
+) -> list[web.RouteDef]:
+    """Return the routes that only look: `/livez`, `/readyz`, `/flowz`, `/metrics`, `/api/status`.
+
+    `metrics` is called in a thread: the first call imports what only scraping needs.
+    """
 
     async def begun() -> None:
         with suppress(TimeoutError):
@@ -57,7 +84,8 @@ def observation_routes(status: Callable[[], RouterStatus], metrics: Metrics, run
 
     async def numbers(_: web.Request) -> web.Response:
         await begun()
-        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        scraped = await asyncio.to_thread(metrics)
+        return web.Response(body=scraped.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def whole(_: web.Request) -> web.Response:
         await begun()

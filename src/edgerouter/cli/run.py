@@ -24,6 +24,7 @@ from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError
 from edgerouter.logs import configure
+from edgerouter.memory import give_back
 from edgerouter.tasks.bounded import CLOSING_SECONDS
 
 log = structlog.get_logger("edgerouter.run")
@@ -33,6 +34,8 @@ Load = Callable[[], RouterConfig]
 
 ASKING_SECONDS = 10.0
 """Time for the secret stores to say which sinks are on, before the router starts without knowing."""
+_STARTED = 5.0
+"""Seconds after which the start has left behind all that it needed only once."""
 _MOST_THREADS = 64
 """For short blocking calls of all parts; they start when they are needed."""
 
@@ -70,6 +73,7 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
 
 async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud: CloudBlock, last_known: LastKnown) -> None:
     loop = asyncio.get_running_loop()
+    loop.call_later(_STARTED, give_back)
     stop, hang_up = asyncio.Event(), asyncio.Event()
     task = asyncio.current_task()
     assert task is not None

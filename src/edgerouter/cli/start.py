@@ -17,6 +17,7 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         # It asks for what is read in a moment anyway; unhandled, it would end the process.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        _import_structlog()
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, _interrupt)
@@ -27,6 +28,14 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     hook_tracebacks()
     run()
+
+
+def _import_structlog() -> None:
+    # It takes rich along for tracebacks in colour, which our logs do not use: 6 MB, and a tenth of the time to start.
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python is told that a module is not there
+    import structlog  # noqa: F401, PLC0415
+
+    del sys.modules["rich"]
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from edgerouter.memory_limit import usable_memory
+from edgerouter.memory import usable_memory
 
 LARGEST_PACKET: Final = 268_435_455 + 5
 """Of the protocol, with the fixed header (MQTT 5.0, 2.1.4)."""

@@ -67,7 +67,7 @@ async def test_who_asks_for_numbers_during_the_start_hears_of_all_sinks() -> Non
     """A sink that is not started yet would seem not to be configured."""
     port, running = free_port(), asyncio.Event()
     status = router_status()
-    routes = observation_routes(lambda: status, Metrics(lambda: status, lambda: ()), running)
+    routes = observation_routes(lambda: status, lambda: Metrics(lambda: status, lambda: ()), running)
     async with serve(routes, [], None, f"127.0.0.1:{port}"), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
         asked = [asyncio.create_task(http.get(path)) for path in ("/api/status", "/metrics")]
         async with http.get("/livez") as answer:

@@ -50,6 +50,11 @@ class Ledgers:
         return self._readers.get(sink)
 
     @property
+    def unread_from(self) -> int:
+        """The lowest sequence that an attached sink has not read yet."""
+        return min([reader.unread_from for reader in self._readers.values()], default=OPEN)
+
+    @property
     def orphans(self) -> tuple[str, ...]:
         """Sinks that hold a position and are not attached."""
         return tuple(sorted(self._ledgers.keys() - self._readers.keys()))

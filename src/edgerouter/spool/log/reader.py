@@ -145,6 +145,13 @@ class LogReader:
             self._live.unread.remove(chunk.first, chunk.end)
             self._skip([(chunk.first, chunk.end)])
 
+    @property
+    def unread_from(self) -> int:
+        """The lowest sequence that was not read yet, wanted or not."""
+        live = self._live.unread.first
+        backlog = self._backlog.unread.first if self._backlog is not None else None
+        return min([first for first in (live, backlog) if first is not None], default=OPEN)
+
     def unread(self, end: int) -> list[tuple[int, int]]:
         """Return the pending ranges below `end` that were not read."""
         unread = Position(self._live.unread)

@@ -32,9 +32,18 @@ class Recent:
         self._bytes += chunk.size
         self.end = chunk.end
         while self._bytes > self._max_bytes and len(self._chunks) > 1:
-            self._bytes -= self._chunks.pop(self.first).size
-            self._gone += 1
-            self.first = self._firsts[self._gone]
+            self._drop_first()
+
+    def forget(self, below: int) -> None:
+        """Drop the chunks of which every reader has read everything: all below this sequence."""
+        while self._chunks and self._chunks[self.first].end <= below:
+            self._drop_first()
+
+    def _drop_first(self) -> None:
+        chunk = self._chunks.pop(self.first)
+        self._bytes -= chunk.size
+        self._gone += 1
+        self.first = chunk.end
         if self._gone > 64 and self._gone * 2 > len(self._firsts):
             # cutting the front off a list moves the rest, so it is done seldom
             del self._firsts[: self._gone]

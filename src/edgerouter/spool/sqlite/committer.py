@@ -251,6 +251,8 @@ class Committer:
 
     def _publish(self, appends: list[Append], chunks: list[Chunk]) -> None:
         first = self.usage.end
+        # what every sink has read is not kept in memory: the next messages find its place warm
+        self.recent.forget(self._ledgers.unread_from)
         for append in appends:
             self.trimming.receipts.stored(append, first)
             first += len(append.delivery.messages)

@@ -1,4 +1,4 @@
-"""Memory that this process may use: that of the machine, or the limit of a control group or resource limit if lower."""
+"""Memory of this process: how much it may use, and giving back what it uses no longer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ _CGROUPS: Final = Path("/sys/fs/cgroup")
 _MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
 
+def give_back() -> None:
+    """Return freed memory to the system, where the C library can: the imports and the configuration leave some megabytes of it."""
+    import ctypes  # noqa: PLC0415  (used once)
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def usable_memory(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
-    """Return the bytes of memory that the process may use. Reads a few small files.
+    """Return the bytes of memory that the process may use: those of the machine, or a lower limit. Reads a few small files.
 
     Args:
         cgroups: mount point of the control groups.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgerouter.memory_limit import usable_memory
+from edgerouter.memory import usable_memory
 
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
@@ -43,7 +43,7 @@ def test_without_control_groups_it_is_the_machine_s_memory_or_the_resource_limit
     limit = MACHINE // 2
     code = (
         f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({limit}, {limit}));"
-        "from edgerouter.memory_limit import usable_memory; print(usable_memory())"
+        "from edgerouter.memory import usable_memory; print(usable_memory())"
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert int(printed.stdout) <= limit
