@@ -82,12 +82,13 @@ class Reading:
         return self._hand_on(data) if data else False
 
     def read_waiting(self) -> int:
-        """Read what has come, although reading may be paused; at most as much as one turn of the event loop reads. Return bytes."""
-        before = self._bytes
-        for _ in range(1 if self._sock.reads_whole else _ROUNDS):
-            if not self.read_once():
+        """Read all that has come, within what one turn of the event loop may read, although reading may be paused. Return bytes."""
+        begun = self._bytes
+        for _ in range(_ROUNDS):
+            before = self._bytes
+            if not self.read_once() or (self._sock.reads_whole and self._bytes - before < _READ):
                 break
-        return self._bytes - before
+        return self._bytes - begun
 
     def read_rest(self) -> None:
         """Read all that has come, unless paused."""

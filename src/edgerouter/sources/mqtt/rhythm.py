@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 _MUCH: Final = 64 * 1024
-"""Bytes of one read from which on the traffic is heavy: then reading overlaps with the commit."""
+"""Bytes of a delivery from which on the traffic is heavy: then reading overlaps with the commit."""
 _LONGEST: Final = 32
 """Deliveries after which one is read as it comes, to find out whether the traffic is still steady."""
 _EQUAL: Final = 4
@@ -30,19 +30,22 @@ class Rhythm:
         self._clock = clock
         self._acknowledged_at = clock()
         self._cycle = 0.0
+        self._bytes = 0
         self._deliveries = 0
         self._equal = 0
         self._messages = 0
 
     def acknowledged(self) -> None:
         """Record that acknowledgements were sent."""
+        self._bytes = 0
         now = self._clock()
         self._cycle, self._acknowledged_at = now - self._acknowledged_at, now
 
     def may_wait(self, size: int) -> bool:
         """Return True if reading may wait after these bytes, which came while the router was busy with a delivery."""
         self._deliveries = self._equal = 0
-        return size < _MUCH and self._clock() - self._acknowledged_at > self._cycle / 2
+        self._bytes += size
+        return self._bytes < _MUCH and self._clock() - self._acknowledged_at > self._cycle / 2
 
     def may_wait_again(self, size: int, messages: int) -> bool:
         """Return True if reading may wait again after this was read for a delivery."""
