@@ -14,6 +14,9 @@ async with aiohttp.ClientSession(connector=bounded(aiohttp.TCPConnector()), head
 from __future__ import annotations
 
 import asyncio
+import re
+import time
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -21,7 +24,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 
-__all__ = ["PLAIN", "UnboundedAnswer", "beginning", "bounded"]
+__all__ = ["PLAIN", "UnboundedAnswer", "beginning", "bounded", "explain_plain_port", "retry_seconds"]
 
 MOST_INTERIM: Final = 100
 """Interim answers allowed per request: a server that sends 102 Processing every second may do so for longer than any timeout."""
@@ -34,6 +37,9 @@ _HEAD_PIECE: Final = 4 * 1024
 _BODY_PIECE: Final = 16 * 1024
 """Bytes parsed at a time: unsolicited answers in a piece of this size keep the parser busy for a few milliseconds."""
 _END_OF_HEAD: Final = b"\r\n\r\n"
+_NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*")
+_NOT_TLS: Final = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
+"""OpenSSL's names for an answer that is not TLS."""
 
 ConnectorT = TypeVar("ConnectorT", bound=aiohttp.BaseConnector)
 
@@ -75,6 +81,23 @@ async def beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
     while len(body) < most and (more := await response.content.read(most - len(body))):
         body += more
     return bytes(body)
+
+
+def retry_seconds(value: str | None) -> float | None:
+    """Return the seconds to wait that a header `Retry-After` asks for, as a number or a date; `None` if it asks for none."""
+    if value is None:
+        return None
+    if match := _NUMBER.fullmatch(value):
+        return float(match[1])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def explain_plain_port(error: BaseException) -> str:
+    """Return the explanation of a TLS error that a server without TLS causes; empty for any other error."""
+    return "does not speak TLS on this port; is it http:// and not https://?" if _NOT_TLS.search(str(error)) else ""
 
 
 class _BoundedResponses(ResponseHandler):

@@ -14,7 +14,7 @@ from functools import partial
 import aiohttp
 import pytest
 
-from edgerouter.http_client import MOST_INTERIM, PLAIN, UnboundedAnswer, beginning, bounded
+from edgerouter.http_client import MOST_INTERIM, PLAIN, UnboundedAnswer, beginning, bounded, retry_seconds
 from support.raw_http import for_ever, raw_http
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -161,3 +161,20 @@ def flood(data: bytes) -> Iterator[int]:
         yield listener.getsockname()[1]
         thread.join(PATIENCE)
         assert not thread.is_alive(), "the client has not closed its connection"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7),
+        (" 1.5 ", 1.5),
+        ("Fri, 01 Jan 2010 00:00:00 GMT", 0),
+        ("soon", None),
+        ("inf", None),
+        ("-1", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_wait_that_a_service_asks_for_is_a_number_or_a_date(value: str | None, seconds: float | None) -> None:
+    assert retry_seconds(value) == seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from botocore import exceptions as botocore_errors
 from botocore.parsers import ResponseParserError
 
 from edgerouter import Rejected, SecretMissing, Throttled, Unauthorized, Unavailable
+from edgerouter.http_client import explain_plain_port, retry_seconds
 from edgerouter_aws.codes import (
     BAD_KEY,
     NOT_ALLOWED,
@@ -47,8 +47,6 @@ _OF_CREDENTIALS = frozenset(
     {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "CreateOAuth2Token", "CreateToken", "GetRoleCredentials"}
 )
 """Requests that the SDK makes for credentials before ours, or in the middle of the day when they expire."""
-_NOT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
-"""OpenSSL's names for an answer that is not TLS."""
 _PREFIXES = ("AWS.SimpleQueueService.",)
 _SKEW_WORTH_TELLING = 300  # AWS takes signatures that are up to five minutes off
 
@@ -105,8 +103,8 @@ def translate(error: Exception, call: Call) -> Unavailable | Rejected | Unexpect
         return _of_answer(error.response, call)
     if isinstance(error, _CREDENTIALS):
         return Unauthorized(f"{call.what}: no usable credentials: {error}")
-    if isinstance(error, botocore_errors.SSLError) and _NOT_TLS.search(str(error)):
-        return Unauthorized(f"{call.what}: the service does not speak TLS on this port; is it http:// and not https://?")
+    if isinstance(error, botocore_errors.SSLError) and (plain := explain_plain_port(error)):
+        return Unauthorized(f"{call.what}: the service {plain}")
     if isinstance(error, _SETTINGS):
         return Unauthorized(f"{call.what}: {error}")
     if isinstance(error, _MAYBE_TAKEN):
@@ -160,7 +158,7 @@ def _of_answer(answer: Mapping[str, Any], call: Call) -> Unavailable | Rejected 
     headers: Mapping[str, str] = metadata.get("HTTPHeaders") or {}
     status = metadata.get("HTTPStatusCode", 0)
     code, text = _plain(str(details.get("Code", ""))), str(details.get("Message", ""))
-    retry_after = _retry_after(headers)
+    retry_after = retry_seconds(headers.get("retry-after"))
     if code in WRONG_REGION:
         region = headers.get("x-amz-bucket-region") or details.get("Region")
         return Unauthorized(f"{call.what}: it is in another region" + (f"; set region: {region}" if region else f": {text}"))
@@ -204,18 +202,6 @@ def _plain(code: str) -> str:
     for prefix in _PREFIXES:
         code = code.removeprefix(prefix)
     return code
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def _clock(headers: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ import aiohttp
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
 from edgerouter import EdgerouterError, Rejected, Throttled, Unauthorized, Unavailable
+from edgerouter.http_client import explain_plain_port, retry_seconds
 
 _BY_CONDITION: Mapping[str, type[EdgerouterError]] = {
     # https://learn.microsoft.com/azure/event-hubs/exceptions-dotnet and AMQP 1.0, 2.8.15; anything else is Unavailable
@@ -81,8 +82,6 @@ _OF_REQUEST = re.compile(r"(?<=HTTP request) '[^']*'")
 _REQUEST_ID = re.compile(r"\s*(?:RequestId:|TrackingId:|Trace ID:)")
 _USER_OF_URL = re.compile(r"://[^/@\s'\"]+@")
 """aiohttp quotes a proxy with its password."""
-_NOT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
-"""OpenSSL's names for an answer that is not TLS."""
 _MOST_SKEW = 600.0
 """Seconds; the services take requests that are 15 minutes off."""
 _TEXT_LIMIT = 400
@@ -103,8 +102,8 @@ def translate(error: BaseException, doing: str, *, hint: str = "") -> Unavailabl
     if (bad := [cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)]) != []:
         why = next((cause.verify_message for cause in bad if hasattr(cause, "verify_message")), "unknown authority")
         return Unauthorized(f"{doing}: the service's certificate is not trusted: {why}; {CLOCK_HINT}")
-    if any(isinstance(cause, ssl.SSLError) and _NOT_TLS.search(str(cause)) for cause in _causes(error)):
-        return Unauthorized(f"{doing}: the service does not speak TLS on this port; is it http:// and not https://?")
+    if plain := next(filter(None, (explain_plain_port(cause) for cause in _causes(error) if isinstance(cause, ssl.SSLError))), ""):
+        return Unauthorized(f"{doing}: the service {plain}")
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
         return Unauthorized(_explain(doing, _text(error), hint))
     if isinstance(error, HttpResponseError):
@@ -158,7 +157,7 @@ def _translate_response(error: HttpResponseError, doing: str, hint: str) -> Unav
     if isinstance(error, ClientAuthenticationError) and status < 500 and kind is not Throttled:
         kind = Unauthorized
     text = f"{doing}: {status} {code or _clip(error.reason or '')}"
-    wait = _retry_after(error)
+    wait = retry_seconds((getattr(error.response, "headers", None) or {}).get("Retry-After"))
     if kind is Rejected:
         return Rejected(f"{text}: {_text(error)}")
     if kind is Throttled:
@@ -197,12 +196,6 @@ def _skew(error: HttpResponseError) -> float:
         return (told - datetime.now(UTC)).total_seconds()
     except (AttributeError, KeyError, TypeError, ValueError):
         return 0.0
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    headers = getattr(error.response, "headers", None) or {}
-    value = str(headers.get("Retry-After", ""))
-    return float(value) if value.isdecimal() else None
 
 
 def _condition(error: BaseException) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from edgerouter import EdgerouterError, Rejected, Throttled, Unauthorized, Unavailable
-from edgerouter.http_client import UnboundedAnswer
+from edgerouter.http_client import UnboundedAnswer, explain_plain_port, retry_seconds
 
 _BY_STATUS: dict[int, type[EdgerouterError]] = {
     400: Rejected,
@@ -68,8 +68,6 @@ _DAMAGED = re.compile(
     re.IGNORECASE,
 )
 """In the text of a 400 that is about what became of the request on its way: the same bytes, sent anew, can be taken."""
-_NOT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
-"""OpenSSL's names for an answer that is not TLS."""
 _KMS = re.compile(r"kms", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 
@@ -128,8 +126,8 @@ def translate(error: Exception, doing: str, *, hint: str = "") -> Unavailable | 
         return Unavailable(f"{doing}: {error.__cause__.message}")
     if isinstance(error, aiohttp.ClientResponseError) and error.status >= 400:
         return _translate_response(error, doing, hint)
-    if isinstance(error, aiohttp.ClientConnectorSSLError) and _NOT_TLS.search(str(error)):
-        return Unauthorized(f"{doing}: {error.host} does not speak TLS on this port; is it http:// and not https://?")
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and (plain := explain_plain_port(error)):
+        return Unauthorized(f"{doing}: {error.host} {plain}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return Unauthorized(f"{doing}: no secure connection to {error.host}: {error.os_error}; is the device's clock right?")
     if isinstance(error, aiohttp.InvalidURL):
@@ -179,8 +177,7 @@ def _detail(told: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _header_seconds(error: aiohttp.ClientResponseError) -> float | None:
-    value = error.headers.get("Retry-After", "") if error.headers is not None else ""
-    return float(value) if value.isdecimal() else None
+    return retry_seconds(error.headers.get("Retry-After")) if error.headers is not None else None
 
 
 def _clip(text: object) -> str:

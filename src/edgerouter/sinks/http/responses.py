@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from email.utils import parsedate_to_datetime
-
 import aiohttp
 
 from edgerouter.errors import Rejected, Throttled, Unauthorized, Unavailable
-from edgerouter.http_client import UnboundedAnswer
+from edgerouter.http_client import UnboundedAnswer, retry_seconds
 from edgerouter.masking import mask_first
 
 _SOMEBODY_MUST_ACT = {
@@ -47,7 +44,7 @@ def error_of(status: int, retry_after: str | None, text: str, where: str) -> Una
         where: the address, without secrets.
     """
     said = f": {text}" if text else ""
-    wait = _seconds(retry_after)
+    wait = retry_seconds(retry_after)
     if status == 429 or (status == 503 and wait is not None):
         return Throttled(f"{where} answers {status}, too many requests{said}", retry_after=wait)
     if status in _MOVED:
@@ -79,15 +76,3 @@ def excerpt(body: bytes) -> str:
     """Return the beginning of an answer's body on one line, with secrets masked."""
     text = body[: 8 * _EXCERPT].decode(errors="replace")
     return mask_first(" ".join("".join([character if character.isprintable() else " " for character in text]).split()), _EXCERPT)
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Parse the seconds to wait, given as a number or a date."""
-    if retry_after is None:
-        return None
-    if retry_after.strip().isdecimal():
-        return float(retry_after)
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
