@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import structlog
 
+from edgerouter.errors import SpoolError
 from edgerouter.message import Message
 from edgerouter.spool.contract import Route
 from edgerouter.spool.log.chunk import Chunk
@@ -43,6 +44,8 @@ class Ledgers:
         return sink in self._ledgers
 
     def __getitem__(self, sink: str) -> SinkLedger:
+        if sink not in self._ledgers:
+            raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
         return self._ledgers[sink]
 
     def reader(self, sink: str) -> LogReader | None:
@@ -119,12 +122,12 @@ class Ledgers:
         """Give up the ledger of a sink that is not attached.
 
         Raises:
-            KeyError: there is no such ledger.
-            ValueError: the sink is attached.
+            SpoolError: there is no such ledger, or the sink is attached.
         """
+        ledger = self[sink]
         if sink in self._readers:
-            raise ValueError(f"the sink {sink!r} is in the configuration")
-        ledger = self._ledgers.pop(sink)
+            raise SpoolError(f"the sink {sink!r} is in the configuration")
+        del self._ledgers[sink]
         for start, end in ledger.position:
             self.settled.add(start, end)
         self._forgotten[sink] = ledger

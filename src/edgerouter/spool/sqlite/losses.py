@@ -67,24 +67,24 @@ class Losses:
     def damaged(self, headers: Sequence[Header]) -> None:
         """Put these unreadable chunks aside."""
         for header in headers:
-            if header.first in self._seen:
-                continue
-            self._seen.add(header.first)
-            self.quarantined_chunks += 1
-            self.quarantined_messages += header.messages
-            log.error("a damaged chunk is put aside", first=header.first, messages=header.messages)
-            self._lose(header)
-            self._writes.quarantine(header)
+            if self._count(header, "a damaged chunk is put aside"):
+                self._writes.quarantine(header)
 
     def unreadable(self, headers: Sequence[Header]) -> None:
         """These chunks were left behind in a damaged database."""
         for header in headers:
-            if header.first not in self._seen:
-                self._seen.add(header.first)
-                self.quarantined_chunks += 1
-                self.quarantined_messages += header.messages
-                log.error("a damaged chunk is left behind", first=header.first, messages=header.messages)
-                self._lose(header)
+            self._count(header, "a damaged chunk is left behind")
+
+    def _count(self, header: Header, event: str) -> bool:
+        """Count an unreadable chunk as lost; returns false where that was done before."""
+        if header.first in self._seen:
+            return False
+        self._seen.add(header.first)
+        self.quarantined_chunks += 1
+        self.quarantined_messages += header.messages
+        log.error(event, first=header.first, messages=header.messages)
+        self._lose(header)
+        return True
 
     def _evict(self, doomed: list[Doomed] | None, error: BaseException | None) -> None:
         self._evicting = False

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from edgerouter.errors import SpoolError
 from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool.log.chunk import Chunk, Damaged, Header
@@ -111,8 +110,6 @@ class SqliteTools:
     async def replay(
         self, sink: str, *, topic: str = "#", since: int | None = None, until: int | None = None, dry_run: bool = False
     ) -> int:
-        if sink not in self._ledgers:
-            raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
         ledger = self._ledgers[sink]
         asked = Matcher([topic])
         found = 0

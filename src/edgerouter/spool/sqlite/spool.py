@@ -171,10 +171,6 @@ class SqliteSpool:
         self._committer.touch()
 
     async def forget(self, sink: str) -> None:
-        if sink not in self._ledgers:
-            raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
-        if self._ledgers.reader(sink) is not None:
-            raise SpoolError(f"the sink {sink!r} is in the configuration")
         ledger = self._ledgers.forget(sink)
         self._committer.writes.put(f"{LEDGER}{sink}", None)
         self._batches.forget(ledger)
