@@ -25,11 +25,13 @@ help:  ## Show this list
 demo: .venv/.demo  ## See data flow: simulated devices, an embedded broker, the router (SECONDS=10 ends it, RATE=100 messages a second)
 	@$(BIN)/edgerouter demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
 
-test: .venv/.dev  ## Run the whole test suite (ARGS="-k spool" picks)
+test: .venv/.dev  ## Run the whole test suite, and show what it executes (ARGS="-k spool" picks)
 	@.ci/require $(PROGRAMS)
 	@.ci/install-azurite || echo "Azurite cannot be installed: the tests of Blob Storage that need it are skipped" >&2
 	@.ci/install-yaml-language-server || echo "The YAML language server cannot be installed: the tests of what an editor offers are skipped" >&2
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@rm -rf .coverage; mkdir .coverage; status=0; \
+	MEASURE_LINES=$(CURDIR)/.coverage $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS) || status=$$?; \
+	PYTHONPATH=tests $(BIN)/python -m support.measuring .coverage; exit $$status
 
 check: .venv/.dev  ## Lint, formatting, types, import layers
 	@$(BIN)/ruff check
@@ -66,7 +68,7 @@ constraints: .venv/.dev  ## Take the newest versions of everything and pin them 
 	@$(BIN)/python .ci/constraints.py > constraints.txt
 
 clean:  ## Remove the virtual environment and everything generated
-	rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .tools .coverage build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name '*.egg-info' -prune -exec rm -rf {} +
 

@@ -18,9 +18,16 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))
+from support import measuring
+
+sys.path.pop()
 
 MODULES = (
     "aiohttp",
@@ -74,18 +81,18 @@ def start(connection: socket.socket) -> int:
         return pid
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    code: int | bool = 0
+    measuring.forked()
     try:
         child(json.loads(data))
-        sys.stdout.flush()
-        os._exit(0)
     except SystemExit as error:
-        sys.stdout.flush()
-        os._exit(error.code if isinstance(error.code, int) else error.code is not None)
+        code = error.code if isinstance(error.code, int) else error.code is not None
     except BaseException:  # noqa: BLE001  (the child must not continue as a zygote)
-        import traceback
-
         traceback.print_exc()
-        os._exit(1)
+        code = 1
+    sys.stdout.flush()
+    measuring.write()
+    os._exit(code)
 
 
 def report(running: dict[int, socket.socket]) -> None:
@@ -96,6 +103,7 @@ def report(running: dict[int, socket.socket]) -> None:
             with suppress(OSError):  # the test that started it may be over
                 connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
             running.pop(pid).close()
+            measuring.learn(pid)
 
 
 def serve(path: str) -> None:
@@ -127,11 +135,14 @@ def serve(path: str) -> None:
 
 def main() -> None:
     """Import what routers need, and serve."""
+    measuring.start()
     for module in MODULES:
         with suppress(ModuleNotFoundError):  # a distribution may not be installed
             import_module(module)
     assert threading.active_count() == 1, "a thread does not survive a fork"
+    measuring.clear(least=1)
     serve(sys.argv[1])
+    measuring.write()
 
 
 if __name__ == "__main__":
