@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: edgerouter and plain aiomqtt on a real mosquitto, and the cost of every cloud sink, in one run."""
+"""`python -m benchmarks`: edgerouter, its floor and plain aiomqtt, and what each cloud sink costs, in one run."""
 
 from __future__ import annotations
 
@@ -22,21 +22,26 @@ other benchmarks, each with --help in ARGS:
   make bench-isolation   what a black-holed sink changes for the one beside it
   make bench-week        days offline at 10 messages/s: bytes on disk a message, start, memory
 """
-SUBJECTS: tuple[Name, Name] = ("baseline", "edgerouter")
+SUBJECTS: tuple[Name, ...] = ("baseline", "edgerouter", "floor")
 
 
-async def measure(*, messages: int, rounds: int, rate: float, seconds: float, qos_levels: list[int], folder: Path) -> Results:
-    """Run both subjects alternately, so that other load on the machine affects both alike."""
+async def measure(
+    *, messages: int, rounds: int, rates: list[float], seconds: float, qos_levels: list[int], folder: Path
+) -> Results:
+    """Run the subjects alternately, so that other load on the machine affects all alike."""
     throughputs: list[Throughput] = []
     latencies: list[Latency] = []
     for qos in qos_levels:
+        # the floor reads QoS 1 alone
+        subjects = [name for name in SUBJECTS if qos == 1 or name != "floor"]
         for number in range(rounds):
-            for name in SUBJECTS:
+            for name in subjects:
                 print(f"QoS {qos}, round {number + 1} of {rounds}: {name}", file=sys.stderr)
                 throughputs.append(await throughput(name, qos, messages, folder))
-        for name in SUBJECTS:
-            print(f"QoS {qos}, {rate:g} messages/s: {name}", file=sys.stderr)
-            latencies.append(await latency(name, qos, rate, seconds, folder))
+        for rate in rates:
+            for name in subjects:
+                print(f"QoS {qos}, {rate:g} messages/s: {name}", file=sys.stderr)
+                latencies.append(await latency(name, qos, rate, seconds, folder))
     return Results(throughputs, latencies)
 
 
@@ -48,7 +53,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("walk", "sinks"), help="only the walk of a message, or only the cloud sinks")
     parser.add_argument("--messages", type=int, help="messages of a throughput run (100000, quick 20000)")
     parser.add_argument("--rounds", type=int, help="throughput runs of each subject, of which the median counts (3, quick 1)")
-    parser.add_argument("--rate", type=float, default=2000, help="messages a second while latency is measured (2000)")
+    parser.add_argument("--rate", type=float, action="append", help="messages a second while latency is measured (1000, 100, 10)")
     parser.add_argument("--seconds", type=float, help="how long latency is measured (15, quick 4)")
     parser.add_argument("--qos", type=int, choices=(0, 1), action="append", help="only this quality of service (both)")
     parser.add_argument("--sink-messages", type=int, help="messages through each cloud sink (20000, quick 5000)")
@@ -61,7 +66,7 @@ def main() -> None:
             measure(
                 messages=options.messages or (20_000 if options.quick else 100_000),
                 rounds=options.rounds or (1 if options.quick else 3),
-                rate=options.rate,
+                rates=options.rate or ([1000] if options.quick else [1000, 100, 10]),
                 seconds=options.seconds or (4 if options.quick else 15),
                 qos_levels=sorted(set(options.qos or (1, 0)), reverse=True),
                 folder=options.folder,

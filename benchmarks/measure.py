@@ -48,6 +48,9 @@ class Latency:
     """From publish to file: from the load generator's time in the payload until the message is seen in the file."""
     p99_ms: float
     cpu_us_a_message: float
+    disk_bytes_a_payload_byte: float
+    """Bytes that the process caused to be written to storage, the output file among them."""
+    syncs_an_hour: float | None
 
 
 @contextmanager
@@ -93,11 +96,13 @@ async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Pat
     messages = int(rate * seconds)
     with _workspace(folder) as workspace:
         async with subject(name, qos, workspace) as running:
-            lines, before = running.output.lines, usage(running.pid)
-            async with load(Plan(running.port, messages=messages, qos=qos, rate=rate)) as publishing:
+            lines, syncs, before = running.output.lines, await running.syncs(), usage(running.pid)
+            plan = Plan(running.port, messages=messages, qos=qos, rate=rate)
+            async with load(plan) as publishing:
                 ages = await running.output.ages(lines + messages, PATIENCE)
                 await publishing.finish()
             used = usage(running.pid) - before
+            synced = None if syncs is None else (await running.syncs() or 0) - syncs
     hundredths = statistics.quantiles(ages, n=100)
     return Latency(
         subject=name,
@@ -107,4 +112,6 @@ async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Pat
         p50_ms=hundredths[49] * 1e3,
         p99_ms=hundredths[98] * 1e3,
         cpu_us_a_message=used.cpu_seconds / messages * 1e6,
+        disk_bytes_a_payload_byte=used.disk_bytes / messages / plan.payload_bytes,
+        syncs_an_hour=None if synced is None else synced / seconds * 3600,
     )

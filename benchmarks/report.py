@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.measure import Latency, Throughput
 from benchmarks.subjects import Name
@@ -17,18 +17,17 @@ from benchmarks.subjects import Name
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One value of both subjects."""
+    """One value of all subjects; `None` where a subject was not measured."""
 
     what: str
     qos: int
-    edgerouter: float
-    baseline: float
     digits: int
+    values: Mapping[Name, float | None]
 
-    @property
-    def ratio(self) -> float | None:
-        """Ratio of edgerouter to the baseline."""
-        return self.edgerouter / self.baseline if self.baseline else None
+    def ratio(self, other: Name) -> float | None:
+        """Ratio of edgerouter to another subject."""
+        ours, theirs = self.values.get("edgerouter"), self.values.get(other)
+        return ours / theirs if ours is not None and theirs else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,53 +38,69 @@ class Results:
     latencies: Sequence[Latency]
 
     def rows(self) -> list[Row]:
-        """Return the medians of both subjects side by side."""
+        """Return the medians of the subjects side by side."""
         rows: list[Row] = []
         for qos in sorted({run.qos for run in self.throughputs}, reverse=True):
-            rate = self.latencies[0].rate
-            for what, digits, read in _THROUGHPUT:
-                rows.append(Row(what, qos, self._fast("edgerouter", qos, read), self._fast("baseline", qos, read), digits))
-            for what, digits, read_latency in _LATENCY:
-                ours, theirs = (self._calm(name, qos, read_latency) for name in _SUBJECTS)
-                rows.append(Row(f"{what} at {rate:g} messages/s", qos, ours, theirs, digits))
+            fast = [run for run in self.throughputs if run.qos == qos]
+            rows += [Row(what, qos, digits, _medians(fast, read)) for what, digits, read in _THROUGHPUT]
+            for rate in sorted({run.rate for run in self.latencies}, reverse=True):
+                calm = [run for run in self.latencies if (run.qos, run.rate) == (qos, rate)]
+                rows += [
+                    Row(f"{what} at {rate:g} messages/s", qos, digits, _medians(calm, read)) for what, digits, read in _LATENCY
+                ]
         return rows
-
-    def _fast(self, name: Name, qos: int, read: Callable[[Throughput], float]) -> float:
-        return median(read(run) for run in self.throughputs if (run.subject, run.qos) == (name, qos))
-
-    def _calm(self, name: Name, qos: int, read: Callable[[Latency], float]) -> float:
-        return median(read(run) for run in self.latencies if (run.subject, run.qos) == (name, qos))
 
     def as_content(self) -> dict[str, Any]:
         """Return every run, the medians and the ratios, for JSON."""
         return {
-            "rows": [{**asdict(row), "ratio": row.ratio} for row in self.rows()],
+            "rows": [{**asdict(row), "ratios": {name: row.ratio(name) for name in _OTHERS}} for row in self.rows()],
             "throughput": [asdict(run) for run in self.throughputs],
             "latency": [asdict(run) for run in self.latencies],
         }
 
     def as_markdown(self) -> str:
         """Format a table of the medians."""
-        lines = ["| | QoS | edgerouter | baseline | ratio |", "|---|---|---:|---:|---:|"]
+        names: tuple[Name, ...] = ("edgerouter", *_OTHERS)
+        lines = [
+            f"| | QoS | {' | '.join(names)} | {' | '.join(f'to {name}' for name in _OTHERS)} |",
+            "|---|---|---:|---:|---:|---:|---:|",
+        ]
         for row in self.rows():
-            ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-            numbers = f"{row.edgerouter:,.{row.digits}f} | {row.baseline:,.{row.digits}f}"
-            lines.append(f"| {row.what} | {row.qos} | {numbers} | {ratio} |")
+            values = [_text(row.values.get(name), row.digits) for name in names] + [_text(row.ratio(name), 2) for name in _OTHERS]
+            lines.append(f"| {row.what} | {row.qos} | {' | '.join(values)} |")
         return "\n".join(lines) + "\n"
 
 
-_SUBJECTS: tuple[Name, Name] = ("edgerouter", "baseline")
-_THROUGHPUT: list[tuple[str, int, Callable[[Throughput], float]]] = [
+RunT = TypeVar("RunT", Throughput, Latency)
+
+
+def _medians(runs: Sequence[RunT], read: Callable[[RunT], float | None]) -> dict[Name, float | None]:
+    values: dict[Name, float | None] = {}
+    for name in {run.subject for run in runs}:
+        found = [value for run in runs if run.subject == name and (value := read(run)) is not None]
+        values[name] = median(found) if found else None
+    return values
+
+
+def _text(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+_OTHERS: tuple[Name, ...] = ("floor", "baseline")
+_THROUGHPUT: list[tuple[str, int, Callable[[Throughput], float | None]]] = [
     ("throughput, messages/s", 0, lambda run: run.messages_a_second),
     ("CPU, us a message", 1, lambda run: run.cpu_us_a_message),
     ("peak RSS, MB", 0, lambda run: run.peak_rss_bytes / 1e6),
     ("written to disk, bytes a message", 0, lambda run: run.disk_bytes_a_message),
     ("of it the output file", 0, lambda run: run.file_bytes_a_message),
 ]
-_LATENCY: list[tuple[str, int, Callable[[Latency], float]]] = [
+_LATENCY: list[tuple[str, int, Callable[[Latency], float | None]]] = [
     ("latency p50, ms,", 1, lambda run: run.p50_ms),
     ("latency p99, ms,", 1, lambda run: run.p99_ms),
     ("CPU, us a message,", 1, lambda run: run.cpu_us_a_message),
+    ("CPU, % of a core,", 2, lambda run: run.cpu_us_a_message * run.rate / 1e4),
+    ("written to disk, bytes a byte of payload,", 2, lambda run: run.disk_bytes_a_payload_byte),
+    ("syncs to disk an hour", 0, lambda run: run.syncs_an_hour),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -36,6 +37,17 @@ class Subject:
     pid: int
     port: int
     output: Output
+    spool: Path | None = None
+    """Folder of the router's spool."""
+
+    async def syncs(self) -> int | None:
+        """Return the number of syncs to disk so far, of the spool and of the file; `None` where the subject does not count them."""
+        if self.spool is None:
+            return None
+        command = [str(Path(sys.executable).with_name("edgerouter")), "status", "--spool", str(self.spool), "--json"]
+        asking = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        status = json.loads((await asking.communicate())[0])
+        return int(status["spool"]["commits"] + status["sinks"]["file"]["writes"])
 
 
 @asynccontextmanager
@@ -74,4 +86,4 @@ async def subject(name: Name, qos: int, folder: Path) -> AsyncIterator[Subject]:
             # messages sent before the subscription never arrive, the others do within this time
             with suppress(TimeoutError):
                 await output.ages(output.lines + report.sent, timeout=0.3)
-            yield Subject(running.pid, port, output)
+            yield Subject(running.pid, port, output, folder / "spool" if name == "edgerouter" else None)
