@@ -35,7 +35,7 @@ LONGEST = (
     "test_kills_in_the_middle_lose_nothing",
     "test_reloads_under_load_lose_nothing",
     "test_two_letters_that_changed_places",
-    "test_clean_rooms_stay_clean",
+    "test_all_prose_keeps_the_rules",
     "test_example_plugins.py",
     "test_variables.py::test_what_is_published_to_the_default_topic",
     "test_a_busy_machine_and_a_stopped_process_are_not_a_pause",

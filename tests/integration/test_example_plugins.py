@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 
+from support.command import run
 from support.distributions import install, on_path
 from support.mosquitto import free_port
 from support.promise import ledgers_hold, spool_is_sound
@@ -97,10 +98,7 @@ def test_they_are_listed_described_and_checked(site: Path, tmp_path: Path) -> No
     )
 
     def edgerouter(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "edgerouter.cli.main", *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment(site)}
-        )
+        return run(*arguments, environment={**os.environ, **environment(site)})
 
     listed = {plugin["name"]: plugin for plugin in json.loads(edgerouter("plugins", "--json").stdout)}
     assert listed["opensearch"]["distribution"] == "edgerouter-opensearch"
