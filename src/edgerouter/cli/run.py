@@ -73,7 +73,7 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
 
 async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud: CloudBlock, last_known: LastKnown) -> None:
     loop = asyncio.get_running_loop()
-    loop.call_later(_STARTED, give_back)
+    loop.call_later(_STARTED, loop.run_in_executor, None, give_back)
     stop, hang_up = asyncio.Event(), asyncio.Event()
     task = asyncio.current_task()
     assert task is not None
