@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -55,14 +56,35 @@ class Installed:
 
 
 class _Driver(DriverManager[Any]):
-    """stevedore's driver without its cache of entry points.
+    """stevedore's driver of an entry point that was found, without its cache of entry points.
 
     The cache is a file under `~/.cache` (a folder named `~` where there is no home), and its key takes modification times at a
-    resolution of two minutes, so a plugin that was just installed again could be missed. Scanning costs no more than a miss of it.
+    resolution of two minutes, so a plugin that was just installed again could be missed.
     """
 
+    def __init__(self, point: metadata.EntryPoint) -> None:
+        self._point = point
+        super().__init__(point.group, point.name)
+
     def list_entry_points(self) -> list[metadata.EntryPoint]:
-        return list(metadata.entry_points(group=self.namespace))
+        return [self._point]
+
+
+def _points(group: str) -> Sequence[metadata.EntryPoint]:
+    """Return the entry points of a group. The distributions are read once, and again when one comes or goes."""
+    return _scan(group, tuple([_changed_at(folder) for folder in sys.path]))
+
+
+@lru_cache(maxsize=8)
+def _scan(group: str, _folders: tuple[tuple[str, int], ...]) -> Sequence[metadata.EntryPoint]:
+    return tuple(metadata.entry_points(group=group))
+
+
+def _changed_at(folder: str) -> tuple[str, int]:
+    try:
+        return folder, Path(folder).stat().st_mtime_ns
+    except OSError:
+        return folder, 0
 
 
 def listing() -> Sequence[Installed]:
@@ -71,7 +93,7 @@ def listing() -> Sequence[Installed]:
         (
             Installed(point.name, kind, *_distribution(point), point.value)
             for kind, group in _GROUPS.items()
-            for point in metadata.entry_points(group=group)
+            for point in _points(group)
         ),
         key=lambda installed: (list(_GROUPS).index(installed.kind), installed.name, installed.distribution),
     )
@@ -79,7 +101,7 @@ def listing() -> Sequence[Installed]:
 
 def names(kind: PluginKind) -> Sequence[str]:
     """Return the names of the installed plugins of a kind."""
-    return sorted({point.name for point in metadata.entry_points(group=_GROUPS[kind])})
+    return sorted({point.name for point in _points(_GROUPS[kind])})
 
 
 def find(kind: PluginKind, name: str) -> type[Any]:
@@ -88,14 +110,14 @@ def find(kind: PluginKind, name: str) -> type[Any]:
     Raises:
         PluginError: it is missing, broken, installed twice, or not a plugin of that kind.
     """
-    points = [point for point in metadata.entry_points(group=_GROUPS[kind]) if point.name == name]
+    points = [point for point in _points(_GROUPS[kind]) if point.name == name]
     if not points:
         raise PluginError(_missing(kind, name))
     if len(points) > 1:
         owners = " and ".join(sorted({_owner(point) for point in points}))
         raise PluginError(f"the {_word(kind)} {name!r} is installed by {owners}; uninstall one of them")
     try:
-        plugin: Any = _Driver(_GROUPS[kind], name).driver
+        plugin: Any = _Driver(points[0]).driver
     except Exception as error:
         # the import may raise anything; the user needs to know whose module it is
         raise PluginError(f"the {_word(kind)} {name!r} of {_owner(points[0])} cannot be loaded: {_one_line(error)}") from error
@@ -112,7 +134,7 @@ def variables() -> Sequence[Variables]:
         PluginError: a declaration is broken, or not one.
     """
     declared: list[Variables] = []
-    for point in sorted(metadata.entry_points(group=_VARIABLES), key=lambda point: (point.name, _owner(point))):
+    for point in sorted(_points(_VARIABLES), key=lambda point: (point.name, _owner(point))):
         try:
             found: object = point.load()
         except Exception as error:

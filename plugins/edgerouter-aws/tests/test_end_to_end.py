@@ -181,19 +181,19 @@ def assert_each_is_there_once(sqs: SqsServer, s3: S3Server, published: Payloads)
 
 
 @pytest.mark.timeout(300)
-async def test_20000_messages_arrive_in_two_queues_and_a_bucket(
+async def test_6000_messages_arrive_in_two_queues_and_a_bucket(
     broker: Mosquitto, sqs: SqsServer, s3: S3Server, tmp_path: Path
 ) -> None:
     sqs.create("plant-alerts")
     sqs.create(FIFO)
     async with router(tmp_path, config(broker, sqs.url, s3.url)) as process:
         await process.start()
-        published = await publish(broker.port, 20_000)
-        status = await delivered(process, 20_000)
+        published = await publish(broker.port, 6_000)
+        status = await delivered(process, 6_000)
         assert await process.stop() == 0
     for sink in status["sinks"].values():
-        assert (sink["matched"], sink["dead_lettered"], sink["dropped"]) == (20_000, 0, 0)
-    assert len(sqs.queues["plant-alerts"].entries) == len(sqs.queues[FIFO].entries) == 20_000
+        assert (sink["matched"], sink["dead_lettered"], sink["dropped"]) == (6_000, 0, 0)
+    assert len(sqs.queues["plant-alerts"].entries) == len(sqs.queues[FIFO].entries) == 6_000
     assert_each_is_there_once(sqs, s3, published)
 
 
