@@ -2,7 +2,7 @@
 
 Covers also: edgerouter.testing.config_promises, edgerouter.testing.delivery, edgerouter.testing.fault_promises,
 edgerouter.testing.held_loop, edgerouter.testing.http_server, edgerouter.testing.loop_promises, edgerouter.testing.messages,
-edgerouter.testing.promises, edgerouter.testing.server, edgerouter.testing.write_promises.
+edgerouter.testing.limit_promises, edgerouter.testing.promises, edgerouter.testing.server, edgerouter.testing.write_promises.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Covers also: edgerouter.spool.contract, edgerouter.message, edgerouter.spool.log.chunk, edgerouter.spool.log.cursor,
 edgerouter.spool.log.grouping, edgerouter.spool.log.in_flight, edgerouter.spool.log.ledgers, edgerouter.spool.log.reader,
-edgerouter.spool.log.recent, edgerouter.spool.log.storage, edgerouter.spool.sqlite.committer, edgerouter.spool.sqlite.db.rows,
+edgerouter.spool.log.storage, edgerouter.spool.sqlite.committer, edgerouter.spool.sqlite.db.rows,
 edgerouter.spool.sqlite.db.schema, edgerouter.spool.sqlite.db.transaction, edgerouter.spool.sqlite.db.trim,
 edgerouter.spool.sqlite.restoring, edgerouter.spool.sqlite.store, edgerouter.spool.sqlite.thread,
 edgerouter.spool.sqlite.trimming, edgerouter.spool.sqlite.write_set.
@@ -382,3 +382,41 @@ async def test_small_chunks_that_wait_are_packed_into_large_ones(tmp_path: Path)
         assert sequences(await take(some, 333)) == list(range(2, 1000, 3))
         assert (every.ledger, some.ledger) == (ledger(1000, 500), ledger(333))
         assert (await spool.tools.verify()).problems == ()
+
+
+async def test_while_deliveries_come_what_is_settled_is_deleted_once_a_second_and_else_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(10))
+        reader.delivered(await take(reader, 10))
+        await spool.flush()
+        assert spool.status.messages == 0
+
+        with monkeypatch.context() as patch:
+            loop = asyncio.get_running_loop()
+            now = loop.time()
+            patch.setattr(loop, "time", lambda: now)  # however slow this machine is
+            for _ in range(3):
+                await pipe.append(fresh(10))
+                reader.delivered(await take(reader, 10))
+            assert spool.status.messages == 30, "a deletion with each delivery would write its pages each time"
+        await spool.flush()
+        assert spool.status.messages == 0
+
+
+async def test_while_deliveries_come_much_that_is_settled_is_deleted_with_the_next(tmp_path: Path) -> None:
+    async with open_spool(sqlite(tmp_path)) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("sink"))
+        await pipe.append(fresh(1))
+        reader.delivered(await take(reader, 1))
+        await spool.flush()
+
+        for _ in range(3):
+            await pipe.append(fresh(900))
+            reader.delivered(await take(reader, 900))
+        await pipe.append(fresh(1))
+        assert spool.status.messages <= 901
