@@ -17,10 +17,11 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         # It asks for what is read in a moment anyway; unhandled, it would end the process.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        _import_structlog()
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, _interrupt)
+    if sys.argv[1:2] == ["run"]:
+        _import_structlog()
     from edgerouter.cli.main import main as run  # noqa: PLC0415  (that is what takes time)
     from edgerouter.cli.output import hook_tracebacks  # noqa: PLC0415
 
