@@ -17,6 +17,7 @@ from edgerouter.pipeline.routing import Routing
 from edgerouter.source import Source
 from edgerouter.spool.contract import Spool
 from edgerouter.tasks.backoff import full_jitter
+from edgerouter.tasks.waiting import give, wait
 
 AnySource = Source[Any]
 OpenSource = Callable[[], AbstractAsyncContextManager[AnySource]]
@@ -79,7 +80,7 @@ class Intake:
         """Commit what the source has gathered, without waiting for the interval."""
         self._flush = True
         if self._pausing is not None:
-            _end(self._pausing)
+            give(self._pausing)
 
     def connected(self, connected: bool, reason: str) -> None:
         """The source says whether it is connected."""
@@ -142,15 +143,5 @@ class Intake:
         """Wait so long, or until something has to be committed at once."""
         if seconds <= 0 or self._stopping or self._flush:
             return
-        loop = asyncio.get_running_loop()
-        self._pausing = loop.create_future()
-        timer = loop.call_later(seconds, _end, self._pausing)
-        try:
-            await self._pausing
-        finally:
-            timer.cancel()
-
-
-def _end(pause: asyncio.Future[None]) -> None:
-    if not pause.done():
-        pause.set_result(None)
+        self._pausing = asyncio.get_running_loop().create_future()
+        await wait(self._pausing, seconds)

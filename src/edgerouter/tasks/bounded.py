@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from edgerouter.errors import Rejected, Unavailable
+from edgerouter.tasks.waiting import give, wait
 
 log = structlog.get_logger("edgerouter.ending")
 
@@ -64,14 +65,11 @@ class Bounded:
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
         task = loop.create_task(_awaited(write, over), name=self._name)
-        timer = loop.call_later(self._seconds, _end, over)
         try:
-            await over
+            await wait(over, self._seconds)
         except asyncio.CancelledError:
             await self._let_go(task)
             raise
-        finally:
-            timer.cancel()
         if task.done():
             return _answer(task)
         if not await self._let_go(task):
@@ -98,12 +96,7 @@ async def _awaited(write: Callable[[], Awaitable[Any]], over: asyncio.Future[Non
         raise RuntimeError(f"the plugin asked the process to end: SystemExit({error})") from error
     finally:
         # the caller wakes after the task has ended, in one turn of the event loop
-        _end(over)
-
-
-def _end(over: asyncio.Future[None]) -> None:
-    if not over.done():
-        over.set_result(None)
+        give(over)
 
 
 def _answer(task: asyncio.Task[Any]) -> Any:
