@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from stevedore.driver import DriverManager
 
+from edgerouter.config.file_search import Fingerprint, fingerprint
 from edgerouter.config.loading import load as load_with
 from edgerouter.config.model import PluginKind, RouterConfig, SinkPolicies
 from edgerouter.errors import PluginError
@@ -72,19 +73,12 @@ class _Driver(DriverManager[Any]):
 
 def _points(group: str) -> Sequence[metadata.EntryPoint]:
     """Return the entry points of a group. The distributions are read once, and again when one comes or goes."""
-    return _scan(group, tuple([_changed_at(folder) for folder in sys.path]))
+    return _scan(group, tuple([(folder, fingerprint(Path(folder))) for folder in sys.path]))
 
 
 @lru_cache(maxsize=8)
-def _scan(group: str, _folders: tuple[tuple[str, int], ...]) -> Sequence[metadata.EntryPoint]:
+def _scan(group: str, _folders: tuple[tuple[str, Fingerprint | None], ...]) -> Sequence[metadata.EntryPoint]:
     return tuple(metadata.entry_points(group=group))
-
-
-def _changed_at(folder: str) -> tuple[str, int]:
-    try:
-        return folder, Path(folder).stat().st_mtime_ns
-    except OSError:
-        return folder, 0
 
 
 def listing() -> Sequence[Installed]:
