@@ -192,13 +192,15 @@ class Client:
         Returns:
             true if the broker is known to have read all that was sent; it may have been slow, or the connection was lost.
         """
-        self._written.clear()
+        if not self.is_open:
+            return False
         self.reading.discard()
         self.reading.resume()
+        self._written.clear()
         # not as the DISCONNECT that it is: paho would close the socket
         self.queue(packets)
         try:
-            async with asyncio.timeout(AT_MOST if self.is_open else 0):
+            async with asyncio.timeout(AT_MOST):
                 await self._written.wait()
         except TimeoutError:
             return False
