@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from edgerouter.mqtt.packets import PacketReader
 from support.load import Plan, load
 from support.mosquitto import running
 from support.promise import nothing_is_missing
@@ -39,43 +40,30 @@ async def traced(pid: int, output: Path) -> AsyncIterator[None]:
         await process.communicate()
 
 
-def packets(stream: bytearray) -> Iterator[bytes]:
-    """Take the whole packets off a stream: first byte and body of each."""
-    while len(stream) >= 2:
-        length = shift = 0
-        at = 1
-        while at < len(stream):
-            length |= (stream[at] & 127) << shift
-            shift += 7
-            at += 1
-            if stream[at - 1] < 128:
-                break
-        else:
-            return
-        if len(stream) < at + length:
-            return
-        yield bytes(stream[:1] + stream[at : at + length])
-        del stream[: at + length]
-
-
-def identifiers(stream: bytearray) -> Iterator[bytes]:
-    """Take the packet ids of the publishes of QoS 1 off a stream."""
-    for packet in packets(stream):
-        if packet[0] & 0xF6 == 0x32:
-            topic = int.from_bytes(packet[1:3])
-            yield packet[3 + topic : 5 + topic]
-
-
 def read_before_sync(trace: str) -> tuple[int, list[bytes]]:
     """Return the number of acknowledgements, and the packet ids of those that no sync preceded since their publish was read.
 
     A call that another thread interrupted stands in two lines: what is read or synced counts at its end, what is sent at its start.
     """
-    stream = bytearray()
     unsynced: set[bytes] = set()
     syncing: dict[str, set[bytes]] = {}
     early: list[bytes] = []
     acknowledged = 0
+
+    def received(command: int, body: bytes) -> bool:
+        if command & 0xF6 == 0x32:
+            topic = int.from_bytes(body[:2])
+            unsynced.add(body[2 + topic : 4 + topic])
+        return True
+
+    def sent(command: int, body: bytes) -> bool:
+        nonlocal acknowledged
+        if command == 0x40:
+            acknowledged += 1
+            early.extend([body] if body in unsynced else [])
+        return True
+
+    reader = PacketReader(received, largest=1 << 20)
     for line in trace.splitlines():
         call = CALL.match(line)
         if call is None:
@@ -84,17 +72,14 @@ def read_before_sync(trace: str) -> tuple[int, list[bytes]]:
         begins, ends = "resumed>" not in rest, "<unfinished" not in rest
         data = bytes.fromhex("".join(TEXT.findall(rest)).replace("\\x", ""))
         if name == "recvfrom" and ends:
-            stream += data
-            unsynced |= set(identifiers(stream))
+            reader.feed(data)
         elif name in ("fsync", "fdatasync"):
             if begins:
                 syncing[call["pid"]] = set(unsynced)
             if ends:
                 unsynced -= syncing.pop(call["pid"], set())
         elif name == "sendto" and begins and data[:2] == b"\x40\x02":
-            acks = [packet[1:] for packet in packets(bytearray(data)) if packet[0] == 0x40]
-            acknowledged += len(acks)
-            early += [ack for ack in acks if ack in unsynced]
+            PacketReader(sent, largest=1 << 20).feed(data)
     return acknowledged, early
 
 

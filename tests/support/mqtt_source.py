@@ -14,11 +14,30 @@ import aiomqtt
 
 from edgerouter import Delivery, Message, SourceContext
 from edgerouter.sources.mqtt.config import MqttSourceConfig
+from edgerouter.sources.mqtt.in_flight import Batch
 from edgerouter.sources.mqtt.source import MqttSource
 from support.mosquitto import Mosquitto
 
 PATIENCE = 10.0
 """Seconds after which an expected event has failed."""
+
+
+class TakesAll:
+    """Memory and duplicate filter of a session in which nothing is sent twice; remembers what it was asked."""
+
+    watching = False
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, bool]] = []
+
+    def wants(self, _: Message, identifier: bytes, *, again: bool) -> bool:
+        self.asked.append((identifier, again))
+        return True
+
+    def receipt(self, _: Batch) -> bytes:
+        return b""
+
+    def settled(self, batch: Batch, acks: bytes) -> None: ...
 
 
 @dataclass

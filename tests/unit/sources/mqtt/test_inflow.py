@@ -5,29 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from edgerouter import Message
 from edgerouter.mqtt.reading import Reading
 from edgerouter.source import Delivery
-from edgerouter.sources.mqtt.in_flight import Batch, InFlight
+from edgerouter.sources.mqtt.in_flight import InFlight
 from edgerouter.sources.mqtt.inflow import Inflow
 from edgerouter.sources.mqtt.read_ahead import Allowance
 from edgerouter.sources.mqtt.stream import PublishStream
+from support.mqtt_source import TakesAll
 
 SUBACK = 0x90
-
-
-class TakesAll:
-    """Memory and duplicate filter of a session in which nothing is sent twice."""
-
-    watching = False
-
-    def wants(self, message: Message, identifier: bytes, *, again: bool) -> bool:
-        return True
-
-    def receipt(self, _: Batch) -> bytes:
-        return b""
-
-    def settled(self, batch: Batch, acks: bytes) -> None: ...
 
 
 class Broker:

@@ -19,29 +19,12 @@ from edgerouter import Message, Properties
 from edgerouter.mqtt.limits import PacketLimits
 from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.properties import parse_properties
-from edgerouter.sources.mqtt.in_flight import OVERHEAD, Batch, InFlight
+from edgerouter.sources.mqtt.in_flight import OVERHEAD, InFlight
 from edgerouter.sources.mqtt.stream import PublishStream
+from support.mqtt_source import TakesAll
 from support.strict_broker import varint
 
 USUAL = PacketLimits()
-
-
-class TakesAll:
-    """Admits everything, and remembers what it was asked."""
-
-    watching = False
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[bytes, bool]] = []
-
-    def wants(self, _: Message, identifier: bytes, *, again: bool) -> bool:
-        self.asked.append((identifier, again))
-        return True
-
-    def receipt(self, _: Batch) -> bytes:
-        return b""
-
-    def settled(self, batch: Batch, acks: bytes) -> None: ...
 
 
 class Sent:

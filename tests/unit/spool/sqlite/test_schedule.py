@@ -44,6 +44,15 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clock]:
         yield clock
 
 
+def flowing(clock: Clock) -> Schedule:
+    """Return the schedule of a spool in which two deliveries were stored a tenth of a second apart, the last just now."""
+    schedule = Schedule(0.02)
+    for _ in range(2):
+        clock.now += 0.1
+        schedule.succeeded(appends=True)
+    return schedule
+
+
 async def test_settlements_alone_are_committed_after_the_interval_when_the_router_is_idle(clock: Clock) -> None:
     schedule = Schedule(0.02)
     schedule.succeeded(appends=True)
@@ -54,29 +63,20 @@ async def test_settlements_alone_are_committed_after_the_interval_when_the_route
 
 
 async def test_settlements_wait_for_the_next_delivery_while_deliveries_flow(clock: Clock) -> None:
-    schedule = Schedule(0.02)
-    for _ in range(2):
-        clock.now += 0.1
-        schedule.succeeded(appends=True)
+    schedule = flowing(clock)
 
     assert schedule.settling_in(1) == pytest.approx(0.25)
 
 
 async def test_many_settlements_wait_for_no_delivery(clock: Clock) -> None:
     """A crash would repeat them all."""
-    schedule = Schedule(0.02)
-    for _ in range(2):
-        clock.now += 0.1
-        schedule.succeeded(appends=True)
+    schedule = flowing(clock)
 
     assert schedule.settling_in(101) == pytest.approx(0.02)
 
 
 async def test_the_wait_ends_when_the_flow_has_ended(clock: Clock) -> None:
-    schedule = Schedule(0.02)
-    for _ in range(2):
-        clock.now += 0.1
-        schedule.succeeded(appends=True)
+    schedule = flowing(clock)
     clock.now += 0.3
     schedule.succeeded(appends=False)
 
