@@ -22,7 +22,7 @@ from edgerouter.errors import PluginError
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
 from edgerouter.source import Source, SourceConfig
-from edgerouter.variables import Variables
+from edgerouter.variables import Preset, Variables
 
 _OURS: Final = "edgerouter"
 
@@ -127,14 +127,23 @@ def variables() -> Sequence[Variables]:
     Raises:
         PluginError: a declaration is broken, or not one.
     """
-    declared: list[Variables] = []
+    return [each for each in _declarations() if isinstance(each, Variables)]
+
+
+def presets() -> Sequence[Preset]:
+    """Return the presets that every installed distribution declares; raises as `variables` does."""
+    return [each for each in _declarations() if isinstance(each, Preset)]
+
+
+def _declarations() -> Sequence[Variables | Preset]:
+    declared: list[Variables | Preset] = []
     for point in sorted(_points(_VARIABLES), key=lambda point: (point.name, _owner(point))):
         try:
             found: object = point.load()
         except Exception as error:
             # the import may raise anything; the user needs to know whose module it is
             raise PluginError(f"the variables of {_owner(point)} cannot be loaded: {_one_line(error)}") from error
-        if not isinstance(found, tuple) or not all(isinstance(each, Variables) for each in found):
+        if not isinstance(found, tuple) or not all(isinstance(each, Variables | Preset) for each in found):
             fault = f"{point.value} is not a tuple of edgerouter.Variables"
             raise PluginError(f"the variables of {_owner(point)} are not usable: {fault}")
         declared += found

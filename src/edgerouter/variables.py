@@ -10,6 +10,8 @@ acme = "edgerouter_acme.variables:VARIABLES"
 Without a configuration file the router reads every declaration. If none of a plugin's variables are set, it is off. If all that
 are required are set, it is on. If only some are set, it is off, and one line names the missing ones. A sink's variable that is
 not set is looked up in the secret stores that are on, under its name in lower case with `_` -> `-`.
+
+A tuple may also hold a `Preset`: variables of another system that together set up sources and sinks.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Variable", "Variables", "line_breaks", "only"]
+__all__ = ["FromVariable", "Preset", "Variable", "Variables", "line_breaks", "only"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,37 @@ class Variables:
     """Names that users of other systems have set too; accepted, not required, not used."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the configuration, such as one object for each message."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromVariable:
+    """A value that a preset made from a variable, which errors and `config --effective` then name."""
+
+    name: str
+    """Name of the variable."""
+    value: Any = field(repr=False)
+    """Value in the configuration."""
+    secret: bool = False
+    """True if it must never be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Variables of another system that set up sources and sinks as its users have them.
+
+    Where `Variables` fill the fields of one plugin, a preset makes whole entries of several, from values that need not be theirs.
+    """
+
+    name: str
+    """Name of the preset, for lines about it."""
+    names: tuple[str, ...]
+    """Variables that it reads."""
+    make: Callable[[Mapping[str, str]], Mapping[str, Mapping[str, Mapping[str, Any]]]]
+    """Return entries of `sources` and `sinks` by section and name, from the variables that are set; nothing if the preset is off.
+    Values are plain, or `FromVariable`; texts are taken as they stand, without references. Raises `ValueError`, whose text names
+    the variable and does not quote its value."""
+    generic: tuple[str, ...] = ()
+    """Those of `names` that other programs use too: never suggested for a misspelt name."""
 
 
 def line_breaks(text: str) -> str:

@@ -44,6 +44,9 @@ BY_EXTRA: Final[Mapping[str, Mapping[tuple[str, str], tuple[str, ...]]]] = {
 }
 """Names by extra of `pip install "edgerouter[...]"`, then by kind and type; without those that several plugins share."""
 
+PRESETS: Final[Mapping[str, str]] = {"cloudsync": "CLOUD_SYNC"}
+"""Variables that switch presets on, by extra, which has the preset's name."""
+
 
 def names() -> Iterator[str]:
     """Yield every name."""

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from edgerouter.cloudblock import tree, unread
+from edgerouter.cloudblock import presets, tree, unread
 from edgerouter.cloudblock.declared import CHAIN, Known
 from edgerouter.cloudblock.store_chain import ChainConfig, StoreChain
 from edgerouter.cloudblock.tree import Found
@@ -26,7 +26,7 @@ from edgerouter.config.validation import Problems
 from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
 from edgerouter.secrets import SecretStoreContext
 from edgerouter.tasks.backoff import full_jitter
-from edgerouter.variables import Variables
+from edgerouter.variables import Preset, Variables
 
 log = structlog.get_logger("edgerouter.secrets")
 
@@ -45,6 +45,9 @@ class DeclaringPlugins(Plugins, Protocol):
 
     def variables(self) -> Sequence[Variables]:
         """Return what the installed distributions declare; raises `PluginError`."""
+
+    def presets(self) -> Sequence[Preset]:
+        """Return the presets that the installed distributions declare; raises `PluginError`."""
 
 
 class CloudBlock:
@@ -74,11 +77,13 @@ class CloudBlock:
         around = Environment(self._environ)
         variables = plugins.variables()
         found = tree.read(around, variables, dict(self._known))
+        declared = plugins.presets()
+        presets.add(found, declared, around)
         problems = Problems("environment")
         for origin, text in [*found.faults, *overlay(found.tree, around)]:
             problems.add(origin, text)
-        found.off += unread.not_installed(around.names(), variables)
-        unread_lines = [*unread.misspelt(around.names(), variables), *misspelt(around.names(), found.tree)]
+        found.off += unread.not_installed(around.names(), variables, declared)
+        unread_lines = [*unread.misspelt(around.names(), variables, declared), *misspelt(around.names(), found.tree)]
         found.complete(problems)
         if not found.has_sinks:
             for line in (*found.off, *unread_lines):
@@ -88,7 +93,9 @@ class CloudBlock:
 
     def sink_names(self, plugins: DeclaringPlugins) -> set[str]:
         """Return the names of the sinks that the variables of plugins ask for, whether or not they could be opened."""
-        found = tree.read(Environment.readable(self._environ), plugins.variables(), {})
+        around = Environment.readable(self._environ)
+        found = tree.read(around, plugins.variables(), {})
+        presets.add(found, plugins.presets(), around)
         return set(found.section("sinks"))
 
     @property

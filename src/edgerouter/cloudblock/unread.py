@@ -8,15 +8,16 @@ from edgerouter.cloudblock import cloud_variables, declared
 from edgerouter.cloudblock.tree import BlockVariables
 from edgerouter.config.misspelt import nearest_name, unread_line
 from edgerouter.config.overlay import OWN
-from edgerouter.variables import Variables
+from edgerouter.variables import Preset, Variables
 
 
-def not_installed(names: Iterable[str], plugins: Sequence[Variables]) -> list[str]:
+def not_installed(names: Iterable[str], plugins: Sequence[Variables], presets: Sequence[Preset] = ()) -> list[str]:
     """Return a line for each plugin whose variables are set while the distribution that brings it is not installed.
 
     Args:
         names: of the variables that are set.
         plugins: what the installed distributions declare.
+        presets: presets that they declare.
     """
     there = {name.upper() for name in names}
     installed = {(each.kind, each.type) for each in plugins}
@@ -30,13 +31,19 @@ def not_installed(names: Iterable[str], plugins: Sequence[Variables]) -> list[st
                     f"{what} is off: {', '.join(used)} {'is' if len(used) == 1 else 'are'} set, but no plugin of that name is"
                     f' installed; pip install "edgerouter[{extra}]" brings it'
                 )
+    for extra, switch in cloud_variables.PRESETS.items():
+        if switch in there and extra not in {preset.name for preset in presets}:
+            lines.append(
+                f'{extra} is off: {switch} is set, but the plugin is not installed; pip install "edgerouter[{extra}]" brings it'
+            )
     return lines
 
 
-def misspelt(names: Iterable[str], plugins: Sequence[Variables]) -> list[str]:
+def misspelt(names: Iterable[str], plugins: Sequence[Variables], presets: Sequence[Preset] = ()) -> list[str]:
     """Return a line for each variable whose name is nearly one of the cloud block's or a plugin's; those count without a file."""
     block = {alias for info in BlockVariables.model_fields.values() for alias in getattr(info.validation_alias, "choices", ())}
     known = {*block, *cloud_variables.names(), *(name for each in plugins for name in declared.names(each))}
+    known |= {name for preset in presets for name in preset.names if name not in preset.generic}
     known = {str(name).upper() for name in known}
     names = sorted(names)
     there = {name.upper() for name in names}

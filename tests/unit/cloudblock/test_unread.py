@@ -20,7 +20,7 @@ from edgerouter.cli.main import app
 from edgerouter.cloudblock import cloud_variables, declared
 from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.cloudblock.unread import not_installed
-from edgerouter.variables import Variables
+from edgerouter.variables import Preset, Variables
 
 INFLUXDB = {
     "INFLUXDB_URL": "http://influx:8086",
@@ -54,10 +54,14 @@ class Without:
     find, names = staticmethod(plugins.find), staticmethod(plugins.names)
 
     def __init__(self, *extras: str) -> None:
-        self._away = {name for extra in extras for _, name in cloud_variables.BY_EXTRA[extra]}
+        self._extras = extras
+        self._away = {name for extra in extras for _, name in cloud_variables.BY_EXTRA.get(extra, ())}
 
     def variables(self) -> list[Variables]:
         return [each for each in plugins.variables() if each.type not in self._away]
+
+    def presets(self) -> list[Preset]:
+        return [each for each in plugins.presets() if each.name not in self._extras]
 
 
 def unread(environ: Mapping[str, str], file: Path | None = None) -> tuple[str, ...]:
