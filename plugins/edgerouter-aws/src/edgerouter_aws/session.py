@@ -142,7 +142,7 @@ async def open_client(
             client = await stack.enter_async_context(
                 session.create_client(service, endpoint_url=settings.endpoint_url or endpoint, **arguments)
             )
-            client.meta.events.register("before-send", _at_once_and_in_pieces)
+            client.meta.events.register("before-send", in_pieces)
             if service in _JSON_SERVICES:
                 client.meta.events.register(f"before-parse.{service}", as_json)
         yield client
@@ -172,7 +172,7 @@ class _BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # the SDK has no t
         return bounded(await super()._create_connector(proxy_url), most_body=_MOST_ANSWER_BYTES)
 
 
-def _at_once_and_in_pieces(request: Any, **_: Any) -> None:
+def in_pieces(request: Any, **_: Any) -> None:
     """Send the body without asking first, which costs a round trip and hangs where a proxy does not answer.
 
     A large body is written piece by piece, as the connection takes it, instead of being copied into its buffer at once.

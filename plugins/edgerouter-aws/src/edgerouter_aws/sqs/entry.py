@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from edgerouter import Message, Rejected
+from edgerouter import Message, Rejected, TopicCache
 from edgerouter_aws.sqs.config import SqsConfig
 from edgerouter_aws.sqs.queue import Entry
 
@@ -42,7 +44,9 @@ def text_of(payload: bytes) -> str | None:
         text = payload.decode()
     except UnicodeDecodeError:
         return None
-    return text if text and _ILLEGAL_BYTES.search(payload) is None else None
+    if text.isascii() and text.isprintable():
+        return text or None  # found out in a tenth of the time of the search
+    return text if _ILLEGAL_BYTES.search(payload) is None else None
 
 
 def attribute(value: str) -> dict[str, Any]:
@@ -54,15 +58,25 @@ def attribute(value: str) -> dict[str, Any]:
 
 def time_of(message: Message) -> str:
     """ISO 8601 in UTC, to the microsecond."""
-    return f"{message.time:%Y-%m-%dT%H:%M:%S.%fZ}"
+    seconds, nanoseconds = divmod(message.received_at, 1_000_000_000)
+    return f"{_second(seconds)}.{nanoseconds // 1000:06}Z"
 
 
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+# shared by entries; nothing changes them
+_TOPICS: TopicCache[str, dict[str, Any]] = TopicCache(attribute)
+_QOS = tuple({"DataType": "Number", "StringValue": str(qos)} for qos in range(3))
+_RETAINED = tuple({"DataType": "String", "StringValue": text} for text in ("false", "true"))
 _SOURCES: dict[str, Callable[[Message], dict[str, Any] | None]] = {
-    "topic": lambda message: attribute(message.topic),
+    "topic": lambda message: _TOPICS[message.topic],
     "id": lambda message: {"DataType": "String", "StringValue": message.id},
     "time": lambda message: {"DataType": "String", "StringValue": time_of(message)},
-    "qos": lambda message: {"DataType": "Number", "StringValue": str(message.qos)},
-    "retained": lambda message: {"DataType": "String", "StringValue": "true" if message.retained else "false"},
+    "qos": lambda message: _QOS[message.qos],
+    "retained": lambda message: _RETAINED[message.retained],
     "content_type": lambda message: _optional(message.properties.content_type if message.properties else None),
     "response_topic": lambda message: _optional(message.properties.response_topic if message.properties else None),
     "correlation_data": lambda message: _optional(message.properties.correlation_data if message.properties else None),

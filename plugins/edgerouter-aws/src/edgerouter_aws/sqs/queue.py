@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from edgerouter import Failure, Rejected, Unauthorized, Unavailable
 from edgerouter_aws.errors import Call, UnexpectedAnswer, of_code, of_service, translated
+from edgerouter_aws.operation import Operation
 from edgerouter_aws.sqs.address import Address
 
 MOST_ENTRIES = 10
@@ -17,6 +20,33 @@ _CAREFUL_MESSAGE_BYTES = 256 * 1024
 """Every queue takes this much, also those from before August 2025 that were never changed."""
 
 Entry = dict[str, Any]
+
+
+class _Taken(msgspec.Struct):
+    """Entry that SQS took."""
+
+    number: str | None = msgspec.field(default=None, name="Id")
+    receipt: str | None = msgspec.field(default=None, name="MessageId")
+
+
+class _NotTaken(msgspec.Struct):
+    """Entry that SQS did not take, and its reason."""
+
+    number: str | None = msgspec.field(default=None, name="Id")
+    code: str | None = msgspec.field(default=None, name="Code")
+    text: str | None = msgspec.field(default=None, name="Message")
+    sender_fault: bool | None = msgspec.field(default=None, name="SenderFault")
+
+
+class _Answer(msgspec.Struct):
+    """Answer to a SendMessageBatch."""
+
+    taken: list[_Taken] | None = msgspec.field(default=None, name="Successful")
+    failed: list[_NotTaken] | None = msgspec.field(default=None, name="Failed")
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(_Answer)
 
 
 @dataclass(slots=True)
@@ -37,7 +67,7 @@ class Sent:
 class Queue:
     """A queue that was reached."""
 
-    client: Any
+    send_batch: Operation
     url: str
     call: Call
     max_message_bytes: int
@@ -51,10 +81,11 @@ class Queue:
         """
         for place, entry in enumerate(entries):
             entry["Id"] = str(place)
+        body = _ENCODER.encode({"QueueUrl": self.url, "Entries": entries})
         with translated(self.call):
-            answer = await self.client.send_message_batch(QueueUrl=self.url, Entries=entries)
-        taken = {told.get("Id"): str(told.get("MessageId", "")) for told in answer.get("Successful", ())}
-        failed = {told.get("Id"): told for told in answer.get("Failed", ())}
+            answer = _answer(await self.send_batch(body))
+        taken = {each.number: each.receipt or "" for each in answer.taken or ()}
+        failed = {each.number: each for each in answer.failed or ()}
         sent = Sent()
         for place, entry in enumerate(entries):
             number = entry["Id"]
@@ -64,12 +95,19 @@ class Queue:
                 sent.receipts[place] = taken[number]
         return sent
 
-    def _failure(self, place: int, failed: Any) -> Failure:
+    def _failure(self, place: int, failed: _NotTaken | None) -> Failure:
         if failed is None:
             error = Unavailable(f"{self.call.what}: the answer does not say whether the message was taken")
             return Failure(place, error, may_have_arrived=True)
-        code, text = str(failed.get("Code", "")), str(failed.get("Message", ""))
-        return Failure(place, of_code(code, text, self.call, sender_fault=bool(failed.get("SenderFault"))))
+        return Failure(place, of_code(failed.code or "", failed.text or "", self.call, sender_fault=bool(failed.sender_fault)))
+
+
+def _answer(body: bytes) -> _Answer:
+    """Parse a success; one that is not of SQS, such as a captive portal's page, says nothing."""
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return _Answer()
 
 
 async def find_queue(client: Any, address: Address, *, max_message_bytes: int | None, probe: bool) -> Queue:
@@ -95,7 +133,9 @@ async def find_queue(client: Any, address: Address, *, max_message_bytes: int | 
         max_message_bytes = await _message_bytes(client, url, call)
     if probe:
         await _probe(client, url, call)
-    return Queue(client, url, call, max_message_bytes)
+    with of_service(call):
+        send_batch = await Operation.prepare(client, "SendMessageBatch", QueueUrl=url, Entries=[])
+    return Queue(send_batch, url, call, max_message_bytes)
 
 
 async def _message_bytes(client: Any, url: str, call: Call) -> int:
