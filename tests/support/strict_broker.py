@@ -43,6 +43,10 @@ class Connect:
     clean: bool
     keepalive: int
     properties: bytes
+    username: str | None = None
+    password: str | None = None
+    will: tuple[str, bytes] | None = None
+    """Topic and payload."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Client:
     connect: Connect
     answers: list[tuple[int, int]] = field(default_factory=list)
     """Command and packet id of each PUBACK, PUBREC, PUBREL and PUBCOMP."""
+    aliases: dict[int, str] = field(default_factory=dict)
+    """Topic by alias."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send(self, data: bytes) -> None:
@@ -199,6 +205,17 @@ class StrictBroker:
         else:
             self.faults.append(f"an unexpected packet 0x{command:02x}")
 
+    def _resolve(self, client: Client, topic: str, properties: bytes) -> str:
+        """Return the topic that an alias stands for; the alias is taken where it comes first."""
+        if properties[:1] != b"\x23":
+            return topic
+        alias = int.from_bytes(properties[1:3])
+        if topic:
+            client.aliases[alias] = topic
+        elif alias not in client.aliases:
+            self.faults.append(f"the alias {alias} stands for no topic")
+        return topic or client.aliases.get(alias, "")
+
     def _publish(self, client: Client, command: int, body: bytes, *, five: bool) -> None:
         end = 2 + int.from_bytes(body[:2])
         qos = command >> 1 & 3
@@ -206,6 +223,7 @@ class StrictBroker:
         topic, at = body[2:end].decode(), end + (2 if qos else 0)
         if five:
             length, at = _parse_varint(body, at)
+            topic = self._resolve(client, topic, body[at : at + length])
             at += length
         if qos and not identifier:
             self.faults.append("a publish of QoS 1 or 2 with the packet id 0")
@@ -252,8 +270,32 @@ def _parse_connect(body: bytes) -> Connect:
         length, at = _parse_varint(body, at)
         properties = body[at : at + length]
         at += length
+    client_id, at = _binary(body, at)
+    will = None
+    if flags & 4:
+        if version == 5:
+            length, at = _parse_varint(body, at)
+            at += length
+        topic, at = _binary(body, at)
+        payload, at = _binary(body, at)
+        will = topic.decode(), payload
+    username, at = _binary(body, at) if flags & 0x80 else (None, at)
+    password, at = _binary(body, at) if flags & 0x40 else (None, at)
+    return Connect(
+        version,
+        client_id.decode(),
+        bool(flags & 2),
+        keepalive,
+        properties,
+        None if username is None else username.decode(),
+        None if password is None else password.decode(),
+        will,
+    )
+
+
+def _binary(body: bytes, at: int) -> tuple[bytes, int]:
     end = at + 2 + int.from_bytes(body[at : at + 2])
-    return Connect(version, body[at + 2 : end].decode(), bool(flags & 2), keepalive, properties)
+    return body[at + 2 : end], end
 
 
 @asynccontextmanager

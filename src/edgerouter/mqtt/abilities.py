@@ -25,6 +25,8 @@ class Abilities:
     """Bytes of a packet that the broker takes."""
     receive_maximum: int = 65_535
     """Messages of QoS 1 and 2 that the broker takes before it has acknowledged any."""
+    topic_alias_maximum: int = 0
+    """Topic aliases that the broker takes."""
 
     @classmethod
     def from_connack(cls, properties: Any) -> Self:
@@ -38,4 +40,5 @@ class Abilities:
             getattr(properties, "AssignedClientIdentifier", None),
             getattr(properties, "MaximumPacketSize", _LARGEST_PACKET),
             getattr(properties, "ReceiveMaximum", 65_535),
+            getattr(properties, "TopicAliasMaximum", 0),
         )

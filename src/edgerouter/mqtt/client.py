@@ -43,6 +43,7 @@ class Client:
         on_lost: called once, with the reason, and the reason code where the broker gave one.
         on_written: called when the socket has taken everything that was sent.
         on_keep_alive: called when paho sends a PINGREQ.
+        dial: makes the TCP connection, in a thread, in place of paho.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Client:
         on_lost: Callable[[str, int | None], None],
         on_written: Callable[[], None],
         on_keep_alive: Callable[[], None],
+        dial: Callable[[], socket.socket] | None = None,
     ) -> None:
         self._client = client
         self._paho = client._client
@@ -74,7 +76,9 @@ class Client:
         self._unknown_code: int | None = None
         self.tcp: socket.socket | None = None
         """Set once the other side has taken the TCP connection."""
-        self._create_tcp = self._paho._create_socket_connection
+        self.hung_up = False
+        """The broker has closed the connection, not the network."""
+        self._create_tcp = dial or self._paho._create_socket_connection
         self._paho._create_socket_connection = self._connect_tcp  # type: ignore[method-assign]  # this is the reach
         self._send_ping = self._paho._send_pingreq
         self._paho._send_pingreq = self._keep_alive  # type: ignore[method-assign]  # this is the reach
@@ -112,6 +116,8 @@ class Client:
             return b""
         except OSError:
             data = b""
+        else:
+            self.hung_up = not data
         if not data:
             paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
             return None
@@ -161,7 +167,7 @@ class Client:
         return paho._sock is not None and not self._lost
 
     def queue(self, packets: bytes) -> None:
-        """Send packets that need no answer, all in one piece, when the event loop turns; safe while a packet is handled."""
+        """Send packets in one piece, when the event loop turns; safe while a packet is handled."""
         if self.is_open:
             self._paho._packet_queue(0, packets, 0, 0)
 
@@ -199,12 +205,10 @@ class Client:
         self._written.clear()
         # not as the DISCONNECT that it is: paho would close the socket
         self.queue(packets)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(AT_MOST):
                 await self._written.wait()
-        except TimeoutError:
-            return False
-        if not self.is_open:
+        if not self._written.is_set() or not self.is_open:
             return False
         connection = socket.socket(fileno=os.dup(self._fileno))
         self.close("closed")
@@ -214,8 +218,7 @@ class Client:
         """Close the socket at once, as if the connection were lost. The broker publishes the last will."""
         self._paho._sock_close()
         if self.tcp is not None:
-            # paho forgets it when a handshake above it fails
-            self.tcp.close()
+            self.tcp.close()  # paho forgets it when a handshake above it fails
         self._ended(reason, None)
 
     def _keep_alive(self) -> MQTTErrorCode:
@@ -271,14 +274,12 @@ class Client:
         self, client: Any, userdata: Any, flags: DisconnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         by_broker = flags.is_disconnect_packet_from_server
-        if self._malformed is not None:
-            reason = self._malformed
-        elif by_broker:
+        if by_broker and self._malformed is None:
             reason = f"the broker disconnected: {self.named(code)}"
         elif code.value == 141:  # how paho says that a keep-alive was not answered
             reason = "the broker does not answer"
         else:
-            reason = LOST
+            reason = self._malformed or LOST
         self._disconnected(client, userdata, flags, code, properties)
         self._ended(reason, code.value if by_broker else None)
 

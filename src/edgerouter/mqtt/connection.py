@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, Self
 
 import aiomqtt
@@ -19,6 +22,9 @@ from edgerouter.mqtt.abilities import Abilities
 from edgerouter.mqtt.calls import Calls, ConnectFailed
 from edgerouter.mqtt.client import LOST, Client
 from edgerouter.mqtt.diagnosis import diagnose
+from edgerouter.mqtt.last_will import Will
+from edgerouter.mqtt.login import Login, MakeLogin
+from edgerouter.mqtt.proxy import ProxyRefused
 from edgerouter.mqtt.reasons import UNSUPPORTED_VERSION, connect_refused, disconnected
 from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.mqtt.sockets import as_text
@@ -33,32 +39,34 @@ _SILENT.setLevel(logging.CRITICAL)
 class Credentials:
     """Secrets of one connection, read just before it is made."""
 
-    password: str | None
+    login: Login
     context: ClientContext | None
 
     @classmethod
-    async def read(cls, settings: BrokerSettings) -> Self:
+    async def read(cls, settings: BrokerSettings, make_login: MakeLogin | None = None) -> Self:
         """Read the password and the certificates as they are now.
 
+        Args:
+            settings: name the password and the certificates.
+            make_login: makes a login instead.
+
         Raises:
-            ConnectFailed: a file cannot be used.
+            ConnectFailed: a file cannot be used, or there is no login.
         """
         try:
-            password = await asyncio.to_thread(settings.read_password)
+            if make_login is None:
+                login = Login(settings.username, await asyncio.to_thread(settings.read_password))
+            else:
+                async with asyncio.timeout(settings.connect_timeout):
+                    login = await make_login()
             tls = settings.address.tls
-            return cls(password, await asyncio.to_thread(make_context, settings.tls or TlsConfig()) if tls else None)
+            return cls(login, await asyncio.to_thread(make_context, settings.tls or TlsConfig()) if tls else None)
+        except TimeoutError:
+            raise ConnectFailed(f"no credentials for {settings.address} within {settings.connect_timeout:g} s") from None
+        except Unavailable as error:
+            raise ConnectFailed(str(error), error) from error
         except (OSError, ValueError) as error:
             raise ConnectFailed(str(error), Unauthorized(f"{settings.address}: {error}")) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """Message that the broker publishes when the connection is lost."""
-
-    topic: str
-    payload: str
-    qos: int
-    retain: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +151,7 @@ class Connection:
             on_lost=self._ended,
             on_written=listener.written,
             on_keep_alive=listener.keep_alive_sent,
+            dial=_dialling(settings),
         )
         self.calls = Calls(self._aiomqtt, self.lost, version5=options.version5)
 
@@ -159,7 +168,7 @@ class Connection:
         except (aiomqtt.MqttError, ValueError) as error:
             failure = self._failure(error)
             self._abandon()
-            if not self._answered and self.client.tcp is not None:
+            if not self._answered and self.client.tcp is not None and self._settings.proxy is None:
                 found = await asyncio.to_thread(diagnose, self._settings.address)
                 if found is not None:
                     failure = ConnectFailed(found, Unauthorized(f"{self._where}: {found}"))
@@ -211,7 +220,7 @@ class Connection:
         text = as_text(str(error))
         if text in ("Operation timed out", "timed out"):
             text = "the broker does not answer"
-        if isinstance(error.__cause__ or error.__context__, ssl.SSLError):
+        if isinstance(error.__cause__ or error.__context__, ssl.SSLError | ProxyRefused):
             return ConnectFailed(text, Unauthorized(f"{self._where}: {text}"))
         return ConnectFailed(text, Unavailable(f"{self._where} cannot be reached: {text}"))
 
@@ -229,13 +238,21 @@ class Connection:
         return ConnectFailed(reason, unavailable, unanswered=not self._answered)
 
 
+def _dialling(settings: BrokerSettings) -> Callable[[], socket.socket] | None:
+    proxy = settings.read_proxy()
+    if proxy is None:
+        return None
+    address = settings.address
+    return partial(proxy.dial, address.host, address.port, settings.connect_timeout)
+
+
 def _make_client(settings: BrokerSettings, options: Options, credentials: Credentials) -> aiomqtt.Client:
-    address, context, will = settings.address, credentials.context, options.will
+    address, context, login, will = settings.address, credentials.context, credentials.login, options.will
     return aiomqtt.Client(
         address.host,
         address.port,
-        username=settings.username,
-        password=credentials.password,
+        username=login.username,
+        password=login.password,
         identifier=options.client_id,
         logger=_SILENT,
         protocol=aiomqtt.ProtocolVersion.V5 if options.version5 else aiomqtt.ProtocolVersion.V311,
@@ -248,6 +265,6 @@ def _make_client(settings: BrokerSettings, options: Options, credentials: Creden
         properties=options.properties(),
         tls_context=context,
         tls_insecure=True if context is not None and not context.check_hostname else None,
-        websocket_path=address.path or None,
-        websocket_headers=settings.read_websocket_headers() or None,
+        websocket_path=login.path or address.path or None,
+        websocket_headers={**settings.read_websocket_headers(), **login.headers} or None,
     )

@@ -10,14 +10,19 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Literal, Self
 
 from edgerouter.errors import Unauthorized, Unavailable
 from edgerouter.mqtt.calls import ConnectFailed
 from edgerouter.mqtt.connection import Connection, Credentials, Options
 from edgerouter.mqtt.handshakes import Handshakes
-from edgerouter.mqtt.outgoing import Answer, Error, Outgoing, Publication
+from edgerouter.mqtt.last_will import Will
+from edgerouter.mqtt.login import MakeLogin
+from edgerouter.mqtt.outgoing import Outgoing
+from edgerouter.mqtt.pace import Pace
 from edgerouter.mqtt.packets import DISCONNECT, FORGET_SESSION, PUBACK, PUBCOMP, PUBLISH, PUBREC, PacketReader
+from edgerouter.mqtt.publications import Error, Publication, Result
 from edgerouter.mqtt.reasons import disconnected
 from edgerouter.mqtt.settings import BrokerSettings
 
@@ -42,6 +47,12 @@ class Policy:
     """Most messages in flight."""
     retains: bool
     """Some messages are to be retained."""
+    publishes_per_second: float | None = None
+    """Limit of the service for one connection."""
+    topic_aliases: bool = True
+    """Use topic aliases where an MQTT 5 broker takes them."""
+    will: Will | None = None
+    """Message that the broker publishes when the connection is lost."""
 
 
 class Link:
@@ -64,11 +75,24 @@ class Link:
         self._lost: Error | None = None
         self._reader = PacketReader(self._packet, largest=_LARGEST_ANSWER)
         self._connection = Connection(settings, options, credentials, self)
-        self._outgoing = Outgoing(send=self._connection.client.send, handshakes=handshakes)
+        pace = Pace(policy.publishes_per_second) if policy.publishes_per_second is not None else None
+        self._outgoing = Outgoing(send=self._connection.client.send, handshakes=handshakes, pace=pace)
+        self._lasts = credentials.login.lasts
+        self._due = inf
+        self._ending: asyncio.TimerHandle | None = None
+        self._publishing = 0
+        self._quiet = asyncio.Event()
 
     @classmethod
     async def connect(
-        cls, settings: BrokerSettings, policy: Policy, handshakes: Handshakes, *, version5: bool, clean: bool = False
+        cls,
+        settings: BrokerSettings,
+        policy: Policy,
+        handshakes: Handshakes,
+        *,
+        version5: bool,
+        clean: bool = False,
+        make_login: MakeLogin | None = None,
     ) -> Self:
         """Connect. Never cancel it; see `edgerouter.mqtt.connection`.
 
@@ -78,6 +102,7 @@ class Link:
             handshakes: unfinished ones of QoS 2.
             version5: MQTT 5, not 3.1.1.
             clean: begin without the session that the broker may have.
+            make_login: makes the credentials of this connection; those of the settings by default.
 
         Raises:
             ConnectFailed: the broker is not there, or refuses us, or cannot do what the policy asks for.
@@ -88,8 +113,9 @@ class Link:
             version5=version5,
             clean=not (keeps_session and (handshakes.are_worth_keeping or not version5)),
             session_expiry=_SESSION_SECONDS if keeps_session else None,
+            will=policy.will,
         )
-        link = cls(settings, policy, options, await Credentials.read(settings), handshakes)
+        link = cls(settings, policy, options, await Credentials.read(settings, make_login), handshakes)
         await link._begin()
         return link
 
@@ -109,17 +135,47 @@ class Link:
         self._connection.client.notice_failure()
         return self._lost
 
-    async def publish(self, publications: Sequence[Publication]) -> Sequence[Answer | Error]:
-        """Publish all and return when each is answered, or the connection is gone. Cut the link if this is cancelled."""
+    @property
+    def hung_up(self) -> bool:
+        """The broker has ended the connection in order, without a reason, as some do that throttle or refuse."""
+        return self._connection.client.hung_up
+
+    @property
+    def is_due(self) -> bool:
+        """The login is about to end: the connection sends nothing more, and is to be replaced."""
+        return self._due <= asyncio.get_running_loop().time()
+
+    async def publish(self, publications: Sequence[Publication], seconds: float | None = None) -> Sequence[Result]:
+        """Publish, and return when each message is answered, or the connection is gone. Cut the link if this is cancelled.
+
+        Args:
+            publications: the messages.
+            seconds: send nothing more after this time; what is not sent by then is `UNTRIED`, as it is when the login ends.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = inf if seconds is None else clock() + seconds
+        self._publishing += 1
         try:
             pending = self._outgoing.publish(publications, self._policy.qos)
             while not pending.done.done():
-                await asyncio.wait((pending.done,), timeout=_LOOK_SECONDS)
+                await asyncio.wait((pending.done,), timeout=min(_LOOK_SECONDS, max(0.0, deadline - clock())))
                 self._connection.client.notice_failure()
+                if clock() >= deadline:
+                    deadline = inf
+                    self._outgoing.withdraw(pending)
         except BaseException:
             self.cut("given up")  # what waits to be written must not go out later
             raise
+        finally:
+            self._publishing -= 1
+            self._quiet.set()
         return [answer for answer in pending.answers if answer is not None]
+
+    async def settled(self) -> None:
+        """Wait until no call of `publish` runs."""
+        while self._publishing:
+            self._quiet.clear()
+            await self._quiet.wait()
 
     async def close(self) -> None:
         """Disconnect as the specification wants it; a session of MQTT 5 ends with the connection."""
@@ -136,6 +192,8 @@ class Link:
     def _end(self, error: Error) -> None:
         if self._lost is None:
             self._lost = error
+            if self._ending is not None:
+                self._ending.cancel()
             self._outgoing.end(error)
 
     def received(self, data: bytes) -> None:
@@ -145,7 +203,12 @@ class Link:
         window = min(self._policy.max_inflight, self._connection.abilities.receive_maximum)
         if self._policy.qos == 2 and not self.version5:
             window = min(window, _WINDOW_OF_OLD_BROKERS)
-        self._outgoing.begin(window, session_present=self.session_present)
+        aliases = self._connection.abilities.topic_alias_maximum if self._policy.topic_aliases else 0
+        self._outgoing.begin(window, session_present=self.session_present, aliases=aliases)
+        if self._lasts is not None:
+            loop = asyncio.get_running_loop()
+            self._due = loop.time() + self._lasts
+            self._ending = loop.call_at(self._due, self._outgoing.withdraw)
 
     def ended(self) -> None:
         reason, code = self._connection.lost.result()

@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from edgerouter.errors import Rejected, Unavailable
+from edgerouter.mqtt.aliases import Aliases
 from edgerouter.mqtt.handshakes import Handshakes
+from edgerouter.mqtt.pace import Pace
 from edgerouter.mqtt.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, MalformedPacket, encode_publish
+from edgerouter.mqtt.publications import UNTRIED, Answer, Error, Pending, Publication
 
 _ONE_GO: Final = 64 * 1024
 """Bytes that are handed to the socket in one piece."""
@@ -22,47 +24,6 @@ _LARGEST_WINDOW: Final = 32_767
 """Half of the packet ids, so that one is always free beside those of unfinished handshakes."""
 _FAILED: Final = 128
 """Reason codes below it are a success, those that the specification does not know too (MQTT 5.0, 2.4)."""
-
-Error = Unavailable | Rejected
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """One message, ready to be published."""
-
-    topic: str
-    payload: bytes
-    retain: bool
-    properties: bytes = b""
-    """Those of MQTT 5, encoded with their length; empty for 3.1.1."""
-    key: str = ""
-    """Id of the message, by which an attempt at QoS 2 is continued on another connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The broker's reason code for one publication."""
-
-    code: int
-
-
-class Pending:
-    """One call of `publish`, and what is known of its messages."""
-
-    def __init__(self, size: int) -> None:
-        self.answers: list[Answer | Error | None] = [None] * size
-        self.left = size
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if not size:
-            self.done.set_result(None)
-
-    def settle(self, index: int, answer: Answer | Error) -> None:
-        """Note the answer to one message."""
-        if self.answers[index] is None:
-            self.answers[index] = answer
-            self.left -= 1
-            if self.left == 0 and not self.done.done():
-                self.done.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +40,10 @@ class Outgoing:
     Args:
         send: queues bytes for the socket.
         handshakes: those that an earlier connection left unfinished.
+        pace: of the service, where it limits the publishes of a connection.
     """
 
-    def __init__(self, *, send: Callable[[bytes], None], handshakes: Handshakes) -> None:
+    def __init__(self, *, send: Callable[[bytes], None], handshakes: Handshakes, pace: Pace | None = None) -> None:
         self.window = 1
         """Most messages of QoS 1 and 2 in flight."""
         self.can_send = True
@@ -94,10 +56,21 @@ class Outgoing:
         """QoS 0: on the way to the socket."""
         self._lost: Error | None = None
         self._pumping = False
+        self._withdrawn = False
+        self._pace = pace
+        self._resume: asyncio.TimerHandle | None = None
+        self._aliases: Aliases | None = None
 
-    def begin(self, window: int, *, session_present: bool) -> None:
-        """Begin after the broker has let us in: release what it has taken and not yet passed on."""
+    def begin(self, window: int, *, session_present: bool, aliases: int = 0) -> None:
+        """Begin after the broker has let us in: release what it has taken and not yet passed on.
+
+        Args:
+            window: most messages in flight.
+            session_present: the broker has kept our session.
+            aliases: topic aliases to use.
+        """
         self.window = min(window, _LARGEST_WINDOW)
+        self._aliases = Aliases(aliases) if aliases else None
         released = self._handshakes.resumed(present=session_present)
         if released:
             self._send(b"".join(_encode_answer(PUBREL, identifier) for identifier in released))
@@ -108,10 +81,22 @@ class Outgoing:
         for index, each in enumerate(publications):
             if self._lost is not None:
                 pending.settle(index, self._lost)
+            elif self._withdrawn:
+                pending.settle(index, UNTRIED)
             else:
                 self._waiting.append(_Entry(pending, index, each, qos))
         self._pump()
         return pending
+
+    def withdraw(self, pending: Pending | None = None) -> None:
+        """Return what is not sent yet as untried: that of one call, or of all, after which nothing more is sent."""
+        self._withdrawn = self._withdrawn or pending is None
+        waiting, self._waiting = self._waiting, deque()
+        for entry in waiting:
+            if pending is None or entry.pending is pending:
+                entry.pending.settle(entry.index, UNTRIED)
+            else:
+                self._waiting.append(entry)
 
     def written(self) -> None:
         """Note that the socket has taken everything, and go on."""
@@ -125,13 +110,16 @@ class Outgoing:
         """Send what the window and the socket allow."""
         if self._pumping:
             return
-        waiting, in_flight = self._waiting, self._in_flight
+        waiting, in_flight, pace = self._waiting, self._in_flight, self._pace
         self._pumping = True
         try:
             while waiting and self.can_send and self._lost is None:
                 packets: list[bytes] = []
                 size = 0
                 while waiting and size < _ONE_GO and (not waiting[0].qos or len(in_flight) < self.window):
+                    if pace is not None and not pace.take():
+                        self._resume_in(pace.wait)
+                        break
                     packet = self._begin(waiting.popleft())
                     packets.append(packet)
                     size += len(packet)
@@ -142,6 +130,14 @@ class Outgoing:
                     self._send(b"".join(packets))
         finally:
             self._pumping = False
+
+    def _resume_in(self, seconds: float) -> None:
+        if self._resume is None:
+            self._resume = asyncio.get_running_loop().call_later(seconds, self._resume_now)
+
+    def _resume_now(self) -> None:
+        self._resume = None
+        self._pump()
 
     def received(self, command: int, body: bytes) -> None:
         """Handle a PUBACK, PUBREC or PUBCOMP.
@@ -174,6 +170,8 @@ class Outgoing:
     def end(self, error: Error) -> None:
         """Fail everything that is not answered."""
         self._lost = error
+        if self._resume is not None:
+            self._resume.cancel()
         for entry in (*self._in_flight.values(), *self._waiting, *self._written):
             entry.pending.settle(entry.index, error)
         self._in_flight.clear()
@@ -184,22 +182,24 @@ class Outgoing:
         each = entry.publication
         if entry.qos == 0:
             self._written.append(entry)
-            return _encode(each, 0, 0, again=False)
+            return self._encode(each, 0, 0, again=False)
         if entry.qos == 1:
             identifier = self._handshakes.next_id(self._in_flight)
             self._in_flight[identifier] = entry
-            return _encode(each, 1, identifier, again=False)
+            return self._encode(each, 1, identifier, again=False)
         if self._handshakes.is_done(each.key):
             entry.pending.settle(entry.index, Answer(0))
             return b""
         identifier, state = self._handshakes.begin(each.key, self._in_flight)
         self._in_flight[identifier] = entry
         # what the broker has received was released when the connection was made
-        return b"" if state == "received" else _encode(each, 2, identifier, again=state == "sent")
+        return b"" if state == "received" else self._encode(each, 2, identifier, again=state == "sent")
 
-
-def _encode(each: Publication, qos: int, identifier: int, *, again: bool) -> bytes:
-    return encode_publish(each.topic, each.payload, qos, identifier, retain=each.retain, again=again, properties=each.properties)
+    def _encode(self, each: Publication, qos: int, identifier: int, *, again: bool) -> bytes:
+        topic, properties = each.topic, each.properties
+        if self._aliases is not None:
+            topic, properties = self._aliases.apply(topic, properties)
+        return encode_publish(topic, each.payload, qos, identifier, retain=each.retain, again=again, properties=properties)
 
 
 def _encode_answer(command: int, identifier: int) -> bytes:

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from edgerouter.mqtt.calls import ConnectFailed
 from edgerouter.mqtt.handshakes import Handshakes
 from edgerouter.mqtt.link import Link, Policy
+from edgerouter.mqtt.login import MakeLogin
 from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.mqtt.version import VersionChoice
 
@@ -26,14 +27,25 @@ class Publisher:
         policy: how to publish.
         protocol: version of MQTT; `auto` tries 5 and falls back to 3.1.1.
         name: for the names of tasks.
+        make_login: makes the credentials anew before each connect, in place of those of the settings. A connection whose login
+            ends is replaced between two messages: nothing more is sent, what is in flight is answered, and it is made anew.
     """
 
-    def __init__(self, settings: BrokerSettings, policy: Policy, protocol: Literal["auto", "5", "3.1.1"], name: str) -> None:
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        policy: Policy,
+        protocol: Literal["auto", "5", "3.1.1"],
+        name: str,
+        *,
+        make_login: MakeLogin | None = None,
+    ) -> None:
         self.largest_packet: int | None = None
         """Bytes of a packet that the broker takes, once connected."""
         self._settings = settings
         self._policy = policy
         self._name = name
+        self._make_login = make_login
         self._version = VersionChoice(protocol, "", patient=False)
         self._connecting: asyncio.Task[Link] | None = None
         self._handshakes = Handshakes(min(2 * policy.max_inflight, _MOST_UNFINISHED))
@@ -44,15 +56,27 @@ class Publisher:
         return self._version.version == "5"
 
     async def connected(self) -> Link:
-        """Return the connection, made anew when it was lost. Being cancelled here does not cancel the connect.
+        """Return the connection, made anew when it was lost or its login ends. Being cancelled here does not cancel the connect.
 
         Raises:
             Unavailable: the broker is not there, or refuses us.
         """
         task = self._connecting
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None or task.result().lost is not None)):
-            task = self._connecting = asyncio.create_task(self._connect(), name=f"{self._name}: connect")
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._begin(None)
+        elif task.done() and ((link := task.result()).lost is not None or link.is_due):
+            task = self._begin(link)
         return await asyncio.shield(task)
+
+    def _begin(self, former: Link | None) -> asyncio.Task[Link]:
+        task = self._connecting = asyncio.create_task(self._replace(former), name=f"{self._name}: connect")
+        return task
+
+    async def _replace(self, former: Link | None) -> Link:
+        if former is not None and former.lost is None:
+            await former.settled()
+            await former.close()
+        return await self._connect()
 
     async def close(self) -> None:
         """Disconnect. The broker keeps no session of ours."""
@@ -99,4 +123,6 @@ class Publisher:
         await link.close()
 
     async def _open(self, *, clean: bool = False) -> Link:
-        return await Link.connect(self._settings, self._policy, self._handshakes, version5=self.version5, clean=clean)
+        return await Link.connect(
+            self._settings, self._policy, self._handshakes, version5=self.version5, clean=clean, make_login=self._make_login
+        )

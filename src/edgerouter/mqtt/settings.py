@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from edgerouter.masking import protect
 from edgerouter.mqtt.address import BrokerAddress, parse_address, split_credentials
+from edgerouter.mqtt.proxy import Proxy, parse_proxy
 from edgerouter.tls import ReadableFile, TlsConfig
 from edgerouter.units import Duration
 from edgerouter.weak_points import warn, weak_points
@@ -32,6 +33,9 @@ class BrokerSettings(BaseModel):
     """Certificates, for `mqtts://` and `wss://`."""
     websocket_headers: dict[str, SecretStr] = Field(default_factory=dict)
     """HTTP headers to add to a WebSocket's request; their values are never shown."""
+    proxy: SecretStr | None = None
+    """Proxy to connect through: `http://host:3128` (HTTP CONNECT) or `socks5://host:1080`, with `user:password@` where it wants
+    them. The proxy resolves the broker's name."""
     connect_timeout: Duration = Field(default=10.0, gt=0, le=300)
     """Time for a connection, and for each answer of the broker."""
     keepalive: int = Field(default=60, ge=1, le=65_535)
@@ -56,6 +60,13 @@ class BrokerSettings(BaseModel):
         parse_address(value)
         return value
 
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_proxy(value.get_secret_value())
+        return value
+
     @model_validator(mode="after")
     def _let_us_in(self) -> Self:
         if self.tls is not None and not self.address.tls:
@@ -72,6 +83,10 @@ class BrokerSettings(BaseModel):
     def address(self) -> BrokerAddress:
         """Address in the URL."""
         return parse_address(self.url)
+
+    def read_proxy(self) -> Proxy | None:
+        """Return the proxy with its credentials."""
+        return parse_proxy(self.proxy.get_secret_value()) if self.proxy is not None else None
 
     def read_websocket_headers(self) -> dict[str, str]:
         """Return the headers with their values, to be sent."""

@@ -185,7 +185,7 @@ async def test_a_password_is_read_anew_for_each_connection(tmp_path: Path) -> No
     settings = BrokerSettings(url="mqtt://me@broker", password_file=file)
     before = await Credentials.read(settings)
     file.write_text("new\n")
-    assert (before.password, (await Credentials.read(settings)).password) == ("old", "new")
+    assert (before.login.password, (await Credentials.read(settings)).login.password) == ("old", "new")
 
 
 async def test_a_password_that_cannot_be_read_is_a_matter_of_access_and_names_its_file(tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
-"""A connection that publishes answers for every message, whatever becomes of the connection."""
+"""A connection that publishes answers for every message, whatever becomes of the connection.
+
+Covers also: edgerouter.mqtt.aliases, edgerouter.mqtt.pace, edgerouter.mqtt.publications.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +18,7 @@ from edgerouter.errors import Throttled, Unauthorized
 from edgerouter.mqtt.calls import ConnectFailed
 from edgerouter.mqtt.handshakes import Handshakes
 from edgerouter.mqtt.link import Link, Policy
-from edgerouter.mqtt.outgoing import Answer, Publication
+from edgerouter.mqtt.publications import UNTRIED, Answer, Publication
 from edgerouter.mqtt.settings import BrokerSettings
 from support.mqtt_source import eventually
 from support.strict_broker import Client, Published, StrictBroker, acknowledge, publish, strict_broker
@@ -170,3 +175,55 @@ async def test_closing_disconnects_and_leaves_no_session(qos: int, body: bytes) 
         assert "closed" in str(link.lost)
         await asyncio.wait_for(broker.clients[0].gone.wait(), 20)
     assert broker.goodbyes == [body]
+
+
+async def test_what_is_not_sent_within_the_time_of_a_call_is_untried_and_the_connection_stays() -> None:
+    async with strict_broker() as broker, linked(broker, max_inflight=1) as link:
+        broker.puback = lambda client, published: acknowledge(client, published) if len(broker.published) > 1 else None
+        asyncio.get_running_loop().call_later(0.1, lambda: broker.clients[0].send(b"\x40\x02\x00\x01"))
+
+        answers = await link.publish(publications(link, b"1", b"2"), seconds=0.02)
+
+        assert answers == [Answer(0), UNTRIED]
+        assert await link.publish(publications(link, b"3")) == [Answer(0)]
+    assert [each.payload for each in broker.published] == [b"1", b"3"]
+
+
+async def test_a_pace_is_kept_in_every_second() -> None:
+    times: list[float] = []
+
+    def note(client: Client, published: Published) -> bytes:
+        times.append(asyncio.get_running_loop().time())
+        return acknowledge(client, published)
+
+    async with strict_broker() as broker, linked(broker, publishes_per_second=200) as link:
+        broker.puback = note
+        assert await link.publish(publications(link, *(b"%d" % number for number in range(220)))) == [Answer(0)] * 220
+    assert max(sum(begin <= each < begin + 1 for each in times) for begin in times) <= 200
+    assert times[-1] - times[0] >= 0.9
+
+
+async def test_topics_are_written_once_where_the_broker_takes_aliases() -> None:
+    async with strict_broker() as broker:
+        broker.connack_properties = b"\x22\x00\x02"
+        async with linked(broker) as link:
+            topics = ["plant/1", "plant/2", "plant/3", "x"] * 3
+            await link.publish([Publication(topic, b"1", retain=False, properties=b"\x02\x01\x01") for topic in topics])
+    assert broker.faults == []
+    assert [each.topic for each in broker.published] == topics
+    assert broker.clients[0].aliases == {1: "plant/1", 2: "plant/2"}
+
+
+async def test_a_broker_that_hangs_up_is_distinguished_from_a_broken_network() -> None:
+    def hang_up(client: Client, _: Published) -> None:
+        client.writer.transport.close()
+
+    def reset(client: Client, _: Published) -> None:
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.writer.transport.abort()
+
+    for end, hung_up in ((hang_up, True), (reset, False)):
+        async with strict_broker() as broker, linked(broker) as link:
+            broker.puback = end
+            await link.publish(publications(link, b"1"))
+            assert link.hung_up is hung_up

@@ -8,8 +8,9 @@ import pytest
 
 from edgerouter.errors import Unavailable
 from edgerouter.mqtt.handshakes import Handshakes
-from edgerouter.mqtt.outgoing import Answer, Outgoing, Publication
+from edgerouter.mqtt.outgoing import Outgoing
 from edgerouter.mqtt.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, MalformedPacket, PacketReader
+from edgerouter.mqtt.publications import Answer, Publication
 
 AGAIN = 0x08
 """Flag of a PUBLISH that was sent before."""

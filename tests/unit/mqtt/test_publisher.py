@@ -1,4 +1,7 @@
-"""A publisher has one connection at a time, and makes a new one when it was lost."""
+"""A publisher has one connection at a time, and makes a new one when it was lost or its login ends.
+
+Covers also: edgerouter.mqtt.last_will, edgerouter.mqtt.login.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,26 @@ from typing import Any, Literal
 import pytest
 
 from edgerouter.errors import Unauthorized, Unavailable
+from edgerouter.mqtt.last_will import LastWill
 from edgerouter.mqtt.link import Policy
-from edgerouter.mqtt.outgoing import Answer, Publication
+from edgerouter.mqtt.login import Login, MakeLogin
+from edgerouter.mqtt.publications import UNTRIED, Answer, Publication
 from edgerouter.mqtt.publisher import Publisher
 from edgerouter.mqtt.settings import BrokerSettings
 from support.mqtt_source import eventually
-from support.strict_broker import StrictBroker, strict_broker
+from support.strict_broker import Client, Published, StrictBroker, acknowledge, strict_broker
 
 MESSAGE = Publication("t", b"x", retain=False, properties=b"\x00", key="spool-1")
 Protocol = Literal["auto", "5", "3.1.1"]
 
 
 @asynccontextmanager
-async def publishing(broker: StrictBroker, protocol: Protocol = "auto", **policy: Any) -> AsyncIterator[Publisher]:
+async def publishing(
+    broker: StrictBroker, protocol: Protocol = "auto", *, make_login: MakeLogin | None = None, **policy: Any
+) -> AsyncIterator[Publisher]:
     """Make a publisher, and close it at the end."""
     wanted: dict[str, Any] = {"client_id": "publisher", "qos": 1, "max_inflight": 100, "retains": False} | policy
-    publisher = Publisher(BrokerSettings(url=broker.url), Policy(**wanted), protocol, "test")
+    publisher = Publisher(BrokerSettings(url=broker.url), Policy(**wanted), protocol, "test", make_login=make_login)
     try:
         yield publisher
     finally:
@@ -94,6 +101,89 @@ async def test_a_configured_version_is_the_only_one_tried() -> None:
         with pytest.raises(Unavailable):
             await publisher.connected()
     assert [each.version for each in broker.attempts] == [5]
+
+
+def later(client: Client, published: Published) -> None:
+    """Answer after a round trip."""
+    asyncio.get_running_loop().call_later(0.02, lambda: client.send(acknowledge(client, published)))
+
+
+async def test_the_login_is_made_anew_before_each_connect() -> None:
+    made = 0
+
+    async def make_login() -> Login:
+        nonlocal made
+        made += 1
+        return Login("device", f"token {made}")
+
+    async with strict_broker() as broker, publishing(broker, make_login=make_login) as publisher:
+        first = await publisher.connected()
+        broker.clients[0].writer.transport.abort()
+        await eventually(lambda: first.lost is not None)
+        await publisher.connected()
+    assert [(each.username, each.password) for each in broker.attempts] == [("device", "token 1"), ("device", "token 2")]
+    assert "token" not in repr(Login("device", "token"))
+
+
+@pytest.mark.parametrize("kind", [Unauthorized, ValueError, Unavailable])
+async def test_a_login_that_cannot_be_made_is_the_error_of_the_connect(kind: type[Exception]) -> None:
+    async def make_login() -> Login:
+        raise kind("the role is missing")
+
+    async with strict_broker() as broker, publishing(broker, make_login=make_login) as publisher:
+        with pytest.raises(Unavailable, match="the role is missing") as raised:
+            await publisher.connected()
+    assert isinstance(raised.value, Unauthorized) == (kind is not Unavailable)
+    assert broker.attempts == []
+
+
+async def test_a_connection_whose_login_ends_is_replaced_between_two_messages_and_nothing_is_sent_twice() -> None:
+    """Messages in flight are answered, those not sent are untried, and a DISCONNECT ends the old connection."""
+    lasts = [0.05, None]
+
+    async def make_login() -> Login:
+        return Login("device", "token", lasts=lasts.pop(0))
+
+    async with strict_broker() as broker, publishing(broker, make_login=make_login, max_inflight=10) as publisher:
+        broker.puback = later
+        batch = [Publication("t", b"%d" % number, retain=False, properties=b"\x00") for number in range(200)]
+        left = list(batch)
+        writes = 0
+        while left:
+            link = await publisher.connected()
+            results = await link.publish(left)
+            assert set(results) <= {Answer(0), UNTRIED}
+            left = [each for each, result in zip(left, results, strict=True) if result is UNTRIED]
+            writes += 1
+    assert writes == 2
+    assert [each.payload for each in broker.published] == [each.payload for each in batch]
+    assert [len(broker.attempts), len(broker.goodbyes)] == [2, 2]
+
+
+async def test_writes_at_once_all_move_to_the_new_connection() -> None:
+    lasts = [0.05, None]
+
+    async def make_login() -> Login:
+        return Login("device", "token", lasts=lasts.pop(0))
+
+    async with strict_broker() as broker, publishing(broker, make_login=make_login, max_inflight=2) as publisher:
+        broker.puback = later
+
+        async def write(number: int) -> None:
+            left = [Publication("t", b"%d-%d" % (number, each), retain=False, properties=b"\x00") for each in range(10)]
+            while left:
+                results = await (await publisher.connected()).publish(left)
+                left = [each for each, result in zip(left, results, strict=True) if result is UNTRIED]
+
+        await asyncio.gather(*(write(number) for number in range(4)))
+    assert len(broker.attempts) == 2
+    assert len({each.payload for each in broker.published}) == len(broker.published) == 40
+
+
+async def test_the_last_will_is_part_of_the_connect() -> None:
+    async with strict_broker() as broker, publishing(broker, will=LastWill(topic="a/b", payload="gone").as_will()) as publisher:
+        await publisher.connected()
+    assert broker.attempts[0].will == ("a/b", b"gone")
 
 
 async def test_the_largest_packet_is_known_once_connected() -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from edgerouter.mqtt.last_will import LastWill
 from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.sink import SinkConfig
 from edgerouter.sinks.mqtt.topic import TopicText
@@ -34,5 +35,7 @@ class MqttSinkConfig(BrokerSettings, SinkConfig):
     carry the id of this router's spool in a user property, and, without properties (MQTT 3.1.1), those that a source received
     within a minute from where this router had published the same topic and payload. Such messages count as dropped (`loop`).
     Brokers are identified by host name and port. Without the guard `check` refuses a sink that publishes what a source receives."""
+    last_will: LastWill | None = None
+    """Message that the broker publishes when the connection is lost."""
     max_inflight: int = Field(default=100, ge=1, le=65_535)
     """Most messages in flight; fewer if an MQTT 5 broker says so, and at most 20 with QoS 2 and 3.1.1."""

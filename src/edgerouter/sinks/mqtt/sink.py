@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
 import structlog
 
-from edgerouter.errors import Rejected, Unauthorized, WouldLoop
-from edgerouter.message import Message, Properties
+from edgerouter.errors import Rejected, WouldLoop
+from edgerouter.message import Message
 from edgerouter.mqtt.link import Link, Policy
-from edgerouter.mqtt.outgoing import Answer, Publication
-from edgerouter.mqtt.properties import encode_properties
+from edgerouter.mqtt.publications import Publication
 from edgerouter.mqtt.publisher import Publisher
-from edgerouter.mqtt.reasons import NOT_AUTHORIZED, not_taken
+from edgerouter.mqtt.results import outcome
+from edgerouter.mqtt.texts import message_properties
 from edgerouter.outcome import Failure, Outcome
 from edgerouter.sink import Limits, Sink, SinkContext
 from edgerouter.sinks.mqtt.config import MqttSinkConfig
-from edgerouter.sinks.mqtt.topic import TopicTemplate, check_text
+from edgerouter.sinks.mqtt.topic import TopicTemplate
 
 log = structlog.get_logger("edgerouter.mqtt")
 
 _FIXED = 5 + 2 + 2 + 4  # fixed header, length of the topic, packet identifier, length of the properties
 _PROPERTY = 5  # identifier and lengths of one property
-_NONE = Properties()
 
 
 class MqttSink(Sink[MqttSinkConfig]):
@@ -40,7 +38,8 @@ class MqttSink(Sink[MqttSinkConfig]):
         client_id = config.client_id or f"edgerouter-{context.spool[:12]}-sink-{context.name}-{secrets.token_hex(3)}"
         if context.probe:
             client_id += "-check"  # a broker would end the connection of a running router's sink of the same client id
-        policy = Policy(client_id, config.qos, config.max_inflight, retains=config.retain != "never")
+        will = config.last_will.as_will() if config.last_will is not None and not context.probe else None
+        policy = Policy(client_id, config.qos, config.max_inflight, retains=config.retain != "never", will=will)
         self._publisher = Publisher(config, policy, config.protocol, f"mqtt sink {context.name}")
         self._guard = context.loops.for_sink(context.name, config.address, context.spool) if config.loop_guard else None
 
@@ -86,50 +85,24 @@ class MqttSink(Sink[MqttSinkConfig]):
                 failures.append(Failure(place, error))
         if not publications:
             return Outcome(failures)
-        answers = await link.publish(publications)
-        forbidden = [isinstance(answer, Answer) and answer.code == NOT_AUTHORIZED for answer in answers]
-        for place, publication, answer in zip(places, publications, answers, strict=True):
-            if not isinstance(answer, Answer):
-                self._not_published(publication)
-                failures.append(Failure(place, answer, may_have_arrived=True))
-                continue
-            failed = not_taken(answer.code, publication.topic, str(self._config.address))
-            if isinstance(failed, Unauthorized) and not all(forbidden):
-                failed = Rejected(str(failed))  # others are taken, so it is about this topic
-            if failed is not None:
-                self._not_published(publication)
-                failures.append(Failure(place, failed))
-        return Outcome(failures)
+        results = await link.publish(publications)
+        result = outcome(results, publications, places, str(self._config.address), failures)
+        if self._guard is not None and (result.failed or result.untried):
+            self._forget({each.index for each in result.failed}.union(result.untried), places, publications)
+        return result
+
+    def _forget(self, missing: set[int], places: Sequence[int], publications: Sequence[Publication]) -> None:
+        assert self._guard is not None, "asked for where there is one"
+        for place, publication in zip(places, publications, strict=True):
+            if place in missing:
+                self._guard.not_published(publication.topic, publication.payload)
 
     def _publication(self, message: Message, link: Link) -> Publication:
         retain = message.retained if self._config.retain == "same" else self._config.retain == "always"
-        properties = self._properties(message) if link.version5 else b""
+        properties = message_properties(message, self._config.id_property) if link.version5 else b""
         topic = self._template.of(message)
         if self._guard is not None:
             if reason := self._guard.loop(message, topic):
                 raise WouldLoop(reason)
             self._guard.publishing(topic, message.payload)
         return Publication(topic, message.payload, retain, properties, message.id)
-
-    def _not_published(self, publication: Publication) -> None:
-        if self._guard is not None:
-            self._guard.not_published(publication.topic, publication.payload)
-
-    def _properties(self, message: Message) -> bytes:
-        given = message.properties or _NONE
-        user = given.user
-        if self._config.id_property is not None:
-            user = (*user, (self._config.id_property, message.id))
-        for pair in user:
-            check_text(pair[0] + pair[1], "a user property")
-        check_text((given.content_type or "") + (given.response_topic or ""), "the content type or response topic")
-        expiry = given.expiry
-        if expiry is not None:
-            waited = max(0, time.time_ns() - message.received_at) // 1_000_000_000
-            expiry = max(1, expiry - waited)
-        try:
-            return encode_properties(
-                Properties(user, given.content_type, given.response_topic, given.correlation_data, expiry, given.payload_is_text)
-            )
-        except OverflowError:
-            raise Rejected("a property is longer than 65,535 bytes, which MQTT does not allow") from None

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from edgerouter.mqtt.last_will import LastWill
 from edgerouter.mqtt.limits import LARGEST_PACKET, PacketLimits, default_packet_limit
 from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.source import SourceConfig
@@ -40,19 +41,6 @@ class Subscription(_Section):
     """Topic filter."""
     qos: Qos | None = None
     """Highest quality of service; the source's `qos` by default."""
-
-
-class LastWill(_Section):
-    """A message that the broker publishes when the connection is lost."""
-
-    topic: TopicName
-    """Topic to publish to; no wildcards."""
-    payload: str = ""
-    """Payload to publish."""
-    qos: Qos = 1
-    """Quality of service."""
-    retain: bool = False
-    """Publish as a retained message."""
 
 
 class Reconnect(_Section):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgerouter.mqtt.connection import Options, Will
+from edgerouter.mqtt.connection import Options
+from edgerouter.mqtt.last_will import Will
 from edgerouter.mqtt.limits import PacketLimits
 from edgerouter.mqtt.version import Version
 from edgerouter.sources.mqtt.config import NEVER_EXPIRES, MqttSourceConfig

@@ -1,6 +1,7 @@
 """The MQTT sink without a broker: topics from a template, what reason codes mean, and what the configuration refuses.
 
-Covers also: edgerouter.mqtt.reasons, edgerouter.sinks.mqtt.config, edgerouter.sinks.mqtt.topic.
+Covers also: edgerouter.mqtt.reasons, edgerouter.mqtt.results, edgerouter.mqtt.texts,
+edgerouter.sinks.mqtt.config, edgerouter.sinks.mqtt.topic.
 """
 
 from __future__ import annotations

@@ -100,7 +100,8 @@ def test_every_field_is_documented() -> None:
     def undocumented(model: type[BaseModel]) -> list[str]:
         return [f"{model.__name__}.{name}" for name, field in model.model_fields.items() if not field.description]
 
-    from edgerouter.sources.mqtt.config import LastWill, Reconnect, Subscription
+    from edgerouter.mqtt.last_will import LastWill
+    from edgerouter.sources.mqtt.config import Reconnect, Subscription
     from edgerouter.tls import TlsConfig
 
     assert [

@@ -1,0 +1,39 @@
+"""Message that the broker publishes when the connection is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from edgerouter.topics import TopicName
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """A last will as the connection sends it."""
+
+    topic: str
+    payload: str
+    qos: int
+    retain: bool
+
+
+class LastWill(BaseModel):
+    """A message that the broker publishes when the connection is lost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    topic: TopicName
+    """Topic to publish to; no wildcards."""
+    payload: str = ""
+    """Payload to publish."""
+    qos: Literal[0, 1, 2] = 1
+    """Quality of service."""
+    retain: bool = False
+    """Publish as a retained message."""
+
+    def as_will(self) -> Will:
+        """Return it as the connection sends it."""
+        return Will(self.topic, self.payload, self.qos, self.retain)
