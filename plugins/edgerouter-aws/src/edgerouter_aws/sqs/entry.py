@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from edgerouter import Message, Rejected, TopicCache
+from edgerouter import Message, Rejected
 from edgerouter_aws.sqs.config import SqsConfig
 from edgerouter_aws.sqs.queue import Entry
 
@@ -35,7 +35,7 @@ _EMPTY_SIZE = len(ENCODING) + len("String") + len("empty") + len(EMPTY)
 
 def is_legal(text: str) -> bool:
     """Return True if SQS accepts this text."""
-    return _ILLEGAL.search(text) is None
+    return (text.isprintable() and text.isascii()) or _ILLEGAL.search(text) is None
 
 
 def text_of(payload: bytes) -> str | None:
@@ -68,11 +68,10 @@ def _second(seconds: int) -> str:
 
 
 # shared by entries; nothing changes them
-_TOPICS: TopicCache[str, dict[str, Any]] = TopicCache(attribute)
 _QOS = tuple({"DataType": "Number", "StringValue": str(qos)} for qos in range(3))
 _RETAINED = tuple({"DataType": "String", "StringValue": text} for text in ("false", "true"))
 _SOURCES: dict[str, Callable[[Message], dict[str, Any] | None]] = {
-    "topic": lambda message: _TOPICS[message.topic],
+    "topic": lambda message: attribute(message.topic),
     "id": lambda message: {"DataType": "String", "StringValue": message.id},
     "time": lambda message: {"DataType": "String", "StringValue": time_of(message)},
     "qos": lambda message: _QOS[message.qos],
