@@ -17,7 +17,7 @@ SHELL := bash
 # the tests start hundreds of processes: without cached bytecode, each compiles the package again
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-backlog bench-isolation bench-week faults docs constraints clean
+.PHONY: help demo test check format bench bench-backlog bench-isolation bench-peers bench-week faults docs constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -54,6 +54,10 @@ bench-week: .venv/.dev  ## Measure disk and start after days offline (ARGS="--da
 bench-backlog bench-isolation bench-week:
 	@.ci/require mosquitto
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.$(@:bench-%=%) $(ARGS)
+
+bench-peers: .venv/.dev  ## Measure edgerouter beside other programs that do its work (SECONDS=5 a run, ARGS="--telegraf PATH --markdown FILE")
+	@.ci/require mosquitto mosquitto_sub=mosquitto-clients
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.peers $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 faults: .venv/.dev  ## Run only the fault tests: kill, cut, fill, corrupt
 	@.ci/require $(PROGRAMS)

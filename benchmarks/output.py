@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-SENT_AT = re.compile(rb'"t": *(\d+)')
+SENT_AT = re.compile(rb'"t\\*": *(\d+)')
 """The load generator's time in its payload, however the line embeds the payload."""
 
 
@@ -27,7 +28,7 @@ class Output:
         self.lines = 0
         self.bytes = 0
 
-    def _read(self) -> bytes:
+    def read(self) -> bytes:
         """Return new data up to the end of a line."""
         if self._path is None:
             self._path = next(iter(sorted(self._folder.glob("[!.]*.jsonl"))), None)
@@ -51,7 +52,7 @@ class Output:
         """
         give_up, before = time.perf_counter() + timeout, self.lines
         while self.lines < lines:
-            self._read()
+            self.read()
             now = time.perf_counter()
             if self.lines != before:
                 give_up, before = now + timeout, self.lines
@@ -66,7 +67,14 @@ class Output:
         Raises:
             TimeoutError: nothing new for that long.
         """
-        return await self._ages(lambda ages: self.lines >= lines, timeout)  # noqa: ARG005  (lines without a time count too)
+        ages = await self.ages_until(lines, quiet=timeout)
+        if self.lines < lines:
+            raise TimeoutError(f"{self.lines} of {lines} messages arrived, and none for {timeout:g} s")
+        return ages
+
+    async def ages_until(self, lines: int, *, quiet: float, most: float = math.inf) -> list[float]:
+        """Like `ages`, but return what has arrived once nothing was new for `quiet` seconds, or after `most`."""
+        return await self._ages(lambda ages: self.lines >= lines, quiet, most)  # noqa: ARG005  (lines without a time count too)
 
     async def first_ages(self, count: int, timeout: float) -> list[float]:  # noqa: ASYNC109  (the caller's bound of a measurement)
         """Wait for that many messages with the load generator's time, among others; return their ages in seconds.
@@ -74,18 +82,21 @@ class Output:
         Raises:
             TimeoutError: nothing new for that long.
         """
-        return await self._ages(lambda ages: len(ages) >= count, timeout)
+        ages = await self._ages(lambda ages: len(ages) >= count, timeout, math.inf)
+        if len(ages) < count:
+            raise TimeoutError(f"{len(ages)} of {count} messages arrived, and none for {timeout:g} s")
+        return ages
 
-    async def _ages(self, enough: Callable[[list[float]], bool], timeout: float) -> list[float]:  # noqa: ASYNC109  (as above)
+    async def _ages(self, enough: Callable[[list[float]], bool], quiet: float, most: float) -> list[float]:
         ages: list[float] = []
-        give_up = time.perf_counter() + timeout
+        began = last = time.perf_counter()
         while not enough(ages):
-            data = self._read()
-            now = time.time_ns()
+            data = self.read()
+            now, clock = time.time_ns(), time.perf_counter()
             if data:
                 ages.extend((now - int(sent)) / 1e9 for sent in SENT_AT.findall(data))
-                give_up = time.perf_counter() + timeout
-            elif time.perf_counter() > give_up:
-                raise TimeoutError(f"{self.lines} messages arrived, and none for {timeout:g} s")
+                last = clock
+            if clock - last > quiet or clock - began > most:
+                break
             await asyncio.sleep(0.001)
         return ages

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import aiomqtt
+import pytest
 
 from support.load import Plan, load, topics
 from support.mosquitto import Mosquitto
@@ -40,12 +41,22 @@ async def test_every_number_that_is_reported_was_published_once_and_in_full(tmp_
         assert report.acknowledged == (2000 if qos else 0)
 
 
-async def test_payloads_have_the_size_that_was_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [10, 777, 1 << 20])
+async def test_payloads_have_the_size_and_the_characters_that_were_asked_for(size: int, tmp_path: Path) -> None:
     with Mosquitto(tmp_path) as broker:
         async with aiomqtt.Client("127.0.0.1", broker.port) as client:
             await client.subscribe("sensors/#")
-            async with load(Plan(broker.port, messages=5, payload_bytes=777)), asyncio.timeout(30):
-                assert len(bytes((await anext(aiter(client.messages))).payload)) == 777
+            async with load(Plan(broker.port, messages=5, payload_bytes=size, characters="y")), asyncio.timeout(30):
+                payload = bytes((await anext(aiter(client.messages))).payload)
+    assert len(payload) == size
+    assert payload.count(b"y") in {size, size - 47}
+
+
+async def test_a_plan_may_have_very_many_topics(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path) as broker:
+        async with load(Plan(broker.port, topics=topics(100_000), messages=100)) as publishing:
+            report = await publishing.finish()
+    assert report.acknowledged == 100
 
 
 async def test_what_was_in_flight_when_the_broker_died_is_not_reported_as_acknowledged(tmp_path: Path) -> None:

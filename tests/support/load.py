@@ -35,7 +35,10 @@ class Plan:
     window: int = 1000
     """Most unacknowledged messages."""
     payload_bytes: int = 200
-    """Each payload is JSON: `n`, the running number of its topic from 1; `t`, nanoseconds since 1970 when sent; `x`, filler."""
+    """Each payload is JSON: `n`, the running number of its topic from 1; `t`, nanoseconds since 1970 when sent; `x`, filler.
+    Below 47 bytes there is room for filler only."""
+    characters: str = "0123456789"
+    """Characters of the filler, picked at random. Digits compress to less than half, 64 characters to three quarters."""
     drain_seconds: float = 30.0
     """Longest time to wait at the end for the last acknowledgements."""
     client_id: str = "load"
@@ -161,8 +164,11 @@ class Load:
 async def load(plan: Plan) -> AsyncIterator[Load]:
     """Start publishing; the process ends when the block exits."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(PROCESS), json.dumps(asdict(plan)), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable, str(PROCESS), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
+    assert process.stdin is not None
+    # the topics may be too many for an argument
+    process.stdin.write(json.dumps(asdict(plan)).encode() + b"\n")
     running = Load(plan, process)
     reader = asyncio.create_task(running.read(), name="load generator")
     try:

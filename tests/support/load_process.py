@@ -1,8 +1,8 @@
 """Process of the load generator: MQTT 3.1.1 publishes over a raw socket, from prepared packets; standard library only.
 
-Started by `support.load`, with the plan as JSON in the first argument. Message `i` (0, 1, 2 ...) goes to topic `i % topics` with
-the running number `i // topics + 1`. Standard output: JSON lines, progress and finally the report. It ends by itself when the plan
-is done, or gracefully when its standard input closes.
+Started by `support.load`, with the plan as JSON in the first line of standard input. Message `i` (0, 1, 2 ...) goes to topic
+`i % topics` with the running number `i // topics + 1`. Standard output: JSON lines, progress and finally the report. It ends by
+itself when the plan is done, or gracefully when its standard input closes.
 """
 
 from __future__ import annotations
@@ -83,10 +83,14 @@ class Publisher:
         self.finished_ping = False
         # {"n":<number>,"t":<nanoseconds>,"x":"..."}: numbers of fixed width, so that all packets of a topic have one length
         filler: int = plan["payload_bytes"] - len(b'{"n":,"t":,"x":""}') - 10 - 19
+        self.template = b'{"n":%10d,"t":%19d,"x":"%b"}'
         if filler < 0:
-            sys.exit("a payload of the load generator has at least 47 bytes")
-        # random digits compress as badly as sensor readings, and do not repeat within one compressed block
-        self.filler = random.Random(1).randbytes(1 << 20).translate(bytes(48 + value % 10 for value in range(256)))
+            # too small for the numbers: filler alone
+            filler, self.template = plan["payload_bytes"], b"%.0a%.0a%b"
+        # random characters compress no better than sensor readings, and do not repeat within one compressed block
+        characters = plan["characters"].encode()
+        table = bytes(characters[value % len(characters)] for value in range(256))
+        self.filler = random.Random(1).randbytes(max(1 << 20, 4 * filler)).translate(table)
         self.filler_bytes = filler
         size = plan["payload_bytes"] + (2 if self.qos else 0)
         self.heads = [packet(0x32 if self.qos else 0x30, text(topic) + bytes(size))[: -size or None] for topic in self.topics]
@@ -117,7 +121,7 @@ class Publisher:
         """Return the next `count` packets; fewer if a packet id is still in use."""
         pieces: list[bytes] = []
         topics, heads, in_flight = len(self.topics), self.heads, self.in_flight
-        size = self.filler_bytes
+        size, template = self.filler_bytes, self.template
         last = len(self.filler) - size
         now = time.time_ns()
         for index in range(self.sent, self.sent + count):
@@ -130,7 +134,7 @@ class Publisher:
             else:
                 pieces.append(heads[index % topics])
             at = index * size % last
-            pieces.append(b'{"n":%10d,"t":%19d,"x":"%b"}' % (index // topics + 1, now, self.filler[at : at + size]))
+            pieces.append(template % (index // topics + 1, now, self.filler[at : at + size]))
             self.sent = index + 1
         return b"".join(pieces)
 
@@ -248,7 +252,7 @@ def publish(publisher: Publisher, pace: Pace, connection: socket.socket) -> None
 
 def main() -> None:
     """Run the plan through every loss of the connection, then report."""
-    plan = json.loads(sys.argv[1])
+    plan = json.loads(sys.stdin.buffer.readline())
     publisher, pace = Publisher(plan), Pace(plan)
     while not pace.over() and publisher.sent < publisher.limit:
         try:
