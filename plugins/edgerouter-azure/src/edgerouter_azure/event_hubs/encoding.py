@@ -25,6 +25,8 @@ _TIMESTAMP = struct.Struct(">Bq")
 _KEY_SYMBOL = b"\xa3\x13x-opt-partition-key"
 _DURABLE_HEADER = b"\x00\x53\x70\xc0\x02\x01\x41"
 _NULL = b"\x40"
+_PROPERTIES = struct.Struct(">4sIIBB")
+_PROPERTIES_START = b"\x00\x53\x73\xd0"
 _NO_PROPERTIES = Properties()
 _OWN_NAMES = frozenset({"topic", "qos", "retained"})
 _BY_FLAGS = {
@@ -43,17 +45,20 @@ class EventEncoder:
     """
 
     def __init__(self, *, attributes: bool, content_type: str | None) -> None:
-        def application(about: tuple[str, int, bool, Properties]) -> bytes:
-            return _application_properties(*about) if attributes else b""
+        def shared(about: tuple[str, int, bool, Properties | None]) -> tuple[bytes, bytes, int]:
+            topic, qos, retained, properties = about
+            properties = properties or _NO_PROPERTIES
+            application = _application_properties(topic, qos, retained, properties) if attributes else b""
+            middle = _middle(properties, content_type)
+            return middle, application, len(middle) + len(application)
 
-        self._application = TopicCache(application)
-        self._middle: TopicCache[Properties, bytes] = TopicCache(lambda properties: _middle(properties, content_type))
+        self._shared: TopicCache[tuple[str, int, bool, Properties | None], tuple[bytes, bytes, int]] = TopicCache(shared)
+        """Of what many messages share: properties between id and time, application properties, bytes of both."""
 
     def size_of(self, message: Message, key: str | None = None) -> int:
         """Bytes that the event adds to a batch, exactly."""
-        middle, application = self._about(message)
-        size = len(middle) + len(application)
         id_size = len(message.spool) + len(str(message.sequence)) + 1 if message.spool.isascii() else len(_id(message))
+        size = self._shared[message.topic, message.qos, message.retained, message.properties][2]
         size += _PROPERTIES_FRAME + (2 if id_size < 256 else 5) + id_size
         if key is not None:
             size += len(_annotations(key))
@@ -63,14 +68,15 @@ class EventEncoder:
 
     def encode(self, message: Message, key: str | None = None) -> bytes:
         """The whole event, as it stands in a data section of a batch."""
-        middle, application = self._about(message)
-        fields = _string(_id(message)) + middle + _TIMESTAMP.pack(0x83, message.received_at // 1_000_000)
+        middle, application, _ = self._shared[message.topic, message.qos, message.retained, message.properties]
+        number = _id(message)
         return b"".join(
             (
                 b"" if key is None else _annotations(key),
-                # properties as list32 with 10 fields, the last of them the creation time
-                b"\x00\x53\x73\xd0" + (len(fields) + 4).to_bytes(4, "big") + b"\x00\x00\x00\x0a",
-                fields,
+                _properties_to_id(len(number), len(middle)),
+                number,
+                middle,
+                _TIMESTAMP.pack(0x83, message.received_at // 1_000_000),
                 application,
                 _section(len(message.payload)),
                 message.payload,
@@ -87,13 +93,16 @@ class EventEncoder:
             parts.append(event)
         return b"".join(parts)
 
-    def _about(self, message: Message) -> tuple[bytes, bytes]:
-        """The properties between id and time, and the application properties: what many messages share."""
-        properties = message.properties or _NO_PROPERTIES
-        return self._middle[properties], self._application[message.topic, message.qos, message.retained, properties]
+
+_PROPERTIES_FRAME = len(_PROPERTIES_START) + 8 + _TIMESTAMP.size
 
 
-_PROPERTIES_FRAME = len(b"\x00\x53\x73\xd0") + 8 + _TIMESTAMP.size
+def _properties_to_id(id_size: int, middle_size: int) -> bytes:
+    """The properties, as list32 with 10 fields of which the creation time is the last, up to the id's bytes."""
+    size = 4 + middle_size + _TIMESTAMP.size + id_size
+    if id_size < 256:
+        return _PROPERTIES.pack(_PROPERTIES_START, size + 2, 10, 0xA1, id_size)
+    return _PROPERTIES_START + struct.pack(">IIBI", size + 5, 10, 0xB1, id_size)
 
 
 def _section(length: int) -> bytes:
