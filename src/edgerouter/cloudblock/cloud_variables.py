@@ -31,6 +31,7 @@ BY_EXTRA: Final[Mapping[str, Mapping[tuple[str, str], tuple[str, ...]]]] = {
             ),
         ),
         ("sink", "azure-blob"): _with("AZURE_BLOB", names=("STORAGE_ACCOUNT", "STORAGE_ACCOUNT_KEY", "CONTAINER_NAME")),
+        ("sink", "azure-iot-hub"): ("IOTHUB_DEVICE_CONNECTION_STRING",),
         ("secret_store", "azure-keyvault"): _with(
             "AZURE_VAULT",
             names=("NAME", "TENANT_ID", "CLIENT_ID", "CLIENT_SECRET", "CERTIFICATE_FILE", "CERTIFICATE_PASSWORD"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edgerouter.mqtt.last_will import LastWill
     from edgerouter.mqtt.link import Link, Policy
     from edgerouter.mqtt.login import Login, MakeLogin
-    from edgerouter.mqtt.publications import UNTRIED, Answer, Publication
+    from edgerouter.mqtt.publications import UNTRIED, Answer, Publication, Result, Untried
     from edgerouter.mqtt.publisher import Publisher
     from edgerouter.mqtt.results import outcome
     from edgerouter.mqtt.settings import BrokerSettings
@@ -29,6 +29,8 @@ _HOMES = {
     "Policy": "link",
     "Publication": "publications",
     "Publisher": "publisher",
+    "Result": "publications",
+    "Untried": "publications",
     "check_topic": "texts",
     "message_properties": "texts",
     "outcome": "results",
@@ -45,6 +47,8 @@ __all__ = [
     "Policy",
     "Publication",
     "Publisher",
+    "Result",
+    "Untried",
     "check_topic",
     "message_properties",
     "outcome",

@@ -145,18 +145,21 @@ class Link:
         """The login is about to end: the connection sends nothing more, and is to be replaced."""
         return self._due <= asyncio.get_running_loop().time()
 
-    async def publish(self, publications: Sequence[Publication], seconds: float | None = None) -> Sequence[Result]:
+    async def publish(
+        self, publications: Sequence[Publication], seconds: float | None = None, *, qos: Literal[0, 1, 2] | None = None
+    ) -> Sequence[Result]:
         """Publish, and return when each message is answered, or the connection is gone. Cut the link if this is cancelled.
 
         Args:
             publications: the messages.
             seconds: send nothing more after this time; what is not sent by then is `UNTRIED`, as it is when the login ends.
+            qos: quality of service, at most that of the policy, which is the default.
         """
         clock = asyncio.get_running_loop().time
         deadline = inf if seconds is None else clock() + seconds
         self._publishing += 1
         try:
-            pending = self._outgoing.publish(publications, self._policy.qos)
+            pending = self._outgoing.publish(publications, self._policy.qos if qos is None else qos)
             while not pending.done.done():
                 await asyncio.wait((pending.done,), timeout=min(_LOOK_SECONDS, max(0.0, deadline - clock())))
                 self._connection.client.notice_failure()

@@ -44,6 +44,12 @@ BLOB = Variables(
     fixed={"framing": "payload", "key": "{id}", "concurrency": 16},
 )
 
+IOT_HUB = Variables(
+    kind="sink",
+    type="azure-iot-hub",
+    variables=(Variable(("IOTHUB_DEVICE_CONNECTION_STRING",), "connection_string", secret=True),),
+)
+
 _NAME = Variable(("AZURE_VAULT_NAME",), "vault")
 _TENANT = Variable(("AZURE_VAULT_TENANT_ID",), "credential.tenant_id")
 _CLIENT = Variable(("AZURE_VAULT_CLIENT_ID",), "credential.client_id")
@@ -73,4 +79,4 @@ MANAGED_IDENTITY = Variables(
     fixed={"credential": {"type": "managed-identity"}},
 )
 
-VARIABLES = (EVENT_HUBS, EVENT_HUBS_IN, EVENT_HUBS_IN_WITHOUT_BLOBS, BLOB, CERTIFICATE, CLIENT_SECRET, MANAGED_IDENTITY)
+VARIABLES = (EVENT_HUBS, EVENT_HUBS_IN, EVENT_HUBS_IN_WITHOUT_BLOBS, BLOB, IOT_HUB, CERTIFICATE, CLIENT_SECRET, MANAGED_IDENTITY)
