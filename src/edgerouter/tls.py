@@ -96,22 +96,40 @@ def make_context(config: TlsConfig) -> ClientContext:
     elif config.ca is None:
         context.load_default_certs()
     else:
-        try:
-            context.load_verify_locations(config.ca)
-        except (ssl.SSLError, OSError) as error:
-            raise ValueError(f"{config.ca} holds no usable certificates: {_reason(error)}") from None
+        load_authorities(context, config.ca)
     if config.cert is not None:
-        # without a password OpenSSL would prompt for one on the terminal and block
-        password = config.key_password.get_secret_value() if config.key_password is not None else ""
-        try:
-            context.load_cert_chain(config.cert, config.key, password)
-        except (ssl.SSLError, OSError) as error:
-            files = f"{config.cert} and {config.key}" if config.key is not None else str(config.cert)
-            reason = "the key needs `key_password`" if not password and _is_encrypted(config.key or config.cert) else _reason(error)
-            raise ValueError(f"{files}: no usable certificate with its private key: {reason}") from None
+        load_identity(context, config.cert, config.key, config.key_password)
     if config.alpn:
         context.set_alpn_protocols(list(config.alpn))
     return context
+
+
+def load_authorities(context: ssl.SSLContext, file: Path) -> None:
+    """Trust the authorities of a file.
+
+    Raises:
+        ValueError: the file is not usable.
+    """
+    try:
+        context.load_verify_locations(file)
+    except (ssl.SSLError, OSError) as error:
+        raise ValueError(f"{file} holds no usable certificates: {_reason(error)}") from None
+
+
+def load_identity(context: ssl.SSLContext, cert: Path, key: Path | None, key_password: SecretStr | None) -> None:
+    """Present a certificate with its private key.
+
+    Raises:
+        ValueError: a file is not usable; the message names it.
+    """
+    # without a password OpenSSL would prompt for one on the terminal and block
+    password = key_password.get_secret_value() if key_password is not None else ""
+    try:
+        context.load_cert_chain(cert, key, password)
+    except (ssl.SSLError, OSError) as error:
+        files = f"{cert} and {key}" if key is not None else str(cert)
+        reason = "the key needs `key_password`" if not password and _is_encrypted(key or cert) else _reason(error)
+        raise ValueError(f"{files}: no usable certificate with its private key: {reason}") from None
 
 
 def _is_encrypted(key: Path) -> bool:

@@ -20,7 +20,7 @@ def weak_points(host: str, *, encrypted: bool, insecure: bool, secret: str, inst
         secret: kind of credential sent, such as "password"; empty when there is none.
         instead: beginning of an encrypted URL.
     """
-    if _is_this_machine(host):
+    if is_this_machine(host):
         return []
     found = []
     if insecure:
@@ -46,7 +46,8 @@ def warn(points: Iterable[str], log: Any, name: str, place: str) -> None:
             log.warning(point, place=place)
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """Return True for a loopback address, and for `localhost`."""
     try:
         return ip_address(host.partition("%")[0]).is_loopback
     except ValueError:

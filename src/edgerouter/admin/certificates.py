@@ -27,7 +27,7 @@ LOOK_SECONDS: Final = 60.0
 """Between two looks; a look at a file that did not change costs one system call."""
 
 _OWN: Final = {"cert", "certificate_file"}
-_AUTHORITIES: Final = {"ca", "ca_file", "ca_bundle"}
+_AUTHORITIES: Final = {"ca", "ca_file", "ca_bundle", "client_ca"}
 _PEM: Final = re.compile(r"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
 _CLOCK_IS_SET: Final = 1_577_836_800  # 2020-01-01: a clock that shows an earlier date is not set
 _DAY: Final = 86_400.0

@@ -1,4 +1,4 @@
-"""Listeners of the control interface: a Unix socket in the spool's folder, and TCP where the user says so."""
+"""Listener of the control interface: a Unix socket in the spool's folder."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from edgerouter.errors import ConfigurationError
 
 SOCKET_NAME = "control.sock"
 
@@ -52,28 +50,6 @@ def unix_connection(folder: Path) -> socket.socket:
         connection.close()
         raise
     return connection
-
-
-def tcp_listener(address: str) -> socket.socket:
-    """Return a listening socket on `host:port`.
-
-    Raises:
-        ConfigurationError: not an address, not one of this machine, or in use.
-    """
-    host, _, port = address.rpartition(":")
-    try:
-        family, kind, protocol, _, resolved = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except (ValueError, OSError) as error:
-        raise ConfigurationError(f"admin.listen: {address!r} is not an address such as 127.0.0.1:8080 ({error})") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(resolved)
-        listener.listen(64)
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(f"admin.listen: cannot listen on {address}: {error.strerror}") from error
-    return listener
 
 
 @contextmanager

@@ -16,12 +16,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from edgerouter.admin.control import OPERATIONS, Operation
-from edgerouter.admin.doorkeeper import Doorkeeper, quiet_logger
 from edgerouter.admin.health import not_flowing, not_ready
-from edgerouter.admin.listen import tcp_listener, unix_listener
+from edgerouter.admin.listen import unix_listener
 from edgerouter.admin.status import RouterStatus
+from edgerouter.admin.visitor import Reception
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import EdgerouterError, SpoolUnusable
+from edgerouter.http_server.doorkeeper import quiet_logger
+from edgerouter.http_server.listen import tcp_listener
 from edgerouter.masking import mask
 from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.spool.contract import Spool
@@ -171,12 +173,12 @@ async def serve(
     """
     async with AsyncExitStack() as stack:
         if listen is not None:
-            listener = tcp_listener(listen)
+            listener = tcp_listener(listen, "admin.listen")
             # a remote scraper may know this machine by a name that we do not know
             local = ip_address(listener.getsockname()[0]).is_loopback
             runner = await _runner(stack, observation, (asked_for_this_machine,) if local else ())
             assert runner.server is not None, "it is set up"
-            server = await asyncio.get_running_loop().create_server(Doorkeeper(runner.server), sock=listener)
+            server = await asyncio.get_running_loop().create_server(Reception(runner.server), sock=listener)
             stack.callback(server.close)
         if folder is not None:
             # its owner alone opens it, and some of its answers take long

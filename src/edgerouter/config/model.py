@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edgerouter.folder import FolderPath
+from edgerouter.http_server.listen import ListenAddress
 from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
@@ -127,24 +128,10 @@ class SpoolConfig(Section):
     """Most bytes of dead letters; beyond it the oldest are dropped and counted."""
 
 
-def check_listen(text: str) -> str:
-    """Return the address unchanged.
-
-    Raises:
-        ValueError: not `HOST:PORT`.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ValueError("should be HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("an IPv6 address stands in brackets, for example [::1]:8080")
-    return text
-
-
 class AdminConfig(Section):
     """The control interface; it is always on a Unix socket in the spool folder."""
 
-    listen: Annotated[str, AfterValidator(check_listen)] | None = None
+    listen: ListenAddress | None = None
     """Also listen on this TCP address, for example `127.0.0.1:8080`."""
 
 

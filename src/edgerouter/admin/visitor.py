@@ -1,17 +1,14 @@
-"""Bounds what clients of a TCP listener may hold: connections, and the time for a request and for taking its answer."""
+"""Bounds what clients of the control interface over TCP may hold: connections, and the time for a request and for its answer."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final, cast
 
-from aiohttp.http_exceptions import HttpProcessingError
+from edgerouter.http_server.doorkeeper import Doorkeeper
 
 MOST_CONNECTIONS: Final = 64
-"""Beyond it the connection that has waited longest without a whole request is closed: each costs a descriptor, and the spool and
-the control socket need some."""
 HEAD_SECONDS: Final = 10.0
 """Time for a whole request. Half a request and silence is what an attack, or a broken client, looks like."""
 ANSWER_SECONDS: Final = 30.0
@@ -20,7 +17,7 @@ ANSWER_SECONDS: Final = 30.0
 _END: Final = b"\r\n\r\n"
 
 
-class Doorkeeper:
+class Reception:
     """Makes the protocols of one listener.
 
     Args:
@@ -34,31 +31,19 @@ class Doorkeeper:
     ) -> None:
         self.handler = handler
         self.head_seconds = head_seconds
-        self.open: dict[Visitor, None] = {}
-        """In the order in which they began to wait for what they have not sent yet."""
-        self._most = most
+        self.doorkeeper = Doorkeeper(most)
 
     def __call__(self) -> Visitor:
         return Visitor(self)
-
-    def admit(self, visitor: Visitor) -> bool:
-        """Make room for a connection; False if all others have whole requests."""
-        if len(self.open) >= self._most:
-            idle = next((other for other in self.open if other.waits), None)
-            if idle is None:
-                return False
-            idle.abort()
-        self.open[visitor] = None
-        return True
 
 
 class Visitor(asyncio.Protocol):
     """One connection: hands everything to the handler's protocol, and ends the connection when its time is over."""
 
-    def __init__(self, keeper: Doorkeeper) -> None:
+    def __init__(self, reception: Reception) -> None:
         self.waits = True
         """Nothing is being answered: it has sent half a request, or none."""
-        self._keeper = keeper
+        self._reception = reception
         self._inner: asyncio.Protocol | None = None
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -66,10 +51,10 @@ class Visitor(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        if not self._keeper.admit(self):
+        if not self._reception.doorkeeper.admit(self):
             self._transport.abort()
             return
-        self._inner = self._keeper.handler()
+        self._inner = self._reception.handler()
         self._inner.connection_made(transport)
         self._wait_for_request()
 
@@ -110,9 +95,8 @@ class Visitor(asyncio.Protocol):
 
     def _wait_for_request(self) -> None:
         self.waits = True
-        self._set_timer(self._keeper.head_seconds, self.abort)
-        self._keeper.open.pop(self, None)
-        self._keeper.open[self] = None
+        self._set_timer(self._reception.head_seconds, self.abort)
+        self._reception.doorkeeper.begins_to_wait(self)
 
     def _answer_time_over(self) -> None:
         if self._transport is not None and self._transport.get_write_buffer_size():
@@ -126,19 +110,7 @@ class Visitor(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(seconds, action)
 
     def _leave(self) -> None:
-        self._keeper.open.pop(self, None)
+        self._reception.doorkeeper.leave(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def quiet_logger() -> logging.Logger:
-    """A logger for aiohttp's server that says nothing of malformed requests: they are the client's, and answered with 400."""
-    logger = logging.getLogger("aiohttp.server.edgerouter")
-    logger.addFilter(_is_ours)  # once, however often it is added
-    return logger
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from edgerouter.admin import doorkeeper, server
+from edgerouter.admin import server, visitor
 from edgerouter.admin.server import serve
 from support.mosquitto import free_port
 from support.pipeline import until
@@ -42,7 +42,7 @@ async def test_hundreds_of_half_open_requests_keep_no_client_out_and_hold_few_co
         held.append((reader, writer))
     assert await ask(port) == "hello"
     ended = [asyncio.create_task(reader.read()) for reader, _ in held]
-    await until(lambda: sum(task.done() for task in ended) >= len(held) - doorkeeper.MOST_CONNECTIONS, 30)
+    await until(lambda: sum(task.done() for task in ended) >= len(held) - visitor.MOST_CONNECTIONS, 30)
     assert await ask(port) == "hello"
     for (_, writer), task in zip(held, ended, strict=True):
         writer.close()
@@ -53,7 +53,7 @@ async def test_hundreds_of_half_open_requests_keep_no_client_out_and_hold_few_co
 async def test_half_a_request_is_closed_after_a_while_and_a_second_one_on_the_connection_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "Doorkeeper", partial(doorkeeper.Doorkeeper, head_seconds=0.3))
+    monkeypatch.setattr(server, "Reception", partial(visitor.Reception, head_seconds=0.3))
     port = free_port()
     async with serve([web.get("/", hello)], [], None, f"127.0.0.1:{port}"):
         for sent in (b"", HALF, HALF + b"\r\n" + HALF):

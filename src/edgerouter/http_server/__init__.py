@@ -1,0 +1,1 @@
+"""Building blocks of servers that others reach over HTTP: address, TLS, and a bound of connections."""
