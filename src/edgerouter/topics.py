@@ -10,6 +10,8 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from edgerouter.topic_cache import TopicCache, key_weight
 
+__all__ = ["Matcher", "TopicFilter", "TopicName", "check_filter", "check_name", "matches"]
+
 MAX_BYTES: Final = 65_535
 """Longest topic or filter: the length of an MQTT string has two bytes (MQTT 5.0, 1.5.4)."""
 

@@ -20,6 +20,7 @@ PLUGINS = {
     "aws-s3",
     "azure-event-hubs",
     "azure-blob",
+    "cloudsync",
     "gcp-pubsub",
     "gcp-storage",
     "aws-secrets-manager",

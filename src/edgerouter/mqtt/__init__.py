@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from edgerouter.mqtt.publisher import Publisher
     from edgerouter.mqtt.results import outcome
     from edgerouter.mqtt.settings import BrokerSettings
+    from edgerouter.mqtt.subscriber import Arrived, Subscriber
     from edgerouter.mqtt.texts import check_topic, message_properties
 
 _HOMES = {
     "UNTRIED": "publications",
     "Answer": "publications",
+    "Arrived": "subscriber",
     "BrokerSettings": "settings",
     "LastWill": "last_will",
     "Link": "link",
@@ -30,6 +32,7 @@ _HOMES = {
     "Publication": "publications",
     "Publisher": "publisher",
     "Result": "publications",
+    "Subscriber": "subscriber",
     "Untried": "publications",
     "check_topic": "texts",
     "message_properties": "texts",
@@ -39,6 +42,7 @@ _HOMES = {
 __all__ = [
     "UNTRIED",
     "Answer",
+    "Arrived",
     "BrokerSettings",
     "LastWill",
     "Link",
@@ -48,6 +52,7 @@ __all__ = [
     "Publication",
     "Publisher",
     "Result",
+    "Subscriber",
     "Untried",
     "check_topic",
     "message_properties",

@@ -1,0 +1,65 @@
+"""The source passes the suite of every source, and looks without taking the port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import ValidationError
+
+from edgerouter.testing import SourceConformance
+from edgerouter_cloudsync.api.openapi import BASE
+from edgerouter_cloudsync.source import CloudSyncSource, CloudSyncSourceConfig
+from support.mosquitto import free_port
+
+
+class TestCloudSyncSource(SourceConformance):
+    source_class = CloudSyncSource
+
+    @pytest.fixture
+    def port(self) -> int:
+        return free_port()
+
+    @pytest.fixture
+    def config(self, port: int) -> Mapping[str, Any]:
+        return {"listen": f"127.0.0.1:{port}", "answer_within": 0.2}
+
+    @pytest.fixture
+    def send(self, port: int) -> Any:
+        async def post(payloads: Sequence[bytes]) -> None:
+            async with aiohttp.ClientSession() as session:
+                for payload in payloads:
+                    fields = {"appid": "a", "url": "broker.example", "topic": "t", "payload": payload.decode()}
+                    async with session.post(f"http://127.0.0.1:{port}{BASE}/publish", json=fields) as response:
+                        assert response.status in (202, 503)
+
+        return post
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"allow": ["10.0.0.0/8"]}, "`allow` needs `brokers`"),
+        ({"allow": ["10.0.0.1/8"], "brokers": {}}, "has host bits set"),
+        ({"tls_key": "/none"}, "`tls_key` needs `tls_cert`"),
+        ({"tls_cert": "/none"}, "/none: No such file"),
+        ({"listen": "56001"}, "listen"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_cure(fields: Mapping[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        CloudSyncSourceConfig.model_validate(fields)
+
+
+async def test_a_stopping_source_takes_nothing_more() -> None:
+    from support.cloudsync import plant
+
+    async with plant(brokers={"a": None}) as running:
+        running.source.stop()
+        status, answer = await running.publish("a")
+        assert status == 503
+        assert "the router stops" in answer["Message"]
+        await asyncio.sleep(0)
