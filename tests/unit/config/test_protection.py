@@ -32,6 +32,7 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
     "sink http": {"url": "https://h.example/in"},
     "sink influxdb": {"url": "https://h.example", "org": "o", "bucket": "b", "token": "t"},
     "sink mqtt": {"url": "wss://h.example"},
+    "source host-metrics": {},
     "source http": {},
     "source mqtt": {"url": "wss://h.example", "topics": ["a/#"]},
     "sink file": {"path": "out"},

@@ -39,6 +39,7 @@ def _nothing_is_known_as_secret() -> None:
 
 HUB = "Endpoint=sb://plant.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=geheim;EntityPath=readings"
 NEEDED: dict[tuple[PluginKind, str], dict[str, Any]] = {
+    ("source", "host-metrics"): {},
     ("source", "http"): {},
     ("source", "mqtt"): {"url": "mqtt://b", "topics": ["a"]},
     ("source", "aws-sqs"): {"queue": "q", "topic": "t"},
