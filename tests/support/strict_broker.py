@@ -59,6 +59,8 @@ class Published:
     identifier: int
     again: bool
     retain: bool
+    properties: bytes = b""
+    """Those of MQTT 5, without a topic alias."""
 
 
 @dataclass
@@ -220,14 +222,16 @@ class StrictBroker:
         end = 2 + int.from_bytes(body[:2])
         qos = command >> 1 & 3
         identifier = int.from_bytes(body[end : end + 2]) if qos else 0
-        topic, at = body[2:end].decode(), end + (2 if qos else 0)
+        topic, at, properties = body[2:end].decode(), end + (2 if qos else 0), b""
         if five:
             length, at = _parse_varint(body, at)
-            topic = self._resolve(client, topic, body[at : at + length])
+            properties = body[at : at + length]
+            topic = self._resolve(client, topic, properties)
+            properties = properties[3:] if properties[:1] == b"\x23" else properties
             at += length
         if qos and not identifier:
             self.faults.append("a publish of QoS 1 or 2 with the packet id 0")
-        published = Published(topic, body[at:], qos, identifier, bool(command & 8), bool(command & 1))
+        published = Published(topic, body[at:], qos, identifier, bool(command & 8), bool(command & 1), properties)
         self.published.append(published)
         if qos:
             client.send(self.puback(client, published) or b"")

@@ -220,6 +220,9 @@ class Connection:
         text = as_text(str(error))
         if text in ("Operation timed out", "timed out"):
             text = "the broker does not answer"
+        if "WebSocket handshake error" in text:
+            text = "the server opens no WebSocket: are the path and the credentials right, and the device's clock?"
+            return ConnectFailed(text, Unauthorized(f"{self._where}: {text}"))
         if isinstance(error.__cause__ or error.__context__, ssl.SSLError | ProxyRefused):
             return ConnectFailed(text, Unauthorized(f"{self._where}: {text}"))
         return ConnectFailed(text, Unavailable(f"{self._where} cannot be reached: {text}"))

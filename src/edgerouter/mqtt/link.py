@@ -49,6 +49,8 @@ class Policy:
     """Some messages are to be retained."""
     publishes_per_second: float | None = None
     """Limit of the service for one connection."""
+    bytes_per_second: float | None = None
+    """Limit of the service for one connection."""
     topic_aliases: bool = True
     """Use topic aliases where an MQTT 5 broker takes them."""
     will: Will | None = None
@@ -75,7 +77,7 @@ class Link:
         self._lost: Error | None = None
         self._reader = PacketReader(self._packet, largest=_LARGEST_ANSWER)
         self._connection = Connection(settings, options, credentials, self)
-        pace = Pace(policy.publishes_per_second) if policy.publishes_per_second is not None else None
+        pace = Pace(policy.publishes_per_second, policy.bytes_per_second) if policy.publishes_per_second is not None else None
         self._outgoing = Outgoing(send=self._connection.client.send, handshakes=handshakes, pace=pace)
         self._lasts = credentials.login.lasts
         self._due = inf

@@ -117,7 +117,7 @@ class Outgoing:
                 packets: list[bytes] = []
                 size = 0
                 while waiting and size < _ONE_GO and (not waiting[0].qos or len(in_flight) < self.window):
-                    if pace is not None and not pace.take():
+                    if pace is not None and not pace.take(len(waiting[0].publication.payload)):
                         self._resume_in(pace.wait)
                         break
                     packet = self._begin(waiting.popleft())

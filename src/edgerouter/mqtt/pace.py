@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import inf
 from typing import Final
 
 _BURST: Final = 10
@@ -14,25 +15,31 @@ class Pace:
 
     Args:
         per_second: most publishes in any second.
+        bytes_per_second: bytes of payload on average; a message may be larger, and the next one waits for longer.
     """
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(self, per_second: float, bytes_per_second: float | None = None) -> None:
         self._burst = max(1.0, per_second / _BURST)
         self._rate = max(per_second - self._burst, per_second / 2)
         self._tokens = self._burst
+        self._bytes_rate = bytes_per_second or inf
+        self._bytes_free = self._bytes_burst = self._bytes_rate / _BURST
         self._at = time.monotonic()
 
-    def take(self) -> bool:
-        """Take a token; returns false when there is none."""
+    def take(self, size: int) -> bool:
+        """Take a token for a payload of this size; returns false when there is none."""
         now = time.monotonic()
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        if self._tokens < 1:
+        passed, self._at = now - self._at, now
+        self._tokens = min(self._burst, self._tokens + passed * self._rate)
+        if self._bytes_rate < inf:
+            self._bytes_free = min(self._bytes_burst, self._bytes_free + passed * self._bytes_rate)
+        if self._tokens < 1 or self._bytes_free <= 0:
             return False
         self._tokens -= 1
+        self._bytes_free -= size
         return True
 
     @property
     def wait(self) -> float:
         """Seconds until the next token."""
-        return max(0.001, (1 - self._tokens) / self._rate)
+        return max(0.001, (1 - self._tokens) / self._rate, -self._bytes_free / self._bytes_rate)

@@ -148,6 +148,25 @@ async def open_client(
         yield client
 
 
+async def read_credentials(settings: AwsSettings, call: Call) -> Any:
+    """Return the SDK's credentials for requests that we sign ourselves; they renew themselves where they can.
+
+    Raises:
+        Unavailable: there are none, or the settings cannot be used.
+    """
+    with of_service(call):
+        session = _session(settings)
+        keys = _keys(settings)
+        if settings.role_arn is not None:
+            await _assume_role(session, settings, {**_arguments(settings, {}), "region_name": settings.region or _region(session)})
+        elif keys:
+            session.set_credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"], keys["aws_session_token"])
+        credentials = await session.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        return credentials
+
+
 @cache
 def _service_models() -> Any:
     """Service descriptions of botocore of services, parsed once for all clients: 100 ms and 8 MB each time otherwise."""

@@ -1,0 +1,1 @@
+"""AWS IoT Core over MQTT: the sink and the source aws-iot-core."""
