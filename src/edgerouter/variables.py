@@ -16,7 +16,7 @@ A tuple may also hold a `Preset`: variables of another system that together set 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -90,6 +90,11 @@ class Preset:
     the variable and does not quote its value."""
     generic: tuple[str, ...] = ()
     """Those of `names` that other programs use too: never suggested for a misspelt name."""
+    notes: Callable[[Mapping[str, str]], Sequence[str]] | None = None
+    """Returns a line for each variable that is accepted and needs an explanation; `check` and the log at the start show them."""
+    families: Mapping[str, str] = field(default_factory=dict)
+    """Beginnings of names that only the other system uses, each with a cure: a variable that begins so and is not read is reported
+    with it."""
 
 
 def line_breaks(text: str) -> str:

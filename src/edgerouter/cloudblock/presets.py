@@ -20,7 +20,9 @@ def add(found: Found, presets: Sequence[Preset], around: Environment) -> None:
     for preset in presets:
         given = _given(preset, around)
         try:
-            made = preset.make({name: _text(each) for name, each in given.items()})
+            texts = {name: _text(each) for name, each in given.items()}
+            made = preset.make(texts)
+            found.notes += preset.notes(texts) if preset.notes is not None else ()
         except ValueError as error:
             found.faults.append((Origin("environment"), str(error)))
             continue

@@ -83,7 +83,7 @@ class CloudBlock:
         for origin, text in [*found.faults, *overlay(found.tree, around)]:
             problems.add(origin, text)
         found.off += unread.not_installed(around.names(), variables, declared)
-        unread_lines = [*unread.misspelt(around.names(), variables, declared), *misspelt(around.names(), found.tree)]
+        unread_lines = [*found.notes, *unread.misspelt(around.names(), variables, declared), *misspelt(around.names(), found.tree)]
         found.complete(problems)
         if not found.has_sinks:
             for line in (*found.off, *unread_lines):

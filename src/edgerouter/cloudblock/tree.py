@@ -57,6 +57,8 @@ class Found:
     faults: list[Fault] = field(default_factory=list)
     off: list[str] = field(default_factory=list)
     """A line for each plugin of which only some variables are set, and for what is not there."""
+    notes: list[str] = field(default_factory=list)
+    """A line for each variable that is accepted and has no effect here."""
     off_sinks: list[str] = field(default_factory=list)
     off_sources: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)

@@ -45,10 +45,16 @@ def misspelt(names: Iterable[str], plugins: Sequence[Variables], presets: Sequen
     known = {*block, *cloud_variables.names(), *(name for each in plugins for name in declared.names(each))}
     known |= {name for preset in presets for name in preset.names if name not in preset.generic}
     known = {str(name).upper() for name in known}
+    cures = {prefix: cure for preset in presets for prefix, cure in preset.families.items()}
     names = sorted(names)
     there = {name.upper() for name in names}
-    return [
-        unread_line(name, near)
-        for name in names
-        if name.upper() not in known and not name.upper().startswith(OWN) and (near := nearest_name(name.upper(), known - there))
-    ]
+    lines = []
+    for name in names:
+        upper = name.upper()
+        if upper in known or upper.startswith(OWN):
+            continue
+        if near := nearest_name(upper, known - there):
+            lines.append(unread_line(name, near))
+        elif cure := next((cure for prefix, cure in cures.items() if upper.startswith(prefix)), None):
+            lines.append(f"{name} is not read: {cure}")
+    return lines
