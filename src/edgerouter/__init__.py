@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgerouter.secrets import SecretStore, SecretStoreConfig, SecretStoreContext
     from edgerouter.sink import Limits, Sink, SinkConfig, SinkContext
     from edgerouter.source import Confirmation, Delivery, Source, SourceConfig, SourceContext
+    from edgerouter.step import BadInput, Item, Step, StepConfig, StepContext
     from edgerouter.templates import MessageTemplate, TemplateText
     from edgerouter.topic_cache import TopicCache
     from edgerouter.units import ByteSize, Duration
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DELIVERED",
+    "BadInput",
     "ByteSize",
     "ConfigurationError",
     "Confirmation",
@@ -37,6 +39,7 @@ __all__ = [
     "Duration",
     "EdgerouterError",
     "Failure",
+    "Item",
     "Limits",
     "Message",
     "MessageTemplate",
@@ -54,6 +57,9 @@ __all__ = [
     "Source",
     "SourceConfig",
     "SourceContext",
+    "Step",
+    "StepConfig",
+    "StepContext",
     "TemplateText",
     "Throttled",
     "TopicCache",
@@ -64,7 +70,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = ("errors", "message", "topic_cache", "variables", "units", "outcome", "secrets", "source", "sink", "templates")
+_HOMES = ("errors", "message", "topic_cache", "variables", "units", "outcome", "secrets", "source", "sink", "step", "templates")
 """Modules with the names above; those that import least come first."""
 
 

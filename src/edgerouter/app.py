@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from edgerouter.admin.server import control_folder, control_routes, make_metrics
 from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, source_status
 from edgerouter.config.checks.batches import warn_of_batches_that_never_fill
 from edgerouter.config.checks.loops import subscriptions
+from edgerouter.config.digest import digest
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
 from edgerouter.config.references import resolve
@@ -26,6 +28,8 @@ from edgerouter.masking import mask
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
+from edgerouter.pipeline.shaping.chain import Chain, StepNames
+from edgerouter.pipeline.shaping.documents import Documents
 from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
 from edgerouter.spool import open_spool
@@ -72,6 +76,7 @@ class Router:
         self._sinks: dict[str, _RunningSink] = {}
         self._sources: dict[str, _RunningSource] = {}
         self._routing = Routing({})
+        self._documents = Documents()
         self._routing_settled = asyncio.Event()
         self._routing_settled.set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -199,10 +204,7 @@ class Router:
             configuration_error=self._configuration_error,
             sources={name: source_status(s.configured.type, s.intake.status) for name, s in self._sources.items()},
             spool=spool.status,
-            sinks={
-                name: sink_status(s.configured.type, s.runner.reader, s.runner.status, s.runner.patience, faults.get(name, ""))
-                for name, s in self._sinks.items()
-            },
+            sinks={name: sink_status(sink.runner, faults.get(name, "")) for name, sink in self._sinks.items()},
             detached=ledgers(spool, spool.status.orphans),
             drops=drops(spool),
             certificates=self._certificates.status,
@@ -231,17 +233,26 @@ class Router:
         route = Route(
             configured.name, policies.topics, matcher, policies.start, drain=policies.drain, backlog_share=policies.backlog_share
         )
-        context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout, loops=self._loops)
+        shape = digest("steps", *policies.steps)[:8] if policies.steps else ""
+        context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout, shape=shape, loops=self._loops)
 
         reader = await spool.attach(route)
-        runner = Runner(configured, reader, context, lambda: resolve(configured, self._config.secret_stores, self._last_known))
+        secrets = partial(resolve, configured, self._config.secret_stores, self._last_known)
+        runner = Runner(configured, reader, context, secrets, self._documents)
         name = f"sink {configured.name}"
         task = tasks.create_task(leaving_behind(runner.run(), name), name=name)
         self._sinks[configured.name] = _RunningSink(configured, runner, matcher, task)
 
     def _start_source(self, configured: ConfiguredSource, spool: Spool, tasks: asyncio.TaskGroup) -> None:
         settings = self._config.spool
-        intake = Intake(configured.name, spool, lambda: self._routing, settings.commit_interval, self._routing_settled)
+        intake = Intake(
+            configured.name,
+            spool,
+            lambda: self._routing,
+            settings.commit_interval,
+            self._routing_settled,
+            steps=self._steps_of(configured),
+        )
         context = SourceContext(
             name=configured.name,
             host=self._config.host,
@@ -263,6 +274,9 @@ class Router:
         name = f"source {configured.name}"
         task = tasks.create_task(leaving_behind(intake.run(open_source), name), name=name)
         self._sources[configured.name] = _RunningSource(configured, intake, task)
+
+    def _steps_of(self, source: ConfiguredSource) -> Chain | None:
+        return Chain(source.steps, StepNames(source.name, self._config.host)) if source.steps else None
 
     def _route(self) -> None:
         self._loops.subscribed(subscriptions(self._config.sources))

@@ -42,11 +42,19 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Position in that spool: 1, 2, 3 ... without gaps; 0 = not stored yet."""
     source: str = ""
     """The MQTT source that received it, by its name in the configuration; empty where it came from elsewhere."""
+    part: str = ""
+    """Only in what a sink gets: distinguishes results of steps. `.2` is the second part of a message, `~160` one made of several of
+    which the last is 160."""
 
     @property
     def id(self) -> str:
-        """`<spool id>-<sequence>`: unique for ever, the same at each retry, for consumers that drop duplicates."""
-        return f"{self.spool}-{self.sequence}"
+        """`<spool id>-<sequence><part>`: unique for ever, the same at each retry, for consumers that drop duplicates."""
+        return f"{self.spool}-{self.sequence}{self.part}"
+
+    @property
+    def place(self) -> str:
+        """`<sequence><part>`: the end of the id."""
+        return f"{self.sequence}{self.part}"
 
     @property
     def time(self) -> datetime:

@@ -17,11 +17,12 @@ from stevedore.driver import DriverManager
 
 from edgerouter.config.file_search import Fingerprint, fingerprint
 from edgerouter.config.loading import load as load_with
-from edgerouter.config.model import PluginKind, RouterConfig, SinkPolicies
+from edgerouter.config.model import PluginKind, RouterConfig, SinkPolicies, SourcePolicies
 from edgerouter.errors import PluginError
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
 from edgerouter.source import Source, SourceConfig
+from edgerouter.step import Step, StepConfig
 from edgerouter.variables import Preset, Variables
 
 _OURS: Final = "edgerouter"
@@ -29,16 +30,19 @@ _OURS: Final = "edgerouter"
 _GROUPS: Final[Mapping[PluginKind, str]] = {
     "source": "edgerouter.sources",
     "sink": "edgerouter.sinks",
+    "step": "edgerouter.steps",
     "secret_store": "edgerouter.secret_stores",
 }
 _CONTRACTS: Final[Mapping[PluginKind, tuple[type[Any], type[BaseModel]]]] = {
     "source": (Source, SourceConfig),
     "sink": (Sink, SinkConfig),
+    "step": (Step, StepConfig),
     "secret_store": (SecretStore, SecretStoreConfig),
 }
 _RESERVED: Final[Mapping[PluginKind, frozenset[str]]] = {
-    "source": frozenset({"type"}),
+    "source": frozenset({"type", *SourcePolicies.model_fields}),
     "sink": frozenset({"type", *SinkPolicies.model_fields}),
+    "step": frozenset({"type"}),
     "secret_store": frozenset({"type"}),
 }
 _VARIABLES: Final = "edgerouter.variables"

@@ -56,6 +56,8 @@ class SinkContext:
     probe: bool = False
     """True for `check --connect`: only find out in `open` whether the service lets us in. Write nothing, and disturb no running
     router of the same configuration: take no lock or name that it holds, create and delete nothing that it uses."""
+    shape: str = ""
+    """Changes with the sink's `steps`, empty without any: part of an object's key, since the same messages look different then."""
     loops: LoopGuard = field(default_factory=LoopGuard, repr=False, compare=False)
     """For sinks that publish to a broker: which messages would circle."""
 

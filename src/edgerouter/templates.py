@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 from pydantic import AfterValidator
 
 from edgerouter.message import Message
-from edgerouter.sink import SinkContext
 from edgerouter.topic_cache import TopicCache
 
 MESSAGE_FIELDS: Final = ("topic", "property", "host", "sink", "spool")
@@ -29,6 +28,19 @@ _NAMED: Final = {"property": "user property", "attribute": "attribute"}
 _WITH_FORMAT: Final = frozenset({"time", "first", "last", "sequence"})
 _BY_TOPIC: Final = frozenset({"topic", "host", "sink"})
 """Fields that are equal for all messages of one topic."""
+
+
+class Names(Protocol):
+    """Values of `{host}`, `{sink}` and `{spool}`; the context of a sink or step has them."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def spool(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,7 @@ def user_property(name: str | None) -> Callable[[Message], str]:
     return value
 
 
-def reader(part: Part, names: SinkContext) -> Callable[[Message], str]:
+def reader(part: Part, names: Names) -> Callable[[Message], str]:
     """Return the function that renders a literal or one of `MESSAGE_FIELDS`, unescaped."""
     if isinstance(part, str):
         return lambda _message: part
@@ -143,7 +155,7 @@ class MessageTemplate:
         ValueError: the template is malformed, with the reason.
     """
 
-    def __init__(self, text: str, names: SinkContext, finish: Callable[[str], str] = str) -> None:
+    def __init__(self, text: str, names: Names, finish: Callable[[str], str] = str) -> None:
         parts = parse(text, MESSAGE_FIELDS)
         readers = [reader(part, names) for part in parts]
 

@@ -28,6 +28,7 @@ class ListReader:
         self.waiting: list[Message] = []
         self.pending: dict[int, Message] = {}
         self.delivered_messages: list[Message] = []
+        self.filtered_messages: list[Message] = []
         self.rejections: list[Rejection] = []
         self.kept: list[list[Message]] = []
         self.to_keep: list[list[Message]] = []
@@ -67,6 +68,10 @@ class ListReader:
     def delivered(self, messages: Sequence[Message]) -> None:
         self._settle(messages)
         self.delivered_messages += messages
+
+    def filtered(self, messages: Sequence[Message]) -> None:
+        self._settle(messages)
+        self.filtered_messages += messages
 
     def dropped(self, messages: Sequence[Message], reason: str) -> None:
         self._settle(messages)

@@ -208,7 +208,7 @@ def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
         type="file", state="ok", matched=1, delivered=1, dead_lettered=0, dropped=0, pending=0, oldest_pending_seconds=1.0,
         last_error="", last_error_at=None, last_delivery_at=1.0, idle_seconds=1.0, patience_seconds=1.0, writes=1, failed_writes=0,
             written_messages=1, written_bytes=1,
-        throttled_seconds=0.0, latency_seconds=0.0,
+        throttled_seconds=0.0, latency_seconds=0.0, steps={"1:filter": {"filtered": 1}},
     )  # fmt: skip
     status = RouterStatus(
         version="1", host="h", started_at=0.0, uptime_seconds=1.0, configuration="c", configuration_error="",

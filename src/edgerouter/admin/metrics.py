@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
@@ -20,6 +20,7 @@ _SOURCE: tuple[tuple[type[Metric], str, str, Callable[[SourceStatus], Any]], ...
     (GaugeMetricFamily, "connected", "1 while the source is connected.", lambda s: float(s.connected)),
     (CounterMetricFamily, "messages", "Messages stored, since the start.", lambda s: s.messages),
     (CounterMetricFamily, "deliveries", "Groups of messages stored by one commit each, since the start.", lambda s: s.deliveries),
+    (CounterMetricFamily, "filtered", "Messages left out by a step and never stored, since the start.", lambda s: s.filtered),
     (CounterMetricFamily, "reopened", "Times the source was opened again after a failure.", lambda s: s.reopened),
     (GaugeMetricFamily, "last_message_timestamp_seconds", "When the last message came in.", lambda s: s.last_message_at),
 )
@@ -28,7 +29,7 @@ _SINK: tuple[tuple[type[Metric], str, str, Callable[[SinkStatus], Any]], ...] = 
     (CounterMetricFamily, "delivered", "Messages that the service took, over restarts.", lambda s: s.delivered),
     (GaugeMetricFamily, "dead_lettered", "Messages that are in the dead letters now.", lambda s: s.dead_lettered),
     (CounterMetricFamily, "dropped", "Messages dropped by policy or damage, over restarts.", lambda s: s.dropped),
-    (CounterMetricFamily, "filtered", "Messages that waited and are no longer wanted, over restarts.", lambda s: s.filtered),
+    (CounterMetricFamily, "filtered", "Messages left out by a step, or no longer wanted, over restarts.", lambda s: s.filtered),
     (GaugeMetricFamily, "pending", "Messages still to settle.", lambda s: s.pending),
     (GaugeMetricFamily, "uncounted", "Stored messages not compared with the sink's topics yet.", lambda s: s.uncounted),
     (GaugeMetricFamily, "ledger_error", "1 while the sink's numbers do not add up.", lambda s: float(bool(s.ledger_error))),
@@ -95,6 +96,7 @@ class Metrics(Collector):
         for drop in status.drops:
             drops.add_metric((drop.sink, drop.topic, drop.reason), drop.messages)
         yield drops
+        yield _steps(status.sinks)
         yield _certificates(status)
         yield from _event_loop(status.event_loop)
         yield self._latency()
@@ -111,6 +113,16 @@ class Metrics(Collector):
                 buckets.append((bound, total))
             family.add_metric((name,), buckets, delivery.latency_sum)
         return family
+
+
+def _steps(sinks: Mapping[str, SinkStatus]) -> Metric:
+    text = "Messages that a step left out or could not use, by reason, since the start."
+    family = CounterMetricFamily("edgerouter_sink_step_messages", text, labels=("sink", "step", "reason"))
+    for name, sink in sinks.items():
+        for step, reasons in sink.steps.items():
+            for reason, messages in reasons.items():
+                family.add_metric((name, step, reason), messages)
+    return family
 
 
 def _info(status: RouterStatus) -> Metric:

@@ -10,8 +10,8 @@ import msgspec
 
 from edgerouter.admin.certificates import CertificateStatus
 from edgerouter.pipeline.intake import IntakeStatus
-from edgerouter.pipeline.status import DeliveryStatus
-from edgerouter.spool.contract import Reader, Spool
+from edgerouter.pipeline.runner import Runner
+from edgerouter.spool.contract import Spool
 from edgerouter.spool.status import SpoolStatus
 from edgerouter.telemetry.loop_watch import LoopStatus
 
@@ -26,6 +26,8 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     """Stored since the start of the process."""
     deliveries: int
+    filtered: int = 0
+    """Left out by a step of the source, so never stored; since the start of the process."""
     last_message_at: float | None
     """Seconds since 1970-01-01 UTC."""
     reopened: int
@@ -39,7 +41,7 @@ class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
     dead_lettered: int
     dropped: int
     filtered: int = 0
-    """Waited when the sink's `topics` changed, and are not wanted any more."""
+    """Left out by a step, or waited when the sink's `topics` changed and are not wanted any more."""
     pending: int
     uncounted: int = 0
     """Stored messages that are not compared with the sink's topics yet: at most so many more are pending."""
@@ -68,6 +70,8 @@ class SinkStatus(LedgerStatus, frozen=True, kw_only=True):
     throttled_seconds: float
     latency_seconds: float
     """From the receipt of the oldest message of the last batch to its delivery."""
+    steps: dict[str, dict[str, int]] = {}
+    """Messages that each step left out or could not use, by reason; since the start of the process."""
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,12 +122,13 @@ def source_status(kind: str, status: IntakeStatus) -> SourceStatus:
     return SourceStatus(type=kind, **asdict(status))
 
 
-def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: float, fault: str) -> SinkStatus:
+def sink_status(runner: Runner, fault: str) -> SinkStatus:
     """Return the status of a sink."""
+    reader, status, steps = runner.reader, runner.status, runner.steps
     oldest = reader.oldest_pending_at
     return SinkStatus(
         **asdict(reader.ledger),
-        type=kind,
+        type=runner.configured.type,
         state=status.state,
         ledger_error=fault,
         oldest_pending_seconds=None if oldest is None else max(0.0, time.time() - oldest / 1e9),
@@ -131,13 +136,14 @@ def sink_status(kind: str, reader: Reader, status: DeliveryStatus, patience: flo
         last_error_at=status.last_error_at,
         last_delivery_at=status.last_delivery_at,
         idle_seconds=None if status.last_delivery is None else time.monotonic() - status.last_delivery,
-        patience_seconds=patience,
+        patience_seconds=runner.patience,
         writes=status.writes,
         failed_writes=status.failed_writes,
         written_messages=status.written_messages,
         written_bytes=status.written_bytes,
         throttled_seconds=status.throttled_seconds,
         latency_seconds=status.latency,
+        steps={} if steps is None else steps.counted,
     )
 
 

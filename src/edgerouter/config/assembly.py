@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
@@ -20,6 +20,7 @@ from edgerouter.config.model import (
     ConfiguredSecretStore,
     ConfiguredSink,
     ConfiguredSource,
+    ConfiguredStep,
     LogConfig,
     PluginKind,
     RouterConfig,
@@ -27,6 +28,7 @@ from edgerouter.config.model import (
     Section,
     ShutdownConfig,
     SinkPolicies,
+    SourcePolicies,
     SpoolConfig,
 )
 from edgerouter.config.tree import Node, Origin, Place
@@ -38,6 +40,7 @@ SYSTEM: Final = Path("/etc/edgerouter/edgerouter.yaml")
 """Places of the file when none is named."""
 
 _TOP: Final = (*PLUGIN_SECTIONS, *SECTIONS, "host")
+_POLICIES: Final[Mapping[str, type[Section]]] = {"sources": SourcePolicies, "sinks": SinkPolicies}
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -177,13 +180,13 @@ class Assembly:
         entries = {key: node for key, node in self._entries((section, name)).items() if key in keys}
         return Part(self._tree, (section, name), Node(entries, Origin("")), frozenset(also))
 
-    def _configured(self, section: str, name: str, *policies: SinkPolicies) -> dict[str, Any] | None:
+    def _configured(self, section: str, name: str, *policies: Section) -> dict[str, Any] | None:
         """Return the fields of a `Configured`; `None` after reporting what is wrong."""
         found = self._plugin(section, name)
         if found is None:
             return None
         kind, plugin = found
-        others = {"type", *(SinkPolicies.model_fields if section == "sinks" else ())}
+        others = {"type", *(_POLICIES[section].model_fields if section in _POLICIES else ())}
         part = self._part(section, name, set(self._entries((section, name))) - others, others)
         config = part.validate(plugin.Config, self._problems)
         if config is None:
@@ -193,15 +196,52 @@ class Assembly:
         return {"name": name, "plugin": plugin, "config": config, "raw": raw, "digest": identity, "type": kind, "pending": pending}
 
     def _source(self, name: str) -> ConfiguredSource | None:
-        found = self._configured("sources", name)
-        return ConfiguredSource(**found) if found is not None else None
+        policies = self._policies("sources", name, SourcePolicies)
+        written = policies is not None and policies.steps
+        # a source without steps keeps the digest that it had before there were any
+        found = self._configured("sources", name, *([policies] if policies is not None and written else []))
+        steps = self._steps(("sources", name, "steps"))
+        for number, step in enumerate(steps):
+            if step.plugin.stateful or step.plugin.holds:
+                reason = f"{step.type!r} depends on earlier messages, and works only in the steps of a sink"
+                self._problems.at(self._tree, ("sources", name, "steps", number, "type"), reason)
+            elif step.config.on_error == "dead_letter":
+                reason = "`on_error: dead_letter` works only in the steps of a sink; write pass or drop"
+                self._problems.at(self._tree, ("sources", name, "steps", number, "on_error"), reason)
+        return ConfiguredSource(steps=steps, **found) if found is not None and policies is not None else None
+
+    def _policies(self, section: str, name: str, model: type[SectionT]) -> SectionT | None:
+        part = self._part(section, name, set(model.model_fields), set())
+        self._no_stores((section, name), part.node)
+        return part.validate(model, self._problems)
+
+    def _steps(self, place: Place) -> tuple[ConfiguredStep, ...]:
+        """Return the steps of a sink or source; what is wrong with the list itself is reported with the other policies."""
+        node = self._tree.child(*place)
+        if node is None or not isinstance(node.value, list):
+            return ()
+        return tuple(filter(None, [self._step((*place, number)) for number in range(len(node.value))]))
+
+    def _step(self, place: Place) -> ConfiguredStep | None:
+        entries = self._tree.entries(*place)
+        wanted = entries["type"].value if "type" in entries else None
+        if not isinstance(wanted, str):
+            return None
+        try:
+            plugin = self._find("step", wanted)
+        except PluginError as error:
+            for problem in error.problems:
+                self._problems.at(self._tree, (*place, "type"), problem)
+            return None
+        own = {key: node for key, node in entries.items() if key != "type"}
+        config = Part(self._tree, place, Node(own, Origin("")), frozenset({"type"})).validate(plugin.Config, self._problems)
+        return ConfiguredStep(type=wanted, plugin=plugin, config=config) if config is not None else None
 
     def _sink(self, name: str) -> ConfiguredSink | None:
-        part = self._part("sinks", name, set(SinkPolicies.model_fields), set())
-        self._no_stores(("sinks", name), part.node)
-        policies = part.validate(SinkPolicies, self._problems)
+        policies = self._policies("sinks", name, SinkPolicies)
         found = self._configured("sinks", name, *([] if policies is None else [policies]))
-        return ConfiguredSink(policies=policies, **found) if policies is not None and found is not None else None
+        steps = self._steps(("sinks", name, "steps"))
+        return ConfiguredSink(policies=policies, steps=steps, **found) if policies is not None and found is not None else None
 
     def _stores(self) -> tuple[ConfiguredSecretStore, ...]:
         listed = self._names("secret_stores")

@@ -15,10 +15,11 @@ from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
 from edgerouter.source import Source, SourceConfig
+from edgerouter.step import Step, StepConfig
 from edgerouter.topics import TopicFilter
 from edgerouter.units import ByteSize, Duration
 
-PluginKind: TypeAlias = Literal["source", "sink", "secret_store"]
+PluginKind: TypeAlias = Literal["source", "sink", "step", "secret_store"]
 
 
 class Section(BaseModel):
@@ -65,11 +66,32 @@ class RatePolicy(Section):
     """Bytes a second, as the sink counts them."""
 
 
+class StepEntry(BaseModel):
+    """One step: its type, and beside it the fields of that type."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    type: str
+    """The step."""
+
+    def __repr__(self) -> str:
+        return f"StepEntry(type={self.type!r})"  # its fields may hold a secret
+
+
+class SourcePolicies(Section):
+    """Policies of every source, whatever its type."""
+
+    steps: tuple[StepEntry, ...] = Field(default=(), max_length=50)
+    """Steps before the spool, in order, for what should never be stored. Only those that need no earlier message work here."""
+
+
 class SinkPolicies(Section):
     """Policies of every sink, whatever its type."""
 
     topics: tuple[TopicFilter, ...] = Field(default=("#",), min_length=1)
     """MQTT topic filters, with `+` and `#`; a message that matches any of them goes to this sink."""
+    steps: tuple[StepEntry, ...] = Field(default=(), max_length=50)
+    """Shaping of the messages before they are sent, in order; the spool keeps them as they came."""
     batch: BatchPolicy = BatchPolicy()
     """Size of one write, and the time to gather it."""
     concurrency: int = Field(default=1, ge=1, le=1000)
@@ -202,12 +224,22 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredStep:
+    """One step of a sink or source."""
+
+    plugin: type[Step[Any]]
+    type: str
+    config: StepConfig = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredSink(Configured):
     """One sink of the configuration."""
 
     plugin: type[Sink[Any]]
     config: SinkConfig = field(repr=False)
     policies: SinkPolicies
+    steps: tuple[ConfiguredStep, ...] = ()
     provisional: bool = False
     """True for a stand-in until it is known whether the sink is wanted; the spool forgets it when a reload takes it out."""
 
@@ -218,6 +250,7 @@ class ConfiguredSource(Configured):
 
     plugin: type[Source[Any]]
     config: SourceConfig = field(repr=False)
+    steps: tuple[ConfiguredStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

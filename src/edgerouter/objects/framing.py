@@ -32,7 +32,7 @@ _LENGTH = struct.Struct(">I")
 _NO_PROPERTIES = Properties()
 _json = msgspec.json.encode
 _check = msgspec.json.Decoder(msgspec.Raw).decode  # checks the text against the strict grammar and builds nothing
-_LINE = b'{"id":"%b-%d","topic":%b,"time":"%b.%06dZ","qos":%d,"retained":%b,"payload":%b%b}\n'
+_LINE = b'{"id":"%b-%d%b","topic":%b,"time":"%b.%06dZ","qos":%d,"retained":%b,"payload":%b%b}\n'
 
 
 def encode(batch: Sequence[Message], framing: Framing, compression: Compression = "none") -> bytes:
@@ -128,6 +128,7 @@ def _jsonl(batch: Sequence[Message], *, exact: bool = False) -> bytes:
             % (
                 spool_json,
                 message.sequence,
+                message.part.encode(),
                 topic_json,
                 stamp,
                 nanoseconds // 1000,
@@ -151,10 +152,12 @@ def _line_size(message: Message, *, exact: bool) -> int:
             size += len(payload) if payload.isascii() else len(json_of(payload))
         except (msgspec.DecodeError, RecursionError):
             size += len(json_of(payload))
-    return _LINE_SIZE + _TEXT_SIZE[message.topic] + _TEXT_SIZE[message.spool] + len(str(message.sequence)) + size
+    return (
+        _LINE_SIZE + _TEXT_SIZE[message.topic] + _TEXT_SIZE[message.spool] + len(str(message.sequence)) + len(message.part) + size
+    )
 
 
-_LINE_SIZE = len(_LINE % (b"", 0, b"", b"2026-01-01T00:00:00", 0, 0, b"false", b"", b"")) - len("0") - len('""')
+_LINE_SIZE = len(_LINE % (b"", 0, b"", b"", b"2026-01-01T00:00:00", 0, 0, b"false", b"", b"")) - len("0") - len('""')
 
 
 def _text(text: str) -> bytes:

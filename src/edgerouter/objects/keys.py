@@ -175,14 +175,19 @@ def _number(part: Placeholder) -> _Piece:
 
 def _id(batch: Sequence[Message], names: SinkContext) -> str:
     spool = escape(batch[0].spool or names.spool)
-    first, last = batch[0].sequence, batch[-1].sequence
+    first = batch[0]
+    # what other steps made of the same messages lies beside it, not over it
+    shape = f"-{names.shape}" if names.shape else ""
     if len(batch) == 1:
-        return f"{spool}-{first}"
+        return f"{spool}-{first.sequence}{escape(first.part)}{shape}"
     sequences = [message.sequence for message in batch]
-    if last - first == len(batch) - 1 and sequences == list(range(first, last + 1)):  # a range may be far longer than a batch
-        return f"{spool}-{first}-{last}"
+    parts = ",".join([message.part for message in batch]) if names.shape else ""
+    start, end = sequences[0], sequences[-1]
+    # a range may be far longer than a batch
+    if end - start == len(batch) - 1 and sequences == list(range(start, end + 1)) and not parts.strip(","):
+        return f"{spool}-{start}-{end}{shape}"
     # a later replay by topic, or one after changed filters, may have the same first and last message and others between
-    return f"{spool}-{first}-{last}-{crc32(array('Q', sequences).tobytes()):08x}"
+    return f"{spool}-{start}-{end}-{crc32(parts.encode(), crc32(array('Q', sequences).tobytes())):08x}{shape}"
 
 
 _SIMPLE = {

@@ -14,7 +14,8 @@ import structlog
 from edgerouter.errors import EdgerouterError, Unavailable
 from edgerouter.masking import mask
 from edgerouter.pipeline.routing import Routing
-from edgerouter.source import Source
+from edgerouter.pipeline.shaping.chain import Chain
+from edgerouter.source import Delivery, Source
 from edgerouter.spool.contract import Spool
 from edgerouter.tasks.backoff import full_jitter
 from edgerouter.tasks.waiting import give, wait
@@ -34,6 +35,8 @@ class IntakeStatus:
     """Why it is not connected; empty when it is."""
     messages: int = 0
     deliveries: int = 0
+    filtered: int = 0
+    """Left out by a step of the source, so never stored."""
     last_message_at: float | None = None
     """Wall-clock seconds of the last delivery."""
     reopened: int = 0
@@ -52,6 +55,7 @@ class Intake:
         routing: the present routing.
         commit_interval: seconds.
         routing_settled: clear while the routing changes; then nothing is stored.
+        steps: of the source, before anything is stored.
     """
 
     def __init__(
@@ -61,12 +65,15 @@ class Intake:
         routing: Callable[[], Routing],
         commit_interval: float,
         routing_settled: asyncio.Event | None = None,
+        *,
+        steps: Chain | None = None,
     ) -> None:
         self.status = IntakeStatus()
         self._name = name
         self._spool = spool
         self._routing = routing
         self._commit_interval = commit_interval
+        self._steps = steps
         self._flush = False
         self._pausing: asyncio.Future[None] | None = None
         if routing_settled is None:
@@ -129,7 +136,12 @@ class Intake:
         async for delivery in source.deliveries():
             started = time.monotonic()
             self._flush = False
+            if self._steps is not None:
+                delivery = self._shaped(delivery, self._steps)  # noqa: PLW2901  (the delivery as it is stored)
             messages = delivery.messages
+            if not messages:
+                delivery.acknowledge()  # nothing of it is stored, and everything before it is
+                continue
             if not self._routing_settled.is_set():
                 await self._routing_settled.wait()
             await self._spool.append(self._name, delivery, self._routing().wanted(messages))
@@ -138,6 +150,14 @@ class Intake:
             status.deliveries += 1
             status.last_message_at = time.time()
             await self._pause(started + self._commit_interval - time.monotonic())
+
+    def _shaped(self, delivery: Delivery, steps: Chain) -> Delivery:
+        """Return the delivery as the steps leave it; changed, it has no receipt, because the sender resends what it sent."""
+        items = steps.apply(delivery.messages).items
+        if len(items) == len(delivery.messages) and not any(item.message is not item.original for item in items):
+            return delivery
+        self.status.filtered += len(delivery.messages) - len({id(item.original) for item in items})
+        return Delivery([item.message for item in items], delivery.acknowledge)
 
     async def _pause(self, seconds: float) -> None:
         """Wait so long, or until something has to be committed at once."""

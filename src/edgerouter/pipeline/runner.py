@@ -15,6 +15,9 @@ from edgerouter.errors import Unavailable
 from edgerouter.pipeline.batching import Gatherer
 from edgerouter.pipeline.delivery import Delivery, ReopenSink
 from edgerouter.pipeline.ready import Batch
+from edgerouter.pipeline.shaping.chain import Chain
+from edgerouter.pipeline.shaping.documents import Documents
+from edgerouter.pipeline.shaping.reader import ShapedReader
 from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.spool.contract import Reader
@@ -33,6 +36,7 @@ class Runner:
         reader: its place in the spool.
         context: given to the sink when it opens.
         resolve: the plugin's configuration with secrets read now.
+        documents: decoded payloads, shared with the steps of other sinks.
     """
 
     def __init__(
@@ -41,14 +45,17 @@ class Runner:
         reader: Reader,
         context: SinkContext,
         resolve: Callable[[], Awaitable[SinkConfig]],
+        documents: Documents | None = None,
     ) -> None:
         self.configured = configured
-        self.reader = reader
+        self.steps = Chain(configured.steps, context, documents) if configured.steps else None
+        self._shaped = ShapedReader(reader, self.steps, configured.digest) if self.steps is not None else None
+        self.reader: Reader = self._shaped or reader
         self.status = DeliveryStatus()
         self._opener = SinkOpener(configured.plugin)
         self._context = context
         self._resolve = resolve
-        self._delivery = Delivery(configured, reader, self.status)
+        self._delivery = Delivery(configured, self.reader, self.status)
         self._workers = configured.policies.concurrency
         self._in_flight: list[Batch | None] = [None] * self._workers
         self._kept: list[Batch] = []
@@ -92,6 +99,8 @@ class Runner:
                 await asyncio.sleep(delay)
         finally:
             self.status.state = "stopped"
+            if self._shaped is not None:
+                self._shaped.close()
 
     async def _serve_opened(self) -> None:
         """Open the sink and run its workers until one of them fails."""
@@ -160,7 +169,10 @@ class Runner:
     @property
     def drained(self) -> bool:
         """Nothing is left to do, or nothing can be done now because the sink does not take it."""
-        return not self.reader.ledger.waiting or self.status.state not in ("starting", "ok")
+        ledger = self.reader.ledger
+        # what a step holds for a later result stays in the spool
+        waiting = ledger.waiting and (self.steps is None or ledger.pending + ledger.uncounted > self.steps.held)
+        return not waiting or self.status.state not in ("starting", "ok")
 
     @property
     def patience(self) -> float:

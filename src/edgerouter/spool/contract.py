@@ -68,6 +68,9 @@ class Reader(Protocol):
     def delivered(self, messages: Sequence[Message]) -> None:
         """Settle as delivered. Takes effect at once in memory and with the next commit on disk."""
 
+    def filtered(self, messages: Sequence[Message]) -> None:
+        """Settle as not wanted by a step of the sink."""
+
     def dropped(self, messages: Sequence[Message], reason: str) -> None:
         """Settle as dropped by a policy that the user chose."""
 

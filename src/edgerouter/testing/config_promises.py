@@ -12,7 +12,9 @@ from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from edgerouter.sink import SinkConfig
 from edgerouter.testing.promises import SinkPromises
 
-POLICY_FIELDS = frozenset({"type", "topics", "batch", "concurrency", "timeout", "retry", "drain", "backlog_share", "start", "rate"})
+POLICY_FIELDS = frozenset(
+    {"type", "topics", "steps", "batch", "concurrency", "timeout", "retry", "drain", "backlog_share", "start", "rate"}
+)
 """Names that every configured sink has in addition to its own fields."""
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from edgerouter.config.describe.yaml_text import MASK, flow, key
 from edgerouter.config.fields import fields
-from edgerouter.config.model import SECTIONS, Configured, ConfiguredSecretStore, ConfiguredSink, RouterConfig
+from edgerouter.config.model import SECTIONS, Configured, ConfiguredSecretStore, ConfiguredSink, ConfiguredSource, RouterConfig
 
 DEFAULT: Final = "default"
 
@@ -83,7 +83,15 @@ class _Describer:
         yield Value((*place, "type"), flow(member.type), self.origin((*place, "type"), same=False))
         yield from self.model(place, member.config, type(member.config))
         if isinstance(member, ConfiguredSink):
-            yield from self.model(place, member.policies, type(member.policies))
+            policies = type(member.policies)
+            yield from (value for value in self.model(place, member.policies, policies) if value.path[-1] != "steps")
+        if isinstance(member, ConfiguredSink | ConfiguredSource):
+            steps = [{"type": step.type, **_written(step.config)} for step in member.steps]
+            yield Value(
+                (*place, "steps"),
+                self.shown((*place, "steps"), steps, secret=False),
+                self.origin((*place, "steps"), same=not steps),
+            )
 
     def model(self, place: tuple[str, ...], model: BaseModel, kind: type[BaseModel]) -> Iterator[Value]:
         secret = frozenset(field.path[-1] for field in fields(kind) if field.secret)
@@ -122,6 +130,11 @@ class _Describer:
             further = [f"from {each}" for each in references if each not in labels]
             return ", ".join(dict.fromkeys([*labels, *further]))
         return DEFAULT if same else "derived"
+
+
+def _written(config: BaseModel) -> dict[str, Any]:
+    """Return what was written of a step: its defaults would hide it."""
+    return {name: getattr(config, name) for name in type(config).model_fields if name in config.model_fields_set}
 
 
 class _Below:

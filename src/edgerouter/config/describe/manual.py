@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from edgerouter.config.describe.schema import Quietly
 from edgerouter.config.fields import ENTRY, fields
-from edgerouter.config.model import PLUGIN_SECTIONS, SECTIONS, PluginKind, SinkPolicies
+from edgerouter.config.model import PLUGIN_SECTIONS, SECTIONS, PluginKind, SinkPolicies, SourcePolicies
 
 _HEAD: Final = files(__package__).joinpath("manual.md")
 """Beginning of the page, before the tables."""
@@ -32,12 +32,17 @@ def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
     parts = [_HEAD.read_text("utf-8")]
     for section, kind in PLUGIN_SECTIONS.items():
         by_type, title = configs.get(kind, {}), section.replace("_", " ").capitalize()
-        if kind == "sink":
-            parts.append(f"## {title}\n\nEvery sink, whatever its type, has these beside its own fields:\n\n{_table(SinkPolicies)}")
+        if kind in ("sink", "source"):
+            policies = SinkPolicies if kind == "sink" else SourcePolicies
+            parts.append(f"## {title}\n\nEvery {kind}, whatever its type, has these beside its own fields:\n\n{_table(policies)}")
         elif by_type:
             parts.append(f"## {title}\n")
         for name, model in sorted(by_type.items()):
             parts.append(f"### `{section}`: `type: {name}`\n\n{_about(model)}{_table(model)}")
+    steps = sorted(configs.get("step", {}).items())
+    if steps:
+        parts.append("## Steps\n\nA step stands in the list `steps` of a sink or source.\n")
+    parts += [f"### `steps`: `type: {name}`\n\n{_about(model)}{_table(model)}" for name, model in steps]
     parts.append(_MORE)
     parts += [f"## `{name}`\n\n{_about(model)}{_table(model)}" for name, model in SECTIONS.items()]
     return "\n".join(parts)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaWarningKind, models_json_schema
 
-from edgerouter.config.model import SECTIONS, PluginKind, SinkPolicies
+from edgerouter.config.model import SECTIONS, PluginKind, SinkPolicies, SourcePolicies
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -17,6 +17,7 @@ _PLUGINS: Final[Mapping[str, tuple[PluginKind, str]]] = {
     "sinks": ("sink", "Where messages go, by name; at least one."),
     "secret_stores": ("secret_store", "Where references such as ${vault:name} are looked up, by name."),
 }
+_POLICIES: Final[Mapping[PluginKind, type[BaseModel]]] = {"source": SourcePolicies, "sink": SinkPolicies}
 _NAME: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _REFERENCE: Final = {
     "type": "string",
@@ -40,7 +41,7 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
     Args:
         configs: the `Config` of each plugin, by kind and type.
     """
-    models: list[type[BaseModel]] = [SinkPolicies, *SECTIONS.values()]
+    models: list[type[BaseModel]] = [*_POLICIES.values(), *SECTIONS.values()]
     models += [model for by_type in configs.values() for model in by_type.values()]
     inputs = [(model, _MODE) for model in dict.fromkeys(models)]
     of_model, shared = models_json_schema(inputs, ref_template="#/$defs/{model}", schema_generator=Quietly)
@@ -52,11 +53,14 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
         found: dict[str, Any] = defs[of_model[model, _MODE]["$ref"].rpartition("/")[2]]
         return found
 
+    steps = _one_of_type("step", sorted(configs.get("step", {})))
+    for policies in (SinkPolicies, SourcePolicies):
+        body(policies)["properties"]["steps"]["items"] = steps
     entries: dict[str, Any] = {}
     for kind, by_type in configs.items():
         for name, model in by_type.items():
-            policies = body(SinkPolicies) if kind == "sink" else {}
-            entries[f"{kind}:{name}"] = _entry(name, body(model), policies)
+            also = body(_POLICIES[kind]) if kind in _POLICIES else {}
+            entries[f"{kind}:{name}"] = _entry(name, body(model), also)
     properties: dict[str, Any] = {}
     for key, (kind, description) in _PLUGINS.items():
         properties[key] = _by_name(description, kind, sorted(configs.get(kind, {})))

@@ -12,7 +12,8 @@ from edgerouter.message import Message
 from edgerouter.sinks.file.disk import open_new, open_regular, sync_data, sync_folder, write_all
 
 Identity = tuple[str, int, int, int]
-"""Identity of a batch: spool, first and last sequence, number of messages."""
+"""Identity of a batch: spool, first and last sequence, number of messages. The spool has the parts of the first and last message
+behind it where steps made them."""
 
 REMEMBERED = 4096
 """Batches that a router may repeat after a crash: those in flight, and those whose settlement was not on disk yet."""
@@ -60,7 +61,9 @@ _encode = msgspec.json.Encoder().encode
 
 def identity_of(batch: Sequence[Message]) -> Identity:
     """Return the identity of a batch."""
-    return (batch[0].spool, batch[0].sequence, batch[-1].sequence, len(batch))
+    first, last = batch[0], batch[-1]
+    spool = first.spool if not first.part and not last.part else f"{first.spool} {first.part} {last.part}"
+    return (spool, first.sequence, last.sequence, len(batch))
 
 
 class Journal:

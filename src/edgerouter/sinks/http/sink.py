@@ -83,7 +83,7 @@ def _body(batch: Sequence[Message], config: HttpConfig) -> bytes:
 
 def _message_headers(batch: Sequence[Message], config: HttpConfig) -> dict[str, str]:
     first, last = batch[0], batch[-1]
-    headers = {"Edgerouter-Id": quote(first.id if len(batch) == 1 else f"{first.id}-{last.sequence}")}
+    headers = {"Edgerouter-Id": quote(first.id if len(batch) == 1 else f"{first.id}-{last.place}")}
     if config.framing != "payload":
         kind = "application/json" if config.framing == "json-array" else content_type(config.framing)
         headers["Content-Type"] = config.content_type or kind

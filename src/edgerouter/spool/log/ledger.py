@@ -31,7 +31,7 @@ class SinkLedger:
     dead_lettered: int = 0
     dropped: int = 0
     filtered: int = 0
-    """Waited when the filters changed, and are not wanted any more."""
+    """Left out by a step, or waited when the filters changed and are not wanted any more."""
     pending: int = 0
     """Messages in the position that the sink wants; counted with the position, and not from the other numbers."""
     missing: int = 0

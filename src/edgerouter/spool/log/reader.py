@@ -101,6 +101,12 @@ class LogReader:
             self.sink_ledger.delivered += len(sequences)
             self._settle(ranges, len(sequences))
 
+    def filtered(self, messages: Sequence[Message]) -> None:
+        sequences, ranges = self._in_flight.settle(messages)
+        if sequences:
+            self.sink_ledger.filtered += len(sequences)
+            self._settle(ranges, len(sequences))
+
     def dropped(self, messages: Sequence[Message], reason: str) -> None:
         sequences, ranges = self._in_flight.settle(messages)
         if sequences:

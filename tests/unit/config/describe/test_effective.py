@@ -70,7 +70,7 @@ def test_it_is_yaml_with_every_field_of_every_model(config: RouterConfig) -> Non
     tree = yaml.safe_load(effective.as_yaml(config))
     assert tree["sinks"]["web"]["batch"] == config.sinks[0].policies.batch.model_dump()
     assert tree["spool"]["max_bytes"] == config.spool.max_bytes
-    assert set(tree["sources"]["s"]) == {"type", *type(config.sources[0].config).model_fields}
+    assert set(tree["sources"]["s"]) == {"type", "steps", *type(config.sources[0].config).model_fields}
     written = yaml.safe_load(effective.as_yaml(config, written_only=True))
     assert written["sinks"]["web"]["batch"] == {"linger": 2.0}
     assert written["spool"] == {"max_bytes": 2 * 1024**3}

@@ -118,7 +118,7 @@ class Entries:
         """Bytes of all attributes but `encoding`."""
         size = self._fixed_size
         if self._id:
-            size += len(message.spool) + len(str(message.sequence))
+            size += len(message.spool) + len(str(message.sequence)) + len(message.part)
         if self._retained and not message.retained:
             size += 1
         if self._topic:

@@ -38,7 +38,7 @@ class Packs:
         """One entry for the whole batch."""
         first, last = batch[0], batch[-1]
         attributes = {
-            "id": attribute(first.id if first is last else f"{first.id}-{last.sequence}"),
+            "id": attribute(first.id if first is last else f"{first.id}-{last.place}"),
             "messages": {"DataType": "Number", "StringValue": str(len(batch))},
             "content_type": attribute("application/x-ndjson"),
         }

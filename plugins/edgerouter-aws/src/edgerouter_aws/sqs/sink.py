@@ -223,7 +223,7 @@ class GroupedPackedSqsSink(PackedSqsSink):
         entry = super()._pack(batch)
         entry["MessageGroupId"] = self._order.id_of(batch[0])
         if self._fifo:
-            entry["MessageDeduplicationId"] = f"{batch[0].id}-{batch[-1].sequence}-{len(batch)}"
+            entry["MessageDeduplicationId"] = f"{batch[0].id}-{batch[-1].place}-{len(batch)}"
         return entry
 
 

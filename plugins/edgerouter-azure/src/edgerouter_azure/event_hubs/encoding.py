@@ -57,7 +57,9 @@ class EventEncoder:
 
     def size_of(self, message: Message, key: str | None = None) -> int:
         """Bytes that the event adds to a batch, exactly."""
-        id_size = len(message.spool) + len(str(message.sequence)) + 1 if message.spool.isascii() else len(_id(message))
+        id_size = len(message.spool) + len(str(message.sequence)) + 1 + len(message.part)
+        if not message.spool.isascii():
+            id_size = len(_id(message))
         size = self._shared[message.topic, message.qos, message.retained, message.properties][2]
         size += _PROPERTIES_FRAME + (2 if id_size < 256 else 5) + id_size
         if key is not None:

@@ -148,7 +148,7 @@ class StorageSink(Sink[StorageConfig]):
     def _make(self, batch: Sequence[Message]) -> _Object:
         data = compress(encode(batch, self._config.framing), self._compression)
         first, last = batch[0], batch[-1]
-        mark = f"{self._context.name} {first.id} {last.sequence} {len(batch)}"
+        mark = f"{self._context.name} {first.id} {last.place} {len(batch)}"
         resource = self._resource | {
             # Cloud Storage refuses an upload whose bytes do not fit it
             "Md5-Hash": b64encode(md5(data, usedforsecurity=False).digest()).decode(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,10 @@ async def test_a_page_of_garbage_is_salvaged_around(tmp_path: Path, page: str) -
     assert identity
     number = {"state": roots["state"], "interior": roots["chunks"], "letters": roots["letters"]}.get(page)
     if number is None:
-        number = file.read_bytes().index(b"a/40", 4096 * 12) // 4096 + 1
+        # compression leaves the topic of most chunks as it is
+        found = re.compile(rb"a/[1-9][02468]0").search(file.read_bytes(), 4096 * 12)
+        assert found is not None
+        number = found.start() // 4096 + 1
     with file.open("r+b") as opened:
         opened.seek((number - 1) * 4096)
         opened.write(random.Random(1).randbytes(4096))

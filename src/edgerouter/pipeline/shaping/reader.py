@@ -1,0 +1,207 @@
+"""A reader whose messages go through the steps of its sink; it settles in the spool what each result stands for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from edgerouter.masking import mask
+from edgerouter.message import Message
+from edgerouter.pipeline.shaping.chain import Chain, Shaped
+from edgerouter.spool.contract import Reader, Rejection
+from edgerouter.spool.status import Ledger
+from edgerouter.step import Item
+
+log = structlog.get_logger("edgerouter.steps")
+
+MOST_AT_ONCE: Final = 2000
+"""Messages that go through the steps in one turn of the event loop, where nothing is left of them."""
+
+Key = int | tuple[int, str]
+
+
+def _key(message: Message) -> Key:
+    return (message.sequence, message.part) if message.part else message.sequence
+
+
+class ShapedReader:
+    """Stands between a reader and its runner, as a reader.
+
+    Results that differ from what is stored are kept until they are settled, with what they stand for. Messages that a step holds
+    for a later result stay pending in the spool, so that a crash reads them again.
+
+    Args:
+        reader: the sink's place in the spool.
+        chain: its steps.
+        digest: of the sink's configuration, for dead letters.
+    """
+
+    def __init__(self, reader: Reader, chain: Chain, digest: str) -> None:
+        self.chain = chain
+        self._reader = reader
+        self._digest = digest
+        self._results: dict[Key, Item] = {}
+        self._ready_made: list[Message] = []  # shaped, and not taken yet or given back; sorted
+        self._rejections: list[Rejection] = []
+        self._storing: asyncio.Task[None] | None = None
+        self._ready: Callable[[], None] = lambda: None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- reading ----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._reader.ledger
+
+    @property
+    def oldest_pending_at(self) -> int | None:
+        return self._reader.oldest_pending_at
+
+    def on_ready(self, call: Callable[[], None]) -> None:
+        self._ready = call
+        self._reader.on_ready(call)
+
+    def take(self, max_messages: int) -> list[Message]:
+        if max_messages < 1 or len(self._rejections) > MOST_AT_ONCE:
+            return []
+        out = self._ready_made[:max_messages]
+        del self._ready_made[:max_messages]
+        due = self.chain.due
+        if due is not None and due <= (now := time.time_ns()):
+            out += self._results_of(self.chain.flush(now))
+        read = 0
+        while len(out) < max_messages and read < MOST_AT_ONCE:
+            messages = self._reader.take(max_messages - len(out))
+            if not messages:
+                break
+            read += len(messages)
+            out += self._results_of(self.chain.apply(messages))
+        self._set_timer()
+        if len(out) > max_messages:
+            self._ready_made = out[max_messages:] + self._ready_made
+            del out[max_messages:]
+        elif not out and read >= MOST_AT_ONCE:
+            # there may be more, but everything else has a turn first
+            asyncio.get_running_loop().call_soon(self._ready)
+        return out
+
+    def _set_timer(self) -> None:
+        due = self.chain.due
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            seconds = max(0.0, (due - time.time_ns()) / 1e9)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._went_off)
+
+    def _went_off(self) -> None:
+        self._timer = None
+        self._ready()
+
+    def _results_of(self, shaped: Shaped) -> list[Message]:
+        """Settle what is left out, and return what is to be sent."""
+        if shaped.filtered:
+            self._reader.filtered(shaped.filtered)
+        if shaped.delivered:
+            self._reader.delivered(shaped.delivered)
+        if shaped.rejected:
+            self._reject(shaped)
+        out = []
+        for item in shaped.items:
+            message = item.message
+            if item.behind is not None or message is not item.original:
+                self._results[_key(message)] = item
+            out.append(message)
+        return out
+
+    # -- settling ---------------------------------------------------------------------------------------------------------------
+
+    def is_pending(self, message: Message) -> bool:
+        return any(self._reader.is_pending(stored) for stored in self._stored(message))
+
+    def give_back(self, messages: Sequence[Message]) -> None:
+        # as results they come again; the reader does not see them
+        self._ready_made = sorted([*messages, *self._ready_made], key=lambda message: (message.sequence, message.part))
+        if self._ready_made:
+            self._ready()
+
+    def delivered(self, messages: Sequence[Message]) -> None:
+        self._reader.delivered(self._settled(messages, delivered=True) if self._results else messages)
+
+    def filtered(self, messages: Sequence[Message]) -> None:
+        self._reader.filtered(self._settled(messages, delivered=False))
+
+    def dropped(self, messages: Sequence[Message], reason: str) -> None:
+        self._reader.dropped(self._settled(messages, delivered=False), reason)
+
+    async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
+        stored = [replace(rejection, message=message) for rejection in rejections for message in self._stored(rejection.message)]
+        await self._reader.dead_letter(stored)
+        for rejection in rejections:
+            self._results.pop(_key(rejection.message), None)
+
+    async def keep_batch(self, messages: Sequence[Message]) -> None:
+        stored = {m.sequence: m for message in messages for m in self._stored(message)}
+        await self._reader.keep_batch(list(stored.values()))
+
+    async def kept_batches(self) -> list[list[Message]]:
+        kept = await self._reader.kept_batches()
+        batches = [self._results_of(self.chain.apply(stored, again=True)) for stored in kept]
+        return [batch for batch in batches if batch]
+
+    def _stored(self, message: Message) -> Iterable[Message]:
+        """Return the stored messages that a result stands for."""
+        item = self._results.get(_key(message))
+        if item is None:
+            return (message,)
+        return (item.original,) if item.behind is None else [each.message for each in item.behind]
+
+    def _settled(self, messages: Iterable[Message], *, delivered: bool) -> list[Message]:
+        """Take results as settled; returns the stored messages that are so altogether."""
+        done = []
+        for message in messages:
+            item = self._results.pop(_key(message), None)
+            if item is None:
+                done.append(message)
+            elif item.behind is None:
+                done.append(item.original)
+            else:
+                for each in item.behind:
+                    each.open -= 1
+                    each.delivered = each.delivered or delivered
+                    if not each.open:
+                        done.append(each.message)
+        return done
+
+    # -- rejecting --------------------------------------------------------------------------------------------------------------
+
+    def _reject(self, shaped: Shaped) -> None:
+        now = time.time_ns()
+        for item, reason in shaped.rejected:
+            stored = [item.original] if item.behind is None else [each.message for each in item.behind]
+            self._rejections += [Rejection(message, mask(reason), "Rejected", 0, now, self._digest) for message in stored]
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_rejections(), name="dead-letter what a step refused")
+
+    async def _store_rejections(self) -> None:
+        while self._rejections:
+            rejections = self._rejections[:]
+            await self._reader.dead_letter(rejections)
+            del self._rejections[: len(rejections)]
+            first = rejections[0]
+            log.warning("messages dead-lettered", messages=len(rejections), first=first.message.id, reason=first.reason)
+        self._storing = None
+        self._ready()
+
+    def close(self) -> None:
+        """Shape nothing more; what is not settled stays pending in the spool."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._storing is not None:
+            self._storing.cancel()
+        self.chain.close()

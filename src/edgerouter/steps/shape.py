@@ -1,0 +1,249 @@
+"""Steps that change what surrounds a document: `topic`, `tags`, `envelope` and `split`."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from pydantic import Field
+
+from edgerouter.message import Message, Properties
+from edgerouter.step import UNREAD, BadInput, Item, Step, StepConfig, StepContext
+from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put
+from edgerouter.templates import MessageTemplate, TemplateText
+from edgerouter.topic_cache import TopicCache
+from edgerouter.topics import check_name
+
+MOST_PARTS: Final = 10_000
+"""Most parts of one message."""
+
+
+class TopicConfig(StepConfig):
+    """Gives messages another topic."""
+
+    topic: TemplateText
+    """A template (docs/reference/templates.md) such as `site7/{topic[1:]}`."""
+
+
+class TopicStep(Step[TopicConfig]):
+    """Fills the template, once for each topic."""
+
+    def __init__(self, config: TopicConfig, context: StepContext) -> None:
+        super().__init__(config, context)
+        self._template = MessageTemplate(config.topic, context, check_name)
+
+    def apply(self, items: list[Item]) -> list[Item]:
+        out = []
+        for item in items:
+            try:
+                topic = self._template.of(item.message)
+            except ValueError as error:
+                if self.context.refuse(item, BadInput("out of range", str(error)[:200])):
+                    out.append(item)
+                continue
+            item.message = msgspec.structs.replace(item.message, topic=topic)
+            out.append(item)
+        return out
+
+
+class TagsConfig(StepConfig):
+    """Adds members to a JSON object, from constants and templates."""
+
+    tags: dict[FieldPath, TemplateText] = Field(min_length=1, max_length=1000)
+    """Text of each member by its path, a template (docs/reference/templates.md): `site: north`, `device: "{topic[1]}"`,
+    `host: "{host}"`."""
+
+
+class TagsStep(Step[TagsConfig]):
+    """Puts the texts into a copy of the document."""
+
+    reads = True
+
+    def __init__(self, config: TagsConfig, context: StepContext) -> None:
+        super().__init__(config, context)
+        self._tags = [(parse_path(text), MessageTemplate(value, context)) for text, value in config.tags.items()]
+
+    def apply(self, items: list[Item]) -> list[Item]:
+        out = []
+        for item in items:
+            try:
+                item.becomes(self._tagged(item.document, item.message))
+            except BadInput as error:
+                if self.context.refuse(item, error):
+                    out.append(item)
+                continue
+            out.append(item)
+        return out
+
+    def _tagged(self, document: Any, message: Message) -> Any:
+        if document.__class__ is not dict:
+            raise BadInput("wrong type", f"the payload is {kind_of(document)}, not an object")
+        for path, template in self._tags:
+            document = put(document, path, template.of(message))
+        return document
+
+
+class EnvelopeConfig(StepConfig):
+    """Wraps the payload together with what is known of the message."""
+
+    format: Literal["json", "cloudevents"] = "json"
+    """`json` has `topic`, `time`, `id` and `payload`; `cloudevents` is a structured CloudEvent 1.0 in JSON. A payload that is not
+    JSON becomes a text, or base64 where it is not UTF-8."""
+    source: TemplateText = "/edgerouter/{host}"
+    """Of a CloudEvent: a template."""
+    event_type: TemplateText = "io.edgerouter.message"
+    """Of a CloudEvent: its `type`, a template."""
+
+
+class EnvelopeStep(Step[EnvelopeConfig]):
+    """Builds the JSON text around the payload, which is not decoded."""
+
+    def __init__(self, config: EnvelopeConfig, context: StepContext) -> None:
+        super().__init__(config, context)
+        self._source = MessageTemplate(config.source, context)
+        self._type = MessageTemplate(config.event_type, context)
+        self._topics: TopicCache[str, bytes] = TopicCache(_text)
+        self._second, self._stamp = -1, b""
+
+    def apply(self, items: list[Item]) -> list[Item]:
+        wrap = self._json if self.config.format == "json" else self._cloud_event
+        out = []
+        for item in items:
+            try:
+                item.carries(wrap(item))
+            except (ValueError, TypeError, RecursionError) as error:
+                if not self.context.refuse(item, BadInput("wrong type", str(error)[:200])):
+                    continue
+            out.append(item)
+        return out
+
+    def _json(self, item: Item) -> bytes:
+        message = item.message
+        name, value = _payload(item)
+        return b'{"topic":%b,"time":"%b","id":"%b","%b":%b}' % (
+            self._topics[message.topic],
+            self._time(message.received_at),
+            message.id.encode(),
+            b"payload_base64" if name == b"data_base64" else b"payload",
+            value,
+        )
+
+    def _time(self, nanoseconds: int) -> bytes:
+        """Return a time in RFC 3339, to the microsecond; the second is formatted once."""
+        second, rest = divmod(nanoseconds, 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._stamp = datetime.fromtimestamp(second, UTC).isoformat()[:19].encode()
+        return b"%b.%06dZ" % (self._stamp, rest // 1000)
+
+    def _cloud_event(self, item: Item) -> bytes:
+        message = item.message
+        name, value = _payload(item)
+        return (
+            b'{"specversion":"1.0","id":"%b","source":%b,"type":%b,"subject":%b,"time":"%b","datacontenttype":"application/%b","%b":%b}'
+            % (
+                message.id.encode(),
+                _text(self._source.of(message)),
+                _text(self._type.of(message)),
+                self._topics[message.topic],
+                self._time(message.received_at),
+                b"octet-stream" if name == b"data_base64" else b"json",
+                name,
+                value,
+            )
+        )
+
+
+_text = msgspec.json.Encoder().encode
+_check = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def _payload(item: Item) -> tuple[bytes, bytes]:
+    """Return the name and the JSON text of the payload; strict JSON keeps its text."""
+    payload = item.payload
+    if item.read is not UNREAD and not isinstance(item.read, BadInput):
+        return b"data", payload
+    try:
+        payload.decode()
+        _check(payload)
+    except UnicodeDecodeError:
+        return b"data_base64", b'"%b"' % base64.b64encode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        return b"data", _text(payload.decode())
+    return b"data", payload
+
+
+class SplitConfig(StepConfig):
+    """Makes a message of each element of a list; the parts have `.1`, `.2` behind the id."""
+
+    field: FieldPath | None = None
+    """Path of the list; without it the payload is the list."""
+    keep: tuple[FieldPath, ...] = Field(default=(), max_length=100)
+    """Members outside the list that every part gets; the elements are objects then."""
+
+
+class SplitStep(Step[SplitConfig]):
+    """Splits lists; an empty one is filtered."""
+
+    reads = True
+    splits = True
+
+    def __init__(self, config: SplitConfig, context: StepContext) -> None:
+        super().__init__(config, context)
+        self._read = getter(parse_path(config.field)) if config.field is not None else None
+        self._keep = [(parse_path(text), getter(parse_path(text))) for text in config.keep]
+
+    def apply(self, items: list[Item]) -> list[Item]:
+        out = []
+        for item in items:
+            try:
+                parts = self._parts(item.document)
+            except BadInput as error:
+                if self.context.refuse(item, error):
+                    out.append(item)
+                continue
+            if parts:
+                out += item.parts(parts)
+        return out
+
+    def _parts(self, document: Any) -> list[Any]:
+        found = document if self._read is None else self._read(document)
+        if found is MISSING:
+            raise BadInput("missing field", self.config.field or "")
+        if not isinstance(found, list):
+            raise BadInput("wrong type", f"{kind_of(found)} cannot be split")
+        if len(found) > MOST_PARTS:
+            raise BadInput("too large", f"a list of {len(found)} elements, {MOST_PARTS} are allowed")
+        kept = [(path, value) for path, read in self._keep if (value := read(document)) is not MISSING]
+        return [_with(each, kept) for each in found] if kept else found
+
+
+def _with(part: Any, kept: list[tuple[tuple[str, ...], Any]]) -> Any:
+    for path, value in kept:
+        part = put(part, path, value)
+    return part
+
+
+class UserPropertiesConfig(StepConfig):
+    """Adds MQTT user properties, from constants and templates."""
+
+    properties: dict[str, TemplateText] = Field(min_length=1, max_length=100)
+    """Value of each property by its name, a template (docs/reference/templates.md)."""
+
+
+class UserPropertiesStep(Step[UserPropertiesConfig]):
+    """Puts the properties behind those that are there."""
+
+    def __init__(self, config: UserPropertiesConfig, context: StepContext) -> None:
+        super().__init__(config, context)
+        self._properties = [(name, MessageTemplate(text, context)) for name, text in config.properties.items()]
+
+    def apply(self, items: list[Item]) -> list[Item]:
+        for item in items:
+            message = item.message
+            properties = message.properties or Properties()
+            user = (*properties.user, *((name, template.of(message)) for name, template in self._properties))
+            item.message = msgspec.structs.replace(message, properties=msgspec.structs.replace(properties, user=user))
+        return items

@@ -1,0 +1,189 @@
+"""The step `window`: one message for all of a key in an interval, with what was counted and computed of their numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field
+
+from edgerouter.message import Message
+from edgerouter.step import UNREAD, BadInput, Item, Step, StepConfig, StepContext
+from edgerouter.steps.keys import TOPIC, key_function
+from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put
+from edgerouter.units import ByteSize, Duration
+
+_PLAIN: Final = ("count", "min", "max", "mean", "sum", "first", "last")
+_MESSAGE_BYTES: Final = 400
+"""Memory of a held message beyond its topic and payload, about."""
+
+
+def _function(text: str) -> str:
+    if text not in _PLAIN:
+        number = text.removeprefix("p")
+        if text[:1] != "p" or not number.isascii() or not number.isdigit() or not 0 < int(number) < 100:
+            raise ValueError(f"{text!r} is not known; write one of {', '.join(_PLAIN)}, or a percentile such as p95")
+    return text
+
+
+Function = Annotated[str, AfterValidator(_function)]
+
+
+class WindowConfig(StepConfig):
+    """Sends one message for all of a key in an interval of the time of reception, when the interval is over.
+
+    The messages stay in the spool until that one is delivered: after a crash the window is made again, under the same id.
+    """
+
+    every: Duration = Field(gt=0, le=86_400)
+    """Length of the interval; intervals begin at multiples of it since 1970-01-01 UTC."""
+    by: tuple[str, ...] = Field(default=(TOPIC,), min_length=1, max_length=10)
+    """The key: `topic`, or paths of members of the payload, which the result has, too."""
+    fields: tuple[FieldPath, ...] = Field(default=(), max_length=100)
+    """Members that are computed with; without any the payload is one number."""
+    functions: tuple[Function, ...] = Field(default=("count", "min", "max", "mean"), min_length=1, max_length=50)
+    """`count`, `min`, `max`, `mean`, `sum`, `first`, `last`, and percentiles such as `p95`."""
+    grace: Duration = Field(default=1.0, le=3600)
+    """Time after the end of an interval until its result is made."""
+    max_messages: int = Field(default=50_000, ge=1, le=1_000_000)
+    """Most messages held in all windows; beyond it the oldest window is sent early."""
+    max_bytes: ByteSize = Field(default=16 * 1024**2, ge=1024)
+    """Most memory of the messages held; beyond it the oldest window is sent early."""
+
+
+class _Window:
+    """One interval of one key."""
+
+    __slots__ = ("bytes", "end", "items", "names", "values")
+
+    def __init__(self, key: Hashable, end: int, fields: int) -> None:
+        self.names = key if isinstance(key, tuple) else (key,)
+        self.end = end
+        self.items: list[Item] = []
+        self.values: list[list[float]] = [[] for _ in range(fields)]
+        self.bytes = 0
+
+
+class WindowStep(Step[WindowConfig]):
+    """Holds the messages of every window that is open."""
+
+    reads = True
+    holds = True
+    stateful = True
+
+    def __init__(self, config: WindowConfig, context: StepContext) -> None:
+        super().__init__(config, context)
+        self._key = key_function(config.by)
+        self._length, self._grace = int(config.every * 1e9), int(config.grace * 1e9)
+        self._readers = [(parse_path(text), getter(parse_path(text))) for text in config.fields]
+        self._windows: dict[tuple[Hashable, int], _Window] = {}  # in the order in which they were opened
+        self._messages = self._bytes = 0
+        self._next = 0  # the earliest end
+
+    @property
+    def held(self) -> Iterable[Item]:
+        return [item for window in self._windows.values() for item in window.items]
+
+    @property
+    def due(self) -> int | None:
+        return self._next + self._grace if self._windows else None
+
+    def apply(self, items: list[Item]) -> list[Item]:
+        out: list[Item] = []
+        for item in items:
+            try:
+                key, values = self._key(item), self._values(item)
+            except BadInput as error:
+                if self.context.refuse(item, error):
+                    out.append(item)
+                continue
+            now = item.message.received_at
+            if self._windows and now >= self._next + self._grace:
+                out += self.flush(now)
+            self._add(item, key, values, now)
+            while self._messages > self.config.max_messages or self._bytes > self.config.max_bytes:
+                out.append(self._close(next(iter(self._windows))))
+        return out
+
+    def flush(self, now: int) -> list[Item]:
+        if not self._windows or now < self._next + self._grace:
+            return []
+        over = [place for place, window in self._windows.items() if window.end + self._grace <= now]
+        results = [self._close(place) for place in over]
+        self._next = min([window.end for window in self._windows.values()], default=0)
+        return results
+
+    def _values(self, item: Item) -> list[float | None]:
+        document = item.document
+        if not self._readers:
+            return [_number(document, "the payload")]
+        found = [read(document) for _, read in self._readers]
+        if all(value is MISSING for value in found):
+            raise BadInput("missing field", ", ".join(self.config.fields)[:200])
+        return [None if v is MISSING else _number(v, text) for v, text in zip(found, self.config.fields, strict=True)]
+
+    def _add(self, item: Item, key: Hashable, values: list[float | None], now: int) -> None:
+        end = now - now % self._length + self._length
+        window = self._windows.get((key, end))
+        if window is None:
+            window = self._windows[key, end] = _Window(key, end, len(values))
+            self._next = end if len(self._windows) == 1 else min(self._next, end)
+        window.items.append(item)
+        # the document is not needed any more; the payload may be, for the dead letters
+        item.read, item.changed = UNREAD, False
+        for series, value in zip(window.values, values, strict=True):
+            if value is not None:
+                series.append(value)
+        size = _MESSAGE_BYTES + len(item.message.payload) + len(item.message.topic)
+        window.bytes += size
+        self._bytes += size
+        self._messages += 1
+
+    def _close(self, place: tuple[Hashable, int]) -> Item:
+        window = self._windows.pop(place)
+        self._messages -= len(window.items)
+        self._bytes -= window.bytes
+        start = window.end - self._length
+        document: dict[str, Any] = {"start": _time(start), "end": _time(window.end), "messages": len(window.items)}
+        if self.config.by != (TOPIC,):
+            for text, value in zip(self.config.by, window.names, strict=True):
+                if text != TOPIC:
+                    document = put(document, parse_path(text), value[0] if isinstance(value, tuple) else value)
+        if self._readers:
+            for (path, _), series in zip(self._readers, window.values, strict=True):
+                if series:
+                    document = put(document, path, self._computed(series))
+        else:
+            document |= self._computed(window.values[0])
+        return Item.merged(window.items, document, received_at=window.items[-1].message.received_at)
+
+    def _computed(self, series: list[float]) -> dict[str, float]:
+        ordered = sorted(series) if any(name[0] == "p" for name in self.config.functions) else []
+        return {name: _compute(name, series, ordered) for name in self.config.functions}
+
+
+def _compute(name: str, series: list[float], ordered: list[float]) -> float:
+    if name == "count":
+        return len(series)
+    if name in ("min", "max"):
+        return min(series) if name == "min" else max(series)
+    if name in ("first", "last"):
+        return series[0] if name == "first" else series[-1]
+    if name[0] == "p":
+        # the value at or below which so many percent lie (nearest rank)
+        return ordered[max(0, math.ceil(int(name[1:]) / 100 * len(ordered)) - 1)]
+    total = math.fsum(series)
+    return total if name == "sum" else total / len(series)
+
+
+def _number(value: Any, what: str) -> float:
+    if value.__class__ is not int and value.__class__ is not float:
+        raise BadInput("wrong type", f"{what} is {kind_of(value)}, not a number")
+    if abs(value) > 1e300:
+        raise BadInput("out of range", f"{what} is beyond 1e300")
+    return value
+
+
+def _time(nanoseconds: int) -> str:
+    return Message("", b"", nanoseconds).time.isoformat().replace("+00:00", "Z")
