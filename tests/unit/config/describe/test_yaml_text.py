@@ -39,6 +39,7 @@ def _nothing_is_known_as_secret() -> None:
 
 HUB = "Endpoint=sb://plant.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=geheim;EntityPath=readings"
 NEEDED: dict[tuple[PluginKind, str], dict[str, Any]] = {
+    ("source", "cloudsync"): {},
     ("source", "host-metrics"): {},
     ("source", "http"): {},
     ("source", "mqtt"): {"url": "mqtt://b", "topics": ["a"]},
@@ -52,7 +53,10 @@ NEEDED: dict[tuple[PluginKind, str], dict[str, Any]] = {
     ("sink", "mqtt"): {"url": "mqtt://b"},
     ("sink", "aws-sqs"): {"queue": "q", "region": "eu-west-1"},
     ("sink", "aws-s3"): {"bucket": "bucket", "region": "eu-west-1"},
+    ("sink", "aws-iot-core"): {"endpoint": "abc-ats.iot.eu-west-1.amazonaws.com"},
     ("sink", "azure-event-hubs"): {"connection_string": HUB},
+    ("sink", "azure-iot-hub"): {"connection_string": "HostName=h.azure-devices.net;DeviceId=d;SharedAccessKey=Z2VoZWlt"},
+    ("sink", "cloudsync"): {},
     ("sink", "azure-blob"): {"account": "plantstore", "account_key": "Z2VoZWlt", "container": "readings"},
     ("sink", "gcp-pubsub"): {"topic": "t", "project": "p"},
     ("sink", "gcp-storage"): {"bucket": "bucket", "project": "p"},
