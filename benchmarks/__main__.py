@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from benchmarks import sinks
+from benchmarks import bills, sinks
 from benchmarks.measure import Latency, Throughput, latency, throughput
 from benchmarks.report import Results, environment
 from benchmarks.subjects import Name
@@ -81,6 +81,9 @@ def main() -> None:
         rows = uvloop.run(sinks.measure(options.sink_messages or (5_000 if options.quick else 20_000)))
         print(sinks.as_markdown(rows))
         content["sinks"] = [asdict(row) for row in rows]
+        billed = uvloop.run(bills.measure())
+        print(bills.as_markdown(billed))
+        content["bills"] = [asdict(bill) for bill in billed]
     print(", ".join(f"{name} {value}" for name, value in environment().items()))
     if options.json:
         options.json.write_text(json.dumps(content, indent=2) + "\n")

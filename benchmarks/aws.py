@@ -8,7 +8,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,13 +114,20 @@ def _ok(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
-async def run(case: Case, url: str, load: Sequence[Message]) -> Row:
-    """Write all messages, in batches as the router builds them."""
-    load = load[: int(len(load) * case.share)]
+@contextlib.asynccontextmanager
+async def opened(case: Case, url: str) -> AsyncIterator[Sink[Any]]:
+    """Open the sink of a case."""
     sink_class = _sink(case.plugin)
     more = {"addressing": "path"} if case.plugin == "aws-s3" else {"max_message_bytes": "1MiB", "account_id": "123456789012"}
     config = sink_class.Config.model_validate({"endpoint_url": url, "probe": False, **KEYS, **more, **case.config})
     async with sink_class.open(config, make_context("bench")) as sink:
+        yield sink
+
+
+async def run(case: Case, url: str, load: Sequence[Message]) -> Row:
+    """Write all messages, in batches as the router builds them."""
+    load = load[: int(len(load) * case.share)]
+    async with opened(case, url) as sink:
         await sink.write(load[:1])
         await numbers(url)
         before = time.process_time()

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -106,15 +106,22 @@ class NullServer(asyncio.Protocol):
         return {"name": name[1].decode() if name else ""}
 
 
+@contextlib.asynccontextmanager
+async def opened(case: Case, url: str) -> AsyncIterator[Sink[Any]]:
+    """Open the sink of a case."""
+    sink_class = _sink(case.plugin)
+    target = {"topic": "projects/plant/topics/bench"} if case.plugin == "gcp-pubsub" else {"bucket": "plant"}
+    config = sink_class.Config.model_validate({"endpoint": url, "anonymous": True, **target, **case.config})
+    async with sink_class.open(config, make_context("bench")) as sink:
+        yield sink
+
+
 async def run(case: Case, url: str, load: Sequence[Message]) -> Row:
     """Write all messages, in batches as the router builds them."""
     load = load[: int(len(load) * case.share)]
     if case.plugin == "library":
         return await run_library(case, url, load)
-    sink_class = _sink(case.plugin)
-    target = {"topic": "projects/plant/topics/bench"} if case.plugin == "gcp-pubsub" else {"bucket": "plant"}
-    config = sink_class.Config.model_validate({"endpoint": url, "anonymous": True, **target, **case.config})
-    async with sink_class.open(config, make_context("bench")) as sink:
+    async with opened(case, url) as sink:
         await sink.write(load[:1])
         await numbers(url)
         before = time.process_time()
