@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgerouter.mqtt.incoming import Connection, Incoming
     from edgerouter.mqtt.last_will import LastWill
     from edgerouter.mqtt.link import Link, Policy
     from edgerouter.mqtt.login import Login, MakeLogin
@@ -24,6 +25,8 @@ _HOMES = {
     "Answer": "publications",
     "Arrived": "subscriber",
     "BrokerSettings": "settings",
+    "Connection": "incoming",
+    "Incoming": "incoming",
     "LastWill": "last_will",
     "Link": "link",
     "Login": "login",
@@ -44,6 +47,8 @@ __all__ = [
     "Answer",
     "Arrived",
     "BrokerSettings",
+    "Connection",
+    "Incoming",
     "LastWill",
     "Link",
     "Login",

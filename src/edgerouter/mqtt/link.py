@@ -17,6 +17,7 @@ from edgerouter.errors import Unauthorized, Unavailable
 from edgerouter.mqtt.calls import ConnectFailed
 from edgerouter.mqtt.connection import Connection, Credentials, Options
 from edgerouter.mqtt.handshakes import Handshakes
+from edgerouter.mqtt.incoming import Subscriber, encode_pubacks, parse_publish
 from edgerouter.mqtt.last_will import Will
 from edgerouter.mqtt.login import MakeLogin
 from edgerouter.mqtt.outgoing import Outgoing
@@ -66,10 +67,18 @@ class Link:
         options: contents of the CONNECT.
         credentials: of this connection.
         handshakes: unfinished ones of QoS 2.
+        subscriber: receives what comes in.
     """
 
     def __init__(
-        self, settings: BrokerSettings, policy: Policy, options: Options, credentials: Credentials, handshakes: Handshakes
+        self,
+        settings: BrokerSettings,
+        policy: Policy,
+        options: Options,
+        credentials: Credentials,
+        *,
+        handshakes: Handshakes,
+        subscriber: Subscriber | None = None,
     ) -> None:
         self.version5 = options.version5
         self._policy = policy
@@ -84,6 +93,8 @@ class Link:
         self._ending: asyncio.TimerHandle | None = None
         self._publishing = 0
         self._quiet = asyncio.Event()
+        self.subscriber = subscriber
+        self._over = asyncio.Event()
 
     @classmethod
     async def connect(
@@ -95,6 +106,7 @@ class Link:
         version5: bool,
         clean: bool = False,
         make_login: MakeLogin | None = None,
+        subscriber: Subscriber | None = None,
     ) -> Self:
         """Connect. Never cancel it; see `edgerouter.mqtt.connection`.
 
@@ -105,6 +117,7 @@ class Link:
             version5: MQTT 5, not 3.1.1.
             clean: begin without the session that the broker may have.
             make_login: makes the credentials of this connection; those of the settings by default.
+            subscriber: receives what comes in, in a session that the broker keeps.
 
         Raises:
             ConnectFailed: the broker is not there, or refuses us, or cannot do what the policy asks for.
@@ -113,11 +126,13 @@ class Link:
         options = Options(
             client_id=policy.client_id,
             version5=version5,
-            clean=not (keeps_session and (handshakes.are_worth_keeping or not version5)),
-            session_expiry=_SESSION_SECONDS if keeps_session else None,
+            clean=subscriber is None and not (keeps_session and (handshakes.are_worth_keeping or not version5)),
+            session_expiry=_SESSION_SECONDS if keeps_session else subscriber.session_expiry if subscriber is not None else None,
+            receive_maximum=subscriber.receive_maximum if subscriber is not None else None,
             will=policy.will,
         )
-        link = cls(settings, policy, options, await Credentials.read(settings, make_login), handshakes)
+        credentials = await Credentials.read(settings, make_login)
+        link = cls(settings, policy, options, credentials, handshakes=handshakes, subscriber=subscriber)
         await link._begin()
         return link
 
@@ -177,10 +192,37 @@ class Link:
         return [answer for answer in pending.answers if answer is not None]
 
     async def settled(self) -> None:
-        """Wait until no call of `publish` runs."""
+        """Wait until no call of `publish` runs, and what came in is acknowledged."""
         while self._publishing:
             self._quiet.clear()
             await self._quiet.wait()
+        if self.subscriber is not None and self._lost is None:
+            await self.subscriber.settled(self)
+
+    def retire(self) -> None:
+        """Send nothing more, and let `is_due` say so: the next connection has another subscriber, or another login."""
+        self._due = 0.0
+        self._outgoing.withdraw()
+        self._over.set()
+
+    async def over(self) -> Error | None:
+        """Wait until the connection is to be replaced; returns the reason of its end, if it has ended."""
+        while self.lost is None and not self.is_due:
+            self._over.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._over.wait()
+        return self._lost
+
+    def acknowledge(self, identifiers: list[int]) -> None:
+        """Send the PUBACK of messages that are stored; does nothing once the connection is lost."""
+        if self._lost is None:
+            self._connection.client.send(encode_pubacks(identifiers))
+
+    def answer(self, topic: str, payload: bytes) -> None:
+        """Publish an answer with QoS 0."""
+        properties = b"\x00" if self.version5 else b""
+        self._outgoing.publish([Publication(topic, payload, retain=False, properties=properties)], 0)
 
     async def close(self) -> None:
         """Disconnect as the specification wants it; a session of MQTT 5 ends with the connection."""
@@ -197,6 +239,7 @@ class Link:
     def _end(self, error: Error) -> None:
         if self._lost is None:
             self._lost = error
+            self._over.set()
             if self._ending is not None:
                 self._ending.cancel()
             self._outgoing.end(error)
@@ -213,7 +256,7 @@ class Link:
         if self._lasts is not None:
             loop = asyncio.get_running_loop()
             self._due = loop.time() + self._lasts
-            self._ending = loop.call_at(self._due, self._outgoing.withdraw)
+            self._ending = loop.call_at(self._due, self.retire)
 
     def ended(self) -> None:
         reason, code = self._connection.lost.result()
@@ -230,7 +273,9 @@ class Link:
             self._outgoing.received(command, body)
             return self._lost is None
         if command & 0xF0 == PUBLISH:
-            return True  # nothing of the kind was subscribed to
+            if self.subscriber is not None:
+                self.subscriber.received(self, parse_publish(command, body, version5=self.version5))
+            return self._lost is None
         return self._connection.handle(command, body)
 
     async def _begin(self) -> None:
@@ -238,6 +283,12 @@ class Link:
         if unfit := self._unfit():
             await self.close()
             raise ConnectFailed(unfit, Unauthorized(f"{self._where} {unfit}"))
+        if self.subscriber is not None:
+            refused = await self._connection.calls.subscribe(self.subscriber.filters, replay=False)
+            if refused:
+                self.cut("not subscribed")
+                reason = "; ".join(f"refuses the subscription {name!r}: {why}" for name, why in refused.items())
+                raise ConnectFailed(reason, Unauthorized(f"{self._where} {reason}"))
 
     def _unfit(self) -> str:
         """Return what of the policy the broker has said that it cannot do."""

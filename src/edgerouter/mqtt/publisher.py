@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from edgerouter.mqtt.calls import ConnectFailed
 from edgerouter.mqtt.handshakes import Handshakes
+from edgerouter.mqtt.incoming import Subscriber
 from edgerouter.mqtt.link import Link, Policy
 from edgerouter.mqtt.login import MakeLogin
 from edgerouter.mqtt.settings import BrokerSettings
@@ -46,6 +47,7 @@ class Publisher:
         self._policy = policy
         self._name = name
         self._make_login = make_login
+        self._subscriber: Subscriber | None = None
         self._version = VersionChoice(protocol, "", patient=False)
         self._connecting: asyncio.Task[Link] | None = None
         self._handshakes = Handshakes(min(2 * policy.max_inflight, _MOST_UNFINISHED))
@@ -54,6 +56,13 @@ class Publisher:
     def version5(self) -> bool:
         """MQTT 5 is spoken, or tried next."""
         return self._version.version == "5"
+
+    def subscribe(self, subscriber: Subscriber | None) -> None:
+        """Let the next connection receive for this subscriber, in a session that the broker keeps; a present one is replaced."""
+        self._subscriber = subscriber
+        task = self._connecting
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            task.result().retire()
 
     async def connected(self) -> Link:
         """Return the connection, made anew when it was lost or its login ends. Being cancelled here does not cancel the connect.
@@ -64,7 +73,7 @@ class Publisher:
         task = self._connecting
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = self._begin(None)
-        elif task.done() and ((link := task.result()).lost is not None or link.is_due):
+        elif task.done() and ((link := task.result()).lost is not None or link.is_due or link.subscriber is not self._subscriber):
             task = self._begin(link)
         return await asyncio.shield(task)
 
@@ -110,7 +119,7 @@ class Publisher:
     async def _link(self) -> Link:
         worth_keeping = self._handshakes.are_worth_keeping
         link = await self._open()
-        if link.session_present and not worth_keeping:
+        if link.session_present and not worth_keeping and self._subscriber is None:
             # 3.1.1: packet ids of another run that the broker holds would swallow messages of ours
             await link.close()
             await self._forget_session()
@@ -124,5 +133,11 @@ class Publisher:
 
     async def _open(self, *, clean: bool = False) -> Link:
         return await Link.connect(
-            self._settings, self._policy, self._handshakes, version5=self.version5, clean=clean, make_login=self._make_login
+            self._settings,
+            self._policy,
+            self._handshakes,
+            version5=self.version5,
+            clean=clean,
+            make_login=self._make_login,
+            subscriber=self._subscriber,
         )

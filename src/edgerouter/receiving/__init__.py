@@ -7,6 +7,7 @@ from edgerouter.receiving.leases import Leased, LeaseService
 from edgerouter.receiving.problems import Problems
 from edgerouter.receiving.properties import received_properties
 from edgerouter.receiving.source import LeaseConfig, LeaseSource, ReceivingConfig
+from edgerouter.receiving.subscription import Subscription, Topics
 from edgerouter.receiving.topic import ReceivedTopic, TopicSource
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Problems",
     "ReceivedTopic",
     "ReceivingConfig",
+    "Subscription",
     "TopicSource",
+    "Topics",
     "received_properties",
 ]

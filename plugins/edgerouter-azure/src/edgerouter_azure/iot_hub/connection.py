@@ -8,6 +8,7 @@ from typing import Final
 
 from edgerouter import Throttled, Unauthorized, Unavailable
 from edgerouter.mqtt import Answer, Link, Login, Policy, Publisher, Result
+from edgerouter.receiving import Subscription
 from edgerouter_azure.errors import CLOCK_HINT
 from edgerouter_azure.iot_hub.config import DeviceFields
 
@@ -42,6 +43,16 @@ class DeviceConnection:
             return await self._publisher.connected()
         except Unauthorized as error:
             raise Unauthorized(f"{error}; {_HINT}{CLOCK_HINT}") from None
+
+    @asynccontextmanager
+    async def receiving(self, subscription: Subscription) -> AsyncIterator[None]:
+        """Receive until the context exits."""
+        self._publisher.subscribe(subscription)
+        try:
+            async with subscription.running(self.connected):
+                yield
+        finally:
+            self._publisher.subscribe(None)
 
     async def close(self) -> None:
         """Disconnect."""
