@@ -184,6 +184,8 @@ class Step(Configured[ConfigT], ABC):
     """True for a step that changes no message: what it has let through once is not shown to it again after a crash."""
     stateful: ClassVar[bool] = False
     """True for a step whose answer depends on earlier messages: it cannot stand in a source."""
+    patience: float = 0.0
+    """Seconds that it may hold a message."""
     holds: ClassVar[bool] = False
     """True for a step that keeps messages for a later result: what it leaves out is held, and only `context.drop` filters."""
 

@@ -58,6 +58,10 @@ class ListReader:
         taken, self.waiting = self.waiting[:max_messages], self.waiting[max_messages:]
         return taken
 
+    @property
+    def caught_up(self) -> bool:
+        return not self.waiting
+
     def is_pending(self, message: Message) -> bool:
         return message.sequence in self.pending
 

@@ -171,7 +171,8 @@ class Runner:
         """Nothing is left to do, or nothing can be done now because the sink does not take it."""
         ledger = self.reader.ledger
         # what a step holds for a later result stays in the spool
-        waiting = ledger.waiting and (self.steps is None or ledger.pending + ledger.uncounted > self.steps.held)
+        held = 0 if self._shaped is None else self._shaped.held
+        waiting = ledger.pending + ledger.uncounted > held
         return not waiting or self.status.state not in ("starting", "ok")
 
     @property
@@ -179,7 +180,8 @@ class Runner:
         """Seconds that a sink in order may take with a message: to fill a batch, to be allowed to write, and to write."""
         policies = self.configured.policies
         rate = policies.rate.messages
-        return policies.batch.linger + policies.timeout + (1 / rate if rate is not None else 0.0)
+        held = 0.0 if self.steps is None else self.steps.patience
+        return held + policies.batch.linger + policies.timeout + (1 / rate if rate is not None else 0.0)
 
     def drain(self) -> None:
         """The router is stopping: do not linger for fuller batches."""

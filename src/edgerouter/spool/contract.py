@@ -59,6 +59,10 @@ class Reader(Protocol):
     def take(self, max_messages: int) -> list[Message]:
         """Return the next messages that the sink wants; they stay pending until settled. Empty: none is in memory yet."""
 
+    @property
+    def caught_up(self) -> bool:
+        """Everything that is stored has been taken."""
+
     def is_pending(self, message: Message) -> bool:
         """Return True while the message is not settled."""
 

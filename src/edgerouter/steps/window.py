@@ -76,6 +76,7 @@ class WindowStep(Step[WindowConfig]):
         super().__init__(config, context)
         self._key = key_function(config.by)
         self._length, self._grace = int(config.every * 1e9), int(config.grace * 1e9)
+        self.patience = config.every + config.grace
         self._readers = [(parse_path(text), getter(parse_path(text))) for text in config.fields]
         self._windows: dict[tuple[Hashable, int], _Window] = {}  # in the order in which they were opened
         self._messages = self._bytes = 0

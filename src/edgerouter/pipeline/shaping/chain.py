@@ -80,6 +80,10 @@ class Chain:
         self.steps: list[Step[Any]] = [
             step.plugin(step.config, self._context(name, step, names)) for name, step in zip(self.names, steps, strict=True)
         ]
+        self.holds = any(step.holds for step in self.steps)
+        """A message may be held for a later result."""
+        self.patience = sum(step.patience for step in self.steps)
+        """Seconds that all of them together may hold a message."""
         self._reads = any(step.reads for step in self.steps)
         self._documents.readers += self._reads
 
@@ -153,12 +157,12 @@ class Chain:
         return found
 
     @property
-    def held(self) -> int:
-        """Stored messages of which a step holds at least a part."""
+    def held(self) -> set[int]:
+        """Sequences of the stored messages of which a step holds at least a part."""
         held = [item for step in self.steps if step.holds for item in step.held]
         found = {item.original.sequence for item in held if item.behind is None}
         found.update(stored.message.sequence for item in held for stored in item.behind or ())
-        return len(found)
+        return found
 
     def _flushed(self, now: Shaped, until: int) -> list[Item]:
         found: list[Item] = []

@@ -22,6 +22,9 @@ log = structlog.get_logger("edgerouter.steps")
 MOST_AT_ONCE: Final = 2000
 """Messages that go through the steps in one turn of the event loop, where nothing is left of them."""
 
+MOST_LEFT: Final = 20_000
+"""Messages that are left out and wait, unsettled, for those around them that a step holds."""
+
 Key = int | tuple[int, str]
 
 
@@ -47,6 +50,7 @@ class ShapedReader:
         self._digest = digest
         self._results: dict[Key, Item] = {}
         self._ready_made: list[Message] = []  # shaped, and not taken yet or given back; sorted
+        self._left: list[Message] = []  # left out, and not settled yet
         self._rejections: list[Rejection] = []
         self._storing: asyncio.Task[None] | None = None
         self._ready: Callable[[], None] = lambda: None
@@ -62,6 +66,15 @@ class ShapedReader:
     def oldest_pending_at(self) -> int | None:
         return self._reader.oldest_pending_at
 
+    @property
+    def caught_up(self) -> bool:
+        return self._reader.caught_up and not self._ready_made
+
+    @property
+    def held(self) -> int:
+        """Pending messages that wait for a later result: a router that stops does not wait for them."""
+        return len(self.chain.held) + len(self._left)
+
     def on_ready(self, call: Callable[[], None]) -> None:
         self._ready = call
         self._reader.on_ready(call)
@@ -71,9 +84,6 @@ class ShapedReader:
             return []
         out = self._ready_made[:max_messages]
         del self._ready_made[:max_messages]
-        due = self.chain.due
-        if due is not None and due <= (now := time.time_ns()):
-            out += self._results_of(self.chain.flush(now))
         read = 0
         while len(out) < max_messages and read < MOST_AT_ONCE:
             messages = self._reader.take(max_messages - len(out))
@@ -81,7 +91,7 @@ class ShapedReader:
                 break
             read += len(messages)
             out += self._results_of(self.chain.apply(messages))
-        self._set_timer()
+        out += self._due()
         if len(out) > max_messages:
             self._ready_made = out[max_messages:] + self._ready_made
             del out[max_messages:]
@@ -90,14 +100,23 @@ class ShapedReader:
             asyncio.get_running_loop().call_soon(self._ready)
         return out
 
-    def _set_timer(self) -> None:
-        due = self.chain.due
+    def _due(self) -> list[Message]:
+        """Return what is due by now, and set the timer for the rest.
+
+        A part of what belongs together may still be in the spool: until all of it is read, only the time of messages counts.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if not self.chain.holds or not self._reader.caught_up:
+            return []
+        now, out = time.time_ns(), []
+        if (due := self.chain.due) is not None and due <= now:
+            out = self._results_of(self.chain.flush(now))
+            due = self.chain.due
         if due is not None:
-            seconds = max(0.0, (due - time.time_ns()) / 1e9)
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._went_off)
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, (due - now) / 1e9), self._went_off)
+        return out
 
     def _went_off(self) -> None:
         self._timer = None
@@ -106,7 +125,9 @@ class ShapedReader:
     def _results_of(self, shaped: Shaped) -> list[Message]:
         """Settle what is left out, and return what is to be sent."""
         if shaped.filtered:
-            self._reader.filtered(shaped.filtered)
+            self._left += shaped.filtered
+            if not self.chain.holds or len(self._left) > MOST_LEFT:
+                self._settle_left()
         if shaped.delivered:
             self._reader.delivered(shaped.delivered)
         if shaped.rejected:
@@ -132,6 +153,8 @@ class ShapedReader:
 
     def delivered(self, messages: Sequence[Message]) -> None:
         self._reader.delivered(self._settled(messages, delivered=True) if self._results else messages)
+        if self._left:
+            self._settle_left(min(self.chain.held, default=None))
 
     def filtered(self, messages: Sequence[Message]) -> None:
         self._reader.filtered(self._settled(messages, delivered=False))
@@ -178,6 +201,12 @@ class ShapedReader:
                         done.append(each.message)
         return done
 
+    def _settle_left(self, end: int | None = None) -> None:
+        """Settle what the steps left out, below this sequence: between messages that are held it would break the position up."""
+        left = self._left
+        self._left = [] if end is None else [message for message in left if message.sequence >= end]
+        self._reader.filtered(left if end is None else [message for message in left if message.sequence < end])
+
     # -- rejecting --------------------------------------------------------------------------------------------------------------
 
     def _reject(self, shaped: Shaped) -> None:
@@ -202,6 +231,7 @@ class ShapedReader:
         """Shape nothing more; what is not settled stays pending in the spool."""
         if self._timer is not None:
             self._timer.cancel()
+        self._settle_left()
         if self._storing is not None:
             self._storing.cancel()
         self.chain.close()

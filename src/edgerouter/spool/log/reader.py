@@ -88,6 +88,11 @@ class LogReader:
                 break
         return out
 
+    @property
+    def caught_up(self) -> bool:
+        waiting = any(cursor is not None and cursor.pieces for cursor in (self._live, self._backlog))
+        return not waiting and not self._in_flight.returned and self.unread_from >= self._storage.end
+
     def is_pending(self, message: Message) -> bool:
         return message.sequence in self.sink_ledger.position
 

@@ -127,7 +127,7 @@ def test_every_message_is_sent_filtered_rejected_or_held_exactly_once(
     put_through = chain(*steps)
     found = [put_through.apply(stored[k : k + length]) for k in range(0, len(stored), length)]
     found.append(put_through.flush(FOR_EVER))
-    assert put_through.held == 0
+    assert not put_through.held
     assert accounted(found) == list(range(1, len(stored) + 1))
     ids = [item.message.id for shaped in found for item in shaped.items]
     assert len(ids) == len(set(ids))

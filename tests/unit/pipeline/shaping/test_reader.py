@@ -13,7 +13,7 @@ from edgerouter import Message
 from edgerouter.pipeline.shaping.reader import MOST_AT_ONCE, ShapedReader
 from edgerouter.spool.contract import Rejection
 from support.pipeline import ListReader
-from support.steps import chain, message
+from support.steps import SECOND, chain, message
 
 
 def reader(*steps: dict[str, Any], stored: Sequence[Message] = ()) -> tuple[ShapedReader, ListReader]:
@@ -84,8 +84,8 @@ async def test_results_that_are_given_back_come_again_in_order_and_unchanged() -
 
 
 async def test_a_window_is_sent_when_its_time_has_come_and_settles_all_behind_it() -> None:
-    now = time.time_ns()
-    stored = [msgspec.structs.replace(message(n, n), received_at=now + n) for n in range(1, 4)]
+    soon = time.time_ns() + SECOND
+    stored = [msgspec.structs.replace(message(n, n), received_at=soon + n) for n in range(1, 4)]
     shaped, spool = reader({"type": "window", "every": 0.2, "grace": 0}, stored=stored)
     woken = asyncio.Event()
     shaped.on_ready(woken.set)
@@ -126,3 +126,29 @@ async def test_a_backlog_that_is_filtered_lets_the_event_loop_turn() -> None:
         await asyncio.sleep(0)
     assert woken == [MOST_AT_ONCE, 2 * MOST_AT_ONCE]
     assert [each.sequence for each in found] == [3 * MOST_AT_ONCE]
+
+
+async def test_a_window_of_a_backlog_is_not_sent_before_all_of_it_is_read() -> None:
+    stored = [message(n, n, at=n / 1000) for n in range(1, 5001)]
+    shaped, spool = reader({"type": "window", "every": "1d", "functions": ["count"]}, stored=stored)
+    shaped.on_ready(lambda: None)
+    results: list[Message] = []
+    while spool.waiting:
+        assert results == []
+        results = shaped.take(1000)
+    assert [each.payload.partition(b'"count":')[2] for each in results] == [b"5000}"]
+
+
+async def test_what_is_left_out_between_held_messages_is_settled_with_them_and_a_stop_does_not_wait() -> None:
+    soon = time.time_ns() + SECOND
+    stored = [msgspec.structs.replace(message(n, n, topic=f"t/{n % 2}"), received_at=soon + n) for n in range(1, 11)]
+    steps = ({"type": "filter", "topics": ["t/0"]}, {"type": "window", "every": 0.1, "grace": 0})
+    shaped, spool = reader(*steps, stored=stored)
+    woken = asyncio.Event()
+    shaped.on_ready(woken.set)
+    assert shaped.take(100) == []
+    assert (spool.filtered_messages, shaped.held) == ([], 10)
+    await asyncio.wait_for(woken.wait(), 5)
+    shaped.delivered(shaped.take(100))
+    assert [each.sequence for each in spool.filtered_messages] == [1, 3, 5, 7, 9]
+    assert spool.pending == {}
