@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.peers.binaries import FluentBit, RedpandaConnect, Telegraf, Vector
-from benchmarks.peers.edgerouter import Edgerouter
+from benchmarks.peers.edgerouter import Edgerouter, EdgerouterOnce
 from benchmarks.peers.mqttwarn import Mqttwarn
 from benchmarks.peers.node_red import NodeRed
 from benchmarks.peers.peer import Missing, Peer
@@ -23,7 +23,8 @@ TOOLS = Path(__file__).parents[2] / ".tools" / "peers"
 def peers(options: argparse.Namespace) -> list[Peer]:
     """Return every peer, or those chosen."""
     given = [kind(getattr(options, kind.option[2:].replace("-", "_"))) for kind in BINARIES]
-    every: list[Peer] = [Edgerouter(), MosquittoSub(), PlainAiomqtt(), PlainPaho(), PlainMqttJs(), NodeRed(), Mqttwarn(), *given]
+    scripts = [MosquittoSub(), PlainAiomqtt(), PlainPaho(), PlainMqttJs()]
+    every: list[Peer] = [Edgerouter(), EdgerouterOnce(), *scripts, NodeRed(), Mqttwarn(), *given]
     return [peer for peer in every if not options.only or any(word.lower() in peer.name.lower() for word in options.only)]
 
 

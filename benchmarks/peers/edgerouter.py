@@ -1,4 +1,4 @@
-"""edgerouter itself, from this checkout, with defaults."""
+"""edgerouter itself, from this checkout: with defaults, and with files that hold every message exactly once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar
 
-from benchmarks.peers.peer import TOPICS, Command, Peer, Work
+from benchmarks.peers.peer import TOPICS, Command, Destination, Peer, Work
 
 
 class Edgerouter(Peer):
@@ -15,14 +16,15 @@ class Edgerouter(Peer):
 
     name = "edgerouter"
     acknowledges = "after fsync"
-    destinations = ("file", "http")
+    destinations: ClassVar[tuple[Destination, ...]] = ("file", "http")
+    once: ClassVar[bool] = False
 
     def install(self, tools: Path) -> str:  # noqa: ARG002  (runs from the checkout)
         return version("edgerouter")
 
     def command(self, work: Work) -> Command:
         source = {"type": "mqtt", "url": f"mqtt://127.0.0.1:{work.port}", "topics": [TOPICS], "qos": 1}
-        file = {"type": "file", "path": str(work.file.parent), "rotate": {"size": "100GiB"}}
+        file = {"type": "file", "path": str(work.file.parent), "rotate": {"size": "100GiB"}, "once": self.once}
         sink = file if work.url is None else {"type": "http", "url": work.url}
         config = {
             "sources": {"broker": source},
@@ -34,3 +36,11 @@ class Edgerouter(Peer):
         # JSON is YAML
         path.write_text(json.dumps(config, indent=2))
         return Command((str(Path(sys.executable).with_name("edgerouter")), "run", "-c", str(path)))
+
+
+class EdgerouterOnce(Edgerouter):
+    """With `once: true`, which costs a second sync per batch."""
+
+    name = "edgerouter, once"
+    destinations = ("file",)
+    once = True

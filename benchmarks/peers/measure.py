@@ -29,7 +29,8 @@ MOST_BETWEEN_KILLS = 10.0
 OUTAGE_RATE = 200.0
 QUIET = 5.0
 """Seconds without a new message after which the rest counts as lost."""
-QUIET_AFTER_OUTAGE = 15.0
+QUIET_AFTER_RETURN = 12.0
+"""The same, after the last start of a killed peer, or the return of its destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ async def calm(peer: Peer, destination: Destination, seconds: float, folder: Pat
     async with _at_work(peer, destination, folder) as subject:
         before, lines = subject.usage(), subject.output.lines
         async with load(_plan(subject, messages=messages, rate=CALM_RATE)) as publishing:
-            ages = await subject.output.ages_until(lines + messages, quiet=QUIET, most=2 * seconds)
+            ages = await subject.output.ages_until(lines + messages, quiet=QUIET, most=2 * seconds + QUIET)
             await publishing.finish()
         used = subject.usage() - before
     if len(ages) < 2:
@@ -160,7 +161,7 @@ async def killed(peer: Peer, folder: Path) -> Killed:
                 await subject.end()
                 await subject.start()
             report = await publishing.finish()
-        return Killed(*_counts(report, await _settled(subject, report, QUIET)))
+        return Killed(*_counts(report, await _settled(subject, report)))
 
 
 async def outage(peer: Peer, seconds: float, folder: Path) -> Outage:
@@ -177,7 +178,7 @@ async def outage(peer: Peer, seconds: float, folder: Path) -> Outage:
             await receiver.start()
             back = await _first_after(subject, lines)
             report = await publishing.stop()
-        counts = _counts(report, await _settled(subject, report, QUIET_AFTER_OUTAGE))
+        counts = _counts(report, await _settled(subject, report))
         return Outage(*counts, back)
 
 
@@ -185,16 +186,16 @@ async def _first_after(subject: Running, lines: int) -> float | None:
     """Wait for a message beyond that many; return the seconds that it took, `None` if none came."""
     began = time.time()
     try:
-        return await subject.output.until(lines + 1, QUIET_AFTER_OUTAGE) - began
+        return await subject.output.until(lines + 1, QUIET_AFTER_RETURN) - began
     except TimeoutError:
         return None
 
 
-async def _settled(subject: Running, report: Report, quiet: float) -> Counter[int]:
+async def _settled(subject: Running, report: Report) -> Counter[int]:
     """Wait until every acknowledged message has arrived, or none did for a while; return the arrivals of each number."""
     expected = _expected(report)
     last, counted = time.monotonic(), subject.arrived()
-    while not expected <= counted.keys() and time.monotonic() - last < quiet:
+    while not expected <= counted.keys() and time.monotonic() - last < QUIET_AFTER_RETURN:
         await asyncio.sleep(0.2)
         before, counted = counted, subject.arrived()
         if counted.total() > before.total():

@@ -102,6 +102,6 @@ def _outage(results: Results) -> Table:
         Column("lost", 0, of(lambda run: run.lost)),
         Column("twice", 0, of(lambda run: run.again)),
         Column("acknowledged to the publisher", 0, of(lambda run: run.acknowledged), better=None),
-        Column("first message after the return, s", 2, of(lambda run: run.back_after_seconds)),
+        Column("first message after the return, s", 2, of(lambda run: run.back_after_seconds), better=None),
     ]
     return Table(f"HTTP service away, at {OUTAGE_RATE:,.0f} messages/s", columns, peers)

@@ -32,13 +32,14 @@ class Silent(Exception):
 class Running:
     """A running peer; created by `running`."""
 
-    def __init__(self, command: Command, port: int, folder: Path, receiver: Receiver | None) -> None:
+    def __init__(self, command: Command, port: int, folder: Path, receiver: Receiver | None, *, listens: bool) -> None:
         self.port = port
         """Port to publish to."""
         self.receiver = receiver
         self.output = Output(folder / "out")
         self.start_seconds = 0.0
         """From the start of the process to the first message in the file."""
+        self._listens = listens
         self._command = command
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
@@ -64,8 +65,9 @@ class Running:
             Silent: none has.
         """
         async with load(Plan(self.port, topics=("sensors/first",), rate=200, payload_bytes=100, client_id="first")) as first:
-            # the first message must not have to wait for the load generator
-            await first.at_least(1, START)
+            if not self._listens:
+                # the first message must not have to wait for the load generator
+                await first.at_least(1, START)
             began = time.time()
             await self.start()
             try:
@@ -112,7 +114,7 @@ async def running(peer: Peer, destination: Destination, folder: Path) -> AsyncIt
         port = free_port() if peer.listens else stack.enter_context(Mosquitto(folder / "broker", BROKER)).port
         receiver = await stack.enter_async_context(receiving(free_port(), file)) if destination == "http" else None
         work = Work(port, folder, file, receiver.url if receiver else None)
-        subject = Running(peer.command(work), port, folder, receiver)
+        subject = Running(peer.command(work), port, folder, receiver, listens=peer.listens)
         stack.push_async_callback(subject.end)
         await subject.first_message()
         yield subject

@@ -53,7 +53,8 @@ class Table:
         """Yield a line for each figure in which another peer does better than edgerouter, as printed."""
         for column in self.columns:
             figures = {peer.name: round(value, column.digits) for peer in self.peers if (value := column.value(peer)) is not None}
-            ours = figures.pop(OURS, None)
+            ours = figures.get(OURS)
+            figures = {name: value for name, value in figures.items() if not name.startswith(OURS)}
             if ours is None or column.better is None:
                 continue
             better = [name for name, value in figures.items() if (value > ours if column.better == "more" else value < ours)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from benchmarks.peers.__main__ import command, installed, parser, peers
 from benchmarks.peers.arrived import FILLER_BYTES, arrived
 from benchmarks.peers.binaries import FluentBit, RedpandaConnect, Telegraf, Vector
 from benchmarks.peers.edgerouter import Edgerouter
-from benchmarks.peers.measure import Calm, FullLoad, Killed, Outage, full_load, killed
+from benchmarks.peers.measure import Calm, FullLoad, Killed, Outage, calm, full_load, killed, outage
 from benchmarks.peers.peer import Command, Missing, Peer, Work, version_of
 from benchmarks.peers.report import as_markdown
 from benchmarks.peers.run import Options, Results, run
+from benchmarks.peers.running import Silent
 from benchmarks.peers.scripts import PlainPaho
 
 PROGRAM = Path("/opt/program")
@@ -179,7 +181,64 @@ def test_the_command_in_the_report_holds_no_path_of_this_machine() -> None:
     assert command(options) == 'make bench-peers SECONDS=2 ARGS="--rounds 3 --telegraf PATH"'
 
 
-# A short run with real parts
+# Short runs with real parts
+
+
+LISTENER = """\
+import socket, sys
+served = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+with open(sys.argv[2], "ab", buffering=0) as out:
+    while True:
+        publisher, _ = served.accept()
+        packets = publisher.makefile("rb")
+        while kind := packets.read(1):
+            size, shift = 0, 0
+            while (digit := packets.read(1)[0]) > 127:
+                size, shift = size | (digit & 127) << shift, shift + 7
+            body = packets.read(size | digit << shift)
+            if kind == b"\\x10":
+                publisher.sendall(b"\\x20\\x02\\x00\\x00")
+            elif kind == b"\\x32":
+                end = 2 + int.from_bytes(body[:2], "big")
+                out.write(body[end + 2 :] + b"\\n")
+                publisher.sendall(b"\\x40\\x02" + body[end : end + 2])
+"""
+
+
+class Listener(PlainPaho):
+    """A server that publishers connect to, in place of a broker."""
+
+    listens = True
+
+    def command(self, work: Work) -> Command:
+        script = work.folder / "listener.py"
+        script.write_text(LISTENER)
+        return Command((sys.executable, str(script), str(work.port), str(work.file)))
+
+
+async def test_a_peer_that_is_the_broker_itself_gets_the_publishers(tmp_path: Path) -> None:
+    run = await calm(Listener(), "file", 0.3, tmp_path)
+
+    assert run.share == 1
+    assert run.p50_ms < run.p99_ms
+
+
+async def test_a_peer_that_delivers_nothing_is_silent_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mute(PlainPaho):
+        def command(self, work: Work) -> Command:
+            return Command((sys.executable, "-c", "import sys; sys.exit('bad configuration')"))
+
+    monkeypatch.setattr("benchmarks.peers.running.START", 1.0)
+
+    with pytest.raises(Silent, match="nothing arrived within 1 s: bad configuration"):
+        await calm(Mute(), "file", 0.3, tmp_path)
+
+
+async def test_an_outage_of_the_service_is_survived_by_the_router(tmp_path: Path) -> None:
+    losses = await outage(Edgerouter(), 0.5, tmp_path)
+
+    assert (losses.lost, losses.again) == (0, 0)
+    assert losses.back_after_seconds is not None
 
 
 async def test_a_script_is_measured_at_full_load(tmp_path: Path) -> None:
