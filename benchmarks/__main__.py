@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: edgerouter, its floor and plain aiomqtt, and what each cloud sink costs, in one run."""
+"""`python -m benchmarks`: edgerouter, its floor and plain aiomqtt, the HTTP source and every cloud sink, in one run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from benchmarks import bills, sinks
+from benchmarks import bills, http_source, sinks
 from benchmarks.measure import Latency, Throughput, latency, throughput
 from benchmarks.report import Results, environment
 from benchmarks.subjects import Name
@@ -52,18 +52,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog=OTHERS)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="under two minutes, less exact")
-    parser.add_argument("--only", choices=("walk", "sinks"), help="only the walk of a message, or only the cloud sinks")
+    parser.add_argument("--only", choices=("walk", "http", "sinks"), help="only this part")
     parser.add_argument("--messages", type=int, help="messages of a throughput run (100000, quick 20000)")
     parser.add_argument("--rounds", type=int, help="throughput runs of each subject, of which the median counts (3, quick 1)")
     parser.add_argument("--rate", type=float, action="append", help="messages a second while latency is measured (1000, 100, 10)")
     parser.add_argument("--seconds", type=float, help="how long latency is measured (15, quick 4)")
     parser.add_argument("--qos", type=int, choices=(0, 1), action="append", help="only this quality of service (both)")
     parser.add_argument("--sink-messages", type=int, help="messages through each cloud sink (20000, quick 5000)")
+    parser.add_argument("--requests", type=int, help="requests to the HTTP source in each case (50000, quick 5000)")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where everything is written (/var/tmp)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to this file")
     options = parser.parse_args()
     content: dict[str, Any] = {"environment": environment()}
-    if options.only != "sinks":
+    if options.only in {None, "walk"}:
         results = asyncio.run(
             measure(
                 messages=options.messages or (20_000 if options.quick else 100_000),
@@ -76,7 +77,11 @@ def main() -> None:
         )
         print(results.as_markdown())
         content |= results.as_content()
-    if options.only != "walk":
+    if options.only in {None, "http"}:
+        requests = asyncio.run(http_source.measure_all(options.requests or (5_000 if options.quick else 50_000), options.folder))
+        print(http_source.as_markdown(requests))
+        content["http_source"] = [asdict(row) for row in requests]
+    if options.only in {None, "sinks"}:
         # on the router's event loop
         rows = uvloop.run(sinks.measure(options.sink_messages or (5_000 if options.quick else 20_000)))
         print(sinks.as_markdown(rows))

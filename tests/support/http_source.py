@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,15 @@ class HttpClient:
                 return await self.reader.read(1) == b""
         except ConnectionError:
             return True
+
+
+async def stream(client: HttpClient, *, chunked: bool) -> None:
+    """Send a body without end."""
+    piece = b"10000\r\n" + b"x" * 65_536 + b"\r\n" if chunked else b"x" * 65_536
+    with suppress(ConnectionError):
+        while True:
+            client.writer.write(piece)
+            await client.writer.drain()
 
 
 @dataclass(slots=True)

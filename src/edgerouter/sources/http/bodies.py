@@ -55,7 +55,8 @@ class Bodies:
         try:
             body: bytes = await content.readany()
             if not content.at_eof():
-                body = await self._rest(request, body)
+                pieces, body = [body], b""
+                body = await self._rest(request, pieces)
         except (web.RequestPayloadError, ConnectionError):
             raise Problem(400, "the body ended before its end: send it again") from None
         if len(body) > self._most:
@@ -66,22 +67,25 @@ class Bodies:
             raise no_room()
         return body
 
-    async def _rest(self, request: web.BaseRequest, first: bytes) -> bytes:
-        body = bytearray(first)
-        held = len(first)
+    async def _rest(self, request: web.BaseRequest, pieces: list[bytes]) -> bytes:
+        # joined at the end: hundreds of buffers that grow side by side would leave the heap in fragments
+        held = len(pieces[0])
         self.held += held
         try:
             while piece := await request.content.readany():
-                body += piece
+                pieces.append(piece)
                 held += len(piece)
                 self.held += len(piece)
-                if len(body) > self._most:
+                if held > self._most:
                     raise self._too_large()
                 if self._room() < 0:
                     raise no_room()
-            return bytes(body)
+            return b"".join(pieces)
         finally:
             self.held -= held
+            # the traceback of a lost connection is part of a cycle, and would keep the body until a full garbage collection
+            pieces.clear()
+            piece = b""
 
     def _decompress(self, body: bytes) -> bytes:
         try:

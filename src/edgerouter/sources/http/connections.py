@@ -16,6 +16,8 @@ from edgerouter.sources.http.problems import Problem
 
 MOST_HEAD_BYTES: Final = 32 * 1024
 """Request line and headers; servers commonly allow 8 to 48 KiB."""
+_BUFFER_BYTES: Final = 32 * 1024
+"""Of a body that is received faster than it is read; aiohttp stops reading at twice as much."""
 _LINGERING_SECONDS: Final = 1.0
 """Time for which the rest of a refused body is read, so that the client sees the answer before its connection breaks."""
 _END: Final = b"\r\n\r\n"
@@ -47,6 +49,7 @@ class Connection(web.RequestHandler):
             keepalive_timeout=times.idle,
             access_log=None,  # type: ignore[arg-type]  # aiohttp's runners pass None, too: it writes no access log
             lingering_time=_LINGERING_SECONDS,
+            read_bufsize=_BUFFER_BYTES,
             auto_decompress=False,
         )
         self.waits = True
@@ -131,6 +134,9 @@ class Connection(web.RequestHandler):
         response = problem.response()
         response.force_close()
         return response
+
+    def log_exception(self, *_: object, **_named: object) -> None:
+        """Log nothing: bugs are logged where they are answered, and a client that disconnects at a bad moment causes the rest."""
 
     def _end_at(self, seconds: float) -> None:
         self._deadline = at = self._clock() + seconds

@@ -25,7 +25,7 @@ from edgerouter.sources.http.waiting import WaitingRoom
 from edgerouter.weak_points import warn, weak_points
 
 _BACKLOG: Final = 256
-_SEND_BUFFER_BYTES: Final = 64 * 1024
+_BUFFER_BYTES: Final = 64 * 1024
 _CLOSING_SECONDS: Final = 2.0
 """Time to write the last answers."""
 
@@ -88,8 +88,9 @@ def _prepare(config: HttpSourceConfig) -> tuple[socket.socket, ssl.SSLContext | 
     except (ConfigurationError, ValueError) as error:
         raise Unavailable(str(error)) from None
     listener.setblocking(False)
-    # answers are small; a client that reads none is noticed when this is full
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    # of each connection: one that sends much at once cannot fill the memory, and one that reads no answers is noticed soon
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
     return listener, tls
 
 

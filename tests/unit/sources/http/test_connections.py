@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 from structlog.testing import capture_logs
 
-from support.http_source import HttpClient, serving
+from support.http_source import HttpClient, serving, stream
 from support.pipeline import until
 
 HALF = b"POST /topics/a HTTP/1.1\r\nHost: edge\r\n"
@@ -97,17 +97,6 @@ async def test_giant_bodies_that_stream_in_are_refused_and_hold_no_memory(token:
             tracemalloc.stop()
     assert peak < 8 * MIB, f"{peak / MIB:.0f} MiB"
     assert not web.stored
-
-
-async def stream(client: HttpClient, *, chunked: bool) -> None:
-    """Send a body without end."""
-    piece = b"10000\r\n" + b"x" * 65_536 + b"\r\n" if chunked else b"x" * 65_536
-    try:
-        while True:
-            client.writer.write(piece)
-            await client.writer.drain()
-    except ConnectionError:
-        pass
 
 
 @pytest.mark.parametrize(
