@@ -44,7 +44,7 @@ format: .venv/.dev  ## Put the formatting right
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
-bench: .venv/.dev  ## Measure the walk against plain aiomqtt, and what each cloud sink costs (ARGS="--quick --only sinks")
+bench: .venv/.dev  ## Measure the walk against plain aiomqtt, the HTTP source, and what each cloud sink costs (ARGS="--quick --only sinks")
 	@.ci/require mosquitto
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
 
