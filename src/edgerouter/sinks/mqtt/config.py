@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from edgerouter.mqtt.jwt import JwtConfig
 from edgerouter.mqtt.last_will import LastWill
 from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.sink import SinkConfig
+from edgerouter.sinks.mqtt.presets import ClearBlade
 from edgerouter.sinks.mqtt.topic import TopicText
 
 
@@ -35,7 +37,25 @@ class MqttSinkConfig(BrokerSettings, SinkConfig):
     carry the id of this router's spool in a user property, and, without properties (MQTT 3.1.1), those that a source received
     within a minute from where this router had published the same topic and payload. Such messages count as dropped (`loop`).
     Brokers are identified by host name and port. Without the guard `check` refuses a sink that publishes what a source receives."""
+    jwt: JwtConfig | None = None
+    """JSON Web Token as the password, made anew before each connect, in place of `password`; `username` is `unused` by default."""
+    clearblade: ClearBlade | None = None
+    """A device of ClearBlade IoT Core: gives `url`, `client_id`, `protocol`, `topic` (`/devices/DEVICE/events/{topic}`) and `jwt`,
+    where they are not written."""
     last_will: LastWill | None = None
     """Message that the broker publishes when the connection is lost."""
     max_inflight: int = Field(default=100, ge=1, le=65_535)
     """Most messages in flight; fewer if an MQTT 5 broker says so, and at most 20 with QoS 2 and 3.1.1."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_a_preset(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("clearblade") is None:
+            return data
+        return {**ClearBlade.model_validate(data["clearblade"]).fields(), **data}
+
+    @model_validator(mode="after")
+    def _has_one_password(self) -> Self:
+        if self.jwt is not None and (self.password is not None or self.password_file is not None):
+            raise ValueError("`jwt` makes the password: leave `password` and `password_file` out")
+        return self

@@ -40,7 +40,8 @@ class MqttSink(Sink[MqttSinkConfig]):
             client_id += "-check"  # a broker would end the connection of a running router's sink of the same client id
         will = config.last_will.as_will() if config.last_will is not None and not context.probe else None
         policy = Policy(client_id, config.qos, config.max_inflight, retains=config.retain != "never", will=will)
-        self._publisher = Publisher(config, policy, config.protocol, f"mqtt sink {context.name}")
+        login = config.jwt.logins(config.username or "unused") if config.jwt is not None else None
+        self._publisher = Publisher(config, policy, config.protocol, f"mqtt sink {context.name}", make_login=login)
         self._guard = context.loops.for_sink(context.name, config.address, context.spool) if config.loop_guard else None
 
     @classmethod

@@ -1,21 +1,26 @@
 """The MQTT sink without a broker: topics from a template, what reason codes mean, and what the configuration refuses.
 
 Covers also: edgerouter.mqtt.reasons, edgerouter.mqtt.results, edgerouter.mqtt.texts,
-edgerouter.sinks.mqtt.config, edgerouter.sinks.mqtt.topic.
+edgerouter.sinks.mqtt.config, edgerouter.sinks.mqtt.presets, edgerouter.sinks.mqtt.topic.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
 from edgerouter import Properties, Rejected, SinkContext, Throttled, Unauthorized, Unavailable
 from edgerouter.mqtt.reasons import connect_refused, disconnected, not_taken
 from edgerouter.sinks.mqtt.config import MqttSinkConfig
+from edgerouter.sinks.mqtt.sink import MqttSink
 from edgerouter.sinks.mqtt.topic import TopicTemplate
 from edgerouter.testing import make_message
+from support.strict_broker import strict_broker
 
 CONTEXT = SinkContext("out", "edge-1", "5p00l")
 
@@ -149,3 +154,36 @@ def test_a_template_below_sys_or_with_a_dollar_before_a_placeholder_is_refused(t
 
 def test_a_template_may_write_out_a_topic_that_begins_with_a_dollar() -> None:
     assert TopicTemplate("$aws/things/{topic}", CONTEXT).of(make_message(topic="$SYS/x")) == "$aws/things/$SYS/x"
+
+
+def test_a_device_of_clearblade_needs_its_names_and_its_key_alone(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    file = tmp_path / "key.pem"
+    file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    device = {"project": "plant", "registry": "edge", "device": "edge-7", "key_file": file, "algorithm": "ES256"}
+
+    config = MqttSinkConfig.model_validate({"clearblade": device, "topic": "/devices/edge-7/state"})
+
+    assert config.url == "mqtts://us-central1-mqtt.clearblade.com:8883"
+    assert config.client_id == "projects/plant/locations/us-central1/registries/edge/devices/edge-7"
+    assert (config.protocol, config.topic) == ("3.1.1", "/devices/edge-7/state")
+    assert config.jwt is not None
+    assert config.jwt.audience == "plant"
+
+
+def test_a_token_and_a_password_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("secret")
+    token = {"algorithm": "HS256", "key_file": tmp_path / "key"}
+    with pytest.raises(ValidationError, match="`jwt` makes the password"):
+        MqttSinkConfig.model_validate({"url": "mqtt://me:pw@x", "jwt": token})
+
+
+async def test_the_token_is_the_password(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("secret")
+    config = {"jwt": {"algorithm": "HS256", "key_file": tmp_path / "key", "lifetime": 5, "subject": "edge-7"}}
+    async with strict_broker() as broker:
+        async with MqttSink.open(MqttSinkConfig.model_validate({"url": broker.url, **config}), CONTEXT) as sink:
+            assert not (await sink.write([make_message()])).failed
+        (connect,) = broker.attempts
+        assert connect.username == "unused"
+        assert (connect.password or "").count(".") == 2

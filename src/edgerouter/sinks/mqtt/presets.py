@@ -1,0 +1,42 @@
+"""Brokers that are named by a device in place of an address, a client id, a user name and a password."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgerouter.tls import ReadableFile
+
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._~%+-]*$"
+
+
+class ClearBlade(BaseModel):
+    """A device of ClearBlade IoT Core, which speaks as Google's did."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    project: str = Field(pattern=_NAME)
+    """Project."""
+    region: str = Field(default="us-central1", pattern=_NAME)
+    """Region of the registry."""
+    registry: str = Field(pattern=_NAME)
+    """Registry of the device."""
+    device: str = Field(pattern=_NAME)
+    """Id of the device."""
+    key_file: ReadableFile
+    """PEM file of the device's private key."""
+    algorithm: Literal["RS256", "ES256"] = "RS256"
+    """Signature."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the sink that follow; those that are written count more."""
+        place = f"projects/{self.project}/locations/{self.region}/registries/{self.registry}"
+        return {
+            "url": f"mqtts://{self.region}-mqtt.clearblade.com:8883",
+            "client_id": f"{place}/devices/{self.device}",
+            "username": "unused",
+            "protocol": "3.1.1",
+            "topic": f"/devices/{self.device}/events/{{topic}}",
+            "jwt": {"algorithm": self.algorithm, "key_file": self.key_file, "audience": self.project},
+        }
