@@ -87,7 +87,7 @@ class Preset:
     make: Callable[[Mapping[str, str]], Mapping[str, Mapping[str, Mapping[str, Any]]]]
     """Return entries of `sources` and `sinks` by section and name, from the variables that are set; nothing if the preset is off.
     Values are plain, or `FromVariable`; texts are taken as they stand, without references. Raises `ValueError`, whose text names
-    the variable and does not quote its value."""
+    the variable and quotes nothing that may be secret."""
     generic: tuple[str, ...] = ()
     """Those of `names` that other programs use too: never suggested for a misspelt name."""
     notes: Callable[[Mapping[str, str]], Sequence[str]] | None = None

@@ -62,12 +62,14 @@ async def opened(**fields: Any) -> AsyncIterator[tuple[Any, Operation]]:
         yield client, await Operation.prepare(client, "SendMessageBatch", QueueUrl=URL, Entries=[])
 
 
-@pytest.mark.parametrize("token", [None, "a-session-token"])
-async def test_a_request_is_that_of_the_sdk(service: Recorder, keys: dict[str, Any], token: str | None) -> None:
+@pytest.mark.parametrize(("token", "size"), [(None, 1), ("a-session-token", 1), (None, 900_000)])
+async def test_a_request_is_that_of_the_sdk(service: Recorder, keys: dict[str, Any], token: str | None, size: int) -> None:
+    """A large one too, whose body is written in pieces."""
     keys["session_token"] = token
+    entries = [{**ENTRIES[0], "MessageBody": "x" * size}]
     async with opened(**keys, endpoint_url=service.url) as (client, send):
-        await client.send_message_batch(QueueUrl=URL, Entries=ENTRIES)
-        await send(BODY.encode())
+        await client.send_message_batch(QueueUrl=URL, Entries=entries)
+        await send(BODY.replace('"x"', json.dumps("x" * size)).encode())
     (url, headers, body), (ours_url, ours_headers, ours_body) = service.requests
     assert (ours_url, json.loads(ours_body)) == (url, json.loads(body))
     for name in OF_ONE_REQUEST:

@@ -19,7 +19,7 @@ _TIME = "%Y%m%dT%H%M%SZ"
 _DATE_LENGTH = len("20261128")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # it holds secrets
 class _Shared:
     """Parts that all requests have in common which the same credentials sign on the same day."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edgerouter.cloudblock.edgex.values import Given, number
+from edgerouter.cloudblock.edgex.values import Given, flag, number, seconds
 from edgerouter.variables import FromVariable
 
 SOURCE: Final = "edgex"
@@ -27,7 +27,7 @@ _OWN: Final = (
     *(prefix + name for prefix in _HOSTS for name in ("HOST", "PORT", "PROTOCOL")),
     *(f"{_BUS}TYPE", f"{_BUS}BASETOPICPREFIX", f"{_BUS_2}TYPE"),
     *(f"{_BUS_2}SUBSCRIBEHOST_SUBSCRIBETOPICS", _TOPICS, "BINDING_SUBSCRIBETOPIC"),
-    *(f"{_EXTERNAL}URL", f"{_EXTERNAL}CLIENTID", f"{_EXTERNAL}QOS"),
+    *(_EXTERNAL + name for name in ("URL", "CLIENTID", "QOS", "KEEPALIVE", "CONNECTTIMEOUT", "SKIPCERTVERIFY")),
 )
 NAMES: Final = (*_OWN, *_OF_THE_BLOCK)
 
@@ -39,11 +39,13 @@ def named(given: Given) -> bool:
 
 def source(given: Given) -> dict[str, Any] | None:
     """Return the source; `None` where the cloud block's variables make one and none names the bus."""
-    if not named(given) and any(name in given for name in _OF_THE_BLOCK):
+    prefix = next((prefix for prefix in _HOSTS if prefix + "HOST" in given), _BUS)
+    # that of 1.3 is ZeroMQ where nothing else is said
+    read = named(given) and (prefix != _HOSTS[-1] or f"{_BUS}TYPE" in given)
+    if not read and any(name in given for name in _OF_THE_BLOCK):
         return None
     if f"{_EXTERNAL}URL" in given:
         return _external(given)
-    prefix = next((prefix for prefix in _HOSTS if prefix + "HOST" in given), _BUS)
     _demand_mqtt(given, old=prefix == _HOSTS[-1])
     url: Any = _DEFAULT
     if prefix + "HOST" in given:
@@ -87,6 +89,9 @@ def _external(given: Given) -> dict[str, Any]:
     made: dict[str, Any] = {"type": "mqtt", "url": FromVariable(name, url, secret="@" in url), "topics": topics}
     if f"{_EXTERNAL}CLIENTID" in given:
         made["client_id"] = FromVariable(f"{_EXTERNAL}CLIENTID", given[f"{_EXTERNAL}CLIENTID"])
+    if flag(given, f"{_EXTERNAL}SKIPCERTVERIFY"):
+        made["tls"] = {"insecure": FromVariable(f"{_EXTERNAL}SKIPCERTVERIFY", value=True)}
+    made |= seconds(given, {"keepalive": f"{_EXTERNAL}KEEPALIVE", "connect_timeout": f"{_EXTERNAL}CONNECTTIMEOUT"})
     if f"{_EXTERNAL}QOS" in given:
         made["qos"] = FromVariable(f"{_EXTERNAL}QOS", number(given, f"{_EXTERNAL}QOS", 1, 2))
     return made

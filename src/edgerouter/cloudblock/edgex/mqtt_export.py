@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from edgerouter.cloudblock.edgex.values import FUNCTIONS, Given, begin_with, flag, listed, literal, number
+from edgerouter.cloudblock.edgex.values import FUNCTIONS, Given, begin_with, flag, listed, literal, number, seconds
 from edgerouter.variables import FromVariable
 
 SINK: Final = "mqtt-export"
@@ -36,6 +36,10 @@ _BY_URL: Final = (
     *("BROKERADDRESS", "TOPIC", "CLIENTID", "QOS", "RETAIN", "SKIPVERIFY", "AUTHMODE"),
     *("SECRETPATH", "SECRETNAME", "AUTORECONNECT", "PERSISTONERROR"),
 )
+_TIMES: Final = ("KEEPALIVE", "CONNECTTIMEOUT")
+_WILL: Final = ("WILLENABLED", "WILLTOPIC", "WILLPAYLOAD", "WILLQOS", "WILLRETAINED")
+_BEFORE: Final = ("MAXRECONNECTINTERVAL", "PRECONNECT", "PRECONNECTRETRYCOUNT", "PRECONNECTRETRYINTERVAL")
+"""About connecting, which the sink does by itself."""
 _ALWAYS: Final = ("AUTORECONNECT", "PERSISTONERROR")
 
 NAMES: Final = {
@@ -44,7 +48,7 @@ NAMES: Final = {
         *(_HOW + name for name in ("QOS", "KEY", "CERT", "SKIPVERIFY", "RETAIN", *_ALWAYS)),
     ),
     "MQTTSECRETSEND": tuple(_SECRET_SEND + name for name in _BY_URL),
-    "MQTTEXPORT": tuple(_EXPORT + name for name in _BY_URL),
+    "MQTTEXPORT": tuple(_EXPORT + name for name in (*_BY_URL, *_TIMES, *_WILL, *_BEFORE)),
 }
 """Variables by function."""
 
@@ -82,6 +86,13 @@ def secret_send(given: Given) -> dict[str, Any]:
 def export(given: Given) -> dict[str, Any]:
     """Return the sink that `MQTTExport` describes."""
     sink = _by_url(given, _EXPORT, _EXPORT_TOPIC)
+    sink |= seconds(given, {"keepalive": _EXPORT + "KEEPALIVE", "connect_timeout": _EXPORT + "CONNECTTIMEOUT"})
+    if flag(given, _EXPORT + "WILLENABLED"):
+        sink["last_will"] = {
+            **_fields(given, {"topic": _EXPORT + "WILLTOPIC", "payload": _EXPORT + "WILLPAYLOAD"}),
+            "qos": number(given, _EXPORT + "WILLQOS", 0, 2),
+            "retain": flag(given, _EXPORT + "WILLRETAINED"),
+        }
     topic = given.get(_EXPORT + "TOPIC", "")
     if "{" in topic:
         if literal(topic.replace("{receivedtopic}", "")) != topic.replace("{receivedtopic}", ""):
@@ -133,7 +144,8 @@ def _fields(given: Given, names: dict[str, str]) -> dict[str, Any]:
 
 def notes(given: Given) -> Iterator[str]:
     """Explain what is accepted and has no effect, or not the whole one."""
-    always = [prefix + name for prefix in (_HOW, _SECRET_SEND, _EXPORT) for name in _ALWAYS if prefix + name in given]
+    prefixes = (_HOW, _SECRET_SEND, _EXPORT)
+    always = [prefix + name for prefix in prefixes for name in (*_ALWAYS, *_BEFORE) if prefix + name in given]
     if always:
         yield f"{listed(always)} not needed: the sink always connects again, and the spool stores every message until it is sent"
     if _HOW + "SKIPVERIFY" in given and _HOW + "CERT" not in given:

@@ -20,7 +20,7 @@ _SINKS: Final[Mapping[str, tuple[str, Callable[[Given], dict[str, Any]]]]] = {
     "MQTTSEND": (mqtt_export.SINK, mqtt_export.send),
     "MQTTSECRETSEND": (mqtt_export.SINK, mqtt_export.secret_send),
     "MQTTEXPORT": (mqtt_export.SINK, mqtt_export.export),
-    **{function: (http_export.SINK, partial(http_export.send, function=function)) for function in http_export.FORMS},
+    **{function: (http_export.SINK, partial(http_export.send, function=function)) for function in http_export.NAMES},
 }
 """Name of the sink, and what makes it, by function."""
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {**mqtt_export.NAMES, **http_export.NAMES}

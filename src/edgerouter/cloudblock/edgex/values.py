@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
+from edgerouter.units import parse_duration
+from edgerouter.variables import FromVariable
+
 Given: TypeAlias = Mapping[str, str]
 """Texts of the variables that are set."""
 FUNCTIONS: Final = "WRITABLE_PIPELINE_FUNCTIONS_"
@@ -36,6 +39,22 @@ def number(given: Given, name: str, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= most):
         raise ValueError(f"{name}: should be a whole number from 0 to {most}")
     return int(text)
+
+
+def seconds(given: Given, fields: Mapping[str, str]) -> dict[str, FromVariable]:
+    """Return fields whose values are whole seconds, at least one, from variables that hold times such as `60s`.
+
+    Raises:
+        ValueError: one is not a time.
+    """
+    found = {}
+    for field, name in fields.items():
+        if name in given:
+            try:
+                found[field] = FromVariable(name, max(1, round(parse_duration(given[name]))))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+    return found
 
 
 def literal(text: str) -> str:

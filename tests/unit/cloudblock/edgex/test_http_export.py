@@ -56,3 +56,38 @@ def test_the_secret_header_is_asked_for_by_the_name_of_ours() -> None:
     made: Any = config.sinks[0].config
     assert made.secret_headers["X-Key"].get_secret_value() == "geheim"
     assert "geheim" not in repr(config)
+
+
+EXPORT = f"{PREFIX}HTTPEXPORT_PARAMETERS_"
+
+
+def test_the_latest_form_names_its_method_and_headers() -> None:
+    headers = '{"Authorization": "geheim", "X-Plant": "${1}"}'
+    variables = {f"{EXPORT}URL": "http://x/", f"{EXPORT}METHOD": "put", f"{EXPORT}MIMETYPE": "text/csv"}
+    made = sink(**variables, **{f"{EXPORT}HTTPREQUESTHEADERS": headers, f"{EXPORT}RETURNINPUTDATA": "true"})
+    assert (made.method, made.content_type) == ("PUT", "text/csv")
+    read = {name: value.get_secret_value() for name, value in made.secret_headers.items()}
+    assert read == {"Authorization": "geheim", "X-Plant": "${1}"}
+    assert "geheim" not in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("METHOD", "delete", "METHOD: should be post or put"),
+        ("URL", "http://x/{devicename}", "URL: placeholders are not available"),
+        ("HTTPREQUESTHEADERS", '{"geheim": 1', "HTTPREQUESTHEADERS: should be a JSON object of texts"),
+        ("HTTPREQUESTHEADERS", '{"geheim": 1}', "HTTPREQUESTHEADERS: should be a JSON object of texts"),
+    ],
+)
+def test_an_invalid_value_of_the_latest_form_is_named(name: str, value: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load(**{f"{EXPORT}URL": "http://x/", EXPORT + name: value})
+    assert said in str(raised.value.problems)
+    assert "geheim" not in str(raised.value.problems)
+
+
+def test_the_latest_forms_secret_header_is_asked_for() -> None:
+    variables = {f"{EXPORT}URL": "http://x/", f"{EXPORT}HEADERNAME": "X-Key", f"{EXPORT}SECRETNAME": "http"}
+    (line,) = load(**variables, **{f"{EXPORT}SECRETVALUEKEY": "key"}).unread
+    assert line.startswith(f"{EXPORT}HEADERNAME: the header's value was in EdgeX's secret store")

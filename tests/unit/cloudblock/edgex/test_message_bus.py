@@ -65,12 +65,21 @@ def test_topics_are_a_list_below_the_prefix_of_the_bus() -> None:
 def test_the_external_trigger_is_another_broker() -> None:
     variables = {"TRIGGER_EXTERNALMQTT_URL": "tcps://devices:8883", "TRIGGER_SUBSCRIBETOPICS": "a/+,b"}
     assert sources({**variables, "TRIGGER_EXTERNALMQTT_QOS": "2"}) == {"edgex": ("mqtts://devices:8883", ["a/+", "b"])}
+    more = {
+        "TRIGGER_EXTERNALMQTT_SKIPCERTVERIFY": "true",
+        "TRIGGER_EXTERNALMQTT_KEEPALIVE": "20s",
+        "TRIGGER_EXTERNALMQTT_CLIENTID": "x",
+    }
+    (source,) = CloudBlock({**ON, **variables, **more}).load(plugins).sources
+    made: Any = source.config
+    assert (made.tls.insecure, made.keepalive, made.client_id) == (True, 20, "x")
     assert "TRIGGER_SUBSCRIBETOPICS: is missing" in problems({"TRIGGER_EXTERNALMQTT_URL": "tcp://devices:1883"})
 
 
 def test_the_cloud_blocks_broker_takes_its_place_unless_the_bus_is_named() -> None:
     block = {"MQTT_HOST": "mqtt", "RELAY_OUT_TOPIC": "up"}
     assert sources(block) == {"local": ("mqtt", ["up"])}
+    assert set(sources({**block, f"{OLD}HOST": "edgex-core-data"})) == {"local"}, "that of 1.3 is not on MQTT"
     assert set(sources({**block, "MESSAGEBUS_HOST": "edgex-mqtt-broker"})) == {"local", "edgex"}
 
 

@@ -171,3 +171,18 @@ def test_the_received_topic_is_a_placeholder_of_the_latest_form() -> None:
     variables = {f"{EXPORT}BROKERADDRESS": "tcp://b:1883"}
     assert sink({**variables, f"{EXPORT}TOPIC": "up/{receivedtopic}"}).topic == "up/{topic}"
     assert "{receivedtopic} is the only placeholder" in problems({**variables, f"{EXPORT}TOPIC": "up/{devicename}"})
+
+
+def test_times_and_last_will_of_the_latest_form() -> None:
+    variables = {f"{EXPORT}BROKERADDRESS": "tcp://b:1883", f"{EXPORT}KEEPALIVE": "1m30s", f"{EXPORT}CONNECTTIMEOUT": "5s"}
+    will = {"WILLENABLED": "true", "WILLTOPIC": "gone", "WILLPAYLOAD": "x", "WILLQOS": "1", "WILLRETAINED": "true"}
+    made = sink({**variables, **{EXPORT + name: value for name, value in will.items()}, f"{EXPORT}QOS": "2"})
+    assert (made.keepalive, made.connect_timeout, made.qos) == (90, 5, 2), "the last will has a quality of its own"
+    assert made.last_will.model_dump() == {"topic": "gone", "payload": "x", "qos": 1, "retain": True}
+    assert f"{EXPORT}KEEPALIVE: not a duration" in problems({**variables, f"{EXPORT}KEEPALIVE": "soon"})
+
+
+def test_how_the_latest_form_connects_is_accepted_and_explained() -> None:
+    names = ("MAXRECONNECTINTERVAL", "PRECONNECT", "PRECONNECTRETRYCOUNT", "PRECONNECTRETRYINTERVAL")
+    (line,) = load({f"{EXPORT}BROKERADDRESS": "tcp://b:1883", **{EXPORT + name: "1" for name in names}}).unread
+    assert "are not needed: the sink always connects again" in line
