@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from edgerouter_cloudsync.api.openapi import BASE
 from edgerouter_cloudsync.sink import CloudSyncSink, CloudSyncSinkConfig
 from edgerouter_cloudsync.source import CloudSyncSource, CloudSyncSourceConfig
 
-SPOOL = "5p00l"
+_numbers = count(1)
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Plant:
     source: CloudSyncSource
     sink: CloudSyncSink
     http: aiohttp.ClientSession
+    spool: str
     stores: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the spool takes messages."""
     dead_letters: list[str] = field(default_factory=list)
@@ -69,7 +71,7 @@ class Plant:
                 for each in delivery.messages:
                     self.sequence += 1
                     message = Message(
-                        each.topic, each.payload, each.received_at, 1, False, each.properties, SPOOL, self.sequence, "source"
+                        each.topic, each.payload, each.received_at, 1, False, each.properties, self.spool, self.sequence, "source"
                     )
                     key = self.sink.order_of(message)
                     if key not in queues:
@@ -104,12 +106,13 @@ async def plant(
     """Run a source and a sink; fields of both by name, or of one."""
     source_config = CloudSyncSourceConfig.model_validate({"listen": "127.0.0.1:0", **both, **(source or {})})
     sink_config = CloudSyncSinkConfig.model_validate({**both, **(sink or {})})
-    context = SourceContext("cloudsync", "edge-1", SPOOL, lambda: None, lambda *_: None, lambda *_: None, state=state)
+    spool = f"5p00l{next(_numbers)}"
+    context = SourceContext("cloudsync", "edge-1", spool, lambda: None, lambda *_: None, lambda *_: None, state=state)
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(CloudSyncSource.open(source_config, context))
-        taken = await stack.enter_async_context(CloudSyncSink.open(sink_config, SinkContext("cloudsync", "edge-1", SPOOL)))
+        taken = await stack.enter_async_context(CloudSyncSink.open(sink_config, SinkContext("cloudsync", "edge-1", spool)))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        running = Plant(opened, taken, http)
+        running = Plant(opened, taken, http, spool)
         running.stores.set()
         task = asyncio.create_task(running.run(), name="the spool")
         try:

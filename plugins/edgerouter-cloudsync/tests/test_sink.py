@@ -136,3 +136,20 @@ async def test_a_message_for_no_listed_broker_is_rejected(topic: str) -> None:
     async with opened({"a": "mqtt://127.0.0.1:1"}) as sink:
         with pytest.raises(Rejected):
             await sink.write([make_message(b"x", topic=topic)])
+
+
+async def test_a_look_names_every_listed_broker_that_does_not_let_us_in() -> None:
+    context = SinkContext("out", "edge-1", "5p00l", probe=True)
+    async with strict_broker() as good, strict_broker() as bad:
+        bad.admit = lambda _: 135
+        listed = {"good": {"url": good.url}, "bad": {"url": bad.url}, "none": {"url": "mqtt://127.0.0.1:1"}}
+        config = CloudSyncSinkConfig.model_validate({"brokers": listed})
+        with pytest.raises(Unauthorized) as raised:
+            async with CloudSyncSink.open(config, context):
+                pass
+        assert str(bad.port) in str(raised.value)
+        assert "127.0.0.1:1 " in str(raised.value)
+        assert str(good.port) not in str(raised.value)
+        del listed["bad"], listed["none"]
+        async with CloudSyncSink.open(CloudSyncSinkConfig.model_validate({"brokers": listed}), context):
+            assert not good.published

@@ -104,6 +104,8 @@ async def find(settings: BrokerSettings) -> None:
     Raises:
         Unavailable: no connection within the time.
     """
+    if settings.proxy is not None:
+        return
     address = settings.address
     try:
         async with asyncio.timeout(settings.connect_timeout):

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Literal, Self
 
 from pydantic import Field
+from structlog import get_logger
 
 from edgerouter import (
     Duration,
@@ -27,6 +28,8 @@ from edgerouter_cloudsync.brokers import BrokersConfig
 from edgerouter_cloudsync.names import request_of, taken_apart
 from edgerouter_cloudsync.pool import Pool
 from edgerouter_cloudsync.progress import Delivered, Refused, progress_of
+
+log = get_logger("edgerouter.cloudsync")
 
 _OVERHEAD: Final = 64
 """Bytes that a packet has beside topic, payload and id, at most."""
@@ -67,6 +70,11 @@ class CloudSyncSink(Sink[CloudSyncSinkConfig]):
     @asynccontextmanager
     async def open(cls, config: CloudSyncSinkConfig, context: SinkContext) -> AsyncIterator[Self]:
         sink = cls(config, context)
+        if context.probe:
+            await sink._look()
+        for name, broker in (config.brokers or {}).items():
+            if broker is not None:
+                broker.warn_of_weak_points(log.bind(sink=context.name), f"sink {context.name}, broker {name}")
         closing = asyncio.create_task(sink._pool.run(sink._progress.release), name=f"{context.name}: close unused connections")
         try:
             yield sink
@@ -74,6 +82,27 @@ class CloudSyncSink(Sink[CloudSyncSinkConfig]):
             closing.cancel()
             await asyncio.wait((closing,))
             await sink._pool.close()
+
+    async def _look(self) -> None:
+        """Connect to every listed broker, and raise with all reasons where one does not let us in."""
+
+        async def reason(broker: str) -> Unavailable | None:
+            try:
+                settings = self._config.settings_of(broker)
+                assert settings is not None, "it is listed"
+                async with self._pool.link(broker, settings):
+                    return None
+            except Unavailable as error:
+                return error
+
+        try:
+            found = await asyncio.gather(*map(reason, self._config.brokers or ()))
+        finally:
+            await self._pool.close()
+        errors = [error for error in found if error is not None]
+        if errors:
+            kind = Unauthorized if any(isinstance(error, Unauthorized) for error in errors) else Unavailable
+            raise kind("; ".join(map(str, errors)))
 
     def size_of(self, message: Message) -> int:
         return _OVERHEAD + len(message.topic.encode(errors="replace")) + len(message.payload) + len(message.id)
@@ -84,7 +113,11 @@ class CloudSyncSink(Sink[CloudSyncSinkConfig]):
 
     def order_of(self, message: Message) -> Hashable:
         found = taken_apart(message.topic)
-        return self._progress.note(request_of(message), found[0], len(message.payload)) if found is not None else None
+        if found is None:
+            return None
+        return self._progress.note(
+            request_of(message), found[0], len(message.payload) + len(message.topic.encode(errors="replace"))
+        )
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
         broker, settings = self._destination(batch[0])

@@ -61,7 +61,7 @@ class CloudSyncSourceConfig(BrokersConfig, SourceConfig):
     """Bytes of the largest request."""
     max_requests_per_second: float = Field(default=1000.0, gt=0)
     """Requests a second of all callers together; beyond it the answer is 429."""
-    max_connections: int = Field(default=256, ge=1, le=10_000)
+    max_connections: int = Field(default=512, ge=1, le=10_000)
     """Most connections of callers."""
     max_subscriptions: int = Field(default=1000, ge=1, le=100_000)
     """Most subscriptions of all applications."""
@@ -159,12 +159,14 @@ class CloudSyncSource(Source[CloudSyncSourceConfig]):
 
     async def _publish(self, appid: str, url: str, topic: str, payload: bytes) -> Answer:
         shown = self._config.shown(url)
-        if reason := self._no_room(url, len(payload)):
+        destination = routed(url, topic)
+        size = len(payload) + len(destination.encode())
+        if reason := self._no_room(url, size):
             return not_stored(reason)
         request = f"{self._run}-{next(self._numbers)}"
         down = self._progress.share(url).down
-        word = self._progress.accept(request, url, len(payload))
-        stored = self._take(request, routed(url, topic), payload, appid)
+        word = self._progress.accept(request, url, size)
+        stored = self._take(request, destination, payload, appid)
         said: Word = Waits(down or "the broker has not answered yet")
         try:
             async with asyncio.timeout(self._config.answer_within):
@@ -190,8 +192,6 @@ class CloudSyncSource(Source[CloudSyncSourceConfig]):
         message = Message(topic, payload, time.time_ns(), qos=1, properties=properties)
         stored = self._storing[request] = asyncio.get_running_loop().create_future()
         self._inbox.put([message], [request])
-        # the caller waits for its answer
-        self._context.flush_now()
         return stored
 
     def _acknowledged(self, requests: Sequence[str]) -> None:

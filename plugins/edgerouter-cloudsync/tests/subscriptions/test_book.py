@@ -78,3 +78,24 @@ async def test_everything_is_subscribed_to_again_after_a_lost_connection_and_aft
             assert set(book) == {Subscription("a", "t", "app"), Subscription("a", "u", "app")}
             await eventually(lambda: book.reasons == {"a": ""})
     assert broker.faults == []
+
+
+async def test_a_refused_topic_does_not_end_the_subscription_beside_it() -> None:
+    async with strict_broker() as broker, opened(broker.url) as book:
+        broker.subscribe_codes = lambda filters: [135 if name == "closed" else 1 for name, _ in filters]
+        wanted = [Subscription("a", topic, "app") for topic in ("closed", "open")]
+        closed, made = await asyncio.gather(*map(book.subscribe, wanted), return_exceptions=True)
+        assert isinstance(closed, Rejected)
+        assert made is None
+        assert list(book) == [wanted[1]]
+        assert book.reasons == {"a": ""}
+
+
+async def test_a_topic_that_is_subscribed_to_already_needs_no_answer_of_the_broker() -> None:
+    async with strict_broker() as broker, opened(broker.url) as book:
+        await book.subscribe(Subscription("a", "t", "one"))
+        broker.admit = lambda _: None
+        (await broker.client()).writer.transport.abort()
+        await eventually(lambda: book.reasons != {"a": ""})
+        await book.subscribe(Subscription("a", "t", "two"))
+        assert len(book) == 2

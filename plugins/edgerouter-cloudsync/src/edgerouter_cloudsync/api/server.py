@@ -139,7 +139,10 @@ async def served(handle: Handle, address: str, context: ssl.SSLContext | None, m
     listener = Listener(answer, most)
     host, _, port = address.rpartition(":")
     try:
-        server = await asyncio.get_running_loop().create_server(listener, host.strip("[]"), int(port), ssl=context)
+        handshake = None if context is None else HEAD_SECONDS
+        server = await asyncio.get_running_loop().create_server(
+            listener, host.strip("[]"), int(port), ssl=context, ssl_handshake_timeout=handshake
+        )
     except OSError as error:
         raise Unavailable(f"cannot listen on {address}: {error.strerror or error}") from None
     try:

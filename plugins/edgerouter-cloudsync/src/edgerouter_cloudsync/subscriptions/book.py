@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -43,6 +44,8 @@ class Book:
         self._apps: dict[tuple[str, str], dict[str, None]] = {}
         """Applications by broker and topic."""
         self._matchers: dict[str, Matcher] = {}
+        self._pending: Counter[str] = Counter()
+        """Calls of `subscribe` that are under way, by broker."""
 
     @classmethod
     @asynccontextmanager
@@ -102,14 +105,16 @@ class Book:
         connection = self._connection(url)
         if connection is None:
             raise Rejected("the broker is not allowed")
+        self._pending[url] += 1
         try:
-            if (url, topic) not in self._apps or connection.reason:
+            # one that exists is made again whenever the broker is back
+            if (url, topic) not in self._apps:
                 await connection.subscribe(topic)
             await self._store.subscribe(subscription)
-        except BaseException:
+            self._add(subscription)
+        finally:
+            self._pending[url] -= 1
             await self._close_unused(url)
-            raise
-        self._add(subscription)
 
     async def unsubscribe(self, appid: str, url: str, topic: str | None = None) -> int:
         """End subscriptions of an application at a broker, all by default; return their number."""
@@ -165,6 +170,9 @@ class Book:
                 self._matchers.pop(subscription.topic, None)
 
     async def _close_unused(self, url: str) -> None:
+        if self._pending[url]:
+            return
+        del self._pending[url]
         if not self._filters(url) and (connection := self.connections.pop(url, None)) is not None:
             await connection.close()
 
