@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from edgerouter_cloudsync.progress import OVERHEAD, Bounds, Delivered, Progress, Refused, Waits, progress_of
+from edgerouter_cloudsync.progress import GIVEN_UP_SECONDS, OVERHEAD, Bounds, Delivered, Progress, Refused, Waits, progress_of
 
 
 async def test_a_request_gets_the_word_of_the_sink() -> None:
@@ -54,6 +54,17 @@ async def test_each_broker_has_another_order_key_and_that_of_an_unused_one_is_fr
     assert progress.note("1", "d", 1) == 1
     progress.release("d")  # something waits for it
     assert progress.note("2", "e", 1) == 3
+
+
+async def test_what_had_no_write_for_long_is_taken_as_given_up() -> None:
+    progress = Progress()
+    progress.note("1", "a", 10)
+    progress.tidy()
+    assert list(progress.shares) == ["a"]
+    progress.share("a").used_at -= GIVEN_UP_SECONDS + 1
+    progress.tidy()
+    assert not progress.shares
+    assert progress.has_room("a", progress.bounds.bytes - 2 * OVERHEAD)
 
 
 async def test_source_and_sink_of_one_router_share_it_and_other_routers_do_not() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jwt
 
@@ -33,7 +34,7 @@ async def test_secure_mode_publishes_and_subscribes_with_the_original_files_and_
         "require_certificate true",
     ]
     with Mosquitto(tmp_path / "broker", listener=listener) as broker:
-        fields = {"secure": True, "certificates": str(certificates), "port": broker.port}
+        fields: dict[str, Any] = {"secure": True, "certificates": str(certificates), "port": broker.port}
         async with plant(source={"tokens": {"pass_phrase": str(phrase)}}, **fields) as running:
             wanted = {"appid": "reader", "payload": "21.5", "topic": "home", "url": "localhost"}
             assert (await running.send("POST", "publish", json=wanted))[0] == 401

@@ -30,12 +30,16 @@ class Pool:
 
     Args:
         make: makes the publisher of a broker.
+        closed: gets each broker whose connection was closed.
         idle: seconds after which an unused connection is closed.
         most: most connections.
     """
 
-    def __init__(self, make: Callable[[str, BrokerSettings], Publisher], idle: float, most: int) -> None:
+    def __init__(
+        self, make: Callable[[str, BrokerSettings], Publisher], closed: Callable[[str], None], idle: float, most: int
+    ) -> None:
         self._make = make
+        self._closed = closed
         self._idle = idle
         self._most = most
         self._entries: dict[str, _Entry] = {}
@@ -67,15 +71,15 @@ class Pool:
             entry.users -= 1
             entry.unused_since = self._now()
 
-    async def run(self, closed: Callable[[str], None]) -> None:
-        """Close what is unused, for ever; `closed` gets each broker."""
+    async def run(self, tidy: Callable[[], None]) -> None:
+        """Close what is unused, for ever; `tidy` is called with each look."""
         while True:
             await asyncio.sleep(self._idle / _LOOKS)
+            tidy()
             due = self._now() - self._idle
             for broker, entry in list(self._entries.items()):
                 if not entry.users and entry.unused_since <= due:
                     await self._close(broker)
-                    closed(broker)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -92,4 +96,5 @@ class Pool:
     async def _close(self, broker: str) -> None:
         entry = self._entries.pop(broker, None)
         if entry is not None:
+            self._closed(broker)
             await entry.publisher.close()

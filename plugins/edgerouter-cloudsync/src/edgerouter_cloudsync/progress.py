@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakValueDictionary
 
+GIVEN_UP_SECONDS: Final = 7200.0
+"""Longer than every delay between two writes."""
 OVERHEAD: Final = 512
 """Bytes of memory that a waiting message uses beside its payload."""
 
@@ -45,7 +48,7 @@ class Share:
     bytes: int = 0
     down: str = ""
     """Reason for which the last write failed; empty after one that did not."""
-    used_at: float = 0.0
+    used_at: float = field(default_factory=time.monotonic)
     """Monotonic seconds of the last write."""
 
 
@@ -112,9 +115,19 @@ class Progress:
         if share is not None and not share.waiting:
             del self.shares[broker]
 
+    def tidy(self) -> None:
+        """Forget messages that had no write for long: the router dead-letters what it gives up on without a call of the sink."""
+        due = time.monotonic() - GIVEN_UP_SECONDS
+        for broker, share in list(self.shares.items()):
+            if share.used_at < due:
+                for request in list(share.waiting):
+                    self._settle(share, request)
+                self.release(broker)
+
     def started(self, broker: str, first: str) -> None:
         """Note a write that begins with this request: what came before it was settled elsewhere, such as dead-lettered."""
         share = self.share(broker)
+        share.used_at = time.monotonic()
         if first in share.waiting:
             for request in list(share.waiting):
                 if request == first:

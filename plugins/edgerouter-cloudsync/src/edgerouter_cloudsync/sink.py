@@ -64,7 +64,7 @@ class CloudSyncSink(Sink[CloudSyncSinkConfig]):
         self._config = config
         self._context = context
         self._progress = progress_of(context.spool)
-        self._pool = Pool(self._publisher, config.idle_close, config.max_connections)
+        self._pool = Pool(self._publisher, self._progress.release, config.idle_close, config.max_connections)
 
     @classmethod
     @asynccontextmanager
@@ -75,7 +75,7 @@ class CloudSyncSink(Sink[CloudSyncSinkConfig]):
         for name, broker in (config.brokers or {}).items():
             if broker is not None:
                 broker.warn_of_weak_points(log.bind(sink=context.name), f"sink {context.name}, broker {name}")
-        closing = asyncio.create_task(sink._pool.run(sink._progress.release), name=f"{context.name}: close unused connections")
+        closing = asyncio.create_task(sink._pool.run(sink._progress.tidy), name=f"{context.name}: close unused connections")
         try:
             yield sink
         finally:
