@@ -177,7 +177,7 @@ def test_times_and_last_will_of_the_latest_form() -> None:
     variables = {f"{EXPORT}BROKERADDRESS": "tcp://b:1883", f"{EXPORT}KEEPALIVE": "1m30s", f"{EXPORT}CONNECTTIMEOUT": "5s"}
     will = {"WILLENABLED": "true", "WILLTOPIC": "gone", "WILLPAYLOAD": "x", "WILLQOS": "1", "WILLRETAINED": "true"}
     made = sink({**variables, **{EXPORT + name: value for name, value in will.items()}, f"{EXPORT}QOS": "2"})
-    assert (made.keepalive, made.connect_timeout, made.qos) == (90, 5, 2), "the last will has a quality of its own"
+    assert (made.keepalive, made.connect_timeout, made.qos) == (90, 5, 2), "EdgeX sends with the quality of the last will"
     assert made.last_will.model_dump() == {"topic": "gone", "payload": "x", "qos": 1, "retain": True}
     assert f"{EXPORT}KEEPALIVE: not a duration" in problems({**variables, f"{EXPORT}KEEPALIVE": "soon"})
 
