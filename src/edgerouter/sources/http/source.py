@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, Self
@@ -20,6 +20,7 @@ from edgerouter.http_server.tls import make_server_context
 from edgerouter.source import Delivery, Source, SourceContext
 from edgerouter.sources.http.config import HttpSourceConfig
 from edgerouter.sources.http.connections import Connection, Times
+from edgerouter.sources.http.handshakes import Handshakes
 from edgerouter.sources.http.requests import Requests
 from edgerouter.sources.http.waiting import WaitingRoom
 from edgerouter.weak_points import warn, weak_points
@@ -35,9 +36,9 @@ log = structlog.get_logger("edgerouter.http")
 class HttpSource(Source[HttpSourceConfig]):
     """Serves HTTP; requests are gathered into deliveries, and answered after the commit."""
 
-    def __init__(self, waiting: WaitingRoom, server: asyncio.Server | None = None) -> None:
+    def __init__(self, waiting: WaitingRoom, stop: Callable[[], object] = lambda: None) -> None:
         self.waiting = waiting
-        self._server = server
+        self._stop_accepting = stop
 
     @classmethod
     @asynccontextmanager
@@ -55,20 +56,18 @@ class HttpSource(Source[HttpSourceConfig]):
             yield cls(requests.waiting)
             return
         listener, tls = await asyncio.to_thread(_prepare, config)
-        loop = asyncio.get_running_loop()
         handler = web.Server(requests.answer)
         times = Times(config.head_timeout, config.body_timeout, config.idle_timeout)
-        make = partial(Connection, handler, loop, doorkeeper, times)
-        handshake = None if tls is None else config.head_timeout
-        server = await loop.create_server(make, sock=listener, ssl=tls, ssl_handshake_timeout=handshake)
-        _warn(config, context.name)
-        context.connected(True, "")
-        try:
-            yield cls(requests.waiting, server)
-        finally:
-            server.close()
-            requests.waiting.close()
-            await handler.shutdown(_CLOSING_SECONDS)
+        make = partial(Connection, handler, asyncio.get_running_loop(), doorkeeper, times)
+        async with _accepting(config, make, listener, tls) as stop:
+            _warn(config, context.name)
+            context.connected(True, "")
+            try:
+                yield cls(requests.waiting, stop)
+            finally:
+                stop()
+                requests.waiting.close()
+                await handler.shutdown(_CLOSING_SECONDS)
 
     def deliveries(self) -> AsyncIterator[Delivery]:
         return self.waiting.deliveries()
@@ -76,8 +75,24 @@ class HttpSource(Source[HttpSourceConfig]):
     def stop(self) -> None:
         """Accept no more connections, and refuse further requests."""
         self.waiting.inbox.stop()
-        if self._server is not None:
-            self._server.close()
+        self._stop_accepting()
+
+
+@asynccontextmanager
+async def _accepting(
+    config: HttpSourceConfig, make: Callable[[], Connection], listener: socket.socket, tls: ssl.SSLContext | None
+) -> AsyncIterator[Callable[[], object]]:
+    """Accept connections; yield the function that ends that before the context does."""
+    if tls is not None:
+        handshakes = Handshakes(make, tls, most=config.max_connections, seconds=config.head_timeout)
+        async with handshakes.accepting(listener) as stop:
+            yield stop
+        return
+    server = await asyncio.get_running_loop().create_server(make, sock=listener)
+    try:
+        yield server.close
+    finally:
+        server.close()
 
 
 def _prepare(config: HttpSourceConfig) -> tuple[socket.socket, ssl.SSLContext | None]:

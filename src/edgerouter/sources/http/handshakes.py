@@ -1,0 +1,74 @@
+"""Accepts TLS connections, with a bound of handshakes: a connection counts for the doorkeeper only once its handshake has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger("edgerouter.http")
+
+_PAUSE_SECONDS: Final = 0.1
+"""After an accept that failed, as it does while no descriptor is free."""
+
+
+class Handshakes:
+    """Handshakes of one listener, oldest first; beyond the bound the oldest gives way.
+
+    Args:
+        make: makes the protocol of a connection.
+        tls: the server's context.
+        most: handshakes at once.
+        seconds: time for one.
+    """
+
+    def __init__(self, make: Callable[[], asyncio.Protocol], tls: ssl.SSLContext, *, most: int, seconds: float) -> None:
+        self._make = make
+        self._tls = tls
+        self._most = most
+        self._seconds = seconds
+        self._running: dict[asyncio.Task[None], None] = {}
+
+    @asynccontextmanager
+    async def accepting(self, listener: socket.socket) -> AsyncIterator[Callable[[], object]]:
+        """Accept connections inside the context; yield the function that ends the accepting before."""
+        accepting = asyncio.create_task(self._accept(listener), name="accept connections")
+        try:
+            yield accepting.cancel
+        finally:
+            tasks = [accepting, *self._running]
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            listener.close()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            if len(self._running) >= self._most:
+                oldest = next(iter(self._running))
+                del self._running[oldest]
+                oldest.cancel()
+            task = loop.create_task(self._shake_hands(connection), name="TLS handshake")
+            self._running[task] = None
+            task.add_done_callback(self._ended)
+
+    async def _shake_hands(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with suppress(OSError, EOFError):  # ssl.SSLError and TimeoutError are among them
+            await loop.connect_accepted_socket(self._make, connection, ssl=self._tls, ssl_handshake_timeout=self._seconds)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a connection could not be accepted", exc_info=error)
