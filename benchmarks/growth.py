@@ -35,7 +35,9 @@ class Curve:
 
     @property
     def exponent(self) -> float:
-        """Slope of the least-squares line through the logarithms: 0 is flat, 1 linear."""
+        """Slope of the least-squares line through the logarithms: 0 is flat, 1 linear; not a number for a single size."""
+        if len(self.points) < 2:
+            return math.nan
         xs = [math.log(point.size) for point in self.points]
         ys = [math.log(point.cpu_us_a_message) for point in self.points]
         middle_x, middle_y = sum(xs) / len(xs), sum(ys) / len(ys)
@@ -53,7 +55,7 @@ class Curve:
     @property
     def holds(self) -> bool:
         """True if the cost grows no faster than expected."""
-        return self.exponent <= ALLOWED[self.expected]
+        return not self.exponent > ALLOWED[self.expected]
 
     def lines(self) -> Iterator[str]:
         """Yield the curve as a table of Markdown, with its exponent above."""

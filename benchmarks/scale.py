@@ -27,7 +27,7 @@ from benchmarks.svg import plot
 from support.forking import end_zygote
 from support.load import Plan, load, topics
 from support.mosquitto import Mosquitto
-from support.process_meter import usage
+from support.process_meter import TICK, usage
 from support.router import RouterProcess, router
 
 PATIENCE = 60.0
@@ -110,7 +110,7 @@ async def _backlog(size: int, folder: Path) -> tuple[Point, Point]:
             before, began = usage(process.pid), time.time()
             await _reload(process, _config(port, path, sinks | {"held": _file(path, "held")}))
             ended = await Output(path / "held").until(size + MESSAGES, PATIENCE)
-            used = (usage(process.pid) - before).cpu_seconds - reload
+            used = max((usage(process.pid) - before).cpu_seconds - reload, TICK)
     count = size + MESSAGES
     return live, Point(count, used / count * 1e6, count / (ended - began))
 

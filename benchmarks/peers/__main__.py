@@ -68,7 +68,10 @@ def command(options: argparse.Namespace) -> str:
 def main() -> None:
     """Install, measure, print."""
     options = parser().parse_args()
-    results = installed(peers(options))
+    chosen = peers(options)
+    if not chosen:
+        parser().error("no peer has such a word in its name; the rows of the table show the names")
+    results = installed(chosen)
     asyncio.run(run(results, Options(options.seconds, options.rounds, options.outage, options.folder)))
     text = as_markdown(results, command(options))
     print(text)

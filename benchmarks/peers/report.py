@@ -8,7 +8,7 @@ from statistics import median
 from benchmarks.peers.measure import CALM_RATE, KILLS, OUTAGE_RATE, Calm, FullLoad, Killed, Outage
 from benchmarks.peers.peer import Destination, Peer
 from benchmarks.peers.run import MeasurementT, Results
-from benchmarks.peers.table import Column, Table
+from benchmarks.peers.table import OURS, Column, Table
 from benchmarks.report import environment
 
 TO: dict[Destination, str] = {"file": "to a file", "http": "to an HTTP service"}
@@ -23,11 +23,13 @@ def as_markdown(results: Results, command: str) -> str:
         _outage(results),
     ]
     tables = [table for table in tables if table.peers]
-    behind = [line for table in tables for line in table.behind()]
+    behind = [line for table in tables for line in table.behind()] or ["- nowhere"]
+    if OURS not in results.versions:
+        behind = ["- not measured"]
     machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     blocks = [
         f"`{command}` on {machine}.",
-        "Where edgerouter is behind:\n\n" + ("\n".join(behind) or "- nowhere"),
+        "Where edgerouter is behind:\n\n" + "\n".join(behind),
         *("\n".join(table.lines()) for table in tables),
         "\n".join(_peers(results)),
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from benchmarks.peers.__main__ import command, installed, parser, peers
+from benchmarks.peers.__main__ import command, installed, main, parser, peers
 from benchmarks.peers.arrived import FILLER_BYTES, arrived
 from benchmarks.peers.binaries import FluentBit, RedpandaConnect, Telegraf, Vector
 from benchmarks.peers.edgerouter import Edgerouter
@@ -120,6 +120,19 @@ def test_a_program_without_a_path_is_a_row_that_names_the_option() -> None:
     results = installed(peers(parser().parse_args(["--only", "vector"])))
 
     assert "| Vector | not run: give its program: --vector PATH |" in as_markdown(results, "make bench-peers")
+
+
+def test_a_comparison_without_edgerouter_does_not_say_that_it_is_ahead() -> None:
+    assert "- not measured" in as_markdown(Results([PlainPaho()], versions={PlainPaho.name: "2"}), "make bench-peers")
+
+
+def test_a_word_that_names_no_peer_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["peers", "--only", "logstash"])
+
+    with pytest.raises(SystemExit):
+        main()
+
+    assert "no peer has such a word" in capsys.readouterr().err
 
 
 def test_a_program_that_does_not_run_is_missing() -> None:

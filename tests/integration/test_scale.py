@@ -87,6 +87,8 @@ async def test_a_backlog_is_measured_while_it_waits_and_while_it_drains(tmp_path
 
     assert [point.size for point in live.points] == [1000]
     assert [point.size for point in drained.points] == [1400]
+    assert "exponent nan" in as_markdown([drained], plots=None), "one size has no growth"
+    assert plot(drained)
     assert not list(tmp_path.iterdir()), "the workspace is removed"
 
 
