@@ -123,7 +123,7 @@ class Bodies:
             raise self._too_many()
         try:
             return [bytes(element) for element in self._array.decode(body)]
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise Problem(400, f"with batch=array the body is a JSON array of messages: {error}") from None
 
     def _lines(self, body: bytes) -> list[bytes]:
@@ -134,7 +134,7 @@ class Bodies:
             if payload := line.strip():
                 try:
                     self._any.decode(payload)
-                except msgspec.MsgspecError as error:
+                except (msgspec.MsgspecError, RecursionError) as error:
                     raise Problem(400, f"line {number} is not JSON, so nothing is stored: {error}") from None
                 payloads.append(payload)
         return payloads

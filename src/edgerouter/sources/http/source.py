@@ -67,6 +67,7 @@ class HttpSource(Source[HttpSourceConfig]):
             finally:
                 stop()
                 requests.waiting.close()
+                handler.pre_shutdown()  # idle connections end at once, others with their answer
                 await handler.shutdown(_CLOSING_SECONDS)
 
     def deliveries(self) -> AsyncIterator[Delivery]:

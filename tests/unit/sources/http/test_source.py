@@ -5,7 +5,9 @@ edgerouter.sources.http.accepted, edgerouter.sources.http.problems.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
 import aiohttp
@@ -156,6 +158,18 @@ async def test_a_source_that_closes_answers_requests_that_still_wait() -> None:
         await until(lambda: web.source.waiting.inbox.messages == 1)
     assert (await connection.answer()).status == 503
     await client.__aexit__(None, None, None)
+
+
+async def test_idle_connections_do_not_delay_the_end() -> None:
+    async with AsyncExitStack() as stack:
+        async with serving() as web:
+            client = await stack.enter_async_context(web.client())
+            assert (await client.ask("/topics/a")).status == 202
+            silent = await stack.enter_async_context(web.client())
+            began = time.monotonic()
+        assert time.monotonic() - began < 1.5
+        assert await client.closed()
+        assert await silent.closed()
 
 
 async def test_http_1_0_and_a_connection_that_shall_close_are_answered_too() -> None:
