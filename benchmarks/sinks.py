@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import aws, azure, gcp
+from benchmarks import aws, azure, gcp, mqtt_sinks
 from benchmarks.null_service import messages, serving
 
 from edgerouter import Message
@@ -82,10 +82,23 @@ async def _gcp(count: int) -> AsyncIterator[Row]:
             yield Row(case.name, row.messages, row.cpu_seconds / row.messages * 1e6, requests, bill)
 
 
+async def _mqtt(count: int) -> AsyncIterator[Row]:
+    """Measure publishes to a broker; the hubs among them bill what is published."""
+    for result in await mqtt_sinks.measure(count):
+        billed = result.billed / result.messages * 1e6
+        bill = {
+            mqtt_sinks.MQTT: "nothing",
+            mqtt_sinks.HUB: f"{billed:,.0f} messages, one for each 4 KiB begun",
+            mqtt_sinks.CORE: "1,000,000 messages, one for each 5 KiB begun; none with Basic Ingest",
+        }[result.case.sink]
+        yield Row(result.case.name, result.messages, result.cpu, result.publishes / result.messages * 1e6, bill)
+
+
 CLOUDS: tuple[tuple[str, Callable[[int], AsyncIterator[Row]]], ...] = (
     ("edgerouter_aws", _aws),
     ("edgerouter_azure", _azure),
     ("edgerouter_gcp", _gcp),
+    ("edgerouter", _mqtt),
 )
 
 

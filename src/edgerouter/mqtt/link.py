@@ -89,7 +89,7 @@ class Link:
         pace = Pace(policy.publishes_per_second, policy.bytes_per_second) if policy.publishes_per_second is not None else None
         self._outgoing = Outgoing(send=self._connection.client.send, handshakes=handshakes, pace=pace)
         self._lasts = credentials.login.lasts
-        self._due = inf
+        self._retired = False
         self._ending: asyncio.TimerHandle | None = None
         self._publishing = 0
         self._quiet = asyncio.Event()
@@ -154,13 +154,13 @@ class Link:
 
     @property
     def hung_up(self) -> bool:
-        """The broker has ended the connection in order, without a reason, as some do that throttle or refuse."""
+        """The broker has ended the connection in order, as some do that throttle or refuse."""
         return self._connection.client.hung_up
 
     @property
     def is_due(self) -> bool:
         """The login is about to end: the connection sends nothing more, and is to be replaced."""
-        return self._due <= asyncio.get_running_loop().time()
+        return self._retired
 
     async def publish(
         self, publications: Sequence[Publication], seconds: float | None = None, *, qos: Literal[0, 1, 2] | None = None
@@ -201,7 +201,7 @@ class Link:
 
     def retire(self) -> None:
         """Send nothing more, and let `is_due` say so: the next connection has another subscriber, or another login."""
-        self._due = 0.0
+        self._retired = True
         self._outgoing.withdraw()
         self._over.set()
 
@@ -246,6 +246,7 @@ class Link:
 
     def received(self, data: bytes) -> None:
         self._reader.feed(data)
+        self._outgoing.resume()
 
     def accepted(self) -> None:
         window = min(self._policy.max_inflight, self._connection.abilities.receive_maximum)
@@ -254,9 +255,7 @@ class Link:
         aliases = self._connection.abilities.topic_alias_maximum if self._policy.topic_aliases else 0
         self._outgoing.begin(window, session_present=self.session_present, aliases=aliases)
         if self._lasts is not None:
-            loop = asyncio.get_running_loop()
-            self._due = loop.time() + self._lasts
-            self._ending = loop.call_at(self._due, self.retire)
+            self._ending = asyncio.get_running_loop().call_later(self._lasts, self.retire)
 
     def ended(self) -> None:
         reason, code = self._connection.lost.result()

@@ -140,7 +140,7 @@ class Outgoing:
         self._pump()
 
     def received(self, command: int, body: bytes) -> None:
-        """Handle a PUBACK, PUBREC or PUBCOMP.
+        """Handle a PUBACK, PUBREC or PUBCOMP; `resume` follows the last one of a read.
 
         Raises:
             MalformedPacket: it has no packet id.
@@ -165,6 +165,12 @@ class Outgoing:
         if kind == PUBREC:
             self._handshakes.refused(identifier)
         entry.pending.settle(entry.index, Answer(code))
+
+    def resume(self) -> None:
+        """Send what the window allows again, once for all answers of a read: each send is a system call, and a TLS record.
+
+        Not later: a broker that waits for our TCP acknowledgement of its first answer, as mosquitto does, would stall.
+        """
         self._pump()
 
     def end(self, error: Error) -> None:

@@ -41,5 +41,5 @@ class Pace:
 
     @property
     def wait(self) -> float:
-        """Seconds until the next token."""
-        return max(0.001, (1 - self._tokens) / self._rate, -self._bytes_free / self._bytes_rate)
+        """Seconds until there are tokens for half a burst: to wake for each of them would cost more than to send."""
+        return max(0.001, (max(1.0, self._burst / 2) - self._tokens) / self._rate, -self._bytes_free / self._bytes_rate)

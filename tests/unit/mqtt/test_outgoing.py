@@ -39,6 +39,7 @@ class Wire:
 
     def answer(self, command: int, identifier: int, code: int | None = None) -> None:
         self.outgoing.received(command, identifier.to_bytes(2) + (b"" if code is None else bytes([code])))
+        self.outgoing.resume()
 
     @property
     def payloads(self) -> list[bytes]:

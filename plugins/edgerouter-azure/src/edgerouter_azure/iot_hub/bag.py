@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
 from edgerouter import Message, Properties, TopicCache
 
 _OWN: Final = frozenset({"topic", "qos", "retained", "response_topic", "correlation_encoding"})
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]+")
+"""Ids that need no encoding."""
 _NONE: Final = Properties()
 _CORRELATION_FORM: Final = "correlation_encoding"
 _CORRELATION, _CONTENT, _ENCODING, _ID = "$.cid", "$.ct", "$.ce", "$.mid"
@@ -37,7 +41,10 @@ class Bags:
     def of(self, message: Message) -> str:
         """Return the bag of one message."""
         about = self._about[message.topic, message.qos, message.retained, message.properties or _NONE]
-        head = f"%24.mid={quote(message.id, safe='')}&%24.ctime={_time(message.received_at)}"
+        identifier = message.id
+        if not _PLAIN.fullmatch(identifier):
+            identifier = quote(identifier, safe="", errors="replace")
+        head = f"%24.mid={identifier}&%24.ctime={_time(message.received_at)}"
         return f"{head}&{about}" if about else head
 
 
@@ -115,4 +122,10 @@ def _encode(pairs: list[tuple[str, str]]) -> str:
 
 
 def _time(nanoseconds: int) -> str:
-    return quote(datetime.fromtimestamp(nanoseconds // 1_000_000 / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z", safe="")
+    seconds, milliseconds = divmod(nanoseconds // 1_000_000, 1000)
+    return f"{_second(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return quote(datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"), safe="")
