@@ -13,7 +13,7 @@ from edgerouter.step import BadInput
 MOST_CHARACTERS: Final = 2000
 """Longest expression."""
 MOST_VALUES: Final = 20_000
-"""Most values, nested ones counted, of a document that an expression reads, and of a result."""
+"""Most values, nested ones counted, of a document that an expression or a schema reads, and of a result."""
 
 
 def _checked(text: str) -> str:
@@ -49,7 +49,7 @@ def compiled(text: str) -> Callable[[Any], Any]:
     search = _compile(text).search
 
     def evaluate(document: Any) -> Any:
-        _bound(document, "the document")
+        bound(document, "the document of an expression")
         try:
             found = search(document)
         except JMESPathError as error:
@@ -59,14 +59,18 @@ def compiled(text: str) -> Callable[[Any], Any]:
         except (TypeError, ValueError, AttributeError, OverflowError, KeyError) as error:
             # jmespath's functions do not check all of their arguments
             raise BadInput("wrong type", f"{type(error).__name__}: {error}"[:200]) from error
-        _bound(found, "the result")
+        bound(found, "the result of an expression")
         return found
 
     return evaluate
 
 
-def _bound(value: Any, what: str) -> None:
-    """Refuse what has too many values; a flat object of a few members costs one look at each."""
+def bound(value: Any, what: str) -> None:
+    """Refuse a document of too many values; a flat object of a few members costs one look at each.
+
+    Raises:
+        BadInput: it has more than `MOST_VALUES`.
+    """
     waiting, count = [value], 0
     while waiting:
         each = waiting.pop()
@@ -74,5 +78,5 @@ def _bound(value: Any, what: str) -> None:
         if inner is not None:
             count += len(inner)
             if count > MOST_VALUES:
-                raise BadInput("too large", f"{what} of an expression has more than {MOST_VALUES} values")
+                raise BadInput("too large", f"{what} has more than {MOST_VALUES} values")
             waiting += [one for one in inner if one.__class__ is dict or one.__class__ is list]
