@@ -15,6 +15,7 @@ from edgerouter.config.checks.folders import sink_folder_faults, spool_fault
 from edgerouter.config.checks.loops import loop_faults
 from edgerouter.config.describe import effective
 from edgerouter.config.model import RouterConfig
+from edgerouter.pipeline.shaping.expectations import failures
 
 TIMEOUT = 15.0
 """Seconds that one source or sink may take to open."""
@@ -43,7 +44,14 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unan
     for fault in faults:
         say(config.located(fault), err=True)
     good = good and not faults
+    failed = list(failures(config))
+    for failure in failed:
+        say(config.located(failure), err=True)
+    good = good and not failed
     _summary(config, valid=not faults)
+    if config.tests:
+        bad = len({failure.partition(".")[0] for failure in failed})
+        say(f"  tests: {len(config.tests) - bad} of {len(config.tests)} passed", err=bool(bad))
     if connect:
         with _silence():
             outcomes = asyncio.run(_probe(config, timeout))

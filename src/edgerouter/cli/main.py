@@ -29,6 +29,7 @@ Examples:
   edgerouter demo                       broker, devices, router and files
   edgerouter check -c edgerouter.yaml   what is wrong with it, line by line
   edgerouter check --connect            ... and whether all can be reached
+  edgerouter try --sink cloud --explain < messages.jsonl   what would be sent
   edgerouter config --effective         every value and where it comes from
   edgerouter run -c edgerouter.yaml     the router, until SIGTERM or Ctrl-C
 
@@ -141,7 +142,7 @@ def check(
     config: ConfigFile = None,
     connect: Annotated[bool, typer.Option("--connect", help="Also open every source and sink once.")] = False,
 ) -> None:
-    """Say what is wrong with the configuration.
+    """Say what is wrong with the configuration, and run the `tests` in it.
 
     Exit code 0: all is well. 2: something is wrong, or with --connect something cannot be reached.
     """
@@ -152,6 +153,26 @@ def check(
     cloud = CloudBlock(os.environ)
     loaded, unanswered = decided(lambda: load(config, cloud), cloud)
     raise typer.Exit(check_all(loaded, connect=connect, unanswered=unanswered))
+
+
+@app.command(name="try")
+def try_steps(
+    sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink whose `topics` and `steps` are tried.")],
+    config: ConfigFile = None,
+    topic: Annotated[
+        str | None, typer.Option("--topic", metavar="TOPIC", help="Read one payload a line, all of this topic.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Also show each message behind each step.")] = False,
+) -> None:
+    """Show what a sink would send for the messages on standard input; nothing is sent.
+
+    The input is JSON Lines as the file sink writes them: {"topic": "a/b", "payload": 1}. Standard output gets what would be
+    sent, standard error what is left out and why. Windows end behind the last message.
+    """
+    from edgerouter.cli.try_steps import try_steps as try_all
+    from edgerouter.cloudblock.start import CloudBlock
+
+    try_all(load(config, CloudBlock(os.environ)), sink, sys.stdin.buffer, topic=topic, explain=explain)
 
 
 @app.command(name="config")

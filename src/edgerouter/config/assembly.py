@@ -31,6 +31,7 @@ from edgerouter.config.model import (
     SourcePolicies,
     SpoolConfig,
 )
+from edgerouter.config.shaping import read_tests
 from edgerouter.config.tree import Node, Origin, Place
 from edgerouter.config.validation import Part, Problems, dotted, nearest
 from edgerouter.errors import PluginError
@@ -39,7 +40,7 @@ HERE: Final = Path("edgerouter.yaml")
 SYSTEM: Final = Path("/etc/edgerouter/edgerouter.yaml")
 """Places of the file when none is named."""
 
-_TOP: Final = (*PLUGIN_SECTIONS, *SECTIONS, "host")
+_TOP: Final = (*PLUGIN_SECTIONS, *SECTIONS, "host", "tests")
 _POLICIES: Final[Mapping[str, type[Section]]] = {"sources": SourcePolicies, "sinks": SinkPolicies}
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -99,6 +100,7 @@ class Assembly:
                 if node.reference is not None or node.pending
             },
             secrets=self._section("secrets", SecretsConfig),
+            tests=read_tests(self._tree, self._entries(("sinks",)), self._problems),
         )
 
     def _entries(self, place: Place) -> dict[str, Node]:
@@ -191,9 +193,8 @@ class Assembly:
         config = part.validate(plugin.Config, self._problems)
         if config is None:
             return None
-        identity = digest(kind, *policies, config)
-        raw, pending = part.node.plain(), _pending(part.node)
-        return {"name": name, "plugin": plugin, "config": config, "raw": raw, "digest": identity, "type": kind, "pending": pending}
+        own = {"name": name, "plugin": plugin, "config": config, "digest": digest(kind, *policies, config), "type": kind}
+        return own | {"raw": part.node.plain(), "pending": _pending(part.node)}
 
     def _source(self, name: str) -> ConfiguredSource | None:
         policies = self._policies("sources", name, SourcePolicies)

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from edgerouter.config.shaping import ShapingTest, StepEntry
 from edgerouter.folder import FolderPath
 from edgerouter.http_server.listen import ListenAddress
 from edgerouter.masking.models import KeepsItsSecrets
@@ -64,18 +65,6 @@ class RatePolicy(Section):
     """Messages a second."""
     bytes: ByteSize | None = Field(default=None, ge=1)
     """Bytes a second, as the sink counts them."""
-
-
-class StepEntry(BaseModel):
-    """One step: its type, and beside it the fields of that type."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
-
-    type: str
-    """The step."""
-
-    def __repr__(self) -> str:
-        return f"StepEntry(type={self.type!r})"  # its fields may hold a secret
 
 
 class SourcePolicies(Section):
@@ -287,6 +276,8 @@ class RouterConfig:
     """A line for each sink or store of which only some environment variables are set; it is left out, the others go on."""
     unread: tuple[str, ...] = ()
     """A line for each environment variable that looks misspelt."""
+    tests: tuple[ShapingTest, ...] = ()
+    """Examples of what the steps make, for `edgerouter check`."""
 
     def members(self) -> Iterator[tuple[str, Configured]]:
         """Yield every source, sink and secret store, with the name of its section."""
@@ -296,5 +287,6 @@ class RouterConfig:
     def located(self, problem: str) -> str:
         """A problem that begins with the path of a value, with the place in front where that value was written."""
         path = problem.partition(": ")[0]
-        label = self.origins.get(path) or (str(self.file) if self.file is not None else "environment")
+        inside = (origin for place, origin in self.origins.items() if place.startswith((f"{path}.", f"{path}[")))
+        label = self.origins.get(path) or next(inside, None) or (str(self.file) if self.file is not None else "environment")
         return f"{label}: {problem}"

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from edgerouter.config.describe.schema import Quietly
 from edgerouter.config.fields import ENTRY, fields
 from edgerouter.config.model import PLUGIN_SECTIONS, SECTIONS, PluginKind, SinkPolicies, SourcePolicies
+from edgerouter.config.shaping import ShapingTest
 
 _HEAD: Final = files(__package__).joinpath("manual.md")
 """Beginning of the page, before the tables."""
@@ -45,6 +46,7 @@ def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
     parts += [f"### `steps`: `type: {name}`\n\n{_about(model)}{_table(model)}" for name, model in steps]
     parts.append(_MORE)
     parts += [f"## `{name}`\n\n{_about(model)}{_table(model)}" for name, model in SECTIONS.items()]
+    parts.append(f"## `tests`\n\nA list. Each is {_about(ShapingTest)[0].lower()}{_about(ShapingTest)[1:]}{_table(ShapingTest)}")
     return "\n".join(parts)
 
 

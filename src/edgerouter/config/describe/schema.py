@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaWarningKind, models_json_schema
 
 from edgerouter.config.model import SECTIONS, PluginKind, SinkPolicies, SourcePolicies
+from edgerouter.config.shaping import ShapingTest
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -41,7 +42,7 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
     Args:
         configs: the `Config` of each plugin, by kind and type.
     """
-    models: list[type[BaseModel]] = [*_POLICIES.values(), *SECTIONS.values()]
+    models: list[type[BaseModel]] = [*_POLICIES.values(), *SECTIONS.values(), ShapingTest]
     models += [model for by_type in configs.values() for model in by_type.values()]
     inputs = [(model, _MODE) for model in dict.fromkeys(models)]
     of_model, shared = models_json_schema(inputs, ref_template="#/$defs/{model}", schema_generator=Quietly)
@@ -66,6 +67,11 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
         properties[key] = _by_name(description, kind, sorted(configs.get(kind, {})))
     for key, model in SECTIONS.items():
         properties[key] = {"$ref": of_model[model, _MODE]["$ref"], "description": model.__doc__}
+    properties["tests"] = {
+        "type": "array",
+        "description": "Examples of what the steps of a sink make of messages; `edgerouter check` tries them.",
+        "items": {"$ref": of_model[ShapingTest, _MODE]["$ref"]},
+    }
     properties["host"] = {
         "type": "string",
         "description": "The device's name, for object keys and client ids; the host name by default.",

@@ -20,6 +20,9 @@ log = structlog.get_logger("edgerouter.steps")
 FOR_EVER: Final = 2**63 - 1
 """A time, ns, beyond all others: everything held is due."""
 
+RETURNED: Final = "returned"
+HELD: Final = "held"
+
 
 @dataclass(slots=True)
 class Shaped:
@@ -45,11 +48,12 @@ class StepNames:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One item that a step left out or could not use; for `edgerouter try --explain`."""
+    """One item that a step returned, holds, left out or could not use; for `edgerouter try --explain`."""
 
     step: str
     item: Item
     outcome: str
+    """`RETURNED`, `HELD`, or why it is left out or cannot be used."""
 
 
 class Chain:
@@ -59,7 +63,7 @@ class Chain:
         steps: configured, in order.
         names: of the sink or source, the device and the spool.
         documents: shared with other sinks.
-        trace: called for each item that a step leaves out or cannot use.
+        trace: called for each item behind each step.
     """
 
     def __init__(
@@ -168,6 +172,7 @@ class Chain:
         found: list[Item] = []
         for place, step in enumerate(self.steps):
             if step.holds and (items := step.flush(until)):
+                self._show(place, (), items)
                 now.items = items
                 self._through(now, place + 1, again=False)
                 found += now.items
@@ -190,7 +195,20 @@ class Chain:
                 return
             if not step.holds and (len(out) != len(items) or step.splits):
                 self._left_out(self.names[place], items, out, {id(item) for item, _ in now.rejected[rejected:]})
+            self._show(place, items, out)
             now.items = out
+
+    def _show(self, place: int, items: Sequence[Item], out: Sequence[Item]) -> None:
+        """Trace what a step has returned, and what it holds."""
+        if self._trace is None:
+            return
+        step, name = self.steps[place], self.names[place]
+        held = set(map(id, step.held)) if step.holds and items else ()
+        for item in out:
+            self._trace(Trace(name, item, RETURNED))
+        for item in items:
+            if id(item) in held:
+                self._trace(Trace(name, item, HELD))
 
     def _left_out(self, name: str, items: list[Item], out: list[Item], rejected: set[int]) -> None:
         """Filter what a step did not return."""
