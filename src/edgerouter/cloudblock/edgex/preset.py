@@ -38,7 +38,9 @@ def make(given: Given) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
             raise ValueError(f"{_ORDER}: {function} is a second export of its kind; write both as sinks in a file")
         sinks[name] = sink(given)
     if sinks and _DEVICES in given and http_export.SINK in sinks:
-        raise ValueError(f"{_DEVICES}: filters by device do not exist yet, so more than before would be exported; see {_PAGE}")
+        raise ValueError(
+            f"{_DEVICES}: is not read, so more than before would be exported; filter with a step in a file, see {_PAGE}"
+        )
     if not sinks and not message_bus.named(given):
         return {}
     source = message_bus.source(given)
@@ -53,8 +55,8 @@ def _running(given: Given) -> list[str]:
         foreign = [name for name in functions if name not in idle]
         if foreign:
             raise ValueError(
-                f"{_ORDER}: {listed(foreign)} not available yet, so other data than before would be exported;"
-                f" take it out of the order to export without, and see {_PAGE}"
+                f"{_ORDER}: {listed(foreign)} not read from variables, so other data than before would be exported;"
+                f" write the sink with steps in a file, or take it out of the order to export without; see {_PAGE}"
             )
         return [name for name in functions if name in _SINKS]
     set_up = [function for function in _SINKS if any(name in given for name in _NAMES[function])]
@@ -91,7 +93,7 @@ PRESETS: Final = (
         generic=(_PROFILE, *message_bus.NAMES),
         notes=notes,
         families={
-            FUNCTIONS: f"it has no counterpart here yet; {_PAGE} lists what has one",
+            FUNCTIONS: f"it has no counterpart among the variables here; {_PAGE} lists steps that do the same",
             _STORE: f"no setting of this name exists in EdgeX; the spool always stores, see {_PAGE}",
             "WRITABLE_PIPELINE_": f"only the order and the exports of a pipeline are read; see {_PAGE}",
         },

@@ -47,17 +47,17 @@ def test_the_order_says_which_exports_run(order: str, expected: list[str]) -> No
 @pytest.mark.parametrize(
     "function", ["EncryptWithAES", "JSONLogic", "CompressWithGZIP", "BatchByCount", "TransformToXML", "AddTags"]
 )
-def test_a_step_that_does_not_exist_yet_stops_the_start(function: str) -> None:
+def test_a_step_that_is_not_read_stops_the_start(function: str) -> None:
     """Otherwise data would leave unencrypted, or more of it than before."""
     text = problems({**MQTT, ORDER: f"TransformToJSON, {function}, MQTTSend"})
-    assert f"{ORDER}: {function.upper()} is not available yet" in text
+    assert f"{ORDER}: {function.upper()} is not read from variables" in text
     assert "docs/how-to/coming-from-edgex.md" in text
 
 
 def test_a_device_filter_stops_the_start_where_the_pipeline_runs_it() -> None:
     devices = {f"{FUNCTIONS}FILTERBYDEVICENAME_PARAMETERS_DEVICENAMES": "pump"}
-    assert "filters by device do not exist yet" in problems({**HTTP, **devices})
-    assert "FILTERBYDEVICENAME is not available yet" in problems({**MQTT, **devices, ORDER: "FilterByDeviceName, MQTTSend"})
+    assert "is not read, so more than before would be exported" in problems({**HTTP, **devices})
+    assert "FILTERBYDEVICENAME is not read from variables" in problems({**MQTT, **devices, ORDER: "FilterByDeviceName, MQTTSend"})
     assert names({**MQTT, **devices}) == ["mqtt-export"], "its default order has no filter"
 
 
@@ -78,7 +78,7 @@ def test_store_and_forward_is_accepted_and_explained() -> None:
     ("name", "said"),
     [
         (f"{FUNCTIONS}MQTTSEND_ADDRESSABLE_TOPPIC", f"did you mean {FUNCTIONS}MQTTSEND_ADDRESSABLE_TOPIC?"),
-        (f"{FUNCTIONS}ENCRYPTWITHAES_PARAMETERS_KEY", "it has no counterpart here yet"),
+        (f"{FUNCTIONS}ENCRYPTWITHAES_PARAMETERS_KEY", "it has no counterpart among the variables here"),
         ("WRITABLE_STOREANDFORWARD_DATABASE", "no setting of this name exists in EdgeX"),
         ("WRITABLE_PIPELINE_USETARGETTYPEOFBYTEARRAY", "only the order and the exports of a pipeline are read"),
     ],
