@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
@@ -43,3 +44,44 @@ def make_server_context(config: ServerTlsConfig) -> ssl.SSLContext:
         load_authorities(context, config.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+class ServerIdentity:
+    """The context of a server, made anew when a file of it has changed. Everything here reads files: not for the event loop.
+
+    Args:
+        config: names the files.
+
+    Raises:
+        ValueError: a file is not usable; the message names it.
+    """
+
+    def __init__(self, config: ServerTlsConfig) -> None:
+        self._config = config
+        self._files = [file for file in (config.cert, config.key, config.client_ca) if file is not None]
+        self._seen = self._state()
+        self.context = make_server_context(config)
+
+    def renew(self) -> bool:
+        """Read changed files again; return true if there were any. The context stays as it is if they are not usable.
+
+        Raises:
+            ValueError: a changed file is not usable; the message names it. It is tried again only after another change.
+        """
+        state = self._state()
+        if state == self._seen:
+            return False
+        self._seen = state
+        self.context = make_server_context(self._config)
+        return True
+
+    def _state(self) -> list[tuple[int, int, int] | None]:
+        return [_state_of(file) for file in self._files]
+
+
+def _state_of(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()  # of the target, where a link is replaced
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -3,6 +3,8 @@
 Covers also: edgerouter.http_server.listen, edgerouter.http_server.doorkeeper.
 """
 
+import asyncio
+import re
 import ssl
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,12 @@ from edgerouter.errors import ConfigurationError
 from edgerouter.http_server.doorkeeper import Doorkeeper
 from edgerouter.http_server.listen import check_listen, host_of, tcp_listener
 from edgerouter.http_server.tls import ServerTlsConfig
+from edgerouter.sources.http import handshakes
 from support.certificates import Authority
 from support.http_source import serving
+
+PEM = re.compile(r"\s")
+"""Line breaks differ."""
 
 
 def client_context(authority: Authority, identity: Any = None) -> ssl.SSLContext:
@@ -53,6 +59,28 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         ServerTlsConfig.model_validate(
             {"cert": identity.certificate, "key": identity.key, "key_password": "opened", "client_ca": identity.key}
         )
+
+
+async def test_a_replaced_certificate_is_presented_to_new_connections_and_a_broken_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes, "LOOK_SECONDS", 0.0)
+    old, new = (Authority(tmp_path / name).issue("localhost") for name in ("old", "new"))
+    cert, key = tmp_path / "server.pem", tmp_path / "server.key"
+
+    def replace(certificate: bytes, private: bytes) -> None:
+        cert.write_bytes(certificate)
+        key.write_bytes(private)
+
+    replace(old.certificate.read_bytes(), old.key.read_bytes())
+    async with serving(tls={"cert": str(cert), "key": str(key)}) as web:
+        address = ("127.0.0.1", web.port)
+        seen = [await asyncio.to_thread(ssl.get_server_certificate, address)]
+        replace(new.certificate.read_bytes(), new.key.read_bytes())
+        seen.append(await asyncio.to_thread(ssl.get_server_certificate, address))
+        replace(b"broken", b"broken")
+        seen.append(await asyncio.to_thread(ssl.get_server_certificate, address))
+    assert [PEM.sub("", each) for each in seen] == [PEM.sub("", each.certificate.read_text()) for each in (old, new, new)]
 
 
 @pytest.mark.parametrize("text", ["8080", ":8080", "::1:8080", "localhost:http", "localhost:70000"])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import structlog
 
+from edgerouter.http_server.tls import ServerIdentity
+
 log = structlog.get_logger("edgerouter.http")
 
+LOOK_SECONDS = 10.0
+"""Time between two looks at the certificate files, each at a new connection."""
 _PAUSE_SECONDS: Final = 0.1
 """After an accept that failed, as it does while no descriptor is free."""
 
@@ -22,14 +25,15 @@ class Handshakes:
 
     Args:
         make: makes the protocol of a connection.
-        tls: the server's context.
+        identity: certificate of the server; replaced files are read again.
         most: handshakes at once.
         seconds: time for one.
     """
 
-    def __init__(self, make: Callable[[], asyncio.Protocol], tls: ssl.SSLContext, *, most: int, seconds: float) -> None:
+    def __init__(self, make: Callable[[], asyncio.Protocol], identity: ServerIdentity, *, most: int, seconds: float) -> None:
         self._make = make
-        self._tls = tls
+        self._identity = identity
+        self._looked = asyncio.get_running_loop().time()
         self._most = most
         self._seconds = seconds
         self._running: dict[asyncio.Task[None], None] = {}
@@ -55,6 +59,9 @@ class Handshakes:
             except OSError:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
+            if loop.time() - self._looked >= LOOK_SECONDS:
+                self._looked = loop.time()
+                await self._renew()
             if len(self._running) >= self._most:
                 oldest = next(iter(self._running))
                 del self._running[oldest]
@@ -63,10 +70,19 @@ class Handshakes:
             self._running[task] = None
             task.add_done_callback(self._ended)
 
+    async def _renew(self) -> None:
+        try:
+            if await asyncio.to_thread(self._identity.renew):
+                log.info("certificate files have changed, and are in use")
+        except ValueError as error:
+            log.warning("certificate files have changed, and are not usable: the ones before stay in use", reason=str(error))
+
     async def _shake_hands(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         with suppress(OSError, EOFError):  # ssl.SSLError and TimeoutError are among them
-            await loop.connect_accepted_socket(self._make, connection, ssl=self._tls, ssl_handshake_timeout=self._seconds)
+            await loop.connect_accepted_socket(
+                self._make, connection, ssl=self._identity.context, ssl_handshake_timeout=self._seconds
+            )
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)

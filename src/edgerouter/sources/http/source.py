@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,7 +15,7 @@ from aiohttp import web
 from edgerouter.errors import ConfigurationError, Unavailable
 from edgerouter.http_server.doorkeeper import Doorkeeper
 from edgerouter.http_server.listen import host_of, tcp_listener
-from edgerouter.http_server.tls import make_server_context
+from edgerouter.http_server.tls import ServerIdentity
 from edgerouter.source import Delivery, Source, SourceContext
 from edgerouter.sources.http.config import HttpSourceConfig
 from edgerouter.sources.http.connections import Connection, Times
@@ -81,7 +80,7 @@ class HttpSource(Source[HttpSourceConfig]):
 
 @asynccontextmanager
 async def _accepting(
-    config: HttpSourceConfig, make: Callable[[], Connection], listener: socket.socket, tls: ssl.SSLContext | None
+    config: HttpSourceConfig, make: Callable[[], Connection], listener: socket.socket, tls: ServerIdentity | None
 ) -> AsyncIterator[Callable[[], object]]:
     """Accept connections; yield the function that ends that before the context does."""
     if tls is not None:
@@ -96,10 +95,10 @@ async def _accepting(
         server.close()
 
 
-def _prepare(config: HttpSourceConfig) -> tuple[socket.socket, ssl.SSLContext | None]:
+def _prepare(config: HttpSourceConfig) -> tuple[socket.socket, ServerIdentity | None]:
     """Open the listening socket and read the certificates. Blocks: not for the event loop."""
     try:
-        tls = None if config.tls is None else make_server_context(config.tls)
+        tls = None if config.tls is None else ServerIdentity(config.tls)
         listener = tcp_listener(config.listen, "listen", backlog=_BACKLOG)
     except (ConfigurationError, ValueError) as error:
         raise Unavailable(str(error)) from None
