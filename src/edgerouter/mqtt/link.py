@@ -212,7 +212,7 @@ class Link:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._over.wait()
-        return self._lost
+        return None if self.is_due else self._lost
 
     def acknowledge(self, identifiers: list[int]) -> None:
         """Send the PUBACK of messages that are stored; does nothing once the connection is lost."""

@@ -70,12 +70,18 @@ class Publisher:
         Raises:
             Unavailable: the broker is not there, or refuses us.
         """
+        while True:
+            link = await asyncio.shield(self._current())
+            if link.subscriber is self._subscriber:
+                return link  # else it was subscribed while the connection was being made
+
+    def _current(self) -> asyncio.Task[Link]:
         task = self._connecting
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._begin(None)
-        elif task.done() and ((link := task.result()).lost is not None or link.is_due or link.subscriber is not self._subscriber):
-            task = self._begin(link)
-        return await asyncio.shield(task)
+            return self._begin(None)
+        if task.done() and ((link := task.result()).lost is not None or link.is_due or link.subscriber is not self._subscriber):
+            return self._begin(link)
+        return task
 
     def _begin(self, former: Link | None) -> asyncio.Task[Link]:
         task = self._connecting = asyncio.create_task(self._replace(former), name=f"{self._name}: connect")

@@ -22,7 +22,7 @@ from edgerouter.receiving.source import ReceivingConfig
 from edgerouter.receiving.subscription import Subscription, Topics
 from edgerouter.source import SourceContext
 from support.mqtt_source import eventually
-from support.strict_broker import StrictBroker, publish, strict_broker
+from support.strict_broker import Connect, StrictBroker, publish, strict_broker
 
 
 class Receiving:
@@ -98,6 +98,25 @@ async def test_a_connection_is_replaced_after_its_messages_are_stored() -> None:
         delivery.acknowledge()
         assert await replacing is not link
         assert broker.clients[0].answers == [(0x40, 3)]
+
+
+async def test_a_connection_that_is_being_made_for_publishing_alone_is_replaced_without_trouble() -> None:
+    async with strict_broker() as broker:
+        publisher = Publisher(BrokerSettings(url=broker.url), Policy("client", 1, 100, retains=False), "5", "test")
+        inside = Receiving(10)
+
+        def subscribe_meanwhile(_: Connect) -> int:
+            publisher.subscribe(inside.subscription)
+            return 0
+
+        broker.admit = subscribe_meanwhile
+        link = await publisher.connected()
+        async with inside.subscription.running(publisher.connected):
+            await eventually(lambda: bool(inside.states))
+            assert await publisher.connected() is link
+        await publisher.close()
+    assert inside.states == [(True, "")]
+    assert [each.clean for each in broker.attempts] == [True, False]
 
 
 @pytest.mark.parametrize("body", [b"", b"\x00\x00", b"\x00\x05a", b"\x00\x01a\x00"])
