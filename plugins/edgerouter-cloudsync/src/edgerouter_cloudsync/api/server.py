@@ -20,6 +20,8 @@ HEAD_SECONDS: Final = 10.0
 """Time for the first request of a connection."""
 _IDLE_SECONDS: Final = 60.0
 """Time between two requests of a connection."""
+_BACKLOG: Final = 1024
+"""Connections that wait to be accepted: a busy machine would reset those beyond."""
 _STOP_SECONDS: Final = 5.0
 """Time for requests that are being answered when the server stops."""
 
@@ -141,7 +143,7 @@ async def served(handle: Handle, address: str, context: ssl.SSLContext | None, m
     try:
         handshake = None if context is None else HEAD_SECONDS
         server = await asyncio.get_running_loop().create_server(
-            listener, host.strip("[]"), int(port), ssl=context, ssl_handshake_timeout=handshake
+            listener, host.strip("[]"), int(port), backlog=_BACKLOG, ssl=context, ssl_handshake_timeout=handshake
         )
     except OSError as error:
         raise Unavailable(f"cannot listen on {address}: {error.strerror or error}") from None
