@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgerouter.secrets import SecretStore, SecretStoreConfig, SecretStoreContext
     from edgerouter.sink import Limits, Sink, SinkConfig, SinkContext
     from edgerouter.source import Confirmation, Delivery, Source, SourceConfig, SourceContext
-    from edgerouter.step import BadInput, Item, Step, StepConfig, StepContext
+    from edgerouter.step import BadInput, Item, Step, StepConfig, StepContext, StepState
     from edgerouter.templates import MessageTemplate, TemplateText
     from edgerouter.topic_cache import TopicCache
     from edgerouter.units import ByteSize, Duration
@@ -60,6 +60,7 @@ __all__ = [
     "Step",
     "StepConfig",
     "StepContext",
+    "StepState",
     "TemplateText",
     "Throttled",
     "TopicCache",

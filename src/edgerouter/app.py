@@ -30,13 +30,16 @@ from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
 from edgerouter.pipeline.shaping.chain import Chain, StepNames
 from edgerouter.pipeline.shaping.documents import Documents
+from edgerouter.pipeline.shaping.state import FileState
 from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.identity import session_identity
+from edgerouter.step import StepState
 from edgerouter.tasks.bounded import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.telemetry.loop_watch import LoopWatch, by_top_level
+from edgerouter.templates import Names
 from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.app")
@@ -238,7 +241,7 @@ class Router:
 
         reader = await spool.attach(route)
         secrets = partial(resolve, configured, self._config.secret_stores, self._last_known)
-        runner = Runner(configured, reader, context, secrets, self._documents)
+        runner = Runner(configured, reader, context, secrets, self._steps_of(configured, context))
         name = f"sink {configured.name}"
         task = tasks.create_task(leaving_behind(runner.run(), name), name=name)
         self._sinks[configured.name] = _RunningSink(configured, runner, matcher, task)
@@ -251,7 +254,7 @@ class Router:
             lambda: self._routing,
             settings.commit_interval,
             self._routing_settled,
-            steps=self._steps_of(configured),
+            steps=self._steps_of(configured, StepNames(configured.name, self._config.host)),
         )
         context = SourceContext(
             name=configured.name,
@@ -275,8 +278,17 @@ class Router:
         task = tasks.create_task(leaving_behind(intake.run(open_source), name), name=name)
         self._sources[configured.name] = _RunningSource(configured, intake, task)
 
-    def _steps_of(self, source: ConfiguredSource) -> Chain | None:
-        return Chain(source.steps, StepNames(source.name, self._config.host)) if source.steps else None
+    def _steps_of(self, configured: ConfiguredSink | ConfiguredSource, names: Names) -> Chain | None:
+        """Return the steps of a sink or source, if it has any."""
+        if not configured.steps:
+            return None
+        settings = self._config.spool
+        folder = settings.path / "steps" / configured.name
+
+        def state(step: str) -> StepState:
+            return FileState(folder / step) if settings.type == "sqlite" else StepState()
+
+        return Chain(configured.steps, names, self._documents, state=state)
 
     def _route(self) -> None:
         self._loops.subscribed(subscriptions(self._config.sources))

@@ -42,8 +42,14 @@ def read_private(path: Path, most: int = -1) -> bytes:
         return file.read(most)
 
 
-def replace_private(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
+def replace_private(path: Path, content: bytes, mode: int = FILE_MODE, *, sync: bool = True) -> None:
     """Write a file atomically and sync it.
+
+    Args:
+        path: the file.
+        content: all of it.
+        mode: its permissions.
+        sync: also wait until it is on the disk; without, a power cut may bring the previous content back.
 
     Raises:
         OSError: it could not be written; the previous content is unchanged.
@@ -55,7 +61,8 @@ def replace_private(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
         with os.fdopen(open_private(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         new.replace(path)
     except OSError:
         with suppress(OSError):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
 import msgspec
@@ -22,6 +22,8 @@ import msgspec
 from edgerouter.message import Message
 from edgerouter.plugin_config import Configured, PluginConfig
 
+MOST_STATE_BYTES: Final = 32 * 1024**2
+"""Largest state of a step."""
 OnError = Literal["pass", "drop", "dead_letter"]
 
 UNREAD: Final[Any] = msgspec.UNSET
@@ -152,6 +154,21 @@ class Item(msgspec.Struct, eq=False):
         return Item(message, first.original, document, changed=True, behind=tuple(behind))
 
 
+class StepState:
+    """Bytes that a step keeps over restarts, where messages that are settled long ago decide about later ones.
+
+    Here they are kept in memory alone; the router keeps those of a sink's steps in the folder of a durable spool.
+    """
+
+    def __init__(self) -> None:
+        self.content = b""
+        """Bytes that were saved last, of at most `MOST_STATE_BYTES`; empty at first."""
+
+    def save(self, content: bytes) -> None:
+        """Keep other bytes, before the messages that they come from are settled."""
+        self.content = content
+
+
 @dataclass(frozen=True, slots=True)
 class StepContext:
     """Settings and callbacks that the router gives to a step."""
@@ -166,6 +183,8 @@ class StepContext:
     """Handle by `on_error` what the step cannot use; True where the item goes on unchanged."""
     drop: Callable[[Item, str], None]
     """Filter an item that a step `holds`, with a reason to count."""
+    state: StepState = field(default_factory=StepState)
+    """Kept over restarts."""
 
 
 class Step(Configured[ConfigT], ABC):

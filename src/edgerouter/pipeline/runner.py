@@ -16,7 +16,6 @@ from edgerouter.pipeline.batching import Gatherer
 from edgerouter.pipeline.delivery import Delivery, ReopenSink
 from edgerouter.pipeline.ready import Batch
 from edgerouter.pipeline.shaping.chain import Chain
-from edgerouter.pipeline.shaping.documents import Documents
 from edgerouter.pipeline.shaping.reader import ShapedReader
 from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.sink import Sink, SinkConfig, SinkContext
@@ -36,7 +35,7 @@ class Runner:
         reader: its place in the spool.
         context: given to the sink when it opens.
         resolve: the plugin's configuration with secrets read now.
-        documents: decoded payloads, shared with the steps of other sinks.
+        steps: of the sink, if it has any.
     """
 
     def __init__(
@@ -45,10 +44,10 @@ class Runner:
         reader: Reader,
         context: SinkContext,
         resolve: Callable[[], Awaitable[SinkConfig]],
-        documents: Documents | None = None,
+        steps: Chain | None = None,
     ) -> None:
         self.configured = configured
-        self.steps = Chain(configured.steps, context, documents) if configured.steps else None
+        self.steps = steps
         self._shaped = ShapedReader(reader, self.steps, configured.digest) if self.steps is not None else None
         self.reader: Reader = self._shaped or reader
         self.status = DeliveryStatus()

@@ -12,7 +12,7 @@ import structlog
 from edgerouter.config.model import ConfiguredStep
 from edgerouter.message import Message
 from edgerouter.pipeline.shaping.documents import Documents
-from edgerouter.step import BadInput, Item, Step, StepContext, Stored
+from edgerouter.step import BadInput, Item, Step, StepContext, StepState, Stored
 from edgerouter.templates import Names
 
 log = structlog.get_logger("edgerouter.steps")
@@ -64,6 +64,7 @@ class Chain:
         names: of the sink or source, the device and the spool.
         documents: shared with other sinks.
         trace: called for each item behind each step.
+        state: returns the state of a step, by a name that stays while steps of other types come and go.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Chain:
         names: Names,
         documents: Documents | None = None,
         trace: Callable[[Trace], None] | None = None,
+        state: Callable[[str], StepState] = lambda _: StepState(),
     ) -> None:
         self._documents = documents or Documents()
         self._trace = trace
@@ -81,9 +83,12 @@ class Chain:
         """A name for each step, as metrics show it."""
         self.counts: Counter[tuple[str, str]] = Counter()
         """Messages that a step left out or could not use, by step and reason."""
-        self.steps: list[Step[Any]] = [
-            step.plugin(step.config, self._context(name, step, names)) for name, step in zip(self.names, steps, strict=True)
-        ]
+        self.steps: list[Step[Any]] = []
+        seen: Counter[str] = Counter()
+        for name, step in zip(self.names, steps, strict=True):
+            seen[step.type] += 1
+            kept = state(f"{step.type}.{seen[step.type]}") if step.plugin.stateful else StepState()
+            self.steps.append(step.plugin(step.config, self._context(name, step, names, kept)))
         self.holds = any(step.holds for step in self.steps)
         """A message may be held for a later result."""
         self.patience = sum(step.patience for step in self.steps)
@@ -95,7 +100,7 @@ class Chain:
         """Share nothing any more."""
         self._documents.readers -= self._reads
 
-    def _context(self, name: str, step: ConfiguredStep, names: Names) -> StepContext:
+    def _context(self, name: str, step: ConfiguredStep, names: Names, state: StepState) -> StepContext:
         def refuse(item: Item, error: BadInput) -> bool:
             outcome = step.config.on_error
             self._count(name, item, error.reason, f"{outcome}: {error}")
@@ -109,7 +114,7 @@ class Chain:
             self._count(name, item, reason, reason)
             self._leave(item)
 
-        return StepContext(names.name, names.host, names.spool, refuse, drop)
+        return StepContext(names.name, names.host, names.spool, refuse, drop, state)
 
     # -- applying ---------------------------------------------------------------------------------------------------------------
 

@@ -71,6 +71,7 @@ NEEDED: dict[tuple[PluginKind, str], dict[str, Any]] = {
     ("step", "rename"): {"fields": {"a": "b"}},
     ("step", "sample"): {"one_in": 2},
     ("step", "set"): {"fields": {"a": 1}},
+    ("step", "sparkplug-b"): {},
     ("step", "split"): {},
     ("step", "tags"): {"tags": {"a": "b"}},
     ("step", "throttle"): {"every": 1},
