@@ -39,6 +39,8 @@ def _nothing_is_known_as_secret() -> None:
 
 HUB = "Endpoint=sb://plant.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=geheim;EntityPath=readings"
 NEEDED: dict[tuple[PluginKind, str], dict[str, Any]] = {
+    ("source", "aws-iot-core"): {"endpoint": "abc-ats.iot.eu-west-1.amazonaws.com", "topics": ["a"]},
+    ("source", "azure-iot-hub"): {"connection_string": "HostName=h.azure-devices.net;DeviceId=d;SharedAccessKey=Z2VoZWlt"},
     ("source", "cloudsync"): {},
     ("source", "host-metrics"): {},
     ("source", "http"): {},
