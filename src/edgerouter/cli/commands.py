@@ -1,4 +1,4 @@
-"""The commands for operators: `status`, `top`, `dead-letters`, `replay`, `forget`, `verify`."""
+"""The commands for operators: `status`, `top`, `dead-letters`, `replay`, `forget`, `verify`, `decrypt`."""
 
 from __future__ import annotations
 
@@ -258,8 +258,28 @@ def verify(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson
     raise typer.Exit(verify_spool(_spool(config, spool), as_json=as_json))
 
 
+def decrypt(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Instead of standard input.")] = None,
+    key_files: Annotated[
+        list[Path] | None,
+        typer.Option("--key-file", "-k", metavar="FILE", help="A file that holds the key; of several, the one that fits."),
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The input is one payload, printed byte for byte.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON Lines with the plain payload in them.")] = False,
+) -> None:
+    """Print the plain payloads of messages that the step `encrypt` made.
+
+    Reads JSON Lines as the sink `file` writes them, or a payload a line. Exit code 0: all were read. 1: some were not.
+    """
+    from edgerouter.cli.decrypt import decrypt as print_plain
+
+    if not key_files:
+        raise typer.BadParameter("name a file that holds the key", param_hint="--key-file")
+    raise typer.Exit(print_plain(file, key_files, raw=raw, as_json=as_json))
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (status, top, replay, forget, verify):
+    for command in (status, top, replay, forget, verify, decrypt):
         app.command()(command)
     app.add_typer(dead_letters)

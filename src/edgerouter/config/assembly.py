@@ -234,8 +234,10 @@ class Assembly:
             for problem in error.problems:
                 self._problems.at(self._tree, (*place, "type"), problem)
             return None
-        own = {key: node for key, node in entries.items() if key != "type"}
-        config = Part(self._tree, place, Node(own, Origin("")), frozenset({"type"})).validate(plugin.Config, self._problems)
+        own = Node({key: node for key, node in entries.items() if key != "type"}, Origin(""))
+        if _pending(own):
+            return None  # reported with the policies
+        config = Part(self._tree, place, own, frozenset({"type"})).validate(plugin.Config, self._problems)
         return ConfiguredStep(type=wanted, plugin=plugin, config=config) if config is not None else None
 
     def _sink(self, name: str) -> ConfiguredSink | None:

@@ -12,6 +12,7 @@ from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.describe import effective
 from edgerouter.config.describe.yaml_text import MASK
 from edgerouter.config.model import RouterConfig
+from edgerouter.errors import ConfigurationError
 
 TEXT = """\
 sources: {s: {type: mqtt, url: "mqtt://edge:${env:PASSWORD}@broker", topics: ["a/#"]}}
@@ -97,3 +98,33 @@ def test_permissions_stay_octal_an_empty_mapping_empty_and_a_text_no_reference(t
     text = effective.as_yaml(plugins.load(file, {}))
     for line in ("    mode: '0600'", "    secret_headers: {}", "    topics: [{topic: 'a/$${b}'}]"):
         assert line in text
+
+
+def test_a_key_of_a_step_is_masked(tmp_path: Path) -> None:
+    key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    file = tmp_path / "edgerouter.yaml"
+    file.write_text(
+        f"sources: {{s: {{type: mqtt, url: mqtt://b, topics: [a], steps: [{{type: encrypt, on_error: drop, key: {key}}}]}}}}\n"
+        f"sinks:\n  a: {{type: stdout, steps: [{{type: encrypt, key: {key}}}]}}\n"
+        "  b: {type: stdout, steps: [{type: encrypt, key: '${env:KEY}'}]}\n"
+    )
+    config = plugins.load(file, {"KEY": key})
+    values = {value.dotted: value.text for value in effective.values(config)}
+    assert values["sources.s.steps"] == "[{type: encrypt, on_error: drop, key: '********'}]"
+    assert values["sinks.a.steps"] == "[{type: encrypt, key: '********'}]"
+    assert values["sinks.b.steps"] == "'********'"
+    assert key not in f"{effective.as_yaml(config)} {config!r} {config.sinks[0].policies!r} {config.sinks[0].digest}"
+
+
+def test_a_secret_store_in_a_step_is_refused_with_the_cure(tmp_path: Path) -> None:
+    file = tmp_path / "edgerouter.yaml"
+    file.write_text(
+        "sources: {s: {type: mqtt, url: mqtt://b, topics: [a]}}\n"
+        "sinks: {k: {type: stdout, steps: [{type: encrypt, key: '${azure-keyvault:key}'}]}}\n"
+        "secret_stores: {azure-keyvault: {type: azure-keyvault, vault: plant-secrets}}\n"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        plugins.load(file, {})
+    (problem,) = str(caught.value).splitlines()
+    assert "sinks.k.steps[0].key: ${azure-keyvault:...} works only in the own fields of a source or sink" in problem
+    assert problem.endswith("here use ${env:NAME} or ${file:/path}")

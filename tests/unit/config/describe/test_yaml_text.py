@@ -65,6 +65,7 @@ NEEDED: dict[tuple[PluginKind, str], dict[str, Any]] = {
     ("step", "compress"): {},
     ("step", "convert"): {"fields": [{"field": "t", "scale": 2}]},
     ("step", "drop_fields"): {"fields": ["a"]},
+    ("step", "encrypt"): {"key_file": str(Path(__file__).with_name("step.key"))},
     ("step", "envelope"): {},
     ("step", "filter"): {"topics": ["a"]},
     ("step", "on_change"): {},

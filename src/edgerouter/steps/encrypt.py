@@ -1,0 +1,99 @@
+"""The step `encrypt`: payloads that only the holder of a key can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from edgerouter.masking import protect
+from edgerouter.step import BadInput, Item, OnError, Step, StepConfig, StepContext
+from edgerouter.steps import payloads
+from edgerouter.units import ByteSize
+
+_LONGEST_KEY_FILE: Final = 4096
+_CONTENT_TYPES: Final = {"jwe": "application/jose", "binary": "application/octet-stream", "edgex": "text/plain"}
+
+
+class EncryptConfig(StepConfig):
+    """Encrypts each payload with AES-256 and authenticates it; the topic and the properties stay readable.
+
+    Put it last: what it makes is not JSON. `edgerouter decrypt` reads all three forms. The content type of the message becomes
+    `application/jose`, `application/octet-stream` or, for `edgex`, `text/plain`.
+    """
+
+    on_error: OnError = "dead_letter"
+    """Handling of a message that cannot be encrypted, because it is too large: it goes to the dead letters, is dropped, or goes on
+    in plain text. Each is counted by step and reason."""
+    key: SecretStr | None = None
+    """32 bytes in base64, from `openssl rand -base64 32`; for `edgex` 64 bytes in hexadecimal. As `${env:NAME}` or
+    `${file:/path}`."""
+    key_file: Path | None = None
+    """Instead of `key`: a file that holds it. It is read when the sink starts."""
+    key_id: str = Field(default="1", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._:/-]+$")
+    """Name of the key, readable in every message, so that receivers know which one to take after a change; `edgex` has none."""
+    format: Literal["jwe", "binary", "edgex"] = "jwe"
+    """`jwe` is a JSON Web Encryption in compact form (RFC 7516, `dir`, `A256GCM`), which libraries of most languages read. `binary`
+    is shorter: `ERE1`, a byte with the length of the key's name, the name, 12 bytes of nonce, then ciphertext and tag of
+    AES-256-GCM, with all that stands before the nonce as associated data. `edgex` is that of EdgeX's `Encrypt` with `aes256`:
+    base64 of nonce, AES-256-CBC and half an HMAC-SHA-512."""
+    max_bytes: ByteSize = Field(default=16 * 1024**2, ge=1, le=256 * 1024**2)
+    """Largest payload; a larger one counts as `too large`."""
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> Self:
+        if (self.key is None) == (self.key_file is None):
+            raise ValueError("needs either `key` or `key_file`")
+        key_of(self)
+        return self
+
+
+def key_of(config: EncryptConfig) -> bytes:
+    """Return the key.
+
+    Raises:
+        ValueError: it cannot be read or used; the error holds nothing of it.
+    """
+    from edgerouter.steps.sealing import parse_key  # noqa: PLC0415  (cryptography takes 40 ms, and few need it)
+
+    name, text = "key", config.key.get_secret_value() if config.key is not None else ""
+    if config.key_file is not None:
+        name = f"key_file {config.key_file}"
+        try:
+            with config.key_file.open("rb") as file:
+                text = file.read(_LONGEST_KEY_FILE).decode(errors="replace").strip()
+        except OSError as error:
+            raise ValueError(f"`key_file` {config.key_file}: {error.strerror}") from None
+        protect(text)
+    try:
+        return parse_key(text, config.format)
+    except ValueError as error:
+        raise ValueError(f"`{name}` {error}") from None
+
+
+class EncryptStep(Step[EncryptConfig]):
+    """Seals each payload under the id of its message."""
+
+    def __init__(self, config: EncryptConfig, context: StepContext) -> None:
+        super().__init__(config, context)
+        from edgerouter.steps.sealing import Sealer  # noqa: PLC0415
+
+        self._seal = Sealer(key_of(config), config.key_id, config.format).seal
+
+    def apply(self, items: list[Item]) -> list[Item]:
+        return [item for item in items if self._encrypted(item)]
+
+    def _encrypted(self, item: Item) -> bool:
+        try:
+            payload = item.payload
+        except (ValueError, TypeError, RecursionError) as error:
+            return self.context.refuse(item, BadInput("wrong type", str(error)[:200]))
+        if len(payload) > self.config.max_bytes:
+            return self.context.refuse(item, BadInput("too large", f"{len(payload)} bytes, {self.config.max_bytes} are allowed"))
+        message = item.message
+        # in a source a message has no id yet, but a time
+        place = f"{message.id} {message.received_at} {message.topic}".encode(errors="surrogatepass")
+        form = self.config.format
+        payloads.replace(item, self._seal(payload, place), text=form != "binary", content_type=_CONTENT_TYPES[form])
+        return True
