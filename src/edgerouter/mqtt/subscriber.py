@@ -90,12 +90,15 @@ class Subscriber:
             options = Options(client_id=client_id, version5=version5, clean=True, maximum_packet_size=largest if version5 else None)
             try:
                 subscriber = cls(settings, options, await Credentials.read(settings), on_message, largest)
-                await subscriber._connection.connect()
+                await subscriber._begin()
             except ConnectFailed as error:
                 if choice.failed(error):
                     continue
                 raise error.error from None
             return subscriber
+
+    async def _begin(self) -> None:
+        await self._connection.connect()
 
     @property
     def lost(self) -> Unavailable | None:
