@@ -22,7 +22,7 @@ from support.promise import ledgers_hold, spool_is_sound
 from support.router import router
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-PLUGINS = ("edgerouter-opensearch", "edgerouter-tcp-lines")
+PLUGINS = ("edgerouter-clamp", "edgerouter-opensearch", "edgerouter-tcp-lines")
 LINES = 500
 
 
@@ -102,6 +102,7 @@ def test_they_are_listed_described_and_checked(site: Path, tmp_path: Path) -> No
 
     listed = {plugin["name"]: plugin for plugin in json.loads(edgerouter("plugins", "--json").stdout)}
     assert listed["opensearch"]["distribution"] == "edgerouter-opensearch"
+    assert listed["clamp"]["distribution"] == "edgerouter-clamp"
     assert listed["tcp-lines"]["distribution"] == "edgerouter-tcp-lines"
     schema = edgerouter("schema").stdout
     assert "Index or data stream." in schema
@@ -112,10 +113,11 @@ def test_they_are_listed_described_and_checked(site: Path, tmp_path: Path) -> No
     assert "index" in checked.stderr
 
 
-def test_the_sink_keeps_the_promises_of_the_conformance_suite_as_its_author_runs_it(site: Path) -> None:
+@pytest.mark.parametrize("name", ["edgerouter-opensearch", "edgerouter-clamp"])
+def test_each_keeps_the_promises_of_its_conformance_suite_as_its_author_runs_it(name: str, site: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=EXAMPLES / "edgerouter-opensearch", capture_output=True, text=True, timeout=110, check=False,
+        cwd=EXAMPLES / name, capture_output=True, text=True, timeout=110, check=False,
         env={**os.environ, **environment(site), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr

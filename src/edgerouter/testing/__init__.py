@@ -1,7 +1,7 @@
-"""Test kit for plugin authors: the conformance suites of sinks, sources and secret stores, and their building blocks.
+"""Test kit for plugin authors: the conformance suites of sinks, sources, steps and secret stores, and their building blocks.
 
-Subclass `SinkConformance`, `SourceConformance` or `SecretStoreConformance` in a test module of your plugin, give it your class and
-a server, and run pytest (with pytest-asyncio installed). pytest is imported only when a suite is.
+Subclass `SinkConformance`, `SourceConformance`, `StepConformance` or `SecretStoreConformance` in a test module of your plugin, give
+it your class and a server, and run pytest (with pytest-asyncio installed). pytest is imported only when a suite is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgerouter.testing.conformance import SinkConformance
     from edgerouter.testing.secret_store_conformance import SecretStoreConformance
     from edgerouter.testing.source_conformance import SourceConformance
+    from edgerouter.testing.step_conformance import StepConformance
 
 __all__ = [
     "HttpSinkServer",
@@ -27,6 +28,7 @@ __all__ = [
     "SinkConformance",
     "SinkServer",
     "SourceConformance",
+    "StepConformance",
     "deliver",
     "make_context",
     "make_message",
@@ -38,8 +40,18 @@ _SUITES = {
     "SecretStoreConformance": "secret_store_conformance",
     "SinkConformance": "conformance",
     "SourceConformance": "source_conformance",
+    "StepConformance": "step_conformance",
 }
-_ASSERTING = (*_SUITES.values(), "needs", "promises", "config_promises", "write_promises", "fault_promises", "loop_promises")
+_ASSERTING = (
+    *_SUITES.values(),
+    "needs",
+    "promises",
+    "config_promises",
+    "write_promises",
+    "fault_promises",
+    "loop_promises",
+    "step_bench",
+)
 
 
 def __getattr__(name: str) -> Any:
