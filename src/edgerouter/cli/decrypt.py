@@ -110,4 +110,4 @@ def _with(entry: dict[str, Any], payload: bytes) -> bytes:
     from edgerouter.objects.framing import json_of  # noqa: PLC0415  (only with --json)
 
     entry.pop("payload")
-    return json.dumps(entry, ensure_ascii=False)[:-1].encode() + b', "payload": %b}\n' % json_of(payload)
+    return json.dumps(entry)[:-1].encode() + b', "payload": %b}\n' % json_of(payload)

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 from pydantic import BaseModel
 
 from edgerouter.config import overlay
+from edgerouter.config.checks import step_files
 from edgerouter.config.digest import digest
 from edgerouter.config.model import (
     PLUGIN_SECTIONS,
@@ -32,7 +33,7 @@ from edgerouter.config.model import (
     SpoolConfig,
 )
 from edgerouter.config.shaping import read_tests
-from edgerouter.config.tree import Node, Origin, Place
+from edgerouter.config.tree import Node, Origin, Place, pending_in
 from edgerouter.config.validation import Part, Problems, dotted, nearest
 from edgerouter.errors import PluginError
 
@@ -136,8 +137,7 @@ class Assembly:
     def _section(self, name: str, model: type[SectionT]) -> SectionT:
         node = Node(dict(self._entries((name,))), Origin(""))
         self._no_stores((name,), node)
-        found = Part(self._tree, (name,), node).validate(model, self._problems)
-        return found if found is not None else model()
+        return Part(self._tree, (name,), node).validate(model, self._problems) or model()
 
     def _host(self) -> str:
         node = self._tree.child("host")
@@ -194,7 +194,7 @@ class Assembly:
         if config is None:
             return None
         own = {"name": name, "plugin": plugin, "config": config, "digest": digest(kind, *policies, config), "type": kind}
-        return own | {"raw": part.node.plain(), "pending": _pending(part.node)}
+        return own | {"raw": part.node.plain(), "pending": pending_in(part.node)}
 
     def _source(self, name: str) -> ConfiguredSource | None:
         policies = self._policies("sources", name, SourcePolicies)
@@ -235,8 +235,10 @@ class Assembly:
                 self._problems.at(self._tree, (*place, "type"), problem)
             return None
         own = Node({key: node for key, node in entries.items() if key != "type"}, Origin(""))
-        if _pending(own):
+        if pending_in(own):
             return None  # reported with the policies
+        for inner, reason in step_files.faults(own, plugin.Config):
+            self._problems.at(self._tree, (*place, *inner), reason)
         config = Part(self._tree, place, own, frozenset({"type"})).validate(plugin.Config, self._problems)
         return ConfiguredStep(type=wanted, plugin=plugin, config=config) if config is not None else None
 
@@ -249,7 +251,7 @@ class Assembly:
     def _stores(self) -> tuple[ConfiguredSecretStore, ...]:
         listed = self._names("secret_stores")
         stores = [self._store(name) for name in listed]
-        used = {store: None for section in ("sources", "sinks") for store, _ in _pending(self._tree.child(section))}
+        used = {store: None for section in ("sources", "sinks") for store, _ in pending_in(self._tree.child(section))}
         stores += [self._unlisted(name) for name in used if name not in listed]
         return tuple(filter(None, stores))
 
@@ -296,7 +298,3 @@ class Assembly:
                     f"${{{store}:...}} works only in the own fields of a source or sink; here use ${{env:NAME}} or ${{file:/path}}"
                 )
                 self._problems.at(self._tree, (*place, *inner), reason)
-
-
-def _pending(node: Node | None) -> tuple[tuple[str, str], ...]:
-    return tuple(pair for _, inner in node.walk() for pair in inner.pending) if node is not None else ()

@@ -85,3 +85,8 @@ class Node:
         elif isinstance(self.value, list):
             for index, node in enumerate(self.value):
                 yield from node.walk((*place, index))
+
+
+def pending_in(node: Node | None) -> tuple[tuple[str, str], ...]:
+    """Return the references to secret stores at and below a value, as store and name."""
+    return tuple(pair for _, inner in node.walk() for pair in inner.pending) if node is not None else ()
