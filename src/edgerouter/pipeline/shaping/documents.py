@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from edgerouter.message import Message
-from edgerouter.step import UNREAD, Item, decoded
+from edgerouter.step import UNREAD, BadInput, Item, decoded
 
-MOST_BYTES: Final = 1024 * 1024
-"""Payload bytes of the documents that are kept; a document takes up to ten times its payload in memory."""
+MOST_BYTES: Final = 256 * 1024
+"""Payload bytes of the documents that are kept; a document takes up to ten times its payload in memory, and the garbage collector
+visits each: a thousand are enough for sinks that keep up, and more cost more than they save."""
+_LARGEST: Final = MOST_BYTES // 8
 
 
 class Documents:
-    """The latest documents, by the sequence of their message."""
+    """The latest documents, by their payload.
+
+    They are kept in two generations, and the older one goes as a whole: that costs nothing for each message.
+    """
 
     def __init__(self) -> None:
         self.readers = 0
         """Sinks with steps that read JSON; a single one has nothing to share."""
-        self._kept: dict[int, tuple[Message, Any]] = {}
-        self.bytes = 0
+        self._kept: dict[bytes, Any] = {}
+        self._older: dict[bytes, Any] = {}
+        self._kept_bytes = self._older_bytes = 0
+
+    @property
+    def kept_bytes(self) -> int:
         """Payload bytes of the documents that are kept."""
+        return self._kept_bytes + self._older_bytes
 
     def read(self, items: Iterable[Item]) -> None:
         """Decode the payload of each item that has not been read."""
@@ -29,21 +38,26 @@ class Documents:
                 if item.read is UNREAD:
                     item.read = decoded(item.message.payload)
             return
+        kept, older = self._kept.get, self._older.get
         for item in items:
             if item.read is UNREAD:
-                unchanged = item.message.payload is item.original.payload
-                item.read = self._shared(item.original) if unchanged else decoded(item.message.payload)
+                payload = item.message.payload
+                document = kept(payload, UNREAD)
+                if document is UNREAD:
+                    document = older(payload, UNREAD)
+                    if document is UNREAD:
+                        document = decoded(payload)
+                        self._keep(payload, document)
+                        kept, older = self._kept.get, self._older.get
+                item.read = document
 
-    def _shared(self, message: Message) -> Any:
-        kept = self._kept.get(message.sequence)
-        if kept is not None and kept[0].payload is message.payload:
-            return kept[1]
-        document = decoded(message.payload)
-        size = len(message.payload)
-        if size <= MOST_BYTES // 16 and kept is None:
-            self._kept[message.sequence] = (message, document)
-            self.bytes += size
-            while self.bytes > MOST_BYTES:
-                oldest = next(iter(self._kept))
-                self.bytes -= len(self._kept.pop(oldest)[0].payload)
-        return document
+    def _keep(self, payload: bytes, document: Any) -> None:
+        size = len(payload)
+        # an exception gathers a traceback each time that it is raised
+        if size > _LARGEST or document.__class__ is BadInput:
+            return
+        if self._kept_bytes + size > MOST_BYTES // 2:
+            self._older, self._older_bytes = self._kept, self._kept_bytes
+            self._kept, self._kept_bytes = {}, 0
+        self._kept[payload] = document
+        self._kept_bytes += size
