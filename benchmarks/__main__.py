@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: edgerouter, its floor and plain aiomqtt, the HTTP source and every cloud sink, in one run."""
+"""`python -m benchmarks`: edgerouter, its floor and plain aiomqtt, the HTTP source, every cloud sink and the steps, in one run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from benchmarks import bills, http_source, sinks
+from benchmarks import bills, http_source, sinks, steps
 from benchmarks.measure import Latency, Throughput, latency, throughput
 from benchmarks.report import Results, environment
 from benchmarks.subjects import Name
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog=OTHERS)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="under two minutes, less exact")
-    parser.add_argument("--only", choices=("walk", "http", "sinks"), help="only this part")
+    parser.add_argument("--only", choices=("walk", "http", "sinks", "steps"), help="only this part")
     parser.add_argument("--messages", type=int, help="messages of a throughput run (100000, quick 20000)")
     parser.add_argument("--rounds", type=int, help="throughput runs of each subject, of which the median counts (3, quick 1)")
     parser.add_argument("--rate", type=float, action="append", help="messages a second while latency is measured (1000, 100, 10)")
@@ -89,6 +89,10 @@ def main() -> None:
         billed = uvloop.run(bills.measure())
         print(bills.as_markdown(billed))
         content["bills"] = [asdict(bill) for bill in billed]
+    if options.only in {None, "steps"}:
+        shaping = steps.measure(5_000 if options.quick else 20_000)
+        print(steps.as_markdown(shaping))
+        content["steps"] = [asdict(row) for row in shaping]
     print(", ".join(f"{name} {value}" for name, value in environment().items()))
     if options.json:
         options.json.write_text(json.dumps(content, indent=2) + "\n")
