@@ -35,7 +35,8 @@ class CompressConfig(StepConfig):
     mark: bool = True
     """Add the user properties."""
     max_bytes: ByteSize = Field(default=4 * 1024**2, ge=1, le=64 * 1024**2)
-    """Largest payload; a larger one counts as `too large`. All sinks wait while it is compressed, about 20 ms for each MiB."""
+    """Largest payload; a larger one counts as `too large`. All sinks wait while it is compressed, up to 40 ms for each MiB with
+    `gzip` and `zlib`, 2 ms with `zstd`."""
 
 
 class CompressStep(Step[CompressConfig]):
