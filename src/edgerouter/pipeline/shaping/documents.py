@@ -10,6 +10,8 @@ from edgerouter.step import UNREAD, BadInput, Item, decoded
 MOST_BYTES: Final = 256 * 1024
 """Payload bytes of the documents that are kept; a document takes up to ten times its payload in memory, and the garbage collector
 visits each: a thousand are enough for sinks that keep up, and more cost more than they save."""
+_SMALLEST: Final = 256
+"""A smaller payload is decoded again: measured, that is cheaper than to keep its document."""
 _LARGEST: Final = MOST_BYTES // 8
 
 
@@ -42,6 +44,9 @@ class Documents:
         for item in items:
             if item.read is UNREAD:
                 payload = item.message.payload
+                if len(payload) < _SMALLEST:
+                    item.read = decoded(payload)
+                    continue
                 document = kept(payload, UNREAD)
                 if document is UNREAD:
                     document = older(payload, UNREAD)
