@@ -22,6 +22,8 @@ import msgspec
 from edgerouter.message import Message
 from edgerouter.plugin_config import Configured, PluginConfig
 
+MOST_JSON_BYTES: Final = 1024 * 1024
+"""Largest payload that is decoded: the event loop waits meanwhile, for a third of a second where it is all brackets."""
 MOST_STATE_BYTES: Final = 32 * 1024**2
 """Largest state of a step."""
 OnError = Literal["pass", "drop", "dead_letter"]
@@ -237,6 +239,8 @@ _encode = msgspec.json.Encoder().encode
 
 def decoded(payload: bytes) -> Any:
     """Return the document that a payload holds, or a `BadInput` that says why it holds none."""
+    if len(payload) > MOST_JSON_BYTES:
+        return BadInput("too large", f"{len(payload)} bytes; steps read documents of at most {MOST_JSON_BYTES}")
     try:
         return _decode(payload)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:

@@ -46,6 +46,7 @@ def test_a_step_makes_a_new_document(step: dict[str, Any], result: Any) -> None:
         ({"type": "pick", "fields": ["a"]}, b"no json", "not JSON"),
         ({"type": "pick", "fields": ["a"]}, b'{"a": NaN}', "not JSON"),
         ({"type": "pick", "fields": ["a"]}, b"[" * 100_000, "not JSON"),
+        ({"type": "pick", "fields": ["a"]}, b'{"a":"' + b"x" * 1024**2 + b'"}', "too large"),
         ({"type": "pick", "fields": ["a"]}, b"[1]", "wrong type"),
         ({"type": "drop_fields", "fields": ["a"]}, b"1", "wrong type"),
         ({"type": "set", "fields": {"a.b": 1}}, b'{"a": 5}', "wrong type"),
