@@ -147,13 +147,14 @@ class OnChangeStep(Step[OnChangeConfig]):
         for item in items:
             try:
                 key, value = self._key(item), self._value(item)
+                now, known = item.message.received_at, self._last.get(key)
+                overdue = known is not None and self._heartbeat is not None and not 0 <= now - known[0] < self._heartbeat
+                changed = known is None or overdue or not self._same(known[1], value)
             except BadInput as error:
                 if self.context.refuse(item, error):
                     out.append(item)
                 continue
-            now, known = item.message.received_at, self._last.get(key)
-            overdue = known is not None and self._heartbeat is not None and not 0 <= now - known[0] < self._heartbeat
-            if known is None or overdue or not self._equal(known[1], value):
+            if changed:
                 self._last.set(key, (now, value))
                 out.append(item)
         return out
@@ -167,6 +168,12 @@ class OnChangeStep(Step[OnChangeConfig]):
         for path in self._ignored:
             document = without(document, path)
         return document
+
+    def _same(self, before: Any, now: Any) -> bool:
+        try:
+            return self._equal(before, now)
+        except RecursionError:
+            raise BadInput("too large", "the document is nested too deeply to be compared") from None
 
     def _equal(self, before: Any, now: Any) -> bool:
         if before.__class__ is bool or now.__class__ is bool:

@@ -73,3 +73,11 @@ def test_what_excludes_each_other_is_refused() -> None:
         plugins.find("step", "on_change").Config(fields=["a"], ignore=["b"])
     with pytest.raises(ValidationError, match="has an empty name"):
         plugins.find("step", "throttle").Config(every=1, by=["a..b"])
+
+
+def test_documents_that_are_nested_too_deeply_to_be_compared_are_refused_alone() -> None:
+    deep = b"[" * 500 + b"]" * 500
+    steps = chain({"type": "on_change", "ignore": ["b"], "on_error": "drop"})
+    results = steps.apply([message(payload, number) for number, payload in enumerate((deep, deep, b"1"), start=1)])
+    assert [item.message.sequence for item in results.items] == [1, 3]
+    assert steps.counts == {("1:on_change", "too large"): 1}
