@@ -25,7 +25,7 @@ PHRASE = "abcdefghijklmnop"
 def token(key: Any = PHRASE, algorithm: str = "HS256", **claims: Any) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return jwt.encode({"aud": "Admin", "exp": int(time.time()) + 60, **claims}, key, algorithm)
+        return jwt.encode({"aud": "Admin", "exp": int(time.time()) + 86_400, **claims}, key, algorithm)
 
 
 @pytest.fixture
