@@ -141,6 +141,7 @@ class Intake:
             messages = delivery.messages
             if not messages:
                 delivery.acknowledge()  # nothing of it is stored, and everything before it is
+                await self._pause(started + self._commit_interval - time.monotonic())
                 continue
             if not self._routing_settled.is_set():
                 await self._routing_settled.wait()

@@ -14,8 +14,10 @@ import pytest
 from edgerouter import Delivery, Message, Source, SourceConfig, SourceContext, Unavailable
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
+from edgerouter.pipeline.shaping.chain import Chain
 from edgerouter.spool.contract import Spool
 from support.pipeline import messages, until
+from support.steps import chain
 
 
 class ListSpool:
@@ -67,7 +69,7 @@ class GatheringSource(Source[SourceConfig]):
 
 @asynccontextmanager
 async def taking(
-    source: GatheringSource, spool: ListSpool, interval: float = 0.0
+    source: GatheringSource, spool: ListSpool, interval: float = 0.0, steps: Chain | None = None
 ) -> AsyncIterator[tuple[Intake, asyncio.Task[None]]]:
     """Run an intake over a source."""
 
@@ -75,7 +77,7 @@ async def taking(
     async def open_source() -> AsyncIterator[GatheringSource]:
         yield source
 
-    intake = Intake("source", cast("Spool", spool), lambda: Routing({"sink": lambda _: True}), interval)
+    intake = Intake("source", cast("Spool", spool), lambda: Routing({"sink": lambda _: True}), interval, steps=steps)
     task = asyncio.create_task(intake.run(open_source))
     try:
         yield intake, task
@@ -163,3 +165,15 @@ async def test_a_source_that_fails_is_opened_again(error: Exception, monkeypatch
     await asyncio.gather(task, return_exceptions=True)
     assert opened == 3
     assert intake.status.reopened == 2
+
+
+async def test_what_a_step_of_the_source_leaves_out_is_acknowledged_and_never_stored() -> None:
+    source, spool = GatheringSource(), ListSpool()
+    steps = chain({"type": "filter", "topics": ["wanted"]}, {"type": "topic", "topic": "is/{topic}"})
+    async with taking(source, spool, steps=steps) as (intake, _):
+        source.put(*messages(2, topic="other"))
+        await until(lambda: len(source.acknowledged) == 2)
+        source.put(*messages(1, start=3, topic="other"), *messages(1, start=4, topic="wanted"))
+        await until(lambda: len(source.acknowledged) == 4)
+        assert (intake.status.messages, intake.status.filtered) == (1, 3)
+    assert [[message.topic for message in stored] for _, stored, _ in spool.appended] == [["is/wanted"]]
