@@ -56,7 +56,7 @@ class BadInput(Exception):
         self.reason = reason
 
 
-class Stored(msgspec.Struct, eq=False):
+class Stored(msgspec.Struct, eq=False, gc=False):
     """A stored message that several results stand for, or that stands with others behind one result."""
 
     message: Message
@@ -66,7 +66,7 @@ class Stored(msgspec.Struct, eq=False):
     """One of them was."""
 
 
-class Item(msgspec.Struct, eq=False):
+class Item(msgspec.Struct, eq=False, gc=False):
     """A message on its way through the steps of one sink."""
 
     message: Message

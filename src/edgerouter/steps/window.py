@@ -55,10 +55,11 @@ class WindowConfig(StepConfig):
 class _Window:
     """One interval of one key."""
 
-    __slots__ = ("bytes", "end", "items", "names", "values")
+    __slots__ = ("begin", "bytes", "end", "items", "key", "values")
 
-    def __init__(self, key: Hashable, end: int, fields: int) -> None:
-        self.names = key if isinstance(key, tuple) else (key,)
+    def __init__(self, key: Hashable, begin: int, end: int, fields: int) -> None:
+        self.key = key
+        self.begin = begin
         self.end = end
         self.items: list[Item] = []
         self.values: list[list[float]] = [[] for _ in range(fields)]
@@ -77,7 +78,8 @@ class WindowStep(Step[WindowConfig]):
         self._key = key_function(config.by)
         self._length, self._grace = int(config.every * 1e9), int(config.grace * 1e9)
         self.patience = config.every + config.grace
-        self._readers = [(parse_path(text), getter(parse_path(text))) for text in config.fields]
+        self._fields = [(getter(parse_path(text)), text) for text in config.fields]
+        self._latest: dict[Hashable, _Window] = {}  # by key, the one that was filled last
         self._windows: dict[tuple[Hashable, int], _Window] = {}  # in the order in which they were opened
         self._messages = self._bytes = 0
         self._next = 0  # the earliest end
@@ -94,7 +96,7 @@ class WindowStep(Step[WindowConfig]):
         out: list[Item] = []
         for item in items:
             try:
-                key, values = self._key(item), self._values(item)
+                key, values = self._key(item), self._values(item.document)
             except BadInput as error:
                 if self.context.refuse(item, error):
                     out.append(item)
@@ -115,21 +117,38 @@ class WindowStep(Step[WindowConfig]):
         self._next = min([window.end for window in self._windows.values()], default=0)
         return results
 
-    def _values(self, item: Item) -> list[float | None]:
-        document = item.document
-        if not self._readers:
+    def _values(self, document: Any) -> list[float | None]:
+        """Return the number of each field, of which one is there at least."""
+        if not self._fields:
             return [_number(document, "the payload")]
-        found = [read(document) for _, read in self._readers]
-        if all(value is MISSING for value in found):
+        found: list[float | None] = []
+        missing = 0
+        for read, text in self._fields:
+            value = read(document)
+            if value is MISSING:
+                missing += 1
+                found.append(None)
+            else:
+                found.append(_number(value, text))
+        if missing == len(found):
             raise BadInput("missing field", ", ".join(self.config.fields)[:200])
-        return [None if v is MISSING else _number(v, text) for v, text in zip(found, self.config.fields, strict=True)]
+        return found
 
-    def _add(self, item: Item, key: Hashable, values: list[float | None], now: int) -> None:
-        end = now - now % self._length + self._length
+    def _open(self, key: Hashable, now: int, fields: int) -> _Window:
+        """Return the window of a time, and remember it as the latest of its key."""
+        begin = now - now % self._length
+        end = begin + self._length
         window = self._windows.get((key, end))
         if window is None:
-            window = self._windows[key, end] = _Window(key, end, len(values))
+            window = self._windows[key, end] = _Window(key, begin, end, fields)
             self._next = end if len(self._windows) == 1 else min(self._next, end)
+        self._latest[key] = window
+        return window
+
+    def _add(self, item: Item, key: Hashable, values: list[float | None], now: int) -> None:
+        window = self._latest.get(key)
+        if window is None or not window.begin <= now < window.end:
+            window = self._open(key, now, len(values))
         window.items.append(item)
         # the document is not needed any more; the payload may be, for the dead letters
         item.read, item.changed = UNREAD, False
@@ -143,18 +162,21 @@ class WindowStep(Step[WindowConfig]):
 
     def _close(self, place: tuple[Hashable, int]) -> Item:
         window = self._windows.pop(place)
+        if self._latest.get(window.key) is window:
+            del self._latest[window.key]
         self._messages -= len(window.items)
         self._bytes -= window.bytes
         start = window.end - self._length
         document: dict[str, Any] = {"start": _time(start), "end": _time(window.end), "messages": len(window.items)}
         if self.config.by != (TOPIC,):
-            for text, value in zip(self.config.by, window.names, strict=True):
+            names = window.key if isinstance(window.key, tuple) else (window.key,)
+            for text, value in zip(self.config.by, names, strict=True):
                 if text != TOPIC:
                     document = put(document, parse_path(text), value[0] if isinstance(value, tuple) else value)
-        if self._readers:
-            for (path, _), series in zip(self._readers, window.values, strict=True):
+        if self._fields:
+            for text, series in zip(self.config.fields, window.values, strict=True):
                 if series:
-                    document = put(document, path, self._computed(series))
+                    document = put(document, parse_path(text), self._computed(series))
         else:
             document |= self._computed(window.values[0])
         return Item.merged(window.items, document, received_at=window.items[-1].message.received_at)
