@@ -100,8 +100,17 @@ class Item(msgspec.Struct, eq=False, gc=False):
 
     @property
     def payload(self) -> bytes:
-        """The payload as it stands."""
-        return encoded(self.read) if self.changed else self.message.payload
+        """The payload as it stands.
+
+        Raises:
+            BadInput: the document is not one of JSON.
+        """
+        if not self.changed:
+            return self.message.payload
+        try:
+            return encoded(self.read)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BadInput("wrong type", str(error)[:200]) from error
 
     def finish(self) -> None:
         """Make the payload from the document, if that has changed.
@@ -217,6 +226,18 @@ class Step(Configured[ConfigT], ABC):
     @abstractmethod
     def apply(self, items: list[Item]) -> list[Item]:
         """Return what becomes of these, in order. Raises nothing: `context.refuse` takes what cannot be used."""
+
+    def each(self, items: list[Item], change: Callable[[Item], bool]) -> list[Item]:
+        """Return the items for which `change` is true; where it raises `BadInput`, `on_error` decides."""
+        out = []
+        for item in items:
+            try:
+                goes_on = change(item)
+            except BadInput as error:
+                goes_on = self.context.refuse(item, error)
+            if goes_on:
+                out.append(item)
+        return out
 
     @property
     def held(self) -> Iterable[Item]:

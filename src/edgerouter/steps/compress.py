@@ -11,7 +11,7 @@ import zstandard
 from pydantic import Field
 
 from edgerouter.objects import compress
-from edgerouter.step import BadInput, Item, Step, StepConfig, StepContext
+from edgerouter.step import Item, Step, StepConfig, StepContext
 from edgerouter.steps import payloads
 from edgerouter.units import ByteSize
 
@@ -50,16 +50,10 @@ class CompressStep(Step[CompressConfig]):
             self._marks.append(("content-transfer-encoding", "base64"))
 
     def apply(self, items: list[Item]) -> list[Item]:
-        return [item for item in items if self._compressed(item)]
+        return self.each(items, self._compressed)
 
     def _compressed(self, item: Item) -> bool:
-        try:
-            payload = item.payload
-        except (ValueError, TypeError, RecursionError) as error:
-            return self.context.refuse(item, BadInput("wrong type", str(error)[:200]))
-        if len(payload) > self.config.max_bytes:
-            return self.context.refuse(item, BadInput("too large", f"{len(payload)} bytes, {self.config.max_bytes} are allowed"))
-        data = self._compress(payload)
+        data = self._compress(payloads.bounded(item, self.config.max_bytes))
         if self.config.base64:
             data = base64.b64encode(data)
         payloads.replace(item, data, text=self.config.base64, content_type=None, added=self._marks)

@@ -8,7 +8,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from edgerouter.masking import protect
-from edgerouter.step import BadInput, Item, OnError, Step, StepConfig, StepContext
+from edgerouter.step import Item, OnError, Step, StepConfig, StepContext
 from edgerouter.steps import payloads
 from edgerouter.units import ByteSize
 
@@ -82,15 +82,10 @@ class EncryptStep(Step[EncryptConfig]):
         self._seal = Sealer(key_of(config), config.key_id, config.format).seal
 
     def apply(self, items: list[Item]) -> list[Item]:
-        return [item for item in items if self._encrypted(item)]
+        return self.each(items, self._encrypted)
 
     def _encrypted(self, item: Item) -> bool:
-        try:
-            payload = item.payload
-        except (ValueError, TypeError, RecursionError) as error:
-            return self.context.refuse(item, BadInput("wrong type", str(error)[:200]))
-        if len(payload) > self.config.max_bytes:
-            return self.context.refuse(item, BadInput("too large", f"{len(payload)} bytes, {self.config.max_bytes} are allowed"))
+        payload = payloads.bounded(item, self.config.max_bytes)
         message = item.message
         # in a source a message has no id yet, but a time
         place = f"{message.id} {message.received_at} {message.topic}".encode(errors="surrogatepass")

@@ -101,16 +101,14 @@ class FilterStep(Step[FilterConfig]):
         if self._document is None:
             assert topic is not None, "a filter has a condition"
             return [item for item in items if topic[item.message.topic] is wanted]
-        return [item for item in items if self._holds(item, topic, wanted=wanted)]
+        document = self._document
 
-    def _holds(self, item: Item, topic: TopicCache[str, bool] | None, *, wanted: bool) -> bool:
-        if topic is not None and not topic[item.message.topic]:
-            return not wanted
-        assert self._document is not None, "it reads documents"
-        try:
-            return self._document(item.document) is wanted
-        except BadInput as error:
-            return self.context.refuse(item, error)
+        def holds(item: Item) -> bool:
+            if topic is not None and not topic[item.message.topic]:
+                return not wanted
+            return document(item.document) is wanted
+
+        return self.each(items, holds)
 
 
 def _topic_condition(config: FilterConfig) -> TopicCache[str, bool] | None:

@@ -7,9 +7,21 @@ from collections.abc import Sequence
 import msgspec
 
 from edgerouter.message import Properties
-from edgerouter.step import Item
+from edgerouter.step import BadInput, Item
 
 _NONE = Properties()
+
+
+def bounded(item: Item, most: int) -> bytes:
+    """Return the payload of an item as it stands.
+
+    Raises:
+        BadInput: it is larger than allowed, or not one of JSON.
+    """
+    payload = item.payload
+    if len(payload) > most:
+        raise BadInput("too large", f"{len(payload)} bytes, {most} are allowed")
+    return payload
 
 
 def replace(item: Item, payload: bytes, *, text: bool, content_type: str | None, added: Sequence[tuple[str, str]] = ()) -> None:

@@ -53,20 +53,17 @@ class ThrottleStep(Step[ThrottleConfig]):
 
     def apply(self, items: list[Item]) -> list[Item]:
         key_of, last, every = self._key, self._last, self._every
-        out = []
-        for item in items:
-            try:
-                key = key_of(item)
-            except BadInput as error:
-                if self.context.refuse(item, error):
-                    out.append(item)
-                continue
-            now, before = item.message.received_at, last.get(key)
+
+        def is_due(item: Item) -> bool:
+            key, now = key_of(item), item.message.received_at
+            before = last.get(key)
             # a clock that was set back does not silence a key
-            if before is None or now - before >= every or now < before:
+            due = before is None or now - before >= every or now < before
+            if due:
                 last.set(key, now)
-                out.append(item)
-        return out
+            return due
+
+        return self.each(items, is_due)
 
 
 class SampleConfig(KeyedConfig):
@@ -89,19 +86,13 @@ class SampleStep(Step[SampleConfig]):
         self._seen: Known[int] = Known(config.max_bytes, lambda _: _NUMBER_BYTES)
 
     def apply(self, items: list[Item]) -> list[Item]:
-        out = []
-        for item in items:
-            try:
-                key = self._key(item)
-            except BadInput as error:
-                if self.context.refuse(item, error):
-                    out.append(item)
-                continue
-            seen = self._seen.get(key) or 0
-            self._seen.set(key, (seen + 1) % self.config.one_in)
-            if not seen:
-                out.append(item)
-        return out
+        return self.each(items, self._is_first)
+
+    def _is_first(self, item: Item) -> bool:
+        key = self._key(item)
+        seen = self._seen.get(key) or 0
+        self._seen.set(key, (seen + 1) % self.config.one_in)
+        return not seen
 
 
 class OnChangeConfig(KeyedConfig):
@@ -143,21 +134,16 @@ class OnChangeStep(Step[OnChangeConfig]):
         self._last: Known[tuple[int, Any]] = Known(config.max_bytes, lambda known: _NUMBER_BYTES + _weight(known[1]))
 
     def apply(self, items: list[Item]) -> list[Item]:
-        out = []
-        for item in items:
-            try:
-                key, value = self._key(item), self._value(item)
-                now, known = item.message.received_at, self._last.get(key)
-                overdue = known is not None and self._heartbeat is not None and not 0 <= now - known[0] < self._heartbeat
-                changed = known is None or overdue or not self._same(known[1], value)
-            except BadInput as error:
-                if self.context.refuse(item, error):
-                    out.append(item)
-                continue
-            if changed:
-                self._last.set(key, (now, value))
-                out.append(item)
-        return out
+        return self.each(items, self._changed)
+
+    def _changed(self, item: Item) -> bool:
+        key, value = self._key(item), self._value(item)
+        now, known = item.message.received_at, self._last.get(key)
+        overdue = known is not None and self._heartbeat is not None and not 0 <= now - known[0] < self._heartbeat
+        changed = known is None or overdue or not self._same(known[1], value)
+        if changed:
+            self._last.set(key, (now, value))
+        return changed
 
     def _value(self, item: Item) -> Any:
         if not self._by_document:

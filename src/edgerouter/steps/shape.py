@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 from pydantic import Field
 
-from edgerouter.message import Message, Properties
+from edgerouter.message import Properties
 from edgerouter.step import UNREAD, BadInput, Item, Step, StepConfig, StepContext
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put
 from edgerouter.templates import MessageTemplate, TemplateText
@@ -35,17 +35,15 @@ class TopicStep(Step[TopicConfig]):
         self._template = MessageTemplate(config.topic, context, check_name)
 
     def apply(self, items: list[Item]) -> list[Item]:
-        out = []
-        for item in items:
-            try:
-                topic = self._template.of(item.message)
-            except ValueError as error:
-                if self.context.refuse(item, BadInput("out of range", str(error)[:200])):
-                    out.append(item)
-                continue
-            item.message = msgspec.structs.replace(item.message, topic=topic)
-            out.append(item)
-        return out
+        return self.each(items, self._renamed)
+
+    def _renamed(self, item: Item) -> bool:
+        try:
+            topic = self._template.of(item.message)
+        except ValueError as error:
+            raise BadInput("out of range", str(error)[:200]) from error
+        item.message = msgspec.structs.replace(item.message, topic=topic)
+        return True
 
 
 class TagsConfig(StepConfig):
@@ -66,23 +64,16 @@ class TagsStep(Step[TagsConfig]):
         self._tags = [(parse_path(text), MessageTemplate(value, context)) for text, value in config.tags.items()]
 
     def apply(self, items: list[Item]) -> list[Item]:
-        out = []
-        for item in items:
-            try:
-                item.becomes(self._tagged(item.document, item.message))
-            except BadInput as error:
-                if self.context.refuse(item, error):
-                    out.append(item)
-                continue
-            out.append(item)
-        return out
+        return self.each(items, self._tagged)
 
-    def _tagged(self, document: Any, message: Message) -> Any:
+    def _tagged(self, item: Item) -> bool:
+        document = item.document
         if document.__class__ is not dict:
             raise BadInput("wrong type", f"the payload is {kind_of(document)}, not an object")
         for path, template in self._tags:
-            document = put(document, path, template.of(message))
-        return document
+            document = put(document, path, template.of(item.message))
+        item.becomes(document)
+        return True
 
 
 class EnvelopeConfig(StepConfig):
@@ -109,15 +100,15 @@ class EnvelopeStep(Step[EnvelopeConfig]):
 
     def apply(self, items: list[Item]) -> list[Item]:
         wrap = self._json if self.config.format == "json" else self._cloud_event
-        out = []
-        for item in items:
+
+        def wrapped(item: Item) -> bool:
             try:
                 item.carries(wrap(item))
             except (ValueError, TypeError, RecursionError) as error:
-                if not self.context.refuse(item, BadInput("wrong type", str(error)[:200])):
-                    continue
-            out.append(item)
-        return out
+                raise BadInput("wrong type", str(error)[:200]) from error
+            return True
+
+        return self.each(items, wrapped)
 
     def _json(self, item: Item) -> bytes:
         message = item.message

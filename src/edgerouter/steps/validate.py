@@ -105,20 +105,18 @@ class ValidateStep(Step[ValidateConfig]):
         self._allows = self._validator.is_valid
 
     def apply(self, items: list[Item]) -> list[Item]:
-        return [item for item in items if self._passes(item)]
+        return self.each(items, self._passes)
 
     def _passes(self, item: Item) -> bool:
+        document = item.document
+        bound(document, "the document")
         try:
-            document = item.document
-            bound(document, "the document")
             if self._allows(document):
                 return True
-            fault = BadInput("schema", self._reason(document))
-        except BadInput as error:
-            fault = error
+            fault = self._reason(document)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            fault = BadInput("wrong type", str(error)[:_LONGEST_DETAIL])
-        return self.context.refuse(item, fault)
+            raise BadInput("wrong type", str(error)[:_LONGEST_DETAIL]) from error
+        raise BadInput("schema", fault)
 
     def _reason(self, document: Any) -> str:
         """Return the path in the document, the fault, and the path of the rule in the schema, of the first fault."""

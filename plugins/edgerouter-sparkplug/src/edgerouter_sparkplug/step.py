@@ -40,23 +40,18 @@ class SparkplugStep(Step[SparkplugConfig]):
         self._births = Births(context.state, config.max_bytes)
 
     def apply(self, items: list[Item]) -> list[Item]:
-        out = []
-        for item in items:
-            levels = item.message.topic.split("/", 4)
-            if levels[0] != self.config.namespace or len(levels) < 4 or levels[2] not in _OF_NODE | _OF_DEVICE:
-                out.append(item)  # of another topic, or a STATE message, which is JSON already
-                continue
-            try:
-                document = self._document(levels, item.payload)
-            except BadInput as error:
-                if self.context.refuse(item, error):
-                    out.append(item)
-                continue
-            if document is not None:
-                item.becomes(document)
-                out.append(item)
+        out = self.each(items, self._decoded)
         self._births.save()
         return out
+
+    def _decoded(self, item: Item) -> bool:
+        levels = item.message.topic.split("/", 4)
+        if levels[0] != self.config.namespace or len(levels) < 4 or levels[2] not in _OF_NODE | _OF_DEVICE:
+            return True  # of another topic, or a STATE message, which is JSON already
+        document = self._document(levels, item.payload)
+        if document is not None:
+            item.becomes(document)
+        return document is not None
 
     def _document(self, levels: list[str], payload: bytes) -> dict[str, Any] | None:
         """Return the document; `None` for the death of an earlier connection."""
