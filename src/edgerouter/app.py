@@ -18,7 +18,6 @@ from edgerouter.admin.server import control_folder, control_routes, make_metrics
 from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, source_status
 from edgerouter.config.checks.batches import warn_of_batches_that_never_fill
 from edgerouter.config.checks.loops import subscriptions
-from edgerouter.config.digest import digest
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
 from edgerouter.config.references import resolve
@@ -29,17 +28,14 @@ from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
 from edgerouter.pipeline.shaping.chain import Chain, StepNames
-from edgerouter.pipeline.shaping.documents import Documents
-from edgerouter.pipeline.shaping.state import FileState
+from edgerouter.pipeline.shaping.sink_steps import SinkSteps, shape_of
 from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.identity import session_identity
-from edgerouter.step import StepState
 from edgerouter.tasks.bounded import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.telemetry.loop_watch import LoopWatch, by_top_level
-from edgerouter.templates import Names
 from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.app")
@@ -79,7 +75,7 @@ class Router:
         self._sinks: dict[str, _RunningSink] = {}
         self._sources: dict[str, _RunningSource] = {}
         self._routing = Routing({})
-        self._documents = Documents()
+        self._steps = SinkSteps(config.spool)
         self._routing_settled = asyncio.Event()
         self._routing_settled.set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -236,26 +232,20 @@ class Router:
         route = Route(
             configured.name, policies.topics, matcher, policies.start, drain=policies.drain, backlog_share=policies.backlog_share
         )
-        shape = digest("steps", *policies.steps)[:8] if policies.steps else ""
+        shape = shape_of(policies)
         context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout, shape=shape, loops=self._loops)
-
         reader = await spool.attach(route)
         secrets = partial(resolve, configured, self._config.secret_stores, self._last_known)
-        runner = Runner(configured, reader, context, secrets, self._steps_of(configured, context))
+        runner = Runner(configured, reader, context, secrets, self._steps.chain(configured, context))
         name = f"sink {configured.name}"
         task = tasks.create_task(leaving_behind(runner.run(), name), name=name)
         self._sinks[configured.name] = _RunningSink(configured, runner, matcher, task)
 
     def _start_source(self, configured: ConfiguredSource, spool: Spool, tasks: asyncio.TaskGroup) -> None:
         settings = self._config.spool
-        intake = Intake(
-            configured.name,
-            spool,
-            lambda: self._routing,
-            settings.commit_interval,
-            self._routing_settled,
-            steps=self._steps_of(configured, StepNames(configured.name, self._config.host)),
-        )
+        steps = Chain(configured.steps, StepNames(configured.name, self._config.host)) if configured.steps else None
+        commits = settings.commit_interval
+        intake = Intake(configured.name, spool, lambda: self._routing, commits, self._routing_settled, steps=steps)
         context = SourceContext(
             name=configured.name,
             host=self._config.host,
@@ -277,18 +267,6 @@ class Router:
         name = f"source {configured.name}"
         task = tasks.create_task(leaving_behind(intake.run(open_source), name), name=name)
         self._sources[configured.name] = _RunningSource(configured, intake, task)
-
-    def _steps_of(self, configured: ConfiguredSink | ConfiguredSource, names: Names) -> Chain | None:
-        """Return the steps of a sink or source, if it has any."""
-        if not configured.steps:
-            return None
-        settings = self._config.spool
-        folder = settings.path / "steps" / configured.name
-
-        def state(step: str) -> StepState:
-            return FileState(folder / step) if settings.type == "sqlite" else StepState()
-
-        return Chain(configured.steps, names, self._documents, state=state)
 
     def _route(self) -> None:
         self._loops.subscribed(subscriptions(self._config.sources))
