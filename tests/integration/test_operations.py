@@ -120,6 +120,24 @@ async def test_retained_messages_are_delivered_again_on_request(after_a_run: Run
     assert len(picky.taken) == before + 100
 
 
+async def test_steps_are_tried_on_what_the_spool_holds_beside_a_running_router_and_on_a_stopped_one(after_a_run: Run) -> None:
+    process, picky = after_a_run
+    before = (await process.status())["sinks"]["picky"]
+    spool, taken = before["pending"], list(picky.taken)
+    config = process.config["sinks"]["picky"] | {"steps": [{"type": "filter", "fields": [{"field": "n", "above": 90}]}]}
+    tried = process.folder / "tried.yaml"
+    tried.write_text(json.dumps(process.config | {"sinks": {"picky": config}}))
+    command = ("try", "-c", tried, "--sink", "picky", "--from-spool", "1h")
+    for topic, limit, numbers in (("sensors/+", 95, range(91, 96)), ("#", 1000, range(91, 101)), ("other", 1000, range(0))):
+        said = await edgerouter(*command, "--topic", topic, "--limit", limit)
+        assert [json.loads(line)["payload"]["n"] for line in said.splitlines()] == list(numbers)
+    assert (await process.status())["sinks"]["picky"]["pending"] == spool
+    assert await process.stop() == 0
+    assert len((await edgerouter(*command)).splitlines()) == 10
+    assert picky.taken == taken
+    await edgerouter(*command, "--topic", "a/#/b", code=1)
+
+
 async def test_a_sink_that_left_the_configuration_is_reported_and_can_be_forgotten(after_a_run: Run) -> None:
     process, _ = after_a_run
     await edgerouter("forget", "picky", "-c", process.file, code=1)

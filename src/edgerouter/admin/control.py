@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
@@ -15,7 +16,8 @@ from edgerouter.message import Message
 from edgerouter.objects.framing import encode
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.operator import DeadLetter, DeadLetterFilter
-from edgerouter.topics import check_filter
+from edgerouter.spool.operator import Stored as Page
+from edgerouter.topics import Matcher, check_filter
 
 PAGE_BYTES: Final = 4 * 1024**2
 """Payload in one page of dead letters; then the page ends, though more was asked for."""
@@ -60,6 +62,16 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     since: Moment | None = None
     until: Moment | None = None
     dry_run: bool = False
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Choice of messages that the spool holds, a page at a time."""
+
+    start: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """First sequence, or `next` of the page before."""
+    topic: str = "#"
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class Forget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,6 +123,17 @@ async def _replay(spool: Spool, request: Replay) -> dict[str, Any]:
     return {"messages": messages}
 
 
+async def _stored(spool: Spool, request: Stored) -> dict[str, Any]:
+    _check(request.topic)
+    page = await spool.tools.stored(request.start, since=request.since, until=request.until)
+    return await asyncio.to_thread(_as_lines, page, request.topic)
+
+
+def _as_lines(page: Page, topic: str) -> dict[str, Any]:
+    asked = Matcher([topic])
+    return {"lines": encode([m for m in page.messages if asked(m.topic)], "jsonl-exact").decode(), "next": page.next}
+
+
 async def _forget(spool: Spool, request: Forget) -> dict[str, Any]:
     orphans = spool.status.orphans
     if request.sink not in orphans:
@@ -131,6 +154,7 @@ OPERATIONS: dict[str, Operation] = {
     "dead-letters/replay": Operation(Letters, _replay_letters),
     "dead-letters/purge": Operation(Letters, _purge_letters),
     "replay": Operation(Replay, _replay),
+    "stored": Operation(Stored, _stored),
     "forget": Operation(Forget, _forget),
     "verify": Operation(Nothing, _verify),
 }

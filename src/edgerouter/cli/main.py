@@ -12,6 +12,7 @@ import typer
 
 import edgerouter
 from edgerouter.cli import commands
+from edgerouter.cli.arguments import in_64_bits
 from edgerouter.cli.commands import ConfigFile
 from edgerouter.cli.output import say
 
@@ -160,19 +161,42 @@ def try_steps(
     sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink whose `topics` and `steps` are tried.")],
     config: ConfigFile = None,
     topic: Annotated[
-        str | None, typer.Option("--topic", metavar="TOPIC", help="Read one payload a line, all of this topic.")
+        str | None,
+        typer.Option(
+            "--topic", metavar="TOPIC", help="Read one payload a line, all of this topic; with --from-spool a topic filter."
+        ),
+    ] = None,
+    from_spool: Annotated[
+        str | None,
+        typer.Option(
+            "--from-spool", metavar="TIME", help="Read what the spool holds since 2026-11-20T08:00, or 10m for ten minutes ago."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="COUNT", callback=in_64_bits, help="Try at most so many messages."),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also show each message behind each step.")] = False,
 ) -> None:
-    """Show what a sink would send for the messages on standard input; nothing is sent.
+    """Show what a sink would send for messages on standard input or in the spool; nothing is sent, and the spool stays as it is.
 
     The input is JSON Lines as the file sink writes them: {"topic": "a/b", "payload": 1}. Standard output gets what would be
     sent, standard error what is left out and why. Windows end behind the last message.
     """
+    from itertools import islice
+
+    from edgerouter.cli.arguments import moment
+    from edgerouter.cli.stored import stored
+    from edgerouter.cli.try_steps import from_lines
     from edgerouter.cli.try_steps import try_steps as try_all
     from edgerouter.cloudblock.start import CloudBlock
 
-    try_all(load(config, CloudBlock(os.environ)), sink, sys.stdin.buffer, topic=topic, explain=explain)
+    loaded = load(config, CloudBlock(os.environ))
+    if from_spool is None:
+        messages = from_lines(sys.stdin.buffer, topic)
+    else:
+        messages = stored(loaded.spool, "#" if topic is None else topic, moment(from_spool))
+    try_all(loaded, sink, islice(messages, limit), explain=explain)
 
 
 @app.command(name="config")

@@ -1,9 +1,9 @@
-"""`edgerouter try`: print what a sink would send for messages out of a file, and why some are not sent."""
+"""`edgerouter try`: print what a sink would send for messages from a file or the spool, and why some are not sent."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import BinaryIO
 
@@ -18,35 +18,45 @@ from edgerouter.pipeline.shaping.trial import Trial
 from edgerouter.topics import check_name
 
 
-def try_steps(config: RouterConfig, sink: str, lines: BinaryIO, *, topic: str | None, explain: bool) -> None:
-    """Print what is sent to standard output, as JSON Lines, and the rest to standard error.
+def from_lines(lines: BinaryIO, topic: str | None) -> Iterator[Message]:
+    """Return the messages of lines as `lines.read` takes them.
 
     Args:
-        config: a valid configuration.
-        sink: name of the sink.
-        lines: messages, as `lines.read` takes them.
+        lines: such as standard input.
         topic: of all messages, which are bare payloads then.
-        explain: print each message behind each step.
 
     Raises:
-        ConfigurationError: there is no such sink, or the topic cannot be one.
-        EdgerouterError: a line cannot be read.
+        ConfigurationError: the topic cannot be one.
     """
     if topic is not None:
         try:
             check_name(topic)
         except ValueError as error:
             raise ConfigurationError(f"--topic: {error}") from None
+    return read(lines, topic)
+
+
+def try_steps(config: RouterConfig, sink: str, messages: Iterable[Message], *, explain: bool) -> None:
+    """Print what is sent to standard output, as JSON Lines, and the rest to standard error.
+
+    Args:
+        config: a valid configuration.
+        sink: name of the sink.
+        messages: in their order.
+        explain: print each message behind each step.
+
+    Raises:
+        ConfigurationError: there is no such sink.
+        EdgerouterError: a message cannot be read.
+    """
     trial = Trial(_named(config, sink), config.host, SPOOL, partial(say, err=True) if explain else None)
-    number = 0
-    for number, message in enumerate(read(lines, topic), start=1):  # noqa: B007  (the last is their number)
-        refused = len(trial.rejected)
+    number = rejected = 0
+    for number, message in enumerate(messages, start=1):  # noqa: B007  (the last is their number)
         _print(trial.put(message))
-        _say_rejected(trial.rejected[refused:])
-    refused = len(trial.rejected)
+        rejected += _say_rejected(trial.rejected)
     _print(trial.end())
-    _say_rejected(trial.rejected[refused:])
-    _sum_up(trial, number)
+    rejected += _say_rejected(trial.rejected)
+    _sum_up(trial, number, rejected)
 
 
 def _named(config: RouterConfig, name: str) -> ConfiguredSink:
@@ -62,15 +72,19 @@ def _print(messages: list[Message]) -> None:
         sys.stdout.buffer.flush()
 
 
-def _say_rejected(rejected: Iterable[tuple[Message, str]]) -> None:
+def _say_rejected(rejected: list[tuple[Message, str]]) -> int:
+    """Print dead letters and forget them: a spool may hold gigabytes of them. Returns how many."""
     for message, reason in rejected:
         say(f"dead letter: {message.id} {message.topic}: {reason}", err=True)
+    said = len(rejected)
+    rejected.clear()
+    return said
 
 
-def _sum_up(trial: Trial, messages: int) -> None:
+def _sum_up(trial: Trial, messages: int, rejected: int) -> None:
     parts = [f"{counted(messages, 'message')}: {trial.sent} sent, {trial.filtered} filtered"]
-    if trial.rejected:
-        parts.append(f"{len(trial.rejected)} dead-lettered")
+    if rejected:
+        parts.append(f"{rejected} dead-lettered")
     if trial.unmatched:
         parts.append(f"{trial.unmatched} not matched by the sink's `topics`")
     say(", ".join(parts), err=True)

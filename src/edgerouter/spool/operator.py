@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from edgerouter.message import Message
+
+STORED_BYTES: Final = 4 * 1024**2
+"""Bytes of messages after which `SpoolTools.stored` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,15 @@ class Verification:
     """One line each."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Some of the messages that a spool holds, in order."""
+
+    messages: list[Message] = field(default_factory=list)
+    next: int = 0
+    """Sequence from which to continue; 0 = there are no more."""
+
+
 class SpoolTools(Protocol):
     """Operations on a spool, of a running router or, with the spool opened by the command itself, of a stopped one."""
 
@@ -86,6 +98,18 @@ class SpoolTools(Protocol):
 
         Raises:
             SpoolError: there is no such sink.
+        """
+
+    async def stored(self, start: int, *, since: int | None = None, until: int | None = None) -> Stored:
+        """Return the next messages that the spool holds, settled or not, in order; without replayed dead letters, which are copies.
+
+        Args:
+            start: first sequence wanted.
+            since: only messages received at this time or later, ns.
+            until: only messages received before this time, ns.
+
+        Returns:
+            about `STORED_BYTES` of them, or none although there are more.
         """
 
     async def verify(self) -> Verification:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from edgerouter.message import Message
 from edgerouter.spool.log.chunk import Chunk
@@ -21,13 +21,22 @@ def replayable(
     until: int | None,
 ) -> list[Message]:
     """Return the messages of a chunk that a sink wanted, has settled, and that are asked for."""
+    return [message for message in received(_settled_in(ledgers, ledger, chunk), since, until) if asked(message.topic)]
+
+
+def received(messages: Sequence[Message], since: int | None, until: int | None) -> list[Message]:
+    """Return the messages received within a time range."""
     return [
         message
-        for message in _settled_in(ledgers, ledger, chunk)
-        if asked(message.topic)
-        and (since is None or message.received_at >= since)
-        and (until is None or message.received_at < until)
+        for message in messages
+        if (since is None or message.received_at >= since) and (until is None or message.received_at < until)
     ]
+
+
+def stored_in(chunks: Iterable[Chunk], start: int, since: int | None, until: int | None) -> list[Message]:
+    """Return the messages of chunks from a sequence on, without the replayed dead letters, which are copies."""
+    messages = [message for chunk in chunks if not chunk.only for message in chunk.messages if message.sequence >= start]
+    return received(messages, since, until)
 
 
 def replay(ledgers: Ledgers, ledger: SinkLedger, chunk: Chunk, messages: Sequence[Message]) -> None:

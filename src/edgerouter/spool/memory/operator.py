@@ -10,9 +10,9 @@ from edgerouter.message import Message
 from edgerouter.spool.contract import Rejection
 from edgerouter.spool.log.chunk import OVERHEAD, Chunk
 from edgerouter.spool.log.ledgers import Ledgers
-from edgerouter.spool.log.replay import replay, replayable
+from edgerouter.spool.log.replay import replay, replayable, stored_in
 from edgerouter.spool.memory.chunks import Chunks
-from edgerouter.spool.operator import DeadLetter, DeadLetterFilter, Verification
+from edgerouter.spool.operator import STORED_BYTES, DeadLetter, DeadLetterFilter, Stored, Verification
 from edgerouter.topics import Matcher, matches
 
 
@@ -107,6 +107,16 @@ class MemoryTools:
             if replayed and not dry_run:
                 replay(self._ledgers, ledger, chunk, replayed)
         return found
+
+    async def stored(self, start: int, *, since: int | None = None, until: int | None = None) -> Stored:
+        chunks: list[Chunk] = []
+        size = 0
+        for chunk in self._chunks.between(start, self._chunks.end):
+            if size > STORED_BYTES:
+                return Stored(stored_in(chunks, start, since, until), chunk.first)
+            chunks.append(chunk)
+            size += chunk.size
+        return Stored(stored_in(chunks, start, since, until))
 
     async def verify(self) -> Verification:
         problems = []

@@ -14,8 +14,8 @@ from edgerouter.spool.log.chunk import Chunk, Damaged, Header
 from edgerouter.spool.log.grouping import Append, payload_bytes
 from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.ledgers import Ledgers
-from edgerouter.spool.log.replay import replay, replayable
-from edgerouter.spool.operator import DeadLetter, DeadLetterFilter, Verification
+from edgerouter.spool.log.replay import replay, replayable, stored_in
+from edgerouter.spool.operator import STORED_BYTES, DeadLetter, DeadLetterFilter, Stored, Verification
 from edgerouter.spool.sqlite.committer import Committer
 from edgerouter.spool.sqlite.counting import Counting
 from edgerouter.spool.sqlite.db import dead_letter_rows
@@ -134,6 +134,10 @@ class SqliteTools:
             self._committer.touch()
         return found
 
+    async def stored(self, start: int, *, since: int | None = None, until: int | None = None) -> Stored:
+        scan = await self._salvaging.read(partial(_scan, self._store, start, self._committer.usage.end, since, until))
+        return Stored(stored_in(scan.chunks, start, since, until), scan.next)
+
     async def verify(self) -> Verification:
         try:
             return await self._verify()
@@ -193,7 +197,7 @@ def _scan(store: Store, at: int, end: int, since: int | None, until: int | None)
         except Damaged:
             scan.damaged.append(header)
         size += header.raw
-        if size > 4 * 1024 * 1024:
+        if size > STORED_BYTES:
             break
     if scan.next <= at or scan.next >= end:
         scan.next = 0
