@@ -14,10 +14,10 @@ import pytest
 from pydantic import ValidationError
 
 from edgerouter.errors import ConfigurationError
+from edgerouter.http_server import handshakes
 from edgerouter.http_server.doorkeeper import Doorkeeper
 from edgerouter.http_server.listen import check_listen, host_of, tcp_listener
 from edgerouter.http_server.tls import ServerTlsConfig
-from edgerouter.sources.http import handshakes
 from support.certificates import Authority
 from support.http_source import serving
 

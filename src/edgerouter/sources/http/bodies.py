@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from edgerouter.sources.http.problems import Problem
+from edgerouter.http_server.problems import Problem
 from edgerouter.sources.http.targets import Form
 
 _GZIP: Final = 31

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from edgerouter.http_server.problems import Problem
+from edgerouter.http_server.tokens import TokenOwners
 from edgerouter.sources.http.config import HttpSourceConfig
-from edgerouter.sources.http.problems import Problem
 from edgerouter.topics import Matcher
 
 
@@ -27,21 +26,16 @@ class Client:
 class Clients:
     """Finds the client of a request.
 
-    A token is looked up by a digest with a key that is chosen at the start. So the time of a look-up depends on nothing that a
-    sender of wrong tokens could learn from.
-
     Args:
         config: of the source.
     """
 
     def __init__(self, config: HttpSourceConfig) -> None:
-        self._key = secrets.token_bytes(32)
         allowed = Matcher(config.topics)
         self._anonymous = None if config.tokens else Client("", allowed)
-        self._clients = {
-            self._digest(each.token.get_secret_value()): Client(name, _both(allowed, each.topics))
-            for name, each in config.tokens.items()
-        }
+        self._clients = TokenOwners(
+            (each.token.get_secret_value(), Client(name, _both(allowed, each.topics))) for name, each in config.tokens.items()
+        )
 
     def client(self, request: web.BaseRequest) -> Client:
         """Return the client of a request.
@@ -49,21 +43,16 @@ class Clients:
         Raises:
             Problem: 401 without a valid token; 403 for a page in a browser where no tokens protect the source.
         """
-        headers = request.headers
         if self._anonymous is not None:
             # a page of any site can post to an address of this machine; browsers name the site
-            if "Origin" in headers:
+            if "Origin" in request.headers:
                 raise Problem(403, "pages in browsers are served only with a token: set `tokens` of this source")
             return self._anonymous
-        scheme, _, token = headers.get("Authorization", "").partition(" ")
-        client = self._clients.get(self._digest(token.strip())) if scheme.lower() == "bearer" else None
+        client = self._clients.owner(request)
         if client is None:
             text = "send a valid bearer token of this source in the header Authorization"
             raise Problem(401, text, headers={"WWW-Authenticate": 'Bearer realm="edgerouter"'})
         return client
-
-    def _digest(self, token: str) -> bytes:
-        return hashlib.blake2b(token.encode(errors="surrogateescape"), key=self._key, digest_size=32).digest()
 
 
 def _both(allowed: Matcher, topics: tuple[str, ...] | None) -> Callable[[str], bool]:

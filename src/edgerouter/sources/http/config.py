@@ -9,12 +9,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 
 from edgerouter.http_server.listen import ListenAddress, host_of
 from edgerouter.http_server.tls import ServerTlsConfig
+from edgerouter.http_server.tokens import check_token
 from edgerouter.source import SourceConfig
 from edgerouter.topics import TopicFilter, check_name, split_share
 from edgerouter.units import ByteSize, Duration
 from edgerouter.weak_points import is_this_machine
 
-LEAST_TOKEN_CHARACTERS = 16
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -61,11 +61,7 @@ class TokenConfig(_Section):
 
     @model_validator(mode="after")
     def _long_enough(self) -> Self:
-        secret = self.token.get_secret_value()
-        if len(secret) < LEAST_TOKEN_CHARACTERS:
-            raise ValueError(f"`token` should have at least {LEAST_TOKEN_CHARACTERS} characters; `openssl rand -hex 24` makes one")
-        if not secret.isascii() or not secret.isprintable() or " " in secret:
-            raise ValueError("`token` should consist of letters, digits and signs of ASCII, without blanks")
+        check_token(self.token.get_secret_value())
         return self
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from edgerouter.http_server.problems import Problem
 from edgerouter.sources.http.config import RateConfig
-from edgerouter.sources.http.problems import Problem
 
 _MOST_CLIENTS: Final = 10_000
 """Buckets kept; a client chooses its address, and with IPv6 it has many."""

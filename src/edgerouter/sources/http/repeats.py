@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from edgerouter.http_server.problems import Problem
 from edgerouter.source import Delivery
-from edgerouter.sources.http.problems import Problem
 
 KEY_HEADER: Final = "Idempotency-Key"
 _MOST_CHARACTERS: Final = 255

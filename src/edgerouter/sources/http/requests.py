@@ -8,14 +8,14 @@ from typing import Final, cast
 
 from aiohttp import web
 
+from edgerouter.http_server.connections import Connection
+from edgerouter.http_server.problems import Problem
 from edgerouter.source import SourceContext
 from edgerouter.sources.http.accepted import Accepted, stays_open
 from edgerouter.sources.http.bodies import Bodies, no_room
 from edgerouter.sources.http.clients import Clients
 from edgerouter.sources.http.config import HttpSourceConfig
-from edgerouter.sources.http.connections import Connection
 from edgerouter.sources.http.messages import Messages
-from edgerouter.sources.http.problems import Problem
 from edgerouter.sources.http.rate import RateLimit
 from edgerouter.sources.http.repeats import KEY_HEADER, Repeats
 from edgerouter.sources.http.targets import Targets

@@ -13,13 +13,13 @@ import structlog
 from aiohttp import web
 
 from edgerouter.errors import ConfigurationError, Unavailable
+from edgerouter.http_server.connections import Connection, Times
 from edgerouter.http_server.doorkeeper import Doorkeeper
+from edgerouter.http_server.handshakes import Handshakes
 from edgerouter.http_server.listen import host_of, tcp_listener
 from edgerouter.http_server.tls import ServerIdentity
 from edgerouter.source import Delivery, Source, SourceContext
 from edgerouter.sources.http.config import HttpSourceConfig
-from edgerouter.sources.http.connections import Connection, Times
-from edgerouter.sources.http.handshakes import Handshakes
 from edgerouter.sources.http.requests import Requests
 from edgerouter.sources.http.waiting import WaitingRoom
 from edgerouter.weak_points import warn, weak_points

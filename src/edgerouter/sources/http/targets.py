@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from edgerouter.sources.http.problems import Problem
+from edgerouter.http_server.problems import Problem
 from edgerouter.topic_cache import TopicCache
 from edgerouter.topics import check_name
 

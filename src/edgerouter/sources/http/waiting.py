@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from edgerouter.http_server.problems import Problem
 from edgerouter.message import Message
 from edgerouter.receiving import Inbox
 from edgerouter.source import Delivery, SourceContext
 from edgerouter.sources.http.config import HttpSourceConfig
-from edgerouter.sources.http.problems import Problem
 from edgerouter.sources.http.repeats import Repeat, Repeats
 
 _STALLED = "the spool takes no messages at present, so nothing is stored: send the request again later"

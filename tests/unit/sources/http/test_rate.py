@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from edgerouter.http_server.problems import Problem
 from edgerouter.sources.http.config import RateConfig
-from edgerouter.sources.http.problems import Problem
 from edgerouter.sources.http.rate import RateLimit
 from support.http_source import serving
 

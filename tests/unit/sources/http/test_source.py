@@ -1,7 +1,7 @@
 """A request is answered with 202 once its messages are stored, and with the reason and the cure otherwise.
 
 Covers also: edgerouter.sources.http.requests, edgerouter.sources.http.waiting, edgerouter.sources.http.messages,
-edgerouter.sources.http.accepted, edgerouter.sources.http.problems.
+edgerouter.sources.http.accepted, edgerouter.http_server.problems.
 """
 
 import asyncio

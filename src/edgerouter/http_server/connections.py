@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from edgerouter.http_server.doorkeeper import Doorkeeper
-from edgerouter.sources.http.problems import Problem
+from edgerouter.http_server.problems import Problem
 
 MOST_HEAD_BYTES: Final = 32 * 1024
 """Request line and headers; servers commonly allow 8 to 48 KiB."""
