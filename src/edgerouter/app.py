@@ -29,9 +29,9 @@ from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
 from edgerouter.pipeline.shaping.chain import Chain, StepNames
 from edgerouter.pipeline.shaping.sink_steps import SinkSteps, shape_of
+from edgerouter.plugins import open_spool
 from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
-from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.identity import session_identity
 from edgerouter.tasks.bounded import CLOSING_SECONDS, ended, leaving_behind
@@ -97,7 +97,7 @@ class Router:
             SpoolUnusable: the spool's folder cannot be used.
         """
         with self._loop_watch.watching():
-            async with open_spool(self._config.spool) as spool:
+            async with open_spool(self._config.spool, self._config.host) as spool:
                 self._spool = spool
                 async with self._served(spool), asyncio.TaskGroup() as tasks:
                     self._tasks = tasks
@@ -254,7 +254,7 @@ class Router:
             dropped=spool.count_dropped,
             connected=intake.connected,
             unacknowledged=spool.unacknowledged(configured.name),
-            state=settings.path / "sources" / configured.name if settings.type == "sqlite" else None,
+            state=settings.path / "sources" / configured.name if settings.type != "memory" else None,
             identity=session_identity(settings, self._config.host, spool.id),
         )
 

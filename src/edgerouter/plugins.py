@@ -1,11 +1,12 @@
-"""Find a source, sink or secret store by name; only the plugin that is named is imported."""
+"""Find a source, sink, step, secret store or spool by name; only the plugin that is named is imported."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -17,11 +18,15 @@ from stevedore.driver import DriverManager
 
 from edgerouter.config.file_search import Fingerprint, fingerprint
 from edgerouter.config.loading import load as load_with
-from edgerouter.config.model import PluginKind, RouterConfig, SinkPolicies, SourcePolicies
+from edgerouter.config.model import PluginKind, RouterConfig, SinkPolicies, SourcePolicies, SpoolConfig, SpoolSection
+from edgerouter.config.spool_type import BUILT_IN
 from edgerouter.errors import PluginError
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
 from edgerouter.source import Source, SourceConfig
+from edgerouter.spool import open_spool as open_built_in
+from edgerouter.spool.contract import Spool
+from edgerouter.spool.plugin import SpoolContext, SpoolPlugin
 from edgerouter.step import Step, StepConfig
 from edgerouter.variables import Preset, Variables
 
@@ -32,20 +37,25 @@ _GROUPS: Final[Mapping[PluginKind, str]] = {
     "sink": "edgerouter.sinks",
     "step": "edgerouter.steps",
     "secret_store": "edgerouter.secret_stores",
+    "spool": "edgerouter.spools",
 }
 _CONTRACTS: Final[Mapping[PluginKind, tuple[type[Any], type[BaseModel]]]] = {
     "source": (Source, SourceConfig),
     "sink": (Sink, SinkConfig),
     "step": (Step, StepConfig),
     "secret_store": (SecretStore, SecretStoreConfig),
+    "spool": (SpoolPlugin, SpoolSection),
 }
 _RESERVED: Final[Mapping[PluginKind, frozenset[str]]] = {
     "source": frozenset({"type", *SourcePolicies.model_fields}),
     "sink": frozenset({"type", *SinkPolicies.model_fields}),
     "step": frozenset({"type"}),
     "secret_store": frozenset({"type"}),
+    "spool": frozenset(),
 }
 _VARIABLES: Final = "edgerouter.variables"
+_BROUGHT_BY: Final[Mapping[str, str]] = {"jetstream": "nats"}
+"""Extras of our distribution by the name of a plugin that does not begin with theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +164,27 @@ def _declarations() -> Sequence[Variables | Preset]:
     return declared
 
 
+@asynccontextmanager
+async def open_spool(config: SpoolSection, host: str, *, command: bool = False) -> AsyncIterator[Spool]:
+    """Open the configured spool, be it built in or a plugin's, and close it at the end.
+
+    Args:
+        config: a valid section.
+        host: the device's name.
+        command: a command opens the spool by itself, possibly beside routers that use it.
+
+    Raises:
+        SpoolUnusable: it cannot be opened as configured.
+        PluginError: its plugin cannot be used.
+    """
+    if isinstance(config, SpoolConfig):
+        async with open_built_in(config) as spool:
+            yield spool
+    else:
+        async with find("spool", config.type).open(config, SpoolContext(host, command)) as spool:
+            yield spool
+
+
 def load(path: Path, environ: Mapping[str, str]) -> RouterConfig:
     """Load a configuration file with the installed plugins; see `edgerouter.config.loading.load`."""
     return load_with(path, environ, sys.modules[__name__])
@@ -183,18 +214,20 @@ def _fault(kind: PluginKind, plugin: object) -> str | None:
 
 def _missing(kind: PluginKind, name: str) -> str:
     text = f"no {_word(kind)} {name!r} is installed"
-    if near := difflib.get_close_matches(name, names(kind), n=1):
+    known = [*names(kind), *(BUILT_IN if kind == "spool" else ())]
+    if near := difflib.get_close_matches(name, known, n=1):
         text += f"; did you mean {near[0]!r}?"
     if extra := _extra(name):
-        text += f'; pip install "{_OURS}[{extra}]" brings the {extra}-* plugins'
+        brought = "it" if name in _BROUGHT_BY else f"the {extra}-* plugins"
+        text += f'; pip install "{_OURS}[{extra}]" brings {brought}'
     elif not near:
-        text += f"; installed: {', '.join(names(kind)) or 'none'}"
+        text += f"; installed: {', '.join(known) or 'none'}"
     return text
 
 
 def _extra(name: str) -> str | None:
     """Return the extra of our distribution that brings plugins with this name's prefix, if it is not installed yet."""
-    prefix = name.replace("_", "-").partition("-")[0].lower()
+    prefix = _BROUGHT_BY.get(name) or name.replace("_", "-").partition("-")[0].lower()
     distribution = f"{_OURS}-{prefix}"
     try:
         required = metadata.requires(_OURS) or []

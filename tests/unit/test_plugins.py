@@ -80,14 +80,16 @@ def test_a_plugin_of_an_extra_that_is_not_installed_comes_with_the_command_that_
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)  # what was found before does not count
     monkeypatch.setattr(metadata, "entry_points", lambda **_: metadata.EntryPoints(()))
-    real = metadata.distribution
+    real, required = metadata.distribution, metadata.requires
 
     def distribution(name: str) -> metadata.Distribution:
-        if name == "edgerouter-aws":
+        if name in ("edgerouter-aws", "edgerouter-nats"):
             raise metadata.PackageNotFoundError(name)
         return real(name)
 
     monkeypatch.setattr(metadata, "distribution", distribution)
+    monkeypatch.setattr(metadata, "requires", lambda name: [*(required(name) or []), "edgerouter-nats; extra == 'nats'"])
+    assert fault("spool", "jetstream") == "no spool 'jetstream' is installed; pip install \"edgerouter[nats]\" brings it"
     assert 'pip install "edgerouter[aws]"' in fault("sink", "aws-sqs")
     assert "pip install" not in fault("sink", "kafka-topic")
     assert "pip install" not in fault("sink", "demo-sink"), "an extra that brings no plugins"

@@ -20,7 +20,7 @@ from edgerouter.admin.health import not_flowing, not_ready
 from edgerouter.admin.listen import unix_listener
 from edgerouter.admin.status import RouterStatus
 from edgerouter.admin.visitor import Reception
-from edgerouter.config.model import SpoolConfig
+from edgerouter.config.model import SpoolSection
 from edgerouter.errors import EdgerouterError, SpoolUnusable
 from edgerouter.http_server.doorkeeper import quiet_logger
 from edgerouter.http_server.listen import tcp_listener
@@ -143,7 +143,7 @@ def _is_local(host: str) -> bool:
 
 
 @contextmanager
-def control_folder(spool: SpoolConfig) -> Iterator[Path | None]:
+def control_folder(spool: SpoolSection) -> Iterator[Path | None]:
     """Yield the folder of the control socket; `None` where a volatile spool, which needs its folder for nothing else, has none."""
     with ExitStack() as stack:
         folder: Path | None = spool.path

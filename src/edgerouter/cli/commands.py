@@ -17,7 +17,7 @@ from edgerouter.cli.output import say
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
-    from edgerouter.config.model import SpoolConfig
+    from edgerouter.config.model import PluginKind, SpoolSection
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
 SpoolFolder = Annotated[
@@ -38,7 +38,7 @@ dead_letters = typer.Typer(
 )
 
 
-def _spool(config: Path | None, folder: Path | None) -> SpoolConfig:
+def _spool(config: Path | None, folder: Path | None) -> SpoolSection:
     """Return the spool that the options mean; of the configuration, its `spool` section alone is read."""
     from edgerouter.config import spool_section
     from edgerouter.config.file_search import find_file
@@ -46,8 +46,15 @@ def _spool(config: Path | None, folder: Path | None) -> SpoolConfig:
     return (
         spool_section.at(folder)
         if folder is not None
-        else spool_section.read(find_file(config, os.environ, here=False, note=partial(say, err=True)), os.environ)
+        else spool_section.read(find_file(config, os.environ, here=False, note=partial(say, err=True)), os.environ, _find_plugin)
     )
+
+
+def _find_plugin(kind: PluginKind, name: str) -> type[Any]:
+    """Find a plugin; only a spool that is not built in needs that."""
+    from edgerouter.plugins import find
+
+    return find(kind, name)
 
 
 def _report(answer: dict[str, Any], said: str, *, as_json: bool) -> None:

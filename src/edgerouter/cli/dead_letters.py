@@ -11,14 +11,14 @@ from rich.table import Table
 
 from edgerouter.cli.output import all_shown, console, counted
 from edgerouter.cli.spool import ask
-from edgerouter.config.model import SpoolConfig
+from edgerouter.config.model import SpoolSection
 from edgerouter.errors import EdgerouterError
 
 _PAGE: Final = 500
 """Dead letters asked for at once."""
 
 
-def letters(spool: SpoolConfig, most: int | None = None, **which: Any) -> Iterator[dict[str, Any]]:
+def letters(spool: SpoolSection, most: int | None = None, **which: Any) -> Iterator[dict[str, Any]]:
     """Yield every dead letter, or the first of them, page by page."""
     after, left = 0, most
     while left is None or left > 0:
@@ -30,7 +30,7 @@ def letters(spool: SpoolConfig, most: int | None = None, **which: Any) -> Iterat
         left = None if left is None else left - len(page)
 
 
-def print_letters(spool: SpoolConfig, *, limit: int, as_json: bool, **which: Any) -> None:
+def print_letters(spool: SpoolSection, *, limit: int, as_json: bool, **which: Any) -> None:
     """Print dead letters, oldest first."""
     found = list(letters(spool, limit, **which))
     total = count_letters(spool, **which)
@@ -53,7 +53,7 @@ def print_letters(spool: SpoolConfig, *, limit: int, as_json: bool, **which: Any
     typer.echo(f"{len(found)} of {counted(total, 'dead letter')}")
 
 
-def print_letter(spool: SpoolConfig, number: int) -> None:
+def print_letter(spool: SpoolSection, number: int) -> None:
     """Print one dead letter, whole.
 
     Raises:
@@ -65,13 +65,13 @@ def print_letter(spool: SpoolConfig, number: int) -> None:
     typer.echo(json.dumps(found[0], indent=2))
 
 
-def export_letters(spool: SpoolConfig, **which: Any) -> None:
+def export_letters(spool: SpoolSection, **which: Any) -> None:
     """Print dead letters as JSON Lines."""
     for letter in letters(spool, **which):
         typer.echo(json.dumps(letter, separators=(",", ":")))
 
 
-def count_letters(spool: SpoolConfig, **which: Any) -> int:
+def count_letters(spool: SpoolSection, **which: Any) -> int:
     """Return the number of dead letters."""
     total: int = ask(spool, "dead-letters/list", **which, limit=1)["total"]
     return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,15 +16,16 @@ from edgerouter.admin import status
 from edgerouter.admin.client import Client, NoRouter
 from edgerouter.admin.control import OPERATIONS
 from edgerouter.cli.output import counted, say
-from edgerouter.config.model import LogConfig, SpoolConfig
+from edgerouter.config.model import LogConfig, SpoolConfig, SpoolSection
+from edgerouter.config.spool_type import AnySpool
 from edgerouter.errors import ConfigurationError, EdgerouterError
 from edgerouter.logs import configure
-from edgerouter.spool import open_spool
+from edgerouter.plugins import open_spool
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.sqlite.db.schema import FILE
 
 
-def ask(spool: SpoolConfig, operation: str, **arguments: Any) -> dict[str, Any]:
+def ask(spool: SpoolSection, operation: str, **arguments: Any) -> dict[str, Any]:
     """Do one operation, wherever it can be done.
 
     Raises:
@@ -39,28 +41,39 @@ def ask(spool: SpoolConfig, operation: str, **arguments: Any) -> dict[str, Any]:
     return answer
 
 
-async def _alone(spool: SpoolConfig, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+async def _alone(spool: SpoolSection, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
     what = OPERATIONS[operation]
     async with _opened(spool) as opened:
         return await what.run(opened, msgspec.convert(arguments, what.request))
 
 
 @asynccontextmanager
-async def _opened(spool: SpoolConfig) -> AsyncIterator[Spool]:
+async def _opened(spool: SpoolSection) -> AsyncIterator[Spool]:
     # the spool logs what it finds damaged, and standard output may be read by a program
     configure(LogConfig(level="warning"))
-    # looking must not make one, in a folder that was misspelt
+    if isinstance(spool, AnySpool):
+        raise ConfigurationError(*spool.problems)
+    if isinstance(spool, SpoolConfig):
+        _refuse_a_new_one(spool)
+    async with open_spool(spool, socket.gethostname(), command=True) as opened:
+        yield opened
+
+
+def _refuse_a_new_one(spool: SpoolConfig) -> None:
+    """Refuse a folder without a spool: looking must not make one, in a folder that was misspelt.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
     try:
         there = any(spool.path.glob(f"{FILE}*"))
     except OSError as error:
         raise ConfigurationError(f"spool.path: {spool.path}: {error.strerror or error}") from None
     if not there:
         raise ConfigurationError(f"spool.path: {spool.path.absolute()}: there is no spool; a router makes it when it starts first")
-    async with open_spool(spool) as opened:
-        yield opened
 
 
-def stopped_status(spool: SpoolConfig) -> dict[str, Any]:
+def stopped_status(spool: SpoolSection) -> dict[str, Any]:
     """Return the status of a stopped router, from its spool.
 
     Raises:
@@ -75,7 +88,7 @@ def stopped_status(spool: SpoolConfig) -> dict[str, Any]:
     return asyncio.run(look())
 
 
-def forget(spool: SpoolConfig, sink: str, configured: Collection[str]) -> dict[str, Any]:
+def forget(spool: SpoolSection, sink: str, configured: Collection[str]) -> dict[str, Any]:
     """Give up the position of a sink.
 
     Args:
@@ -91,7 +104,7 @@ def forget(spool: SpoolConfig, sink: str, configured: Collection[str]) -> dict[s
     return ask(spool, "forget", sink=sink)
 
 
-def why_nothing_is_replayed(spool: SpoolConfig, *, known: bool) -> str:
+def why_nothing_is_replayed(spool: SpoolSection, *, known: bool) -> str:
     """Say what keeps messages for a replay.
 
     Args:
@@ -103,7 +116,7 @@ def why_nothing_is_replayed(spool: SpoolConfig, *, known: bool) -> str:
     return ": the spool holds none that match and that it has settled; `spool.retain` says how long delivered messages stay"
 
 
-def verify(spool: SpoolConfig, *, as_json: bool) -> int:
+def verify(spool: SpoolSection, *, as_json: bool) -> int:
     """Check every chunk and every ledger; exit code 0 when there is nothing to complain of, else 1."""
     found = ask(spool, "verify")
     if as_json:

@@ -17,10 +17,10 @@ from edgerouter.admin.certificates import WARN_DAYS
 from edgerouter.admin.client import Client, NoRouter
 from edgerouter.cli.output import all_shown, console, counted, say, shown
 from edgerouter.cli.spool import stopped_status
-from edgerouter.config.model import SpoolConfig
+from edgerouter.config.model import SpoolSection
 
 
-def show(spool: SpoolConfig, *, ready: bool, as_json: bool) -> int:
+def show(spool: SpoolSection, *, ready: bool, as_json: bool) -> int:
     """Print the status once; with `ready`, the exit code says whether messages can be taken in.
 
     Raises:
@@ -100,7 +100,7 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
     return Group(*parts)
 
 
-def _stopped(status: dict[str, Any], spool: SpoolConfig) -> Group:
+def _stopped(status: dict[str, Any], spool: SpoolSection) -> Group:
     """Render what waits for the next start."""
     status = all_shown(status)
     table = _table("sink", "matched", "delivered", "pending", "dead", "dropped")

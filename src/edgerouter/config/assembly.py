@@ -30,9 +30,9 @@ from edgerouter.config.model import (
     ShutdownConfig,
     SinkPolicies,
     SourcePolicies,
-    SpoolConfig,
 )
 from edgerouter.config.shaping import read_tests
+from edgerouter.config.spool_type import spool_model
 from edgerouter.config.tree import Node, Origin, Place, pending_in
 from edgerouter.config.validation import Part, Problems, dotted, nearest
 from edgerouter.errors import PluginError
@@ -86,7 +86,7 @@ class Assembly:
             sources=sources,
             sinks=sinks,
             secret_stores=self._stores(),
-            spool=self._section("spool", SpoolConfig),
+            spool=self._section("spool", spool_model(self._tree, self._find, self._problems)),
             admin=self._section("admin", AdminConfig),
             log=self._section("log", LogConfig),
             shutdown=self._section("shutdown", ShutdownConfig),
@@ -137,7 +137,7 @@ class Assembly:
     def _section(self, name: str, model: type[SectionT]) -> SectionT:
         node = Node(dict(self._entries((name,))), Origin(""))
         self._no_stores((name,), node)
-        return Part(self._tree, (name,), node).validate(model, self._problems) or model()
+        return Part(self._tree, (name,), node).validate(model, self._problems) or model.model_construct()
 
     def _host(self) -> str:
         node = self._tree.child("host")

@@ -20,7 +20,7 @@ from edgerouter.step import Step, StepConfig
 from edgerouter.topics import TopicFilter
 from edgerouter.units import ByteSize, Duration
 
-PluginKind: TypeAlias = Literal["source", "sink", "step", "secret_store"]
+PluginKind: TypeAlias = Literal["source", "sink", "step", "secret_store", "spool"]
 
 
 class Section(BaseModel):
@@ -108,21 +108,16 @@ class RetainPolicy(Section):
     """Keep at most this much of delivered messages; room is given up first when the spool fills."""
 
 
-class SpoolConfig(Section):
-    """The store between the broker and the sinks."""
+class SpoolSection(Section):
+    """The store between the broker and the sinks, of whatever type."""
 
-    type: Literal["sqlite", "memory"] = "sqlite"
-    """`sqlite` is durable: a message is acknowledged once it is on disk. `memory` holds nothing over a restart: a message is
-    acknowledged once every sink has settled it."""
+    type: str
+    """The kind of spool."""
     path: FolderPath = Path("/var/lib/edgerouter")
     """Folder of the spool; made if it is missing. One router per folder. A `memory` spool has only its control socket there, and
     does without where the folder cannot be written."""
     max_bytes: ByteSize = Field(default=1024**3, ge=1024 * 1024)
     """Most bytes of the spool on disk (or in memory)."""
-    max_messages: int | None = Field(default=None, ge=1)
-    """Most messages in a `memory` spool."""
-    min_free_bytes: ByteSize = 64 * 1024**2
-    """The spool counts as full when the file system has less free than this."""
     on_full: Literal["block", "drop_oldest", "drop_newest"] = "block"
     """Behaviour when the spool is full. `block` stops acknowledging, so the broker keeps what it can; the others drop and
     count each loss."""
@@ -131,12 +126,24 @@ class SpoolConfig(Section):
     commit_interval: Duration = Field(default=0.02, le=10)
     """Least time between two commits under load; a message that comes in after a quiet time is committed at once, and so
     is what a broker with a small window waits for."""
-    synchronous: Literal["full", "normal"] = "full"
-    """`full` survives a power cut; `normal` survives a crash of the process and may lose the last commits at a power cut."""
     cache_bytes: ByteSize = 16 * 1024**2
     """Recent messages kept in memory, so that sinks that keep up never read the disk."""
     dead_letter_bytes: ByteSize = 64 * 1024**2
     """Most bytes of dead letters; beyond it the oldest are dropped and counted."""
+
+
+class SpoolConfig(SpoolSection):
+    """The store between the broker and the sinks."""
+
+    type: Literal["sqlite", "memory"] = "sqlite"
+    """`sqlite` is durable: a message is acknowledged once it is on disk. `memory` holds nothing over a restart: a message is
+    acknowledged once every sink has settled it. A plugin may bring others."""
+    max_messages: int | None = Field(default=None, ge=1)
+    """Most messages in a `memory` spool."""
+    min_free_bytes: ByteSize = 64 * 1024**2
+    """The spool counts as full when the file system has less free than this."""
+    synchronous: Literal["full", "normal"] = "full"
+    """`full` survives a power cut; `normal` survives a crash of the process and may lose the last commits at a power cut."""
 
 
 class AdminConfig(Section):
@@ -258,7 +265,7 @@ class RouterConfig:
 
     sources: tuple[ConfiguredSource, ...]
     sinks: tuple[ConfiguredSink, ...]
-    spool: SpoolConfig
+    spool: SpoolSection
     admin: AdminConfig
     log: LogConfig
     shutdown: ShutdownConfig

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
 from edgerouter.config import overlay, references
-from edgerouter.config.model import SpoolConfig
+from edgerouter.config.model import SpoolConfig, SpoolSection
 from edgerouter.config.overlay import Environment
-from edgerouter.config.tree import Node, Origin
+from edgerouter.config.spool_type import AnySpool, Find, spool_model
+from edgerouter.config.tree import Fault, Node, Origin
 from edgerouter.config.validation import Part, Problems
 from edgerouter.config.yaml_file import read as read_tree
 from edgerouter.errors import ConfigurationError
@@ -22,20 +23,22 @@ _NEEDED: Final = frozenset({"path", "type"})
 _HINT: Final = "with --spool FOLDER this command needs no configuration"
 
 
-def read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
+def read(path: Path | None, environ: Mapping[str, str], find: Find) -> SpoolSection:
     """Return the spool that a configuration names; everything else in it may be wrong, missing or secret.
 
-    Fields with a fault have their defaults.
+    Fields with a fault have their defaults. A plugin's section with a fault, such as a secret that is not set here, still says
+    where a running router is found.
 
     Args:
         path: the file; `None` = the environment alone.
         environ: the environment.
+        find: finds the plugin of a spool that is not built in.
 
     Raises:
         ConfigurationError: the file is not YAML, or the spool's path or type cannot be read.
     """
     try:
-        return _read(path, environ)
+        return _read(path, environ, find)
     except ConfigurationError as error:
         raise ConfigurationError(*error.problems, _HINT) from None
 
@@ -66,18 +69,20 @@ def sink_names(path: Path | None, environ: Mapping[str, str]) -> set[str]:
     return set(_tree(path, environ).entries("sinks"))
 
 
-def _read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
+def _read(path: Path | None, environ: Mapping[str, str], find: Find) -> SpoolSection:
     tree = _tree(path, environ)
     section = tree.child(_SECTION)
     problems = Problems(str(path) if path is not None else "environment")
     if section is not None and section.value is not None and not isinstance(section.value, dict):
         problems.at(tree, (_SECTION,), "should be a mapping")
-    folder = path.parent if path is not None else Path.cwd()
+    model = spool_model(tree, find, problems)
+    if model is not SpoolConfig:
+        return _of_plugin(tree, model, problems, lambda part: references.substitute(part, environ, _folder(path)))
     entries = tree.entries(_SECTION)
     for key in list(entries):
         found = problems if key in _NEEDED else Problems("")
         alone = Node({_SECTION: Node({key: entries[key]}, Origin(""))}, Origin(""))
-        faults = references.substitute(alone, environ, folder)
+        faults = references.substitute(alone, environ, _folder(path))
         for origin, text in faults:
             found.add(origin, text)
         if faults or not _is_sound(tree, key, found):
@@ -90,6 +95,36 @@ def _read(path: Path | None, environ: Mapping[str, str]) -> SpoolConfig:
         if spool is not None:
             return spool
     return SpoolConfig()
+
+
+def _of_plugin(
+    tree: Node, model: type[SpoolSection], problems: Problems, substitute: Callable[[Node], list[Fault]]
+) -> SpoolSection:
+    """Return the whole section of a plugin, or what every spool has of it."""
+    entries = tree.entries(_SECTION)
+    label = problems.label
+
+    def read(kind: type[SpoolSection], keys: Iterable[str], problems: Problems) -> SpoolSection | None:
+        part = Node({key: entries[key] for key in keys}, Origin(""))
+        for origin, text in substitute(Node({_SECTION: part}, Origin(""))):
+            problems.add(origin, text)
+        return Part(tree, (_SECTION,), part).validate(kind, problems)
+
+    needed = read(AnySpool, entries.keys() & _NEEDED, problems)
+    problems.raise_if_any()
+    faults = Problems(label)
+    whole = read(model, entries, faults)
+    try:
+        faults.raise_if_any()
+    except ConfigurationError as error:
+        assert needed is not None, "it has no fault"
+        return needed.model_copy(update={"problems": tuple(error.problems)})
+    assert whole is not None, "it has no fault"
+    return whole
+
+
+def _folder(path: Path | None) -> Path:
+    return path.parent if path is not None else Path.cwd()
 
 
 def _tree(path: Path | None, environ: Mapping[str, str]) -> Node:

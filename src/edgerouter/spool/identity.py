@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from base64 import b32encode
 
-from edgerouter.config.model import SpoolConfig
+from edgerouter.config.model import SpoolSection
 
 
-def session_identity(config: SpoolConfig, host: str, spool: str) -> str:
+def session_identity(config: SpoolSection, host: str, spool: str) -> str:
     """Return what stays of a router over restarts.
 
     Args:

@@ -1,4 +1,7 @@
-"""Commands on a spool read where it is, and nothing else of the configuration."""
+"""Commands on a spool read where it is, and nothing else of the configuration.
+
+Covers also: edgerouter.config.spool_type.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgerouter import plugins
 from edgerouter.config import spool_section
 from edgerouter.errors import ConfigurationError
 
@@ -24,27 +28,29 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_a_spool_is_found_in_a_configuration_whose_secrets_and_plugins_are_missing(tmp_path: Path) -> None:
     file = written(tmp_path, BROKEN + f"spool: {{path: {tmp_path}/spool, retain: {{age: 1h}}}}\n")
-    spool = spool_section.read(file, {})
+    spool = spool_section.read(file, {}, plugins.find)
     assert (spool.path, spool.retain.age) == (tmp_path / "spool", 3600)
 
 
 def test_a_fault_in_a_setting_that_does_not_say_which_spool_leaves_its_default(tmp_path: Path) -> None:
     settings = 'max_bytes: plenty, on_full: "${env:NOT_SET}", cache_bytes: "${vault:cache}", nonsense: 1, dead_letter_bytes: 1MiB'
-    spool = spool_section.read(written(tmp_path, f"spool: {{path: {tmp_path}/spool, {settings}}}\n"), {})
+    spool = spool_section.read(written(tmp_path, f"spool: {{path: {tmp_path}/spool, {settings}}}\n"), {}, plugins.find)
     assert (spool.max_bytes, spool.on_full, spool.dead_letter_bytes) == (1024**3, "block", 1024**2)
 
 
 def test_variables_and_references_name_the_spool_too(tmp_path: Path) -> None:
     file = written(tmp_path, 'spool: {path: "${env:HERE}/spool"}\n')
-    assert spool_section.read(file, {"HERE": str(tmp_path)}).path == tmp_path / "spool"
-    assert spool_section.read(file, {"EDGEROUTER__SPOOL__PATH": "/elsewhere"}).path == Path("/elsewhere")
-    assert spool_section.read(None, {"EDGEROUTER__SPOOL__PATH": "/elsewhere", "AWS_SQS_REGION": "half"}).path == Path("/elsewhere")
-    assert spool_section.read(None, {}).path == Path("/var/lib/edgerouter")
+    assert spool_section.read(file, {"HERE": str(tmp_path)}, plugins.find).path == tmp_path / "spool"
+    assert spool_section.read(file, {"EDGEROUTER__SPOOL__PATH": "/elsewhere"}, plugins.find).path == Path("/elsewhere")
+    assert spool_section.read(None, {"EDGEROUTER__SPOOL__PATH": "/elsewhere", "AWS_SQS_REGION": "half"}, plugins.find).path == Path(
+        "/elsewhere"
+    )
+    assert spool_section.read(None, {}, plugins.find).path == Path("/var/lib/edgerouter")
 
 
 def test_the_folder_of_secrets_need_not_be_readable(tmp_path: Path) -> None:
     environ = {"EDGEROUTER_SECRETS_DIR": "/no/such/folder", "EDGEROUTER__SPOOL__PATH": str(tmp_path)}
-    assert spool_section.read(None, environ).path == tmp_path
+    assert spool_section.read(None, environ, plugins.find).path == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -52,14 +58,14 @@ def test_the_folder_of_secrets_need_not_be_readable(tmp_path: Path) -> None:
     [
         ('spool: {path: "${env:NOT_SET}"}', "edgerouter.yaml:1:15: spool.path: ${env:NOT_SET}: the variable is not set"),
         ('spool: {path: "${vault:path}"}', "edgerouter.yaml:1:15: spool.path: a secret store is not asked for it; use ${env:NAME}"),
-        ("spool: {type: postgres}", "edgerouter.yaml:1:15: spool.type: should be"),
+        ("spool: {type: postgres}", "edgerouter.yaml:1:15: spool.type: no spool 'postgres' is installed"),
         ("spool: here", "edgerouter.yaml:1:8: spool: should be a mapping"),
         ("spool: {path: [", "edgerouter.yaml:2:1: not YAML"),
     ],
 )
 def test_a_spool_that_cannot_be_found_is_one_line_and_how_to_go_without(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        spool_section.read(written(tmp_path, text + "\n"), {})
+        spool_section.read(written(tmp_path, text + "\n"), {}, plugins.find)
     first, hint = raised.value.problems
     assert first.startswith(f"{tmp_path}/{told}")
     assert "--spool FOLDER" in hint

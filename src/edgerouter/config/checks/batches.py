@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from edgerouter.config.model import RouterConfig
+from edgerouter.config.model import RouterConfig, SpoolConfig
 
 log = structlog.get_logger("edgerouter.app")
 
@@ -14,11 +14,10 @@ def warn_of_batches_that_never_fill(config: RouterConfig) -> None:
 
     With a volatile spool nothing is acknowledged before it is delivered, so a batch never holds more than may wait at once.
     """
-    if config.spool.type != "memory":
+    spool = config.spool
+    if not isinstance(spool, SpoolConfig) or spool.type != "memory":
         return
-    at_once = [
-        window for window in (sum(source.config.window or 0 for source in config.sources), config.spool.max_messages) if window
-    ]
+    at_once = [window for window in (sum(source.config.window or 0 for source in config.sources), spool.max_messages) if window]
     for sink in config.sinks:
         batch = sink.policies.batch
         if at_once and batch.linger and batch.max_messages > min(at_once):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edgerouter.config.model import RouterConfig, SpoolConfig
+from edgerouter.config.model import RouterConfig, SpoolSection
 from edgerouter.folder import folder_fault, folders_of
 
 
-def spool_fault(spool: SpoolConfig) -> list[str]:
+def spool_fault(spool: SpoolSection) -> list[str]:
     """Return why the spool's folder cannot be made or written, if so."""
     if spool.type == "memory":
         return []

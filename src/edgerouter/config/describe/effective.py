@@ -40,8 +40,8 @@ def values(config: RouterConfig) -> list[Value]:
     for section, member in config.members():
         if not isinstance(member, ConfiguredSecretStore) or member.listed:
             found += describer.member(section, member)
-    for section, model in SECTIONS.items():
-        found += describer.model((section,), getattr(config, section), model)
+    for section in SECTIONS:
+        found += describer.model((section,), written := getattr(config, section), type(written))
     host_origin = config.origins.get("host", "this machine's name")
     found.append(Value(("host",), describer.shown(("host",), config.host, secret=False), host_origin))
     return found

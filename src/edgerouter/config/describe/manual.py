@@ -17,6 +17,7 @@ from edgerouter.config.shaping import ShapingTest
 _HEAD: Final = files(__package__).joinpath("manual.md")
 """Beginning of the page, before the tables."""
 _STEPS: Final[Mapping[str, PluginKind]] = {"steps": "step"}
+_SPOOL: Final[Mapping[str, PluginKind]] = {"spool": "spool"}
 _MORE: Final = """\
 ## Other plugins
 
@@ -55,7 +56,7 @@ def write_plugins(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -
     """Return only the plugins' own fields, for the README of a distribution of plugins."""
     return "\n".join(
         f"### `{section}`: `type: {name}`\n\n{_about(model)}{_table(model)}"
-        for section, kind in {**PLUGIN_SECTIONS, **_STEPS}.items()
+        for section, kind in {**PLUGIN_SECTIONS, **_STEPS, **_SPOOL}.items()
         for name, model in sorted(configs.get(kind, {}).items())
     )
 

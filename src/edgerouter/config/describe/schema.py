@@ -59,6 +59,8 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
         body(policies)["properties"]["steps"]["items"] = steps
     entries: dict[str, Any] = {}
     for kind, by_type in configs.items():
+        if kind == "spool":
+            continue
         for name, model in by_type.items():
             also = body(_POLICIES[kind]) if kind in _POLICIES else {}
             entries[f"{kind}:{name}"] = _entry(name, body(model), also)
@@ -67,6 +69,8 @@ def build(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> dict[s
         properties[key] = _by_name(description, kind, sorted(configs.get(kind, {})))
     for key, model in SECTIONS.items():
         properties[key] = {"$ref": of_model[model, _MODE]["$ref"], "description": model.__doc__}
+    if spools := {name: of_model[model, _MODE]["$ref"] for name, model in configs.get("spool", {}).items()}:
+        properties["spool"] = _spool(properties["spool"], spools)
     properties["tests"] = {
         "type": "array",
         "description": "Examples of what the steps of a sink make of messages; `edgerouter check` tries them.",
@@ -97,6 +101,17 @@ def _entry(name: str, own: Mapping[str, Any], policies: Mapping[str, Any]) -> di
         "required": ["type", *own.get("required", [])],
         "additionalProperties": own.get("additionalProperties", False),
     }
+
+
+def _spool(built_in: Mapping[str, Any], plugins: Mapping[str, str]) -> dict[str, Any]:
+    """Select the fields of the section by its type; one of the built-in two where none is written."""
+
+    def of(names: list[str]) -> dict[str, Any]:
+        return {"properties": {"type": {"enum": names}}, "required": ["type"]}
+
+    choices = [{"if": of([name]), "then": {"$ref": ref}} for name, ref in plugins.items()]
+    choices.append({"if": of(sorted(plugins)), "else": {"$ref": built_in["$ref"]}})
+    return {"description": built_in["description"], "type": "object", "allOf": choices}
 
 
 def _by_name(description: str, kind: PluginKind, names: list[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgerouter.config.digest import digest
-from edgerouter.config.model import ConfiguredSink, SinkPolicies, SpoolConfig
+from edgerouter.config.model import ConfiguredSink, SinkPolicies, SpoolSection
 from edgerouter.pipeline.shaping.chain import Chain
 from edgerouter.pipeline.shaping.documents import Documents
 from edgerouter.pipeline.shaping.state import FileState
@@ -18,9 +18,9 @@ class SinkSteps:
         spool: the router's.
     """
 
-    def __init__(self, spool: SpoolConfig) -> None:
+    def __init__(self, spool: SpoolSection) -> None:
         self._documents = Documents()
-        self._folder = spool.path / "steps" if spool.type == "sqlite" else None
+        self._folder = spool.path / "steps" if spool.type != "memory" else None
 
     def chain(self, configured: ConfiguredSink, names: Names) -> Chain | None:
         """Return the steps of a sink, if it has any."""
