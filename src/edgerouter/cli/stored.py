@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from edgerouter.cli.output import say
 from edgerouter.cli.spool import ask
-from edgerouter.config.model import SpoolConfig
+from edgerouter.config.model import SpoolSection
 from edgerouter.message import Message
 from edgerouter.pipeline.shaping.lines import read
 
 
-def stored(spool: SpoolConfig, topic: str, since: int | None) -> Iterator[Message]:
+def stored(spool: SpoolSection, topic: str, since: int | None) -> Iterator[Message]:
     """Yield the messages that are there when the reading reaches them, in order, page by page.
 
     Args:
