@@ -10,6 +10,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, model_validator
 
+__all__ = ["ReadableFile", "TlsConfig", "make_context"]
+
 
 def _readable(path: Path) -> Path:
     """Check a file when the configuration is loaded, not at the first connect in production.

@@ -1,0 +1,1 @@
+"""NATS for edgerouter: core NATS and JetStream. Nothing is imported before a configuration names it."""
