@@ -147,7 +147,7 @@ async def test_two_brokers_over_flapping_links_lose_nothing_and_loop_nothing(tmp
     assert min(cuts) >= 2
     assert out_of_order(at_one) == out_of_order(at_two) == []
     assert {drop["reason"] for drop in status["drops"]} == {"loop"}
-    # without properties an echo of a publish whose answer was lost cannot be told from a message
+    # without properties, the echo of a publish whose answer was lost looks like a new message
     assert echoes == [0, 0] if protocol == "5" else sum(echoes) <= sum(repeats)
     await spool_is_sound(process.spool)
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qs, quote, unquote
 
 from edgerouter.testing import Received, SinkServer
@@ -40,6 +40,8 @@ class IotHub(StrictBroker):
     def __init__(self, *, x509: bool = False) -> None:
         super().__init__()
         self.x509 = x509
+        self.certificate: dict[str, Any] = {}
+        """Certificate of the device, where a bridge before the hub ends its TLS."""
         self.problems: list[str] = []
         """Violations of the service's rules."""
         self.messages: list[tuple[dict[str, str], bytes]] = []
@@ -97,7 +99,7 @@ class IotHub(StrictBroker):
     def _authenticate(self, writer: asyncio.StreamWriter, password: str | None) -> float | None:
         """Return the end of the token, 0 for X.509, `None` where the device is not let in."""
         if self.x509:
-            certificate = writer.get_extra_info("peercert") or {}
+            certificate = writer.get_extra_info("peercert") or self.certificate
             names = [value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"]
             return 0.0 if names == [DEVICE] and not password else None
         token = parse_qs((password or "").removeprefix("SharedAccessSignature "))

@@ -21,7 +21,7 @@ from edgerouter.testing import make_context, make_message
 from edgerouter_azure.iot_hub.config import IotHubConfig
 from edgerouter_azure.iot_hub.connection import sharing
 from edgerouter_azure.iot_hub.sink import IotHubSink
-from support.azure.iot_hub import DEVICE, IotHub
+from support.azure.iot_hub import DEVICE, HOST, IotHub
 from support.certificates import Authority
 from support.strict_broker import Client, Published
 from support.websocket_bridge import bridging
@@ -114,6 +114,33 @@ async def test_messages_go_through_a_websocket_where_only_port_443_is_open(
         async with IotHubSink.open(config, make_context()) as sink:
             assert not (await sink.write([make_message(b"over port 443")])).failed
     assert [body for _, body in plain_hub.messages] == [b"over port 443"]
+
+
+async def test_a_device_logs_in_with_its_certificate_through_a_websocket(plain_hub: IotHub, authority: Authority) -> None:
+    """Hubs have taken certificates there since 2020: https://github.com/Azure/azure-iot-sdk-java/pull/727."""
+    server, device = authority.issue("localhost"), authority.issue(DEVICE)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(server.certificate, server.key)
+    tls.load_verify_locations(authority.certificate)
+    tls.verify_mode = ssl.CERT_OPTIONAL
+    plain_hub.x509 = True
+
+    def pass_on(request: web.Request) -> None:
+        plain_hub.certificate = request.get_extra_info("peercert") or {}
+
+    async with bridging(plain_hub.port, WEBSOCKET, tls=tls, admit=pass_on) as bridge:
+        fields = {
+            "host": HOST,
+            "device_id": DEVICE,
+            "certificate": device.certificate,
+            "key_file": device.key,
+            "endpoint": f"localhost:{bridge.port}",
+            "ca_file": authority.certificate,
+            "transport": "websocket",
+        }
+        async with IotHubSink.open(IotHubConfig.model_validate(fields), make_context()) as sink:
+            assert not (await sink.write([make_message(b"by certificate")])).failed
+    assert [body for _, body in plain_hub.messages] == [b"by certificate"]
 
 
 @pytest.mark.parametrize(
