@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -34,26 +34,12 @@ from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
 from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.identity import session_identity
+from edgerouter.steering import RunningSink, RunningSource, Steering
 from edgerouter.tasks.bounded import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.telemetry.loop_watch import LoopWatch, by_top_level
 from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.app")
-
-
-@dataclass(slots=True)
-class _RunningSink:
-    configured: ConfiguredSink
-    runner: Runner
-    matcher: Matcher
-    task: asyncio.Task[None]
-
-
-@dataclass(slots=True)
-class _RunningSource:
-    configured: ConfiguredSource
-    intake: Intake
-    task: asyncio.Task[None]
 
 
 class Router:
@@ -72,8 +58,8 @@ class Router:
         self._started_at = time.time()
         self._started = time.monotonic()
         self._spool: Spool | None = None
-        self._sinks: dict[str, _RunningSink] = {}
-        self._sources: dict[str, _RunningSource] = {}
+        self._sinks: dict[str, RunningSink] = {}
+        self._sources: dict[str, RunningSource] = {}
         self._routing = Routing({})
         self._steps = SinkSteps(config.spool)
         self._routing_settled = asyncio.Event()
@@ -85,6 +71,8 @@ class Router:
         self._loops.subscribed(subscriptions(config.sources))
         self._loop_watch = LoopWatch(self._plugins_at_work)
         self._changing = asyncio.Lock()
+        self.steering = Steering(self._sinks, self._sources, self._changing)
+        """Pauses and resumes sinks and sources, and drains the router."""
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -99,7 +87,7 @@ class Router:
         with self._loop_watch.watching():
             async with open_spool(self._config.spool, self._config.host) as spool:
                 self._spool = spool
-                async with self._served(spool), asyncio.TaskGroup() as tasks:
+                async with self._served(spool, stop), asyncio.TaskGroup() as tasks:
                     self._tasks = tasks
                     await self._certificates.configure(self._config)
                     watch = tasks.create_task(self._certificates.watch(), name="watch certificates")
@@ -129,7 +117,7 @@ class Router:
         are as they were at the start; a change of theirs takes effect at the next one.
         """
         async with self._changing:
-            if not self._stopping:
+            if not self._stopping and not self.steering.draining:
                 await self._change(config)
 
     async def _change(self, config: RouterConfig) -> None:
@@ -208,6 +196,7 @@ class Router:
             drops=drops(spool),
             certificates=self._certificates.status,
             event_loop=self._loop_watch.status,
+            draining=self.steering.draining,
         )
 
     def _plugins_at_work(self) -> dict[str, str]:
@@ -217,13 +206,14 @@ class Router:
         return by_top_level(modules)
 
     @asynccontextmanager
-    async def _served(self, spool: Spool) -> AsyncIterator[None]:
+    async def _served(self, spool: Spool, stop: asyncio.Event) -> AsyncIterator[None]:
         """Serve the control interface."""
         config = self._config
         metrics = make_metrics(self.status, lambda: ((name, sink.runner.status) for name, sink in self._sinks.items()))
         observation = observation_routes(self.status, metrics, self.running)
         with control_folder(config.spool) as folder:
-            async with serve(observation, control_routes(spool), folder, config.admin.listen):
+            self.steering.begin(spool, folder, stop)
+            async with serve(observation, control_routes(spool, self.steering), folder, config.admin.listen):
                 yield
 
     async def _start_sink(self, configured: ConfiguredSink, spool: Spool, tasks: asyncio.TaskGroup) -> None:
@@ -237,9 +227,10 @@ class Router:
         reader = await spool.attach(route)
         secrets = partial(resolve, configured, self._config.secret_stores, self._last_known)
         runner = Runner(configured, reader, context, secrets, self._steps.chain(configured, context))
+        self.steering.started_sink(configured.name, runner)
         name = f"sink {configured.name}"
         task = tasks.create_task(leaving_behind(runner.run(), name), name=name)
-        self._sinks[configured.name] = _RunningSink(configured, runner, matcher, task)
+        self._sinks[configured.name] = RunningSink(configured, runner, matcher, task)
 
     def _start_source(self, configured: ConfiguredSource, spool: Spool, tasks: asyncio.TaskGroup) -> None:
         settings = self._config.spool
@@ -264,9 +255,10 @@ class Router:
             async with configured.plugin.open(config, context) as source:
                 yield source
 
+        self.steering.started_source(configured.name, intake)
         name = f"source {configured.name}"
         task = tasks.create_task(leaving_behind(intake.run(open_source), name), name=name)
-        self._sources[configured.name] = _RunningSource(configured, intake, task)
+        self._sources[configured.name] = RunningSource(configured, intake, task)
 
     def _route(self) -> None:
         self._loops.subscribed(subscriptions(self._config.sources))
@@ -274,7 +266,7 @@ class Router:
 
     async def _drain(self) -> None:
         """Stop the sources, deliver what is in the spool as far as time allows, close."""
-        grace = self._config.shutdown.grace
+        grace = 0.0 if self.steering.draining else self._config.shutdown.grace
         deadline = time.monotonic() + grace
         pending = sum(sink.runner.reader.ledger.pending for sink in self._sinks.values())
         log.info("edgerouter stops", pending=pending, grace_seconds=grace)
@@ -293,7 +285,7 @@ class Router:
 
 
 def _changed(
-    running: Mapping[str, _RunningSink | _RunningSource], configured: Iterable[ConfiguredSink | ConfiguredSource]
+    running: Mapping[str, RunningSink | RunningSource], configured: Iterable[ConfiguredSink | ConfiguredSource]
 ) -> list[str]:
     """Return the names of what runs and is configured otherwise now, or not any more."""
     digests = {each.name: each.digest for each in configured}

@@ -158,13 +158,22 @@ class RouterProcess:
         """Send SIGTERM; return the exit code."""
         return await self.signal(signal.SIGTERM, seconds)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, and do not wait."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def signal(self, number: signal.Signals, seconds: float = 30) -> int:
         """Send a signal that ends the process, wait for its end, and return the exit code."""
+        if self._process is not None and self._process.returncode is None:
+            self.send(number)
+        return await self.wait(seconds)
+
+    async def wait(self, seconds: float = 30) -> int:
+        """Wait for the end of the process, and return its exit code."""
         process = self._process
         if process is None:
             return 0
-        if process.returncode is None:
-            process.send_signal(number)
         async with asyncio.timeout(seconds):
             code = await process.wait()
         self._process = None

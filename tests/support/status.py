@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edgerouter.admin.status import RouterStatus, SinkStatus
+from edgerouter.admin.status import RouterStatus, SinkStatus, SourceStatus
 from edgerouter.spool.status import SpoolStatus
 
 SPOOL: Final = SpoolStatus(
@@ -17,6 +17,7 @@ SINK: Final = SinkStatus(
     last_error="", last_error_at=None, last_delivery_at=None, idle_seconds=None, patience_seconds=30.0, writes=0, failed_writes=0,
     written_messages=0, written_bytes=0, throttled_seconds=0.0, latency_seconds=0.0,
 )  # fmt: skip
+SOURCE: Final = SourceStatus(type="mqtt", connected=True, reason="", messages=1, deliveries=1, last_message_at=None, reopened=0)
 
 
 def router_status(**changes: Any) -> RouterStatus:

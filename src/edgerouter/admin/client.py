@@ -26,7 +26,7 @@ class Refused(EdgerouterError):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, seconds: float | None) -> None:
         super().__init__("edgerouter", timeout=seconds)
         self._folder = folder
         self._seconds = seconds
@@ -53,19 +53,24 @@ class Client:
             NoRouter: none runs there.
             Refused: the router says no; the text says why.
         """
-        return self._ask("GET", path)
+        return self._ask("GET", path, TIMEOUT_SECONDS)
 
-    def post(self, path: str, body: Any) -> Any:
+    def post(self, path: str, body: Any, *, seconds: float | None = WORK_SECONDS) -> Any:
         """A JSON answer to a JSON question.
+
+        Args:
+            path: of the operation.
+            body: its arguments.
+            seconds: to wait for the answer; `None` = for ever.
 
         Raises:
             NoRouter: none runs there.
             Refused: the router says no; the text says why.
         """
-        return self._ask("POST", path, json.dumps(body))
+        return self._ask("POST", path, seconds, json.dumps(body))
 
-    def _ask(self, method: str, path: str, body: str | None = None) -> Any:
-        connection = _UnixConnection(self._folder, WORK_SECONDS if body is not None else TIMEOUT_SECONDS)
+    def _ask(self, method: str, path: str, seconds: float | None, body: str | None = None) -> Any:
+        connection = _UnixConnection(self._folder, seconds)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             answer = connection.getresponse()

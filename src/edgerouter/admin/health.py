@@ -1,4 +1,7 @@
-"""Health in three questions, each with reasons: is the process alive, can it take messages in, do messages flow out."""
+"""Health in three questions, each with reasons: is the process alive, can it take messages in, do messages flow out.
+
+A pause by an operator is a reason for none of them; the answers name what is paused.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,12 @@ def not_ready(status: RouterStatus) -> list[str]:
     if not status.sources:
         return ["the router is starting"]
     reasons = [
-        f"source {name} is not connected: {source.reason}" for name, source in status.sources.items() if not source.connected
+        f"source {name} is not connected: {source.reason}"
+        for name, source in status.sources.items()
+        if not source.connected and not source.paused
     ]
+    if status.draining:
+        reasons.append("the router drains before it ends, and accepts no more messages")
     if status.spool.state != "ok":
         reasons.append(f"the spool is {status.spool.state.replace('_', '-')}: {status.spool.reason}")
     return reasons
@@ -29,12 +36,21 @@ def not_flowing(status: RouterStatus) -> list[str]:
     ]
 
 
+def paused(status: RouterStatus) -> list[str]:
+    """Return the sinks and sources that an operator paused, which is not a fault."""
+    return [f"sink {name}" for name, sink in status.sinks.items() if sink.state == "paused"] + [
+        f"source {name}" for name, source in status.sources.items() if source.paused
+    ]
+
+
 def _waiting(sink: SinkStatus) -> str:
     more = f" and up to {sink.uncounted} that are being counted" if sink.uncounted else ""
     return f"{sink.pending} messages{more}"
 
 
 def _flows(sink: SinkStatus, status: RouterStatus) -> bool:
+    if sink.state == "paused":
+        return True
     if sink.state in ("retrying", "throttled", "unauthorized", "stopped"):
         return False
     # by the monotonic clock: the wall clock may jump by decades when the device gets its time

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from edgerouter.admin.control import OPERATIONS, Operation
-from edgerouter.admin.health import not_flowing, not_ready
+from edgerouter.admin.control import OPERATIONS
+from edgerouter.admin.health import not_flowing, not_ready, paused
 from edgerouter.admin.listen import unix_listener
 from edgerouter.admin.status import RouterStatus
+from edgerouter.admin.steer import STEERING
 from edgerouter.admin.visitor import Reception
 from edgerouter.config.model import SpoolSection
 from edgerouter.errors import EdgerouterError, SpoolUnusable
@@ -28,6 +29,7 @@ from edgerouter.masking import mask
 from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.folder import locked_folder
+from edgerouter.steering import Steering
 
 if TYPE_CHECKING:
     from edgerouter.admin.metrics import Metrics
@@ -77,12 +79,14 @@ def observation_routes(
         return json_response({"live": True})
 
     async def ready(_: web.Request) -> web.Response:
-        reasons = not_ready(status())
-        return json_response({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        now = status()
+        reasons = not_ready(now)
+        return json_response({"ready": not reasons, "reasons": reasons, "paused": paused(now)}, 503 if reasons else 200)
 
     async def flowing(_: web.Request) -> web.Response:
-        reasons = not_flowing(status())
-        return json_response({"flowing": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        now = status()
+        reasons = not_flowing(now)
+        return json_response({"flowing": not reasons, "reasons": reasons, "paused": paused(now)}, 503 if reasons else 200)
 
     async def numbers(_: web.Request) -> web.Response:
         await begun()
@@ -102,14 +106,14 @@ def observation_routes(
     ]
 
 
-def control_routes(spool: Spool) -> list[web.RouteDef]:
+def control_routes(spool: Spool, steering: Steering) -> list[web.RouteDef]:
     """Return the routes that change something: `POST /api/<operation>` with a JSON body."""
 
-    def route(name: str, operation: Operation) -> web.RouteDef:
+    def route(name: str, kind: type[Any], run: Callable[[Any], Awaitable[dict[str, Any]]]) -> web.RouteDef:
         async def handle(request: web.Request) -> web.Response:
             try:
-                asked = msgspec.json.decode(await request.read() or b"{}", type=operation.request)
-                return json_response(await operation.run(spool, asked))
+                asked = msgspec.json.decode(await request.read() or b"{}", type=kind)
+                return json_response(await run(asked))
             except msgspec.MsgspecError as error:
                 return json_response({"error": f"not a request for {name}: {error}"}, 400)
             except EdgerouterError as error:
@@ -117,7 +121,10 @@ def control_routes(spool: Spool) -> list[web.RouteDef]:
 
         return web.post(f"/api/{name}", handle)
 
-    return [route(name, operation) for name, operation in OPERATIONS.items()]
+    return [
+        *(route(name, operation.request, partial(operation.run, spool)) for name, operation in OPERATIONS.items()),
+        *(route(name, operation.request, partial(operation.run, steering)) for name, operation in STEERING.items()),
+    ]
 
 
 @web.middleware

@@ -31,6 +31,8 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_message_at: float | None
     """Seconds since 1970-01-01 UTC."""
     reopened: int
+    paused: bool = False
+    """By an operator."""
 
 
 class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +56,7 @@ class SinkStatus(LedgerStatus, frozen=True, kw_only=True):
 
     type: str
     state: str
-    """`starting`, `ok`, `retrying`, `throttled`, `unauthorized` or `stopped`."""
+    """`starting`, `ok`, `retrying`, `throttled`, `unauthorized`, `paused` (by an operator) or `stopped`."""
     oldest_pending_seconds: float | None
     last_error: str
     last_error_at: float | None
@@ -105,6 +107,8 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     certificates: list[CertificateStatus]
     """Files with certificates that the configuration names."""
     event_loop: LoopStatus = msgspec.field(default_factory=LoopStatus)
+    draining: bool = False
+    """It accepts no more messages, and ends once it has delivered those in its spool."""
     running: bool = True
 
 
@@ -129,7 +133,7 @@ def sink_status(runner: Runner, fault: str) -> SinkStatus:
     return SinkStatus(
         **asdict(reader.ledger),
         type=runner.configured.type,
-        state=status.state,
+        state="paused" if runner.paused else status.state,
         ledger_error=fault,
         oldest_pending_seconds=None if oldest is None else max(0.0, time.time() - oldest / 1e9),
         last_error=status.last_error,

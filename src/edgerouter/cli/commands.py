@@ -38,7 +38,7 @@ dead_letters = typer.Typer(
 )
 
 
-def _spool(config: Path | None, folder: Path | None) -> SpoolSection:
+def spool_of(config: Path | None, folder: Path | None) -> SpoolSection:
     """Return the spool that the options mean; of the configuration, its `spool` section alone is read."""
     from edgerouter.config import spool_section
     from edgerouter.config.file_search import find_file
@@ -89,7 +89,7 @@ def status(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson
     """
     from edgerouter.cli.status import show
 
-    raise typer.Exit(show(_spool(config, spool), ready=ready, as_json=as_json))
+    raise typer.Exit(show(spool_of(config, spool), ready=ready, as_json=as_json))
 
 
 def top(
@@ -106,7 +106,7 @@ def top(
     from edgerouter.admin.client import Client
     from edgerouter.cli.status import watch
 
-    watch(Client(_spool(config, spool).path), interval, seconds)
+    watch(Client(spool_of(config, spool).path), interval, seconds)
 
 
 @dead_letters.command("list")
@@ -124,7 +124,7 @@ def list_letters(
     """List dead letters, oldest first."""
     from edgerouter.cli.dead_letters import print_letters
 
-    print_letters(_spool(config, spool), limit=limit, as_json=as_json, **_which(sink, topic, since, until, reason))
+    print_letters(spool_of(config, spool), limit=limit, as_json=as_json, **_which(sink, topic, since, until, reason))
 
 
 @dead_letters.command()
@@ -137,7 +137,7 @@ def show(
     """Show one dead letter, whole, as JSON."""
     from edgerouter.cli.dead_letters import print_letter
 
-    print_letter(_spool(config, spool), number)
+    print_letter(spool_of(config, spool), number)
 
 
 @dead_letters.command()
@@ -154,7 +154,7 @@ def export(
     """Print dead letters as JSON Lines; they stay where they are."""
     from edgerouter.cli.dead_letters import export_letters
 
-    export_letters(_spool(config, spool), **_which(sink, topic, since, until, reason))
+    export_letters(spool_of(config, spool), **_which(sink, topic, since, until, reason))
 
 
 @dead_letters.command("replay")
@@ -173,7 +173,7 @@ def replay_letters(
     from edgerouter.cli.output import counted
     from edgerouter.cli.spool import ask
 
-    answer = ask(_spool(config, spool), "dead-letters/replay", **_which(sink, topic, since, until, reason, numbers))
+    answer = ask(spool_of(config, spool), "dead-letters/replay", **_which(sink, topic, since, until, reason, numbers))
     _report(answer, f"{counted(answer['messages'], 'message')} will be sent again", as_json=as_json)
 
 
@@ -195,7 +195,7 @@ def purge(
     from edgerouter.cli.output import counted
     from edgerouter.cli.spool import ask
 
-    where = _spool(config, spool)
+    where = spool_of(config, spool)
     which = _which(sink, topic, since, until, reason, numbers)
     if not yes:
         typer.confirm(f"throw away {counted(count_letters(where, **which), 'dead letter')} for ever?", abort=True)
@@ -218,7 +218,7 @@ def replay(
     from edgerouter.cli.output import counted
     from edgerouter.cli.spool import ask, why_nothing_is_replayed
 
-    where = _spool(config, spool)
+    where = spool_of(config, spool)
     answer = ask(
         where,
         "replay",
@@ -248,7 +248,7 @@ def forget(
     from edgerouter.config import spool_section
     from edgerouter.config.file_search import find_file
 
-    where = _spool(config, spool)
+    where = spool_of(config, spool)
     configured: set[str] = set()
     if spool is None:
         file = find_file(config, os.environ, here=False, note=partial(say, err=True))
@@ -262,7 +262,7 @@ def verify(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson
     """Check the spool: missing sequences, checksums, and that every sink's ledger adds up. Exit code 1 when something is wrong."""
     from edgerouter.cli.spool import verify as verify_spool
 
-    raise typer.Exit(verify_spool(_spool(config, spool), as_json=as_json))
+    raise typer.Exit(verify_spool(spool_of(config, spool), as_json=as_json))
 
 
 def decrypt(

@@ -74,15 +74,18 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
 async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud: CloudBlock, last_known: LastKnown) -> None:
     loop = asyncio.get_running_loop()
     loop.call_later(_STARTED, loop.run_in_executor, None, give_back)
-    stop, hang_up = asyncio.Event(), asyncio.Event()
+    stop, hang_up, drain = asyncio.Event(), asyncio.Event(), asyncio.Event()
     task = asyncio.current_task()
     assert task is not None
 
+    signals: set[signal.Signals] = set()
+
     def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
+        if signals:
             log.warning("second signal, stopping without draining", signal=number.name)
             task.cancel()
             return
+        signals.add(number)
         log.info("signal received", signal=number.name)
         stop.set()
 
@@ -91,6 +94,7 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud
     # of the five or six threads by default, one plugin whose calls hang would soon hold all, and no certificate could be read
     loop.set_default_executor(ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="edgerouter"))
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)  # from the beginning, or a hang-up meanwhile would end the process
+    loop.add_signal_handler(signal.SIGUSR1, drain.set)
     config = await _decided(config, load, cloud, last_known, stop)
     if stop.is_set():
         # nothing is open yet, and nothing was taken in
@@ -102,6 +106,7 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud
     for line in config.unread:
         log.warning("environment variable not read", reason=line)
     router = Router(config, last_known)
+    draining = asyncio.create_task(_drain(router, drain), name="wait for a request to drain")
     reloading = asyncio.create_task(_reload(router, config, seen, hang_up, load), name="watch configuration")
     asking = asyncio.create_task(cloud.keep_asking(last_known, hang_up.set), name="ask secret stores")
     try:
@@ -110,9 +115,17 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud
         if not stop.is_set():
             raise
     finally:
+        draining.cancel()
         reloading.cancel()
         asking.cancel()
     _end_anyway()
+
+
+async def _drain(router: Router, drain: asyncio.Event) -> None:
+    """Drain when SIGUSR1 asks for it, as `edgerouter drain` does."""
+    await drain.wait()
+    await router.running.wait()
+    await router.steering.drain()
 
 
 def _end_anyway() -> None:

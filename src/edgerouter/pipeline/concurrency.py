@@ -22,6 +22,13 @@ class ConcurrencyLimiter:
         self.width = width
 
     async def __aenter__(self) -> None:
+        await self.acquire()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+    async def acquire(self) -> None:
+        """Wait for the permission to write."""
         while True:
             if self._closed_until and (closed := self._closed_until - asyncio.get_running_loop().time()) > 0:
                 await asyncio.sleep(closed)
@@ -33,7 +40,8 @@ class ConcurrencyLimiter:
                 break
         self._inside += 1
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def release(self) -> None:
+        """End a write that was permitted."""
         self._inside -= 1
         if self._waiters:
             for _ in range(self.width - self._inside):

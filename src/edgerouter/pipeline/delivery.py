@@ -13,11 +13,11 @@ import structlog
 
 from edgerouter.config.model import ConfiguredSink, RetryPolicy
 from edgerouter.errors import EdgerouterError, Rejected, Throttled, Unauthorized, Unavailable, WouldLoop
-from edgerouter.masking import mask
 from edgerouter.message import Message
 from edgerouter.pipeline.attempts import Attempts, Part
 from edgerouter.pipeline.concurrency import ConcurrencyLimiter
-from edgerouter.pipeline.outcome import Sorted, sort_out
+from edgerouter.pipeline.halt import Halt, Halted
+from edgerouter.pipeline.outcome import Sorted, reason_of, sort_out
 from edgerouter.pipeline.rate import RateLimit
 from edgerouter.pipeline.ready import Batch
 from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
@@ -36,9 +36,6 @@ ATTEMPTS_BEFORE_REOPEN = 3
 UNANSWERED_BEFORE_LESS = 2
 """Writes of the same messages that ran into the time-out, before the first half of them is tried alone."""
 
-MOST_REASON_CHARACTERS = 2000
-"""Longest text of an error that is kept."""
-
 MOST_RECEIPTS = 10
 """Receipts that the line of a delivered batch shows, from its first message on."""
 
@@ -55,7 +52,7 @@ class ReopenSink(Exception):
 class Delivery:
     """Writes batches of one sink: retry, bisection, dead letters; shared by all workers of the sink."""
 
-    def __init__(self, configured: ConfiguredSink, reader: Reader, status: DeliveryStatus) -> None:
+    def __init__(self, configured: ConfiguredSink, reader: Reader, status: DeliveryStatus, halt: Halt) -> None:
         policies = configured.policies
         self._name = configured.name
         self._digest = configured.digest
@@ -63,6 +60,7 @@ class Delivery:
         self._retry: RetryPolicy = policies.retry
         self._reader = reader
         self._status = status
+        self._halt = halt
         self._bug_logged = False
         self._throttled_until = 0.0
         self._limiter = ConcurrencyLimiter(policies.concurrency)
@@ -72,7 +70,10 @@ class Delivery:
         """Settle every message of a batch.
 
         Raises:
-            ReopenSink: the sink should be opened anew; what is not settled was given back.
+            ReopenSink: the sink should be opened anew.
+            Halted: the sink is paused.
+
+        What is not settled then is left in the batch.
         """
         attempts = Attempts(time.monotonic(), time.time_ns(), batch.messages, batch.size, sink.stable_batches)
         if batch.too_large:
@@ -97,7 +98,7 @@ class Delivery:
                     attempts.failures = attempts.unanswered = 0
                 elif parts:
                     await self._after_failure(parts, cause, attempts)
-        except (asyncio.CancelledError, ReopenSink):
+        except (asyncio.CancelledError, ReopenSink, Halted):
             batch.messages = [
                 *(rejection.message for rejection in attempts.rejected),
                 *(m for part in parts for m in part.messages),
@@ -114,6 +115,8 @@ class Delivery:
             return error
         except Rejected as error:
             return await self._rejected(sink, parts, error, attempts)
+        except Halted:
+            raise
         except Exception as error:  # noqa: BLE001  (whatever a plugin raises must not end the router)
             part.uncertain = True
             return await self._plugin_bug(sink, parts, error, attempts)
@@ -131,19 +134,22 @@ class Delivery:
         size = attempts.size
         if size is None or messages is not attempts.batch:
             size = sum(map(sink.size_of, messages))
-        if self._rate is not None:
-            await self._rate.acquire(len(messages), size)
+        with self._halt.interruptible():
+            if self._rate is not None:
+                await self._rate.acquire(len(messages), size)
+            await self._limiter.acquire()
         status = self._status
-        async with self._limiter:
-            part.writes += 1
-            status.writes += 1
-            status.written_messages += len(messages)
-            status.written_bytes += size
-            try:
-                outcome = await self._bounded.call(lambda: sink.write(messages))
-            except BaseException:
-                status.failed_writes += 1
-                raise
+        part.writes += 1
+        status.writes += 1
+        status.written_messages += len(messages)
+        status.written_bytes += size
+        try:
+            outcome = await self._bounded.call(lambda: sink.write(messages))
+        except BaseException:
+            status.failed_writes += 1
+            raise
+        finally:
+            self._limiter.release()
         found = sort_out(messages, outcome)
         status.failed_writes += found.failed
         return found
@@ -206,7 +212,8 @@ class Delivery:
             self._limiter.throttled()
             self._count_throttled(delay)
         self._shrink(parts, cause, attempts)
-        await asyncio.sleep(delay)
+        with self._halt.interruptible():
+            await asyncio.sleep(delay)
         if isinstance(cause, StuckCall) or (isinstance(cause, Unauthorized) and attempts.failures >= ATTEMPTS_BEFORE_REOPEN):
             raise ReopenSink
 
@@ -235,7 +242,7 @@ class Delivery:
             state = "throttled"
         elif isinstance(cause, Unauthorized):
             state = "unauthorized"
-        reason = _reason(cause)
+        reason = reason_of(cause)
         if state != status.state or reason != status.last_error:
             log.warning("sink cannot deliver", sink=self._name, state=state, reason=reason, seconds=round(delay, 1))
         status.state = state
@@ -276,18 +283,12 @@ class Delivery:
     def _rejection(self, message: Message, error: EdgerouterError, part: Part, attempts: Attempts) -> Rejection:
         return Rejection(
             message=message,
-            reason=_reason(error),
+            reason=reason_of(error),
             error="PluginBug" if isinstance(error, _PluginBug) else type(error).__name__,
             attempts=part.writes,
             first_attempt=attempts.started_at,
             config_digest=self._digest,
         )
-
-
-def _reason(error: EdgerouterError) -> str:
-    """Text of an error, for status, log and dead letters; a service or a device may have made it long, and may quote a secret."""
-    text = mask(str(error))
-    return text if len(text) <= MOST_REASON_CHARACTERS else text[:MOST_REASON_CHARACTERS] + "..."
 
 
 class _PluginBug(Rejected):

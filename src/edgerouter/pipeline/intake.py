@@ -13,15 +13,20 @@ import structlog
 
 from edgerouter.errors import EdgerouterError, Unavailable
 from edgerouter.masking import mask
+from edgerouter.pipeline.halt import Halt, Halted
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.shaping.chain import Chain
 from edgerouter.source import Delivery, Source
 from edgerouter.spool.contract import Spool
 from edgerouter.tasks.backoff import full_jitter
+from edgerouter.tasks.bounded import CLOSING_SECONDS
 from edgerouter.tasks.waiting import give, wait
 
 AnySource = Source[Any]
 OpenSource = Callable[[], AbstractAsyncContextManager[AnySource]]
+
+PAUSED = "paused by an operator"
+"""Reason for not being connected."""
 
 log = structlog.get_logger("edgerouter.intake")
 
@@ -40,6 +45,8 @@ class IntakeStatus:
     last_message_at: float | None = None
     """Wall-clock seconds of the last delivery."""
     reopened: int = 0
+    paused: bool = False
+    """An operator paused it."""
 
 
 class Intake:
@@ -75,28 +82,57 @@ class Intake:
         self._commit_interval = commit_interval
         self._steps = steps
         self._flush = False
-        self._pausing: asyncio.Future[None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
         if routing_settled is None:
             routing_settled = asyncio.Event()
             routing_settled.set()
         self._routing_settled = routing_settled
         self._stopping = False
+        self._halt = Halt()
         self._source: AnySource | None = None
 
     def flush_now(self) -> None:
         """Commit what the source has gathered, without waiting for the interval."""
         self._flush = True
-        if self._pausing is not None:
-            give(self._pausing)
+        if self._waiting is not None:
+            give(self._waiting)
 
     def connected(self, connected: bool, reason: str) -> None:
         """The source says whether it is connected."""
+        if self.status.paused:
+            return
         self.status.connected = connected
         self.status.reason = "" if connected else mask(reason)
 
     def stop(self) -> None:
         """Receive nothing more; `run` ends once everything that has arrived is stored."""
         self._stopping = True
+        self._halt.lift()
+        self._end_deliveries()
+
+    def pause(self) -> None:
+        """Store and acknowledge what has arrived, then close the source until `resume`."""
+        self.status.connected = False
+        self.status.reason = PAUSED
+        self.status.paused = True
+        self._halt.ask()
+        self._end_deliveries()
+
+    def resume(self) -> None:
+        """Open the source again."""
+        if self.status.paused:
+            self.status.paused = False
+            self.status.reason = "starting"
+            self._halt.lift()
+
+    async def until_at_rest(self) -> bool:
+        """Return True once a paused source is closed. One that does not end by itself in time is cancelled."""
+        if await self._halt.until_at_rest(CLOSING_SECONDS):
+            return True
+        self._halt.interrupt()
+        return await self._halt.until_at_rest(CLOSING_SECONDS)
+
+    def _end_deliveries(self) -> None:
         self.flush_now()
         if self._source is not None:
             self._source.stop()
@@ -105,16 +141,22 @@ class Intake:
         """Open the source and store what it delivers, for ever; after a failure open it again with back-off."""
         failures = 0
         while not self._stopping:
+            if self._halt.asked:
+                await self._halt.over()
+                continue
             before, asked = self.status.messages, None
             try:
-                async with open_source() as source:
-                    self._source = source
-                    await self._store(source)
-                if self._stopping:
-                    return
+                with self._halt.interruptible():
+                    async with open_source() as source:
+                        self._source = source
+                        await self._store(source)
+                if self._stopping or self._halt.asked:
+                    continue
                 reason = "the source ended by itself"
             except Unavailable as error:
                 reason, asked = str(error), error.retry_after
+            except Halted:
+                continue
             except EdgerouterError:
                 raise
             except Exception as error:  # whatever a plugin raises must not end the router
@@ -128,10 +170,10 @@ class Intake:
             log.warning("source unavailable, will open it again", source=self._name, reason=reason, seconds=round(delay, 1))
             self.status.reopened += 1
             self._flush = False
-            await self._pause(delay)
+            await self._wait(delay)
 
     async def _store(self, source: AnySource) -> None:
-        if self._stopping:
+        if self._stopping or self._halt.asked:
             source.stop()
         async for delivery in source.deliveries():
             started = time.monotonic()
@@ -141,7 +183,7 @@ class Intake:
             messages = delivery.messages
             if not messages:
                 delivery.acknowledge()  # nothing of it is stored, and everything before it is
-                await self._pause(started + self._commit_interval - time.monotonic())
+                await self._wait(started + self._commit_interval - time.monotonic())
                 continue
             if not self._routing_settled.is_set():
                 await self._routing_settled.wait()
@@ -150,7 +192,7 @@ class Intake:
             status.messages += len(messages)
             status.deliveries += 1
             status.last_message_at = time.time()
-            await self._pause(started + self._commit_interval - time.monotonic())
+            await self._wait(started + self._commit_interval - time.monotonic())
 
     def _shaped(self, delivery: Delivery, steps: Chain) -> Delivery:
         """Return the delivery as the steps leave it; changed, it has no receipt, because the sender resends what it sent."""
@@ -160,9 +202,9 @@ class Intake:
         self.status.filtered += len(delivery.messages) - len({id(item.original) for item in items})
         return Delivery([item.message for item in items], delivery.acknowledge)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _wait(self, seconds: float) -> None:
         """Wait so long, or until something has to be committed at once."""
-        if seconds <= 0 or self._stopping or self._flush:
+        if seconds <= 0 or self._stopping or self._flush or self._halt.asked:
             return
-        self._pausing = asyncio.get_running_loop().create_future()
-        await wait(self._pausing, seconds)
+        self._waiting = asyncio.get_running_loop().create_future()
+        await wait(self._waiting, seconds)

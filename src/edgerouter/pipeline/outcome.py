@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgerouter.errors import Rejected, Throttled, Unavailable, WouldLoop
+from edgerouter.errors import EdgerouterError, Rejected, Throttled, Unavailable, WouldLoop
+from edgerouter.masking import mask
 from edgerouter.message import Message
 from edgerouter.outcome import Failure, Outcome
+
+MOST_REASON_CHARACTERS = 2000
+"""Longest text of an error that is kept."""
 
 
 @dataclass(slots=True)
@@ -85,3 +89,9 @@ def _untried(places: Sequence[int], failed: dict[int, Failure], count: int) -> s
 def _check_place(place: Any, count: int) -> None:
     if not isinstance(place, int) or not 0 <= place < count:
         raise TypeError(f"write() returned a failure with index {place!r} for a batch of {count}")
+
+
+def reason_of(error: EdgerouterError) -> str:
+    """Text of an error, for status, log and dead letters; a service or a device may have made it long, and may quote a secret."""
+    text = mask(str(error))
+    return text if len(text) <= MOST_REASON_CHARACTERS else text[:MOST_REASON_CHARACTERS] + "..."

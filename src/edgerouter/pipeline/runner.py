@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import structlog
@@ -14,6 +14,7 @@ from edgerouter.config.model import BatchPolicy, ConfiguredSink
 from edgerouter.errors import Unavailable
 from edgerouter.pipeline.batching import Gatherer
 from edgerouter.pipeline.delivery import Delivery, ReopenSink
+from edgerouter.pipeline.halt import Halt, Halted
 from edgerouter.pipeline.ready import Batch
 from edgerouter.pipeline.shaping.chain import Chain
 from edgerouter.pipeline.shaping.reader import ShapedReader
@@ -21,7 +22,7 @@ from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.spool.contract import Reader
 from edgerouter.tasks.backoff import full_jitter
-from edgerouter.tasks.bounded import ClosingInTime
+from edgerouter.tasks.bounded import CLOSING_SECONDS, ClosingInTime
 from edgerouter.tasks.outage import longest_delay
 
 log = structlog.get_logger("edgerouter.runner")
@@ -54,7 +55,8 @@ class Runner:
         self._opener = SinkOpener(configured.plugin)
         self._context = context
         self._resolve = resolve
-        self._delivery = Delivery(configured, self.reader, self.status)
+        self._halt = Halt()
+        self._delivery = Delivery(configured, self.reader, self.status, self._halt)
         self._workers = configured.policies.concurrency
         self._in_flight: list[Batch | None] = [None] * self._workers
         self._kept: list[Batch] = []
@@ -65,7 +67,8 @@ class Runner:
         """Read, batch, deliver, settle: the loop of one worker, for as long as the sink is open."""
         while True:
             # read from the position, keep what the filters match, fill a batch within the policy and the sink's limits
-            batch = await gatherer.next(worker)
+            with self._halt.interruptible():
+                batch = await gatherer.next(worker)
             self._in_flight[worker] = batch
             # write, retry what is left after a back-off, dead-letter what is rejected; settle each message
             await self._delivery.deliver(sink, batch)
@@ -78,10 +81,12 @@ class Runner:
         since = 0.0
         try:
             while True:
+                if self._halt.asked:
+                    await self._stay_paused()
                 delivered_at = self.status.last_delivery_at
                 try:
                     await self._serve_opened()
-                except ReopenSink:
+                except (ReopenSink, Halted):
                     continue
                 except Unavailable as error:
                     cause = error
@@ -95,7 +100,8 @@ class Runner:
                 max_delay = longest_delay(cause, now - since, retry.max_delay)
                 delay = full_jitter(failures, retry.first_delay, max_delay, cause.retry_after)
                 self._delivery.failed(cause, delay)
-                await asyncio.sleep(delay)
+                with suppress(Halted), self._halt.interruptible():
+                    await asyncio.sleep(delay)
         finally:
             self.status.state = "stopped"
             if self._shaped is not None:
@@ -117,11 +123,19 @@ class Runner:
                 for worker in range(self._workers)
             ]
             try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                done, writing = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if self._halt.asked and writing:
+                    await asyncio.wait(writing)
                 for task in done:
                     task.result()
             finally:
                 await self._end(tasks, gatherer)
+
+    async def _stay_paused(self) -> None:
+        """Wait, closed, until the operator resumes; what is not settled is in the spool."""
+        self.status.state = "paused"
+        await self._halt.over()
+        self.status.state = "starting"
 
     async def _open(self, stack: AsyncExitStack) -> Sink[Any]:
         seconds = self.configured.policies.timeout
@@ -166,13 +180,31 @@ class Runner:
         return batch
 
     @property
+    def paused(self) -> bool:
+        """An operator paused it. A write may still run: see `until_at_rest`."""
+        return self._halt.lasts
+
+    def pause(self) -> None:
+        """Start no more writes, and close the sink once those that run have ended; until `resume`."""
+        self._halt.ask()
+        self._halt.interrupt()
+
+    def resume(self) -> None:
+        """Open the sink again, and deliver what is pending."""
+        self._halt.lift()
+
+    async def until_at_rest(self) -> bool:
+        """Return True once a paused sink is closed, False if a write takes longer than the sink's `timeout`."""
+        return await self._halt.until_at_rest(self.configured.policies.timeout + CLOSING_SECONDS)
+
+    @property
     def drained(self) -> bool:
         """Nothing is left to do, or nothing can be done now because the sink does not take it."""
         ledger = self.reader.ledger
         # what a step holds for a later result stays in the spool
         held = 0 if self._shaped is None else self._shaped.held
         waiting = ledger.pending + ledger.uncounted > held
-        return not waiting or self.status.state not in ("starting", "ok")
+        return not waiting or self.paused or self.status.state not in ("starting", "ok")
 
     @property
     def patience(self) -> float:

@@ -8,7 +8,7 @@ from typing import Literal
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3600.0, 86400.0)
 """Seconds."""
 
-State = Literal["starting", "ok", "retrying", "throttled", "unauthorized", "stopped"]
+State = Literal["starting", "ok", "retrying", "throttled", "unauthorized", "paused", "stopped"]
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgerouter.admin.health import not_flowing
-from support.status import SINK, router_status
+from edgerouter.admin.health import not_flowing, not_ready, paused
+from support.status import SINK, SOURCE, router_status
 
 
 def reasons(uptime: float = 3600.0, **sink: Any) -> list[str]:
@@ -51,3 +51,15 @@ def test_messages_that_are_still_being_counted_count_as_waiting() -> None:
     """A large backlog is compared with changed topics while the sink works: until then nothing is known to be done."""
     (reason,) = reasons(state="retrying", pending=0, matched=0, uncounted=7, last_error="no route")
     assert reason == "sink out is retrying, 0 messages and up to 7 that are being counted wait: no route"
+
+
+def test_a_pause_by_an_operator_is_not_a_fault_and_is_named() -> None:
+    sinks = {"out": msgspec.structs.replace(SINK, state="paused", oldest_pending_seconds=1e6, idle_seconds=1e6)}
+    status = router_status(sinks=sinks, sources={"in": msgspec.structs.replace(SOURCE, connected=False, paused=True)})
+    assert (not_flowing(status), not_ready(status)) == ([], [])
+    assert paused(status) == ["sink out", "source in"]
+
+
+def test_a_router_that_drains_accepts_nothing() -> None:
+    (reason,) = not_ready(router_status(sources={"in": SOURCE}, draining=True))
+    assert reason == "the router drains before it ends, and accepts no more messages"

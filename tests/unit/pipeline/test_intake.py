@@ -4,67 +4,20 @@ Covers also: edgerouter.source.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Self, cast
+from typing import cast
 
 import pytest
 
-from edgerouter import Delivery, Message, Source, SourceConfig, SourceContext, Unavailable
+from edgerouter import Delivery, Unavailable
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.shaping.chain import Chain
 from edgerouter.spool.contract import Spool
 from support.pipeline import messages, until
+from support.sources import GatheringSource, ListSpool
 from support.steps import chain
-
-
-class ListSpool:
-    """Keeps what is appended; waits while `full` is set."""
-
-    def __init__(self) -> None:
-        self.appended: list[tuple[str, list[Message], dict[str, int]]] = []
-        self.room = asyncio.Event()
-        self.room.set()
-
-    async def append(self, source: str, delivery: Delivery, wanted: Mapping[str, int]) -> None:
-        await self.room.wait()
-        self.appended.append((source, list(delivery.messages), dict(wanted)))
-        delivery.acknowledge()
-
-
-class GatheringSource(Source[SourceConfig]):
-    """Yields everything put in since the last pull as one delivery, as the contract says."""
-
-    def __init__(self) -> None:
-        self.gathered: list[Message] = []
-        self.acknowledged: list[Message] = []
-        self.arrived = asyncio.Event()
-        self.stopping = False
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, config: SourceConfig, context: SourceContext) -> AsyncIterator[Self]:
-        yield cls()
-
-    def put(self, *new: Message) -> None:
-        self.gathered += new
-        self.arrived.set()
-
-    def stop(self) -> None:
-        self.stopping = True
-        self.arrived.set()
-
-    async def deliveries(self) -> AsyncIterator[Delivery]:
-        while True:
-            await self.arrived.wait()
-            self.arrived.clear()
-            batch, self.gathered = self.gathered, []
-            if batch:
-                yield Delivery(batch, partial(self.acknowledged.extend, batch))
-            if self.stopping and not self.gathered:
-                return
 
 
 @asynccontextmanager
