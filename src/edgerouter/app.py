@@ -153,11 +153,8 @@ class Router:
             self._start_source(source, spool, tasks)
         await self._certificates.configure(config)
         self._configuration_error = ""
-        log.info(
-            "configuration reloaded",
-            stopped=[*gone, *stopped],
-            started=[*(sink.name for sink in new_sinks), *(source.name for source in new_sources)],
-        )
+        started = [*(sink.name for sink in new_sinks), *(source.name for source in new_sources)]
+        log.info("configuration reloaded", stopped=[*gone, *stopped], started=started)
 
     def refuse(self, error: ConfigurationError) -> None:
         """Keep the present configuration, and show in the status why a new one cannot be used."""
@@ -198,6 +195,11 @@ class Router:
             event_loop=self._loop_watch.status,
             draining=self.steering.draining,
         )
+
+    async def beat(self) -> None:
+        """Return when the thread behind the spool has answered."""
+        if self._spool is not None:
+            await self._spool.beat()
 
     def _plugins_at_work(self) -> dict[str, str]:
         """Return the sinks and sources that each plugin outside the core serves, by the plugin's top-level module."""

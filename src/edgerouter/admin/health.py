@@ -43,6 +43,14 @@ def paused(status: RouterStatus) -> list[str]:
     ]
 
 
+def summary(status: RouterStatus) -> str:
+    """Return the state of the router in one line, the problems first."""
+    pending = sum(sink.pending for sink in status.sinks.values())
+    used = status.spool.bytes * 100 // status.spool.max_bytes
+    reasons = [*not_ready(status), *not_flowing(status), *(f"{part} is paused" for part in paused(status))] or ["messages flow"]
+    return f"{'; '.join(reasons)}. {pending} messages wait, {used} % of the spool is used"
+
+
 def _waiting(sink: SinkStatus) -> str:
     more = f" and up to {sink.uncounted} that are being counted" if sink.uncounted else ""
     return f"{sink.pending} messages{more}"

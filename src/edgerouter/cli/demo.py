@@ -23,7 +23,7 @@ from edgerouter.demo.devices import Devices, publishing
 from edgerouter.demo.signals import CpuTemperature, signals
 from edgerouter.demo.stored import compare
 from edgerouter.demo.table import line, table
-from edgerouter.logs import configure
+from edgerouter.logs.setup import configure
 from edgerouter.topics import Matcher
 
 DEVICES = 20

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from edgerouter.admin.health import summary
 from edgerouter.app import Router
 from edgerouter.cli.descriptors import raise_limit
 from edgerouter.cli.watch import watch
@@ -23,9 +24,10 @@ from edgerouter.config.file_search import Fingerprint, fingerprint
 from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError
-from edgerouter.logs import configure
+from edgerouter.logs.setup import configure
 from edgerouter.memory import give_back
 from edgerouter.tasks.bounded import CLOSING_SECONDS
+from edgerouter.telemetry.service_manager import Reports, ServiceManager
 
 log = structlog.get_logger("edgerouter.run")
 
@@ -107,6 +109,9 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud
         log.warning("environment variable not read", reason=line)
     router = Router(config, last_known)
     draining = asyncio.create_task(_drain(router, drain), name="wait for a request to drain")
+    manager = ServiceManager()
+    reports = Reports(manager, running=router.running, stop=stop, beat=router.beat, summary=lambda: summary(router.status()))
+    reporting = asyncio.create_task(reports.run(), name="report to the service manager")
     reloading = asyncio.create_task(_reload(router, config, seen, hang_up, load), name="watch configuration")
     asking = asyncio.create_task(cloud.keep_asking(last_known, hang_up.set), name="ask secret stores")
     try:
@@ -116,6 +121,7 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud
             raise
     finally:
         draining.cancel()
+        reporting.cancel()
         reloading.cancel()
         asking.cancel()
     _end_anyway()

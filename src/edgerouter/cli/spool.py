@@ -19,7 +19,7 @@ from edgerouter.cli.output import counted, say
 from edgerouter.config.model import LogConfig, SpoolConfig, SpoolSection
 from edgerouter.config.spool_type import AnySpool
 from edgerouter.errors import ConfigurationError, EdgerouterError
-from edgerouter.logs import configure
+from edgerouter.logs.setup import configure
 from edgerouter.plugins import open_spool
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.sqlite.db.schema import FILE

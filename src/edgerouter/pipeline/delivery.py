@@ -20,7 +20,7 @@ from edgerouter.pipeline.halt import Halt, Halted
 from edgerouter.pipeline.outcome import Sorted, reason_of, sort_out
 from edgerouter.pipeline.rate import RateLimit
 from edgerouter.pipeline.ready import Batch
-from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
+from edgerouter.pipeline.status import LATENCY_BOUNDS, NEXT_STEPS, DeliveryStatus, State
 from edgerouter.sink import Sink
 from edgerouter.spool.contract import Reader, Rejection
 from edgerouter.tasks.backoff import full_jitter
@@ -244,7 +244,8 @@ class Delivery:
             state = "unauthorized"
         reason = reason_of(cause)
         if state != status.state or reason != status.last_error:
-            log.warning("sink cannot deliver", sink=self._name, state=state, reason=reason, seconds=round(delay, 1))
+            seconds = round(delay, 1)
+            log.warning("sink cannot deliver", sink=self._name, state=state, reason=reason, seconds=seconds, next=NEXT_STEPS[state])
         status.state = state
         status.last_error = reason
         status.last_error_at = time.time()
@@ -260,7 +261,7 @@ class Delivery:
         status = self._status
         if status.state != "ok":
             if status.last_error_at is not None:
-                log.info("sink delivers again", sink=self._name)
+                log.info("sink delivers again", sink=self._name, after=status.last_error)
             status.state = "ok"
         now = time.time()
         status.last_delivery_at = now

@@ -167,7 +167,13 @@ class Intake:
             failures = 1 if self.status.messages > before else failures + 1
             delay = full_jitter(failures, first_delay=0.5, max_delay=60.0, at_least=asked)
             self.connected(False, reason)
-            log.warning("source unavailable, will open it again", source=self._name, reason=reason, seconds=round(delay, 1))
+            log.warning(
+                "source unavailable, will open it again",
+                source=self._name,
+                reason=reason,
+                seconds=round(delay, 1),
+                next="nothing if its other side is down; else correct what the reason names",
+            )
             self.status.reopened += 1
             self._flush = False
             await self._wait(delay)

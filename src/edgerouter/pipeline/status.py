@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3600.0, 86400.0)
 """Seconds."""
 
 State = Literal["starting", "ok", "retrying", "throttled", "unauthorized", "paused", "stopped"]
+
+NEXT_STEPS: Final[Mapping[State, str]] = {
+    "retrying": "nothing, the same messages are tried again; if it lasts, look at the service and at the way to it",
+    "throttled": "larger batches, a `rate`, or more quota, if it lasts",
+    "unauthorized": "correct what the reason names; secrets are read again, and the sink resumes by itself",
+}
+"""Steps for an operator, by state; the log shows them with the cause."""
 
 
 @dataclass(slots=True)

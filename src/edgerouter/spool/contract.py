@@ -136,6 +136,9 @@ class Spool(Protocol):
     def tools(self) -> SpoolTools:
         """The part that operators use."""
 
+    async def beat(self) -> None:
+        """Return when the thread behind the spool has answered; at once where there is none. The watchdog asks it."""
+
     async def flush(self) -> None:
         """Return when everything settled so far is on disk; raises `SpoolError` when it could not be written just now."""
 

@@ -1,1 +1,1 @@
-"""Watches the event loop and its threads: which plugin blocked it, and for how long."""
+"""Watches the event loop and its threads, and reports to the service manager that started the router."""

@@ -1,6 +1,6 @@
 """Text of a device or a service is shown as it is, and does nothing to the output.
 
-Covers also: edgerouter.cli.dead_letters, edgerouter.logs, edgerouter.visible.
+Covers also: edgerouter.cli.dead_letters, edgerouter.logs.fields, edgerouter.visible.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.table import Table
 
 from edgerouter.cli import dead_letters, output, status
 from edgerouter.config.model import LogConfig, SpoolConfig
-from edgerouter.logs import configure
+from edgerouter.logs.setup import configure
 
 HOSTILE = "[bold red]x[/] :smile: \x1b]0;owned\x07\x1b[2J\x9b31m\r\u202egnp\u2066\u200b\ufeff\ud800\n[/nothing]"
 ORDERS = "\x1b\x07\x9b\r\u202e\u2066\u200b\ufeff\ud800"

@@ -156,6 +156,30 @@ async def test_a_sink_that_is_unavailable_is_tried_again_with_everything_in_orde
     assert not reader.rejections
 
 
+async def test_a_change_of_a_sinks_state_is_logged_with_its_cause_and_the_next_step() -> None:
+    left = [Unavailable("connection refused"), Throttled("slow down"), Unauthorized("the key is gone")]
+
+    def answer(batch: Sequence[Message]) -> Outcome:
+        if left:
+            raise left.pop(0)
+        return DELIVERED
+
+    reader, plugin = ListReader(*messages(1)), scripted(answer)
+    with structlog.testing.capture_logs() as lines:
+        async with running(configured(plugin), reader):
+            await until(lambda: not reader.pending)
+    failed = [line for line in lines if line["event"] == "sink cannot deliver"]
+    assert [(line["state"], line["reason"]) for line in failed] == [
+        ("retrying", "connection refused"),
+        ("throttled", "slow down"),
+        ("unauthorized", "the key is gone"),
+    ]
+    assert "the service" in failed[0]["next"]
+    assert "correct what the reason names" in failed[2]["next"]
+    (again,) = [line for line in lines if line["event"] == "sink delivers again"]
+    assert again["after"] == "the key is gone"
+
+
 async def test_a_write_without_an_answer_is_tried_again_after_the_timeout() -> None:
     async def answer(batch: Sequence[Message]) -> Outcome:
         if len(plugin.writes) == 1:

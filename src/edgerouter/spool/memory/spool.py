@@ -138,6 +138,9 @@ class MemorySpool:
         self._ledgers.forget(sink)
         self._trim_soon()
 
+    async def beat(self) -> None:
+        pass
+
     async def flush(self) -> None:
         """There is no disk."""
 

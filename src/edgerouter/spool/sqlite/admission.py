@@ -137,7 +137,12 @@ class Admission:
         now = time.monotonic()
         if not self.full and now - self._complained > COMPLAIN_EVERY:
             self._complained = now
-            log.warning("spool is full", reason=full, on_full=self._config.on_full)
+            log.warning(
+                "spool is full",
+                reason=full,
+                on_full=self._config.on_full,
+                next="fix the sink with the most `pending`, or raise what the reason names",
+            )
 
     def _drop(self, append: Append) -> None:
         if append.routing != self._ledgers.routing:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
@@ -13,6 +15,12 @@ from edgerouter.spool.sqlite.db.errors import COMPLAIN_EVERY, explain
 from edgerouter.spool.status import SpoolState
 
 log = structlog.get_logger("edgerouter.spool")
+
+_NEXT_STEPS: Final[Mapping[SpoolState, str]] = {
+    "full": "free space on the disk, or fix the sink with the most `pending`; nothing more is acknowledged until then",
+    "read_only": "check the disk and mount it for writing; the router resumes by itself",
+    "failing": "check the disk; the router resumes by itself",
+}
 
 
 class Health:
@@ -83,7 +91,7 @@ class Health:
         if (self._failure is None or self._failure[0] != state) and now - self._reported.get(state, float("-inf")) > COMPLAIN_EVERY:
             self._reported[state] = now
             self._report_end = True
-            log.error("spool cannot be written, trying again", state=state, reason=reason)
+            log.error("spool cannot be written, trying again", state=state, reason=reason, next=_NEXT_STEPS[state])
         self._failure = (state, reason)
 
     def _end(self) -> None:

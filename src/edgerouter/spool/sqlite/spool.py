@@ -177,6 +177,9 @@ class SqliteSpool:
         log.info("sink forgotten", sink=sink, pending=ledger.pending)
         await self._committer.flush()
 
+    async def beat(self) -> None:
+        await self._thread.run(lambda: None)
+
     async def flush(self) -> None:
         await self._committer.flush()
 

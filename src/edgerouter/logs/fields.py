@@ -1,15 +1,10 @@
-"""Logs on standard error: readable on a terminal, JSON elsewhere; secrets masked, control characters escaped."""
+"""Processors of a log line's fields: secrets are masked, control characters escaped."""
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
-import structlog
-
-from edgerouter.config.model import LogConfig
 from edgerouter.masking import mask
 from edgerouter.visible import visible
 
@@ -51,43 +46,3 @@ def _visible(value: Any, *, lines: bool) -> Any:
     if isinstance(value, Mapping):
         return {visible(str(key)): _visible(inner, lines=lines) for key, inner in value.items()}
     return [_visible(inner, lines=lines) for inner in value] if isinstance(value, list) else value
-
-
-def configure(config: LogConfig) -> None:
-    """Configure structlog and the standard library's logging for the whole process.
-
-    Libraries log only warnings and worse, at any level of the router: at debug level some print requests with credentials.
-    """
-    terminal = config.format == "console" or (config.format == "auto" and sys.stderr.isatty())
-    shared: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.PositionalArgumentsFormatter(),
-    ]
-    renderer: list[Any] = (
-        [make_visible, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
-        if terminal
-        else [structlog.processors.JSONRenderer()]
-    )
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.processors.format_exc_info,
-                mask_fields,
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *renderer,
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("edgerouter").setLevel(config.level.upper())
