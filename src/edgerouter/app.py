@@ -36,6 +36,7 @@ from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.identity import session_identity
 from edgerouter.steering import RunningSink, RunningSource, Steering
 from edgerouter.tasks.bounded import CLOSING_SECONDS, ended, leaving_behind
+from edgerouter.telemetry.disk_wear import DiskMeter
 from edgerouter.telemetry.loop_watch import LoopWatch, by_top_level
 from edgerouter.topics import Matcher
 
@@ -69,6 +70,7 @@ class Router:
         self._certificates = Certificates()
         self._loops = LoopGuard()
         self._loops.subscribed(subscriptions(config.sources))
+        self._disk = DiskMeter()
         self._loop_watch = LoopWatch(self._plugins_at_work)
         self._changing = asyncio.Lock()
         self.steering = Steering(self._sinks, self._sources, self._changing)
@@ -186,13 +188,14 @@ class Router:
             uptime_seconds=time.monotonic() - self._started,
             configuration=str(self._config.file or "environment"),
             configuration_error=self._configuration_error,
-            sources={name: source_status(s.configured.type, s.intake.status) for name, s in self._sources.items()},
+            sources={name: source_status(s.configured.type, s.intake) for name, s in self._sources.items()},
             spool=spool.status,
             sinks={name: sink_status(sink.runner, faults.get(name, "")) for name, sink in self._sinks.items()},
             detached=ledgers(spool, spool.status.orphans),
             drops=drops(spool),
             certificates=self._certificates.status,
             event_loop=self._loop_watch.status,
+            disk=self._disk.status,
             draining=self.steering.draining,
         )
 

@@ -114,5 +114,10 @@ class Source(Configured[ConfigT], ABC):
     def deliveries(self) -> AsyncIterator[Delivery]:
         """Yield what comes in, until cancelled; raises `Unavailable` where the connection cannot be made, or is lost."""
 
+    @property
+    def repeated(self) -> int:
+        """Messages that the other side sent again and that were recognised, so not delivered again; since `open`."""
+        return 0
+
     def stop(self) -> None:
         """Receive nothing more: `deliveries` yields what has arrived, then ends. Acknowledgements work until `open` is left."""

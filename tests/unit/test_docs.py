@@ -16,14 +16,8 @@ import typer.main
 from pydantic import BaseModel
 
 from edgerouter import plugins
-from edgerouter.admin.certificates import CertificateStatus
-from edgerouter.admin.metrics import Metrics
-from edgerouter.admin.status import Drop, RouterStatus, SinkStatus, SourceStatus
 from edgerouter.cli.main import app
 from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
-from edgerouter.pipeline.status import DeliveryStatus
-from edgerouter.spool.status import SpoolStatus
-from edgerouter.telemetry.loop_watch import LoopStatus
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import undocumented
 from support.certificates import Authority
@@ -215,39 +209,6 @@ def test_every_field_of_every_plugin_has_its_docstring(plugin: plugins.Installed
     config = plugins.find(plugin.kind, plugin.name).Config
     assert list(undocumented(config)) == []
     assert config.__doc__, "the manual begins with it"
-
-
-def test_the_list_of_metrics_is_the_list_of_what_is_measured() -> None:
-    spool = SpoolStatus(
-        type="sqlite", id="s", state="ok", reason="", messages=0, bytes=0, max_bytes=1, free_bytes=1, first_sequence=1,
-        last_sequence=0, written_bytes=0, commits=0, quarantined_chunks=0, quarantined_messages=0, dead_letters=0,
-        dead_letter_bytes=0, orphans=(),
-    )  # fmt: skip
-    source = SourceStatus(type="mqtt", connected=True, reason="", messages=1, deliveries=1, last_message_at=1.0, reopened=0)
-    sink = SinkStatus(
-        type="file", state="ok", matched=1, delivered=1, dead_lettered=0, dropped=0, pending=0, oldest_pending_seconds=1.0,
-        last_error="", last_error_at=None, last_delivery_at=1.0, idle_seconds=1.0, patience_seconds=1.0, writes=1, failed_writes=0,
-            written_messages=1, written_bytes=1,
-        throttled_seconds=0.0, latency_seconds=0.0, steps={"1:filter": {"filtered": 1}},
-    )  # fmt: skip
-    status = RouterStatus(
-        version="1", host="h", started_at=0.0, uptime_seconds=1.0, configuration="c", configuration_error="",
-        sources={"in": source}, spool=spool, sinks={"out": sink}, detached={},
-            drops=[Drop(sink="out", topic="t", reason="r", messages=1)],
-            certificates=[
-                CertificateStatus(owner="sinks.out", field="tls.ca", file="f", expires_at=1.0, days_left=1.0, problem="")
-            ],
-        event_loop=LoopStatus(held_seconds={"sink out": 1.0}),
-    )  # fmt: skip
-    text = Metrics(lambda: status, lambda: [("out", DeliveryStatus())]).text().decode()
-    measured: dict[str, set[str]] = {name: set() for name in re.findall(r"^# HELP (edgerouter_\w+)", text, re.MULTILINE)}
-    for name, labels in re.findall(r"^(edgerouter_\w+)(?:\{(.*)\})? ", text, re.MULTILINE):
-        family = re.sub(r"_(bucket|sum|count|created)$", "", name)
-        if family in measured:
-            measured[family] |= set(re.findall(r'(\w+)="', labels)) - {"le"}
-    rows = re.findall(r"^\| `(edgerouter_\w+)` \| ([\w, ]*)\|", (DOCS / "how-to" / "operate.md").read_text(), re.MULTILINE)
-    documented = {name: set(labels.replace(",", " ").split()) for name, labels in rows}
-    assert documented == measured
 
 
 def test_every_state_says_what_to_do() -> None:

@@ -9,10 +9,11 @@ from dataclasses import asdict
 import msgspec
 
 from edgerouter.admin.certificates import CertificateStatus
-from edgerouter.pipeline.intake import IntakeStatus
+from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.runner import Runner
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.status import SpoolStatus
+from edgerouter.telemetry.disk_wear import DiskWear
 from edgerouter.telemetry.loop_watch import LoopStatus
 
 
@@ -31,6 +32,12 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_message_at: float | None
     """Seconds since 1970-01-01 UTC."""
     reopened: int
+    repeated: int = 0
+    """Sent again by the other side and recognised, so not stored again; since the start of the process."""
+    step_received: dict[str, int] = {}
+    """Messages that each step got; since the start of the process."""
+    steps: dict[str, dict[str, int]] = {}
+    """Messages that each step left out or could not use, by reason; since the start of the process."""
     paused: bool = False
     """By an operator."""
 
@@ -74,6 +81,8 @@ class SinkStatus(LedgerStatus, frozen=True, kw_only=True):
     """From the receipt of the oldest message of the last batch to its delivery."""
     steps: dict[str, dict[str, int]] = {}
     """Messages that each step left out or could not use, by reason; since the start of the process."""
+    step_received: dict[str, int] = {}
+    """Messages that each step got; since the start of the process."""
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +116,8 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     certificates: list[CertificateStatus]
     """Files with certificates that the configuration names."""
     event_loop: LoopStatus = msgspec.field(default_factory=LoopStatus)
+    disk: DiskWear = msgspec.field(default_factory=DiskWear)
+    """Bytes that the process writes: flash wears out by them."""
     draining: bool = False
     """It accepts no more messages, and ends once it has delivered those in its spool."""
     running: bool = True
@@ -121,9 +132,16 @@ class StoppedStatus(msgspec.Struct, frozen=True, kw_only=True):
     running: bool = False
 
 
-def source_status(kind: str, status: IntakeStatus) -> SourceStatus:
+def source_status(kind: str, intake: Intake) -> SourceStatus:
     """Return the status of a source."""
-    return SourceStatus(type=kind, **asdict(status))
+    steps = intake.steps
+    return SourceStatus(
+        **asdict(intake.status),
+        type=kind,
+        repeated=intake.repeated,
+        steps={} if steps is None else steps.counted,
+        step_received={} if steps is None else steps.received,
+    )
 
 
 def sink_status(runner: Runner, fault: str) -> SinkStatus:
@@ -148,6 +166,7 @@ def sink_status(runner: Runner, fault: str) -> SinkStatus:
         throttled_seconds=status.throttled_seconds,
         latency_seconds=status.latency,
         steps={} if steps is None else steps.counted,
+        step_received={} if steps is None else steps.received,
     )
 
 

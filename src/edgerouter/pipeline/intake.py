@@ -80,7 +80,8 @@ class Intake:
         self._spool = spool
         self._routing = routing
         self._commit_interval = commit_interval
-        self._steps = steps
+        self.steps = steps
+        self._repeated = 0
         self._flush = False
         self._waiting: asyncio.Future[None] | None = None
         if routing_settled is None:
@@ -90,6 +91,11 @@ class Intake:
         self._stopping = False
         self._halt = Halt()
         self._source: AnySource | None = None
+
+    @property
+    def repeated(self) -> int:
+        """Messages that came again and were recognised, since the start."""
+        return self._repeated + (self._source.repeated if self._source is not None else 0)
 
     def flush_now(self) -> None:
         """Commit what the source has gathered, without waiting for the interval."""
@@ -163,7 +169,7 @@ class Intake:
                 log.exception("source failed with an error that it should not raise", source=self._name)
                 reason = f"{type(error).__name__}: {error}"
             finally:
-                self._source = None
+                self._repeated, self._source = self.repeated, None
             failures = 1 if self.status.messages > before else failures + 1
             delay = full_jitter(failures, first_delay=0.5, max_delay=60.0, at_least=asked)
             self.connected(False, reason)
@@ -184,8 +190,8 @@ class Intake:
         async for delivery in source.deliveries():
             started = time.monotonic()
             self._flush = False
-            if self._steps is not None:
-                delivery = self._shaped(delivery, self._steps)  # noqa: PLW2901  (the delivery as it is stored)
+            if self.steps is not None:
+                delivery = self._shaped(delivery, self.steps)  # noqa: PLW2901  (the delivery as it is stored)
             messages = delivery.messages
             if not messages:
                 delivery.acknowledge()  # nothing of it is stored, and everything before it is

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from edgerouter.histogram import Histogram
+
+COMMIT_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""Seconds: from a fast disk's sync to a slow card that stalls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +61,5 @@ class SpoolStatus:
     dead_letter_bytes: int
     orphans: tuple[str, ...]
     """Sinks that are no longer configured and still hold a position."""
+    commit_times: Histogram = field(default_factory=lambda: Histogram.of(COMMIT_BOUNDS))
+    """Durations of commits since the start."""

@@ -25,10 +25,14 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
+from edgerouter.histogram import Histogram
 from edgerouter.telemetry.thread_times import ThreadTimes
 
 PAUSE_SECONDS: Final = 0.25
 """Shortest pause that is counted and logged with its stack."""
+
+LAG_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Seconds."""
 
 _IDLE_SECONDS: Final = 0.25
 """Between two samples of an idle loop: four wake-ups a second, so that no pause begins and ends unseen."""
@@ -65,12 +69,16 @@ class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
     """File, line and function."""
     held_seconds: dict[str, float] = msgspec.field(default_factory=dict)
     """Seconds of pauses by holder."""
+    lags: Histogram = msgspec.field(default_factory=lambda: Histogram.of(LAG_BOUNDS))
+    """Times that a callback waited for the busy loop, at most ten samples a second."""
 
 
 @dataclass(slots=True)
 class _Question:
     """A callback posted to a busy loop."""
 
+    asked: float
+    """Monotonic seconds."""
     looked: float
     """Monotonic seconds of the last sample."""
     times: ThreadTimes
@@ -150,6 +158,7 @@ class LoopWatch:
         question.looked, question.times = now, times
         if answered is not None:
             self._question = None
+            self.status.lags.add(max(0.0, answered - question.asked))
             self._count(question.held, question.holder, question.place, logged=question.logged)
             return _BUSY_SECONDS
         if question.held >= (PAUSE_SECONDS if question.holder else _NAME_SECONDS) and not question.logged:
@@ -158,7 +167,8 @@ class LoopWatch:
 
     def _ask(self, times: ThreadTimes) -> None:
         # not the time of the sample: this thread may have waited since then, for the GIL or a CPU
-        question = self._question = _Question(time.monotonic(), times)
+        now = time.monotonic()
+        question = self._question = _Question(now, now, times)
 
         def answer() -> None:
             question.answered = time.monotonic()

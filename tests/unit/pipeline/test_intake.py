@@ -58,6 +58,23 @@ async def test_under_load_one_commit_takes_everything_that_came_in_meanwhile() -
     assert len(spool.appended) < 10
 
 
+class RepeatingSource(GatheringSource):
+    """Says that three messages came again."""
+
+    @property
+    def repeated(self) -> int:
+        return 3
+
+
+async def test_messages_that_came_again_are_counted_over_reopenings_of_the_source() -> None:
+    source, spool = RepeatingSource(), ListSpool()
+    async with taking(source, spool) as (intake, _):
+        await until(lambda: intake.repeated == 3)
+        source.stop()
+        await until(lambda: intake.status.reopened)
+        assert intake.repeated == 3
+
+
 async def test_a_sender_that_waits_for_acknowledgements_does_not_wait_for_the_interval() -> None:
     source, spool = GatheringSource(), ListSpool()
     async with taking(source, spool, interval=3600) as (intake, _):

@@ -77,6 +77,8 @@ def test_a_task_that_blocks_is_named_with_its_line_and_its_stack(new_loop: NewLo
         await counted(watch, 1)
 
     status = watched(new_loop, main).status
+    assert sum(status.lags.counts[-3:]) >= 1
+    assert status.lags.total > 0.5
     assert status.last_holder == "sink cloud"
     assert status.last_place.startswith("test_loop_watch.py:")
     assert status.last_place.endswith("in block")

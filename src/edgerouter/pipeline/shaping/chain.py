@@ -83,6 +83,8 @@ class Chain:
         """A name for each step, as metrics show it."""
         self.counts: Counter[tuple[str, str]] = Counter()
         """Messages that a step left out or could not use, by step and reason."""
+        self.received: dict[str, int] = dict.fromkeys(self.names, 0)
+        """Messages that each step got."""
         self.steps: list[Step[Any]] = []
         seen: Counter[str] = Counter()
         for name, step in zip(self.names, steps, strict=True):
@@ -190,6 +192,7 @@ class Chain:
                 return
             if again and step.selects:
                 continue
+            self.received[self.names[place]] += len(items)
             if step.reads:
                 self._documents.read(items)
             rejected = len(now.rejected)

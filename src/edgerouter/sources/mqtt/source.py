@@ -85,6 +85,10 @@ class MqttSource(Source[MqttSourceConfig]):
                 raise Unavailable(f"the MQTT connection's task ended: {type(error).__name__}") from error
             await in_flight.arrived.wait()
 
+    @property
+    def repeated(self) -> int:
+        return self.session.redelivery.recognised
+
     def stop(self) -> None:
         """Accept no more messages; the connection stays open for the acknowledgements, and the broker keeps the rest."""
         self.in_flight.stop()

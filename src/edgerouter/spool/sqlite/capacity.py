@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from edgerouter.config.model import SpoolConfig
+from edgerouter.histogram import Histogram
 from edgerouter.private_files import open_private
 from edgerouter.spool.sqlite.db.schema import PAGE
 from edgerouter.spool.sqlite.db.transaction import Opened, Written
+from edgerouter.spool.status import COMMIT_BOUNDS
 
 MESSAGE_OVERHEAD: Final = 80
 """Bytes that a message may need on disk beyond its payload, about."""
@@ -38,18 +40,20 @@ class Usage:
     written_bytes: int = 0
     commits: int = 0
     """Since the start."""
+    commit_times: Histogram = field(default_factory=lambda: Histogram.of(COMMIT_BOUNDS))
 
     @classmethod
     def opened(cls, opened: Opened) -> Usage:
         """At the start."""
         return cls(opened.next, opened.first, opened.messages, opened.used, opened.free, opened.retained)
 
-    def update(self, written: Written) -> None:
-        """After a transaction."""
+    def update(self, written: Written, seconds: float) -> None:
+        """After a transaction that took so long."""
         self.first, self.messages = written.first, written.messages
         self.used, self.free, self.retained = written.used, written.free, written.retained
         self.written_bytes += written.stored
         self.commits += 1
+        self.commit_times.add(seconds)
 
     def reopened(self, opened: Opened) -> None:
         """After the database was replaced."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class _Commit:
     transaction: Transaction
     appends: list[Append]
     dead_letters: list[NewDeadLetters]
+    began: float
+    """Monotonic seconds."""
 
 
 class Committer:
@@ -224,7 +227,7 @@ class Committer:
                 transaction.put[f"{LEDGER}{ledger.name}"] = ledger_record.encode(ledger, change or Change(), end)
                 ledger.changed = False
         transaction.trims = self.trimming.due(appends=bool(appends))
-        return _Commit(transaction, appends, dead_letters)
+        return _Commit(transaction, appends, dead_letters, time.monotonic())
 
     def _ended(self, commit: _Commit, written: Written | None, error: BaseException | None) -> None:
         self._running = False
@@ -242,7 +245,7 @@ class Committer:
 
     def _acknowledge(self, commit: _Commit, written: Written) -> None:
         """All of it is on disk: count it, let readers have it, and acknowledge the deliveries."""
-        self.usage.update(written)
+        self.usage.update(written, time.monotonic() - commit.began)
         self._publish(commit.appends, written.chunks)
         self._trim(commit, written)
         for append in commit.appends:

@@ -111,6 +111,7 @@ class SqliteSpool:
             dead_letters=committer.dead_letters.count,
             dead_letter_bytes=committer.dead_letters.bytes,
             orphans=self._ledgers.orphans,
+            commit_times=usage.commit_times,
         )
 
     @property

@@ -50,6 +50,13 @@ def test_a_bug_of_a_step_dead_letters_what_it_failed_with(plugin: type[Step[Any]
     assert all(reason in text for _, text in found.rejected)
 
 
+def test_each_step_counts_the_messages_that_reach_it() -> None:
+    steps = chain({"type": "filter", "topics": ["b"]}, {"type": "pick", "fields": ["a"]})
+    steps.apply([message(1, 1, topic="a"), message(2, 2, topic="b"), message(3, 3, topic="a")])
+    steps.apply([message(4, 4, topic="a")])
+    assert steps.received == {"1:filter": 4, "2:pick": 1}
+
+
 def test_each_left_out_message_is_traced_to_its_step_and_reason() -> None:
     trace: list[Trace] = []
     steps = chain({"type": "filter", "topics": ["b"]}, {"type": "pick", "fields": ["a"], "on_error": "drop"}, trace=trace)
