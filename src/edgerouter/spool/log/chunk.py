@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from struct import Struct
 from struct import error as StructError  # noqa: N812  (it is a class)
 from typing import Final, NamedTuple, TypeVar
@@ -86,11 +86,12 @@ class Chunk:
     only: int = 0
     size: int = 0
     """Bytes of memory that it takes, about."""
-    end: int = field(init=False)
-    """One above its last sequence."""
+    end: int = 0
+    """One above its last sequence; above also those that no message has, where chunks begin at fixed distances."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "end", self.first + len(self.messages))
+        if not self.end:
+            object.__setattr__(self, "end", self.first + len(self.messages))
 
     def wanted_by(self, key: int, since: int) -> int | None:
         """Return the number of its messages that the sink wants; `None` if that was unknown when the chunk was stored."""

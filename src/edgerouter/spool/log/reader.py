@@ -274,8 +274,13 @@ class LogReader:
         if ranges:
             oldest = ledger.position.first or 0
             self._ages.note(ranges[0][0], chunk.messages[ranges[0][0] - chunk.first].received_at, oldest)
-        for start, end in ranges:
-            messages = chunk.messages[start - chunk.first : end - chunk.first]
+        last = chunk.first + len(chunk.messages)
+        for start, stop in ranges:
+            end = min(stop, last)
+            if end < stop:
+                # no message has these
+                self._skip([(max(start, end), stop)])
+            messages = chunk.messages[start - chunk.first : max(0, end - chunk.first)]
             if wanted == len(chunk.messages):
                 piece = Piece(messages, range(start, end), range(start, end))
             else:

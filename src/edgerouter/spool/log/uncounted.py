@@ -85,11 +85,11 @@ class Uncounted:
         found = []
         for part in self._parts:
             for start, end in part.ranges.intersect(*within):
+                topics = [message.topic for message in chunk.messages[start - chunk.first : end - chunk.first]]
                 if chunk.only:
                     # replayed dead letters: the filters do not matter, and they were counted as they were appended
-                    gained, lost = (end - start if chunk.only == key and not part.filters else 0), 0
+                    gained, lost = (len(topics) if chunk.only == key and not part.filters else 0), 0
                 else:
-                    topics = [message.topic for message in chunk.messages[start - chunk.first : end - chunk.first]]
                     gained, lost = compare(topics, part.filters, now)
                 found.append(Counted(start, end, gained, lost))
         return found
