@@ -1,0 +1,1 @@
+"""One spool on a JetStream stream, shared by several routers."""

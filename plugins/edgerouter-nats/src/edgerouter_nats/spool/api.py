@@ -1,0 +1,175 @@
+"""The requests to JetStream that the spool makes, and their answers."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from edgerouter import Unavailable
+from edgerouter.errors import SpoolError
+from edgerouter_nats.errors import shown
+from edgerouter_nats.parser import Arrived
+from edgerouter_nats.spool.link import Link, headers_of
+
+STREAM_MISSING: Final = 10059
+MESSAGE_MISSING: Final = 10037
+WRONG_LAST: Final = 10071
+"""The last sequence of the subject is another one than expected."""
+FULL: Final = 10077
+"""`max_bytes` is reached, and the stream discards what is new."""
+MESSAGE_ID: Final = "Nats-Msg-Id"
+EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
+_MOST_RECORDS: Final = 1000
+
+
+class ApiError(SpoolError):
+    """JetStream refuses.
+
+    Args:
+        code: `err_code` of the answer (nats-server, server/errors.json).
+        text: its description.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"JetStream: {shown(text)} ({code})")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message of a stream."""
+
+    subject: str
+    sequence: int
+    data: bytes
+    id: str = ""
+    """Its `Nats-Msg-Id`."""
+    deleted: bool = False
+    """It marks a deleted key."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """Numbers of a stream."""
+
+    messages: int
+    bytes: int
+    first: int
+    last: int
+    max_bytes: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Api:
+    """Requests, in one JetStream domain.
+
+    Args:
+        link: to the servers.
+        domain: of JetStream, where it has one.
+    """
+
+    def __init__(self, link: Link, domain: str | None = None) -> None:
+        self.link = link
+        self._prefix = f"$JS.{domain}.API" if domain else "$JS.API"
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
+        """Store a message and return its stream sequence; that of the first one where it was stored before.
+
+        Raises:
+            ApiError: the stream refuses it.
+            Unavailable: nothing answered; it may be stored.
+        """
+        answer = _decode(await self.link.ask(subject, data, headers))
+        return int(answer["seq"])
+
+    async def request(self, subject: str, body: object) -> dict[str, Any]:
+        """Ask the API something and return its answer.
+
+        Raises:
+            ApiError: it refuses.
+            Unavailable: nothing answered.
+        """
+        payload = msgspec.json.encode(body) if body is not None else b""
+        return _decode(await self.link.ask(f"{self._prefix}.{subject}", payload))
+
+    async def state(self, stream: str) -> StreamState:
+        """Return the numbers of a stream, from its leader."""
+        answer = await self.request(f"STREAM.INFO.{stream}", None)
+        state, config = answer["state"], answer["config"]
+        return StreamState(
+            state["messages"], state["bytes"], state["first_seq"], state["last_seq"], config.get("max_bytes", -1), config
+        )
+
+    async def purge(self, stream: str, *, before: int | None = None, subject: str | None = None) -> int:
+        """Delete messages below a sequence, or on a subject; returns how many."""
+        body = {"seq": before} if before is not None else {"filter": subject}
+        return int((await self.request(f"STREAM.PURGE.{stream}", body))["purged"])
+
+    async def last(self, stream: str, subject: str) -> Stored | None:
+        """Return the last message of a subject, from the stream's leader."""
+        try:
+            answer = await self.request(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+        except ApiError as error:
+            if error.code == MESSAGE_MISSING:
+                return None
+            raise
+        message = answer["message"]
+        headers = headers_of(b64decode(message.get("hdrs", "")))[1]
+        data = b64decode(message.get("data", ""))
+        return Stored(message["subject"], message["seq"], data, headers.get(MESSAGE_ID, ""), "KV-Operation" in headers)
+
+    async def read(self, stream: str, sequence: int, *, most: int, max_bytes: int, subject: str = "") -> list[Stored]:
+        """Return the messages from a stream sequence on, in order, from any replica; none where it has nothing yet.
+
+        Args:
+            stream: its name.
+            sequence: where to begin.
+            most: number of messages.
+            max_bytes: of all of them; the first one comes in any case.
+            subject: only messages of this subject.
+        """
+        body: dict[str, object] = {"seq": sequence, "batch": most, "max_bytes": max_bytes}
+        if subject:
+            body["next_by_subj"] = subject
+        return await self._get(stream, body)
+
+    async def since(self, stream: str, time: datetime) -> int | None:
+        """Return the sequence of the first message that was stored at this time or later."""
+        found = await self._get(stream, {"start_time": time.isoformat(), "batch": 1})
+        return found[0].sequence if found else None
+
+    async def latest(self, stream: str, subjects: Sequence[str]) -> list[Stored]:
+        """Return the last message of each subject that matches one of these."""
+        found = await self._get(stream, {"multi_last": list(subjects), "batch": _MOST_RECORDS})
+        return [each for each in found if not each.deleted]
+
+    async def _get(self, stream: str, body: object) -> list[Stored]:
+        subject = f"{self._prefix}.DIRECT.GET.{stream}"
+        found = []
+        for message in await self.link.ask_for_many(subject, msgspec.json.encode(body)):
+            status, headers = headers_of(message.headers)
+            if status in ("204", "404"):
+                break
+            if status:
+                raise Unavailable(f"direct get from {stream}: {shown(message.headers.decode(errors='replace'))}")
+            deleted = "KV-Operation" in headers
+            id_ = headers.get(MESSAGE_ID, "")
+            found.append(Stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.payload, id_, deleted))
+        return found
+
+
+def _decode(message: Arrived) -> dict[str, Any]:
+    try:
+        answer = msgspec.json.decode(message.payload, type=dict[str, Any])
+    except msgspec.DecodeError:
+        raise Unavailable(
+            f"JetStream answers something else than JSON: {shown(message.payload.decode(errors='replace'))}"
+        ) from None
+    if error := answer.get("error"):
+        raise ApiError(int(error.get("err_code", 0)), str(error.get("description", "")))
+    return answer

@@ -1,0 +1,232 @@
+"""The parts of the spool, put together, and the tasks that they run in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from edgerouter import Unavailable
+from edgerouter.errors import SpoolError
+from edgerouter.message import Message
+from edgerouter.spool.log.chunk import Chunk
+from edgerouter.spool.log.grouping import Append
+from edgerouter.spool.log.ledgers import Ledgers
+from edgerouter.spool.log.receipts import Receipts
+from edgerouter_nats.spool.api import Api
+from edgerouter_nats.spool.appender import Appender
+from edgerouter_nats.spool.chunks import READ_BYTES, READ_CHUNKS, Chunks, Sinks
+from edgerouter_nats.spool.counting import Counting
+from edgerouter_nats.spool.names import Names, digest_of
+from edgerouter_nats.spool.positions import Positions
+from edgerouter_nats.spool.room import FullStream
+from edgerouter_nats.spool.routers import Announcement, RouterRecord
+from edgerouter_nats.spool.routing import Routing
+from edgerouter_nats.spool.sequences import chunk_of
+from edgerouter_nats.spool.settings import Settings
+from edgerouter_nats.spool.state import State
+from edgerouter_nats.spool.storage import DeadLetterStore, SharedLog
+from edgerouter_nats.spool.stored import Envelopes, Opened, Sealed
+from edgerouter_nats.spool.stream import patiently, prepare
+from edgerouter_nats.spool.tail import Tail
+from edgerouter_nats.spool.trimming import Trimming
+
+log = structlog.get_logger("edgerouter.spool")
+
+
+class Engine:
+    """Everything behind the spool.
+
+    Args:
+        api: of JetStream.
+        settings: of the spool.
+        router: name of this router.
+        spool: id of the spool.
+        dead_letters: store of dead letters.
+        group: runs the tasks.
+    """
+
+    def __init__(
+        self, api: Api, settings: Settings, router: str, *, spool: str, dead_letters: DeadLetterStore, group: asyncio.TaskGroup
+    ) -> None:
+        self.id = spool
+        self.api = api
+        self.router = router
+        self.names = Names(settings.stream)
+        self.routing = Routing()
+        self.state = State(api, self.names)
+        self.ledgers = Ledgers()
+        self.dropped = 0
+        self._settings = settings
+        self._dead_letters = dead_letters
+        self._group = group
+        self._tasks: list[asyncio.Task[None]] = []
+        self.envelopes = Envelopes(spool)
+        self.chunks = Chunks(api, self.names, self.envelopes, self._sinks)
+        self.announcement = Announcement(self.state, self.names, router, self._announced)
+
+    async def start(self) -> None:
+        """Find out where the last run ended, and start the tasks.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+        """
+        earlier, incarnation = await self.announcement.begin()
+        stream = await self.api.state(self.names.stream)
+        last = await self.api.last(self.names.stream, self.names.subject(self.router))
+        tail = self.tail = Tail(
+            self.chunks, self.ledgers, stream.last + 1, cache_bytes=self._settings.cache_bytes, counted=self._counted
+        )
+        interval = self._settings.commit_interval
+        self.positions = Positions(self.state, self.names, f"{self.router}-{incarnation}", interval, lambda: tail.end)
+        self.trimming = Trimming(self.api, self.names, self.state, self._settings, lambda: tail.end)
+        self.counting = Counting(self.chunks, tail, self.ledgers, self.positions)
+        self.log = SharedLog(
+            chunks=self.chunks,
+            tail=tail,
+            ledgers=self.ledgers,
+            positions=self.positions,
+            counting=self.counting,
+            dead_letters=self._dead_letters,
+            spawn=self._group.create_task,
+        )
+        room = FullStream(
+            self.api,
+            self.names,
+            self._settings,
+            trimming=self.trimming,
+            positions=self.positions,
+            ledgers=self.ledgers,
+            chunks=self.chunks,
+        )
+        self.receipts = Receipts(await self._unacknowledged(earlier.keep_from), released=self.trimming.touch)
+        self.appender = Appender(
+            self.api,
+            self.names,
+            self.router,
+            incarnation,
+            envelopes=self.envelopes,
+            routing=self.routing,
+            stored=self._stored,
+            acknowledged=lambda append, chunk: self.receipts.stored(append, chunk.first),
+            drop=self._drop,
+            room=room,
+        )
+        self.appender.last = last.sequence if last is not None else 0
+        self.api.link.hear(self.names.appended, tail.announced)
+        await self.trimming.refresh()
+        self._run()
+
+    def _run(self) -> None:
+        start = self._group.create_task
+        self._tasks = [
+            start(self.tail.run(), name="spool-tail"),
+            start(self.appender.run(), name="spool-append"),
+            start(self.positions.run(), name="spool-positions"),
+            start(self.trimming.run(self._every_second), name="spool-trim"),
+            start(self._announce(), name="spool-announce"),
+        ]
+
+    async def stop(self) -> None:
+        """Take no more deliveries, write what is settled, and end the tasks."""
+        self.appender.close()
+        self.counting.stop_all()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self.positions.last_round()
+        try:
+            await self.announcement.write()
+        except (Unavailable, SpoolError) as error:
+            log.debug("the router's record is not written", reason=str(error))
+
+    # -- what the parts ask of each other ---------------------------------------------------------------------------------------
+
+    def _sinks(self) -> Sinks:
+        return {
+            ledger.key: (digest_of(ledger.filters), self.ledgers.wants(ledger))
+            for ledger in self.ledgers
+            # a sink that is detached wants nothing that is new
+            if self.ledgers.reader(ledger.name) is not None
+        }
+
+    def _counted(self) -> None:
+        self.positions.touch_lazily()
+
+    def _stored(self, sequence: int, sealed: Sealed, size: int) -> Chunk:  # noqa: ARG002
+        chunk = sealed.numbered(self.id, sequence)
+        self.tail.stored(sequence, Opened(chunk, self.routing.digests, ()))
+        self.api.link.announce(self.names.appended, str(sequence).encode())
+        return chunk
+
+    def _drop(self, append: Append, reason: str) -> None:
+        self.dropped += len(append.delivery.messages)
+        self.ledgers.reject(append, reason)
+        topics = [message.topic for message in append.delivery.messages]
+        for sink, matches in self.routing.rejected(append).items():
+            if sink not in self.ledgers:
+                self.ledgers.drops.count(sink, Counter(filter(matches, topics)), reason)
+
+    def _announced(self, earlier: RouterRecord) -> RouterRecord:
+        spans = self.receipts.spans()
+        return RouterRecord(
+            self.routing.sinks,
+            min((chunk_of(first) for first, _ in spans.values()), default=0),
+            earlier.appended + self.appender.messages,
+            earlier.dropped + self.dropped,
+            time.time(),
+        )
+
+    def _every_second(self) -> None:
+        # what can be trimmed is read from the positions
+        self.ledgers.settled.remove(0, self.tail.end)
+        if self.tail.end or self.positions.rounds:
+            self.trimming.touch()
+
+    async def _announce(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            try:
+                await self.announcement.write()
+            except (Unavailable, SpoolError) as error:
+                log.debug("the router's record cannot be written, trying again", reason=str(error))
+
+    async def _unacknowledged(self, keep_from: int) -> list[tuple[str, list[Message], bytes]]:
+        """Read the receipts of an earlier run."""
+        found = []
+        at = keep_from
+        while at:
+            subject = self.names.subject(self.router)
+            stored = await self.api.read(self.names.stream, at, most=READ_CHUNKS, max_bytes=READ_BYTES, subject=subject)
+            for each in stored:
+                opened = self.envelopes.open(each.sequence, each.data)
+                messages = opened.chunk.messages
+                found += [(r.source, messages[r.first : r.first + r.count], r.receipt) for r in opened.receipts]
+            at = stored[-1].sequence + 1 if stored else 0
+        return found
+
+
+@asynccontextmanager
+async def running(api: Api, settings: Settings, router: str, dead_letters: DeadLetterStore) -> AsyncIterator[Engine]:
+    """Open the spool, as soon as JetStream answers, and close it at the end.
+
+    Raises:
+        SpoolUnusable: the stream cannot serve as a spool.
+    """
+    spool = await patiently(lambda: prepare(api, Names(settings.stream), settings))
+    failed: Exception | None = None
+    async with asyncio.TaskGroup() as group:
+        engine = Engine(api, settings, router, spool=spool, dead_letters=dead_letters, group=group)
+        await patiently(engine.start)
+        try:
+            yield engine
+        except Exception as error:  # noqa: BLE001  (raised below: the group would wrap it)
+            failed = error
+        finally:
+            await engine.stop()
+    if failed is not None:
+        raise failed

@@ -1,0 +1,191 @@
+"""Questions and answers over a connection that is made anew when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from nats.errors import ConnectionClosedError
+
+from edgerouter import Unavailable
+from edgerouter_nats.connection import Connection, Connector
+from edgerouter_nats.errors import shown
+from edgerouter_nats.parser import Arrived, Skipped
+
+_MOST_TIMEOUTS: Final = 2
+"""Unanswered questions in a row after which another server is tried: this one may be cut off from the others."""
+
+
+def headers_of(raw: bytes) -> tuple[str, dict[str, str]]:
+    """Return the status of a message, such as `404`, and its headers."""
+    lines = raw.decode(errors="replace").split("\r\n")
+    status = lines[0].removeprefix("NATS/1.0").strip()
+    pairs = (line.partition(":") for line in lines[1:] if line)
+    return status[:3], {name.strip(): value.strip() for name, _, value in pairs}
+
+
+@dataclass(slots=True)
+class _Question:
+    """A question that waits for its answers."""
+
+    answered: asyncio.Future[None]
+    many: bool
+    messages: list[Arrived] = field(default_factory=list)
+
+    def add(self, message: Arrived) -> None:
+        """Take an answer; a series ends with one that has a status."""
+        self.messages.append(message)
+        if (not self.many or message.headers.startswith(b"NATS/1.0 ")) and not self.answered.done():
+            self.answered.set_result(None)
+
+
+class Link:
+    """Asks over whichever connection there is.
+
+    Args:
+        connector: makes connections.
+        timeout: seconds for an answer.
+    """
+
+    def __init__(self, connector: Connector, timeout: float = 5.0) -> None:
+        self._connector = connector
+        self._timeout = timeout
+        self._connection: Connection | None = None
+        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
+        self._questions: dict[str, _Question] = {}
+        self._number = 0
+        self._timeouts = 0
+        self._subjects: dict[str, Callable[[bytes], None]] = {}
+        self.max_payload = 1024**2
+        """Most bytes of a message with its headers, as the server said last."""
+
+    def hear(self, subject: str, call: Callable[[bytes], None]) -> None:
+        """Have `call` called with what is published on a subject; what comes while there is no connection is missed."""
+        self._subjects[subject] = call
+        connection = self._connection
+        if connection is not None and not connection.lost:
+            connection.client.listen(_Heard(call), subject)
+
+    async def ask(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> Arrived:
+        """Publish a question and return its answer.
+
+        Raises:
+            Unavailable: there is no connection, nothing answers on the subject, or not in time. It may have been received.
+        """
+        return (await self._ask(subject, payload, headers, many=False))[0]
+
+    async def ask_for_many(self, subject: str, payload: bytes) -> list[Arrived]:
+        """Publish a question and return the series of its answers, the last of which holds only a status.
+
+        Raises:
+            Unavailable: as for `ask`.
+        """
+        return await self._ask(subject, payload, None, many=True)
+
+    def announce(self, subject: str, payload: bytes) -> None:
+        """Publish something that does no harm when it is lost."""
+        connection = self._connection
+        if connection is not None and not connection.lost:
+            connection.client.post(_operation(subject, "", payload, None))
+
+    async def _ask(self, subject: str, payload: bytes, headers: Mapping[str, str] | None, *, many: bool) -> list[Arrived]:
+        connection = await self._connected()
+        self._number += 1
+        reply = f"{self._inbox}.{self._number}"
+        question = self._questions[reply] = _Question(asyncio.get_running_loop().create_future(), many)
+        try:
+            connection.client.post(_operation(subject, reply, payload, headers))
+            async with asyncio.timeout(self._timeout):
+                await question.answered
+        except TimeoutError:
+            if not question.messages:
+                await self._timed_out(connection)
+                raise Unavailable(f"{connection.server}: no answer within {self._timeout:g} s on {subject}") from None
+        except ConnectionClosedError:
+            raise connection.error from None
+        finally:
+            self._questions.pop(reply, None)
+        self._timeouts = 0
+        if question.messages[0].headers.startswith(b"NATS/1.0 503"):
+            raise Unavailable(f"{connection.server}: JetStream does not answer on {subject}: no leader, or not enabled")
+        return question.messages
+
+    async def _connected(self) -> Connection:
+        connection = self._connection
+        if connection is None or connection.lost:
+            connection = await self._connector.connection()
+            if connection is not self._connection:
+                self._connection = connection
+                self._begin(connection)
+        return connection
+
+    def _begin(self, connection: Connection) -> None:
+        self.max_payload = connection.max_payload
+        client = connection.client
+        client.listen(_Answers(self._questions), f"{self._inbox}.*")
+        for subject, call in self._subjects.items():
+            client.listen(_Heard(call), subject)
+        client.lost.add_done_callback(lambda _: self._lost(connection))
+
+    def _lost(self, connection: Connection) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        for question in self._questions.values():
+            if not question.answered.done():
+                question.answered.set_exception(connection.error)
+
+    async def _timed_out(self, connection: Connection) -> None:
+        self._timeouts += 1
+        if self._timeouts >= _MOST_TIMEOUTS and connection is self._connection:
+            self._timeouts = 0
+            await self._connector.close()
+
+
+class _Answers:
+    """Gives answers to their questions."""
+
+    def __init__(self, questions: dict[str, _Question]) -> None:
+        self._questions = questions
+
+    def arrived(self, messages: list[Arrived]) -> None:
+        for message in messages:
+            # an answer to a direct get has the subject of what was stored in a header, and comes to the inbox
+            question = self._questions.get(message.subject)
+            if question is not None:
+                question.add(message)
+
+    def skipped(self, message: Skipped) -> None:
+        question = self._questions.get(message.subject)
+        if question is not None and not question.answered.done():
+            question.answered.set_exception(
+                Unavailable(
+                    f"an answer of {message.size} bytes is longer than `max_message_bytes` allows: {shown(message.subject)}"
+                )
+            )
+
+
+class _Heard:
+    """Hands on what is published on one subject."""
+
+    def __init__(self, call: Callable[[bytes], None]) -> None:
+        self._call = call
+
+    def arrived(self, messages: list[Arrived]) -> None:
+        for message in messages:
+            self._call(message.payload)
+
+    def skipped(self, message: Skipped) -> None:
+        """Miss it."""
+
+
+def _operation(subject: str, reply: str, payload: bytes, headers: Mapping[str, str] | None) -> bytes:
+    if not headers:
+        return b"PUB %s %s %d\r\n%s\r\n" % (subject.encode(), reply.encode(), len(payload), payload)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"NATS/1.0\r\n{lines}\r\n".encode()
+    sizes = (len(head), len(head) + len(payload))
+    return b"HPUB %s %s %d %d\r\n%s%s\r\n" % (subject.encode(), reply.encode(), *sizes, head, payload)

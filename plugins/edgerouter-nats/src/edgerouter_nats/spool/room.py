@@ -1,0 +1,108 @@
+"""Room in a full stream: what is settled goes first, then what no configured sink needs, then what `on_full` says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import Final
+
+import structlog
+
+from edgerouter import Unavailable
+from edgerouter.errors import SpoolError
+from edgerouter.spool.log.ledgers import Ledgers
+from edgerouter_nats.spool.api import Api
+from edgerouter_nats.spool.chunks import READ_BYTES, Chunks
+from edgerouter_nats.spool.names import Names
+from edgerouter_nats.spool.positions import Positions
+from edgerouter_nats.spool.settings import Settings
+from edgerouter_nats.spool.trimming import Trimming
+
+_LOOK_AGAIN: Final = 0.25
+_COMPLAIN_EVERY: Final = 60.0
+_LEAST: Final = 64 * 1024
+_MOST_EVICTED: Final = 64
+
+log = structlog.get_logger("edgerouter.spool")
+
+
+class FullStream:
+    """Makes room for a chunk.
+
+    Args:
+        api: of JetStream.
+        names: of the stream.
+        settings: for `on_full`.
+        trimming: of the stream.
+        positions: of the sinks.
+        ledgers: held here; they count what they lose.
+        chunks: reads what is evicted.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        names: Names,
+        settings: Settings,
+        *,
+        trimming: Trimming,
+        positions: Positions,
+        ledgers: Ledgers,
+        chunks: Chunks,
+    ) -> None:
+        self._api = api
+        self._names = names
+        self._on_full = settings.on_full
+        self._trimming = trimming
+        self._positions = positions
+        self._ledgers = ledgers
+        self._chunks = chunks
+        self._complained = float("-inf")
+
+    async def make(self, need: int, *, may_drop: bool) -> bool:
+        """Make room, or wait a while; False when a delivery is to be dropped instead."""
+        try:
+            await self._positions.flush()
+            if await self._trimming.trim(full=True) or await self._forget_orphans():
+                return True
+            self._complain()
+            if self._on_full == "drop_newest" and may_drop:
+                return False
+            if self._on_full == "drop_oldest":
+                await self._evict(need)
+                return True
+        except (Unavailable, SpoolError) as error:
+            log.debug("no room can be made, trying again", reason=str(error))
+        await asyncio.sleep(_LOOK_AGAIN)
+        return True
+
+    async def _forget_orphans(self) -> bool:
+        orphans = self._trimming.shared.orphans
+        for name in orphans:
+            pending = self._trimming.shared.ledgers[name].pending
+            log.warning("spool needs room: a sink that is no longer configured loses its messages", sink=name, pending=pending)
+            if pending:
+                self._ledgers.drops.count(name, Counter({"": pending}), "spool_full")
+            await self._positions.delete(name)
+        return bool(orphans) and await self._trimming.trim(full=True)
+
+    async def _evict(self, need: int) -> None:
+        """Drop the oldest chunks, and count what the sinks drained here lose; other routers count theirs when they read."""
+        stream = self._trimming.stream
+        average = max(1, stream.bytes // max(1, stream.messages))
+        most = min(_MOST_EVICTED, max(need, _LEAST) // average + 1)
+        found = await self._chunks.read(stream.first, most=most, max_bytes=READ_BYTES)
+        if not found:
+            return
+        for _, chunk in found:
+            self._ledgers.lose(chunk, "spool_full")
+        self._positions.touch()
+        await self._api.purge(self._names.stream, before=found[-1][0] + 1)
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        if now - self._complained > _COMPLAIN_EVERY:
+            self._complained = now
+            stream = self._trimming.stream
+            log.warning("spool is full", bytes=stream.bytes, max_bytes=stream.max_bytes, on_full=self._on_full)

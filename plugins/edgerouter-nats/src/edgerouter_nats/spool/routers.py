@@ -1,0 +1,102 @@
+"""Records of the routers in the shared state: the sinks of each, and how much of the stream it still needs for its receipts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from edgerouter_nats.spool.api import Stored
+from edgerouter_nats.spool.names import Names, unescape
+from edgerouter_nats.spool.state import Stale, State
+
+KEY: Final = "router"
+_EVERY: Final = 30.0
+"""Seconds after which a record that has not changed is written again."""
+ABSENT_AFTER: Final = 3600.0
+"""Seconds after which a router that says nothing keeps nothing of the stream; its clock may be wrong by minutes."""
+
+
+class RouterRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A router, as it said last."""
+
+    sinks: tuple[str, ...] = ()
+    keep_from: int = 0
+    """Least stream sequence whose receipts it may need after a crash; 0 = none."""
+    appended: int = 0
+    """Messages that it has stored, over all its runs."""
+    dropped: int = 0
+    """Messages that had no room, over all its runs."""
+    at: float = 0.0
+    """Time of writing, seconds since 1970."""
+
+    @property
+    def present(self) -> bool:
+        """True unless it has been silent for long."""
+        return time.time() - self.at < ABSENT_AFTER
+
+
+def decode(data: bytes) -> RouterRecord:
+    """Read a record; one that cannot be read says nothing."""
+    try:
+        return msgspec.msgpack.decode(data, type=RouterRecord)
+    except msgspec.MsgspecError:
+        return RouterRecord()
+
+
+def records(found: Iterable[Stored]) -> dict[str, RouterRecord]:
+    """Return the records among keys of the state, by the name of the router."""
+    prefix = f"{KEY}."
+    return {unescape(each.subject.removeprefix(prefix)): decode(each.data) for each in found if each.subject.startswith(prefix)}
+
+
+class Announcement:
+    """The record of this router.
+
+    Args:
+        state: shared by the routers.
+        names: of its keys.
+        router: name of this router.
+        content: makes the record from what earlier runs have counted.
+    """
+
+    def __init__(self, state: State, names: Names, router: str, content: Callable[[RouterRecord], RouterRecord]) -> None:
+        self._state = state
+        self._key = names.router_key(router)
+        self._content = content
+        self._earlier = RouterRecord()
+        self._written = RouterRecord()
+        self._revision = 0
+
+    async def begin(self) -> tuple[RouterRecord, int]:
+        """Begin a run; returns what the run before has said, and a number that no earlier run had."""
+        while True:
+            found = await self._state.read(self._key)
+            self._earlier = decode(found[0]) if found is not None else RouterRecord()
+            begun = msgspec.structs.replace(self._earlier, at=time.time())
+            try:
+                self._revision = await self._state.write(self._key, msgspec.msgpack.encode(begun), found[1] if found else 0)
+            except Stale:
+                continue
+            self._written = begun
+            return self._earlier, self._revision
+
+    async def write(self) -> None:
+        """Write the record if it has changed, or is old.
+
+        Raises:
+            Unavailable: it cannot be written just now.
+        """
+        record = self._content(self._earlier)
+        same = msgspec.structs.replace(record, at=self._written.at) == self._written
+        if same and time.time() - self._written.at < _EVERY:
+            return
+        try:
+            self._revision = await self._state.write(self._key, msgspec.msgpack.encode(record), self._revision)
+        except Stale:
+            found = await self._state.read(self._key)
+            self._revision = found[1] if found is not None else 0
+            return
+        self._written = record

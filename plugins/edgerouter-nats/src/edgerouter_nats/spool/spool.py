@@ -1,0 +1,269 @@
+"""The spool of several routers: one log in a JetStream stream, positions and ledgers in a key-value bucket beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Final
+
+import structlog
+
+from edgerouter import Unavailable
+from edgerouter.errors import SpoolError
+from edgerouter.message import Message
+from edgerouter.source import Delivery
+from edgerouter.spool.contract import Reader, Route
+from edgerouter.spool.log.chunk import Chunk
+from edgerouter.spool.log.grouping import Append, payload_bytes
+from edgerouter.spool.log.ledger import SinkLedger
+from edgerouter.spool.log.ledgers import Ledgers
+from edgerouter.spool.log.reader import LogReader
+from edgerouter.spool.operator import SpoolTools
+from edgerouter.spool.status import Ledger, SpoolState, SpoolStatus
+from edgerouter_nats.spool.engine import Engine
+from edgerouter_nats.spool.names import key_of, sink_of
+from edgerouter_nats.spool.positions import Fenced
+from edgerouter_nats.spool.routers import RouterRecord
+from edgerouter_nats.spool.sequences import first_of
+from edgerouter_nats.spool.settings import Settings
+from edgerouter_nats.spool.trimming import read_shared
+
+_RETRY: Final = 0.5
+
+log = structlog.get_logger("edgerouter.spool")
+
+
+class JetStreamSpool:
+    """The spool as the pipeline sees it.
+
+    Args:
+        engine: its parts.
+        settings: of the spool.
+        tools: makes the part that operators use.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, tools: Callable[[JetStreamSpool], SpoolTools]) -> None:
+        self.id = engine.id
+        self.engine = engine
+        self._settings = settings
+        self._tools = tools(self)
+        self.dead_letters: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """Number of dead letters, and their bytes."""
+
+    # -- what the contract names ------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> SpoolStatus:
+        engine = self.engine
+        stream = engine.trimming.stream
+        state, reason = self._state
+        dead_letters, dead_letter_bytes = self.dead_letters()
+        return SpoolStatus(
+            type="jetstream",
+            id=self.id,
+            state=state,
+            reason=reason,
+            messages=engine.tail.content.messages(stream.first),
+            bytes=stream.bytes,
+            max_bytes=self._settings.max_bytes,
+            free_bytes=None,
+            first_sequence=first_of(stream.first),
+            last_sequence=engine.tail.end - 1,
+            written_bytes=engine.appender.written_bytes,
+            commits=engine.appender.commits,
+            quarantined_chunks=len(engine.chunks.damaged),
+            quarantined_messages=0,
+            dead_letters=dead_letters,
+            dead_letter_bytes=dead_letter_bytes,
+            orphans=self._orphans,
+        )
+
+    @property
+    def _state(self) -> tuple[SpoolState, str]:
+        engine = self.engine
+        if engine.appender.full:
+            return "full", engine.appender.full
+        failing = engine.appender.failing or engine.positions.failing
+        return ("failing", failing) if failing else ("ok", "")
+
+    @property
+    def _orphans(self) -> tuple[str, ...]:
+        shared = {sink_of(name) for name in self.engine.trimming.shared.orphans} | {
+            sink_of(ledger.name) for ledger in self.engine.ledgers
+        }
+        return tuple(sorted(shared - set(self.engine.routing.sinks)))
+
+    @property
+    def ledgers(self) -> Mapping[str, Ledger]:
+        held = self.engine.ledgers
+        ledgers = {ledger.name: ledger for ledger in held}
+        for name in self.engine.trimming.shared.orphans:
+            if sink_of(name) not in self.engine.routing:
+                ledgers.setdefault(name, self.engine.trimming.shared.ledgers[name])
+        return summed(ledgers.values())
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        return {sink_of(name): fault for name, fault in self.engine.ledgers.faults.items()}
+
+    @property
+    def drops(self) -> Mapping[tuple[str, str, str], int]:
+        return self.engine.ledgers.drops
+
+    @property
+    def tools(self) -> SpoolTools:
+        return self._tools
+
+    def count_dropped(self, topic: str, messages: int, reason: str) -> None:
+        self.engine.ledgers.drops.count("", Counter({topic: messages}), reason)
+
+    async def append(self, source: str, delivery: Delivery, wanted: Mapping[str, int]) -> None:
+        if not delivery.messages:
+            delivery.acknowledge()
+            return
+        routing = self.engine.routing
+        size = payload_bytes(delivery.messages)
+        stored = asyncio.get_running_loop().create_future()
+        await self.engine.appender.append(Append(source, delivery, routing.keys(wanted), size, routing.version, stored))
+
+    def unacknowledged(self, source: str) -> Sequence[Delivery]:
+        return self.engine.receipts.of(source)
+
+    async def attach(self, route: Route) -> Reader:
+        self.engine.routing.add(route)
+        return await self.take_shard(route, 0)
+
+    async def detach(self, sink: str) -> None:
+        engine = self.engine
+        engine.routing.remove(sink)
+        await self._announce()
+        await engine.trimming.refresh()
+        elsewhere = any(sink in record.sinks for name, record in engine.trimming.shared.routers.items() if name != engine.router)
+        for ledger in self._held(sink):
+            if elsewhere:
+                await self.release_shard(ledger.name)
+            else:
+                engine.ledgers.detach(ledger.name, engine.tail.end)
+        await self.flush()
+
+    async def forget(self, sink: str) -> None:
+        engine = self.engine
+        if sink in engine.routing:
+            raise SpoolError(f"the sink {sink!r} is in the configuration")
+        await engine.trimming.refresh()
+        held = {ledger.name: ledger for ledger in self._held(sink)}
+        stored = {name: ledger for name, ledger in engine.trimming.shared.ledgers.items() if sink_of(name) == sink}
+        if not held and not stored and sink not in engine.trimming.shared.damaged:
+            raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
+        for name in {*held, *stored, *(name for name in engine.trimming.shared.damaged if sink_of(name) == sink)}:
+            engine.log.drop(name)
+            await engine.positions.delete(name)
+        log.info("sink forgotten", sink=sink, pending=sum(ledger.pending for ledger in {**stored, **held}.values()))
+        await engine.trimming.refresh()
+        engine.trimming.touch()
+
+    async def flush(self) -> None:
+        await self.engine.positions.flush()
+
+    async def beat(self) -> None:
+        """Nothing: no thread stands behind the spool, and a server that is away is not cured by a restart."""
+
+    async def close(self) -> None:
+        """Nothing: the engine writes what is settled when it stops."""
+
+    # -- positions --------------------------------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> Ledgers:
+        """The ledgers of the positions that this router holds."""
+        return self.engine.ledgers
+
+    def when_fenced(self, call: Callable[[str], None]) -> None:
+        """Have `call` called with the name of a ledger whose position another router has taken."""
+
+        def fenced(name: str) -> None:
+            self.drop_shard(name)
+            call(name)
+
+        self.engine.positions.on_fenced = fenced
+
+    async def create_position(self, route: Route) -> None:
+        """Make the position of a sink, or of a shard, unless it has one."""
+        if await self.engine.positions.read(route.sink) is None:
+            await self.engine.log.create(route)
+
+    async def take_shard(self, route: Route, token: int) -> LogReader:
+        """Take the position of a sink, or of a shard of it, which `route` names.
+
+        Raises:
+            Fenced: another router took it at the same time.
+        """
+        while True:
+            try:
+                return await self.engine.log.take(route, token)
+            except Unavailable as error:
+                log.debug("a position cannot be taken, trying again", sink=route.sink, reason=str(error))
+            except Fenced:
+                if token:
+                    raise
+            await asyncio.sleep(_RETRY)
+
+    async def release_shard(self, ledger_name: str) -> None:
+        """Write what is settled and hold the position no more."""
+        await self.engine.log.release(ledger_name)
+
+    def drop_shard(self, ledger_name: str) -> None:
+        """Hold the position no more, and write nothing."""
+        self.engine.log.drop(ledger_name)
+
+    # -- what tools ask ---------------------------------------------------------------------------------------------------------
+
+    def chunks(self, first: int, end: int) -> AsyncIterator[Chunk]:
+        """Yield the chunks that hold messages of `[first, end)`, as far as they are still stored."""
+        return self.engine.chunks.between(first, end)
+
+    async def oldest(self) -> int:
+        """Return the sequence at which the log begins."""
+        return first_of(await self.engine.chunks.first())
+
+    async def replayed(self, ledger_name: str, messages: Sequence[Message]) -> None:
+        """Append messages for one ledger only, which were its dead letters."""
+        key = key_of(ledger_name)
+        stored = asyncio.get_running_loop().create_future()
+        delivery = Delivery(messages, _nothing)
+        append = Append("", delivery, {key: len(messages)}, payload_bytes(messages), self.engine.routing.version, stored, key)
+        await self.engine.appender.append(append)
+
+    async def shard_records(self) -> dict[str, SinkLedger]:
+        """Return the ledgers of all positions, as they are stored."""
+        return (await read_shared(self.engine.state)).ledgers
+
+    async def router_records(self) -> dict[str, RouterRecord]:
+        """Return what each router says of itself."""
+        return (await read_shared(self.engine.state)).routers
+
+    def _held(self, sink: str) -> list[SinkLedger]:
+        return [ledger for ledger in self.engine.ledgers if sink_of(ledger.name) == sink]
+
+    async def _announce(self) -> None:
+        try:
+            await self.engine.announcement.write()
+        except (Unavailable, SpoolError) as error:
+            log.debug("the router's record is not written", reason=str(error))
+
+
+def summed(ledgers: Iterable[SinkLedger]) -> dict[str, Ledger]:
+    """Return the numbers of each sink, over all its shards."""
+    sums: dict[str, Ledger] = {}
+    for ledger in ledgers:
+        sink = sink_of(ledger.name)
+        numbers = ledger.numbers
+        before = sums.get(sink, Ledger())
+        sums[sink] = Ledger(*(getattr(before, f.name) + getattr(numbers, f.name) for f in fields(Ledger)))
+    return sums
+
+
+def _nothing() -> None:
+    """Acknowledge to no one: there is no sender."""
