@@ -73,7 +73,11 @@ def test_every_decision_has_a_unique_number_and_a_title_that_says_it() -> None:
 def names_of_tests() -> set[str]:
     """Return the names of all test functions, test classes and state machines."""
     found: set[str] = set()
-    for file in [*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("plugins/*/tests/**/test_*.py")]:
+    for file in [
+        *ROOT.glob("tests/**/test_*.py"),
+        *ROOT.glob("tests/support/*_contract.py"),
+        *ROOT.glob("plugins/*/tests/**/test_*.py"),
+    ]:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 found.add(node.name)

@@ -13,8 +13,7 @@ import pytest
 from edgerouter.config.model import SpoolConfig
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Rejection
-from edgerouter.spool.operator import DeadLetterFilter
-from support.spools import Pipe, fresh, ledger, payloads, route, sequences, take, take_some
+from support.spools import Pipe, fresh, ledger, route, sequences, take, take_some
 
 
 def memory(**more: object) -> SpoolConfig:
@@ -52,16 +51,6 @@ async def test_a_delivery_is_acknowledged_once_every_sink_that_wants_it_has_sett
         assert b.ledger == ledger(6, 6)
         assert spool.status.messages == spool.status.bytes == 0
         assert (await spool.tools.verify()).problems == ()
-
-
-async def test_what_is_given_back_comes_again_in_order() -> None:
-    async with open_spool(memory()) as spool:
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("sink"))
-        await pipe.append(fresh(10))
-        messages = await take(reader, 5)
-        reader.give_back(messages[1:3])
-        assert sequences(await take(reader, 7)) == [2, 3, 6, 7, 8, 9, 10]
 
 
 @pytest.mark.parametrize("bound", [{"max_messages": 100}, {"max_bytes": "1MiB"}])
@@ -116,23 +105,6 @@ async def test_a_filtering_sink_skips_holes() -> None:
             await turn()
         assert spool.status.messages == 10
         assert [m.topic for m in await take(b, 10)] == ["rare"] * 10
-
-
-async def test_dead_letters_can_be_listed_replayed_and_purged() -> None:
-    async with open_spool(memory()) as spool:
-        pipe = Pipe(spool)
-        a, b = await pipe.attach(route("a"), route("b"))
-        await pipe.append(fresh(4))
-        b.delivered(await take(b, 4))
-        await a.dead_letter([Rejection(m, "bad", "Rejected", 1, 0) for m in await take(a, 4)])
-        tools = spool.tools
-        assert [letter.number for letter in await tools.dead_letters(DeadLetterFilter(topic="a/#"), limit=2)] == [1, 2]
-        assert await tools.replay_dead_letters(DeadLetterFilter(numbers=(1, 3))) == 2
-        assert await tools.purge_dead_letters(DeadLetterFilter(numbers=(2,))) == 1
-        assert payloads(await take(a, 2)) == [b"0", b"2"]
-        assert b.take(5) == []
-        assert a.ledger == ledger(4, 0, 1, 1)
-        assert (await tools.verify()).problems == ()
 
 
 async def test_a_blocked_append_can_be_given_up() -> None:

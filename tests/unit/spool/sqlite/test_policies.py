@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,28 +61,6 @@ async def test_dead_letters_are_kept_with_their_cause_and_count(tmp_path: Path) 
         await assert_sound(spool)
 
 
-async def test_dead_letters_are_found_by_sink_topic_time_reason_and_number(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path)) as spool:
-        pipe = Pipe(spool)
-        a, b = await pipe.attach(route("a"), route("b"))
-        await pipe.append(fresh(2, topic="x/1") + fresh(2, topic="y/1"))
-        before = time.time_ns()
-        await a.dead_letter(rejected(await take(a, 4), "Too LARGE"))
-        await b.dead_letter(rejected((await take(b, 4))[:1], "malformed"))
-        tools = spool.tools
-        assert await tools.count_dead_letters(DeadLetterFilter()) == 5
-        assert await tools.count_dead_letters(DeadLetterFilter(sink="a")) == 4
-        assert await tools.count_dead_letters(DeadLetterFilter(topic="x/#")) == 3
-        assert await tools.count_dead_letters(DeadLetterFilter(sink="a", topic="+/1", reason="too large")) == 4
-        assert await tools.count_dead_letters(DeadLetterFilter(reason="rejected")) == 5
-        assert await tools.count_dead_letters(DeadLetterFilter(since=before)) == 5
-        assert await tools.count_dead_letters(DeadLetterFilter(until=before)) == 0
-        assert await tools.count_dead_letters(DeadLetterFilter(numbers=(2, 5, 99))) == 2
-        first = await tools.dead_letters(DeadLetterFilter(topic="y/1"), limit=1)
-        assert [letter.number for letter in first] == [3]
-        assert [letter.number for letter in await tools.dead_letters(DeadLetterFilter(topic="y/1"), after=3)] == [4]
-
-
 async def test_replayed_dead_letters_go_to_their_sink_alone(tmp_path: Path) -> None:
     async with open_spool(sqlite(tmp_path)) as spool:
         pipe = Pipe(spool)
@@ -112,33 +89,6 @@ async def test_replayed_dead_letters_go_to_their_sink_alone(tmp_path: Path) -> N
         assert spool.status.dead_letters == 2
 
 
-async def test_replay_of_dead_letters_of_a_stopped_router_comes_at_its_next_start(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path)) as spool:
-        pipe = Pipe(spool)
-        (a,) = await pipe.attach(route("a"))
-        await pipe.append(fresh(3))
-        await a.dead_letter(rejected(await take(a, 3)))
-    async with open_spool(sqlite(tmp_path)) as spool:
-        assert await spool.tools.replay_dead_letters(DeadLetterFilter()) == 3
-        await assert_sound(spool)
-    async with open_spool(sqlite(tmp_path)) as spool:
-        (a,) = await Pipe(spool).attach(route("a"))
-        assert a.ledger == ledger(3)
-        assert payloads(await take(a, 3)) == [b"0", b"1", b"2"]
-
-
-async def test_purged_dead_letters_are_dropped(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path)) as spool:
-        pipe = Pipe(spool)
-        (a,) = await pipe.attach(route("a"))
-        await pipe.append(fresh(3))
-        await a.dead_letter(rejected(await take(a, 3)))
-        assert await spool.tools.purge_dead_letters(DeadLetterFilter(numbers=(2,))) == 1
-        assert a.ledger == ledger(3, 0, 2, 1)
-        assert spool.drops == {("a", "a", "purged"): 1}
-        await assert_sound(spool)
-
-
 async def test_dead_letters_beyond_their_quota_drop_the_oldest_and_count_it(tmp_path: Path) -> None:
     async with open_spool(sqlite(tmp_path, dead_letter_bytes=20_000)) as spool:
         pipe = Pipe(spool)
@@ -154,33 +104,6 @@ async def test_dead_letters_beyond_their_quota_drop_the_oldest_and_count_it(tmp_
         assert a.ledger == ledger(100, 0, len(letters), 100 - len(letters))
         assert spool.drops == {("a", "a", "dead_letters_full"): 100 - len(letters)}
         await assert_sound(spool)
-
-
-async def test_a_kept_batch_comes_back_as_it_was_after_a_restart(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path)) as spool:
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("sink", "a/+"))
-        await pipe.append(fresh(10, topic="a/1") + fresh(5, topic="b") + fresh(10, topic="a/2"))
-        messages = await take(reader, 20)
-        first, second, third = messages[0:8:2], messages[1:12:2], messages[12:15]
-        for batch in (first, second, third):
-            await reader.keep_batch(batch)
-        reader.delivered(third)
-        await reader.keep_batch(first[:2])
-    async with open_spool(sqlite(tmp_path)) as spool:
-        (reader,) = await Pipe(spool).attach(route("sink", "a/+"))
-        kept = await reader.kept_batches()
-        assert kept == [first[2:], second, first[:2]]
-        rest = await take(reader, 20 - 3 - 4 - len(second))
-        assert not {m.sequence for m in rest} & {m.sequence for batch in [*kept, third] for m in batch}
-        assert reader.take(1) == []
-        for batch in [*kept, rest]:
-            reader.delivered(batch)
-        assert reader.ledger == ledger(20, 20)
-        await assert_sound(spool)
-    async with open_spool(sqlite(tmp_path)) as spool:
-        (reader,) = await Pipe(spool).attach(route("sink", "a/+"))
-        assert await reader.kept_batches() == []
 
 
 async def test_receipts_of_the_last_commit_are_given_back_until_acknowledged(tmp_path: Path) -> None:

@@ -66,44 +66,6 @@ async def test_a_message_of_each_kind_comes_back_equal(tmp_path: Path) -> None:
         )
 
 
-async def test_each_sink_reads_what_its_filters_match_and_settles_by_itself(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path)) as spool:
-        pipe = Pipe(spool)
-        every, some, none = await pipe.attach(route("every"), route("some", "a/#"), route("none", "zzz"))
-        mixed = [m for pair in zip(fresh(100, topic="a/1"), fresh(100, topic="b/1"), strict=True) for m in pair]
-
-        await pipe.append(mixed)
-        every.delivered(await take(every, 200))
-        half = await take(some, 100)
-        some.delivered(half[:30])
-
-        assert {m.topic for m in half} == {"a/1"}
-        assert every.ledger == ledger(matched=200, delivered=200)
-        assert some.ledger == ledger(matched=100, delivered=30)
-        assert none.ledger == ledger()
-        assert none.take(10) == []
-        assert every.oldest_pending_at is None
-        assert some.oldest_pending_at is not None
-
-
-async def test_after_a_restart_only_what_is_not_settled_comes_again(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path)) as spool:
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("sink"))
-        await pipe.append(fresh(50))
-        messages = await take(reader, 50)
-        reader.delivered(messages[:10] + messages[20:30])
-        reader.dropped(messages[10:15], "policy")
-        identity = spool.id
-
-    async with open_spool(sqlite(tmp_path)) as spool:
-        (reader,) = await Pipe(spool).attach(route("sink"))
-        assert spool.id == identity
-        assert reader.ledger == ledger(matched=50, delivered=20, dropped=5)
-        assert sequences(await take(reader, 25)) == [*range(16, 21), *range(31, 51)]
-        assert reader.take(1) == []
-
-
 async def test_numbers_go_on_without_gaps_after_everything_was_trimmed(tmp_path: Path) -> None:
     async with open_spool(sqlite(tmp_path)) as spool:
         pipe = Pipe(spool)
@@ -117,53 +79,6 @@ async def test_numbers_go_on_without_gaps_after_everything_was_trimmed(tmp_path:
         (reader,) = await pipe.attach(route("sink"))
         await pipe.append(fresh(1))
         assert sequences(await take(reader, 1)) == [6]
-
-
-async def test_settling_twice_counts_once(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path)) as spool:
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("sink"))
-        await pipe.append(fresh(10))
-        messages = await take(reader, 10)
-
-        reader.delivered(messages[:6])
-        reader.delivered(messages[3:8])
-        reader.dropped(messages[:8], "policy")
-
-        assert reader.ledger == ledger(matched=10, delivered=8)
-        assert [reader.is_pending(m) for m in messages] == [False] * 8 + [True] * 2
-        assert spool.drops == {}
-
-
-async def test_what_is_given_back_comes_again_in_order_before_newer_ones(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path)) as spool:
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("sink"))
-        await pipe.append(fresh(20))
-        messages = await take(reader, 10)
-
-        reader.give_back(messages[6:8])
-        reader.give_back(messages[2:4])
-        reader.give_back(messages[2:4])
-
-        assert sequences(await take(reader, 14, most=3)) == [3, 4, 7, 8, *range(11, 21)]
-        assert reader.take(10) == []
-
-
-async def test_a_sink_that_is_new_starts_now_or_at_the_oldest(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path)) as spool:
-        pipe = Pipe(spool)
-        await pipe.attach(route("holder"))
-        await pipe.append(fresh(10, topic="a"))
-        await pipe.append(fresh(10, topic="b"))
-
-        now, oldest = await pipe.attach(route("now"), route("oldest", "b", start="oldest"))
-        await pipe.append(fresh(5, topic="b"))
-
-        assert oldest.ledger == ledger(matched=15), "what waits is counted before anything is read"
-        assert sequences(await take(oldest, 15)) == list(range(11, 26))
-        assert oldest.ledger == ledger(matched=15)
-        assert sequences(await take(now, 5)) == list(range(21, 26))
 
 
 async def test_changed_filters_recount_what_is_pending(tmp_path: Path) -> None:
