@@ -11,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/edgerouter-*/pyproject.toml))
 PLUGIN_TESTS := $(patsubst %,--group %:test,$(if $(PLUGINS),$(shell grep -l '^test = \[' $(PLUGINS:%=%/pyproject.toml))))
-PROGRAMS := mosquitto openssl
+PROGRAMS := mosquitto openssl promtool=prometheus
 
 SHELL := bash
 # the tests start hundreds of processes: without cached bytecode, each compiles the package again
