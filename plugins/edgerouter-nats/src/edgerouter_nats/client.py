@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, Error
@@ -17,12 +17,6 @@ _PERMISSIONS: Final = "permissions violation"
 _MOST_REFUSALS: Final = 1000
 _MOST_PAYLOAD: Final = 64 * 1024**2
 """Largest `max_payload` of a server (docs.nats.io, Server configuration)."""
-
-
-class Refused(Protocol):
-    """Receives what the server says about one subject; the connection stays."""
-
-    def __call__(self, text: str) -> None: ...
 
 
 class BoundedClient(Client):
@@ -39,7 +33,7 @@ class BoundedClient(Client):
         super().__init__()
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done once the connection is gone, with the reason."""
-        self.refused: list[Refused] = []
+        self.refused: list[Callable[[str], None]] = []
         """Called with each violation of permissions."""
         self._wants_tls = wants_tls
         self._connecting = True

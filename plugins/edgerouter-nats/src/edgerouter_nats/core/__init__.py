@@ -1,0 +1,1 @@
+"""Core NATS: the sink and the source nats."""

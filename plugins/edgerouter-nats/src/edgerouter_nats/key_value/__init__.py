@@ -1,0 +1,1 @@
+"""Key-value buckets: the sink and the source nats-kv."""
