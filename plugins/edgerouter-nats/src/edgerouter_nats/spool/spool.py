@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -35,6 +35,19 @@ _RETRY: Final = 0.5
 log = structlog.get_logger("edgerouter.spool")
 
 
+class Sharer(Protocol):
+    """Decides what this router drains."""
+
+    async def attach(self, route: Route) -> Reader:
+        """Drain a sink from now on, as far as it is this router's turn."""
+
+    async def detach(self, sink: str) -> None:
+        """Leave a sink to the other routers."""
+
+    def abandon(self, sink: str) -> None:
+        """Drain a sink no more that no other router has; its position stays as it is."""
+
+
 class JetStreamSpool:
     """The spool as the pipeline sees it.
 
@@ -49,6 +62,8 @@ class JetStreamSpool:
         self.engine = engine
         self._settings = settings
         self._tools = tools(self)
+        self.sharer: Sharer | None = None
+        """Without one, this router drains every sink that it has."""
         self.dead_letters: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """Number of dead letters, and their bytes."""
 
@@ -133,7 +148,7 @@ class JetStreamSpool:
 
     async def attach(self, route: Route) -> Reader:
         self.engine.routing.add(route)
-        return await self.take_shard(route, 0)
+        return await (self.take_shard(route, 0) if self.sharer is None else self.sharer.attach(route))
 
     async def detach(self, sink: str) -> None:
         engine = self.engine
@@ -141,6 +156,11 @@ class JetStreamSpool:
         await self._announce()
         await engine.trimming.refresh()
         elsewhere = any(sink in record.sinks for name, record in engine.trimming.shared.routers.items() if name != engine.router)
+        if self.sharer is not None:
+            if elsewhere:
+                await self.sharer.detach(sink)
+            else:
+                self.sharer.abandon(sink)
         for ledger in self._held(sink):
             if elsewhere:
                 await self.release_shard(ledger.name)
@@ -219,6 +239,24 @@ class JetStreamSpool:
         self.engine.log.drop(ledger_name)
 
     # -- what tools ask ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def end(self) -> int:
+        """The sequence after the last one that was seen."""
+        return self.engine.tail.end
+
+    @property
+    def damaged(self) -> Mapping[int, str]:
+        """Why a chunk cannot be read, by its stream sequence."""
+        return self.engine.chunks.damaged
+
+    def touch(self) -> None:
+        """Write the positions soon: a ledger has changed."""
+        self.engine.positions.touch()
+
+    async def counted(self, ledger: SinkLedger) -> None:
+        """Return when everything that waits is counted."""
+        await self.engine.counting.begin(ledger, whole=True)
 
     def chunks(self, first: int, end: int) -> AsyncIterator[Chunk]:
         """Yield the chunks that hold messages of `[first, end)`, as far as they are still stored."""

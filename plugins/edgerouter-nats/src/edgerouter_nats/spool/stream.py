@@ -91,7 +91,7 @@ async def prepare(api: Api, names: Names, settings: Settings) -> str:
         SpoolUnusable: they cannot serve as a spool.
         Unavailable: JetStream does not answer.
     """
-    found = await _create(api, stream_config(names, settings, new_id()))
+    found = await create(api, stream_config(names, settings, new_id()))
     spool = str(found.get("metadata", {}).get(ID, ""))
     _refuse_foreign(found, stream_config(names, settings, spool))
     if found["max_bytes"] != settings.max_bytes or found["num_replicas"] != settings.replicas:
@@ -99,7 +99,7 @@ async def prepare(api: Api, names: Names, settings: Settings) -> str:
         await api.request(
             f"STREAM.UPDATE.{names.stream}", found | {"max_bytes": settings.max_bytes, "num_replicas": settings.replicas}
         )
-    bucket = await _create(api, bucket_config(names, settings, spool))
+    bucket = await create(api, bucket_config(names, settings, spool))
     if bucket.get("metadata", {}).get(ID) != spool:
         raise SpoolUnusable(
             f"spool.stream: the positions in the bucket {names.bucket} belong to another stream of the name {names.stream}, "
@@ -108,7 +108,13 @@ async def prepare(api: Api, names: Names, settings: Settings) -> str:
     return spool
 
 
-async def _create(api: Api, config: dict[str, Any]) -> dict[str, Any]:
+async def create(api: Api, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a stream, which is made with this one if it is missing.
+
+    Raises:
+        ApiError: JetStream refuses it.
+        Unavailable: it does not answer.
+    """
     name = config["name"]
     while True:
         try:

@@ -1,0 +1,92 @@
+"""Entry point of `spool: {type: jetstream}`: connects, proves, opens, leases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any, ClassVar
+
+from edgerouter.config.model import SpoolSection
+from edgerouter.errors import SpoolUnusable
+from edgerouter.spool.contract import Spool
+from edgerouter.spool.folder import locked_folder
+from edgerouter.spool.plugin import SpoolContext, SpoolPlugin
+from edgerouter_nats.connection import Connector, connecting
+from edgerouter_nats.spool.api import Api
+from edgerouter_nats.spool.config import JetStreamSpoolConfig
+from edgerouter_nats.spool.engine import Engine, running
+from edgerouter_nats.spool.letters import Letters, letters_config
+from edgerouter_nats.spool.link import Link
+from edgerouter_nats.spool.names import Names
+from edgerouter_nats.spool.operator import JetStreamTools, LetterAccounts
+from edgerouter_nats.spool.proof import prove
+from edgerouter_nats.spool.sharing import Sharding, Sharing
+from edgerouter_nats.spool.spool import JetStreamSpool
+from edgerouter_nats.spool.state import Stale
+from edgerouter_nats.spool.stream import create, patiently
+
+_SHARDS = "shards"
+
+
+class JetStreamSpoolPlugin(SpoolPlugin):
+    """Opens the spool that several routers share."""
+
+    Config: ClassVar[type[SpoolSection]] = JetStreamSpoolConfig
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: JetStreamSpoolConfig, context: SpoolContext) -> AsyncIterator[Spool]:
+        router = config.router or context.host
+        # a command looks beside a router that may run here
+        folder: Any = nullcontext() if context.command else locked_folder(config.path)
+        with folder:
+            async with connecting(config, f"edgerouter spool {router}") as connector:
+                api = Api(Link(connector), config.domain)
+                async with _opened(api, connector, config, f"{router} command" if context.command else router) as spool:
+                    yield spool
+
+
+@asynccontextmanager
+async def _opened(api: Api, connector: Connector, config: JetStreamSpoolConfig, router: str) -> AsyncIterator[Spool]:
+    names = Names(config.stream)
+    letters = Letters(api, names)
+    async with running(api, config, router, letters) as engine:
+        await patiently(lambda: create(api, letters_config(names, replicas=config.replicas, max_bytes=config.dead_letter_bytes)))
+        await patiently(lambda: prove(api, connector, config, (names.stream, names.state, names.dead_letters)))
+        await patiently(lambda: _agree_on_shards(engine, config.shards))
+
+        def drained_by(ledger: str) -> str:
+            return sharing.drained_by(ledger)
+
+        spool = JetStreamSpool(engine, config, lambda made: JetStreamTools(made, letters, drained_by))
+        sharing = Sharing(spool, Sharding(config.shards, config.shard_by), engine.state, names, router=router, lease=config.lease)
+        accounts = LetterAccounts(spool, letters, config.dead_letter_bytes)
+        spool.sharer, spool.dead_letters = sharing, lambda: (accounts.count, accounts.bytes)
+        task = asyncio.get_running_loop().create_task(accounts.run(), name="spool-dead-letters")
+        try:
+            async with sharing.running():
+                yield spool
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def _agree_on_shards(engine: Engine, shards: int) -> None:
+    """Refuse another number of shards than that of the routers before.
+
+    Raises:
+        SpoolUnusable: they have another one.
+    """
+    while True:
+        found = await engine.state.read(_SHARDS)
+        if found is None:
+            try:
+                await engine.state.write(_SHARDS, b"%d" % shards)
+            except Stale:
+                continue
+            return
+        if found[0] != b"%d" % shards:
+            before = found[0][:10].decode("ascii", "replace")
+            raise SpoolUnusable(f"spool.shards: {shards}, but the stream {engine.names.stream} has {before}: write {before}")
+        return

@@ -1,0 +1,90 @@
+"""A spool starts only where the servers sync before they acknowledge, or where replicas are taken for it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from edgerouter import plugins
+from edgerouter.errors import SpoolUnusable
+from edgerouter_nats.spool.config import JetStreamSpoolConfig
+from support.nats.cluster import NatsCluster, NatsServer
+
+EXPORTED = [
+    "accounts: {",
+    '  SYS: { users: [{user: sys, password: sys}], exports: [{service: "$SYS.REQ.SERVER.PING.VARZ", response_type: stream}] }',
+    "  APP: { jetstream: enabled, users: [{user: app, password: app}],",
+    '         imports: [{service: {account: SYS, subject: "$SYS.REQ.SERVER.PING.VARZ"}}] }',
+    "}",
+    "system_account: SYS",
+]
+
+
+def config(folder: Path, *servers: NatsServer, **more: Any) -> JetStreamSpoolConfig:
+    plain: Mapping[str, Any] = {"servers": [server.url for server in servers], "path": folder / "spool", "stream": "PROOF"}
+    return JetStreamSpoolConfig.model_validate({**plain, **more})
+
+
+async def opens(config: JetStreamSpoolConfig) -> str:
+    """Open and close; return the type."""
+    async with plugins.open_spool(config, "box") as spool:
+        return spool.status.type
+
+
+async def refused(config: JetStreamSpoolConfig) -> str:
+    with pytest.raises(SpoolUnusable) as caught:
+        await opens(config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def monitor(server: NatsServer) -> str:
+    return f"http://127.0.0.1:{server.monitor_port}"
+
+
+async def test_a_server_with_the_default_sync_interval_is_refused_with_what_to_set(tmp_path: Path) -> None:
+    with NatsServer(tmp_path / "nats", jetstream=()) as server:
+        text = await refused(config(tmp_path, server, monitor=[monitor(server)]))
+    assert "spool.durability: the server alone acknowledges messages before they are on its disk" in text
+    assert "set `sync_interval: always` in its block `jetstream`, or take `replicas: 3` with `durability: replicated`" in text
+
+
+async def test_a_server_that_syncs_is_proven_by_its_monitoring(nats: NatsServer, tmp_path: Path) -> None:
+    assert await opens(config(tmp_path, nats, monitor=[monitor(nats)])) == "jetstream"
+
+
+async def test_without_a_proof_the_line_says_how_to_give_one(nats: NatsServer, tmp_path: Path) -> None:
+    text = await refused(config(tmp_path, nats))
+    assert "spool.monitor: nothing proves that the server alone writes to its disk before it acknowledges" in text
+    text = await refused(config(tmp_path, nats, monitor=["http://127.0.0.1:9"]))
+    assert "`monitor` names none that is it" in text
+
+
+async def test_the_system_account_may_export_the_proof(tmp_path: Path) -> None:
+    with NatsServer(tmp_path / "nats", EXPORTED) as server:
+        assert await opens(config(tmp_path, server, username="app", password="app")) == "jetstream"
+    with NatsServer(tmp_path / "lazy", EXPORTED, jetstream=()) as server:
+        assert "acknowledges messages before" in await refused(config(tmp_path, server, username="app", password="app"))
+
+
+async def test_three_replicas_are_taken_for_it_only_by_name(tmp_path: Path) -> None:
+    with NatsCluster(tmp_path / "nats") as cluster:
+        addresses = [monitor(node) for node in cluster.nodes]
+        text = await refused(config(tmp_path, *cluster.nodes, replicas=3, monitor=addresses))
+        assert "acknowledges messages before they are on its disk" in text
+        assert await opens(config(tmp_path, *cluster.nodes, replicas=3, durability="replicated")) == "jetstream"
+
+
+def test_one_replica_is_not_replicated(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"`durability: replicated` needs `replicas: 3` or more"):
+        JetStreamSpoolConfig.model_validate({"servers": ["nats://a"], "durability": "replicated"})
+
+
+async def test_another_number_of_shards_than_that_of_the_stream_is_refused(nats: NatsServer, tmp_path: Path) -> None:
+    common = {"monitor": [monitor(nats)], "stream": "SHARDED"}
+    await opens(config(tmp_path, nats, **common, shards=4))
+    assert "spool.shards: 8, but the stream SHARDED has 4: write 4" in await refused(config(tmp_path, nats, **common, shards=8))
