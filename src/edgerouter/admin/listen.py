@@ -25,7 +25,7 @@ def unix_listener(folder: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     old = os.umask(0o177)
     try:
-        with _short(path) as address:
+        with short_path(path) as address:
             listener.bind(address)
     except BaseException:
         listener.close()
@@ -44,7 +44,7 @@ def unix_connection(folder: Path) -> socket.socket:
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with _short(folder / SOCKET_NAME) as address:
+        with short_path(folder / SOCKET_NAME) as address:
             connection.connect(address)
     except BaseException:
         connection.close()
@@ -53,7 +53,7 @@ def unix_connection(folder: Path) -> socket.socket:
 
 
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
+def short_path(path: Path) -> Iterator[str]:
     """Yield the path in a form that fits a Unix socket's address."""
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         yield str(path)

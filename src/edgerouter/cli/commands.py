@@ -1,4 +1,4 @@
-"""The commands for operators: `status`, `top`, `dead-letters`, `replay`, `forget`, `verify`, `decrypt`."""
+"""The commands for operators: `top`, `dead-letters`, `replay`, `forget`, `verify`, `decrypt`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="2026-1
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Before this time.")]
 Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Only reasons that contain this.")]
 Numbers = Annotated[list[int] | None, typer.Argument(metavar="NUMBER", callback=in_64_bits, help="Only these dead letters.")]
-Ready = Annotated[bool, typer.Option("--ready", help="Exit with 0 when messages can be taken in, else with 1.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 dead_letters = typer.Typer(
@@ -79,17 +78,6 @@ def _which(
         "reason": reason,
         "numbers": numbers or [],
     }
-
-
-def status(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson = False, ready: Ready = False) -> None:
-    """Show once what the running router does.
-
-    While no router runs it shows what the spool holds. With --ready the exit code is 0 when messages can be taken in and 1 when
-    not: for a container's health check.
-    """
-    from edgerouter.cli.status import show
-
-    raise typer.Exit(show(spool_of(config, spool), ready=ready, as_json=as_json))
 
 
 def top(
@@ -287,6 +275,6 @@ def decrypt(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (status, top, replay, forget, verify, decrypt):
+    for command in (top, replay, forget, verify, decrypt):
         app.command()(command)
     app.add_typer(dead_letters)

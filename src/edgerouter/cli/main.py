@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import edgerouter
-from edgerouter.cli import commands, steer
+from edgerouter.cli import commands, fleet, steer
 from edgerouter.cli.arguments import in_64_bits
 from edgerouter.cli.commands import ConfigFile
 from edgerouter.cli.output import say
@@ -238,6 +238,7 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for p
 
 
 commands.register(app)
+fleet.register(app)
 steer.register(app)
 
 
