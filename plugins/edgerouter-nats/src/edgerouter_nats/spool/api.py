@@ -133,7 +133,7 @@ class Api:
             max_bytes: of all of them; the first one comes in any case.
             subject: only messages of this subject.
         """
-        body: dict[str, object] = {"seq": sequence, "batch": most, "max_bytes": max_bytes}
+        body: dict[str, object] = {"seq": max(1, sequence), "batch": most, "max_bytes": max_bytes}
         if subject:
             body["next_by_subj"] = subject
         return await self._get(stream, body)

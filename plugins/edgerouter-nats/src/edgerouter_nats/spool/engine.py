@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import structlog
 
@@ -35,6 +36,9 @@ from edgerouter_nats.spool.stream import patiently, prepare
 from edgerouter_nats.spool.tail import Tail
 from edgerouter_nats.spool.trimming import Trimming
 
+_LOOK_EVERY: Final = 10
+"""Seconds between two looks at the state of the other routers while nothing happens here."""
+
 log = structlog.get_logger("edgerouter.spool")
 
 
@@ -61,6 +65,9 @@ class Engine:
         self.state = State(api, self.names)
         self.ledgers = Ledgers()
         self.dropped = 0
+        self._stopped = False
+        self._seconds = 0
+        self._trimmed = (0, 0)
         self._settings = settings
         self._dead_letters = dead_letters
         self._group = group
@@ -83,7 +90,15 @@ class Engine:
         )
         interval = self._settings.commit_interval
         self.positions = Positions(self.state, self.names, f"{self.router}-{incarnation}", interval, lambda: tail.end)
-        self.trimming = Trimming(self.api, self.names, self.state, self._settings, lambda: tail.end)
+        self.trimming = Trimming(
+            self.api,
+            self.names,
+            self.state,
+            self._settings,
+            router=self.router,
+            end=lambda: tail.end,
+            keep_from=self._keep_from,
+        )
         self.counting = Counting(self.chunks, tail, self.ledgers, self.positions)
         self.log = SharedLog(
             chunks=self.chunks,
@@ -102,6 +117,7 @@ class Engine:
             positions=self.positions,
             ledgers=self.ledgers,
             chunks=self.chunks,
+            routing=self.routing,
         )
         self.receipts = Receipts(await self._unacknowledged(earlier.keep_from), released=self.trimming.touch)
         self.appender = Appender(
@@ -139,6 +155,7 @@ class Engine:
             task.cancel()
         await asyncio.wait(self._tasks)
         await self.positions.last_round()
+        self._stopped = True
         try:
             await self.announcement.write()
         except (Unavailable, SpoolError) as error:
@@ -172,19 +189,27 @@ class Engine:
                 self.ledgers.drops.count(sink, Counter(filter(matches, topics)), reason)
 
     def _announced(self, earlier: RouterRecord) -> RouterRecord:
-        spans = self.receipts.spans()
+        keep_from = self._keep_from()
+        # a router that has ended in good order needs nothing that comes later
+        none = self._stopped and keep_from == chunk_of(self.tail.end)
         return RouterRecord(
             self.routing.sinks,
-            min((chunk_of(first) for first, _ in spans.values()), default=0),
+            0 if none else keep_from,
             earlier.appended + self.appender.messages,
             earlier.dropped + self.dropped,
             time.time(),
         )
 
+    def _keep_from(self) -> int:
+        return chunk_of(min((first for first, _ in self.receipts.spans().values()), default=self.tail.end))
+
     def _every_second(self) -> None:
         # what can be trimmed is read from the positions
         self.ledgers.settled.remove(0, self.tail.end)
-        if self.tail.end or self.positions.rounds:
+        self._seconds += 1
+        now = (self.tail.end, self.positions.rounds)
+        if now != self._trimmed or self._seconds % _LOOK_EVERY == 0:
+            self._trimmed = now
             self.trimming.touch()
 
     async def _announce(self) -> None:

@@ -14,8 +14,9 @@ from edgerouter.errors import SpoolError
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter_nats.spool.api import Api
 from edgerouter_nats.spool.chunks import READ_BYTES, Chunks
-from edgerouter_nats.spool.names import Names
+from edgerouter_nats.spool.names import Names, sink_of
 from edgerouter_nats.spool.positions import Positions
+from edgerouter_nats.spool.routing import Routing
 from edgerouter_nats.spool.settings import Settings
 from edgerouter_nats.spool.trimming import Trimming
 
@@ -23,6 +24,7 @@ _LOOK_AGAIN: Final = 0.25
 _COMPLAIN_EVERY: Final = 60.0
 _LEAST: Final = 64 * 1024
 _MOST_EVICTED: Final = 64
+_ORPHAN_AFTER: Final = 60.0
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -38,6 +40,7 @@ class FullStream:
         positions: of the sinks.
         ledgers: held here; they count what they lose.
         chunks: reads what is evicted.
+        routing: the sinks of this router.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class FullStream:
         positions: Positions,
         ledgers: Ledgers,
         chunks: Chunks,
+        routing: Routing,
     ) -> None:
         self._api = api
         self._names = names
@@ -58,6 +62,8 @@ class FullStream:
         self._positions = positions
         self._ledgers = ledgers
         self._chunks = chunks
+        self._routing = routing
+        self._orphaned: dict[str, float] = {}
         self._complained = float("-inf")
 
     async def make(self, need: int, *, may_drop: bool) -> bool:
@@ -78,14 +84,27 @@ class FullStream:
         return True
 
     async def _forget_orphans(self) -> bool:
-        orphans = self._trimming.shared.orphans
+        orphans = self._orphans()
         for name in orphans:
             pending = self._trimming.shared.ledgers[name].pending
             log.warning("spool needs room: a sink that is no longer configured loses its messages", sink=name, pending=pending)
             if pending:
                 self._ledgers.drops.count(name, Counter({"": pending}), "spool_full")
+            if name in self._ledgers:
+                self._ledgers.forget(name)
             await self._positions.delete(name)
         return bool(orphans) and await self._trimming.trim(full=True)
+
+    def _orphans(self) -> list[str]:
+        """Return the ledgers of sinks that were taken out of the configuration here, or that no router has had for a while.
+
+        A router that has just been started names its sinks one after another.
+        """
+        shared = self._trimming.shared
+        orphans = [name for name in shared.orphans if sink_of(name) not in self._routing]
+        now = time.monotonic()
+        self._orphaned = {name: self._orphaned.get(name, now) for name in orphans}
+        return [name for name in orphans if name in self._ledgers or now - self._orphaned[name] > _ORPHAN_AFTER]
 
     async def _evict(self, need: int) -> None:
         """Drop the oldest chunks, and count what the sinks drained here lose; other routers count theirs when they read."""

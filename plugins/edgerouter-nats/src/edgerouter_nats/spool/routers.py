@@ -24,7 +24,7 @@ class RouterRecord(msgspec.Struct, frozen=True, array_like=True):
 
     sinks: tuple[str, ...] = ()
     keep_from: int = 0
-    """Least stream sequence whose receipts it may need after a crash; 0 = none."""
+    """Stream sequence from which on it may need receipts after a crash: a lower bound, also when it is old; 0 = it needs none."""
     appended: int = 0
     """Messages that it has stored, over all its runs."""
     dropped: int = 0

@@ -51,9 +51,10 @@ class Shared:
         firsts = [ledger.position.first for ledger in self.ledgers.values()]
         return min([first for first in firsts if first is not None], default=end)
 
-    def kept(self) -> int:
-        """Return the least stream sequence that a router needs for its receipts."""
-        return min([router.keep_from for router in self.routers.values() if router.keep_from and router.present], default=OPEN)
+    def kept(self, without: str) -> int:
+        """Return the least stream sequence that the other routers need for their receipts."""
+        others = (router for name, router in self.routers.items() if name != without)
+        return min([router.keep_from for router in others if router.keep_from and router.present], default=OPEN)
 
 
 async def read_shared(state: State) -> Shared:
@@ -86,15 +87,29 @@ class Trimming:
         names: of the stream.
         state: shared by the routers.
         settings: for `retain`.
+        router: name of this router.
         end: the sequence that the next message will have.
+        keep_from: least stream sequence that this router needs for its receipts.
     """
 
-    def __init__(self, api: Api, names: Names, state: State, settings: Settings, end: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        names: Names,
+        state: State,
+        settings: Settings,
+        *,
+        router: str,
+        end: Callable[[], int],
+        keep_from: Callable[[], int],
+    ) -> None:
         self._api = api
         self._names = names
         self._state = state
         self._retain = settings.retain
+        self._router = router
         self._end = end
+        self._keep_from = keep_from
         self._due = True
         self.shared = Shared()
         """State of all routers, about a second old."""
@@ -146,7 +161,7 @@ class Trimming:
         await self.refresh()
         target = chunk_of(self.shared.least(end))
         if not full:
-            target = min(target, self.shared.kept())
+            target = min(target, self._keep_from(), self.shared.kept(self._router))
             target = await self._retained(target)
         if target <= self.stream.first or not self.stream.messages:
             return False
