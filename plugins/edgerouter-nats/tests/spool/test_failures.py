@@ -8,12 +8,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from support.nats.cluster import NatsServer
-from support.nats.spools import opened
-from support.pipeline import until
-from support.spools import Pipe, fresh, ledger, route, take
 
 from edgerouter.config.model import RetainPolicy
 from edgerouter.errors import SpoolUnusable
@@ -22,6 +19,10 @@ from edgerouter.source import Confirmation, Delivery
 from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.sequences import chunk_of
 from edgerouter_nats.spool.spool import JetStreamSpool
+from support.nats.cluster import NatsServer
+from support.nats.spools import opened
+from support.pipeline import until
+from support.spools import Pipe, fresh, ledger, route, take
 
 _names: Iterator[str] = (f"FAIL-{number}" for number in range(1000))
 _random = random.Random(1)
@@ -72,8 +73,8 @@ async def test_a_full_stream_that_drops_the_newest_counts_each(nats: NatsServer,
         assert not spool.faults
 
 
-async def test_a_full_stream_that_drops_the_oldest_counts_each_wherever_its_sinks_are_drained(nats: NatsServer, stream: str) -> None:
-    full = {"max_bytes": 300_000, "on_full": "drop_oldest", "cache_bytes": 1}
+async def test_a_full_stream_that_drops_the_oldest_counts_each_wherever_it_is_drained(nats: NatsServer, stream: str) -> None:
+    full: dict[str, Any] = {"max_bytes": 300_000, "on_full": "drop_oldest", "cache_bytes": 1}
     async with opened([nats.url], stream, "one", **full) as one, opened([nats.url], stream, "two", **full) as two:
         here, there = Pipe(one), Pipe(two)
         (reader,) = await here.attach(route("here"))
@@ -143,7 +144,7 @@ async def test_while_no_server_answers_nothing_is_acknowledged_and_sinks_keep_wh
         assert spool.ledgers == {"cloud": ledger(13, 13)}
 
 
-async def test_a_second_process_under_the_same_name_takes_over_and_the_first_stores_nothing_more(nats: NatsServer, stream: str) -> None:
+async def test_a_second_process_of_a_name_takes_over_and_the_first_stores_nothing_more(nats: NatsServer, stream: str) -> None:
     async with opened([nats.url], stream, "same") as first, opened([nats.url], stream, "same") as second:
         old, new = Pipe(first), Pipe(second)
         (reader,) = await new.attach(route("cloud"))

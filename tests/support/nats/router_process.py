@@ -1,0 +1,110 @@
+"""A process that appends numbered messages to a shared spool and drains a sink of it, to be killed at any time.
+
+It writes each acknowledged delivery and each delivered batch to files at once, so that what it has promised and done is known after
+its death. Started again, it continues behind the last acknowledged message, as a broker would have it: what an earlier run has
+stored and not acknowledged is recognised by its receipt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+
+from edgerouter.message import Message
+from edgerouter.source import Confirmation, Delivery
+from edgerouter.spool.contract import Reader
+from edgerouter_nats.spool.spool import JetStreamSpool
+from support.nats.spools import opened
+from support.spools import route, take_some
+
+KEYS = 10
+
+
+class Orders(msgspec.Struct):
+    """Arguments of the process."""
+
+    servers: list[str]
+    stream: str
+    router: str
+    folder: str
+    messages: int
+    """To append over all runs."""
+    rate: int
+    """Messages a second."""
+    replicas: int = 3
+    drains: bool = True
+
+
+def acknowledged_to(folder: Path, router: str) -> int:
+    """Return one above the last message that an earlier run was acknowledged."""
+    file = folder / f"{router}.acknowledged"
+    lines = file.read_text().split() if file.exists() else []
+    return int(lines[-1]) if lines else 0
+
+
+async def produce(spool: JetStreamSpool, orders: Orders) -> None:
+    """Append what is left, at the rate."""
+    folder = Path(orders.folder)
+    log = os.open(folder / f"{orders.router}.acknowledged", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    at = acknowledged_to(folder, orders.router)
+    for earlier in spool.unacknowledged("numbers"):
+        end = int(earlier.receipt)
+        if end > at:
+            at = end
+            os.write(log, f"{end}\n".encode())
+    confirmations: list[Confirmation] = []
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while at < orders.messages:
+        end = min(orders.messages, at + max(1, orders.rate // 50))
+        messages = [Message(f"{orders.router}/{n % KEYS}", b"%d" % n, n + 1, 1) for n in range(at, end)]
+        confirmation = Confirmation()
+
+        def acknowledge(end: int = end) -> None:
+            os.write(log, f"{end}\n".encode())
+
+        await spool.append("numbers", Delivery(messages, acknowledge, b"%d" % end, confirmation), {"cloud": len(messages)})
+        # the sender has read it once the next delivery comes
+        for each in confirmations:
+            each.confirm()
+        confirmations = [confirmation]
+        at = end
+        due += 0.02
+        await asyncio.sleep(max(0.0, due - loop.time()))
+    for each in confirmations:
+        each.confirm()
+
+
+async def consume(reader: Reader, orders: Orders) -> None:
+    """Deliver to a file until cancelled."""
+    log = os.open(Path(orders.folder) / "delivered", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    while True:
+        batch = await take_some(reader, 500)
+        os.write(log, b"".join(b"%s %s %s\n" % (m.topic.encode(), m.payload, m.id.encode()) for m in batch))
+        reader.delivered(batch)
+
+
+async def work(orders: Orders) -> None:
+    """Append and drain until everything is done."""
+    async with opened(
+        orders.servers, orders.stream, orders.router, replicas=orders.replicas, patience=2.0, commit_interval=0.02
+    ) as spool:
+        reader = await spool.attach(route("cloud"))
+        async with asyncio.TaskGroup() as group:
+            consumer = group.create_task(consume(reader, orders), name="consume")
+            await produce(spool, orders)
+            while reader.ledger.pending or reader.ledger.uncounted:
+                await asyncio.sleep(0.02)
+            consumer.cancel()
+        await spool.engine.positions.safe()
+        sys.stdout.write(json.dumps({"ledger": asdict(reader.ledger), "faults": dict(spool.faults)}) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(work(msgspec.json.decode(sys.argv[1], type=Orders)))
