@@ -87,7 +87,7 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
     )
     if refused:
         head.append(f"\nthe last change of the configuration was refused:\n{refused}", "red")
-    parts: list[Any] = [head, _spool(status), _sources(status, before), _sinks(status, before), *_drops(status)]
+    parts: list[Any] = [head, _spool(status), _sources(status, before), _sinks(status, before), *_shared(status), *_drops(status)]
     for name, sink in status["detached"].items():
         parts.append(
             Text(
@@ -108,6 +108,19 @@ def _stopped(status: dict[str, Any], spool: SpoolSection) -> Group:
         table.add_row(name, *(str(sink[field]) for field in ("matched", "delivered", "pending", "dead_lettered", "dropped")))
     ledgers = [line for name, sink in status["sinks"].items() for line in _ledger(name, sink)]
     return Group(Text(f"no router runs on {spool.path}; it holds", "yellow"), _spool(status), table, *ledgers, *_drops(status))
+
+
+def _shared(status: dict[str, Any]) -> Iterator[Text | Table]:
+    """Render what all routers have that share the spool."""
+    shared = status["spool"].get("shared")
+    if not shared:
+        return
+    routers = ", ".join(f"{name} ({counted(shards, 'shard')})" for name, shards in shared["routers"].items())
+    yield Text(f"spool shared, this is {shared['router']}; running: {routers or 'no router'}; all routers together:")
+    table = _table("sink", "matched", "delivered", "pending", "dead", "dropped")
+    for name, sink in shared["ledgers"].items():
+        table.add_row(name, *(str(sink[field]) for field in ("matched", "delivered", "pending", "dead_lettered", "dropped")))
+    yield table
 
 
 def _ledger(name: str, sink: dict[str, Any]) -> Iterator[Text]:

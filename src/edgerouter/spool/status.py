@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -30,6 +31,18 @@ class Ledger:
     def waiting(self) -> bool:
         """Messages wait, or may."""
         return bool(self.pending or self.uncounted)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStatus:
+    """A spool that several routers share, as one of them sees it."""
+
+    router: str
+    """Name of this router."""
+    routers: Mapping[str, int]
+    """Number of shards that each living router drains, by its name."""
+    ledgers: Mapping[str, Ledger]
+    """Ledger of each sink over all routers, about a second old."""
 
 
 SpoolState = Literal["ok", "full", "read_only", "failing"]
@@ -61,5 +74,7 @@ class SpoolStatus:
     dead_letter_bytes: int
     orphans: tuple[str, ...]
     """Sinks that are no longer configured and still hold a position."""
+    shared: SharedStatus | None = None
+    """Where several routers share the spool."""
     commit_times: Histogram = field(default_factory=lambda: Histogram.of(COMMIT_BOUNDS))
     """Durations of commits since the start."""

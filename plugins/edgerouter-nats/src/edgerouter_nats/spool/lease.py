@@ -170,7 +170,18 @@ class Leases:
         self._read(found)
         await self._balance()
 
+    async def others(self, sink: str) -> list[str]:
+        """Return the other living routers that could drain a sink.
+
+        Raises:
+            Unavailable: nothing answered in time.
+        """
+        self._membership.observe(await self._state.all(MEMBER))
+        return [name for name, member in self._membership.living.items() if sink in member.sinks and name != self._router]
+
     async def _renew(self) -> None:
+        if not self._sinks and not self._membership.until:
+            return  # a command, or a router whose sinks are still to come
         now = time.monotonic()
         if now - self._renewed < self._renew_every and self._membership.valid:
             return
@@ -203,8 +214,8 @@ class Leases:
         self.claims = {ledger: claim for ledger, (claim, _) in self._stored.items()}
 
     async def _balance(self) -> None:
-        living = {name: member.sinks for name, member in self._membership.living.items() if member.shards == self._shards}
-        living[self._router] = tuple(self._sinks)
+        living = {name: member.sinks for name, member in self._membership.living.items() if member.sinks}
+        living |= {self._router: tuple(self._sinks)} if self._sinks else {}
         wanted = assigned(living, self._shards)
         surplus = [ledger for ledger in self._revisions if wanted.get(ledger, self._router) != self._router]
         for ledger in surplus:

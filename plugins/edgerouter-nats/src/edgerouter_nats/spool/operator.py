@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -39,13 +38,11 @@ class JetStreamTools:
     Args:
         spool: open.
         letters: of all sinks.
-        drained_by: returns the router that drains a ledger; empty when none does.
     """
 
-    def __init__(self, spool: JetStreamSpool, letters: Letters, drained_by: Callable[[str], str]) -> None:
+    def __init__(self, spool: JetStreamSpool, letters: Letters) -> None:
         self._spool = spool
         self._letters = letters
-        self._drained_by = drained_by
 
     async def dead_letters(self, which: DeadLetterFilter, *, limit: int = 100, after: int = 0) -> list[DeadLetter]:
         found: list[DeadLetter] = []
@@ -123,13 +120,16 @@ class JetStreamTools:
         Raises:
             SpoolError: they are not.
         """
-        held = {ledger.name: ledger for ledger in self._spool.held if sink_of(ledger.name) == sink}
         stored = {name for name in await self._spool.shard_records() if sink_of(name) == sink}
-        if not held and not stored:
+        if not stored:
             raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
-        if missing := stored - held.keys():
-            routers = ", ".join(sorted({self._drained_by(name) for name in missing} - {""})) or "none at the moment"
-            raise SpoolError(f"the sink {sink!r} is drained by another router, where this command has to run: {routers}")
+        if self._spool.acquire is not None:
+            await self._spool.acquire(sink)
+        held = {ledger.name: ledger for ledger in self._spool.held if sink_of(ledger.name) == sink}
+        if stored - held.keys():
+            by = self._spool.overview.routers()
+            routers = ", ".join(name for name, ledgers in by.items() if stored & set(ledgers) - held.keys()) or "none at the moment"
+            raise SpoolError(f"shards of the sink {sink!r} are drained elsewhere, where this command has to run too: {routers}")
         return list(held.values())
 
     async def stored(self, start: int, *, since: int | None = None, until: int | None = None) -> Stored:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, ClassVar
 
+from edgerouter import Unavailable
 from edgerouter.config.model import SpoolSection
-from edgerouter.errors import SpoolUnusable
+from edgerouter.errors import SpoolError, SpoolUnusable
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.folder import locked_folder
 from edgerouter.spool.plugin import SpoolContext, SpoolPlugin
@@ -23,7 +25,7 @@ from edgerouter_nats.spool.operator import JetStreamTools, LetterAccounts
 from edgerouter_nats.spool.proof import prove
 from edgerouter_nats.spool.sharing import Sharding, Sharing
 from edgerouter_nats.spool.spool import JetStreamSpool
-from edgerouter_nats.spool.state import Stale
+from edgerouter_nats.spool.state import Stale, State
 from edgerouter_nats.spool.stream import create, patiently
 
 _SHARDS = "shards"
@@ -43,26 +45,41 @@ class JetStreamSpoolPlugin(SpoolPlugin):
         with folder:
             async with connecting(config, f"edgerouter spool {router}") as connector:
                 api = Api(Link(connector), config.domain)
-                async with _opened(api, connector, config, f"{router} command" if context.command else router) as spool:
+                if not context.command:
+                    async with _opened(api, connector, config, router) as spool:
+                        yield spool
+                    return
+                # another process of the same name would be fenced by it
+                alone = f"{router} command {secrets.token_hex(4)}"
+                async with _opened(api, connector, config, alone, command=True) as spool:
                     yield spool
+                with suppress(Unavailable, SpoolError):
+                    names = Names(config.stream)
+                    await State(api, names).delete(names.router_key(alone))
 
 
 @asynccontextmanager
-async def _opened(api: Api, connector: Connector, config: JetStreamSpoolConfig, router: str) -> AsyncIterator[Spool]:
+async def _opened(
+    api: Api, connector: Connector, config: JetStreamSpoolConfig, router: str, *, command: bool = False
+) -> AsyncIterator[Spool]:
     names = Names(config.stream)
     letters = Letters(api, names)
     async with running(api, config, router, letters) as engine:
         await patiently(lambda: create(api, letters_config(names, replicas=config.replicas, max_bytes=config.dead_letter_bytes)))
         await patiently(lambda: prove(api, connector, config, (names.stream, names.state, names.dead_letters)))
         await patiently(lambda: _agree_on_shards(engine, config.shards))
-
-        def drained_by(ledger: str) -> str:
-            return sharing.drained_by(ledger)
-
-        spool = JetStreamSpool(engine, config, lambda made: JetStreamTools(made, letters, drained_by))
+        spool = JetStreamSpool(engine, config, lambda made: JetStreamTools(made, letters))
         sharing = Sharing(spool, Sharding(config.shards, config.shard_by), engine.state, names, router=router, lease=config.lease)
         accounts = LetterAccounts(spool, letters, config.dead_letter_bytes)
-        spool.sharer, spool.dead_letters = sharing, lambda: (accounts.count, accounts.bytes)
+        spool.sharer = sharing
+        overview = spool.overview
+        overview.dead_letters = lambda: (accounts.count, accounts.bytes)
+        overview.routers = lambda: sharing.leases.routers
+        if command:
+            spool.acquire = sharing.acquire
+            overview.whole = True
+            await patiently(engine.trimming.refresh)
+            await patiently(accounts.look)
         task = asyncio.get_running_loop().create_task(accounts.run(), name="spool-dead-letters")
         try:
             async with sharing.running():

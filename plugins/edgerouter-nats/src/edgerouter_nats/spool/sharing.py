@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 from zlib import crc32
@@ -13,8 +14,10 @@ import structlog
 from edgerouter import Unavailable
 from edgerouter.errors import SpoolError
 from edgerouter.spool.contract import Reader, Route
+from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.templates import parse, topic_text
 from edgerouter.topic_cache import TopicCache, key_weight
+from edgerouter.topics import Matcher
 from edgerouter_nats.spool.assignment import ledger_name
 from edgerouter_nats.spool.lease import Leases
 from edgerouter_nats.spool.membership import Membership
@@ -44,6 +47,9 @@ class Shared(Protocol):
 
     def drop_shard(self, ledger_name: str) -> None:
         """Hold the position no more, and write nothing."""
+
+    async def shard_records(self) -> Mapping[str, SinkLedger]:
+        """Return the ledgers of all positions, as they are stored."""
 
     def when_fenced(self, call: Callable[[str], None]) -> None:
         """Have `call` called with the name of a ledger whose position another router has taken."""
@@ -143,10 +149,19 @@ class Sharing:
             self._patience = 0.0
             await self.leases.close()
 
-    def drained_by(self, ledger: str) -> str:
-        """Return the router that drains a ledger, as far as is known; empty when none does."""
-        claim = self.leases.claims.get(ledger)
-        return claim.router if claim is not None else ""
+    async def acquire(self, sink: str) -> None:
+        """Hold a sink for a command, once no other router is there that has it.
+
+        Raises:
+            SpoolError: one is.
+        """
+        deadline = time.monotonic() + self._lease + 1.0
+        while others := await self.leases.others(sink):
+            if time.monotonic() > deadline:
+                raise SpoolError(f"the sink {sink!r} is drained by {', '.join(others)}, where this command has to run")
+            await asyncio.sleep(0.2)
+        record = next(ledger for name, ledger in (await self._spool.shard_records()).items() if sink_of(name) == sink)
+        await self.attach(Route(sink, record.filters, Matcher(record.filters)))
 
     # -- what the leases ask ----------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -21,9 +20,10 @@ from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.reader import LogReader
 from edgerouter.spool.operator import SpoolTools
-from edgerouter.spool.status import Ledger, SpoolState, SpoolStatus
+from edgerouter.spool.status import Ledger, SpoolStatus
 from edgerouter_nats.spool.engine import Engine
 from edgerouter_nats.spool.names import key_of, sink_of
+from edgerouter_nats.spool.overview import Overview
 from edgerouter_nats.spool.positions import Fenced
 from edgerouter_nats.spool.routers import RouterRecord
 from edgerouter_nats.spool.sequences import first_of
@@ -60,64 +60,22 @@ class JetStreamSpool:
     def __init__(self, engine: Engine, settings: Settings, tools: Callable[[JetStreamSpool], SpoolTools]) -> None:
         self.id = engine.id
         self.engine = engine
-        self._settings = settings
+        self._overview = Overview(engine, settings)
         self._tools = tools(self)
         self.sharer: Sharer | None = None
         """Without one, this router drains every sink that it has."""
-        self.dead_letters: Callable[[], tuple[int, int]] = lambda: (0, 0)
-        """Number of dead letters, and their bytes."""
+        self.acquire: Callable[[str], Awaitable[None]] | None = None
+        """Takes a sink for a command, where no router drains it."""
 
     # -- what the contract names ------------------------------------------------------------------------------------------------
 
     @property
     def status(self) -> SpoolStatus:
-        engine = self.engine
-        stream = engine.trimming.stream
-        state, reason = self._state
-        dead_letters, dead_letter_bytes = self.dead_letters()
-        return SpoolStatus(
-            type="jetstream",
-            id=self.id,
-            state=state,
-            reason=reason,
-            messages=engine.tail.content.messages(stream.first),
-            bytes=stream.bytes,
-            max_bytes=self._settings.max_bytes,
-            free_bytes=None,
-            first_sequence=first_of(stream.first),
-            last_sequence=engine.tail.end - 1,
-            written_bytes=engine.appender.written_bytes,
-            commits=engine.appender.commits,
-            quarantined_chunks=len(engine.chunks.damaged),
-            quarantined_messages=0,
-            dead_letters=dead_letters,
-            dead_letter_bytes=dead_letter_bytes,
-            orphans=self._orphans,
-        )
-
-    @property
-    def _state(self) -> tuple[SpoolState, str]:
-        engine = self.engine
-        if engine.appender.full:
-            return "full", engine.appender.full
-        failing = engine.appender.failing or engine.positions.failing
-        return ("failing", failing) if failing else ("ok", "")
-
-    @property
-    def _orphans(self) -> tuple[str, ...]:
-        shared = {sink_of(name) for name in self.engine.trimming.shared.orphans} | {
-            sink_of(ledger.name) for ledger in self.engine.ledgers
-        }
-        return tuple(sorted(shared - set(self.engine.routing.sinks)))
+        return self._overview.status
 
     @property
     def ledgers(self) -> Mapping[str, Ledger]:
-        held = self.engine.ledgers
-        ledgers = {ledger.name: ledger for ledger in held}
-        for name in self.engine.trimming.shared.orphans:
-            if sink_of(name) not in self.engine.routing:
-                ledgers.setdefault(name, self.engine.trimming.shared.ledgers[name])
-        return summed(ledgers.values())
+        return self._overview.ledgers
 
     @property
     def faults(self) -> Mapping[str, str]:
@@ -192,6 +150,11 @@ class JetStreamSpool:
 
     async def close(self) -> None:
         """Nothing: the engine writes what is settled when it stops."""
+
+    @property
+    def overview(self) -> Overview:
+        """The numbers for status, which the leases and the dead letters complete."""
+        return self._overview
 
     # -- positions --------------------------------------------------------------------------------------------------------------
 
@@ -290,17 +253,6 @@ class JetStreamSpool:
             await self.engine.announcement.write()
         except (Unavailable, SpoolError) as error:
             log.debug("the router's record is not written", reason=str(error))
-
-
-def summed(ledgers: Iterable[SinkLedger]) -> dict[str, Ledger]:
-    """Return the numbers of each sink, over all its shards."""
-    sums: dict[str, Ledger] = {}
-    for ledger in ledgers:
-        sink = sink_of(ledger.name)
-        numbers = ledger.numbers
-        before = sums.get(sink, Ledger())
-        sums[sink] = Ledger(*(getattr(before, f.name) + getattr(numbers, f.name) for f in fields(Ledger)))
-    return sums
 
 
 def _nothing() -> None:
