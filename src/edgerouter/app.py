@@ -37,7 +37,9 @@ from edgerouter.spool.identity import session_identity
 from edgerouter.steering import RunningSink, RunningSource, Steering
 from edgerouter.tasks.bounded import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.telemetry.disk_wear import DiskMeter
+from edgerouter.telemetry.export import Exporter, exporting
 from edgerouter.telemetry.loop_watch import LoopWatch, by_top_level
+from edgerouter.telemetry.spans import ExportStatus
 from edgerouter.topics import Matcher
 
 log = structlog.get_logger("edgerouter.app")
@@ -71,6 +73,7 @@ class Router:
         self._loops = LoopGuard()
         self._loops.subscribed(subscriptions(config.sources))
         self._disk = DiskMeter()
+        self._exporter: Exporter | None = None
         self._loop_watch = LoopWatch(self._plugins_at_work)
         self._changing = asyncio.Lock()
         self.steering = Steering(self._sinks, self._sources, self._changing)
@@ -127,9 +130,9 @@ class Router:
         assert spool is not None, "the router runs"
         assert tasks is not None, "the router runs"
         old = self._config
-        if (old.spool, old.admin, old.log) != (config.spool, config.admin, config.log):
-            log.warning("changes of spool, admin and log take effect at the next start")
-        config = replace(config, spool=old.spool, admin=old.admin, log=old.log)
+        if (old.spool, old.admin, old.log, old.telemetry) != (config.spool, config.admin, config.log, config.telemetry):
+            log.warning("changes of spool, admin, log and telemetry take effect at the next start")
+        config = replace(config, spool=old.spool, admin=old.admin, log=old.log, telemetry=old.telemetry)
         gone, stopped = _changed(self._sources, config.sources), _changed(self._sinks, config.sinks)
         await self._stop_sources(gone)
         # messages come in while the sinks close their clients, be it slowly
@@ -196,6 +199,7 @@ class Router:
             certificates=self._certificates.status,
             event_loop=self._loop_watch.status,
             disk=self._disk.status,
+            export=self._exporter.status if self._exporter is not None else ExportStatus(),
             draining=self.steering.draining,
         )
 
@@ -218,7 +222,16 @@ class Router:
         observation = observation_routes(self.status, metrics, self.running)
         with control_folder(config.spool) as folder:
             self.steering.begin(spool, folder, stop)
-            async with serve(observation, control_routes(spool, self.steering), folder, config.admin.listen):
+            about = {
+                "service.name": "edgerouter",
+                "service.version": __version__,
+                "service.instance.id": spool.id,
+                "host.name": config.host,
+            }
+            async with (
+                exporting(config.telemetry, about, lambda: metrics().families()) as self._exporter,
+                serve(observation, control_routes(spool, self.steering), folder, config.admin.listen),
+            ):
                 yield
 
     async def _start_sink(self, configured: ConfiguredSink, spool: Spool, tasks: asyncio.TaskGroup) -> None:
@@ -231,7 +244,7 @@ class Router:
         context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout, shape=shape, loops=self._loops)
         reader = await spool.attach(route)
         secrets = partial(resolve, configured, self._config.secret_stores, self._last_known)
-        runner = Runner(configured, reader, context, secrets, self._steps.chain(configured, context))
+        runner = Runner(configured, reader, context, secrets, self._steps.chain(configured, context), spans=self._exporter)
         self.steering.started_sink(configured.name, runner)
         name = f"sink {configured.name}"
         task = tasks.create_task(leaving_behind(runner.run(), name), name=name)

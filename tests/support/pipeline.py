@@ -12,6 +12,7 @@ from edgerouter.config.model import ConfiguredSink, SinkPolicies
 from edgerouter.pipeline.runner import Runner
 from edgerouter.spool.contract import Rejection
 from edgerouter.spool.status import Ledger
+from edgerouter.telemetry.spans import Spans
 
 SPOOL = "spool"
 
@@ -148,13 +149,13 @@ CONTEXT = SinkContext(name="sink", host="host", spool=SPOOL)
 
 
 @asynccontextmanager
-async def running(sink: ConfiguredSink, reader: ListReader) -> AsyncIterator[Runner]:
+async def running(sink: ConfiguredSink, reader: ListReader, spans: Spans | None = None) -> AsyncIterator[Runner]:
     """Run the runner of a configured sink."""
 
     async def resolve() -> SinkConfig:
         return sink.config
 
-    runner = Runner(sink, reader, CONTEXT, resolve)
+    runner = Runner(sink, reader, CONTEXT, resolve, spans=spans)
     task = asyncio.create_task(runner.run())
     try:
         yield runner

@@ -15,6 +15,7 @@ from edgerouter.spool.contract import Spool
 from edgerouter.spool.status import SpoolStatus
 from edgerouter.telemetry.disk_wear import DiskWear
 from edgerouter.telemetry.loop_watch import LoopStatus
+from edgerouter.telemetry.spans import ExportStatus
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +121,8 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that the process writes: flash wears out by them."""
     draining: bool = False
     """It accepts no more messages, and ends once it has delivered those in its spool."""
+    export: ExportStatus = msgspec.field(default_factory=ExportStatus)
+    """Export of metrics and traces to a collector."""
     running: bool = True
 
 

@@ -26,13 +26,14 @@ from edgerouter.config.model import (
     PluginKind,
     RouterConfig,
     SecretsConfig,
-    Section,
     ShutdownConfig,
     SinkPolicies,
     SourcePolicies,
 )
+from edgerouter.config.section import Section
 from edgerouter.config.shaping import read_tests
 from edgerouter.config.spool_type import spool_model
+from edgerouter.config.telemetry import TelemetryConfig
 from edgerouter.config.tree import Node, Origin, Place, pending_in
 from edgerouter.config.validation import Part, Problems, dotted, nearest
 from edgerouter.errors import PluginError
@@ -101,6 +102,7 @@ class Assembly:
                 if node.reference is not None or node.pending
             },
             secrets=self._section("secrets", SecretsConfig),
+            telemetry=self._section("telemetry", TelemetryConfig),
             tests=read_tests(self._tree, self._entries(("sinks",)), self._problems),
         )
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
+from edgerouter.config.section import Section
 from edgerouter.config.shaping import ShapingTest, StepEntry
+from edgerouter.config.telemetry import TelemetryConfig
 from edgerouter.folder import FolderPath
 from edgerouter.http_server.listen import ListenAddress
 from edgerouter.masking.models import KeepsItsSecrets
@@ -21,12 +23,6 @@ from edgerouter.topics import TopicFilter
 from edgerouter.units import ByteSize, Duration
 
 PluginKind: TypeAlias = Literal["source", "sink", "step", "secret_store", "spool"]
-
-
-class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values do not change, the docstrings are the manual."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class BatchPolicy(Section):
@@ -195,6 +191,7 @@ SECTIONS: Final[Mapping[str, type[Section]]] = {
     "admin": AdminConfig,
     "log": LogConfig,
     "shutdown": ShutdownConfig,
+    "telemetry": TelemetryConfig,
 }
 """Sections that one model each describes, in the order of the file."""
 PLUGIN_SECTIONS: Final[Mapping[str, PluginKind]] = {"sources": "source", "sinks": "sink", "secret_stores": "secret_store"}
@@ -283,6 +280,7 @@ class RouterConfig:
     """A line for each sink or store of which only some environment variables are set; it is left out, the others go on."""
     unread: tuple[str, ...] = ()
     """A line for each environment variable that looks misspelt."""
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     tests: tuple[ShapingTest, ...] = ()
     """Examples of what the steps make, for `edgerouter check`."""
 

@@ -21,6 +21,7 @@ from edgerouter.pipeline.outcome import Sorted, reason_of, sort_out
 from edgerouter.pipeline.rate import RateLimit
 from edgerouter.pipeline.ready import Batch
 from edgerouter.pipeline.status import LATENCY_BOUNDS, NEXT_STEPS, DeliveryStatus, State
+from edgerouter.pipeline.tracing import Tracing
 from edgerouter.sink import Sink
 from edgerouter.spool.contract import Reader, Rejection
 from edgerouter.tasks.backoff import full_jitter
@@ -52,7 +53,7 @@ class ReopenSink(Exception):
 class Delivery:
     """Writes batches of one sink: retry, bisection, dead letters; shared by all workers of the sink."""
 
-    def __init__(self, configured: ConfiguredSink, reader: Reader, status: DeliveryStatus, halt: Halt) -> None:
+    def __init__(self, configured: ConfiguredSink, reader: Reader, status: DeliveryStatus, halt: Halt, tracing: Tracing) -> None:
         policies = configured.policies
         self._name = configured.name
         self._digest = configured.digest
@@ -61,6 +62,7 @@ class Delivery:
         self._reader = reader
         self._status = status
         self._halt = halt
+        self._tracing = tracing
         self._bug_logged = False
         self._throttled_until = 0.0
         self._limiter = ConcurrencyLimiter(policies.concurrency)
@@ -144,7 +146,7 @@ class Delivery:
         status.written_messages += len(messages)
         status.written_bytes += size
         try:
-            outcome = await self._bounded.call(lambda: sink.write(messages))
+            outcome = await self._tracing.call(messages, size, lambda: self._bounded.call(lambda: sink.write(messages)))
         except BaseException:
             status.failed_writes += 1
             raise

@@ -19,11 +19,13 @@ from edgerouter.pipeline.ready import Batch
 from edgerouter.pipeline.shaping.chain import Chain
 from edgerouter.pipeline.shaping.reader import ShapedReader
 from edgerouter.pipeline.status import DeliveryStatus
+from edgerouter.pipeline.tracing import Tracing
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.spool.contract import Reader
 from edgerouter.tasks.backoff import full_jitter
 from edgerouter.tasks.bounded import CLOSING_SECONDS, ClosingInTime
 from edgerouter.tasks.outage import longest_delay
+from edgerouter.telemetry.spans import Spans
 
 log = structlog.get_logger("edgerouter.runner")
 
@@ -37,6 +39,7 @@ class Runner:
         context: given to the sink when it opens.
         resolve: the plugin's configuration with secrets read now.
         steps: of the sink, if it has any.
+        spans: gets the sampled writes, if they are traced.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class Runner:
         context: SinkContext,
         resolve: Callable[[], Awaitable[SinkConfig]],
         steps: Chain | None = None,
+        *,
+        spans: Spans | None = None,
     ) -> None:
         self.configured = configured
         self.steps = steps
@@ -56,7 +61,7 @@ class Runner:
         self._context = context
         self._resolve = resolve
         self._halt = Halt()
-        self._delivery = Delivery(configured, self.reader, self.status, self._halt)
+        self._delivery = Delivery(configured, self.reader, self.status, self._halt, Tracing(configured, spans))
         self._workers = configured.policies.concurrency
         self._in_flight: list[Batch | None] = [None] * self._workers
         self._kept: list[Batch] = []

@@ -18,6 +18,7 @@ from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
 from edgerouter.spool.status import SpoolState, SpoolStatus
 from edgerouter.telemetry.disk_wear import DiskWear
 from edgerouter.telemetry.loop_watch import LoopStatus
+from edgerouter.telemetry.spans import ExportStatus
 
 
 class Metrics(Collector):
@@ -40,6 +41,10 @@ class Metrics(Collector):
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def families(self) -> list[Metric]:
+        """All metrics, for an export."""
+        return list(self._registry.collect())
 
     def describe(self) -> list[Metric]:
         """Nothing in advance: the sinks are known when they run."""
@@ -65,6 +70,7 @@ class Metrics(Collector):
         yield from _steps("sink", status.sinks)
         yield _certificates(status)
         yield from _disk(status.disk)
+        yield from _export(status.export)
         yield from _event_loop(status.event_loop)
         yield self._latency()
 
@@ -117,6 +123,15 @@ def _disk(disk: DiskWear) -> Iterator[Metric]:
         forecast.add_metric((), disk.bytes_a_year)
     yield written
     yield forecast
+
+
+def _export(export: ExportStatus) -> Iterator[Metric]:
+    name = "edgerouter_export"
+    yield CounterMetricFamily(f"{name}_spans", "Spans that the collector took, since the start.", value=export.spans)
+    yield CounterMetricFamily(
+        f"{name}_lost_spans", "Spans lost because the collector did not answer in time.", value=export.lost_spans
+    )
+    yield CounterMetricFamily(f"{name}_failures", "Exports of spans or metrics that failed.", value=export.failed_exports)
 
 
 def _info(status: RouterStatus) -> Metric:

@@ -15,6 +15,7 @@ from edgerouter.outcome import Outcome
 from edgerouter.sink import Limits, Sink, SinkContext
 from edgerouter.sinks.http.config import HttpConfig
 from edgerouter.sinks.http.exchange import Exchange, client_session, client_tls, reach, warn_of_weak_points
+from edgerouter.telemetry.trace_context import trace_context
 
 _LARGEST_WITHOUT_A_THREAD = 64 * 1024
 """Most bytes of payload encoded on the event loop; encoding and compressing more would block it for milliseconds."""
@@ -96,4 +97,8 @@ def _message_headers(batch: Sequence[Message], config: HttpConfig) -> dict[str, 
     headers["Edgerouter-Time"] = first.time.isoformat()
     headers["Edgerouter-Qos"] = str(first.qos)
     headers["Edgerouter-Retained"] = "true" if first.retained else "false"
+    if (context := trace_context(first)) is not None:
+        headers["traceparent"] = context.traceparent
+        if context.tracestate:
+            headers["tracestate"] = context.tracestate
     return headers

@@ -22,6 +22,7 @@ from edgerouter.cli.schema import installed_configs
 from edgerouter.config import model
 from edgerouter.config.describe.schema import DRAFT, Quietly, build
 from edgerouter.config.model import SinkPolicies
+from edgerouter.config.section import Section
 from edgerouter.units import ByteSize, Duration, parse_byte_size, parse_duration
 from support.distributions import install, installed_plugins, on_path
 
@@ -139,9 +140,7 @@ def _inside(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _all_models() -> set[type[BaseModel]]:
-    todo: list[type[BaseModel]] = [
-        each for each in vars(model).values() if isinstance(each, type) and issubclass(each, model.Section)
-    ]
+    todo: list[type[BaseModel]] = [each for each in vars(model).values() if isinstance(each, type) and issubclass(each, Section)]
     todo += [config for by_type in installed_configs().values() for config in by_type.values()]
     found: set[type[BaseModel]] = set()
     while todo:

@@ -216,6 +216,19 @@ async def test_a_payload_keeps_its_content_type_and_its_topic_travels_in_a_heade
     assert datetime.fromisoformat(request.headers["Edgerouter-Time"]) == message.time
 
 
+@pytest.mark.parametrize(
+    ("parent", "sent"), [(f"00-{'a' * 32}-{'b' * 16}-01", True), ("00-forged\r\nX-Admin: 1", False)], ids=["valid", "forged"]
+)
+async def test_the_trace_that_a_message_belongs_to_travels_in_the_headers(parent: str, sent: bool) -> None:
+    properties = Properties(user=(("traceparent", parent), ("tracestate", "vendor=1")))
+    async with opened(framing="payload") as (service, sink):
+        await sink.write([make_message(b"1", properties=properties)])
+        request, _ = service.seen[0]
+
+    assert request.headers.get("traceparent") == (parent if sent else None)
+    assert request.headers.get("tracestate") == ("vendor=1" if sent else None)
+
+
 async def test_one_connection_serves_many_requests() -> None:
     async with opened() as (service, sink):
         service.reply = None
