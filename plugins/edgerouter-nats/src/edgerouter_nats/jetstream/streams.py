@@ -37,7 +37,8 @@ async def ask(connection: Connection, request: Awaitable[T], doing: str) -> T:
         return await connection.outcome(request, _SECONDS)
     except APIError as error:
         text = f"{doing}: {shown(error.description or 'no reason')} ({error.err_code})"
-        raise (Unauthorized if 400 <= (error.code or 0) < 500 else Unavailable)(text) from None
+        kind = Missing if error.code == 404 else Unauthorized if 400 <= (error.code or 0) < 500 else Unavailable
+        raise kind(text) from None
     except NoRespondersError:
         raise Unauthorized(f"{doing}: JetStream is not enabled here; look at the account and the domain") from None
     except (Error, TimeoutError) as error:
@@ -46,6 +47,10 @@ async def ask(connection: Connection, request: Awaitable[T], doing: str) -> T:
         raise Unavailable(f"{doing}: {shown(str(error).removeprefix('nats: ')) or 'no answer'}") from None
     finally:
         connection.client.refused.remove(hear)
+
+
+class Missing(Unauthorized):
+    """There is nothing of that name."""
 
 
 async def check_stream(connection: Connection, stream: str) -> StreamInfo:

@@ -1,0 +1,67 @@
+"""Messages of a stream that are stored and acknowledged: recognised however long ago they came."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Final, NamedTuple
+
+_MOST_RANGES: Final = 10_000
+
+
+class Place(NamedTuple):
+    """Place of a message in its stream."""
+
+    sequence: int
+    timestamp: int
+    """Nanoseconds since 1970-01-01 UTC, by the server's clock."""
+
+
+def place_of(reply: str) -> Place | None:
+    """Return the place in the address of an acknowledgement (docs.nats.io, ADR-15); `None` if there is none."""
+    tokens = reply.split(".")
+    at = 5 if len(tokens) == 9 else 7
+    if len(tokens) < 9 or not (tokens[at].isdecimal() and tokens[at + 2 : at + 3] and tokens[at + 2].isdecimal()):
+        return None
+    return Place(int(tokens[at]), int(tokens[at + 2]))
+
+
+class Seen:
+    """A set of places, as ranges of sequences. Beyond its bound the oldest are forgotten.
+
+    A server that lost the end of a stream in a power cut, and a stream that was deleted, give the same sequences to other messages.
+    Their timestamps are later than that of every message that came before, so such a message is not taken for one of these.
+    """
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self._latest = 0
+
+    def __contains__(self, place: Place) -> bool:
+        at = bisect_right(self._starts, place.sequence) - 1
+        return at >= 0 and place.sequence <= self._ends[at] and place.timestamp <= self._latest
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def add(self, place: Place) -> None:
+        """Add one place; cheapest for the one after the last."""
+        starts, ends, sequence = self._starts, self._ends, place.sequence
+        at = bisect_right(starts, sequence) - 1
+        if at >= 0 and sequence <= ends[at] and place.timestamp > self._latest:
+            # the stream has begun anew, or went back
+            starts.clear()
+            ends.clear()
+            at = -1
+        self._latest = max(self._latest, place.timestamp)
+        if at >= 0 and sequence <= ends[at] + 1:
+            ends[at] = max(ends[at], sequence)
+        else:
+            at += 1
+            starts.insert(at, sequence)
+            ends.insert(at, sequence)
+        if at + 1 < len(starts) and starts[at + 1] <= ends[at] + 1:
+            ends[at] = ends.pop(at + 1)
+            del starts[at + 1]
+        if len(starts) > _MOST_RANGES:
+            del starts[0], ends[0]
