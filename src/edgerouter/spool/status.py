@@ -75,6 +75,6 @@ class SpoolStatus:
     orphans: tuple[str, ...]
     """Sinks that are no longer configured and still hold a position."""
     shared: SharedStatus | None = None
-    """Where several routers share the spool."""
+    """Present when several routers share the spool."""
     commit_times: Histogram = field(default_factory=lambda: Histogram.of(COMMIT_BOUNDS))
     """Durations of commits since the start."""

@@ -87,4 +87,6 @@ def test_one_replica_is_not_replicated(tmp_path: Path) -> None:
 async def test_another_number_of_shards_than_that_of_the_stream_is_refused(nats: NatsServer, tmp_path: Path) -> None:
     common = {"monitor": [monitor(nats)], "stream": "SHARDED"}
     await opens(config(tmp_path, nats, **common, shards=4))
-    assert "spool.shards: 8, but the stream SHARDED has 4: write 4" in await refused(config(tmp_path, nats, **common, shards=8))
+    assert "spool.shards: the stream SHARDED is divided into 4 by {topic}, and here into 8 by {topic}" in await refused(
+        config(tmp_path, nats, **common, shards=8)
+    )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
+import zstandard
 
 from edgerouter.message import Message
 from edgerouter.spool.contract import Rejection
@@ -19,6 +20,10 @@ from edgerouter_nats.spool.names import Names, escape, sink_of, unescape
 
 _REASON: Final = 2000
 """Most characters of a reason, which a service chooses."""
+_HEADERS: Final = 1024
+"""Bytes of a stored message beside its data, at most."""
+_MOST_BYTES: Final = 256 * 1024**2
+"""Most bytes of a dead letter once decompressed; a message is smaller."""
 _READ_LETTERS: Final = 256
 _READ_BYTES: Final = 2 * 1024**2
 _WINDOW: Final = 3600
@@ -69,6 +74,8 @@ class Letters:
         self._api = api
         self._stream = names.dead_letters
         self._prefix = f"{names.stream}.dead."
+        self._compress = zstandard.ZstdCompressor(level=1).compress
+        self._decompress = zstandard.ZstdDecompressor().decompress
         self.changed = asyncio.Event()
         """Set when this router has stored or deleted some."""
 
@@ -81,9 +88,22 @@ class Letters:
         """
         now, token = time.time_ns(), escape(ledger)
         for r in rejections:
-            record = _Record(r.message, r.reason[:_REASON], r.error, r.attempts, r.first_attempt, now, r.config_digest)
+            data = self._packed(_Record(r.message, r.reason[:_REASON], r.error, r.attempts, r.first_attempt, now, r.config_digest))
             self.changed.set()
-            await self._api.publish(self._prefix + token, _encode(record), {MESSAGE_ID: f"{r.message.id}/{token}"})
+            await self._api.publish(self._prefix + token, data, {MESSAGE_ID: f"{r.message.id}/{token}"})
+
+    def _packed(self, record: _Record) -> bytes:
+        """Return a record as it is stored: a message that fitted into the stream fits again, if need be without the reason."""
+        most = self._api.link.max_payload - _HEADERS
+        data = self._compress(_encode(record))
+        if len(data) > most:
+            data = self._compress(_encode(msgspec.structs.replace(record, reason="")))
+        if len(data) > most:
+            log.error("a dead letter is too large for the stream, and is kept without its payload", id=record.message.id)
+            m = record.message
+            bare = Message(m.topic, b"", m.received_at, m.qos, m.retained, None, m.spool, m.sequence, m.source)
+            data = self._compress(_encode(msgspec.structs.replace(record, message=bare)))
+        return data
 
     async def read(self, which: DeadLetterFilter, after: int = 0) -> AsyncIterator[tuple[str, DeadLetter]]:
         """Yield each dead letter that the filter lets through, in the order of their numbers, with the ledger that counts it.
@@ -145,10 +165,15 @@ class Letters:
     def _ledger(self, stored: Stored) -> str:
         return unescape(stored.subject.removeprefix(self._prefix))
 
+    def _unpacked(self, data: bytes) -> bytes:
+        if zstandard.get_frame_parameters(data).content_size > _MOST_BYTES:
+            raise zstandard.ZstdError("it would be too large")
+        return self._decompress(data)
+
     def _letter(self, stored: Stored) -> DeadLetter | None:
         try:
-            record = _decode(stored.data)
-        except msgspec.MsgspecError as error:
+            record = _decode(self._unpacked(stored.data))
+        except (zstandard.ZstdError, msgspec.MsgspecError) as error:
             log.warning("a damaged dead letter is skipped", number=stored.sequence, reason=str(error))
             return None
         return DeadLetter(

@@ -67,7 +67,7 @@ async def _opened(
     async with running(api, config, router, letters) as engine:
         await patiently(lambda: create(api, letters_config(names, replicas=config.replicas, max_bytes=config.dead_letter_bytes)))
         await patiently(lambda: prove(api, connector, config, (names.stream, names.state, names.dead_letters)))
-        await patiently(lambda: _agree_on_shards(engine, config.shards))
+        await patiently(lambda: _agree_on_shards(engine, config))
         spool = JetStreamSpool(engine, config, lambda made: JetStreamTools(made, letters))
         sharing = Sharing(spool, Sharding(config.shards, config.shard_by), engine.state, names, router=router, lease=config.lease)
         accounts = LetterAccounts(spool, letters, config.dead_letter_bytes)
@@ -89,21 +89,25 @@ async def _opened(
             await asyncio.wait([task])
 
 
-async def _agree_on_shards(engine: Engine, shards: int) -> None:
-    """Refuse another number of shards than that of the routers before.
+async def _agree_on_shards(engine: Engine, config: JetStreamSpoolConfig) -> None:
+    """Refuse a division into shards that differs from that of the routers before.
 
     Raises:
-        SpoolUnusable: they have another one.
+        SpoolUnusable: it differs.
     """
+    mine = f"{config.shards} by {config.shard_by}"
     while True:
         found = await engine.state.read(_SHARDS)
         if found is None:
             try:
-                await engine.state.write(_SHARDS, b"%d" % shards)
+                await engine.state.write(_SHARDS, mine.encode())
             except Stale:
                 continue
             return
-        if found[0] != b"%d" % shards:
-            before = found[0][:10].decode("ascii", "replace")
-            raise SpoolUnusable(f"spool.shards: {shards}, but the stream {engine.names.stream} has {before}: write {before}")
+        before = found[0][:200].decode(errors="replace")
+        if before != mine:
+            raise SpoolUnusable(
+                f"spool.shards: the stream {config.stream} is divided into {before}, and here into {mine}: "
+                "write the same `shards` and `shard_by` as the other routers, or name another stream"
+            )
         return
