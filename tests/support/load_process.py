@@ -103,7 +103,8 @@ class Publisher:
         """
         connection = socket.create_connection((self.plan["host"], self.plan["port"]), timeout=5)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(packet(0x10, text("MQTT") + b"\x04\x02\x00\x00" + text(f"{self.plan['client_id']}-{self.connections}")))
+        # rumqttd refuses a client without keep-alive; ten minutes are longer than any test pauses
+        connection.sendall(packet(0x10, text("MQTT") + b"\x04\x02\x02\x58" + text(f"{self.plan['client_id']}-{self.connections}")))
         answer = b""
         while len(answer) < 4:
             piece = connection.recv(4 - len(answer))
