@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,7 @@ from edgerouter.message import Message
 from edgerouter.source import Confirmation, Delivery
 from edgerouter.spool.contract import Reader
 from edgerouter_nats.spool.spool import JetStreamSpool
-from support.nats.spools import opened
+from support.nats.sharing import shared
 from support.spools import route, take_some
 
 KEYS = 10
@@ -29,16 +30,18 @@ KEYS = 10
 class Orders(msgspec.Struct):
     """Arguments of the process."""
 
-    servers: list[str]
-    stream: str
-    router: str
+    spool: dict[str, Any]
+    """The section `spool` of the router."""
     folder: str
     messages: int
     """To append over all runs."""
     rate: int
     """Messages a second."""
-    replicas: int = 3
-    drains: bool = True
+
+    @property
+    def router(self) -> str:
+        """Name of the router."""
+        return str(self.spool["router"])
 
 
 def acknowledged_to(folder: Path, router: str) -> int:
@@ -91,19 +94,20 @@ async def consume(reader: Reader, orders: Orders) -> None:
 
 
 async def work(orders: Orders) -> None:
-    """Append and drain until everything is done."""
-    async with opened(
-        orders.servers, orders.stream, orders.router, replicas=orders.replicas, patience=2.0, commit_interval=0.02
-    ) as spool:
+    """Append, and drain what is leased, until asked to stop; print the faults of the ledgers."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with shared(orders.spool) as spool:
         reader = await spool.attach(route("cloud"))
         async with asyncio.TaskGroup() as group:
-            consumer = group.create_task(consume(reader, orders), name="consume")
-            await produce(spool, orders)
-            while reader.ledger.pending or reader.ledger.uncounted:
-                await asyncio.sleep(0.02)
-            consumer.cancel()
-        await spool.engine.positions.safe()
-        sys.stdout.write(json.dumps({"ledger": asdict(reader.ledger), "faults": dict(spool.faults)}) + "\n")
+            tasks = [
+                group.create_task(consume(reader, orders), name="consume"),
+                group.create_task(produce(spool, orders), name="produce"),
+            ]
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+        print(json.dumps(dict(spool.faults)), flush=True)
 
 
 if __name__ == "__main__":

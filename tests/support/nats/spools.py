@@ -44,7 +44,7 @@ class Letters:
 
 @asynccontextmanager
 async def opened(
-    servers: Sequence[str], stream: str, router: str = "one", *, letters: Letters | None = None, patience: float = 5.0, **more: Any
+    servers: Sequence[str], stream: str, router: str = "one", *, letters: Letters | None = None, patience: float = 2.0, **more: Any
 ) -> AsyncIterator[JetStreamSpool]:
     """Open the spool of a stream as the router of this name."""
     options = Options(stream=stream, **more)

@@ -1,7 +1,8 @@
 """The spool on one server: what was acknowledged is read by every sink, in order, once, by whichever router holds its position.
 
 Covers also: edgerouter_nats.spool.api, edgerouter_nats.spool.chunks, edgerouter_nats.spool.content,
-edgerouter_nats.spool.counting, edgerouter_nats.spool.engine, edgerouter_nats.spool.routers, edgerouter_nats.spool.routing,
+edgerouter_nats.spool.counting, edgerouter_nats.spool.engine, edgerouter_nats.spool.holding,
+edgerouter_nats.spool.routers, edgerouter_nats.spool.routing,
 edgerouter_nats.spool.settings, edgerouter_nats.spool.state, edgerouter_nats.spool.storage, edgerouter_nats.spool.appender,
 edgerouter_nats.spool.link, edgerouter_nats.spool.positions, edgerouter_nats.spool.room, edgerouter_nats.spool.stream,
 edgerouter_nats.spool.tail, edgerouter_nats.spool.trimming.

@@ -22,6 +22,7 @@ WRONG_LAST: Final = 10071
 """The last sequence of the subject is another one than expected."""
 FULL: Final = 10077
 """`max_bytes` is reached, and the stream discards what is new."""
+TOO_LARGE: Final = 10054
 MESSAGE_ID: Final = "Nats-Msg-Id"
 EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
 _MOST_RECORDS: Final = 1000
@@ -81,9 +82,12 @@ class Api:
         """Store a message and return its stream sequence; that of the first one where it was stored before.
 
         Raises:
-            ApiError: the stream refuses it.
+            ApiError: the stream refuses it, or it is larger than the server takes.
             Unavailable: nothing answered; it may be stored.
         """
+        if len(data) > self.link.max_payload:
+            # the server would close the connection
+            raise ApiError(TOO_LARGE, f"{len(data)} bytes on {subject} exceed max_payload, {self.link.max_payload} bytes")
         answer = _decode(await self.link.ask(subject, data, headers))
         return int(answer["seq"])
 

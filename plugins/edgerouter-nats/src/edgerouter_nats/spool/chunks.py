@@ -81,6 +81,10 @@ class Chunks:
         """Return the stream sequence of the oldest chunk, or the next one where there is none."""
         return (await self._api.state(self._names.stream)).first
 
+    async def last(self) -> int:
+        """Return the stream sequence of the newest chunk."""
+        return (await self._api.state(self._names.stream)).last
+
     def _open(self, sequence: int, data: bytes) -> Opened:
         try:
             return self._envelopes.open(sequence, data)

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from edgerouter import Unavailable
+from edgerouter.errors import SpoolError
 from edgerouter.spool.log.chunk import Chunk
 from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.ledgers import Ledgers
@@ -75,7 +76,7 @@ class Counting:
             start = part.ranges.first or 0
             try:
                 found = await self._chunk(start)
-            except Unavailable as error:
+            except (Unavailable, SpoolError) as error:
                 log.debug("what waits cannot be counted, trying again", reason=str(error), sink=ledger.name)
                 await asyncio.sleep(_RETRY)
                 continue

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from edgerouter import Unavailable
 from edgerouter.errors import SpoolError
 from edgerouter.message import Message
-from edgerouter.spool.log.chunk import Chunk
+from edgerouter.spool.log.chunk import Chunk, Damaged
 from edgerouter.spool.log.grouping import Append
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.receipts import Receipts
@@ -22,6 +22,7 @@ from edgerouter_nats.spool.api import Api
 from edgerouter_nats.spool.appender import Appender
 from edgerouter_nats.spool.chunks import READ_BYTES, READ_CHUNKS, Chunks, Sinks
 from edgerouter_nats.spool.counting import Counting
+from edgerouter_nats.spool.holding import Holding
 from edgerouter_nats.spool.names import Names, digest_of
 from edgerouter_nats.spool.positions import Positions
 from edgerouter_nats.spool.room import FullStream
@@ -109,6 +110,9 @@ class Engine:
             dead_letters=self._dead_letters,
             spawn=self._group.create_task,
         )
+        self.holding = Holding(
+            self.log, chunks=self.chunks, tail=tail, ledgers=self.ledgers, positions=self.positions, counting=self.counting
+        )
         room = FullStream(
             self.api,
             self.names,
@@ -138,14 +142,14 @@ class Engine:
         self._run()
 
     def _run(self) -> None:
-        start = self._group.create_task
-        self._tasks = [
-            start(self.tail.run(), name="spool-tail"),
-            start(self.appender.run(), name="spool-append"),
-            start(self.positions.run(), name="spool-positions"),
-            start(self.trimming.run(self._every_second), name="spool-trim"),
-            start(self._announce(), name="spool-announce"),
-        ]
+        runs: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "tail": self.tail.run,
+            "append": self.appender.run,
+            "positions": self.positions.run,
+            "trim": lambda: self.trimming.run(self._every_second),
+            "announce": self._announce,
+        }
+        self._tasks = [self._group.create_task(_kept_running(name, run), name=f"spool-{name}") for name, run in runs.items()]
 
     async def stop(self) -> None:
         """Take no more deliveries, write what is settled, and end the tasks."""
@@ -228,11 +232,25 @@ class Engine:
             subject = self.names.subject(self.router)
             stored = await self.api.read(self.names.stream, at, most=READ_CHUNKS, max_bytes=READ_BYTES, subject=subject)
             for each in stored:
-                opened = self.envelopes.open(each.sequence, each.data)
+                try:
+                    opened = self.envelopes.open(each.sequence, each.data)
+                except Damaged as error:
+                    log.warning("receipts of a damaged chunk are lost", stream_sequence=each.sequence, reason=str(error))
+                    continue
                 messages = opened.chunk.messages
                 found += [(r.source, messages[r.first : r.first + r.count], r.receipt) for r in opened.receipts]
             at = stored[-1].sequence + 1 if stored else 0
         return found
+
+
+async def _kept_running(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run until cancelled; a mistake in one part must not end the router."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("a part of the spool has failed and is started again", part=name)
+        await asyncio.sleep(1.0)
 
 
 @asynccontextmanager

@@ -15,6 +15,10 @@ from edgerouter_nats.connection import Connection, Connector
 from edgerouter_nats.errors import shown
 from edgerouter_nats.parser import Arrived, Skipped
 
+_LONGEST: Final = 30.0
+"""Seconds for an answer after several that did not come in time: a slow link needs them for a large chunk."""
+_LEAST_RATE: Final = 64 * 1024
+"""Bytes a second that a link has at least."""
 _MOST_TIMEOUTS: Final = 2
 """Unanswered questions in a row after which another server is tried: this one may be cut off from the others."""
 
@@ -47,10 +51,11 @@ class Link:
 
     Args:
         connector: makes connections.
-        timeout: seconds for an answer.
+        timeout: seconds for an answer, doubled with each that does not come in time. Short, because a server that has no leader
+            yet drops questions.
     """
 
-    def __init__(self, connector: Connector, timeout: float = 5.0) -> None:
+    def __init__(self, connector: Connector, timeout: float = 2.0) -> None:
         self._connector = connector
         self._timeout = timeout
         self._connection: Connection | None = None
@@ -58,6 +63,7 @@ class Link:
         self._questions: dict[str, _Question] = {}
         self._number = 0
         self._timeouts = 0
+        self._timeouts_in_a_row = 0
         self._subjects: dict[str, Callable[[bytes], None]] = {}
         self.max_payload = 1024**2
         """Most bytes of a message with its headers, as the server said last."""
@@ -93,22 +99,23 @@ class Link:
 
     async def _ask(self, subject: str, payload: bytes, headers: Mapping[str, str] | None, *, many: bool) -> list[Arrived]:
         connection = await self._connected()
+        seconds = min(_LONGEST, self._timeout * 2.0 ** min(8, self._timeouts_in_a_row)) + len(payload) / _LEAST_RATE
         self._number += 1
         reply = f"{self._inbox}.{self._number}"
         question = self._questions[reply] = _Question(asyncio.get_running_loop().create_future(), many)
         try:
             connection.client.post(_operation(subject, reply, payload, headers))
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(seconds):
                 await question.answered
         except TimeoutError:
             if not question.messages:
                 await self._timed_out(connection)
-                raise Unavailable(f"{connection.server}: no answer within {self._timeout:g} s on {subject}") from None
+                raise Unavailable(f"{connection.server}: no answer within {seconds:.3g} s on {subject}") from None
         except ConnectionClosedError:
             raise connection.error from None
         finally:
             self._questions.pop(reply, None)
-        self._timeouts = 0
+        self._timeouts = self._timeouts_in_a_row = 0
         if question.messages[0].headers.startswith(b"NATS/1.0 503"):
             raise Unavailable(f"{connection.server}: JetStream does not answer on {subject}: no leader, or not enabled")
         return question.messages
@@ -140,6 +147,7 @@ class Link:
 
     async def _timed_out(self, connection: Connection) -> None:
         self._timeouts += 1
+        self._timeouts_in_a_row += 1
         if self._timeouts >= _MOST_TIMEOUTS and connection is self._connection:
             self._timeouts = 0
             await self._connector.close()

@@ -119,6 +119,7 @@ class Positions:
         self._at_once = asyncio.Event()
         self._flushes = _Flushes()
         self._lazy: asyncio.TimerHandle | None = None
+        self._writing = False
         self.on_fenced: Callable[[str], None] = lambda _: None
         """Called with the name of a ledger that another router has taken."""
         self.failing = ""
@@ -187,7 +188,8 @@ class Positions:
         Raises:
             SpoolError: it could not be written just now; it is tried again by itself.
         """
-        if not any(held.ledger.changed for held in self._held.values()) and not self._due.is_set():
+        changed = any(held.ledger.changed for held in self._held.values())
+        if not changed and not self._due.is_set() and not self._writing:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._flushes.next.append(future)
@@ -210,7 +212,11 @@ class Positions:
             flushes, self._flushes = self._flushes, _Flushes()
             self._due.clear()
             self._at_once.clear()
-            error = await self._round()
+            self._writing = True
+            try:
+                error = await self._round()
+            finally:
+                self._writing = False
             flushes.end(error)
             await self._pause(_RETRY if error else self._interval)
 

@@ -136,7 +136,7 @@ class JetStreamSpool:
         if not held and not stored and sink not in engine.trimming.shared.damaged:
             raise SpoolError(f"the spool holds nothing for a sink {sink!r}")
         for name in {*held, *stored, *(name for name in engine.trimming.shared.damaged if sink_of(name) == sink)}:
-            engine.log.drop(name)
+            engine.holding.drop(name)
             await engine.positions.delete(name)
         log.info("sink forgotten", sink=sink, pending=sum(ledger.pending for ledger in {**stored, **held}.values()))
         await engine.trimming.refresh()
@@ -175,7 +175,7 @@ class JetStreamSpool:
     async def create_position(self, route: Route) -> None:
         """Make the position of a sink, or of a shard, unless it has one."""
         if await self.engine.positions.read(route.sink) is None:
-            await self.engine.log.create(route)
+            await self.engine.holding.create(route)
 
     async def take_shard(self, route: Route, token: int) -> LogReader:
         """Take the position of a sink, or of a shard of it, which `route` names.
@@ -185,7 +185,7 @@ class JetStreamSpool:
         """
         while True:
             try:
-                return await self.engine.log.take(route, token)
+                return await self.engine.holding.take(route, token)
             except Unavailable as error:
                 log.debug("a position cannot be taken, trying again", sink=route.sink, reason=str(error))
             except Fenced:
@@ -195,11 +195,11 @@ class JetStreamSpool:
 
     async def release_shard(self, ledger_name: str) -> None:
         """Write what is settled and hold the position no more."""
-        await self.engine.log.release(ledger_name)
+        await self.engine.holding.release(ledger_name)
 
     def drop_shard(self, ledger_name: str) -> None:
         """Hold the position no more, and write nothing."""
-        self.engine.log.drop(ledger_name)
+        self.engine.holding.drop(ledger_name)
 
     # -- what tools ask ---------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The log as readers see it, and the positions that are held here: taken, released, lost."""
+"""The log as readers see it: chunks in memory and in the stream, and what becomes of messages."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ import structlog
 from edgerouter import Unavailable
 from edgerouter.errors import SpoolError
 from edgerouter.message import Message
-from edgerouter.spool.contract import Rejection, Route
+from edgerouter.spool.contract import Rejection
 from edgerouter.spool.log.chunk import Chunk
 from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.ledgers import Ledgers
-from edgerouter.spool.log.position import OPEN, Position
-from edgerouter.spool.log.reader import LogReader
+from edgerouter.spool.log.position import Position
 from edgerouter.spool.log.storage import Loaded
 from edgerouter_nats.spool.chunks import Chunks
 from edgerouter_nats.spool.counting import Counting
-from edgerouter_nats.spool.names import key_of
-from edgerouter_nats.spool.positions import Fenced, PositionRecord, Positions
+from edgerouter_nats.spool.positions import Positions
 from edgerouter_nats.spool.sequences import chunk_of, first_of
 from edgerouter_nats.spool.tail import Tail
 
@@ -218,93 +216,3 @@ class SharedLog:
         if lost and ledger.name in self._ledgers and self._ledgers[ledger.name] is ledger:
             self._ledgers.doubt(ledger, self.end)
             await self._counting.begin(ledger)
-
-    # -- positions --------------------------------------------------------------------------------------------------------------
-
-    async def create(self, route: Route) -> None:
-        """Make the position of a sink, unless it has one."""
-        end = self.end
-        ledger = SinkLedger(route.sink, key_of(route.sink), route.filters, since=end)
-        first = end
-        if route.start == "oldest":
-            first = first_of(await self._chunks.first())
-            ledger.uncounted.add((), [(first, end)])
-        ledger.position.add(min(first, end), OPEN)
-        await self._positions.create(ledger)
-
-    async def take(self, route: Route, token: int) -> LogReader:
-        """Take the position of a sink, or of a shard; from now on no earlier holder can write it.
-
-        Args:
-            route: of the sink; its name is the ledger's.
-            token: of the lease.
-
-        Raises:
-            Fenced: another router took it at the same time.
-            Unavailable: nothing answers.
-        """
-        if route.sink in self._positions and route.sink in self._ledgers:
-            return await self._attach(route)
-        found = await self._positions.read(route.sink)
-        if found is None:
-            await self.create(route)
-            found = await self._positions.read(route.sink)
-            if found is None:
-                raise Fenced(f"the position of {route.sink} was deleted")
-        record, revision = found
-        ledger = await self._opened(route, record)
-        await self._tail.reached(ledger.counted_to)
-        end = self.end
-        self._not_counted(ledger, ledger.counted_to, end)
-        held = await self._positions.take(ledger, revision, token)
-        self._not_counted(ledger, end, self.end)
-        self._ledgers.restore(ledger, self.end)
-        # chunks in memory were counted for the positions that were held when they came
-        ledger.since = self.end
-        self._positions.hold(held)
-        return await self._attach(route)
-
-    async def _attach(self, route: Route) -> LogReader:
-        reader = self._ledgers.attach(route, self, first=self.end, new_key=lambda: key_of(route.sink), oldest_at=None)
-        self._positions.touch_lazily()
-        await self._counting.begin(reader.sink_ledger)
-        self._ledgers.check(reader.sink_ledger, self.end)
-        return reader
-
-    async def release(self, name: str) -> None:
-        """Write what is settled and hold the position no more."""
-        reader = self._ledgers.reader(name)
-        if reader is not None:
-            reader.close()
-        try:
-            await self._positions.flush()
-        except SpoolError as error:
-            log.warning("what was settled last will be delivered again", sink=name, reason=str(error))
-        self.drop(name)
-
-    def drop(self, name: str) -> None:
-        """Hold the position no more, and write nothing: it is another router's."""
-        self._counting.stop(name)
-        self._positions.drop(name)
-        if name in self._ledgers:
-            self._ledgers.detach(name, self.end)
-            self._ledgers.forget(name)
-
-    async def _opened(self, route: Route, record: PositionRecord) -> SinkLedger:
-        try:
-            ledger = record.opened(route.sink)
-        except ValueError as error:
-            log.warning("a damaged position begins again at the oldest message", sink=route.sink, reason=str(error))
-            ledger = SinkLedger(route.sink, key_of(route.sink), route.filters, since=self.end, counted_to=self.end)
-            first = first_of(await self._chunks.first())
-            ledger.position.add(min(first, self.end), OPEN)
-            ledger.uncounted.add((), [(first, self.end)])
-        ledger.key = key_of(route.sink)
-        return ledger
-
-    @staticmethod
-    def _not_counted(ledger: SinkLedger, start: int, end: int) -> None:
-        """Leave to be counted what came while nothing counted for the sink."""
-        if start < end:
-            ledger.uncounted.add((), ledger.position.intersect(start, end))
-            ledger.changed = True

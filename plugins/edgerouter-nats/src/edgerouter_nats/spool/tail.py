@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from edgerouter import Unavailable
+from edgerouter.errors import SpoolError
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.recent import Recent
 from edgerouter_nats.spool.chunks import Chunks
@@ -100,7 +101,7 @@ class Tail:
             self._wake.clear()
             try:
                 more = await self._follow()
-            except Unavailable as error:
+            except (Unavailable, SpoolError) as error:
                 log.debug("the stream cannot be followed, trying again", reason=str(error))
                 more = False
             if more:
