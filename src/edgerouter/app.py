@@ -29,12 +29,15 @@ from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
 from edgerouter.pipeline.shaping.chain import Chain, StepNames
 from edgerouter.pipeline.shaping.sink_steps import SinkSteps, shape_of
+from edgerouter.pipeline.shaping.state import FileState
+from edgerouter.pipeline.silence import Silence
 from edgerouter.plugins import open_spool
 from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
 from edgerouter.spool.contract import Route, Spool
 from edgerouter.spool.identity import session_identity
 from edgerouter.steering import RunningSink, RunningSource, Steering
+from edgerouter.step import StepState
 from edgerouter.tasks.bounded import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.telemetry.disk_wear import DiskMeter
 from edgerouter.telemetry.export import Exporter, exporting
@@ -254,7 +257,15 @@ class Router:
         settings = self._config.spool
         steps = Chain(configured.steps, StepNames(configured.name, self._config.host)) if configured.steps else None
         commits = settings.commit_interval
-        intake = Intake(configured.name, spool, lambda: self._routing, commits, self._routing_settled, steps=steps)
+        intake = Intake(
+            configured.name,
+            spool,
+            lambda: self._routing,
+            commits,
+            self._routing_settled,
+            steps=steps,
+            silence=self._silence(configured),
+        )
         context = SourceContext(
             name=configured.name,
             host=self._config.host,
@@ -277,6 +288,14 @@ class Router:
         name = f"source {configured.name}"
         task = tasks.create_task(leaving_behind(intake.run(open_source), name), name=name)
         self._sources[configured.name] = RunningSource(configured, intake, task)
+
+    def _silence(self, configured: ConfiguredSource) -> Silence | None:
+        """Return the watch over the topics that a source should bring."""
+        if not configured.expect:
+            return None
+        spool = self._config.spool
+        state = StepState() if spool.type == "memory" else FileState(spool.path / "sources" / configured.name / "expected")
+        return Silence(configured.name, configured.expect, state)
 
     def _route(self) -> None:
         self._loops.subscribed(subscriptions(self._config.sources))

@@ -28,11 +28,19 @@ def not_ready(status: RouterStatus) -> list[str]:
 
 
 def not_flowing(status: RouterStatus) -> list[str]:
-    """Return why messages do not flow to every sink; empty when they do, or when there are none."""
-    return [
+    """Return why messages do not flow to every sink, or not from every device; empty when they do, or when there are none."""
+    return _silent(status) + [
         f"sink {name} is {sink.state}, {_waiting(sink)} wait: {sink.last_error or 'no delivery for a while'}"
         for name, sink in status.sinks.items()
         if (sink.pending or sink.uncounted) and not _flows(sink, status)
+    ]
+
+
+def _silent(status: RouterStatus) -> list[str]:
+    return [
+        f"source {name}: {silence.silent} of its topics are silent, such as {', '.join(each.topic for each in silence.topics[:3])}"
+        for name, source in status.sources.items()
+        if (silence := source.silence) is not None and silence.silent
     ]
 
 

@@ -11,6 +11,7 @@ import msgspec
 from edgerouter.admin.certificates import CertificateStatus
 from edgerouter.pipeline.intake import Intake
 from edgerouter.pipeline.runner import Runner
+from edgerouter.pipeline.silence import SilenceStatus
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.status import SpoolStatus
 from edgerouter.telemetry.disk_wear import DiskWear
@@ -35,6 +36,8 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     reopened: int
     repeated: int = 0
     """Sent again by the other side and recognised, so not stored again; since the start of the process."""
+    silence: SilenceStatus | None = None
+    """Topics that `expect` is about; null without it."""
     step_received: dict[str, int] = {}
     """Messages that each step got; since the start of the process."""
     steps: dict[str, dict[str, int]] = {}
@@ -142,6 +145,7 @@ def source_status(kind: str, intake: Intake) -> SourceStatus:
         **asdict(intake.status),
         type=kind,
         repeated=intake.repeated,
+        silence=None if intake.silence is None else intake.silence.status,
         steps={} if steps is None else steps.counted,
         step_received={} if steps is None else steps.received,
     )

@@ -88,6 +88,7 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
     if refused:
         head.append(f"\nthe last change of the configuration was refused:\n{refused}", "red")
     parts: list[Any] = [head, _spool(status), _sources(status, before), _sinks(status, before), *_shared(status), *_drops(status)]
+    parts += _silent(status)
     for name, sink in status["detached"].items():
         parts.append(
             Text(
@@ -147,6 +148,16 @@ def _drops(status: dict[str, Any]) -> list[Text]:
         Text(f"dropped {drop['messages']} at {drop['sink'] or 'intake'}, topic {drop['topic']}: {drop['reason']}", "yellow")
         for drop in status["drops"]
     ]
+
+
+def _silent(status: dict[str, Any]) -> Iterator[Text]:
+    for name, source in status["sources"].items():
+        silence = source.get("silence") or {"topics": (), "silent": 0}
+        for each in silence["topics"]:
+            quiet, allowed = duration(each["seconds"]), duration(each["expected_seconds"])
+            yield Text(f"{name}: {each['topic']} is silent for {quiet}, expected every {allowed}", "yellow")
+        if silence["silent"] > len(silence["topics"]):
+            yield Text(f"{name}: {silence['silent'] - len(silence['topics'])} more expected topics are silent", "yellow")
 
 
 def _certificates(status: dict[str, Any]) -> Iterator[Text]:

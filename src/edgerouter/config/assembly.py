@@ -200,8 +200,8 @@ class Assembly:
 
     def _source(self, name: str) -> ConfiguredSource | None:
         policies = self._policies("sources", name, SourcePolicies)
-        written = policies is not None and policies.steps
-        # a source without steps keeps the digest that it had before there were any
+        written = policies is not None and (policies.steps or policies.expect)
+        # a source without policies keeps the digest that it had before there were any
         found = self._configured("sources", name, *([policies] if policies is not None and written else []))
         steps = self._steps(("sources", name, "steps"))
         for number, step in enumerate(steps):
@@ -211,7 +211,9 @@ class Assembly:
             elif step.config.on_error == "dead_letter":
                 reason = "`on_error: dead_letter` works only in the steps of a sink; write pass or drop"
                 self._problems.at(self._tree, ("sources", name, "steps", number, "on_error"), reason)
-        return ConfiguredSource(steps=steps, **found) if found is not None and policies is not None else None
+        if found is None or policies is None:
+            return None
+        return ConfiguredSource(steps=steps, expect=policies.expect, **found)
 
     def _policies(self, section: str, name: str, model: type[SectionT]) -> SectionT | None:
         part = self._part(section, name, set(model.model_fields), set())

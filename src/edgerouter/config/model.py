@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -68,6 +68,9 @@ class SourcePolicies(Section):
 
     steps: tuple[StepEntry, ...] = Field(default=(), max_length=50)
     """Steps before the spool, in order, for what should never be stored. Only those that need no earlier message work here."""
+    expect: Mapping[TopicFilter, Annotated[Duration, Field(ge=1)]] = Field(default={}, max_length=200)
+    """Longest time between two messages, by topic filter, for example `{"plant/+/temp": 60s}`; a topic that stays silent longer is
+    shown in the log, status, metrics and `/flowz`. Of several filters the shortest time counts. Retained messages do not count."""
 
 
 class SinkPolicies(Section):
@@ -244,6 +247,7 @@ class ConfiguredSource(Configured):
     plugin: type[Source[Any]]
     config: SourceConfig = field(repr=False)
     steps: tuple[ConfiguredStep, ...] = ()
+    expect: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from edgerouter.masking import mask
 from edgerouter.pipeline.halt import Halt, Halted
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.shaping.chain import Chain
+from edgerouter.pipeline.silence import Silence
 from edgerouter.source import Delivery, Source
 from edgerouter.spool.contract import Spool
 from edgerouter.tasks.backoff import full_jitter
@@ -63,6 +64,7 @@ class Intake:
         commit_interval: seconds.
         routing_settled: clear while the routing changes; then nothing is stored.
         steps: of the source, before anything is stored.
+        silence: gets the topics of each delivery.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Intake:
         routing_settled: asyncio.Event | None = None,
         *,
         steps: Chain | None = None,
+        silence: Silence | None = None,
     ) -> None:
         self.status = IntakeStatus()
         self._name = name
@@ -81,6 +84,7 @@ class Intake:
         self._routing = routing
         self._commit_interval = commit_interval
         self.steps = steps
+        self.silence = silence
         self._repeated = 0
         self._flush = False
         self._waiting: asyncio.Future[None] | None = None
@@ -145,6 +149,10 @@ class Intake:
 
     async def run(self, open_source: OpenSource) -> None:
         """Open the source and store what it delivers, for ever; after a failure open it again with back-off."""
+        async with nullcontext() if self.silence is None else self.silence.watching(lambda: self.status.connected):
+            await self._run(open_source)
+
+    async def _run(self, open_source: OpenSource) -> None:
         failures = 0
         while not self._stopping:
             if self._halt.asked:
@@ -190,6 +198,8 @@ class Intake:
         async for delivery in source.deliveries():
             started = time.monotonic()
             self._flush = False
+            if self.silence is not None:
+                self.silence.heard(delivery.messages)
             if self.steps is not None:
                 delivery = self._shaped(delivery, self.steps)  # noqa: PLW2901  (the delivery as it is stored)
             messages = delivery.messages

@@ -16,6 +16,14 @@ SOURCE: tuple[tuple[type[Metric], str, str, Callable[[SourceStatus], Any]], ...]
     (CounterMetricFamily, "deliveries", "Groups of messages stored by one commit each, since the start.", lambda s: s.deliveries),
     (CounterMetricFamily, "filtered", "Messages left out by a step and never stored, since the start.", lambda s: s.filtered),
     (CounterMetricFamily, "repeated", "Messages sent again and recognised, so not stored again.", lambda s: s.repeated),
+    (GaugeMetricFamily, "expected_topics", "Topics that `expect` is about.", lambda s: s.silence and s.silence.expected),
+    (GaugeMetricFamily, "silent_topics", "Expected topics without a message in time.", lambda s: s.silence and s.silence.silent),
+    (
+        CounterMetricFamily,
+        "untracked_topics",
+        "Looks at expected topics beyond the bound.",
+        lambda s: s.silence and s.silence.untracked,
+    ),
     (CounterMetricFamily, "reopened", "Times the source was opened again after a failure.", lambda s: s.reopened),
     (GaugeMetricFamily, "last_message_timestamp_seconds", "When the last message came in.", lambda s: s.last_message_at),
 )

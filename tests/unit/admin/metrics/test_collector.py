@@ -14,6 +14,7 @@ from edgerouter.admin.certificates import CertificateStatus
 from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.status import Drop, RouterStatus, SourceStatus, drops
 from edgerouter.config.model import SpoolConfig
+from edgerouter.pipeline.silence import SilenceStatus
 from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.spool import open_spool
 from edgerouter.telemetry.disk_wear import DiskWear
@@ -53,7 +54,7 @@ def busy() -> RouterStatus:
     certificate = CertificateStatus(owner="sinks.out", field="tls.ca", file="f", expires_at=1.0, days_left=1.0, problem="")
     source = SourceStatus(
         type="mqtt", connected=True, reason="", messages=1, deliveries=1, last_message_at=1.0, reopened=0, steps=steps,
-        step_received={"1:filter": 2},
+        step_received={"1:filter": 2}, silence=SilenceStatus(expected=2, silent=1),
     )  # fmt: skip
     return router_status(
         sources={"in": source},
