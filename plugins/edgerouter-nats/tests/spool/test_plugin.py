@@ -1,7 +1,7 @@
 """The spool on JetStream keeps the promises of every spool, opened by its entry point.
 
 Covers also: edgerouter_nats.spool.config, edgerouter_nats.spool.operator, edgerouter_nats.spool.sharing,
-edgerouter_nats.spool.shards, edgerouter_nats.spool.letters, edgerouter_nats.spool.overview.
+edgerouter_nats.spool.letters, edgerouter_nats.spool.overview.
 """
 
 from __future__ import annotations

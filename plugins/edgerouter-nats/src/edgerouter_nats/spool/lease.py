@@ -53,6 +53,9 @@ class Holder(Protocol):
     def drop(self, ledger: str) -> None:
         """Drain the shard no more, at once."""
 
+    def renewed(self) -> None:
+        """The lease is valid for a while."""
+
 
 class Leases:
     """Takes, renews and hands over what this router drains.
@@ -189,6 +192,7 @@ class Leases:
             self._lose_all("this router was silent for longer than its lease")
         if await self._membership.renew(self._sinks, self._shards):
             self._renewed = now
+            self._holder.renewed()
             return
         self._lose_all("another router of the same name runs: name each in `spool.router`")
 

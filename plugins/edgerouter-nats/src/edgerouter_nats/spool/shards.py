@@ -39,6 +39,7 @@ class SinkShards:
         self._settled = asyncio.Event()
         self._ready: Callable[[], None] = _ignored
         self._turn = 0
+        self._late = False
 
     # -- what the leases change -------------------------------------------------------------------------------------------------
 
@@ -56,6 +57,12 @@ class SinkShards:
         self._ending.discard(ledger)
         self._in_flight.pop(ledger, None)
         self._settled.set()
+
+    def renewed(self) -> None:
+        """Wake the runner if it has asked while the lease was over: nothing else would."""
+        if self._late:
+            self._late = False
+            self._ready()
 
     async def finish(self, ledger: str, seconds: float = HAND_OVER_SECONDS) -> None:
         """Take nothing more of a shard, and wait for a while until what is in flight is settled or given back."""
@@ -85,6 +92,7 @@ class SinkShards:
 
     def take(self, max_messages: int) -> list[Message]:
         if not self._valid():
+            self._late = True
             return []
         names = [name for name in self._readers if name not in self._ending]
         self._turn += 1

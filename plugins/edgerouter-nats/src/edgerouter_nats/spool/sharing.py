@@ -195,5 +195,9 @@ class Sharing:
             shards.remove(ledger)
         self._spool.drop_shard(ledger)
 
+    def renewed(self) -> None:
+        for shards in self._sinks.values():
+            shards.renewed()
+
     def _valid(self) -> bool:
         return self._membership.valid
