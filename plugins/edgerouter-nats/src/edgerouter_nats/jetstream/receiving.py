@@ -14,6 +14,7 @@ from edgerouter.receiving import Leased
 from edgerouter_nats.connection import Connection, Connector
 from edgerouter_nats.incoming import Incoming
 from edgerouter_nats.jetstream.consumer import Bound, Wanted, bind, settled
+from edgerouter_nats.jetstream.kept import Kept
 from edgerouter_nats.jetstream.publishing import Answers
 from edgerouter_nats.jetstream.pulls import Pulls
 from edgerouter_nats.jetstream.seen import Seen, place_of
@@ -68,6 +69,7 @@ class StreamService:
         self._subject = f"{prefix}.CONSUMER.MSG.NEXT.{wanted.stream}.{wanted.durable}"
         self._ordered = ordered
         self._bound = Bound(wanted.ack_wait, "")
+        self._kept = Kept(None if context.probe else context.state, f"{wanted.stream} {wanted.durable}")
         self._seen = Seen()
         self._pulls: Pulls | None = None
         self._answers: Answers | None = None
@@ -76,6 +78,7 @@ class StreamService:
     async def connect(self) -> None:
         connection = await self._connector.connection()
         await bind(connection, self._wanted, make=not self._context.probe)
+        self._seen = await asyncio.to_thread(self._kept.load)
 
     async def receive(self, most: int) -> Sequence[Leased]:
         pulls = self._pulls
@@ -93,14 +96,14 @@ class StreamService:
         return self._leased(taken)
 
     async def acknowledge(self, handles: Sequence[str]) -> Sequence[str]:
-        """Acknowledge, and wait until the server has said that it knows: an acknowledgement on its way is lost with it."""
-        known = [handle for handle in handles if handle.startswith(f"{self._bound.incarnation} ")]
-        answered = await self._say(known, _ACK) if known else set()
-        again = [handle for handle in known if handle not in answered]
-        for handle in set(handles).difference(again):
+        """Acknowledge, and wait until the server has confirmed: an acknowledgement on its way is lost with a connection."""
+        for handle in handles:
             if (place := place_of(handle.rpartition(" ")[2])) is not None:
                 self._seen.add(place)
-        return again
+        await asyncio.to_thread(self._kept.save, self._seen.ranges, self._seen.latest)
+        known = [handle for handle in handles if handle.startswith(f"{self._bound.incarnation} ")]
+        answered = await self._say(known, _ACK) if known else set()
+        return [handle for handle in known if handle not in answered]
 
     async def extend(self, handles: Sequence[str]) -> None:
         connection = await self._connector.connection()

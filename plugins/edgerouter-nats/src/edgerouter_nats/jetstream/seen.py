@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 _MOST_RANGES: Final = 10_000
@@ -30,12 +31,27 @@ class Seen:
 
     A server that lost the end of a stream in a power cut, and a stream that was deleted, give the same sequences to other messages.
     Their timestamps are later than that of every message that came before, so such a message is not taken for one of these.
+
+    Args:
+        ranges: first and last sequence of each.
+        latest: latest timestamp among them.
     """
 
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        self._latest = 0
+    def __init__(self, ranges: Iterable[tuple[int, int]] = (), latest: int = 0) -> None:
+        ordered = sorted(ranges)
+        self._starts = [start for start, _ in ordered]
+        self._ends = [end for _, end in ordered]
+        self._latest = latest
+
+    @property
+    def latest(self) -> int:
+        """Latest timestamp."""
+        return self._latest
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """First and last sequence of each range, in order."""
+        return list(zip(self._starts, self._ends, strict=True))
 
     def __contains__(self, place: Place) -> bool:
         at = bisect_right(self._starts, place.sequence) - 1
