@@ -14,13 +14,14 @@ import pytest
 from edgerouter import BadInput, Item, Step, StepConfig, plugins
 from edgerouter.testing import StepConformance
 
-READINGS = tuple(b'{"value": %d, "unit": "C", "list": [1, {"a": 2}]}' % value for value in (20, 21, 30))
+READINGS = tuple(b'{"value": %d, "unit": "C", "list": [1, {"a": 2}], "readings": []}' % value for value in (20, 21, 30))
 KEY = base64.b64encode(bytes(32)).decode()
 TIGHT = {"max_bytes": "64KiB"}
 CASES: dict[str, Mapping[str, Any]] = {
     "compress": {},
     "convert": {"fields": [{"field": "value", "from_unit": "celsius", "to_unit": "kelvin"}, {"field": "unit", "type": "text"}]},
     "drop_fields": {"fields": ["unit", "list.0"]},
+    "edgex_event": {},
     "encrypt": {"key": KEY},
     "envelope": {},
     "filter": {"fields": [{"field": "value", "above": 20}], "where": "contains(keys(@), 'unit')"},

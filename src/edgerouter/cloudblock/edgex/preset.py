@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from edgerouter.cloudblock.edgex import http_export, message_bus, mqtt_export
+from edgerouter.cloudblock.edgex import functions, http_export, message_bus, mqtt_export
 from edgerouter.cloudblock.edgex.values import FUNCTIONS, Given, begin_with, listed
 from edgerouter.variables import Preset
 
 _STORE: Final = "WRITABLE_STOREANDFORWARD_"
 _ORDER: Final = "WRITABLE_PIPELINE_EXECUTIONORDER"
 _PROFILE: Final = "EDGEX_PROFILE"
-_DEVICES: Final = f"{FUNCTIONS}FILTERBYDEVICENAME_PARAMETERS_DEVICENAMES"
 _PAGE: Final = "docs/how-to/coming-from-edgex.md"
 
 _SINKS: Final[Mapping[str, tuple[str, Callable[[Given], dict[str, Any]]]]] = {
@@ -25,48 +24,60 @@ _SINKS: Final[Mapping[str, tuple[str, Callable[[Given], dict[str, Any]]]]] = {
 """Name of the sink, and what makes it, by function."""
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {**mqtt_export.NAMES, **http_export.NAMES}
 _BY_PROFILE: Final = {"mqtt-export": "MQTTSEND", "http-export": "HTTPPOSTJSON"}
-_IN_EFFECT: Final = frozenset({"TRANSFORMTOJSON", "MARKASPUSHED", "SETOUTPUTDATA", "SETRESPONSEDATA"})
-"""Functions that change nothing here: payloads are passed on as they come, and each sink's position says what was sent."""
 
 
 def make(given: Given) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    """Return the sinks of the functions that the pipeline runs, and the source that feeds them."""
+    """Return the sinks of the functions that the pipeline runs, with their steps, and the source that feeds them."""
     sinks: dict[str, dict[str, Any]] = {}
-    for function in _running(given):
+    steps: list[dict[str, Any]] = []
+    for function in _pipeline(given):
+        if function not in _SINKS:
+            made = functions.steps_of(function, given)
+            steps += made if steps or not made else [*_unwrapping(given, function), *made]
+            continue
         name, sink = _SINKS[function]
         if name in sinks:
             raise ValueError(f"{_ORDER}: {function} is a second export of its kind; write both as sinks in a file")
-        sinks[name] = sink(given)
-    if sinks and _DEVICES in given and http_export.SINK in sinks:
-        raise ValueError(
-            f"{_DEVICES}: is not read, so more than before would be exported; filter with a step in a file, see {_PAGE}"
-        )
+        # each export sends what the functions before it have made
+        sinks[name] = {**sink(given), **({"steps": [*steps]} if steps else {})}
     if not sinks and not message_bus.named(given):
         return {}
     source = message_bus.source(given)
     return {"sinks": sinks, "sources": {message_bus.SOURCE: source} if source is not None else {}}
 
 
-def _running(given: Given) -> list[str]:
-    """Return the exports that the pipeline runs: those in its order, or else those whose variables are set."""
+def _unwrapping(given: Given, function: str) -> list[dict[str, Any]]:
+    unwrapping = functions.unwrapping(given)
+    if not unwrapping and functions.needs_events(function):
+        raise ValueError(f"{_ORDER}: {function} needs events, and the pipeline's target type is raw")
+    return unwrapping
+
+
+def _pipeline(given: Given) -> list[str]:
+    """Return the functions that the pipeline runs: those in its order, or else the exports whose variables are set."""
     if _ORDER in given:
-        functions = [name.strip().upper() for name in given[_ORDER].split(",") if name.strip()]
-        idle = {*_SINKS, *_IN_EFFECT} | ({"FILTERBYDEVICENAME"} if _DEVICES not in given else set())
-        foreign = [name for name in functions if name not in idle]
+        order = [name.strip().upper() for name in given[_ORDER].split(",") if name.strip()]
+        foreign = [name for name in order if name not in _SINKS and name not in functions.SHAPING]
         if foreign:
             raise ValueError(
                 f"{_ORDER}: {listed(foreign)} not read from variables, so other data than before would be exported;"
                 f" write the sink with steps in a file, or take it out of the order to export without; see {_PAGE}"
             )
-        return [name for name in functions if name in _SINKS]
+        return order
     set_up = [function for function in _SINKS if any(name in given for name in _NAMES[function])]
     profile = _BY_PROFILE.get(given.get(_PROFILE, ""))
-    return set_up or ([profile] if profile is not None else [])
+    exports = set_up or ([profile] if profile is not None else [])
+    if not functions.filters_devices(given):
+        return exports
+    # the default order of http-export begins with that filter, and that of mqtt-export has none
+    over_mqtt = [function for function in exports if function not in http_export.NAMES]
+    over_http = [function for function in exports if function in http_export.NAMES]
+    return [*over_mqtt, *(["FILTERBYDEVICENAME"] if over_http else []), *over_http]
 
 
 def notes(given: Given) -> Sequence[str]:
     """Return a line for each variable that is accepted and has no effect, or not the whole one."""
-    return list(_notes(given)) if _running(given) else []
+    return list(_notes(given)) if any(function in _SINKS for function in _pipeline(given)) else []
 
 
 def _notes(given: Given) -> Iterator[str]:
@@ -87,7 +98,7 @@ PRESETS: Final = (
         names=(
             *(name for names in _NAMES.values() for name in names),
             *(_STORE + name for name in ("ENABLED", "RETRYINTERVAL", "MAXRETRYCOUNT")),
-            *(_ORDER, _PROFILE, _DEVICES, *message_bus.NAMES),
+            *(_ORDER, _PROFILE, *functions.NAMES, *message_bus.NAMES),
         ),
         make=make,
         generic=(_PROFILE, *message_bus.NAMES),
@@ -95,7 +106,7 @@ PRESETS: Final = (
         families={
             FUNCTIONS: f"it has no counterpart among the variables here; {_PAGE} lists steps that do the same",
             _STORE: f"no setting of this name exists in EdgeX; the spool always stores, see {_PAGE}",
-            "WRITABLE_PIPELINE_": f"only the order and the exports of a pipeline are read; see {_PAGE}",
+            "WRITABLE_PIPELINE_": f"only the order, the exports and some functions of a pipeline are read; see {_PAGE}",
         },
     ),
 )

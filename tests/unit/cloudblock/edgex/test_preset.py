@@ -45,7 +45,7 @@ def test_the_order_says_which_exports_run(order: str, expected: list[str]) -> No
 
 
 @pytest.mark.parametrize(
-    "function", ["EncryptWithAES", "JSONLogic", "CompressWithGZIP", "BatchByCount", "TransformToXML", "AddTags"]
+    "function", ["EncryptWithAES", "JSONLogic", "BatchByCount", "Batch", "TransformToXML", "WrapIntoEvent", "ToLineProtocol"]
 )
 def test_a_step_that_is_not_read_stops_the_start(function: str) -> None:
     """Otherwise data would leave unencrypted, or more of it than before."""
@@ -54,11 +54,10 @@ def test_a_step_that_is_not_read_stops_the_start(function: str) -> None:
     assert "docs/how-to/coming-from-edgex.md" in text
 
 
-def test_a_device_filter_stops_the_start_where_the_pipeline_runs_it() -> None:
+def test_the_default_order_filters_devices_before_http_alone() -> None:
     devices = {f"{FUNCTIONS}FILTERBYDEVICENAME_PARAMETERS_DEVICENAMES": "pump"}
-    assert "is not read, so more than before would be exported" in problems({**HTTP, **devices})
-    assert "FILTERBYDEVICENAME is not read from variables" in problems({**MQTT, **devices, ORDER: "FilterByDeviceName, MQTTSend"})
-    assert names({**MQTT, **devices}) == ["mqtt-export"], "its default order has no filter"
+    steps = {sink.name: [step.type for step in sink.steps] for sink in load({**MQTT, **HTTP, **devices}).sinks}
+    assert steps == {"mqtt-export": [], "http-export": ["edgex_event", "filter"]}
 
 
 def test_two_exports_of_a_kind_are_refused() -> None:
@@ -80,7 +79,7 @@ def test_store_and_forward_is_accepted_and_explained() -> None:
         (f"{FUNCTIONS}MQTTSEND_ADDRESSABLE_TOPPIC", f"did you mean {FUNCTIONS}MQTTSEND_ADDRESSABLE_TOPIC?"),
         (f"{FUNCTIONS}ENCRYPTWITHAES_PARAMETERS_KEY", "it has no counterpart among the variables here"),
         ("WRITABLE_STOREANDFORWARD_DATABASE", "no setting of this name exists in EdgeX"),
-        ("WRITABLE_PIPELINE_USETARGETTYPEOFBYTEARRAY", "only the order and the exports of a pipeline are read"),
+        ("WRITABLE_PIPELINE_PERTOPICPIPELINES", "only the order, the exports and some functions of a pipeline are read"),
     ],
 )
 def test_an_unknown_variable_of_the_families_is_reported_with_its_cure(name: str, said: str) -> None:
