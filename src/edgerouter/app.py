@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,9 +13,13 @@ from typing import Any
 import structlog
 
 from edgerouter import __version__
+from edgerouter.admin.api.table import api_routes
 from edgerouter.admin.certificates import Certificates
-from edgerouter.admin.server import control_folder, control_routes, make_metrics, observation_routes, serve
+from edgerouter.admin.observation import make_metrics, observation_routes
+from edgerouter.admin.server import control_folder, serve
 from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, source_status
+from edgerouter.admin.streams import Streams
+from edgerouter.admin.watching import Watching
 from edgerouter.config.checks.batches import warn_of_batches_that_never_fill
 from edgerouter.config.checks.loops import subscriptions
 from edgerouter.config.last_known import LastKnown
@@ -24,13 +28,14 @@ from edgerouter.config.references import resolve
 from edgerouter.errors import ConfigurationError
 from edgerouter.loop_guard import LoopGuard
 from edgerouter.masking import mask
-from edgerouter.pipeline.intake import Intake
+from edgerouter.pipeline.intake import Intake, IntakeStatus
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.runner import Runner
 from edgerouter.pipeline.shaping.chain import Chain, StepNames
 from edgerouter.pipeline.shaping.sink_steps import SinkSteps, shape_of
 from edgerouter.pipeline.shaping.state import FileState
 from edgerouter.pipeline.silence import Silence
+from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.plugins import open_spool
 from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
@@ -40,6 +45,7 @@ from edgerouter.steering import RunningSink, RunningSource, Steering
 from edgerouter.step import StepState
 from edgerouter.tasks.bounded import CLOSING_SECONDS, ended, leaving_behind
 from edgerouter.telemetry.disk_wear import DiskMeter
+from edgerouter.telemetry.events import Events
 from edgerouter.telemetry.export import Exporter, exporting
 from edgerouter.telemetry.loop_watch import LoopWatch, by_top_level
 from edgerouter.telemetry.spans import ExportStatus
@@ -54,11 +60,18 @@ class Router:
     Args:
         config: a valid configuration.
         last_known: the secrets that count while their store is down.
+        load: reads the configuration again.
     """
 
-    def __init__(self, config: RouterConfig, last_known: LastKnown | None = None) -> None:
+    def __init__(
+        self, config: RouterConfig, last_known: LastKnown | None = None, load: Callable[[], RouterConfig] | None = None
+    ) -> None:
         self.running = asyncio.Event()
         """Set once everything is started."""
+        self.events = Events()
+        self.streams = Streams()
+        self.certificates = Certificates()
+        self._load = load
         self._config = config
         self._last_known = last_known or LastKnown()
         self._started_at = time.time()
@@ -72,7 +85,6 @@ class Router:
         self._routing_settled.set()
         self._tasks: asyncio.TaskGroup | None = None
         self._configuration_error = ""
-        self._certificates = Certificates()
         self._loops = LoopGuard()
         self._loops.subscribed(subscriptions(config.sources))
         self._disk = DiskMeter()
@@ -97,15 +109,21 @@ class Router:
                 self._spool = spool
                 async with self._served(spool, stop), asyncio.TaskGroup() as tasks:
                     self._tasks = tasks
-                    await self._certificates.configure(self._config)
-                    watch = tasks.create_task(self._certificates.watch(), name="watch certificates")
+                    await self.certificates.configure(self._config)
+                    watches = [
+                        tasks.create_task(self.certificates.watch(), name="watch certificates"),
+                        tasks.create_task(Watching(self).run(), name="record events"),
+                    ]
                     await self._build(spool, tasks)
                     self.running.set()
+                    self.events.add("started", "", f"edgerouter {__version__} runs")
                     await stop.wait()
                     self._stopping = True
+                    self.events.add("stopping", "", "edgerouter stops")
                     async with self._changing:  # a change in progress would start sinks that this drain does not stop
                         await self._drain()
-                    watch.cancel()
+                    for watch in watches:
+                        watch.cancel()
         log.info("edgerouter stopped")
 
     async def _build(self, spool: Spool, tasks: asyncio.TaskGroup) -> None:
@@ -159,14 +177,35 @@ class Router:
         new_sources = [source for source in config.sources if source.name not in self._sources]
         for source in new_sources:
             self._start_source(source, spool, tasks)
-        await self._certificates.configure(config)
+        await self.certificates.configure(config)
         self._configuration_error = ""
         started = [*(sink.name for sink in new_sinks), *(source.name for source in new_sources)]
         log.info("configuration reloaded", stopped=[*gone, *stopped], started=started)
+        changed = f"stopped {', '.join([*gone, *stopped]) or 'nothing'}, started {', '.join(started) or 'nothing'}"
+        self.events.add("reloaded", "", f"configuration reloaded: {changed}")
+
+    async def reload_file(self) -> None:
+        """Read the configuration again and change to it.
+
+        Raises:
+            ConfigurationError: it cannot be used, and the present one stays.
+        """
+        assert self._load is not None, "the router was made with it"
+        try:
+            await self.reload(await asyncio.to_thread(self._load))
+        except ConfigurationError as error:
+            self.refuse(error)
+            raise
+        except Exception as error:  # the next change may be a better one
+            log.exception("the configuration could not be changed")
+            refused = ConfigurationError(f"{type(error).__name__}: {error}")
+            self.refuse(refused)
+            raise refused from error
 
     def refuse(self, error: ConfigurationError) -> None:
         """Keep the present configuration, and show in the status why a new one cannot be used."""
         self._configuration_error = mask(str(error))
+        self.events.add("refused", "", f"configuration refused, the present one stays: {error}", level="error")
         for problem in error.problems:
             log.error("configuration refused, the present one stays", problem=problem)
 
@@ -182,10 +221,28 @@ class Router:
             task.cancel()
         await ended(tasks, timeout=CLOSING_SECONDS)
 
+    @property
+    def config(self) -> RouterConfig:
+        """The present configuration."""
+        return self._config
+
+    @property
+    def spool(self) -> Spool:
+        """The spool of the running router."""
+        assert self._spool is not None, "the router runs"
+        return self._spool
+
+    def deliveries(self) -> list[tuple[str, DeliveryStatus]]:
+        """Return the name of each sink with its numbers."""
+        return [(name, sink.runner.status) for name, sink in self._sinks.items()]
+
+    def intakes(self) -> list[tuple[str, IntakeStatus]]:
+        """Return the name of each source with its numbers."""
+        return [(name, source.intake.status) for name, source in self._sources.items()]
+
     def status(self) -> RouterStatus:
         """Return the router's numbers at this moment."""
-        spool = self._spool
-        assert spool is not None, "the router runs"
+        spool = self.spool
         faults = spool.faults
         return RouterStatus(
             version=__version__,
@@ -199,7 +256,7 @@ class Router:
             sinks={name: sink_status(sink.runner, faults.get(name, "")) for name, sink in self._sinks.items()},
             detached=ledgers(spool, spool.status.orphans),
             drops=drops(spool),
-            certificates=self._certificates.status,
+            certificates=self.certificates.status,
             event_loop=self._loop_watch.status,
             disk=self._disk.status,
             export=self._exporter.status if self._exporter is not None else ExportStatus(),
@@ -219,9 +276,9 @@ class Router:
 
     @asynccontextmanager
     async def _served(self, spool: Spool, stop: asyncio.Event) -> AsyncIterator[None]:
-        """Serve the control interface."""
+        """Serve the admin interface."""
         config = self._config
-        metrics = make_metrics(self.status, lambda: ((name, sink.runner.status) for name, sink in self._sinks.items()))
+        metrics = make_metrics(self.status, self.deliveries)
         observation = observation_routes(self.status, metrics, self.running)
         with control_folder(config.spool) as folder:
             self.steering.begin(spool, folder, stop)
@@ -233,7 +290,7 @@ class Router:
             }
             async with (
                 exporting(config.telemetry, about, lambda: metrics().families()) as self._exporter,
-                serve(observation, control_routes(spool, self.steering), folder, config.admin.listen),
+                serve([*observation, *api_routes(self)], folder, config.admin, self.streams.close),
             ):
                 yield
 

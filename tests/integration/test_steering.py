@@ -1,6 +1,6 @@
 """An operator pauses, resumes and drains a running router; nothing is lost, and nothing is sent that should wait.
 
-Covers: edgerouter.steering, edgerouter.admin.steer, edgerouter.cli.steer.
+Covers: edgerouter.steering, edgerouter.admin.api.steering, edgerouter.cli.steer.
 """
 
 import asyncio

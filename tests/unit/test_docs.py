@@ -17,7 +17,8 @@ from pydantic import BaseModel
 
 from edgerouter import plugins
 from edgerouter.cli.main import app
-from edgerouter.config.model import AdminConfig, LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
+from edgerouter.config.admin import AdminConfig
+from edgerouter.config.model import LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import undocumented
 from support.certificates import Authority

@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from edgerouter.admin.listen import unix_connection
 from edgerouter.errors import EdgerouterError
@@ -47,29 +49,32 @@ class Client:
         self._folder = folder
 
     def get(self, path: str) -> Any:
-        """A JSON answer.
+        """Return a JSON answer that takes no work.
 
         Raises:
             NoRouter: none runs there.
-            Refused: the router says no; the text says why.
+            Refused: the router refuses; the text says why.
         """
-        return self._ask("GET", path, TIMEOUT_SECONDS)
+        return self._ask("GET", path, None, TIMEOUT_SECONDS)
 
-    def post(self, path: str, body: Any, *, seconds: float | None = WORK_SECONDS) -> Any:
-        """A JSON answer to a JSON question.
+    def ask(self, method: str, path: str, arguments: Mapping[str, Any], *, seconds: float | None = WORK_SECONDS) -> Any:
+        """Return the JSON answer to a request with arguments, which may take work.
 
         Args:
+            method: `GET` or `POST`.
             path: of the operation.
-            body: its arguments.
+            arguments: its arguments.
             seconds: to wait for the answer; `None` = for ever.
 
         Raises:
             NoRouter: none runs there.
-            Refused: the router says no; the text says why.
+            Refused: the router refuses; the text says why.
         """
-        return self._ask("POST", path, seconds, json.dumps(body))
+        if method == "GET":
+            return self._ask(method, f"{path}?{urlencode(arguments, doseq=True)}", None, seconds)
+        return self._ask(method, path, json.dumps(arguments), seconds)
 
-    def _ask(self, method: str, path: str, seconds: float | None, body: str | None = None) -> Any:
+    def _ask(self, method: str, path: str, body: str | None, seconds: float | None) -> Any:
         connection = _UnixConnection(self._folder, seconds)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
@@ -85,11 +90,8 @@ class Client:
             raise NoRouter(f"no router runs on {self._folder} ({error.strerror or error})") from error
         finally:
             connection.close()
-        said = (
-            json.loads(data)
-            if answer.headers.get_content_type() == "application/json"
-            else {"error": data.decode(errors="replace")}
-        )
+        is_json = answer.headers.get_content_type() in ("application/json", "application/problem+json")
+        said = json.loads(data) if is_json else {"detail": data.decode(errors="replace")}
         if answer.status >= 400 and path not in ("/readyz", "/flowz"):
-            raise Refused(said.get("error", f"HTTP {answer.status}") if isinstance(said, dict) else f"HTTP {answer.status}")
+            raise Refused(said.get("detail", f"HTTP {answer.status}") if isinstance(said, dict) else f"HTTP {answer.status}")
         return said

@@ -1,130 +1,66 @@
-"""The control interface over HTTP: health, metrics and status for all clients, control on the Unix socket only."""
+"""The admin server: its listeners, and what every answer has in common."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
-from functools import cache, partial
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-import msgspec
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
-from edgerouter.admin.control import OPERATIONS
-from edgerouter.admin.health import not_flowing, not_ready, paused
+from edgerouter.admin.access import Door, TcpDoor, UnixDoor
+from edgerouter.admin.connections import MOST_CONNECTIONS, TIMES, Connections
 from edgerouter.admin.listen import unix_listener
-from edgerouter.admin.status import RouterStatus
-from edgerouter.admin.steer import STEERING
-from edgerouter.admin.visitor import Reception
+from edgerouter.admin.routes import Route, connection_of, guarded
+from edgerouter.config.admin import AdminConfig
 from edgerouter.config.model import SpoolSection
-from edgerouter.errors import EdgerouterError, SpoolUnusable
+from edgerouter.errors import ConfigurationError, SpoolUnusable
 from edgerouter.http_server.doorkeeper import quiet_logger
-from edgerouter.http_server.listen import tcp_listener
-from edgerouter.masking import mask
-from edgerouter.pipeline.status import DeliveryStatus
-from edgerouter.spool.contract import Spool
+from edgerouter.http_server.handshakes import Handshakes
+from edgerouter.http_server.listen import host_of, tcp_listener
+from edgerouter.http_server.problems import Problem
+from edgerouter.http_server.tls import ServerIdentity
 from edgerouter.spool.folder import locked_folder
-from edgerouter.steering import Steering
-
-if TYPE_CHECKING:
-    from edgerouter.admin.metrics import Metrics
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-"""Of Prometheus' text format."""
+from edgerouter.weak_points import warn, weak_points
 
 log = structlog.get_logger("edgerouter.app")
 
-STARTING_SECONDS = 5.0
-"""Time that a request for numbers waits for a router that starts: until it has its sinks they would seem not to be configured."""
+_BACKLOG: Final = 256
+_BUFFER_BYTES: Final = 64 * 1024
+"""Of each connection in the kernel; it would let one that reads slowly grow to megabytes."""
+_MOST_BODY_BYTES: Final = 1024**2
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Server": "edgerouter",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
-def json_response(value: object, status: int = 200) -> web.Response:
-    """Return a JSON answer."""
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
-
-
-def make_metrics(
-    status: Callable[[], RouterStatus], deliveries: Callable[[], Iterable[tuple[str, DeliveryStatus]]]
-) -> Callable[[], Metrics]:
-    """Return a function that makes the metrics with its first call: few boxes are scraped, and what that imports takes memory."""
-
-    @cache
-    def made() -> Metrics:
-        from edgerouter.admin.metrics import Metrics  # noqa: PLC0415
-
-        return Metrics(status, deliveries)
-
-    return made
-
-
-def observation_routes(
-    status: Callable[[], RouterStatus], metrics: Callable[[], Metrics], running: asyncio.Event
-) -> list[web.RouteDef]:
-    """Return the routes that only look: `/livez`, `/readyz`, `/flowz`, `/metrics`, `/api/status`.
-
-    `metrics` is called in a thread: the first call imports what only scraping needs.
-    """
-
-    async def begun() -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STARTING_SECONDS):
-                await running.wait()
-
-    async def live(_: web.Request) -> web.Response:
-        return json_response({"live": True})
-
-    async def ready(_: web.Request) -> web.Response:
-        now = status()
-        reasons = not_ready(now)
-        return json_response({"ready": not reasons, "reasons": reasons, "paused": paused(now)}, 503 if reasons else 200)
-
-    async def flowing(_: web.Request) -> web.Response:
-        now = status()
-        reasons = not_flowing(now)
-        return json_response({"flowing": not reasons, "reasons": reasons, "paused": paused(now)}, 503 if reasons else 200)
-
-    async def numbers(_: web.Request) -> web.Response:
-        await begun()
-        scraped = await asyncio.to_thread(metrics)
-        return web.Response(body=scraped.text(), headers={"Content-Type": CONTENT_TYPE})
-
-    async def whole(_: web.Request) -> web.Response:
-        await begun()
-        return json_response(status())
-
-    return [
-        web.get("/livez", live),
-        web.get("/readyz", ready),
-        web.get("/flowz", flowing),
-        web.get("/metrics", numbers),
-        web.get("/api/status", whole),
-    ]
-
-
-def control_routes(spool: Spool, steering: Steering) -> list[web.RouteDef]:
-    """Return the routes that change something: `POST /api/<operation>` with a JSON body."""
-
-    def route(name: str, kind: type[Any], run: Callable[[Any], Awaitable[dict[str, Any]]]) -> web.RouteDef:
-        async def handle(request: web.Request) -> web.Response:
-            try:
-                asked = msgspec.json.decode(await request.read() or b"{}", type=kind)
-                return json_response(await run(asked))
-            except msgspec.MsgspecError as error:
-                return json_response({"error": f"not a request for {name}: {error}"}, 400)
-            except EdgerouterError as error:
-                return json_response({"error": mask(str(error))}, 409)
-
-        return web.post(f"/api/{name}", handle)
-
-    return [
-        *(route(name, operation.request, partial(operation.run, spool)) for name, operation in OPERATIONS.items()),
-        *(route(name, operation.request, partial(operation.run, steering)) for name, operation in STEERING.items()),
-    ]
+@web.middleware
+async def problems_explained(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer each refusal with problem details."""
+    connection = connection_of(request)
+    connection.receiving()
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except web.HTTPNotFound:
+        return Problem(404, f"there is nothing at {request.path[:200]!r}; GET /api/v1/openapi.json lists what is there").response()
+    except web.HTTPMethodNotAllowed as refusal:
+        allowed = ", ".join(sorted(refusal.allowed_methods))
+        return Problem(405, f"this answers {allowed}", headers={"Allow": allowed}).response()
+    except web.HTTPRequestEntityTooLarge:
+        return Problem(413, f"a request has at most {_MOST_BODY_BYTES} bytes", close=True).response()
+    finally:
+        connection.answered()
 
 
 @web.middleware
@@ -132,8 +68,7 @@ async def asked_for_this_machine(request: web.Request, handler: Handler) -> web.
     """Refuse requests by a page of another site: after DNS rebinding to this machine a browser still sends that site's name."""
     host = request.headers.get("Host")
     if host is not None and not _is_local(host):
-        text = f"this address answers to localhost and to IP addresses, not to {host[:100]!r}\n"
-        return web.Response(text=text, status=421)
+        raise Problem(421, f"this address answers to localhost and to IP addresses, not to {host[:100]!r}")
     return await handler(request)
 
 
@@ -165,39 +100,84 @@ def control_folder(spool: SpoolSection) -> Iterator[Path | None]:
 
 @asynccontextmanager
 async def serve(
-    observation: list[web.RouteDef], control: list[web.RouteDef], folder: Path | None, listen: str | None
+    routes: Sequence[Route], folder: Path | None, config: AdminConfig, on_shutdown: Callable[[], None] = lambda: None
 ) -> AsyncIterator[None]:
     """Serve until left.
 
     Args:
-        observation: routes that only look; on every listener.
-        control: routes that change something; on the Unix socket only, which its owner alone can open.
-        folder: where the Unix socket goes; `None` = there is none.
-        listen: `host:port`, or `None`.
+        routes: on every listener.
+        folder: folder of the Unix socket, which its owner alone can open; `None` = there is none.
+        config: of the TCP listener.
+        on_shutdown: ends the answers that have no end.
 
     Raises:
-        ConfigurationError: `listen` cannot be used.
+        ConfigurationError: `admin.listen`, `admin.tls` or a file of `admin.tokens` cannot be used.
     """
     async with AsyncExitStack() as stack:
-        if listen is not None:
-            listener = tcp_listener(listen, "admin.listen")
-            # a remote scraper may know this machine by a name that we do not know
-            local = ip_address(listener.getsockname()[0]).is_loopback
-            runner = await _runner(stack, observation, (asked_for_this_machine,) if local else ())
-            assert runner.server is not None, "it is set up"
-            server = await asyncio.get_running_loop().create_server(Reception(runner.server), sock=listener)
-            stack.callback(server.close)
+        if config.listen is not None:
+            await stack.enter_async_context(_tcp(routes, config, config.listen, on_shutdown))
         if folder is not None:
-            # its owner alone opens it, and some of its answers take long
-            runner = await _runner(stack, [*observation, *control])
-            await web.SockSite(runner, unix_listener(folder)).start()
+            server = await _server(stack, routes, UnixDoor(), on_shutdown)
+            listening = await asyncio.get_running_loop().create_unix_server(Connections(server), sock=unix_listener(folder))
+            stack.callback(listening.close)
         yield
 
 
-async def _runner(stack: AsyncExitStack, routes: list[web.RouteDef], middlewares: Sequence[Middleware] = ()) -> web.AppRunner:
-    app = web.Application(client_max_size=1024**2, middlewares=middlewares)
-    app.add_routes(routes)
+@asynccontextmanager
+async def _tcp(routes: Sequence[Route], config: AdminConfig, listen: str, on_shutdown: Callable[[], None]) -> AsyncIterator[None]:
+    identity = await asyncio.to_thread(_identity, config)
+    listener = tcp_listener(listen, "admin.listen", backlog=_BACKLOG)
+    local = ip_address(listener.getsockname()[0]).is_loopback
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        door = await asyncio.to_thread(TcpDoor, config, local=local)
+        server = await _server(stack, routes, door, on_shutdown, local=local)
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        _warn(config, listen)
+        make = Connections(server)
+        if identity is not None:
+            handshakes = Handshakes(make, identity, most=MOST_CONNECTIONS, seconds=TIMES.head)
+            await stack.enter_async_context(handshakes.accepting(listener))
+        else:
+            listening = await asyncio.get_running_loop().create_server(make, sock=listener)
+            stack.callback(listening.close)
+        yield
+
+
+def _identity(config: AdminConfig) -> ServerIdentity | None:
+    try:
+        return None if config.tls is None else ServerIdentity(config.tls)
+    except ValueError as error:
+        raise ConfigurationError(f"admin.tls: {error}") from None
+
+
+def _warn(config: AdminConfig, listen: str) -> None:
+    secret = "token of callers" if config.tokens else ""
+    points = weak_points(
+        host_of(listen), encrypted=config.tls is not None, insecure=False, secret=secret, instead="`admin.tls`, and https://"
+    )
+    warn(points, log, "admin", listen)
+
+
+async def _server(
+    stack: AsyncExitStack, routes: Sequence[Route], door: Door, on_shutdown: Callable[[], None], *, local: bool = False
+) -> web.Server:
+    middlewares = (problems_explained, *([asked_for_this_machine] if local else []))
+    app = web.Application(client_max_size=_MOST_BODY_BYTES, middlewares=middlewares)
+    app.add_routes([guarded(route, door) for route in routes])
+
+    async def complete(_: web.Request, response: web.StreamResponse) -> None:
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+
+    async def end(_: web.Application) -> None:
+        on_shutdown()
+
+    app.on_response_prepare.append(complete)
+    app.on_shutdown.append(end)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0, logger=quiet_logger())
     stack.push_async_callback(runner.cleanup)
     await runner.setup()
-    return runner
+    assert runner.server is not None, "it is set up"
+    return runner.server

@@ -22,7 +22,7 @@ def letters(spool: SpoolSection, most: int | None = None, **which: Any) -> Itera
     """Yield every dead letter, or the first of them, page by page."""
     after, left = 0, most
     while left is None or left > 0:
-        page = ask(spool, "dead-letters/list", **which, limit=min(_PAGE, left or _PAGE), after=after)["dead_letters"]
+        page = ask(spool, "dead-letters", **which, limit=min(_PAGE, left or _PAGE), after=after)["items"]
         if not page:
             return
         yield from page
@@ -59,7 +59,7 @@ def print_letter(spool: SpoolSection, number: int) -> None:
     Raises:
         EdgerouterError: there is none of that number.
     """
-    found = ask(spool, "dead-letters/list", numbers=[number])["dead_letters"]
+    found = ask(spool, "dead-letters", numbers=[number])["items"]
     if not found:
         raise EdgerouterError(f"there is no dead letter {number}")
     typer.echo(json.dumps(found[0], indent=2))
@@ -73,5 +73,5 @@ def export_letters(spool: SpoolSection, **which: Any) -> None:
 
 def count_letters(spool: SpoolSection, **which: Any) -> int:
     """Return the number of dead letters."""
-    total: int = ask(spool, "dead-letters/list", **which, limit=1)["total"]
+    total: int = ask(spool, "dead-letters", **which, limit=1)["total"]
     return total

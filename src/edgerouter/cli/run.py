@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -107,12 +109,12 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud
         log.error("left out", reason=line)
     for line in config.unread:
         log.warning("environment variable not read", reason=line)
-    router = Router(config, last_known)
+    router = Router(config, last_known, _announcing(load, config.off))
     draining = asyncio.create_task(_drain(router, drain), name="wait for a request to drain")
     manager = ServiceManager()
     reports = Reports(manager, running=router.running, stop=stop, beat=router.beat, summary=lambda: summary(router.status()))
     reporting = asyncio.create_task(reports.run(), name="report to the service manager")
-    reloading = asyncio.create_task(_reload(router, config, seen, hang_up, load), name="watch configuration")
+    reloading = asyncio.create_task(_reload(router, config.file, seen, hang_up), name="watch configuration")
     asking = asyncio.create_task(cloud.keep_asking(last_known, hang_up.set), name="ask secret stores")
     try:
         await router.run(stop)
@@ -155,24 +157,27 @@ def _still_running() -> list[str]:
     return [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
 
 
-async def _reload(router: Router, config: RouterConfig, seen: Fingerprint | None, hang_up: asyncio.Event, load: Load) -> None:
-    known_off = set(config.off)
+def _announcing(load: Load, off: Iterable[str]) -> Load:
+    """Return a function that loads, and logs what has not been left out before."""
+    known_off = set(off)
 
+    def announce() -> RouterConfig:
+        config = load()
+        for line in set(config.off) - known_off:
+            log.error("left out", reason=line)
+        known_off.update(config.off)
+        return config
+
+    return announce
+
+
+async def _reload(router: Router, file: Path | None, seen: Fingerprint | None, hang_up: asyncio.Event) -> None:
     async def changed() -> None:
-        try:
-            new = await asyncio.to_thread(load)
-            for line in set(new.off) - known_off:
-                log.error("left out", reason=line)
-            known_off.update(new.off)
-            await router.reload(new)
-        except ConfigurationError as error:
-            router.refuse(error)
-        except Exception as error:  # the next change may be a better one
-            log.exception("the configuration could not be changed")
-            router.refuse(ConfigurationError(f"{type(error).__name__}: {error}"))
+        with suppress(ConfigurationError):  # the router has logged it
+            await router.reload_file()
 
     await router.running.wait()
-    await watch(config.file, seen, hang_up, changed)
+    await watch(file, seen, hang_up, changed)
 
 
 async def _decided(config: RouterConfig, load: Load, cloud: CloudBlock, last_known: LastKnown, stop: asyncio.Event) -> RouterConfig:

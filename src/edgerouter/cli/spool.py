@@ -33,7 +33,7 @@ def ask(spool: SpoolSection, operation: str, **arguments: Any) -> dict[str, Any]
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
-        answer: dict[str, Any] = Client(spool.path).post(f"/api/{operation}", given)
+        answer: dict[str, Any] = Client(spool.path).ask(OPERATIONS[operation].method, f"/api/v1/{operation}", given)
     except NoRouter:
         if spool.type == "memory":
             raise ConfigurationError("spool.type: memory: no router runs, and such a spool keeps nothing without one") from None
@@ -44,7 +44,8 @@ def ask(spool: SpoolSection, operation: str, **arguments: Any) -> dict[str, Any]
 async def _alone(spool: SpoolSection, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
     what = OPERATIONS[operation]
     async with _opened(spool) as opened:
-        return await what.run(opened, msgspec.convert(arguments, what.request))
+        answer: dict[str, Any] = msgspec.to_builtins(await what.run(opened, msgspec.convert(arguments, what.request)))
+        return answer
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -71,7 +72,7 @@ def drain(
         seconds = None if timeout is None else parse_duration(timeout)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--timeout") from None
-    answer = _client(config, spool).post("/api/drain", {"timeout": seconds}, seconds=None)
+    answer = _client(config, spool).ask("POST", "/api/v1/drain", {"timeout": seconds}, seconds=None)
     if as_json:
         typer.echo(json.dumps(answer))
     else:
@@ -98,7 +99,8 @@ def _client(config: Any, spool: Any) -> Client:
 def _steer(operation: str, sink: str | None, source: str | None, client: Client) -> dict[str, Any]:
     if (sink is None) == (source is None):
         raise typer.BadParameter("name a sink, or a source by --source NAME")
-    answer: dict[str, Any] = client.post(f"/api/{operation}", {"sink": sink, "source": source})
+    kind, name = ("sinks", sink) if source is None else ("sources", source)
+    answer: dict[str, Any] = client.ask("POST", f"/api/v1/{kind}/{quote(str(name), safe='')}/{operation}", {})
     return answer
 
 

@@ -12,12 +12,12 @@ from typing import Any, Final, Protocol, TypeVar, cast
 from pydantic import BaseModel
 
 from edgerouter.config import overlay
+from edgerouter.config.admin import AdminConfig
 from edgerouter.config.checks import step_files
 from edgerouter.config.digest import digest
 from edgerouter.config.model import (
     PLUGIN_SECTIONS,
     SECTIONS,
-    AdminConfig,
     ConfiguredSecretStore,
     ConfiguredSink,
     ConfiguredSource,

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import Field, SecretStr, model_validator
 
+from edgerouter.config.admin import AdminConfig
 from edgerouter.config.section import Section
 from edgerouter.config.shaping import ShapingTest, StepEntry
 from edgerouter.config.telemetry import TelemetryConfig
 from edgerouter.folder import FolderPath
-from edgerouter.http_server.listen import ListenAddress
 from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
@@ -143,13 +143,6 @@ class SpoolConfig(SpoolSection):
     """The spool counts as full when the file system has less free than this."""
     synchronous: Literal["full", "normal"] = "full"
     """`full` survives a power cut; `normal` survives a crash of the process and may lose the last commits at a power cut."""
-
-
-class AdminConfig(Section):
-    """The control interface; it is always on a Unix socket in the spool folder."""
-
-    listen: ListenAddress | None = None
-    """Also listen on this TCP address, for example `127.0.0.1:8080`."""
 
 
 class LogConfig(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Literal, get_args
 
 import structlog
 
@@ -12,6 +12,8 @@ from edgerouter.config.model import LogConfig
 from edgerouter.logs.fields import make_visible, mask_fields
 from edgerouter.logs.folding import Folding
 from edgerouter.logs.journal import PriorityFormatter, is_journal
+
+Level = Literal["debug", "info", "warning", "error"]
 
 
 def configure(config: LogConfig) -> None:
@@ -50,7 +52,18 @@ def configure(config: LogConfig) -> None:
     root = logging.getLogger()
     root.handlers[:] = [Folding(handler)]
     root.setLevel(logging.WARNING)
-    logging.getLogger("edgerouter").setLevel(config.level.upper())
+    set_level(config.level)
+
+
+def set_level(level: Level) -> None:
+    """Write lines of this level and worse from now on."""
+    logging.getLogger("edgerouter").setLevel(level.upper())
+
+
+def present_level() -> Level:
+    """Return the least level that is written."""
+    present = logging.getLogger("edgerouter").getEffectiveLevel()
+    return next((name for name in get_args(Level) if present <= logging.getLevelNamesMapping()[name.upper()]), "error")
 
 
 def _in_journal() -> bool:

@@ -1,6 +1,6 @@
 """On a loopback address the router answers this machine, and no page that took its name; and only once it has something to say.
 
-Covers also: edgerouter.admin.listen.
+Covers also: edgerouter.admin.listen, edgerouter.admin.observation, edgerouter.admin.routes.
 """
 
 import asyncio
@@ -10,14 +10,21 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from edgerouter.admin.access import Caller
 from edgerouter.admin.metrics import Metrics
-from edgerouter.admin.server import observation_routes, serve
+from edgerouter.admin.observation import observation_routes
+from edgerouter.admin.routes import Route
+from edgerouter.admin.server import serve
+from edgerouter.config.admin import AdminConfig
 from support.mosquitto import free_port
 from support.status import SINK, router_status
 
 
-async def hello(_: web.Request) -> web.Response:
+async def hello(_: web.Request, _caller: Caller) -> web.Response:
     return web.Response(text="hello")
+
+
+HELLO = [Route("GET", "/", "health", hello)]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +47,7 @@ async def hello(_: web.Request) -> web.Response:
 async def test_a_name_of_another_host_is_refused(host: str, status: int) -> None:
     port = free_port()
     async with (
-        serve([web.get("/", hello)], [], None, f"127.0.0.1:{port}"),
+        serve(HELLO, None, AdminConfig(listen=f"127.0.0.1:{port}")),
         aiohttp.ClientSession() as http,
         http.get(f"http://127.0.0.1:{port}/", headers={"Host": host}) as answer,
     ):
@@ -51,7 +58,7 @@ async def test_a_name_of_another_host_is_refused(host: str, status: int) -> None
 async def test_on_an_address_for_all_hosts_every_name_is_answered() -> None:
     port = free_port()
     async with (
-        serve([web.get("/", hello)], [], None, f"0.0.0.0:{port}"),
+        serve(HELLO, None, AdminConfig(listen=f"0.0.0.0:{port}")),
         aiohttp.ClientSession() as http,
         http.get(f"http://127.0.0.1:{port}/", headers={"Host": "edge.plant.example"}) as answer,
     ):
@@ -59,7 +66,7 @@ async def test_on_an_address_for_all_hosts_every_name_is_answered() -> None:
 
 
 async def test_the_unix_socket_is_for_its_owner_alone(tmp_path: Path) -> None:
-    async with serve([web.get("/", hello)], [], tmp_path, None):
+    async with serve(HELLO, tmp_path, AdminConfig()):
         assert (tmp_path / "control.sock").stat().st_mode & 0o777 == 0o600
 
 
@@ -68,7 +75,10 @@ async def test_who_asks_for_numbers_during_the_start_hears_of_all_sinks() -> Non
     port, running = free_port(), asyncio.Event()
     status = router_status()
     routes = observation_routes(lambda: status, lambda: Metrics(lambda: status, lambda: ()), running)
-    async with serve(routes, [], None, f"127.0.0.1:{port}"), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+    async with (
+        serve(routes, None, AdminConfig(listen=f"127.0.0.1:{port}")),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+    ):
         asked = [asyncio.create_task(http.get(path)) for path in ("/api/status", "/metrics")]
         async with http.get("/livez") as answer:
             assert answer.status == 200, "whether it lives is said at once"

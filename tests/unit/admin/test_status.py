@@ -15,7 +15,8 @@ from edgerouter import Limits, Message, SinkConfig, SinkContext
 from edgerouter.admin.metrics import Metrics
 from edgerouter.app import Router
 from edgerouter.cli.status import render
-from edgerouter.config.model import AdminConfig, LogConfig, RouterConfig, ShutdownConfig, SpoolConfig
+from edgerouter.config.admin import AdminConfig
+from edgerouter.config.model import LogConfig, RouterConfig, ShutdownConfig, SpoolConfig
 from support.pipeline import ScriptedSink, configured, until
 
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from edgerouter import plugins
+from edgerouter.config.admin import AdminConfig
 from edgerouter.config.describe import effective, yaml_text
 from edgerouter.config.loading import load
 from edgerouter.config.model import (
-    AdminConfig,
     LogConfig,
     PluginKind,
     RouterConfig,

@@ -1,0 +1,56 @@
+"""The description is valid OpenAPI 3.1, made from the table of endpoints, and lists every one that TCP offers."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import jsonschema
+import pytest
+
+from edgerouter.admin.api.openapi import document
+from edgerouter.admin.api.table import ENDPOINTS
+from edgerouter.telemetry.events import Event, Kind
+
+PAGE = Path(__file__).parents[4] / "docs/reference/admin-api.md"
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(document(ENDPOINTS)))
+    return found
+
+
+def test_every_endpoint_but_those_of_the_owner_is_described(described: dict[str, Any]) -> None:
+    listed = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
+
+    assert listed == {(each.method, f"/api/v1{each.path}") for each in ENDPOINTS if not each.only_owner}
+
+
+def test_every_reference_leads_to_a_schema_and_every_schema_is_one(described: dict[str, Any]) -> None:
+    schemas = described["components"]["schemas"]
+    for schema in schemas.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    for part in json.dumps(described).split('"$ref": "')[1:]:
+        assert part.partition('"')[0].removeprefix("#/components/schemas/") in schemas
+
+
+def test_what_changes_needs_a_token_and_what_reads_may_do_without(described: dict[str, Any]) -> None:
+    for methods in described["paths"].values():
+        for method, operation in methods.items():
+            assert operation["security"] == ([{"token": []}, {}] if method == "get" else [{"token": []}])
+
+
+def test_the_reference_lists_every_endpoint_and_no_other() -> None:
+    rows = re.findall(r"^\| `(GET|POST|PUT) (/\S+)` \|", PAGE.read_text(), re.MULTILINE)
+
+    assert set(rows) == {(each.method, each.path) for each in ENDPOINTS if not each.only_owner}
+
+
+def test_the_reference_lists_every_kind_of_event_and_every_field() -> None:
+    text = PAGE.read_text()
+    _, _, events = text.partition("\n## Events\n")
+
+    assert set(re.findall(r"^\| `(\w+)` \|", events.partition("\n## ")[0], re.MULTILINE)) == {
+        *get_args(Kind), *(f for f in Event.__struct_fields__),
+    }  # fmt: skip
