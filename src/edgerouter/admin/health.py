@@ -54,7 +54,7 @@ def paused(status: RouterStatus) -> list[str]:
 def summary(status: RouterStatus) -> str:
     """Return the state of the router in one line, the problems first."""
     pending = sum(sink.pending for sink in status.sinks.values())
-    used = status.spool.bytes * 100 // status.spool.max_bytes
+    used = status.spool.bytes * 100 // max(1, status.spool.max_bytes)
     reasons = [*not_ready(status), *not_flowing(status), *(f"{part} is paused" for part in paused(status))] or ["messages flow"]
     return f"{'; '.join(reasons)}. {pending} messages wait, {used} % of the spool is used"
 

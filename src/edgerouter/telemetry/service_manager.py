@@ -123,7 +123,11 @@ class Reports:
             await asyncio.sleep(STATUS_SECONDS)
 
     def _line(self) -> str:
-        return " ".join(self._summary().split())[:MOST_STATUS_CHARACTERS]
+        try:
+            return " ".join(self._summary().split())[:MOST_STATUS_CHARACTERS]
+        except Exception:  # a fault of the text must not starve the watchdog
+            log.exception("the state cannot be reported")
+            return "running"
 
     async def _feed(self, seconds: float) -> None:
         """Feed the watchdog three times in its period."""

@@ -111,6 +111,19 @@ async def test_an_event_loop_that_is_held_ends_the_signs_of_life(manager: Manage
     client.close()
 
 
+async def test_a_state_that_cannot_be_made_does_not_end_the_signs_of_life(manager: Manager) -> None:
+    client = ServiceManager({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "90000"})
+    running, faults = asyncio.Event(), iter(())
+    running.set()
+    failing = Reports(client, running=running, stop=asyncio.Event(), beat=lambda: asyncio.sleep(0), summary=lambda: next(faults))
+    task = asyncio.create_task(failing.run())
+    await manager.until("WATCHDOG=1")
+    await manager.until("WATCHDOG=1")
+    assert "STATUS=running" in manager.received
+    task.cancel()
+    client.close()
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
 async def test_every_spool_answers(kind: str, tmp_path: Path) -> None:
     async with open_spool(SpoolConfig.model_validate({"type": kind, "path": tmp_path})) as spool, asyncio.timeout(5):

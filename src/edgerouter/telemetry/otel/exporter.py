@@ -28,6 +28,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from edgerouter.config.telemetry import OtelConfig
 from edgerouter.telemetry.otel.families import data_of
+from edgerouter.telemetry.otel.session import bounded_session
 from edgerouter.telemetry.otel.span import start_span
 from edgerouter.telemetry.spans import ExportStatus, Write
 
@@ -74,10 +75,18 @@ class OtelExporter:
         self._resource = Resource(dict(attributes))
         self._scope = InstrumentationScope("edgerouter", attributes.get("service.version"))
         self._span_exporter = OTLPSpanExporter(
-            f"{config.endpoint}/v1/traces", headers=headers, timeout=config.timeout, compression=Compression.Gzip
+            f"{config.endpoint}/v1/traces",
+            headers=headers,
+            timeout=config.timeout,
+            compression=Compression.Gzip,
+            session=bounded_session(),
         )
         self._metric_exporter = OTLPMetricExporter(
-            f"{config.endpoint}/v1/metrics", headers=headers, timeout=config.timeout, compression=Compression.Gzip
+            f"{config.endpoint}/v1/metrics",
+            headers=headers,
+            timeout=config.timeout,
+            compression=Compression.Gzip,
+            session=bounded_session(),
         )
         self._queue = _Queue()
         provider = TracerProvider(resource=self._resource, shutdown_on_exit=False)
@@ -158,12 +167,15 @@ class OtelExporter:
         spans = self._queue.spans
         while spans:
             batch = [spans.popleft() for _ in range(min(len(spans), _SPANS_AT_ONCE))]
-            self._lost += len(batch)
-            if self._span_exporter.export(batch) is not SpanExportResult.SUCCESS:
+            taken = False
+            try:
+                taken = self._span_exporter.export(batch) is SpanExportResult.SUCCESS
+            finally:
+                self._sent += len(batch) if taken else 0
+                self._lost += 0 if taken else len(batch)
+            if not taken:
                 self._fail("the collector did not take spans")
                 break
-            self._lost -= len(batch)
-            self._sent += len(batch)
         if self._metrics is not None:
             (families, now), self._metrics = self._metrics, None
             data = data_of(families, self._resource, self._scope, started=self._started, now=now)

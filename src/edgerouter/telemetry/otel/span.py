@@ -14,7 +14,7 @@ from edgerouter.telemetry.trace_context import TraceContext, trace_context
 
 MOST_LINKS: Final = 32
 """Links of a span."""
-_LOOKED_AT: Final = 200
+_LOOKED_AT: Final = 100
 """Messages of a batch whose properties are read for them."""
 _SYSTEMS: Final = {
     "aws-sqs": "aws_sqs",

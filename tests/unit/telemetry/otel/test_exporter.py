@@ -1,7 +1,7 @@
 """Spans and metrics reach a collector as the protocol wants them; one that is dead or slow costs spans alone.
 
 Covers also: edgerouter.telemetry.otel.families, edgerouter.telemetry.otel.span, edgerouter.telemetry.export,
-edgerouter.telemetry.spans.
+edgerouter.telemetry.spans, edgerouter.telemetry.otel.session.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from edgerouter.telemetry.export import exporting
 from edgerouter.telemetry.otel.exporter import SPANS_WAITING, OtelExporter
 from edgerouter.telemetry.spans import Write
 from support.otlp import Collector, collector
+from support.pipeline import until
 
 ABOUT = {"service.name": "edgerouter", "service.instance.id": "spool-1"}
 NOW = 1_700_000_000_000_000_000
@@ -58,8 +60,7 @@ async def test_a_write_is_a_span_by_the_conventions_with_links_to_the_traces_of_
         async with exporter.exporting(nothing):
             exporter.wrote(write(traced=2))
             exporter.wrote(write(error="Throttled", kind="my-sink"))
-            await found.until(lambda: len(found.spans) == 2)
-            assert exporter.status.spans == 2
+            await found.until(lambda: exporter.status.spans == 2)
     good, bad = found.spans
     assert (good.name, good.kind, good.end_time_unix_nano - good.start_time_unix_nano) == (
         "write cloud",
@@ -128,6 +129,40 @@ async def test_a_collector_that_takes_nothing_costs_spans_alone_and_they_are_cou
         assert exporter.status.spans == 0
         assert exporter.status.lost_spans >= 500
         assert longest < 5
+
+
+async def test_an_endless_answer_of_a_collector_is_cut() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n\r\n")
+        with suppress(OSError):
+            while True:
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    exporter = OtelExporter(config(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), ABOUT)
+    async with exporter.exporting(nothing):
+        exporter.wrote(write())
+        await until(lambda: exporter.status.spans == 1)
+    server.close()
+
+
+async def test_a_redirect_does_not_lead_the_key_to_another_host() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 307 Elsewhere\r\nLocation: %b/v1/traces\r\nContent-Length: 0\r\n\r\n" % found.url.encode())
+        writer.close()
+
+    async with collector() as found:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        exporter = OtelExporter(config(f"http://127.0.0.1:{port}", headers={"api-key": "key"}), ABOUT)
+        async with exporter.exporting(nothing):
+            exporter.wrote(write())
+            await until(lambda: exporter.status.failed_exports)
+        server.close()
+        assert found.requests == 0
 
 
 async def test_an_export_goes_on_once_the_collector_is_back() -> None:
