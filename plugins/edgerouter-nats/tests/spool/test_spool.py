@@ -223,6 +223,13 @@ async def test_dead_letters_are_stored_before_they_are_settled(nats: NatsServer,
         assert spool.ledgers["cloud"] == ledger(3, 2)
 
 
+async def test_more_keys_than_one_answer_of_the_server_holds_are_all_read(nats: NatsServer, stream: str) -> None:
+    async with piped(nats, stream, patience=30.0) as (spool, _):
+        state = spool.engine.state
+        await asyncio.gather(*(state.write(f"many.{n}", b"%d" % n) for n in range(1030)))
+        assert {each.data for each in await state.all("many")} == {b"%d" % n for n in range(1030)}
+
+
 async def test_a_long_backlog_is_read_in_order_with_little_in_memory(nats: NatsServer, stream: str) -> None:
     async with piped(nats, stream, cache_bytes=100_000) as (spool, pipe):
         (reader,) = await pipe.attach(route("cloud"))

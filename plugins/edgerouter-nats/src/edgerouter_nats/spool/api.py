@@ -26,6 +26,7 @@ TOO_LARGE: Final = 10054
 MESSAGE_ID: Final = "Nats-Msg-Id"
 EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
 _MOST_RECORDS: Final = 1000
+_PAGE_BYTES: Final = 1024**2
 
 
 class ApiError(SpoolError):
@@ -148,9 +149,18 @@ class Api:
         return found[0].sequence if found else None
 
     async def latest(self, stream: str, subjects: Sequence[str]) -> list[Stored]:
-        """Return the last message of each subject that matches one of these."""
-        found = await self._get(stream, {"multi_last": list(subjects), "batch": _MOST_RECORDS})
-        return [each for each in found if not each.deleted]
+        """Return the last message of each subject that matches one of these, in a stream that keeps one of each.
+
+        Read from the front, because the server answers `multi_last` for at most 1024 subjects. One that is written meanwhile moves
+        to the end of the stream, so none is missed.
+        """
+        found: dict[str, Stored] = {}
+        for subject in subjects:
+            at = 1
+            while page := await self.read(stream, at, most=_MOST_RECORDS, max_bytes=_PAGE_BYTES, subject=subject):
+                found.update((each.subject, each) for each in page)
+                at = page[-1].sequence + 1
+        return [each for each in found.values() if not each.deleted]
 
     async def _get(self, stream: str, body: object) -> list[Stored]:
         subject = f"{self._prefix}.DIRECT.GET.{stream}"
