@@ -29,12 +29,12 @@ async def test_a_killed_router_and_a_rolling_restart_lose_nothing_and_every_copy
     with broker(tmp_path / "broker") as running:
         async with fleet(tmp_path, running.url, receive_maximum=WINDOW) as routers:
             await routers.start()
-            async with load(Plan(getattr(running, "publish_port", running.port), rate=1000)) as publisher:
-                await publisher.at_least(1000)
+            async with load(Plan(getattr(running, "publish_port", running.port), rate=500)) as publisher:
+                await publisher.at_least(300)
                 await routers.routers[0].kill()
-                await publisher.at_least(publisher.acknowledged + 1000)
+                await publisher.at_least(publisher.acknowledged + 300)
                 await routers.routers[0].start()
-                await routers.roll()
+                await routers.roll(1, 2)
                 report = await publisher.stop()
             found = await routers.quiet(report)
     assert found.missing == 0

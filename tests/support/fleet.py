@@ -39,7 +39,6 @@ class Fleet:
 
     def __init__(self, routers: Sequence[RouterProcess]) -> None:
         self.routers = routers
-        self.repeats_possible = 0
 
     async def start(self) -> None:
         """Start all of them."""
@@ -52,11 +51,11 @@ class Fleet:
         await edgerouter("drain", *options, "--spool", each.spool)
         assert await each.wait() == 0
 
-    async def roll(self) -> None:
+    async def roll(self, *numbers: int) -> None:
         """Restart one router after the other, each after a drain."""
-        for number, each in enumerate(self.routers):
+        for number in numbers:
             await self.drain(number)
-            await each.start()
+            await self.routers[number].start()
 
     async def status(self) -> dict[str, Any]:
         """Return the answer of `edgerouter status --all --json`."""
@@ -81,7 +80,7 @@ class Fleet:
                 found = self._sum(report, status)
                 if not found.missing and not found.ledger["pending"]:
                     return found
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.5)
 
     def _sum(self, report: Report, status: dict[str, Any]) -> Sum:
         each = self.arrivals()
