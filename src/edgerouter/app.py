@@ -352,7 +352,7 @@ class Router:
             return None
         spool = self._config.spool
         state = StepState() if spool.type == "memory" else FileState(spool.path / "sources" / configured.name / "expected")
-        return Silence(configured.name, configured.expect, state)
+        return Silence(configured.name, configured.expect, state, events=self.events)
 
     def _route(self) -> None:
         self._loops.subscribed(subscriptions(self._config.sources))

@@ -18,6 +18,7 @@ import structlog
 
 from edgerouter.message import Message
 from edgerouter.step import StepState
+from edgerouter.telemetry.events import Events
 from edgerouter.topic_cache import TopicCache, key_weight
 from edgerouter.topics import Matcher, matches
 
@@ -79,12 +80,20 @@ class Silence:
         expect: longest time between two messages, by topic filter.
         state: keeps the topics that wildcards stand for.
         clock: monotonic seconds.
+        events: gets an event for each look that finds a change.
     """
 
     def __init__(
-        self, source: str, expect: Mapping[str, float], state: StepState, clock: Callable[[], float] = time.monotonic
+        self,
+        source: str,
+        expect: Mapping[str, float],
+        state: StepState,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        events: Events | None = None,
     ) -> None:
         self._source, self._expect, self._state, self._clock = source, expect, state, clock
+        self._events = events
         self._since = clock()
         self._topics: dict[str, _Topic] = {}
         self._bytes = 0
@@ -207,6 +216,10 @@ class Silence:
             self._changed = True
 
     def _report(self, raised: Sequence[_Topic], cleared: Sequence[_Topic], gone: Sequence[_Topic]) -> None:
+        if self._events is not None and raised:
+            self._events.add("source", self._source, f"silent: {_named(raised)}", level="warning", state="silent")
+        if self._events is not None and cleared:
+            self._events.add("source", self._source, f"heard again: {_named(cleared)}")
         for topic in raised[:_MOST_SHOWN]:
             log.warning(
                 "device is silent",
@@ -222,3 +235,8 @@ class Silence:
         more = [max(0, len(topics) - _MOST_SHOWN) for topics in (raised, cleared, gone)]
         if any(more):
             log.warning("more devices have changed", source=self._source, silent=more[0], heard_again=more[1], forgotten=more[2])
+
+
+def _named(topics: Sequence[_Topic]) -> str:
+    more = f" and {len(topics) - 3} more" if len(topics) > 3 else ""
+    return ", ".join(topic.text[:_MOST_CHARACTERS] for topic in topics[:3]) + more
