@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import aws, azure, gcp, mqtt_sinks
+from benchmarks import aws, azure, gcp, mqtt_sinks, nats
 from benchmarks.null_service import messages, serving
 
 from edgerouter import Message
@@ -94,10 +94,18 @@ async def _mqtt(count: int) -> AsyncIterator[Row]:
         yield Row(result.case.name, result.messages, result.cpu, result.publishes / result.messages * 1e6, bill)
 
 
+async def _nats(count: int) -> AsyncIterator[Row]:
+    """Measure a stream, out and in; nothing of it is billed."""
+    async with contextlib.aclosing(nats.measure(count)) as measured:  # type: ignore[type-var]  # it is a generator
+        async for cost in measured:
+            yield Row(cost.name, cost.messages, cost.cpu_us_a_message, 1e6, "nothing")
+
+
 CLOUDS: tuple[tuple[str, Callable[[int], AsyncIterator[Row]]], ...] = (
     ("edgerouter_aws", _aws),
     ("edgerouter_azure", _azure),
     ("edgerouter_gcp", _gcp),
+    ("edgerouter_nats", _nats),
     ("edgerouter", _mqtt),
 )
 
