@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_origin, get_type_hints
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from edgerouter.admin.access import Caller, Need
@@ -16,6 +17,8 @@ from edgerouter.admin.running import RunningRouter
 from edgerouter.errors import EdgerouterError
 from edgerouter.http_server.problems import Problem
 from edgerouter.masking import mask
+
+log = structlog.get_logger("edgerouter.admin")
 
 PREFIX: Final = "/api/v1"
 EVENT_STREAM: Final = "text/event-stream"
@@ -124,4 +127,5 @@ def _query(request: web.Request, kind: type[msgspec.Struct]) -> dict[str, Any]:
 def _record(call: Call, result: str) -> None:
     request = call.request
     text = f"{request.method} {request.path}: {result}"
+    log.info("change asked for over the admin API", by=call.caller.name, request=f"{request.method} {request.path}", result=result)
     call.router.events.add("change", "", text, by=call.caller.name)
