@@ -31,7 +31,7 @@ class JetStreamSpoolConfig(SpoolSection, NatsSettings, KeepsItsSecrets):
     seconds."""
     monitor: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+/?$")], ...] = Field(default=(), max_length=16)
     """Monitoring address of each server, such as `http://host:8222`, where `sync_interval: always` is proven."""
-    shards: int = Field(default=1, ge=1, le=256)
+    shards: int = Field(default=1, ge=1, le=64)
     """Parts of each sink's messages that different routers may drain at the same time; the same for all routers. With 1, one
     router drains a sink, and all its messages keep their order."""
     shard_by: str = "{topic}"

@@ -87,6 +87,7 @@ class Leases:
         self._releasing: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._looking = asyncio.Lock()
+        self._renewing = asyncio.Lock()
         self._stored: dict[str, tuple[Claim, int]] = {}
         self.claims: dict[str, Claim] = {}
         """Holder of each ledger, as last read."""
@@ -135,7 +136,10 @@ class Leases:
 
     async def run(self) -> None:
         """Renew, take and hand over until cancelled."""
-        watch = asyncio.get_running_loop().create_task(self._watch(), name="spool-lease-watch")
+        loop = asyncio.get_running_loop()
+        watch = loop.create_task(self._watch(), name="spool-lease-watch")
+        # taking shards may last longer than the lease
+        keep = loop.create_task(self._keep(), name="spool-lease-renewal")
         try:
             while True:
                 await self.look()
@@ -147,6 +151,7 @@ class Leases:
                 self._wake.clear()
         finally:
             watch.cancel()
+            keep.cancel()
 
     async def close(self) -> None:
         """Hand over everything, and leave."""
@@ -182,7 +187,19 @@ class Leases:
         self._membership.observe(await self._state.all(MEMBER))
         return [name for name, member in self._membership.living.items() if sink in member.sinks and name != self._router]
 
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self._renew()
+            except (Unavailable, SpoolError) as error:
+                log.debug("the lease cannot be renewed, trying again", reason=str(error))
+            await asyncio.sleep(self._pause / 2)
+
     async def _renew(self) -> None:
+        async with self._renewing:
+            await self._renew_once()
+
+    async def _renew_once(self) -> None:
         if not self._sinks and not self._membership.until:
             return  # a command, or a router whose sinks are still to come
         now = time.monotonic()

@@ -238,7 +238,8 @@ class Positions:
 
     async def _round(self) -> SpoolError | None:
         for held in self:
-            if not held.ledger.changed:
+            # one that was dropped meanwhile is detached, and its position has no end any more: its next holder must not read that
+            if not held.ledger.changed or self._held.get(held.ledger.name) is not held:
                 continue
             try:
                 await self._write(held)

@@ -27,6 +27,8 @@ from edgerouter_nats.spool.shards import HAND_OVER_SECONDS, SinkShards
 from edgerouter_nats.spool.state import State
 from edgerouter_nats.spool.stream import patiently
 
+_TAKING_SECONDS: Final = 10.0
+"""Time for taking a shard: what its holder had seen is waited for."""
 _CACHED: Final = 1024 * 1024
 """Bytes of topics whose shard is remembered."""
 
@@ -170,7 +172,7 @@ class Sharing:
         if shards is None:
             return False
         try:
-            async with asyncio.timeout(self._lease):
+            async with asyncio.timeout(max(_TAKING_SECONDS, self._lease)):
                 reader = await self._spool.take_shard(self._routes[ledger], token)
         except (Fenced, TimeoutError, Unavailable, SpoolError) as error:
             log.debug("a position is not taken", sink=ledger, reason=str(error))

@@ -144,7 +144,11 @@ class Trimming:
         Raises:
             Unavailable: nothing answers.
         """
-        self.shared = await read_shared(self._state)
+        shared = await read_shared(self._state)
+        for name in self.shared.ledgers.keys() - shared.ledgers.keys() - set(shared.damaged):
+            if await self._state.read(self._names.position_key(name)) is not None:
+                raise Unavailable(f"the position of {name} is missing among all")
+        self.shared = shared
         self.stream = await self._api.state(self._names.stream)
 
     async def trim(self, *, full: bool = False) -> bool:
