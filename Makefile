@@ -29,6 +29,7 @@ test: .venv/.dev  ## Run the whole test suite, and show what it executes (ARGS="
 	@.ci/require $(PROGRAMS)
 	@.ci/install-azurite || echo "Azurite cannot be installed: the tests of Blob Storage that need it are skipped" >&2
 	@.ci/install-yaml-language-server || echo "The YAML language server cannot be installed: the tests of what an editor offers are skipped" >&2
+	@.ci/require chromium && .ci/install-axe || echo "Chromium or axe-core cannot be installed: the tests of the dashboard that need it are skipped" >&2
 	@rm -rf .coverage; mkdir .coverage; status=0; \
 	MEASURE_LINES=$(CURDIR)/.coverage $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS) || status=$$?; \
 	PYTHONPATH=tests $(BIN)/python -m support.measuring .coverage; exit $$status
