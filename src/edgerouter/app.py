@@ -15,6 +15,7 @@ import structlog
 from edgerouter import __version__
 from edgerouter.admin.api.table import api_routes
 from edgerouter.admin.certificates import Certificates
+from edgerouter.admin.dashboard.routes import dashboard_routes
 from edgerouter.admin.observation import make_metrics, observation_routes
 from edgerouter.admin.server import control_folder, serve
 from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, source_status
@@ -290,7 +291,7 @@ class Router:
             }
             async with (
                 exporting(config.telemetry, about, lambda: metrics().families()) as self._exporter,
-                serve([*observation, *api_routes(self)], folder, config.admin, self.streams.close),
+                serve([*observation, *api_routes(self), *dashboard_routes()], folder, config.admin, self.streams.close),
             ):
                 yield
 
