@@ -47,7 +47,7 @@ class Fleet:
     @asynccontextmanager
     async def router(self, name: str) -> AsyncIterator[JetStreamSpool]:
         """Run one router."""
-        section = settings(self._server, self._folder, name, stream=self._stream, shards=self._shards, lease=5)
+        section = settings(self._server, self._folder, name, stream=self._stream, shards=self._shards)
         async with shared(section) as spool:
             reader = await spool.attach(route("cloud"))
             self.spools[name] = spool
