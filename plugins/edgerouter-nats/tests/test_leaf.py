@@ -7,10 +7,10 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import nats
 import yaml
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
+import nats
 from support.arrivals import Arrivals, arrivals
 from support.load import Plan, load
 from support.mosquitto import running

@@ -24,7 +24,7 @@ _LEVELS: Final[dict[str, Level]] = {"ok": "info", "starting": "info", "stopped":
 
 
 class Watching:
-    """What one look found, to compare the next one with.
+    """Findings of one look, to compare the next one with.
 
     Args:
         router: watched from its start on.

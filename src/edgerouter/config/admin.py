@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
@@ -12,8 +12,6 @@ from edgerouter.http_server.listen import ListenAddress
 from edgerouter.http_server.tls import ServerTlsConfig
 from edgerouter.http_server.tokens import check_token
 from edgerouter.masking.models import KeepsItsSecrets
-from edgerouter.topics import TopicFilter
-from edgerouter.units import ByteSize
 
 MOST_TOKENS: Final = 100
 
@@ -42,32 +40,6 @@ class AdminToken(Section, KeepsItsSecrets):
         return self
 
 
-class RedactConfig(Section):
-    """Parts of messages that are shown to no caller over TCP, in the tap and in dead letters."""
-
-    fields: tuple[Annotated[str, StringConstraints(min_length=1, max_length=256)], ...] = Field(default=(), max_length=1000)
-    """Names of JSON fields whose values are replaced by `***`, at any depth. A payload that holds such a name and is not a JSON
-    document is left out as a whole."""
-    topics: tuple[TopicFilter, ...] = Field(default=(), max_length=1000)
-    """Topics whose messages are shown without their payload, as filters."""
-
-
-class TapConfig(Section):
-    """The tap: live messages on the dashboard and in the terminal. Write `tap: true` for the defaults."""
-
-    enabled: bool = False
-    """Show messages to callers that may read."""
-    max_payload_bytes: ByteSize = Field(default=4096, ge=0, le=65_536)
-    """Most bytes of a payload that are shown."""
-    max_messages_per_second: int = Field(default=50, ge=1, le=1000)
-    """Most messages a second that one listener gets; the others are counted."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _switch(cls, value: Any) -> Any:
-        return {"enabled": value} if isinstance(value, bool) else value
-
-
 class AdminConfig(Section):
     """The control interface; it is always on a Unix socket in the spool folder, which its owner alone opens."""
 
@@ -85,10 +57,6 @@ class AdminConfig(Section):
     open: tuple[Literal["health", "metrics"], ...] = ("health",)
     """Endpoints that the network gets without a token: `health` (`/livez`, `/readyz`, `/flowz`, for orchestrators) and `metrics`
     (`/metrics`, for a Prometheus that sends no token)."""
-    tap: TapConfig = TapConfig()
-    """Show live messages to callers that may read."""
-    redact: RedactConfig = RedactConfig()
-    """Hide parts of messages from callers over TCP."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

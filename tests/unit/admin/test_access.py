@@ -215,9 +215,3 @@ def test_a_configuration_that_cannot_be_meant_is_refused_without_quoting_tokens(
     assert problem in str(raised.value)
     assert "short-secret" not in str(raised.value)
     assert "xxx" not in str(raised.value)
-
-
-def test_the_tap_is_off_unless_it_is_switched_on() -> None:
-    assert AdminConfig().tap.enabled is False
-    assert AdminConfig.model_validate({"tap": True}).tap.enabled is True
-    assert AdminConfig.model_validate({"tap": {"enabled": True, "max_payload_bytes": "1KiB"}}).tap.max_payload_bytes == 1024

@@ -50,7 +50,7 @@ class Watched:
         return [(event.kind, event.subject, event.text, event.messages) for event in self.events.after(before).events]
 
 
-def test_nothing_new_is_no_event_and_losses_of_earlier_runs_are_not_new() -> None:
+def test_without_news_there_are_no_events_and_losses_of_earlier_runs_are_not_news() -> None:
     assert Watched().look() == []
 
 

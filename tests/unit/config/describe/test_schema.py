@@ -100,7 +100,7 @@ def test_every_property_of_every_plugin_keeps_its_description_and_its_default() 
     for kind, by_type in configs.items():
         for name, config in by_type.items():
             shared: list[type[BaseModel]] = [SinkPolicies] if kind == "sink" else []
-            properties = schema["$defs"][f"{kind}:{name}"]["properties"]
+            properties = schema["$defs"][config.__name__ if kind == "spool" else f"{kind}:{name}"]["properties"]
             for each in (config, *shared):
                 for field, alone in each.model_json_schema(schema_generator=Quietly)["properties"].items():
                     for told in ("description", "default", "title"):

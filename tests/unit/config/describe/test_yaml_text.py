@@ -68,7 +68,9 @@ NEEDED: dict[tuple[PluginKind, str], dict[str, Any]] = {
     ("sink", "nats-jetstream"): {"servers": ["nats://central:4222"]},
     ("sink", "nats-kv"): {"servers": ["nats://central:4222"], "bucket": "latest"},
     ("sink", "gcp-storage"): {"bucket": "bucket", "project": "p"},
+    ("spool", "jetstream"): {"servers": ["nats://central:4222"]},
     ("step", "compress"): {},
+    ("step", "edgex_event"): {},
     ("step", "convert"): {"fields": [{"field": "t", "scale": 2}]},
     ("step", "drop_fields"): {"fields": ["a"]},
     ("step", "encrypt"): {"key_file": str(Path(__file__).with_name("step.key"))},
@@ -243,12 +245,15 @@ def test_what_is_printed_means_the_same_when_it_is_read_back(
     member = {"type": name, **grown(data, model, NEEDED[kind, name])}
     if kind == "step":
         member = {"type": "stdout", "steps": [member]}
-    place = {"source": "sources", "sink": "sinks", "step": "sinks", "secret_store": "secret_stores"}[kind]
-    tree.setdefault(place, {})["x.1"] = member
-    if kind == "sink":
-        tree["sinks"]["x.1"] |= grown(data, SinkPolicies, {"steps": []})
     section = data.draw(st.sampled_from(sorted(SECTIONS)))
     tree[section] = grown(data, SECTIONS[section], {})
+    if kind == "spool":
+        tree["spool"] = member
+    else:
+        place = {"source": "sources", "sink": "sinks", "step": "sinks", "secret_store": "secret_stores"}[kind]
+        tree.setdefault(place, {})["x.1"] = member
+    if kind == "sink":
+        tree["sinks"]["x.1"] |= grown(data, SinkPolicies, {"steps": []})
     file = folder / "edgerouter.yaml"
     file.write_text(json.dumps(escaped(tree)), "utf-8")
     config = load(file, {}, PLUGINS)
