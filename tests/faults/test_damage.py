@@ -41,6 +41,19 @@ def truncate(file: Path, chance: random.Random) -> None:
         opened.truncate(chance.randrange(file.stat().st_size))
 
 
+def flip_in_use(file: Path, chance: random.Random) -> None:
+    """Change a few bytes of the part that has been written."""
+    data = file.read_bytes()
+    file.write_bytes(data.rstrip(b"\0"))
+    flip(file, chance)
+
+
+def truncate_in_use(file: Path, chance: random.Random) -> None:
+    """Cut off the end of the part that has been written."""
+    file.write_bytes(file.read_bytes().rstrip(b"\0"))
+    truncate(file, chance)
+
+
 def remove(file: Path, _: random.Random) -> None:
     """Delete the file."""
     file.unlink()
@@ -53,6 +66,9 @@ DAMAGES = [
     *[("spool.db-wal", truncate, seed) for seed in range(4)],
     ("spool.db", remove, 0),
     ("spool.db-wal", remove, 0),
+    *[("spool.db-commits", flip_in_use, seed) for seed in range(4)],
+    *[("spool.db-commits", truncate_in_use, seed) for seed in range(2)],
+    ("spool.db-commits", remove, 0),
 ]
 
 

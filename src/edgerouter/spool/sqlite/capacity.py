@@ -41,6 +41,8 @@ class Usage:
     commits: int = 0
     """Since the start."""
     commit_times: Histogram = field(default_factory=lambda: Histogram.of(COMMIT_BOUNDS))
+    crowded: bool = False
+    """The journal is half full."""
 
     @classmethod
     def opened(cls, opened: Opened) -> Usage:
@@ -54,6 +56,7 @@ class Usage:
         self.written_bytes += written.stored
         self.commits += 1
         self.commit_times.add(seconds)
+        self.crowded = written.crowded
 
     def reopened(self, opened: Opened) -> None:
         """After the database was replaced."""
@@ -65,6 +68,15 @@ def wal_pages(config: SpoolConfig) -> int:
     """Pages after which the write-ahead log is folded into the database: 4 MiB, less where the spool or the disk is small."""
     disk = os.statvfs(config.path)
     return max(32, min(1000, config.max_bytes // 16 // PAGE, disk.f_blocks * disk.f_frsize // 64 // PAGE))
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return the bytes that the file system has left; `None` when that is unknown."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
 
 
 class Capacity:
@@ -87,12 +99,7 @@ class Capacity:
         now = time.monotonic()
         if now - self._looked >= _LOOK_AGAIN:
             self._looked = now
-            try:
-                found = os.statvfs(self._folder)
-            except OSError:
-                self._free = None
-            else:
-                self._free = found.f_bavail * found.f_frsize
+            self._free = free_bytes(self._folder)
         return self._free
 
     def why_full(self, need: int) -> str:

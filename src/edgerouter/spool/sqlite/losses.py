@@ -134,10 +134,12 @@ class Losses:
 def oldest(store: Store, size: int) -> list[Doomed]:
     """The oldest chunks that together have at least this many bytes."""
     doomed: list[Doomed] = []
-    for header in store.rows.headers(0, 1 << 62, 1000):
+    # those in the journal are the newest, and a full disk may have no room for them in the database
+    rows = store.folded
+    for header in rows.headers(0, 1 << 62, 1000) or store.rows.headers(0, 1 << 62, 1000):
         if size <= 0:
             break
-        payload = store.rows.payload(header)
+        payload = rows.payload(header)
         size -= len(payload)
         try:
             doomed.append((header, store.codec.open(header, payload)))

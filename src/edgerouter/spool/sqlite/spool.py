@@ -151,7 +151,7 @@ class SqliteSpool:
             first = self._ledgers[route.sink].position.first
             if first is not None:
                 try:
-                    oldest_at = await self._thread.run(lambda: self._store.rows.received_at(first))
+                    oldest_at = await self._thread.run(lambda: self._store.received_at(first))
                 except DAMAGE as error:
                     self._salvaging.recover(error)
 
@@ -222,7 +222,7 @@ class SqliteSpool:
             self._losses.damaged(result[1])
             done(result[0])
 
-        self._thread.submit(lambda: self._store.rows.load(ready, ledger.key, ledger.since), loaded)
+        self._thread.submit(lambda: self._store.load(ready, ledger.key, ledger.since), loaded)
 
     def settled(self, ledger: SinkLedger, ranges: list[tuple[int, int]]) -> None:
         """These are done for this sink: write that down, and look whether there is something to trim."""
@@ -269,8 +269,9 @@ class SqliteSpool:
         end = self.end
         restore_ledgers(opened.values, self._ledgers, first=self._first, end=end, new_key=self._new_key)
         for ledger in self._ledgers:
-            if opened.salvage is not None or opened.missing is not None:
-                ledger.after_damage(end, opened.missing, doubtful=opened.salvage is not None)
+            doubtful = opened.salvage is not None or opened.holes
+            if doubtful or opened.missing is not None:
+                ledger.after_damage(end, opened.missing, doubtful=doubtful)
             self._committer.dead_letters.reconcile(ledger)
         self._batches.restore(opened.values, self._ledgers)
         # what was settled and not trimmed when the last run ended

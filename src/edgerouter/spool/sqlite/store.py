@@ -1,236 +1,143 @@
-"""The open database, in its thread: open it, write transactions, replace it when it is damaged."""
+"""The store, in the database's thread: writes transactions into the journal or the database, and reads what was written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 import msgspec
 import structlog
 
 from edgerouter.config.model import SpoolConfig
-from edgerouter.errors import SpoolFull, SpoolUnusable
 from edgerouter.message import Message
-from edgerouter.spool.log.chunk import Chunk, Codec, NewChunk, new_id
+from edgerouter.spool.log.chunk import Chunk, Header, NewChunk
 from edgerouter.spool.log.ledger import seal
-from edgerouter.spool.sqlite.capacity import give_up_reserve, wal_pages
+from edgerouter.spool.log.storage import Loaded
+from edgerouter.spool.sqlite.database import Database
 from edgerouter.spool.sqlite.db import dead_letter_rows
-from edgerouter.spool.sqlite.db.checkpoint import Checkpoint
-from edgerouter.spool.sqlite.db.compaction import Packer
-from edgerouter.spool.sqlite.db.errors import DAMAGE, explain
-from edgerouter.spool.sqlite.db.rows import Rows
-from edgerouter.spool.sqlite.db.schema import FILE, PAGE, RUNNING, connect, refuse_foreign
-from edgerouter.spool.sqlite.db.transaction import Opened, SpoolRecord, Transaction, Written
-from edgerouter.spool.sqlite.db.trim import Trimmer
-from edgerouter.spool.sqlite.high_water import HighWaterMark
-from edgerouter.spool.sqlite.machine import is_copy, remember
+from edgerouter.spool.sqlite.db.errors import DAMAGE
+from edgerouter.spool.sqlite.db.rows import INSERT, Rows
+from edgerouter.spool.sqlite.db.transaction import Opened, Transaction, Trim, Written
+from edgerouter.spool.sqlite.journal import Entry, Row
+from edgerouter.spool.sqlite.journaled import Journaled
 from edgerouter.spool.sqlite.recovery import salvage
-from edgerouter.spool.sqlite.recovery.identity import compare_with_high_water, lost_in_log, read_record
-from edgerouter.spool.sqlite.recovery.wal import was_lost
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 log = structlog.get_logger("edgerouter.spool")
 
 
-class Store:
-    """The database of one spool."""
-
-    connection: apsw.Connection
-    rows: Rows
-    trimmer: Trimmer
-    packer: Packer
+class Store(Database):
+    """The database with the newest commits, which are in its journal only."""
 
     def __init__(self, config: SpoolConfig) -> None:
-        self._config = config
-        self._path = config.path / FILE
-        self.codec = Codec()
-        self.record = SpoolRecord("")
-        self.salvage: salvage.Salvage | None = None
-        self._high_water = HighWaterMark(config.path)
-        self._connected = False
-        self._wal_pages = wal_pages(config)
+        super().__init__(config)
         self.held = False
         """Nothing is trimmed for now, while a replay looks for messages."""
-
-    def open(self) -> Opened:
-        """Open the database, or make it; a damaged one is moved aside and what is readable of it is brought over.
-
-        Raises:
-            SpoolUnusable: it cannot be used, and that is not for damage.
-        """
-        try:
-            try:
-                return self._open()
-            except (apsw.Error, OSError) as error:
-                # the reserve serves the start, too
-                if not isinstance(explain(error), SpoolFull) or not give_up_reserve(self._config.path):
-                    raise
-            self._disconnect()
-            return self._open()
-        except (apsw.Error, OSError) as error:
-            self._disconnect()
-            raise SpoolUnusable(f"spool.path: {self._path}: {explain(error)}") from error
-
-    def _open(self) -> Opened:
-        salvage.finish_moving(self._path)
-        refuse_foreign(self._path)
-        lost = was_lost(self._path)
-        try:
-            lost = lost or lost_in_log(self._path, self._high_water.read())
-            self._connect()
-            aside = salvage.left_behind(self._path)
-            if aside is not None and not self.connection.execute("SELECT count(*) FROM state").get:
-                salvage.begin(self.connection, aside)
-            return self._read(lost)
-        except DAMAGE as error:
-            return self._replace(error, lost)
+        self._journaled = Journaled()
 
     def recover(self, error: BaseException) -> Opened:
-        """The database turned out to be damaged while it was in use."""
-        record = self.record
-        opened = self._replace(error, lost=False)
-        # what is known here is newer than what was read from a damaged file
-        self.record = msgspec.structs.replace(record, messages=self.record.messages)
+        opened = super().recover(error)
+        self._taken_over()
         return opened
 
-    def _disconnect(self) -> None:
-        if self._connected:
-            self._connected = False
-            self.connection.close(True)
-
-    def _replace(self, error: BaseException, lost: bool) -> Opened:
-        self._disconnect()
-        aside = salvage.move_aside(self._path, error)
-        # what is brought over needs room at once, and settles what is in the way of more
-        give_up_reserve(self._path.parent)
-        self._connect()
-        salvage.begin(self.connection, aside)
-        return self._read(lost)
-
-    def _connect(self) -> None:
-        self.connection = connect(self._path, synchronous=self._config.synchronous, wal_pages=self._wal_pages)
-        self._connected = True
-        self._checkpoint = Checkpoint(self.connection, self._wal_pages)
-
-    def _read(self, lost: bool) -> Opened:
-        connection = self.connection
-        self.rows = Rows(connection, self.codec, lambda: self.record.next)
-        self.packer = Packer(connection, self.rows, self.codec)
-        self.trimmer = Trimmer(connection, self.rows, self.codec, self._config.retain)
-        found: Iterable[tuple[object, object]] = connection.execute("SELECT name, value FROM state")
-        state = {str(name): value for name, value in found if isinstance(value, bytes)}
-        known = state.pop("spool", None)
-        begun = state.pop(salvage.STATE, None)
-        self.salvage = salvage.resume(begun, self._path.parent)
-        self.record, forgotten = read_record(connection, known, 1 if self.salvage is None else self.salvage.high)
-        if self.salvage is not None:
-            # the record may speak of the damaged database
-            self.record.messages = connection.execute("SELECT coalesce(sum(count), 0) FROM chunks").get
-        before = state.pop(RUNNING, None)
-        # what is not synchronised may be gone without a trace
-        lost = before is not None and (lost or before == b"normal")
-        copied = is_copy(self._config.path)
-        missing = compare_with_high_water(connection, self.record, self._high_water.read(), made_up=forgotten, lost=lost)
-        if copied:
-            before_copy, self.record.id = self.record.id, new_id()
-            log.warning(
-                "a copy of a spool gets a new id, and a new session at the broker",
-                before=before_copy,
-                id=self.record.id,
-            )
-        self._high_water.write(self.record.id, self.record.next)
-        with suppress(apsw.FullError):  # a spool starts on a full disk, too: sinks make room
-            if copied:
-                connection.execute("INSERT OR REPLACE INTO state VALUES ('spool', ?)", (seal(msgspec.msgpack.encode(self.record)),))
-            # only now: until the new id is stored, the next start must notice the copy again
-            remember(self._config.path)
-            connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (RUNNING, self._config.synchronous.encode()))
-            # into the database itself, because it shows whether the log is missing
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        return Opened(
-            state,
-            *self.usage(),
-            self.rows.first(self.record.next),
-            self.record.next,
-            self.record.messages,
-            self.trimmer.retained,
-            dead_letter_rows.usage(connection),
-            connection.execute("SELECT count(*), coalesce(sum(count), 0) FROM quarantine").get,
-            self._unacknowledged(),
-            None if self.salvage is None else (self.salvage.at, self.salvage.high),
-            missing,
-            forgotten and self.record.next > 1,
-        )
-
-    def _unacknowledged(self) -> list[tuple[str, list[Message], bytes]]:
-        record = self.record
-        if record.receipts is None:
-            return self.rows.with_receipts(record.acknowledged, record.next)
-        return [
-            found
-            for source, (first, end) in record.receipts.items()
-            for found in self.rows.with_receipts(first, end)
-            if found[0] == source and found[1] and first <= found[1][0].sequence
-        ]
-
     def close(self) -> None:
-        """Close the database in good order; its log is folded in and removed."""
-        self._high_water.close()
-        if self.salvage is not None:
-            self.salvage.close()
         try:
-            self.connection.execute("DELETE FROM state WHERE name = ?", (RUNNING,))
-        except apsw.Error as error:
-            # the next start finds it as after a crash
-            log.warning("spool is not closed in good order", reason=str(error))
-        self.connection.close()
+            self._fold()
+        except (apsw.Error, *DAMAGE) as error:
+            log.warning("the journal stays for the next start", reason=str(error))
+        self._journal.close(remove=not self._journaled)
+        super().close()
 
-    def read(self, call: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call with the connection as it is by then."""
-        return call(self.connection, *args, **kwargs)
+    # -- reading ----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> Rows:
+        """All chunks; those of the journal come into the database first.
+
+        Raises:
+            apsw.Error: they cannot.
+        """
+        self._fold()
+        return self.folded
 
     def messages(self, ranges: Sequence[tuple[int, int]]) -> list[Message]:
         """Return all readable messages with these sequences, in order."""
         return self.rows.messages(ranges)
 
+    def load(self, ranges: Sequence[tuple[int, int]], key: int, since: int) -> tuple[Loaded, list[Header]]:
+        """Return the first chunks of these ranges of which a sink may want something, and the headers of those that are damaged."""
+        first = self._journaled.first
+        if first is None:
+            return self.folded.load(ranges, key, since)
+        if ranges[0][0] >= first:
+            return self._journaled.load(ranges, key, since, self.codec)
+        return self.folded.load([(start, min(end, first)) for start, end in ranges if start < first], key, since)
+
+    def received_at(self, sequence: int) -> int | None:
+        """Return when the messages of the chunk that holds the sequence, or of the next one, were received."""
+        for header, _ in self._journaled.rows:
+            if header.first + header.messages > sequence >= self._journaled.rows[0][0].first:
+                return header.received
+        return self.folded.received_at(sequence)
+
     # -- writing ----------------------------------------------------------------------------------------------------------------
 
     def write(self, transaction: Transaction) -> Written:
-        """Do all of it or, when this raises, none of it."""
-        connection = self.connection
-        trimmer = self.trimmer
+        """Do all of it or, when this raises, none of it.
+
+        Messages and positions go into the journal. The database takes over what is still needed of them with the next transaction
+        that trims, or that has anything else.
+        """
+        if transaction.appends_only and self.salvage is None and (written := self._append(transaction)) is not None:
+            return written
+        try:
+            return self._commit(transaction)
+        except apsw.FullError:
+            if self._journaled and transaction.settles_only:
+                self._make_room(transaction)
+            raise
+
+    def _append(self, transaction: Transaction) -> Written | None:
+        """Write into the journal; returns `None` where that has no room."""
+        before = msgspec.structs.replace(self.record)
+        try:
+            rows, chunks = self._seal(transaction.chunks)
+            put = self._put(transaction)
+            entry = Entry(self.record.commits, self.record.id, rows, put, transaction.delete)
+            encoded = self._journal.encode(entry)
+            if encoded:
+                self._journal.append(encoded)
+        except BaseException:
+            self.record = before
+            raise
+        if not encoded:
+            self.record = before
+            return None
+        self._journaled.add(entry)
+        self._high_water.write(self.record.id, self.record.next)
+        return self._written(chunks, sum([len(payload) for _, payload in rows]), [])
+
+    def _commit(self, transaction: Transaction) -> Written:
+        """Write into the database, with all that is in the journal only."""
+        connection, trimmer = self.connection, self.trimmer
         before = msgspec.structs.replace(self.record)
         retained = trimmer.retained
         trimmer.deleted = 0
         connection.execute("BEGIN IMMEDIATE")
         try:
-            chunks, stored = self._insert(transaction.chunks)
-            for name in transaction.delete:
-                connection.execute("DELETE FROM state WHERE name = ?", (name,))
-            for header in transaction.quarantine:
-                trimmer.quarantine(header)
-            for header in transaction.discard:
-                trimmer.discard(header)
-            for retained_again in transaction.reuse:
-                trimmer.use_again(retained_again)
-            if transaction.dead_letters:
-                dead_letter_rows.insert(connection, self.record.letter, transaction.dead_letters)
-                self.record.letter += len(transaction.dead_letters)
-            if transaction.replayed or transaction.thrown_away:
-                dead_letter_rows.remove(connection, (place[0] for place in transaction.replayed + transaction.thrown_away))
+            self.take_over(transaction.trims)
+            rows, chunks = self._seal(transaction.chunks)
+            for header, payload in rows:
+                connection.execute(INSERT, (*header, payload))
+                self.packer.added(header)
+            self._change(transaction)
             leftover = [] if self.held else trimmer.trim(transaction.trims)
             if not self.held:
                 self.packer.pack(self.record.next, list(transaction.receipts.values()))
             if trimmer.retained and not self.held:
                 trimmer.trim_retained(transaction.release)
-            self.record.receipts = transaction.receipts
-            self.record.acknowledged = min([first for first, _ in transaction.receipts.values()], default=self.record.next)
             self.record.messages -= trimmer.deleted
-            put = [*transaction.put.items(), ("spool", seal(msgspec.msgpack.encode(self.record)))]
+            put = list(self._put(transaction).items())
             connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", put)
             connection.execute("COMMIT")
         except BaseException:
@@ -239,18 +146,96 @@ class Store:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._taken_over()
         if self.record.next != before.next:
             self._high_water.write(self.record.id, self.record.next)
         self._checkpoint.run()
-        first, messages = self.rows.first(self.record.next), self.record.messages
+        self._first, self._usage = self.folded.first(self.record.next), self.usage()
+        return self._written(chunks, sum([len(payload) for _, payload in rows]), leftover)
+
+    def _change(self, transaction: Transaction) -> None:
+        """Do within a transaction what is neither a new message nor a trim."""
+        connection, trimmer = self.connection, self.trimmer
+        for name in transaction.delete:
+            connection.execute("DELETE FROM state WHERE name = ?", (name,))
+        for header in transaction.quarantine:
+            trimmer.quarantine(header)
+        for header in transaction.discard:
+            trimmer.discard(header)
+        for retained_again in transaction.reuse:
+            trimmer.use_again(retained_again)
+        if transaction.dead_letters:
+            dead_letter_rows.insert(connection, self.record.letter, transaction.dead_letters)
+            self.record.letter += len(transaction.dead_letters)
+        if transaction.replayed or transaction.thrown_away:
+            dead_letter_rows.remove(connection, (place[0] for place in transaction.replayed + transaction.thrown_away))
+
+    def _written(self, chunks: list[Chunk], stored: int, leftover: list[tuple[int, int]]) -> Written:
+        used, free = self._usage
         return Written(
-            chunks, stored, leftover, *self.usage(), first, messages, trimmer.retained, self.held, self._checkpoint.stuck
+            chunks,
+            stored,
+            leftover,
+            used + self._journaled.bytes,
+            free,
+            self._first,
+            self.record.messages,
+            self.trimmer.retained,
+            self.held,
+            self._checkpoint.stuck,
+            self._journal.crowded,
         )
 
-    def usage(self) -> tuple[int, int]:
-        """Bytes of the database in use, and free for reuse."""
-        free: int = self.connection.execute("PRAGMA freelist_count").get
-        return (self.connection.execute("PRAGMA page_count").get - free) * PAGE, free * PAGE
+    def _put(self, transaction: Transaction) -> dict[str, bytes]:
+        """Return the small values that a transaction stores, with the record."""
+        record = self.record
+        record.commits += 1
+        record.receipts = transaction.receipts
+        record.acknowledged = min([first for first, _ in transaction.receipts.values()], default=record.next)
+        return {**transaction.put, "spool": seal(msgspec.msgpack.encode(record))}
+
+    def _fold(self) -> None:
+        """Bring into the database what is in the journal only."""
+        if self._journaled:
+            self._commit(Transaction(receipts=self.record.receipts or {}))
+
+    def take_over(self, trims: Sequence[Trim]) -> None:
+        """Bring into the database, within a transaction, what the journal has and a sink needs."""
+        keep = self.held or self._config.retain.age or self._config.retain.bytes
+        dropped = self._journaled.fold(
+            self.connection, lambda header: not keep and self.trimmer.unneeded(trims, header), self.packer.added
+        )
+        self.trimmer.deleted += dropped
+
+    def _taken_over(self) -> None:
+        """The database has everything."""
+        self._journaled.clear()
+        self._journal.taken_over()
+
+    def _make_room(self, transaction: Transaction) -> None:
+        """Delete from a database that has no room for the journal what the transaction wanted deleted.
+
+        What it settles is written into the journal before, where the last quarter is for this.
+        """
+        self._journal.give_room()
+        before = msgspec.structs.replace(self.record)
+        entry = Entry(before.commits + 1, before.id, (), self._put(transaction), transaction.delete)
+        encoded = self._journal.encode(entry, last=True)
+        try:
+            if not encoded:
+                raise apsw.FullError
+            self._journal.append(encoded)
+        except apsw.Error:
+            self.record = before
+            return
+        self._journaled.add(entry)
+        self.trimmer.deleted = 0
+        with suppress(apsw.Error), self.connection:
+            for header in transaction.discard:
+                self.trimmer.discard(header)
+            if not self.held:
+                self.trimmer.trim(transaction.trims)
+            self.record.messages -= self.trimmer.deleted
 
     def hold(self, held: bool) -> None:
         """Trim nothing until this is taken back."""
@@ -260,22 +245,25 @@ class Store:
         """Bring over some more of a damaged database."""
         assert self.salvage is not None, "there is something to salvage"
         connection = self.connection
-        messages = self.record.messages
+        before = msgspec.structs.replace(self.record)
         connection.execute("BEGIN IMMEDIATE")
         try:
+            self.take_over(())
             progress = self.salvage.step(connection)
             self.record.messages += progress.messages
+            self.record.commits += 1
             put = [(salvage.STATE, self.salvage.state(progress)), ("spool", seal(msgspec.msgpack.encode(self.record)))]
             connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", put)
             if progress.done:
                 connection.execute("DELETE FROM state WHERE name = ?", (salvage.STATE,))
             connection.execute("COMMIT")
         except BaseException:
-            self.record.messages = messages
+            self.record = before
             self.salvage.failed()
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._taken_over()
         self.salvage.committed(progress)
         self._checkpoint.run()
         if progress.done:
@@ -283,18 +271,16 @@ class Store:
             self.salvage = None
         return progress
 
-    def _insert(self, new: Iterable[NewChunk]) -> tuple[list[Chunk], int]:
+    def _seal(self, new: Iterable[NewChunk]) -> tuple[list[Row], list[Chunk]]:
         record = self.record
+        rows: list[Row] = []
         chunks = []
-        stored = 0
         for each in new:
             header, payload, chunk = self.codec.seal(each, record.id, record.next, record.received)
-            self.connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*header, payload))
-            self.packer.added(header)
+            rows.append((header, payload))
             record.next = chunk.end
             record.messages += header.messages
             if not each.only:
                 record.received = chunk.messages[-1].received_at
-            stored += len(payload)
             chunks.append(chunk)
-        return chunks, stored
+        return rows, chunks

@@ -14,7 +14,7 @@ from edgerouter.spool.sqlite.db.transaction import Opened, Transaction, Trim, Wr
 from edgerouter.spool.sqlite.db.trim import due
 
 _TRIM_AFTER: Final = 1.0
-_TRIM_MESSAGES: Final = 2000
+_TRIM_MESSAGES: Final = 20_000
 
 
 class Trimming:
@@ -55,6 +55,7 @@ class Trimming:
             and now - self._trimmed_at < _TRIM_AFTER
             and settled.end - first < _TRIM_MESSAGES
             and self._usage.used < self._plenty
+            and not self._usage.crowded
         ):
             return []
         self._trimmed_at = now

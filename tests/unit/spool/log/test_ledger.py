@@ -171,6 +171,7 @@ async def lost_and_dropped(path: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+@pytest.mark.usefixtures("without_journal")
 @pytest.mark.parametrize("place", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97])
 async def test_after_a_flipped_byte_in_the_log_what_is_dropped_is_what_is_gone(tmp_path: Path, place: float) -> None:
     await backlog(tmp_path)
@@ -184,6 +185,7 @@ async def test_after_a_flipped_byte_in_the_log_what_is_dropped_is_what_is_gone(t
         assert lost == dropped
 
 
+@pytest.mark.usefixtures("without_journal")
 async def test_after_a_cut_log_what_is_dropped_is_what_is_gone(tmp_path: Path) -> None:
     """The last commit is gone, and only the number of its messages is known: a sink that wants all of them has lost them."""
     await backlog(tmp_path)

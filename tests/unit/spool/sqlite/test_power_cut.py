@@ -20,7 +20,7 @@ from edgerouter.message import Message
 from edgerouter.spool import open_spool
 from edgerouter.spool.contract import Reader, Rejection
 from edgerouter.spool.operator import DeadLetterFilter
-from edgerouter.spool.sqlite import high_water, store
+from edgerouter.spool.sqlite import database, high_water
 from edgerouter.spool.sqlite.db import compaction
 from edgerouter.spool.sqlite.high_water import FILE as MARK
 from edgerouter.spool.sqlite.high_water import HighWaterMark
@@ -232,7 +232,7 @@ async def cut_everywhere(tmp_path: Path, seed: int, cuts: int, synchronous: str 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compaction, "AFTER", 20)
-        patch.setattr(store, "wal_pages", lambda _: 32)
+        patch.setattr(database, "wal_pages", lambda _: 32)
         patch.setattr(HighWaterMark, "write", note)
         with disk.recording():
             for _ in range(2):

@@ -49,9 +49,11 @@ class Packer:
         if self._small < AFTER:
             return
         headers = self._rows.headers(self._from, end, 2 * AFTER)
-        self._small = 0
+        # after a large transaction the rest is for the following ones
+        self._small = max(0, self._small - len(headers))
+        at, self._from = self._from, headers[-1].first if headers else end
         packable = (each for each in headers if not overlaps(kept, each.first, each.first + each.messages))
-        for run in _runs(header for header in packable if header.first >= self._from):
+        for run in _runs(header for header in packable if header.first >= at):
             if len(run) >= LEAST:
                 self._join(run)
 

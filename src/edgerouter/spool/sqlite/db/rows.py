@@ -18,6 +18,9 @@ _ROWS_FROM: Final = f"""
 SELECT {COLUMNS} FROM chunks
 WHERE first >= coalesce((SELECT max(first) FROM chunks WHERE first <= ?1), ?1) ORDER BY first LIMIT ?2
 """  # noqa: S608  (a constant)
+INSERT: Final = "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+MISSING: Final = "INSERT OR IGNORE INTO quarantine VALUES (?, ?, 0, 0, 0, x'', 0, x'', 0, x'')"
+"""Messages that were stored and are in no chunk any more, as if they were a damaged chunk."""
 _KINDS: Final = (int, int, int, int, int, bytes, int, bytes)
 _LOAD_MESSAGES: Final = 1000
 _LOAD_BYTES: Final = 1024 * 1024

@@ -62,7 +62,12 @@ SCHEMA: Final = (
     """,
 )
 
-MIGRATIONS: Final[Sequence[Callable[[apsw.Connection], None]]] = ()
+
+def _nothing(_: apsw.Connection) -> None:
+    """The tables are the same; an earlier version would not read the journal beside them."""
+
+
+MIGRATIONS: Final[Sequence[Callable[[apsw.Connection], None]]] = (_nothing,)
 """Step n makes version n+2 out of version n+1; `user_version` is the number of steps plus one."""
 
 
@@ -108,7 +113,7 @@ def refuse_foreign(path: Path) -> None:
         SpoolUnusable: it is.
     """
     try:
-        for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")):
+        for each in (path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "journal", "commits"))):
             if each.is_symlink():
                 raise SpoolUnusable(f"spool.path: {each}: a symbolic link, which is not followed: remove it")
         if path.exists() and not path.is_file():

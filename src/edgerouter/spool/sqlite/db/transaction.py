@@ -31,6 +31,8 @@ class SpoolRecord(msgspec.Struct, array_like=True):
     """By source: first and one above the last sequence whose receipts count; `None` in a spool of the first release."""
     received: int = 0
     """Time of receipt of the newest message, ns."""
+    commits: int = 0
+    """Transactions over the life of the spool: those of the journal with a higher number are newer than the database."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -88,6 +90,21 @@ class Transaction:
     receipts: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By source: sequences whose receipts are still needed."""
 
+    @property
+    def appends_only(self) -> bool:
+        """True if it stores messages, and beside them only small values."""
+        return bool(self.chunks) and not (self.trims or self.discard or self._has_more)
+
+    @property
+    def settles_only(self) -> bool:
+        """True if it stores small values, and beside them only deletes chunks."""
+        return not (self.chunks or self._has_more)
+
+    @property
+    def _has_more(self) -> bool:
+        letters = self.dead_letters or self.replayed or self.thrown_away
+        return bool(letters or self.quarantine or self.reuse or self.release)
+
 
 @dataclass(slots=True, frozen=True)
 class Opened:
@@ -114,6 +131,8 @@ class Opened:
     """Sequences that are still being brought over from a damaged database."""
     missing: tuple[int, int] | None
     """Sequences of the last commits, which are lost."""
+    holes: bool
+    """Other commits are lost, and the ledgers may count their messages."""
     forgotten: bool
     """The ledgers may be lost: a sink that seems new may not be."""
 
@@ -141,3 +160,5 @@ class Written:
     """Nothing was trimmed, and shall be another time."""
     stuck: bool
     """The write-ahead log grows, because the disk has no room to fold it into the database."""
+    crowded: bool
+    """The journal is half full: what is settled should be trimmed before the database takes it over."""

@@ -80,6 +80,11 @@ class Trimmer:
             left -= looked
         return leftover
 
+    def unneeded(self, trims: Iterable[Trim], header: Header) -> bool:
+        """Return True for a chunk that these would delete."""
+        end = header.first + header.messages
+        return any(trim.start < end and header.first < trim.end and not self._needed(trim, header) for trim in trims)
+
     def _needed(self, trim: Trim, header: Header) -> bool:
         end = header.first + header.messages
         if overlaps(trim.kept, header.first, end):

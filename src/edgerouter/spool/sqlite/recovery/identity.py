@@ -13,15 +13,13 @@ import structlog
 
 from edgerouter.spool.log.chunk import new_id
 from edgerouter.spool.log.ledger import unseal
+from edgerouter.spool.sqlite.db.rows import MISSING
 from edgerouter.spool.sqlite.db.transaction import SpoolRecord
 from edgerouter.spool.sqlite.high_water import HighWater
 from edgerouter.spool.sqlite.recovery.wal import Log
 
 _LEFT_OUT: Final = 1 << 24
 """Numbers that a lost log may have used: more than it can have held."""
-_MISSING: Final = "INSERT OR IGNORE INTO quarantine VALUES (?, ?, 0, 0, 0, x'', 0, x'', 0, x'')"
-"""Messages that were stored and are in no chunk any more, as if they were a damaged chunk."""
-
 log = structlog.get_logger("edgerouter.spool")
 
 
@@ -91,7 +89,7 @@ def compare_with_high_water(
         if missing > 0:
             log.error("the last commits are missing from the database", first=record.next, messages=missing)
             with suppress(apsw.FullError):  # a spool starts on a full disk, too
-                connection.execute(_MISSING, (record.next, missing))
+                connection.execute(MISSING, (record.next, missing))
             gone = (record.next, high_water.next)
             record.next = high_water.next
     if (lost or (made_up and record.next > 1)) and (high_water is None or not high_water.exact or high_water.spool != record.id):

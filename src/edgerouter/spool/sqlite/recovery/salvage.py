@@ -119,6 +119,11 @@ def _end(known: bytes | None, highest: Sequence[Row]) -> int:
     return _UNKNOWN
 
 
+def is_under_way(connection: apsw.Connection) -> bool:
+    """Return True while messages are still to be brought over."""
+    return bool(connection.execute("SELECT count(*) FROM state WHERE name = ?", (STATE,)).get)
+
+
 def resume(state: bytes | None, folder: Path) -> Salvage | None:
     """The salvage that is under way, if any."""
     if state is None:
