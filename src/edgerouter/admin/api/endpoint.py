@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_origin, get_type_hints
 
@@ -22,6 +22,15 @@ log = structlog.get_logger("edgerouter.admin")
 
 PREFIX: Final = "/api/v1"
 EVENT_STREAM: Final = "text/event-stream"
+
+
+_MOST_NAMES: Final = 20
+
+
+def no_such(kind: str, name: str, known: Collection[str]) -> Problem:
+    """Return the answer to a request for a sink or a source that the router does not have."""
+    names = ", ".join(list(known)[:_MOST_NAMES]) or "none"
+    return Problem(404, f"{name[:100]!r} is not a {kind} of this router; those are: {names} (GET {PREFIX}/{kind}s lists them)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from edgerouter.admin.api.endpoint import Call, Endpoint
-from edgerouter.http_server.problems import Problem
+from edgerouter.admin.api.endpoint import Call, Endpoint, no_such
 from edgerouter.steering import Drained, Pause, Steering
 
 _THERE: Final = {404: "There is none of this name"}
@@ -32,8 +31,9 @@ def _named(
     async def run(call: Call) -> Pause:
         name = call.path["name"]
         status = call.router.status()
-        if name not in (status.sinks if kind == "sink" else status.sources):
-            raise Problem(404, f"there is no {kind} {name[:100]!r}; GET /api/v1/{kind}s lists them")
+        known = status.sinks if kind == "sink" else status.sources
+        if name not in known:
+            raise no_such(kind, name, known)
         return await steer(call.router.steering, name)
 
     return Endpoint(method="POST", path=f"/{kind}s/{{name}}/{verb}", summary=summary, answer=Pause, run=run, problems=_THERE)
