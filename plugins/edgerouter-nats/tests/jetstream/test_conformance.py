@@ -51,5 +51,5 @@ class TestJetStream(SinkConformance):
             "subject": f"{self.name}.{{topic}}",
             "stream": self.name,
             "token": "a-secret-of-the-test",
-            "ack_timeout": "1s",
+            "ack_timeout": "2s",
         }

@@ -51,7 +51,7 @@ class TestKeyValue(SinkConformance):
 
     @pytest.fixture
     def config(self, server: NatsProxy) -> Mapping[str, Any]:
-        return {"servers": [server.url], "bucket": self.bucket, "token": "a-secret-of-the-test", "ack_timeout": "1s"}
+        return {"servers": [server.url], "bucket": self.bucket, "token": "a-secret-of-the-test", "ack_timeout": "2s"}
 
 
 async def test_a_client_of_the_bucket_gets_the_latest_value_of_a_topic(nats: NatsServer) -> None:

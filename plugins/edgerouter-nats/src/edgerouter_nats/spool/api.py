@@ -18,8 +18,8 @@ from edgerouter_nats.spool.link import Link, headers_of
 
 STREAM_MISSING: Final = 10059
 MESSAGE_MISSING: Final = 10037
-WRONG_LAST: Final = 10071
-"""The last sequence of the subject is another one than expected."""
+WRONG_LAST: Final = frozenset({10071, 10164})
+"""The last sequence of the subject is another one than expected; 2.12 and later use both numbers."""
 FULL: Final = 10077
 """`max_bytes` is reached, and the stream discards what is new."""
 TOO_LARGE: Final = 10054

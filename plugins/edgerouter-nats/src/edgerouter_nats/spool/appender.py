@@ -240,10 +240,10 @@ class Appender:
                         self.full = ""
                         return None
                     continue
-                if error.code == WRONG_LAST and (found := await self._found(name)):
+                if error.code in WRONG_LAST and (found := await self._found(name)):
                     sequence = found
                     break
-                if error.code != WRONG_LAST:
+                if error.code not in WRONG_LAST:
                     self._failed(str(error))
             except Unavailable as error:
                 self._failed(str(error))

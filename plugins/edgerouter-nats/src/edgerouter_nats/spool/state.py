@@ -46,7 +46,7 @@ class State:
         try:
             return await self._api.publish(self._names.key(key), value, {EXPECTED_LAST: str(revision)})
         except ApiError as error:
-            if error.code == WRONG_LAST:
+            if error.code in WRONG_LAST:
                 raise Stale(key) from None
             raise
 
