@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +17,7 @@ from edgerouter_nats.jetstream.streams import check_stream
 from edgerouter_nats.settings import NatsSettings
 from edgerouter_nats.subjects import SubjectTemplate, SubjectText
 
+ConfigT = TypeVar("ConfigT", bound=SinkConfig)
 MOST_BYTES: Final = 4 * 1024**2
 """Of one batch, unless the server takes larger messages."""
 
@@ -41,14 +43,31 @@ class JetStreamSinkConfig(StreamSinkFields, NatsSettings, SinkConfig):
     """Stream that must take the messages. Without it, any stream that has the subject does."""
 
 
-class JetStreamSink(Sink[JetStreamSinkConfig]):
-    """Publishes a batch at once; each message has its answer, and its id has the stream drop repeats."""
+class StreamSink(Sink[ConfigT], ABC):
+    """Publishes a batch at once; each message has its answer from a stream."""
 
     partitioned, ordered = False, True
 
     def __init__(self, publisher: Publisher, limits: Limits) -> None:
         self._publisher = publisher
         self._limits = limits
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    def size_of(self, message: Message) -> int:
+        return self._publisher.size_of(message)
+
+    def order_of(self, message: Message) -> Hashable:
+        return message.topic
+
+    async def write(self, batch: Sequence[Message]) -> Outcome:
+        return await self._publisher.publish(batch)
+
+
+class JetStreamSink(StreamSink[JetStreamSinkConfig]):
+    """Publishes a batch at once; each message has its answer, and its id has the stream drop repeats."""
 
     @classmethod
     @asynccontextmanager
@@ -66,19 +85,6 @@ class JetStreamSink(Sink[JetStreamSinkConfig]):
                 seconds=context.timeout * 0.9,
             )
             yield cls(publisher, limits(config.max_in_flight, connection.max_payload))
-
-    @property
-    def limits(self) -> Limits:
-        return self._limits
-
-    def size_of(self, message: Message) -> int:
-        return self._publisher.size_of(message)
-
-    def order_of(self, message: Message) -> Hashable:
-        return message.topic
-
-    async def write(self, batch: Sequence[Message]) -> Outcome:
-        return await self._publisher.publish(batch)
 
 
 def limits(max_in_flight: int, max_payload: int) -> Limits:

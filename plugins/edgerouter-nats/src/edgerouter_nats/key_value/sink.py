@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
-from edgerouter import Limits, Message, Outcome, Sink, SinkConfig, SinkContext
+from edgerouter import SinkConfig, SinkContext
 from edgerouter_nats.connection import connecting
 from edgerouter_nats.headers import Headers
 from edgerouter_nats.jetstream.publishing import Publisher
-from edgerouter_nats.jetstream.sink import StreamSinkFields, limits
+from edgerouter_nats.jetstream.sink import StreamSink, StreamSinkFields, limits
 from edgerouter_nats.jetstream.streams import check_stream
 from edgerouter_nats.key_value.bucket import BucketName, stream_of, subject_prefix
 from edgerouter_nats.settings import NatsSettings
@@ -27,14 +27,8 @@ class KeyValueSinkConfig(StreamSinkFields, NatsSettings, SinkConfig):
     hold is escaped with `=` (docs/reference/nats.md)."""
 
 
-class KeyValueSink(Sink[KeyValueSinkConfig]):
+class KeyValueSink(StreamSink[KeyValueSinkConfig]):
     """Puts a batch at once; each message has its answer."""
-
-    partitioned, ordered = False, True
-
-    def __init__(self, publisher: Publisher, limits: Limits) -> None:
-        self._publisher = publisher
-        self._limits = limits
 
     @classmethod
     @asynccontextmanager
@@ -51,16 +45,3 @@ class KeyValueSink(Sink[KeyValueSinkConfig]):
                 seconds=context.timeout * 0.9,
             )
             yield cls(publisher, limits(config.max_in_flight, connection.max_payload))
-
-    @property
-    def limits(self) -> Limits:
-        return self._limits
-
-    def size_of(self, message: Message) -> int:
-        return self._publisher.size_of(message)
-
-    def order_of(self, message: Message) -> Hashable:
-        return message.topic
-
-    async def write(self, batch: Sequence[Message]) -> Outcome:
-        return await self._publisher.publish(batch)
