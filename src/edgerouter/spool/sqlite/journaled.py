@@ -6,17 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import apsw
-import msgspec
 
 from edgerouter.spool.log.chunk import Codec, Damaged, Header, count_wanted
-from edgerouter.spool.log.ledger import unseal
 from edgerouter.spool.log.storage import Loaded
-from edgerouter.spool.sqlite.db.rows import INSERT, MISSING
+from edgerouter.spool.sqlite.db import values
+from edgerouter.spool.sqlite.db.rows import INSERT, INSERT_NEW, LOAD_BYTES, LOAD_MESSAGES, MISSING
 from edgerouter.spool.sqlite.db.transaction import SpoolRecord
 from edgerouter.spool.sqlite.journal import Entry, Row
-
-_LOAD_MESSAGES = 1000
-_LOAD_BYTES = 1024 * 1024
 
 
 class Journaled:
@@ -64,8 +60,7 @@ class Journaled:
             else:
                 connection.execute(INSERT, (*header, payload))
                 added(header)
-        connection.executemany("DELETE FROM state WHERE name = ?", [(name,) for name in self.delete])
-        connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", list(self.put.items()))
+        values.write(connection, self.put, self.delete)
         return dropped
 
     @property
@@ -82,7 +77,7 @@ class Journaled:
             end = header.first + header.messages
             if not any(start < end and header.first < after for start, after in ranges):
                 continue
-            if messages >= _LOAD_MESSAGES or size >= _LOAD_BYTES:
+            if messages >= LOAD_MESSAGES or size >= LOAD_BYTES:
                 return loaded, damaged
             loaded.upto = end
             try:
@@ -114,7 +109,7 @@ def catch_up(connection: apsw.Connection, entries: Iterable[Entry], *, salvage: 
         entries: of the journal, in the order of their numbers.
         salvage: older messages may still be brought over from a damaged database.
     """
-    known = _record(connection)
+    known = values.record_in(connection.execute("SELECT value FROM state WHERE name = 'spool'").get)
     # without a record everything that the journal has is newer
     record = known or SpoolRecord("")
     new = [entry for entry in entries if entry.number > record.commits and record.id in ("", entry.spool)]
@@ -127,17 +122,8 @@ def catch_up(connection: apsw.Connection, entries: Iterable[Entry], *, salvage: 
             for header, payload in entry.rows:
                 if header.first > end:
                     holes.append((end, header.first))
-                connection.execute(INSERT.replace("INSERT", "INSERT OR IGNORE"), (*header, payload))
+                connection.execute(INSERT_NEW, (*header, payload))
                 end = max(end, header.first + header.messages)
-            connection.executemany("DELETE FROM state WHERE name = ?", [(name,) for name in entry.delete])
-            connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", list(entry.put.items()))
+            values.write(connection, entry.put, entry.delete)
         connection.executemany(MISSING, [(start, after - start) for start, after in holes])
     return CaughtUp(known is None, holes)
-
-
-def _record(connection: apsw.Connection) -> SpoolRecord | None:
-    value = connection.execute("SELECT value FROM state WHERE name = 'spool'").get
-    try:
-        return msgspec.msgpack.decode(unseal(value), type=SpoolRecord) if isinstance(value, bytes) else None
-    except ValueError:
-        return None

@@ -15,7 +15,7 @@ from edgerouter.spool.log.chunk import Chunk, Header, NewChunk
 from edgerouter.spool.log.ledger import seal
 from edgerouter.spool.log.storage import Loaded
 from edgerouter.spool.sqlite.database import Database
-from edgerouter.spool.sqlite.db import dead_letter_rows
+from edgerouter.spool.sqlite.db import dead_letter_rows, values
 from edgerouter.spool.sqlite.db.errors import DAMAGE
 from edgerouter.spool.sqlite.db.rows import INSERT, Rows
 from edgerouter.spool.sqlite.db.transaction import Opened, Transaction, Trim, Written
@@ -137,8 +137,7 @@ class Store(Database):
             if trimmer.retained and not self.held:
                 trimmer.trim_retained(transaction.release)
             self.record.messages -= trimmer.deleted
-            put = list(self._put(transaction).items())
-            connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", put)
+            values.write(connection, self._put(transaction), transaction.delete)
             connection.execute("COMMIT")
         except BaseException:
             self.record = before
@@ -154,10 +153,8 @@ class Store(Database):
         return self._written(chunks, sum([len(payload) for _, payload in rows]), leftover)
 
     def _change(self, transaction: Transaction) -> None:
-        """Do within a transaction what is neither a new message nor a trim."""
+        """Do within a transaction what is neither a new message, a small value nor a trim."""
         connection, trimmer = self.connection, self.trimmer
-        for name in transaction.delete:
-            connection.execute("DELETE FROM state WHERE name = ?", (name,))
         for header in transaction.quarantine:
             trimmer.quarantine(header)
         for header in transaction.discard:
@@ -252,10 +249,10 @@ class Store(Database):
             progress = self.salvage.step(connection)
             self.record.messages += progress.messages
             self.record.commits += 1
-            put = [(salvage.STATE, self.salvage.state(progress)), ("spool", seal(msgspec.msgpack.encode(self.record)))]
-            connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", put)
-            if progress.done:
-                connection.execute("DELETE FROM state WHERE name = ?", (salvage.STATE,))
+            put = {"spool": seal(msgspec.msgpack.encode(self.record))}
+            if not progress.done:
+                put[salvage.STATE] = self.salvage.state(progress)
+            values.write(connection, put, [salvage.STATE])
             connection.execute("COMMIT")
         except BaseException:
             self.record = before

@@ -1,6 +1,6 @@
 """The journal in front of the database: what is in it counts as stored, and what is damaged of it costs that alone.
 
-Covers: edgerouter.spool.sqlite.database, edgerouter.spool.sqlite.journaled.
+Covers: edgerouter.spool.sqlite.database, edgerouter.spool.sqlite.db.values, edgerouter.spool.sqlite.journaled.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import apsw
 from edgerouter.message import Message
 from edgerouter.spool.log.chunk import MAX_MESSAGES, Codec, Damaged, Header, NewChunk
 from edgerouter.spool.log.receipts import Span, overlaps
-from edgerouter.spool.sqlite.db.rows import Rows
+from edgerouter.spool.sqlite.db.rows import INSERT, Rows
 
 SMALL: Final = 100
 """Chunks of fewer messages are small."""
@@ -72,7 +72,7 @@ class Packer:
         new = NewChunk(messages, dict(wanted), run[0].only)
         header, payload = self._codec.store(first, messages, new, [message.received_at for message in messages])
         self._connection.execute("DELETE FROM chunks WHERE first BETWEEN ? AND ?", (first, last))
-        self._connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*header, payload))
+        self._connection.execute(INSERT, (*header, payload))
 
 
 def _runs(headers: Iterable[Header]) -> Iterable[list[Header]]:

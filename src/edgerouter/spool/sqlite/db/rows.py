@@ -18,12 +18,15 @@ _ROWS_FROM: Final = f"""
 SELECT {COLUMNS} FROM chunks
 WHERE first >= coalesce((SELECT max(first) FROM chunks WHERE first <= ?1), ?1) ORDER BY first LIMIT ?2
 """  # noqa: S608  (a constant)
-INSERT: Final = "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PLACES: Final = "chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT: Final = f"INSERT INTO {_PLACES}"
+INSERT_NEW: Final = f"INSERT OR IGNORE INTO {_PLACES}"
+"""Leaves a chunk that is there as it is."""
 MISSING: Final = "INSERT OR IGNORE INTO quarantine VALUES (?, ?, 0, 0, 0, x'', 0, x'', 0, x'')"
 """Messages that were stored and are in no chunk any more, as if they were a damaged chunk."""
 _KINDS: Final = (int, int, int, int, int, bytes, int, bytes)
-_LOAD_MESSAGES: Final = 1000
-_LOAD_BYTES: Final = 1024 * 1024
+LOAD_MESSAGES: Final = 1000
+LOAD_BYTES: Final = 1024 * 1024
 _LOAD_ROWS: Final = 256
 _SCAN_ROWS: Final = 20_000
 
@@ -50,7 +53,7 @@ class Rows:
         for start, end in ranges:
             at = start
             while at < end:
-                if messages >= _LOAD_MESSAGES or size >= _LOAD_BYTES or rows >= _SCAN_ROWS:
+                if messages >= LOAD_MESSAGES or size >= LOAD_BYTES or rows >= _SCAN_ROWS:
                     return loaded, damaged
                 headers = self.headers(at, end, _LOAD_ROWS + 1)
                 rows += len(headers)
@@ -61,7 +64,7 @@ class Rows:
                     break
                 wanted = []
                 for header, above in zip(headers, ends, strict=False):
-                    if messages >= _LOAD_MESSAGES or size >= _LOAD_BYTES:
+                    if messages >= LOAD_MESSAGES or size >= LOAD_BYTES:
                         break
                     if above <= at:
                         continue

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import apsw
-import msgspec
 import structlog
 
 from edgerouter.spool.log.chunk import new_id
-from edgerouter.spool.log.ledger import unseal
+from edgerouter.spool.sqlite.db import values
 from edgerouter.spool.sqlite.db.rows import MISSING
 from edgerouter.spool.sqlite.db.transaction import SpoolRecord
 from edgerouter.spool.sqlite.high_water import HighWater
@@ -20,6 +19,7 @@ from edgerouter.spool.sqlite.recovery.wal import Log
 
 _LEFT_OUT: Final = 1 << 24
 """Numbers that a lost log may have used: more than it can have held."""
+
 log = structlog.get_logger("edgerouter.spool")
 
 
@@ -53,11 +53,9 @@ def read_record(connection: apsw.Connection, value: bytes | None, least: int) ->
         value: what is stored.
         least: the next sequence is not below this.
     """
-    if value is not None:
-        try:
-            return msgspec.msgpack.decode(unseal(value), type=SpoolRecord), False
-        except ValueError:
-            pass  # a new id below: then it does not matter which sequences the old one had used
+    if (known := values.record_in(value)) is not None:
+        return known, False
+    # a new id below: then it does not matter which sequences the old one had used
     messages, end = connection.execute("SELECT coalesce(sum(count), 0), coalesce(max(first + count), 1) FROM chunks").get
     letter = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM letters").get
     end = max(end, least)

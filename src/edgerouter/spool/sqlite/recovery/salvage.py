@@ -15,9 +15,10 @@ import structlog
 
 from edgerouter.spool.log.chunk import MAX_MESSAGES, Header
 from edgerouter.spool.log.ledger import seal, unseal
+from edgerouter.spool.sqlite.db import values
 from edgerouter.spool.sqlite.db.errors import DAMAGE
+from edgerouter.spool.sqlite.db.rows import INSERT_NEW
 from edgerouter.spool.sqlite.db.schema import PAGE
-from edgerouter.spool.sqlite.db.transaction import SpoolRecord
 from edgerouter.spool.sqlite.recovery.pages import RawChunks, Row
 
 STATE: Final = "salvage"
@@ -102,18 +103,16 @@ def begin(new: apsw.Connection, aside: Path) -> None:
     if state.pop(STATE, None) is not None:
         log.error("the database was damaged again before an earlier damage was mended; some of the older messages are lost")
     with new:
-        new.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", list(state.items()))
+        values.write(new, {**state, STATE: seal(msgspec.msgpack.encode(record))})
         _insert(new, "letters", 12, letters)
         _insert(new, "quarantine", 10, quarantined)
-        new.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (STATE, seal(msgspec.msgpack.encode(record))))
     log.info("positions brought over", values=len(state), dead_letters=len(letters))
 
 
 def _end(known: bytes | None, highest: Sequence[Row]) -> int:
     """Above any sequence that was given out."""
-    with suppress(ValueError):
-        if known is not None:
-            return msgspec.msgpack.decode(unseal(known), type=SpoolRecord).next
+    if (record := values.record_in(known)) is not None:
+        return record.next
     if highest and all(isinstance(number, int) for number in highest[0]):
         return int(highest[0][0] + max(1, min(highest[0][1], MAX_MESSAGES)))
     return _UNKNOWN
@@ -182,7 +181,7 @@ class Salvage:
         progress = Progress(rows[-1][0] + rows[-1][1] if rows else record.high)
         lost = self._raw.damaged(record.at, progress.at)
         for row in rows:
-            new.execute("INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            new.execute(INSERT_NEW, row)
             progress.messages += new.changes() * row[1]
             lost.remove(row[0], row[0] + row[1])
         for start, end in lost:
