@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from edgerouter.errors import Unavailable
 from edgerouter.message import Message
-from edgerouter.source import Delivery
+from edgerouter.source import Confirmation, Delivery
 
 TokenT = TypeVar("TokenT")
 
@@ -28,6 +28,7 @@ class Inbox(Generic[TokenT]):
         acknowledged: called once for each stored delivery, with the tokens of its messages.
         flush_now: asks the router for a commit without waiting for the interval.
         receipt: builds the receipt that the spool stores beside a delivery.
+        confirmation: makes what confirms that the receipt is no longer needed; without it, the acknowledgement does.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Inbox(Generic[TokenT]):
         acknowledged: Callable[[Sequence[TokenT]], None],
         flush_now: Callable[[], None],
         receipt: Callable[[Sequence[TokenT]], bytes] | None = None,
+        confirmation: Callable[[Sequence[TokenT]], Confirmation] | None = None,
     ) -> None:
         self.messages = 0
         """Messages held now."""
@@ -49,6 +51,7 @@ class Inbox(Generic[TokenT]):
         self._acknowledged = acknowledged
         self._flush_now = flush_now
         self._receipt = receipt
+        self._confirmation = confirmation
         self._reserved = 0
         self._current: list[Message] = []
         self._tokens: list[TokenT] = []
@@ -116,7 +119,8 @@ class Inbox(Generic[TokenT]):
         messages, tokens, size = self._current, self._tokens, self._size
         self._current, self._tokens, self._size = [], [], 0
         receipt = self._receipt(tokens) if self._receipt is not None else b""
-        return Delivery(messages, partial(self._safe, len(messages), size, tokens), receipt)
+        confirmation = self._confirmation(tokens) if self._confirmation is not None else None
+        return Delivery(messages, partial(self._safe, len(messages), size, tokens), receipt, confirmation)
 
     def _safe(self, messages: int, size: int, tokens: Sequence[TokenT]) -> None:
         self.messages -= messages

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from edgerouter.message import Message
-from edgerouter.source import Delivery
+from edgerouter.source import Confirmation, Delivery
 
 _DIGEST_BYTES: Final = 16
 
@@ -52,26 +52,49 @@ class LeaseService(Protocol):
 
 
 @dataclass(slots=True)
+class _Stored:
+    """A delivery whose receipt the spool keeps."""
+
+    confirmation: Confirmation
+    left: int
+    """Messages that the service has not accepted the acknowledgement of."""
+
+    def accepted(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.confirmation.confirm()
+
+
+@dataclass(slots=True)
 class _Lease:
     handle: str
     until: float
     """End of the lease by the event loop's clock."""
     stored: bool = False
     """True once the message is stored in the spool, and so to be acknowledged."""
+    delivery: _Stored | None = None
+    """Delivery that it is part of."""
 
 
 class Leases:
     """Every message that is held or awaits its acknowledgement by the service, by the service's id.
 
-    So a redelivered message that the router still holds is neither stored twice nor left unacknowledged.
+    So a redelivered message that the router still holds is neither stored twice nor left unacknowledged. The receipt of a delivery
+    stays in the spool until the service has accepted the acknowledgement of each of its messages: a router that is killed before
+    that recognises them when they come again.
 
     Args:
-        unacknowledged: deliveries of an earlier run that are stored in the spool.
+        unacknowledged: deliveries that are stored in the spool, and were not confirmed before the source was opened.
     """
 
     def __init__(self, unacknowledged: Sequence[Delivery]) -> None:
         self._leases: dict[str, _Lease] = {}
-        self._earlier = {digest for delivery in unacknowledged for digest in _digests(delivery.receipt)}
+        self._earlier: dict[bytes, _Stored] = {}
+        self._unconfirmed = [each.confirmation for each in unacknowledged if each.confirmation is not None]
+        for delivery in unacknowledged:
+            digests = list(_digests(delivery.receipt))
+            stored = _Stored(delivery.confirmation or Confirmation(), len(digests))
+            self._earlier.update(dict.fromkeys(digests, stored))
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -91,13 +114,25 @@ class Leases:
             if each.message is None:
                 known.stored = True
                 again.append(each.id)
-            elif self._earlier and (digest := _digest(each.id)) in self._earlier:
-                self._earlier.discard(digest)
-                known.stored = True
+            elif self._earlier and (delivery := self._earlier.pop(_digest(each.id), None)) is not None:
+                known.stored, known.delivery = True, delivery
                 again.append(each.id)
             else:
                 fresh.append(each)
         return fresh, again
+
+    def confirmation(self, ids: Sequence[str]) -> Confirmation:
+        """Return what is confirmed once the service has accepted the acknowledgements of these messages."""
+        delivery = _Stored(Confirmation(), len(ids))
+        for each in ids:
+            self._leases[each].delivery = delivery
+        return delivery.confirmation
+
+    def confirm_earlier(self) -> None:
+        """Release the receipts of earlier deliveries: the service had accepted what it has not sent again by now."""
+        for confirmation in self._unconfirmed:
+            confirmation.confirm()
+        self._unconfirmed.clear()
 
     def stored(self, ids: Sequence[str]) -> None:
         """Mark messages as stored."""
@@ -114,6 +149,8 @@ class Leases:
         lease = self._leases.get(identity)
         if lease is not None and lease.handle == handle:
             del self._leases[identity]
+            if lease.delivery is not None:
+                lease.delivery.accepted()
 
     def ending(self, before: float) -> list[tuple[str, str]]:
         """Return ids and handles of messages not stored yet whose lease ends before this time."""

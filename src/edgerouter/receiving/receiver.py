@@ -18,6 +18,8 @@ _EMPTY_SOONER: Final = 0.5
 """Seconds; an empty answer sooner than this is not from a long poll: pause for as long."""
 _FLUSH_SECONDS: Final = 5.0
 """Seconds to wait for acknowledgements when closing; unacknowledged messages are redelivered and recognised."""
+_LEASES: Final = 3
+"""Leases that must end before messages of an earlier run that did not come again count as acknowledged."""
 
 
 class LeaseReceiver:
@@ -43,7 +45,12 @@ class LeaseReceiver:
         self._leases = Leases(context.unacknowledged)
         self._max_leases = max_messages + polls * service.most_received
         self.inbox: Inbox[str] = Inbox(
-            max_messages, max_bytes, acknowledged=self._acknowledged, flush_now=context.flush_now, receipt=receipt_of
+            max_messages,
+            max_bytes,
+            acknowledged=self._acknowledged,
+            flush_now=context.flush_now,
+            receipt=receipt_of,
+            confirmation=self._leases.confirmation,
         )
         self._waiting: deque[str] = deque()
         """Ids to acknowledge."""
@@ -163,8 +170,13 @@ class LeaseReceiver:
         clock = asyncio.get_running_loop().time
         service = self._service
         interval = min(service.first_lease, service.lease) / 4
+        redelivered = clock() + _LEASES * max(service.first_lease, service.lease)
         while True:
             await asyncio.sleep(interval)
+            if "receive" in self._problems:
+                redelivered = clock() + _LEASES * max(service.first_lease, service.lease)
+            elif clock() > redelivered:
+                self._leases.confirm_earlier()
             ending = self._leases.ending(clock() + min(service.first_lease, service.lease) / 2)
             for at in range(0, len(ending), service.most_acknowledged):
                 some = ending[at : at + service.most_acknowledged]

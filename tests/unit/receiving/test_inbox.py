@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from edgerouter import Delivery, Message, Unavailable
+from edgerouter import Confirmation, Delivery, Message, Unavailable
 from edgerouter.receiving import Inbox, Leased
 from edgerouter.receiving.leases import Leases, receipt_of
 
@@ -94,6 +94,35 @@ def test_what_an_earlier_run_has_stored_is_known_by_its_receipt() -> None:
     leases = Leases([Delivery((), lambda: None, receipt_of(["a", "b"]))])
     fresh, again = leases.take([leased("a", "1"), leased("c", "2")], 1.0)
     assert ([each.id for each in fresh], again) == (["c"], ["a"])
+
+
+def test_a_receipt_is_confirmed_once_the_service_has_accepted_the_acknowledgement_of_each_message() -> None:
+    leases = Leases(())
+    leases.take([leased("a", "1"), leased("b", "2")], 1.0)
+    confirmation = leases.confirmation(["a", "b"])
+    leases.stored(["a", "b"])
+    leases.done("a", "1")
+    assert not confirmation.confirmed
+    leases.done("b", "2")
+    assert confirmation.confirmed
+
+
+def test_an_earlier_receipt_is_confirmed_once_its_messages_came_again_and_were_acknowledged() -> None:
+    confirmation = Confirmation()
+    leases = Leases([Delivery((), lambda: None, receipt_of(["a", "b"]), confirmation)])
+    leases.take([leased("a", "1"), leased("b", "2")], 1.0)
+    leases.done("a", "1")
+    assert not confirmation.confirmed
+    leases.done("b", "2")
+    assert confirmation.confirmed
+
+
+def test_an_earlier_receipt_whose_messages_do_not_come_again_is_released_and_still_recognised() -> None:
+    confirmation = Confirmation()
+    leases = Leases([Delivery((), lambda: None, receipt_of(["a"]), confirmation)])
+    leases.confirm_earlier()
+    assert confirmation.confirmed
+    assert leases.take([leased("a", "1")], 1.0) == ([], ["a"])
 
 
 def test_what_is_not_to_be_stored_is_acknowledged_at_once() -> None:

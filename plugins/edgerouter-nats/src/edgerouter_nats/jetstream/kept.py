@@ -1,8 +1,8 @@
 """File with the place that a source has reached in its stream, for when server and router both die.
 
 A server that is killed forgets acknowledgements that it has confirmed, because it writes them later. It then sends old messages
-again, and a router that was killed too knows them only by this file. It is written after a message was stored, and before it is
-acknowledged; an old or missing file costs repeats, and never a message.
+again, and a router that was killed too knows them only by this file. It is written before an acknowledgement is sent; until the
+server has confirmed that, the receipt in the spool recognises the message. A missing file costs repeats, and never a message.
 """
 
 from __future__ import annotations
