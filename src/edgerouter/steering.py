@@ -124,7 +124,8 @@ class Steering:
         runner = _named("sink", name, self._sinks).runner
         changed, kept = await self._keep(self._pauses.sinks, name, paused=True)
         runner.pause()
-        log.info("sink paused by an operator", sink=name)
+        if changed:
+            log.info("sink paused by an operator", sink=name)
         return Pause(changed, await runner.until_at_rest(), kept)
 
     async def resume_sink(self, name: str) -> Pause:
@@ -136,7 +137,8 @@ class Steering:
         runner = _named("sink", name, self._sinks).runner
         changed, kept = await self._keep(self._pauses.sinks, name, paused=False)
         runner.resume()
-        log.info("sink resumed by an operator", sink=name)
+        if changed:
+            log.info("sink resumed by an operator", sink=name)
         return Pause(changed, at_rest=False, kept=kept)
 
     async def pause_source(self, name: str) -> Pause:
@@ -148,7 +150,8 @@ class Steering:
         intake = _named("source", name, self._sources).intake
         changed, kept = await self._keep(self._pauses.sources, name, paused=True)
         intake.pause()
-        log.info("source paused by an operator", source=name)
+        if changed:
+            log.info("source paused by an operator", source=name)
         return Pause(changed, await intake.until_at_rest(), kept)
 
     async def resume_source(self, name: str) -> Pause:
@@ -162,7 +165,8 @@ class Steering:
             raise EdgerouterError("the router drains before it ends, so it receives nothing more")
         changed, kept = await self._keep(self._pauses.sources, name, paused=False)
         intake.resume()
-        log.info("source resumed by an operator", source=name)
+        if changed:
+            log.info("source resumed by an operator", source=name)
         return Pause(changed, at_rest=False, kept=kept)
 
     async def _keep(self, names: set[str], name: str, *, paused: bool) -> tuple[bool, bool]:

@@ -24,8 +24,8 @@ MOST_LINES: Final = 500
 MOST_CHARACTERS: Final = 2000
 """Longest field that the report of repeats shows."""
 
-_BY_AN_OPERATOR: Final = frozenset({"edgerouter.app", "edgerouter.run"})
-"""Loggers of starts, stops and reloads: each answers an action of an operator, who looks for it."""
+_BY_AN_OPERATOR: Final = frozenset({"edgerouter.app", "edgerouter.run", "edgerouter.steering"})
+"""Loggers of starts, stops, reloads and pauses: each answers an action of an operator, who looks for it."""
 _CHANGING: Final = frozenset({"exc_info", "exception", "first", "stack", "stack_info", "task", "timestamp"})
 """Fields that differ between lines about the same event."""
 _NUMBERS: Final = re.compile("[0-9a-fA-F-]+")

@@ -129,8 +129,9 @@ def test_details_and_answers_to_an_operator_are_never_folded(level: int, log: Lo
     for _ in range(3):
         log.write("batch delivered" if level == logging.DEBUG else "signal received", level, sink="out", logger="edgerouter.run")
         log.write("configuration refused", logging.ERROR, logger="edgerouter.app")
+        log.write("sink paused by an operator", logging.INFO, sink="out", logger="edgerouter.steering")
         log.write("edgerouter started", logging.INFO)
-    assert len(log.lines.fields) == 9
+    assert len(log.lines.fields) == 12
 
 
 def test_a_library_that_repeats_itself_is_folded(log: Log) -> None:
