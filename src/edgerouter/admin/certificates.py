@@ -17,7 +17,7 @@ import structlog
 from pydantic import BaseModel
 
 from edgerouter.config.file_search import Fingerprint, fingerprint
-from edgerouter.config.model import RouterConfig
+from edgerouter.config.model import SECTIONS, RouterConfig
 
 log = structlog.get_logger("edgerouter.certificates")
 
@@ -37,7 +37,7 @@ class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One file with certificates."""
 
     owner: str
-    """The part of the configuration that uses it: `sinks.alerts`."""
+    """The part of the configuration that uses it: `sinks.alerts`, `admin`."""
     field: str
     """Field of the configuration that names it: `tls.cert`."""
     file: str
@@ -75,8 +75,9 @@ class Certificates:
 
     async def configure(self, config: RouterConfig) -> None:
         """Look at the files of this configuration from now on."""
-        members = list(config.members())
-        self._named = [_Named(f"{section}.{member.name}", *found) for section, member in members for found in _files(member.config)]
+        parts = {f"{section}.{member.name}": member.config for section, member in config.members()}
+        parts |= {section: getattr(config, section) for section in SECTIONS}
+        self._named = [_Named(owner, *found) for owner, part in parts.items() for found in _files(part)]
         self._seen = {named: seen for named, seen in self._seen.items() if named in self._named}
         await asyncio.to_thread(self._look)
         self._warn()

@@ -54,6 +54,22 @@ async def test_every_certificate_file_of_the_configuration_says_how_many_days_ar
     assert not any(status.problem for status in found.values())
 
 
+async def test_the_certificate_of_the_admin_interface_is_one_of_them(tmp_path: Path, authority: Authority) -> None:
+    device = authority.issue("device")
+    config = configuration(tmp_path, authority, device)
+    file = tmp_path / "edgerouter.yaml"
+    tls = {"cert": str(device.certificate), "key": str(device.key), "client_ca": str(authority.certificate)}
+    file.write_text(file.read_text() + yaml.safe_dump({"admin": {"listen": "127.0.0.1:0", "tls": tls}}))
+    looked = Certificates()
+    await looked.configure(config)
+    before = {(status.owner, status.field) for status in looked.status}
+    await looked.configure(plugins.load(file, {}))
+    assert {(status.owner, status.field) for status in looked.status} - before == {
+        ("admin", "tls.cert"),
+        ("admin", "tls.client_ca"),
+    }
+
+
 async def test_a_certificate_that_expires_soon_is_warned_of_once_a_day(
     tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
