@@ -43,6 +43,17 @@ class SharedStatus:
     """Number of shards that each living router drains, by its name."""
     ledgers: Mapping[str, Ledger]
     """Ledger of each sink over all routers, about a second old."""
+    lease_seconds: float = 0.0
+    """Seconds until the others may take over, unless the lease is renewed; 0 once it is over."""
+    lost_shards: int = 0
+    """Shards that this router lost, since the start: its lease was over, or another router had taken the position."""
+    unwritten_seconds: float = 0.0
+    """Age of the oldest settlement that is not stored yet: a router that takes over now delivers those messages again."""
+
+    @property
+    def shards(self) -> int:
+        """Shards that this router drains."""
+        return self.routers.get(self.router, 0)
 
 
 SpoolState = Literal["ok", "full", "read_only", "failing"]

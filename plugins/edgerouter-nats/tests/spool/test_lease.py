@@ -113,6 +113,11 @@ async def test_sinks_are_spread_over_the_routers_too(nats: NatsServer, tmp_path:
             await one.attach(route(sink))
             await two.attach(route(sink))
         await until(lambda: [len(sharing_of(spool).leases.held) for spool in (one, two)] == [2, 2], 20)
+        leases = sharing_of(one).leases
+        leases.fenced(leases.held[0])
+        seen = one.status.shared
+        assert seen is not None
+        assert seen.lost_shards == 1, "one that another router takes is counted"
 
 
 async def test_a_router_that_starts_again_under_its_name_takes_its_shards_at_once(

@@ -89,3 +89,6 @@ async def test_each_router_shows_its_part_and_the_sum_of_all(nats: NatsServer, t
         for spool in (first, second):
             await spool.flush()
         await until(lambda: all(s.status.shared.ledgers == {"cloud": ledger(100)} for s in (first, second) if s.status.shared))
+        leases = [spool.status.shared for spool in (first, second)]
+        assert all(each is not None and each.shards == 2 and 0 < each.lease_seconds <= 1 for each in leases)
+        assert all(each is not None and (each.lost_shards, each.unwritten_seconds) == (0, 0.0) for each in leases)

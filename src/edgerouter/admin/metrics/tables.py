@@ -56,4 +56,24 @@ SPOOL: tuple[tuple[type[Metric], str, str, Callable[[Any], Any]], ...] = (
     (GaugeMetricFamily, "quarantined_messages", "Messages in damaged chunks.", lambda s: s.quarantined_messages),
     (GaugeMetricFamily, "dead_letters", "Dead letters held.", lambda s: s.dead_letters),
     (GaugeMetricFamily, "dead_letter_bytes", "Bytes of dead letters held.", lambda s: s.dead_letter_bytes),
+    (GaugeMetricFamily, "routers", "Living routers that share it.", lambda s: s.shared and len(s.shared.routers)),
+    (GaugeMetricFamily, "shards", "Shards of sinks that this router drains.", lambda s: s.shared and s.shared.shards),
+    (
+        CounterMetricFamily,
+        "lost_shards",
+        "Shards lost to other routers, since the start.",
+        lambda s: s.shared and s.shared.lost_shards,
+    ),
+    (
+        GaugeMetricFamily,
+        "lease_seconds",
+        "Seconds until other routers may take over.",
+        lambda s: s.shared and s.shared.lease_seconds,
+    ),
+    (
+        GaugeMetricFamily,
+        "position_age_seconds",
+        "Age of the oldest settlement that is not stored yet.",
+        lambda s: s.shared and s.shared.unwritten_seconds,
+    ),
 )

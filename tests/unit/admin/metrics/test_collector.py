@@ -4,6 +4,7 @@ Covers also: edgerouter.admin.metrics.tables, docs/reference/metrics.md.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,10 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.pipeline.silence import SilenceStatus
 from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.spool import open_spool
+from edgerouter.spool.status import SharedStatus
 from edgerouter.telemetry.disk_wear import DiskWear
 from edgerouter.telemetry.loop_watch import LoopStatus
-from support.status import SINK, router_status
+from support.status import SINK, SPOOL, router_status
 
 REFERENCE = Path(__file__).parents[4] / "docs" / "reference" / "metrics.md"
 SUFFIX = re.compile(r"_(bucket|sum|count|created)$")
@@ -63,12 +65,19 @@ def busy() -> RouterStatus:
         certificates=[certificate],
         event_loop=LoopStatus(held_seconds={"sink out": 1.0}),
         disk=DiskWear(written_bytes=1, bytes_a_year=1.0),
+        spool=replace(SPOOL, shared=SharedStatus("one", {"one": 3, "two": 2}, {}, lease_seconds=12.5, lost_shards=4)),
     )
 
 
 def test_the_reference_lists_every_metric_with_its_type_and_labels() -> None:
     text = Metrics(busy, lambda: [("out", DeliveryStatus())]).text().decode()
     assert exposed(text) == documented()
+
+
+def test_a_shared_spool_shows_its_shards_and_its_lease() -> None:
+    lines = set(Metrics(busy, list).text().decode().splitlines())
+    shown = {"routers 2.0", "shards 3.0", "lost_shards_total 4.0", "lease_seconds 12.5", "position_age_seconds 0.0"}
+    assert {f'edgerouter_spool_{name}{{spool="sqlite"}} {value}' for name, value in map(str.split, shown)} < lines
 
 
 @pytest.mark.parametrize("character", ["x", "ä", "\U0001f600", "\x01", '"', "\n", "\\"])

@@ -91,11 +91,18 @@ class Leases:
         self._stored: dict[str, tuple[Claim, int]] = {}
         self.claims: dict[str, Claim] = {}
         """Holder of each ledger, as last read."""
+        self.lost = 0
+        """Shards that this router drained and lost, instead of handing them over, since the start."""
 
     @property
     def held(self) -> tuple[str, ...]:
         """Ledgers that this router drains."""
         return tuple(sorted(self._revisions))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds until another router may take over, unless the lease is renewed; 0 once it is over."""
+        return max(0.0, self._membership.until - time.monotonic())
 
     @property
     def routers(self) -> dict[str, tuple[str, ...]]:
@@ -130,6 +137,7 @@ class Leases:
     def fenced(self, ledger: str) -> None:
         """The position was refused: another router has taken it."""
         if self._revisions.pop(ledger, None) is not None:
+            self.lost += 1
             log.warning("another router has taken over", sink=ledger)
         self._holder.drop(ledger)
         self._wake.set()
@@ -226,6 +234,7 @@ class Leases:
             return
         log.warning("leases lost", reason=reason, shards=len(self._revisions))
         lost, self._revisions = list(self._revisions), {}
+        self.lost += len(lost)
         for ledger in lost:
             self._holder.drop(ledger)
 

@@ -28,6 +28,8 @@ class Overview:
         """Show the sinks of all routers: no router runs here."""
         self.routers: Callable[[], Mapping[str, tuple[str, ...]]] = dict
         """Returns the ledgers that each living router drains."""
+        self.lease: Callable[[], tuple[float, int]] = lambda: (0.0, 0)
+        """Returns the seconds that the lease is valid for, and the number of shards that were lost."""
         self.dead_letters: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """Returns the number of dead letters, and their bytes."""
 
@@ -38,6 +40,7 @@ class Overview:
         stream = engine.trimming.stream
         state, reason = self._state
         dead_letters, dead_letter_bytes = self.dead_letters()
+        lease_seconds, lost_shards = self.lease()
         return SpoolStatus(
             type="jetstream",
             id=engine.id,
@@ -57,7 +60,12 @@ class Overview:
             dead_letter_bytes=dead_letter_bytes,
             orphans=self._orphans,
             shared=SharedStatus(
-                engine.router, {name: len(ledgers) for name, ledgers in self.routers().items()}, summed(self._all.values())
+                engine.router,
+                {name: len(ledgers) for name, ledgers in self.routers().items()},
+                summed(self._all.values()),
+                lease_seconds=lease_seconds,
+                lost_shards=lost_shards,
+                unwritten_seconds=engine.positions.unwritten_seconds,
             ),
         )
 

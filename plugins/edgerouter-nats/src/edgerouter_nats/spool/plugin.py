@@ -75,6 +75,7 @@ async def _opened(
         overview = spool.overview
         overview.dead_letters = lambda: (accounts.count, accounts.bytes)
         overview.routers = lambda: sharing.leases.routers
+        overview.lease = lambda: (sharing.leases.seconds, sharing.leases.lost)
         if command:
             spool.acquire = sharing.acquire
             overview.whole = True

@@ -7,6 +7,7 @@ writes it first, so every later write of this one is refused: it is fenced, howe
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -120,6 +121,7 @@ class Positions:
         self._flushes = _Flushes()
         self._lazy: asyncio.TimerHandle | None = None
         self._writing = False
+        self._settled_at: float | None = None
         self.on_fenced: Callable[[str], None] = lambda _: None
         """Called with the name of a ledger that another router has taken."""
         self.failing = ""
@@ -169,8 +171,15 @@ class Positions:
         self._held.pop(name, None)
         await self._state.delete(self._names.position_key(name))
 
+    @property
+    def unwritten_seconds(self) -> float:
+        """Age of the oldest settlement that is not stored yet: a router that takes over now delivers those messages again."""
+        return 0.0 if self._settled_at is None else time.monotonic() - self._settled_at
+
     def touch(self) -> None:
         """Write soon: something is settled."""
+        if self._settled_at is None:
+            self._settled_at = time.monotonic()
         self._due.set()
 
     def touch_lazily(self) -> None:
@@ -213,10 +222,13 @@ class Positions:
             self._due.clear()
             self._at_once.clear()
             self._writing = True
+            settled_at, self._settled_at = self._settled_at, None
             try:
                 error = await self._round()
             finally:
                 self._writing = False
+            if error is not None and settled_at is not None:
+                self._settled_at = settled_at
             flushes.end(error)
             await self._pause(_RETRY if error else self._interval)
 
