@@ -17,7 +17,7 @@ SHELL := bash
 # the tests start hundreds of processes: without cached bytecode, each compiles the package again
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-backlog bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs constraints clean
+.PHONY: help demo test check format bench bench-backlog bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs-reference docs-site docs-serve constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -66,9 +66,15 @@ faults: .venv/.dev  ## Run only the fault tests: kill, cut, fill, corrupt
 	@.ci/require $(PROGRAMS)
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
-docs: .venv/.dev  ## Write docs/reference/configuration.md from the models
+docs-reference: .venv/.dev  ## Write docs/reference/configuration.md from the models
 	@$(BIN)/python -m edgerouter.cli.manual > .venv/configuration.md
 	@mv .venv/configuration.md docs/reference/configuration.md
+
+docs-site: .venv/.dev  ## Build the documentation site in build/site, strictly
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet && echo "open build/site/index.html"
+
+docs-serve: .venv/.dev  ## Serve the documentation site on http://127.0.0.1:8000, rebuilt as pages change
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 constraints: .venv/.dev  ## Take the newest versions of everything and pin them in constraints.txt
 	@$(PIP) install --upgrade --upgrade-strategy eager --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)

@@ -1,4 +1,4 @@
-"""Print docs/reference/configuration.md (`make docs`); with a DISTRIBUTION as argument, only its plugins."""
+"""Print docs/reference/configuration.md (`make docs-reference`); with a DISTRIBUTION as argument, only its plugins."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[4]
 
 
 def test_the_committed_page_is_up_to_date() -> None:
-    assert (ROOT / "docs" / "reference" / "configuration.md").read_text() == page(), "run `make docs`"
+    assert (ROOT / "docs" / "reference" / "configuration.md").read_text() == page(), "run `make docs-reference`"
 
 
 class Inner(BaseModel, use_attribute_docstrings=True):
