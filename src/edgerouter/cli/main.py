@@ -14,6 +14,7 @@ import edgerouter
 from edgerouter.cli import commands, fleet, steer
 from edgerouter.cli.arguments import in_64_bits
 from edgerouter.cli.commands import ConfigFile
+from edgerouter.cli.new_plugin import command as new_plugin
 from edgerouter.cli.output import say
 
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
@@ -239,6 +240,7 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for p
 
 commands.register(app)
 fleet.register(app)
+new_plugin.register(app)
 steer.register(app)
 
 

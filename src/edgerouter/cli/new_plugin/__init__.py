@@ -1,0 +1,1 @@
+"""The command `new-plugin`, and the templates of what it writes."""
