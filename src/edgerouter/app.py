@@ -37,6 +37,7 @@ from edgerouter.pipeline.shaping.sink_steps import SinkSteps, shape_of
 from edgerouter.pipeline.shaping.state import FileState
 from edgerouter.pipeline.silence import Silence
 from edgerouter.pipeline.status import DeliveryStatus
+from edgerouter.pipeline.tap import Taps
 from edgerouter.plugins import open_spool
 from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
@@ -71,6 +72,7 @@ class Router:
         """Set once everything is started."""
         self.events = Events()
         self.streams = Streams()
+        self.taps = Taps()
         self.certificates = Certificates()
         self._load = load
         self._config = config
@@ -305,7 +307,8 @@ class Router:
         context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout, shape=shape, loops=self._loops)
         reader = await spool.attach(route)
         secrets = partial(resolve, configured, self._config.secret_stores, self._last_known)
-        runner = Runner(configured, reader, context, secrets, self._steps.chain(configured, context), spans=self._exporter)
+        steps, taps = self._steps.chain(configured, context), self.taps.sink(configured.name)
+        runner = Runner(configured, reader, context, secrets, steps, spans=self._exporter, taps=taps)
         self.steering.started_sink(configured.name, runner)
         name = f"sink {configured.name}"
         task = tasks.create_task(leaving_behind(runner.run(), name), name=name)
@@ -323,6 +326,7 @@ class Router:
             self._routing_settled,
             steps=steps,
             silence=self._silence(configured),
+            tap=self.taps.intake,
         )
         context = SourceContext(
             name=configured.name,

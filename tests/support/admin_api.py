@@ -64,14 +64,16 @@ class Box:
 
 
 @asynccontextmanager
-async def box(folder: Path, *, sinks: Sequence[ConfiguredSink] = (), **admin: Any) -> AsyncIterator[Box]:
-    """Run a router until left; `admin` completes its section."""
+async def box(
+    folder: Path, *, sinks: Sequence[ConfiguredSink] = (), section: dict[str, Any] | None = None, **admin: Any
+) -> AsyncIterator[Box]:
+    """Run a router until left; `section` is that of its sink `out`, and `admin` completes the section of that name."""
     port, web = free_port(), free_port()
     file = folder / "edgerouter.yaml"
     settings = {"listen": f"127.0.0.1:{port}", "tokens": {"ops": {"token": TOKEN}}, **admin}
     config = {
         "sources": {"web": {"type": "http", "listen": f"127.0.0.1:{web}"}},
-        "sinks": {"out": {"type": "file", "path": str(folder / "out")}},
+        "sinks": {"out": section or {"type": "file", "path": str(folder / "out")}},
         "spool": {"path": str(folder / "spool")},
         "admin": settings,
     }

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Self
 from edgerouter import DELIVERED, Limits, Message, Outcome, Sink, SinkConfig, SinkContext
 from edgerouter.config.model import ConfiguredSink, SinkPolicies
 from edgerouter.pipeline.runner import Runner
+from edgerouter.pipeline.shaping.chain import Chain
+from edgerouter.pipeline.tap import SinkTaps
 from edgerouter.spool.contract import Rejection
 from edgerouter.spool.status import Ledger
 from edgerouter.telemetry.spans import Spans
@@ -149,13 +151,19 @@ CONTEXT = SinkContext(name="sink", host="host", spool=SPOOL)
 
 
 @asynccontextmanager
-async def running(sink: ConfiguredSink, reader: ListReader, spans: Spans | None = None) -> AsyncIterator[Runner]:
+async def running(
+    sink: ConfiguredSink,
+    reader: ListReader,
+    spans: Spans | None = None,
+    steps: Chain | None = None,
+    taps: SinkTaps | None = None,
+) -> AsyncIterator[Runner]:
     """Run the runner of a configured sink."""
 
     async def resolve() -> SinkConfig:
         return sink.config
 
-    runner = Runner(sink, reader, CONTEXT, resolve, spans=spans)
+    runner = Runner(sink, reader, CONTEXT, resolve, steps, spans=spans, taps=taps)
     task = asyncio.create_task(runner.run())
     try:
         yield runner

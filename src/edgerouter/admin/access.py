@@ -23,8 +23,9 @@ from edgerouter.masking import protect
 
 log = structlog.get_logger("edgerouter.admin")
 
-Need = Literal["nothing", "health", "metrics", "read", "change", "owner"]
-"""Right that an endpoint asks for: `nothing` for files of the dashboard, which hold no data; `owner` for the Unix socket alone."""
+Need = Literal["nothing", "health", "metrics", "read", "payloads", "change", "owner"]
+"""Right that an endpoint asks for: `nothing` for files of the dashboard, which hold no data; `payloads` for those of any message,
+which a caller without a token does not see on loopback either; `owner` for the Unix socket alone."""
 
 LOOK_SECONDS = 5.0
 """Between two looks at the files of tokens."""

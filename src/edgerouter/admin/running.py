@@ -12,6 +12,7 @@ from edgerouter.admin.streams import Streams
 from edgerouter.config.model import RouterConfig
 from edgerouter.pipeline.intake import IntakeStatus
 from edgerouter.pipeline.status import DeliveryStatus
+from edgerouter.pipeline.tap import Taps
 from edgerouter.spool.contract import Spool
 from edgerouter.steering import Steering
 from edgerouter.telemetry.events import Events
@@ -26,6 +27,7 @@ class RunningRouter(Protocol):
     certificates: Certificates
     steering: Steering
     streams: Streams
+    taps: Taps
 
     @property
     def config(self) -> RouterConfig:

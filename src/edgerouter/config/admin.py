@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from edgerouter.config.section import Section
 from edgerouter.http_server.listen import ListenAddress
 from edgerouter.http_server.tls import ServerTlsConfig
 from edgerouter.http_server.tokens import check_token
+from edgerouter.masking.fields import check_field
 from edgerouter.masking.models import KeepsItsSecrets
+from edgerouter.topics import TopicFilter
+from edgerouter.units import ByteSize
 
 MOST_TOKENS: Final = 100
 
@@ -40,6 +43,39 @@ class AdminToken(Section, KeepsItsSecrets):
         return self
 
 
+RedactedField = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(check_field)]
+
+
+class TapRedactConfig(Section):
+    """Parts of messages that the tap does not show. Secrets that the configuration holds are masked without it."""
+
+    topics: tuple[TopicFilter, ...] = Field(default=(), max_length=1000)
+    """Filters of topics whose messages are shown without payload and user properties, whatever topic the steps of a sink give
+    them."""
+    fields: tuple[RedactedField, ...] = Field(default=(), max_length=1000)
+    """Names of JSON fields, at any depth and in any case, and JSON pointers such as `/login/pin`: their values are shown as `***`.
+    A payload with such a name that is not a JSON document is not shown, nor is one of more than 64 KiB. Steps may rename a field:
+    then list both names."""
+
+
+class TapConfig(Section):
+    """The tap: a sample of the messages that pass, on the dashboard and by `edgerouter tap`; `tap: true` turns it on."""
+
+    enabled: bool = False
+    """Show messages over the Unix socket, and over TCP to callers with a token."""
+    preview_bytes: ByteSize = Field(default=1024, ge=1, le=4096)
+    """Most bytes of a payload that are shown."""
+    max_messages_per_second: int = Field(default=20, ge=1, le=1000)
+    """Most messages a second that one caller gets; the others are counted. Masking a kilobyte takes some milliseconds."""
+    redact: TapRedactConfig = TapRedactConfig()
+    """Parts that are not shown."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        return {"enabled": value} if isinstance(value, bool) else value
+
+
 class AdminConfig(Section):
     """The control interface; it is always on a Unix socket in the spool folder, which its owner alone opens."""
 
@@ -57,6 +93,9 @@ class AdminConfig(Section):
     open: tuple[Literal["health", "metrics"], ...] = ("health",)
     """Endpoints that the network gets without a token: `health` (`/livez`, `/readyz`, `/flowz`, for orchestrators) and `metrics`
     (`/metrics`, for a Prometheus that sends no token)."""
+
+    tap: TapConfig = TapConfig()
+    """Show a sample of the messages that pass; off by default."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

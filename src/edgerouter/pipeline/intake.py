@@ -17,6 +17,7 @@ from edgerouter.pipeline.halt import Halt, Halted
 from edgerouter.pipeline.routing import Routing
 from edgerouter.pipeline.shaping.chain import Chain
 from edgerouter.pipeline.silence import Silence
+from edgerouter.pipeline.tap import TapPoint
 from edgerouter.source import Delivery, Source
 from edgerouter.spool.contract import Spool
 from edgerouter.tasks.backoff import full_jitter
@@ -65,6 +66,7 @@ class Intake:
         routing_settled: clear while the routing changes; then nothing is stored.
         steps: of the source, before anything is stored.
         silence: gets the topics of each delivery.
+        tap: shows what is stored.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class Intake:
         *,
         steps: Chain | None = None,
         silence: Silence | None = None,
+        tap: TapPoint | None = None,
     ) -> None:
         self.status = IntakeStatus()
+        self._tap = tap or TapPoint()
         self._name = name
         self._spool = spool
         self._routing = routing
@@ -210,6 +214,8 @@ class Intake:
             if not self._routing_settled.is_set():
                 await self._routing_settled.wait()
             await self._spool.append(self._name, delivery, self._routing().wanted(messages))
+            if self._tap.looks:
+                self._tap.show(messages)
             status = self.status
             status.messages += len(messages)
             status.deliveries += 1

@@ -19,6 +19,7 @@ from edgerouter.pipeline.ready import Batch
 from edgerouter.pipeline.shaping.chain import Chain
 from edgerouter.pipeline.shaping.reader import ShapedReader
 from edgerouter.pipeline.status import DeliveryStatus
+from edgerouter.pipeline.tap import SinkTaps, itself
 from edgerouter.pipeline.tracing import Tracing
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.spool.contract import Reader
@@ -40,6 +41,7 @@ class Runner:
         resolve: the plugin's configuration with secrets read now.
         steps: of the sink, if it has any.
         spans: gets the sampled writes, if they are traced.
+        taps: show what goes to the sink.
     """
 
     def __init__(
@@ -51,10 +53,14 @@ class Runner:
         steps: Chain | None = None,
         *,
         spans: Spans | None = None,
+        taps: SinkTaps | None = None,
     ) -> None:
         self.configured = configured
         self.steps = steps
-        self._shaped = ShapedReader(reader, self.steps, configured.digest) if self.steps is not None else None
+        taps = taps or SinkTaps()
+        self._shaped = ShapedReader(reader, self.steps, configured.digest, taps.before) if self.steps is not None else None
+        # without steps, messages are written as they are stored
+        self._taps = (taps.before, taps.after) if self._shaped is None else (taps.after,)
         self.reader: Reader = self._shaped or reader
         self.status = DeliveryStatus()
         self._opener = SinkOpener(configured.plugin)
@@ -75,6 +81,7 @@ class Runner:
             with self._halt.interruptible():
                 batch = await gatherer.next(worker)
             self._in_flight[worker] = batch
+            self._show(batch)
             # write, retry what is left after a back-off, dead-letter what is rejected; settle each message
             await self._delivery.deliver(sink, batch)
             self._in_flight[worker] = None
@@ -155,8 +162,14 @@ class Runner:
         batch = self._kept[0]
         batch.messages = [message for message in batch.messages if self.reader.is_pending(message)]
         if batch.messages:
+            self._show(batch)
             await self._delivery.deliver(sink, batch)
         self._kept.pop(0)
+
+    def _show(self, batch: Batch) -> None:
+        for tap in self._taps:
+            if tap.looks:
+                tap.show(batch.messages, itself if self._shaped is None else self._shaped.stored)
 
     async def _end(self, tasks: list[asyncio.Task[None]], gatherer: Gatherer) -> None:
         """Stop all workers; what they had not settled goes back to the reader, or stays one batch where that matters."""

@@ -24,6 +24,7 @@ Kind = Literal[
     "reloaded",
     "refused",
     "change",
+    "tap",
 ]
 Level = Literal["info", "warning", "error"]
 
@@ -52,7 +53,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     messages: int = 0
     """Number of dropped or dead-lettered messages."""
     by: str = ""
-    """Caller that changed something: `token NAME`, or `uid N` of the Unix socket."""
+    """Caller that changed something or looks at messages: `token NAME`, or `uid N` of the Unix socket."""
 
 
 class EventPage(NamedTuple):

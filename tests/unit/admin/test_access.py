@@ -30,7 +30,7 @@ from support.mosquitto import free_port
 
 OPS, READER, NEXT = "token-of-operators-0123", "token-of-readers-456789", "token-of-tomorrow-01234"
 TOKENS: dict[str, Any] = {"ops": {"token": OPS}, "reader": {"token": READER, "read_only": True}}
-NEEDS: tuple[Need, ...] = ("nothing", "health", "metrics", "read", "change", "owner")
+NEEDS: tuple[Need, ...] = ("nothing", "health", "metrics", "read", "payloads", "change", "owner")
 
 
 async def name_of(_: web.Request, caller: Caller) -> web.Response:
@@ -63,7 +63,7 @@ async def statuses(http: aiohttp.ClientSession, token: str | None = None) -> dic
 async def test_on_loopback_reading_needs_no_token_and_changing_does() -> None:
     async with served(tokens=TOKENS) as http:
         assert await statuses(http) == {
-            "nothing": 200, "health": 200, "metrics": 200, "read": 200, "change": 401, "owner": 403,
+            "nothing": 200, "health": 200, "metrics": 200, "read": 200, "payloads": 401, "change": 401, "owner": 403,
         }  # fmt: skip
         assert await ask(http, "change", OPS) == (200, "token ops")
         assert (await ask(http, "change", "wrong-token-0123456789"))[0] == 401
@@ -73,10 +73,11 @@ async def test_on_loopback_reading_needs_no_token_and_changing_does() -> None:
 async def test_beyond_loopback_only_health_needs_no_token() -> None:
     async with served(host="0.0.0.0", tokens=TOKENS) as http:
         assert await statuses(http) == {
-            "nothing": 200, "health": 200, "metrics": 401, "read": 401, "change": 401, "owner": 403,
+            "nothing": 200, "health": 200, "metrics": 401, "read": 401, "payloads": 401, "change": 401, "owner": 403,
         }  # fmt: skip
         assert (await statuses(http, READER))["read"] == 200
         assert (await statuses(http, READER))["metrics"] == 200
+        assert (await statuses(http, READER))["payloads"] == 200
 
 
 async def test_metrics_are_opened_to_the_network_on_request() -> None:
@@ -126,7 +127,7 @@ async def test_the_owner_of_the_socket_may_do_everything(tmp_path: Path) -> None
 )
 async def test_a_page_of_another_origin_reads_and_changes_nothing(headers: dict[str, str]) -> None:
     async with served(tokens=TOKENS) as http:
-        for need in ("health", "read", "change"):
+        for need in ("health", "read", "payloads", "change"):
             assert (await ask(http, need, OPS, **headers))[0] == 403
         async with http.options("/change", headers={"Access-Control-Request-Method": "POST", **headers}) as answer:
             assert answer.status == 405

@@ -54,8 +54,8 @@ class Endpoint:
     path: str
     """Below `/api/v1`; names of sinks and the like stand in braces."""
     summary: str
-    answer: Any
-    """Type of the JSON answer."""
+    answer: Any = None
+    """Type of the JSON answer; `None` for an endpoint that only streams."""
     run: Callable[[Call], Awaitable[Any]] | None = None
     """Returns the answer; `None` for an endpoint that only streams."""
     asks: type[msgspec.Struct] = Nothing
@@ -68,6 +68,8 @@ class Endpoint:
     """Names in the path that are numbers."""
     only_owner: bool = False
     """Not offered over TCP, and not in the OpenAPI document."""
+    shows_payloads: bool = False
+    """Needs a token over TCP, on loopback too."""
     problems: Mapping[int, str] = field(default_factory=dict, hash=False)
     """Status codes beside the usual ones."""
 
@@ -75,6 +77,13 @@ class Endpoint:
     def changes(self) -> bool:
         """True if it changes something, or takes work that a reader should not cause."""
         return self.method != "GET"
+
+    @property
+    def need(self) -> Need:
+        """Right that it asks for."""
+        if self.only_owner:
+            return "owner"
+        return "change" if self.changes else "payloads" if self.shows_payloads else "read"
 
 
 def route(endpoint: Endpoint, router: RunningRouter) -> Route:
@@ -92,8 +101,7 @@ def route(endpoint: Endpoint, router: RunningRouter) -> Route:
         _record(call, "done")
         return answer
 
-    need: Need = "owner" if endpoint.only_owner else "change" if endpoint.changes else "read"
-    return Route(endpoint.method, PREFIX + endpoint.path, need, handle, endpoint.stream is not None)
+    return Route(endpoint.method, PREFIX + endpoint.path, endpoint.need, handle, endpoint.stream is not None)
 
 
 async def _answer(endpoint: Endpoint, call: Call) -> web.StreamResponse:

@@ -69,7 +69,7 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any], components: dict[str
         "operationId": _identifier(endpoint),
         "summary": endpoint.summary,
         # reading on loopback needs none
-        "security": [{"token": []}] if endpoint.changes else [{"token": []}, {}],
+        "security": [{"token": []}, {}] if endpoint.need == "read" else [{"token": []}],
         "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint, schemas, components)],
         "responses": {
             "200": {"description": "Done", "content": answers},

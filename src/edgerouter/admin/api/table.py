@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edgerouter.admin.api import changing, events, reading
+from edgerouter.admin.api import changing, events, reading, tap
 from edgerouter.admin.api.endpoint import Call, Endpoint, route
 from edgerouter.admin.api.openapi import document
 from edgerouter.admin.api.steering import STEERING
@@ -12,6 +12,7 @@ from edgerouter.admin.control import Letter
 from edgerouter.admin.routes import Route
 from edgerouter.admin.running import RunningRouter
 from edgerouter.admin.status import RouterStatus
+from edgerouter.admin.tap.preview import Tapped
 from edgerouter.telemetry.events import Event
 
 _THERE: Final = {404: "There is none of this name"}
@@ -42,6 +43,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         asks=events.EventsAsked,
         answer=events.EventsPage,
         problems=_FULL,
+    ),
+    Endpoint(
+        method="GET",
+        path="/tap",
+        summary="A sample of the messages that pass, as server-sent events",
+        stream=tap.stream,
+        sends=Tapped,
+        asks=tap.TapAsked,
+        problems=_THERE | _FULL | {409: "The tap is off"},
+        shows_payloads=True,
     ),
     Endpoint(
         method="GET",

@@ -13,6 +13,7 @@ import structlog
 from edgerouter.masking import mask
 from edgerouter.message import Message
 from edgerouter.pipeline.shaping.chain import Chain, Shaped
+from edgerouter.pipeline.tap import TapPoint
 from edgerouter.spool.contract import Reader, Rejection
 from edgerouter.spool.status import Ledger
 from edgerouter.step import Item
@@ -42,10 +43,12 @@ class ShapedReader:
         reader: the sink's place in the spool.
         chain: its steps.
         digest: of the sink's configuration, for dead letters.
+        tap: shows what is read.
     """
 
-    def __init__(self, reader: Reader, chain: Chain, digest: str) -> None:
+    def __init__(self, reader: Reader, chain: Chain, digest: str, tap: TapPoint | None = None) -> None:
         self.chain = chain
+        self._tap = tap or TapPoint()
         self._reader = reader
         self._digest = digest
         self._results: dict[Key, Item] = {}
@@ -90,6 +93,8 @@ class ShapedReader:
             if not messages:
                 break
             read += len(messages)
+            if self._tap.looks:
+                self._tap.show(messages)
             out += self._results_of(self.chain.apply(messages))
         out += self._due()
         if len(out) > max_messages:
@@ -143,7 +148,7 @@ class ShapedReader:
     # -- settling ---------------------------------------------------------------------------------------------------------------
 
     def is_pending(self, message: Message) -> bool:
-        return any(self._reader.is_pending(stored) for stored in self._stored(message))
+        return any(self._reader.is_pending(stored) for stored in self.stored(message))
 
     def give_back(self, messages: Sequence[Message]) -> None:
         # as results they come again; the reader does not see them
@@ -163,13 +168,13 @@ class ShapedReader:
         self._reader.dropped(self._settled(messages, delivered=False), reason)
 
     async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
-        stored = [replace(rejection, message=message) for rejection in rejections for message in self._stored(rejection.message)]
+        stored = [replace(rejection, message=message) for rejection in rejections for message in self.stored(rejection.message)]
         await self._reader.dead_letter(stored)
         for rejection in rejections:
             self._results.pop(_key(rejection.message), None)
 
     async def keep_batch(self, messages: Sequence[Message]) -> None:
-        stored = {m.sequence: m for message in messages for m in self._stored(message)}
+        stored = {m.sequence: m for message in messages for m in self.stored(message)}
         await self._reader.keep_batch(list(stored.values()))
 
     async def kept_batches(self) -> list[list[Message]]:
@@ -177,7 +182,7 @@ class ShapedReader:
         batches = [self._results_of(self.chain.apply(stored, again=True)) for stored in kept]
         return [batch for batch in batches if batch]
 
-    def _stored(self, message: Message) -> Iterable[Message]:
+    def stored(self, message: Message) -> Iterable[Message]:
         """Return the stored messages that a result stands for."""
         item = self._results.get(_key(message))
         if item is None:

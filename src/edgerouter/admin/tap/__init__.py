@@ -1,0 +1,1 @@
+"""The tap: a bounded sample of the messages that pass, for an operator to look at."""
