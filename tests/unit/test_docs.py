@@ -12,36 +12,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import typer.main
 import yaml
 from pydantic import BaseModel
 
 from edgerouter import plugins
-from edgerouter.cli.main import app
 from edgerouter.config.admin import AdminConfig
 from edgerouter.config.model import LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import undocumented
-from support.certificates import Authority
-
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("plugins/*/README.md")])
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
-
-
-def links(page: Path) -> Iterator[str]:
-    """Yield relative links, outside of code."""
-    for target in LINK.findall(CODE.sub("", page.read_text())):
-        if not re.match(r"[a-z]+:", target):
-            yield target
-
-
-def anchors(page: Path) -> set[str]:
-    """Return the fragments of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+from support.pages import CODE, DOCS, PAGES, ROOT, anchors, commands, links
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -148,38 +127,7 @@ def test_every_configuration_of_the_pages_is_valid(page: Path, tmp_path: Path) -
         plugins.load(file, {})
 
 
-def test_the_gateways_of_synpse_have_configurations_that_are_valid(tmp_path: Path) -> None:
-    """Those with certificates, which the page shows at places that a test does not have."""
-    issued = Authority(tmp_path).issue("edge-1")
-    blocks = re.findall(r"^```yml\n(.*?)^```$", (DOCS / "how-to/coming-from-synpse.md").read_text(), re.MULTILINE | re.DOTALL)
-    shown = [block for block in blocks if re.search(r"^sinks:", block, re.MULTILINE)]
-    assert len(shown) == 3
-    for number, block in enumerate(shown):
-        text = re.sub(
-            r"/certs/\S*(key|pem|crt)$",
-            lambda at: str(issued.key if at[1] == "key" else issued.certificate),
-            block,
-            flags=re.MULTILINE,
-        )
-        text = re.sub(r"\$\{env:[^}]*\}", "HostName=plant.azure-devices.net;DeviceId=edge-1;SharedAccessKey=c2VjcmV0", text)
-        file = tmp_path / f"{number}.yaml"
-        file.write_text(text if "sources:" in text else "\n".join([text, SIMPLEST["sources"]]))
-        plugins.load(file, {})
-
-
 # What there is, and where it is documented
-
-
-def commands() -> Iterator[tuple[str, list[str]]]:
-    """Every command, and the options that it has."""
-
-    def walk(command: Any, path: str) -> Iterator[tuple[str, list[str]]]:
-        for name, inner in getattr(command, "commands", {}).items():
-            yield from walk(inner, f"{path} {name}".strip())
-        if path and not getattr(command, "commands", {}):
-            yield path, [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
-
-    yield from walk(typer.main.get_command(app), "")
 
 
 def test_every_command_is_documented() -> None:
