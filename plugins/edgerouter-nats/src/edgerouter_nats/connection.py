@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -184,6 +185,10 @@ class Connector:
         self._name = name
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
+
+    def inbox(self) -> str:
+        """Return a subject for answers that no other uses, below the configured prefix."""
+        return f"{self._settings.inbox_prefix}.{secrets.token_hex(8)}"
 
     async def connection(self) -> Connection:
         """Return a connection that is not lost.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +104,16 @@ async def test_a_message_that_the_server_does_not_take_is_dropped_and_counted_an
         assert len(await take(reader, 122)) == 122
         assert spool.ledgers == {"cloud": ledger(123, dropped=1)}
         assert spool.drops == {("cloud", "a", "message_too_large"): 1}
+
+
+async def test_a_delivery_larger_than_the_server_takes_at_once_is_stored_in_parts(tmp_path: Path, stream: str) -> None:
+    with NatsServer(tmp_path, ["max_payload: 64KB"]) as server:
+        async with opened([server.url], stream) as spool:
+            pipe = Pipe(spool)
+            (reader,) = await pipe.attach(route("cloud"))
+            await pipe.append(noise(20))
+            assert len(await take(reader, 20)) == 20
+            assert spool.ledgers == {"cloud": ledger(20)}
 
 
 async def test_a_chunk_whose_answer_is_lost_is_stored_once(server: NatsServer, stream: str) -> None:

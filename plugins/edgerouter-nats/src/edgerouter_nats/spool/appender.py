@@ -191,9 +191,10 @@ class Appender:
             TooLarge: one message is.
         """
         sealed = self._envelopes.seal(new, self._routing.digests, self._received)
-        if len(sealed.data) > MOST_BYTES and len(new.messages) > 1:
+        most = self._api.link.max_payload - _HEADERS
+        if len(sealed.data) > min(MOST_BYTES, most) and len(new.messages) > 1:
             return [part for half in self._halves(new) for part in self._seal(half)]
-        if len(sealed.data) > self._api.link.max_payload - _HEADERS:
+        if len(sealed.data) > most:
             log.error(
                 "a message is too large for the stream and is dropped: raise max_payload of the NATS servers",
                 topic=new.messages[0].topic,

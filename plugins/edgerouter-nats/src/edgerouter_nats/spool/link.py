@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -59,7 +58,7 @@ class Link:
         self._connector = connector
         self._timeout = timeout
         self._connection: Connection | None = None
-        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
+        self._inbox = connector.inbox()
         self._questions: dict[str, _Question] = {}
         self._number = 0
         self._timeouts = 0
