@@ -1,6 +1,7 @@
 """Routers and NATS nodes are killed at random under load: nothing acknowledged is lost, keys keep their order, the ledger is exact.
 
-`EDGEROUTER_KILLS=20` runs the long form, at 10,000 messages a second.
+`EDGEROUTER_KILLS=20` runs the long form: three routers at 10,000 messages a second, and routers are also stopped for up to three
+leases and continued. `EDGEROUTER_SEED` chooses another course of events.
 
 Covers: edgerouter_nats.spool.engine, edgerouter_nats.spool.positions, edgerouter_nats.spool.tail.
 """
@@ -28,10 +29,13 @@ from support.nats.router_process import Orders, acknowledged_to
 from support.nats.sharing import shared
 
 KILLS = int(os.environ.get("EDGEROUTER_KILLS", "2"))
-ROUTERS = ("one", "two")
-RATE = 5_000 if KILLS > 2 else 1_000
+SEED = int(os.environ.get("EDGEROUTER_SEED", KILLS))
+LONG = KILLS > 2
+ROUTERS = ("one", "two", "three") if LONG else ("one", "two")
+LEASE = 2
+RATE = 10_000 // len(ROUTERS) if LONG else 1_000
 """Messages a second of each router."""
-BETWEEN = 3.0 if KILLS > 2 else 1.5
+BETWEEN = 3.0 if LONG else 1.5
 """Seconds between two kills, about."""
 MESSAGES = int(RATE * (KILLS + 1) * BETWEEN)
 """Messages of each router."""
@@ -54,7 +58,7 @@ class Fleet:
             "replicas": 3,
             "durability": "replicated",
             "shards": 4,
-            "lease": 2,
+            "lease": LEASE,
         }
 
     def start(self, router: str) -> None:
@@ -70,6 +74,12 @@ class Fleet:
         self._processes[router].kill()
         self._processes[router].wait()
         self.start(router)
+
+    def freeze(self, router: str, seconds: float) -> None:
+        """Stop the process of a router for so long, as a suspended machine does."""
+        self._processes[router].send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._processes[router].send_signal(signal.SIGCONT)
 
     def stop(self) -> list[dict[str, str]]:
         """Stop all in good order; returns the faults that each reports."""
@@ -105,7 +115,7 @@ class Fleet:
 
 @pytest.mark.timeout(90 + KILLS * 30)
 def test_kills_of_routers_and_of_nodes_lose_nothing_and_repeat_little_under_the_same_id(tmp_path: Path) -> None:
-    chance = random.Random(KILLS)
+    chance = random.Random(SEED)
     wanted = MESSAGES * len(ROUTERS)
     with NatsCluster(tmp_path / "nats", jetstream=["sync_interval: always"]) as cluster:
         fleet = Fleet(cluster, tmp_path)
@@ -114,13 +124,7 @@ def test_kills_of_routers_and_of_nodes_lose_nothing_and_repeat_little_under_the_
         for number in range(KILLS):
             due = wanted * (number + 1) // (KILLS + 2)
             fleet.wait(lambda due=due: fleet.acknowledged >= due)  # type: ignore[misc]
-            if number % 2:
-                node = chance.choice(cluster.nodes)
-                node.kill()
-                time.sleep(chance.random() * BETWEEN / 2)  # nothing waits for it: how long it is away is what varies
-                node.start()
-            else:
-                fleet.kill(chance.choice(ROUTERS))
+            strike(fleet, cluster, ("router", "node", "freeze")[number % (3 if LONG else 2)], chance)
         fleet.wait(lambda: fleet.acknowledged == wanted, 60 + KILLS * 10)
         fleet.wait(lambda: len({(topic, number) for topic, number, _ in fleet.delivered}) == wanted)
         faults = fleet.stop()
@@ -128,6 +132,21 @@ def test_kills_of_routers_and_of_nodes_lose_nothing_and_repeat_little_under_the_
         assert faults == [{}] * len(ROUTERS)
         ledger = asyncio.run(summed(fleet.section("reader")))
     assert (ledger.matched, ledger.delivered, ledger.pending, ledger.uncounted) == (wanted, wanted, 0, 0)
+
+
+def strike(fleet: Fleet, cluster: NatsCluster, what: str, chance: random.Random) -> None:
+    """Kill or freeze one of them."""
+    # nothing waits for a node: how long it is away is what varies
+    away = chance.random()
+    if what == "node":
+        node = chance.choice(cluster.nodes)
+        node.kill()
+        time.sleep(away * BETWEEN / 2)
+        node.start()
+    elif what == "router":
+        fleet.kill(chance.choice(ROUTERS))
+    else:
+        fleet.freeze(chance.choice(ROUTERS), away * 3 * LEASE)
 
 
 def check(delivered: list[list[str]], wanted: int) -> None:
