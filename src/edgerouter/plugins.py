@@ -185,6 +185,16 @@ async def open_spool(config: SpoolSection, host: str, *, command: bool = False) 
             yield spool
 
 
+async def examine_spool(config: SpoolSection, host: str) -> str:
+    """Look whether a plugin's spool can be opened, and change nothing; raises as its `examine` does.
+
+    Raises:
+        PluginError: its plugin cannot be used.
+    """
+    found: str = await find("spool", config.type).examine(config, SpoolContext(host, command=True))
+    return found
+
+
 def load(path: Path, environ: Mapping[str, str]) -> RouterConfig:
     """Load a configuration file with the installed plugins; see `edgerouter.config.loading.load`."""
     return load_with(path, environ, sys.modules[__name__])

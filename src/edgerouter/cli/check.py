@@ -10,11 +10,12 @@ from contextlib import contextmanager
 import structlog
 
 from edgerouter.cli.output import say
-from edgerouter.cli.probe import Outcome, probe_sink, probe_source
+from edgerouter.cli.probe import Outcome, probe_sink, probe_source, probe_spool
 from edgerouter.config.checks.folders import sink_folder_faults, spool_fault
 from edgerouter.config.checks.loops import loop_faults
 from edgerouter.config.describe import effective
 from edgerouter.config.model import RouterConfig
+from edgerouter.config.spool_type import BUILT_IN
 from edgerouter.pipeline.shaping.expectations import failures
 
 TIMEOUT = 15.0
@@ -26,7 +27,7 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unan
 
     Args:
         config: what the user wrote.
-        connect: also open every source and sink.
+        connect: also open every source and sink, and look at the servers of the spool.
         timeout: seconds for each.
         unanswered: why it is not known which sinks are on, if so.
 
@@ -92,4 +93,6 @@ def _summary(config: RouterConfig, *, valid: bool) -> None:
 async def _probe(config: RouterConfig, timeout: float) -> list[Outcome]:  # noqa: ASYNC109  (the bound is the caller's to choose)
     probes = [probe_source(source, config, timeout) for source in config.sources]
     probes += [probe_sink(sink, config, timeout) for sink in config.sinks]
+    if config.spool.type not in BUILT_IN:
+        probes.append(probe_spool(config, timeout))
     return await asyncio.gather(*probes)

@@ -1,4 +1,4 @@
-"""Opens a source or sink once to see whether the other side lets us in."""
+"""Opens a source or sink once, and has a spool on servers examined, to see whether the other side lets us in."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConf
 from edgerouter.config.references import resolve
 from edgerouter.errors import EdgerouterError, Unavailable
 from edgerouter.masking import mask
+from edgerouter.plugins import examine_spool
 from edgerouter.sink import SinkContext
 from edgerouter.source import Source, SourceContext
 
@@ -37,7 +38,19 @@ async def probe_sink(configured: ConfiguredSink, config: RouterConfig, timeout: 
         async with SinkOpener(configured.plugin).open(resolved, context):
             pass
 
-    return await _told("sink", configured, opened, timeout, lambda: "")
+    return await _told(_named("sink", configured), opened, timeout, lambda: "")
+
+
+async def probe_spool(config: RouterConfig, timeout: float) -> Outcome:  # noqa: ASYNC109  (told in the outcome)
+    """Have the plugin of the spool look at its servers."""
+    found = ""
+
+    async def examined() -> None:
+        nonlocal found
+        found = await examine_spool(config.spool, config.host)
+
+    outcome = await _told(f"spool ({config.spool.type})", examined, timeout, lambda: "")
+    return Outcome(True, f"{outcome.line}: {found}") if outcome.good and found else outcome
 
 
 async def probe_source(configured: ConfiguredSource, config: RouterConfig, timeout: float) -> Outcome:  # noqa: ASYNC109  (told in the outcome)
@@ -74,17 +87,19 @@ async def probe_source(configured: ConfiguredSource, config: RouterConfig, timeo
             return
         raise Unavailable(f"ended before it was connected: {reason}".removesuffix(": "))
 
-    return await _told("source", configured, opened, timeout, lambda: reason)
+    return await _told(_named("source", configured), opened, timeout, lambda: reason)
+
+
+def _named(word: str, configured: ConfiguredSink | ConfiguredSource) -> str:
+    return f"{word} {configured.name} ({configured.type})"
 
 
 async def _told(
-    word: str,
-    configured: ConfiguredSink | ConfiguredSource,
+    who: str,
     opened: Callable[[], Awaitable[None]],
     timeout: float,  # noqa: ASYNC109  (told in the outcome)
     reason: Callable[[], str],
 ) -> Outcome:
-    who = f"{word} {configured.name} ({configured.type})"
     began = time.monotonic()
     try:
         async with asyncio.timeout(timeout) as bound:

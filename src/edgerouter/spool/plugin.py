@@ -40,3 +40,16 @@ class SpoolPlugin(ABC):
         Raises:
             SpoolUnusable: it cannot be opened as configured.
         """
+
+    @classmethod
+    async def examine(cls, config: Any, context: SpoolContext) -> str:  # noqa: ARG003  (for those that have something to look at)
+        """Look whether the spool can be opened, for `check --connect`: create, change and lock nothing.
+
+        Returns:
+            What was found, for the operator.
+
+        Raises:
+            SpoolUnusable: it cannot be opened as configured; the message says what to set.
+            Unavailable: nothing answers.
+        """
+        return ""

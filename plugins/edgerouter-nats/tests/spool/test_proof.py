@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,13 @@ async def opens(config: JetStreamSpoolConfig) -> str:
 
 
 async def refused(config: JetStreamSpoolConfig) -> str:
+    """Return why neither `check --connect` nor a router accepts it."""
+    with pytest.raises(SpoolUnusable) as looked:
+        await plugins.examine_spool(config, "box")
     with pytest.raises(SpoolUnusable) as caught:
         await opens(config)
     assert "\n" not in str(caught.value)
+    assert str(looked.value) == str(caught.value)
     return str(caught.value)
 
 
@@ -54,7 +59,12 @@ async def test_a_server_with_the_default_sync_interval_is_refused_with_what_to_s
 
 
 async def test_a_server_that_syncs_is_proven_by_its_monitoring(nats: NatsServer, tmp_path: Path) -> None:
-    assert await opens(config(tmp_path, nats, monitor=[monitor(nats)])) == "jetstream"
+    proven = config(tmp_path, nats, monitor=[monitor(nats)])
+    assert await opens(proven) == "jetstream"
+    found = await plugins.examine_spool(proven, "box")
+    assert re.match(
+        r"the stream PROOF holds \d+ bytes of 1024 MiB; writes to its disk before it acknowledges; a message may", found
+    )
 
 
 async def test_without_a_proof_the_line_says_how_to_give_one(nats: NatsServer, tmp_path: Path) -> None:

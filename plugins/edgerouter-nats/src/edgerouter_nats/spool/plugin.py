@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from edgerouter import Unavailable
 from edgerouter.config.model import SpoolSection
-from edgerouter.errors import SpoolError, SpoolUnusable
+from edgerouter.errors import SpoolError
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.folder import locked_folder
 from edgerouter.spool.plugin import SpoolContext, SpoolPlugin
@@ -18,6 +18,7 @@ from edgerouter_nats.connection import Connector, connecting
 from edgerouter_nats.spool.api import Api
 from edgerouter_nats.spool.config import JetStreamSpoolConfig
 from edgerouter_nats.spool.engine import Engine, running
+from edgerouter_nats.spool.examination import SHARDS, check_server, check_shards, examine, shards_of
 from edgerouter_nats.spool.letters import Letters, letters_config
 from edgerouter_nats.spool.link import Link
 from edgerouter_nats.spool.names import Names
@@ -27,8 +28,6 @@ from edgerouter_nats.spool.sharing import Sharding, Sharing
 from edgerouter_nats.spool.spool import JetStreamSpool
 from edgerouter_nats.spool.state import Stale, State
 from edgerouter_nats.spool.stream import create, patiently
-
-_SHARDS = "shards"
 
 
 class JetStreamSpoolPlugin(SpoolPlugin):
@@ -44,6 +43,7 @@ class JetStreamSpoolPlugin(SpoolPlugin):
         folder: Any = nullcontext() if context.command else locked_folder(config.path)
         with folder:
             async with connecting(config, f"edgerouter spool {router}") as connector:
+                await patiently(lambda: check_server(connector, config))
                 api = Api(Link(connector), config.domain)
                 if not context.command:
                     async with _opened(api, connector, config, router) as spool:
@@ -56,6 +56,11 @@ class JetStreamSpoolPlugin(SpoolPlugin):
                 with suppress(Unavailable, SpoolError):
                     names = Names(config.stream)
                     await State(api, names).delete(names.router_key(alone))
+
+    @classmethod
+    async def examine(cls, config: JetStreamSpoolConfig, context: SpoolContext) -> str:
+        async with connecting(config, f"edgerouter check {config.router or context.host}") as connector:
+            return await examine(Api(Link(connector), config.domain), connector, config)
 
 
 @asynccontextmanager
@@ -96,19 +101,13 @@ async def _agree_on_shards(engine: Engine, config: JetStreamSpoolConfig) -> None
     Raises:
         SpoolUnusable: it differs.
     """
-    mine = f"{config.shards} by {config.shard_by}"
     while True:
-        found = await engine.state.read(_SHARDS)
+        found = await engine.state.read(SHARDS)
         if found is None:
             try:
-                await engine.state.write(_SHARDS, mine.encode())
+                await engine.state.write(SHARDS, shards_of(config).encode())
             except Stale:
                 continue
             return
-        before = found[0][:200].decode(errors="replace")
-        if before != mine:
-            raise SpoolUnusable(
-                f"spool.shards: the stream {config.stream} is divided into {before}, and here into {mine}: "
-                "write the same `shards` and `shard_by` as the other routers, or name another stream"
-            )
+        check_shards(found[0], config)
         return

@@ -7,7 +7,6 @@ says it, over HTTP, or on a subject that the system account may export to the ro
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -39,7 +38,7 @@ async def prove(api: Api, connector: Connector, config: JetStreamSpoolConfig, st
         api: of JetStream.
         connector: to its servers.
         config: of the spool.
-        streams: names of the streams.
+        streams: names of the streams; without any, every server that is shown counts.
 
     Raises:
         SpoolUnusable: a server does not, or none shows it.
@@ -50,7 +49,8 @@ async def prove(api: Api, connector: Connector, config: JetStreamSpoolConfig, st
         return
     holders = {server for stream in streams for server in await _holders(api, stream)}
     shown = await _by_http(config.monitor) if config.monitor else await _by_subject(connector, holders)
-    for server in sorted(holders):
+    # before there is a stream, every server that shows itself may hold it
+    for server in sorted(holders or shown or {(await connector.connection()).server}):
         if server not in shown:
             where = "`monitor` names none that is it" if config.monitor else "its monitoring is not asked"
             raise SpoolUnusable(
@@ -97,7 +97,7 @@ class _Answers:
     """Gathers what the servers say, until all that matter have answered.
 
     Args:
-        wanted: names of the servers.
+        wanted: names of the servers; empty: all that answer in time.
     """
 
     def __init__(self, wanted: Collection[str]) -> None:
@@ -111,9 +111,9 @@ class _Answers:
             found = _syncs(data) if isinstance(data, Mapping) else None
             if message.headers.startswith(b"NATS/1.0 503"):
                 self.complete.set()
-            elif found is not None and found[0] in self._wanted:
+            elif found is not None and (not self._wanted or found[0] in self._wanted):
                 self.found[found[0]] = found[1]
-        if self.found.keys() >= set(self._wanted):
+        if self._wanted and self.found.keys() >= set(self._wanted):
             self.complete.set()
 
     def skipped(self, message: Skipped) -> None:
@@ -124,7 +124,7 @@ async def _by_subject(connector: Connector, wanted: Collection[str]) -> dict[str
     """Return whether each server syncs, by its name, where the account may ask on the subject."""
     connection = await connector.connection()
     answers = _Answers(wanted)
-    inbox = f"_INBOX.{secrets.token_hex(8)}"
+    inbox = connector.inbox()
     end = connection.client.listen(answers, inbox)
     try:
         connection.client.post(f"PUB {_SUBJECT} {inbox} 0\r\n\r\n".encode())

@@ -93,7 +93,7 @@ async def prepare(api: Api, names: Names, settings: Settings) -> str:
     """
     found = await create(api, stream_config(names, settings, new_id()))
     spool = str(found.get("metadata", {}).get(ID, ""))
-    _refuse_foreign(found, stream_config(names, settings, spool))
+    refuse_foreign(found, stream_config(names, settings, spool))
     if found["max_bytes"] != settings.max_bytes or found["num_replicas"] != settings.replicas:
         log.info("stream changed", stream=names.stream, max_bytes=settings.max_bytes, replicas=settings.replicas)
         await api.request(
@@ -133,7 +133,12 @@ async def create(api: Api, config: dict[str, Any]) -> dict[str, Any]:
             return created
 
 
-def _refuse_foreign(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def refuse_foreign(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse a stream that cannot be the spool.
+
+    Raises:
+        SpoolUnusable: it is of another kind.
+    """
     name = wanted["name"]
     if not wanted["metadata"][ID]:
         raise SpoolUnusable(f"spool.stream: the stream {name} exists and is not a spool of edgerouter: name another one")
