@@ -17,7 +17,7 @@ SHELL := bash
 # the tests start hundreds of processes: without cached bytecode, each compiles the package again
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-backlog bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs-reference docs-site docs-serve constraints clean
+.PHONY: help demo test check format bench bench-backlog bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs-reference docs-site docs-serve dist licences sbom constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -77,8 +77,18 @@ docs-serve: .venv/.dev  ## Serve the documentation site on http://127.0.0.1:8000
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 constraints: .venv/.dev  ## Take the newest versions of everything and pin them in constraints.txt
-	@$(PIP) install --upgrade --upgrade-strategy eager --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)
+	@$(PIP) install --upgrade --upgrade-strategy eager --editable '.[demo]' --group dev --group dist $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)
 	@$(BIN)/python .ci/constraints.py > constraints.txt
+
+dist: .venv/.dist  ## Build wheels, sdists, bills of materials, hashes and checksums into dist/ (ARGS=FOLDER for another)
+	@PYTHONPATH=.ci $(BIN)/python -m release.build $(ARGS)
+
+licences: .venv/.dev  ## Write docs/reference/licences.md from the installed packages
+	@PYTHONPATH=.ci $(BIN)/python -m release.licences > .venv/licences.md
+	@mv .venv/licences.md docs/reference/licences.md
+
+sbom: .venv/.dev  ## Write the bills of materials that wheels carry, from the pyproject files
+	@PYTHONPATH=.ci $(BIN)/python -m release.sbom
 
 clean:  ## Remove the virtual environment and everything generated
 	rm -rf .venv .tools .coverage build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -105,3 +115,8 @@ clean:  ## Remove the virtual environment and everything generated
 	@$(PIP) install --upgrade 'pip>=25.1'
 	@$(PIP) install --constraint constraints.txt --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)
 	@touch $@ .venv/.demo
+
+.venv/.dist: .venv/.dev
+	@echo "installing what builds packages"
+	@$(PIP) install --constraint constraints.txt --group dist
+	@touch $@

@@ -1,4 +1,4 @@
-"""Write the third-party packages of this environment as pins that hold on every Python that edgerouter supports."""  # noqa: INP001  (a script)
+"""Write the third-party packages of this environment as pins that hold on every Python that edgerouter supports."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Write this machine's way to the package index as a folder that an image's build mounts: `image_pip.py FOLDER PLACE CACHE`.
 
 FOLDER gets `pip.conf` and the certificates that it names; PLACE is where the build sees FOLDER, CACHE where it sees the cache.
-"""  # noqa: INP001  (a script)
+"""
 
 from __future__ import annotations
 

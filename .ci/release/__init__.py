@@ -1,0 +1,1 @@
+"""Builds and describes a release: packages, bills of materials, checksums, licences, notes."""
