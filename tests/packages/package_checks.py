@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -30,7 +32,7 @@ DIST = Path(os.environ.get("EDGEROUTER_DIST", "."))
 ALL = distributions()
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 CONFIGURATION = """
-sources: {{local: {{type: mqtt, url: "{url}", topics: ["plant/#"], client_id: router, session_expiry: 1h}}}}
+sources: {{local: {{type: mqtt, url: "{url}", topics: ["plant/#"]}}}}
 spool: {{path: {folder}/spool}}
 sinks: {{out: {{type: file, path: {folder}/out}}}}
 """
@@ -160,64 +162,64 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
         yield mosquitto
 
 
-@pytest.mark.parametrize("python", PYTHONS, ids=lambda python: Path(python).name)
-def test_a_fresh_environment_gets_everything_from_the_folder_by_hash_and_routes_a_message(
-    python: str, broker: Mosquitto, tmp_path: Path
-) -> None:
-    run("uv", "venv", "--quiet", "--python", python, tmp_path / "venv")
-    install = ["uv", "pip", "install", "--quiet", "--python", tmp_path / "venv/bin/python", "--find-links", DIST]
-    run(*install, "--require-hashes", "--requirement", DIST / "requirements-hashed.txt")
-    command = tmp_path / "venv/bin/edgerouter"
-
-    assert run(command, "--version", folder=tmp_path) == f"edgerouter {version()}\n"
-    listed = run(command, "plugins", folder=tmp_path)
-    assert all(distribution.name in listed for distribution in ALL)
-    file = tmp_path / "edgerouter.yaml"
-    file.write_text(CONFIGURATION.format(url=broker.url, folder=tmp_path))
-    run(command, "check", "-c", file, "--connect", folder=tmp_path)
-    assert routed(command, file, broker, tmp_path / "out/messages.jsonl") == 3
-
-
-def routed(command: Path, file: Path, broker: Mosquitto, out: Path) -> int:
-    """Publish as soon as the router is connected, stop it, and return the number of lines that arrived."""
-    process = subprocess.Popen(
-        [command, "run", "-c", file], cwd=file.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout is not None
-    try:
-        seen = ""
-        while "connected" not in seen:
-            line = process.stdout.readline()
-            assert line, seen
-            seen += line
-        publish.multiple([("plant/a", each, 1, False) for each in ("1", "2", "3")], hostname="127.0.0.1", port=broker.port)
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
-    assert process.returncode == 0
-    return len(out.read_text().splitlines())
-
-
-def test_pip_takes_an_extra_from_the_folder(tmp_path: Path) -> None:
+def test_everything_is_installed_by_hash_and_pip_takes_an_extra_from_the_folder(tmp_path: Path) -> None:
     """Third-party packages come by uv, which is faster; then pip gets no index, and finds ours in the folder alone."""
     run("uv", "venv", "--quiet", "--python", sys.executable, "--seed", tmp_path)
     install = ["uv", "pip", "install", "--quiet", "--python", tmp_path / "bin/python", "--find-links", DIST]
-    run(*install, "--constraint", ROOT / "constraints.txt", "edgerouter[sparkplug]")
-    run("uv", "pip", "uninstall", "--quiet", "--python", tmp_path / "bin/python", "edgerouter", "edgerouter-sparkplug")
-    pip = [tmp_path / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    run(*pip, "--find-links", DIST, "edgerouter[sparkplug]")
-    assert "sparkplug-b" in run(tmp_path / "bin/edgerouter", "plugins", folder=tmp_path)
+    run(*install, "--require-hashes", "--requirement", DIST / "requirements-hashed.txt")
+    ours = [distribution.name for distribution in ALL]
+    run("uv", "pip", "uninstall", "--quiet", "--python", tmp_path / "bin/python", *ours)
+    pip = [tmp_path / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-compile"]
+    run(*pip, "--find-links", DIST, "edgerouter[all]")
+
+    command = tmp_path / "bin/edgerouter"
+    assert run(command, "--version", folder=tmp_path) == f"edgerouter {version()}\n"
+    listed = run(command, "plugins", folder=tmp_path)
+    assert all(name in listed for name in ours)
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=lambda python: Path(python).name)
+def test_a_fresh_environment_checks_an_example_and_routes_messages(python: str, broker: Mosquitto, tmp_path: Path) -> None:
+    run("uv", "venv", "--quiet", "--python", python, tmp_path / "venv")
+    install = ["uv", "pip", "install", "--quiet", "--python", tmp_path / "venv/bin/python", "--find-links", DIST]
+    run(*install, "--constraint", ROOT / "constraints.txt", "edgerouter")
+    command, file, out = tmp_path / "venv/bin/edgerouter", tmp_path / "edgerouter.yaml", tmp_path / "out/messages.jsonl"
+    file.write_text(CONFIGURATION.format(url=broker.url, folder=tmp_path))
+    for topic in ("plant/a", "plant/b", "plant/c"):
+        publish.single(topic, "1", qos=1, retain=True, hostname="127.0.0.1", port=broker.port)
+
+    run(command, "check", "-c", file, "--connect", folder=tmp_path)
+    with running_router(command, file, tmp_path) as process:
+        deadline = time.monotonic() + 60
+        while not out.exists() or out.read_text().count("\n") < 3:
+            assert process.poll() is None
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+    assert process.returncode == 0
+    assert out.read_text().count("\n") == 3
+
+
+@contextmanager
+def running_router(command: Path, file: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the installed router, and stop it as an operator does."""
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([command, "run", "-c", file], cwd=folder, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
 
 @pytest.mark.parametrize("tool", ["uv", "pipx"])
-def test_a_tool_runs_it_in_an_environment_of_its_own(tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_runs_it_in_a_separate_environment(tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("UV_TOOL_DIR", "UV_TOOL_BIN_DIR", "PIPX_HOME", "PIPX_BIN_DIR", "PIPX_MAN_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     constraints = ROOT / "constraints.txt"
     if tool == "uv":
-        run("uv", "tool", "install", "--quiet", "--find-links", DIST, "--constraints", constraints, "edgerouter[nats]")
+        run("uv", "tool", "install", "--quiet", "--find-links", DIST, "--constraints", constraints, "edgerouter[sparkplug]")
     else:
         options = f"--find-links={DIST} --constraint={constraints}"
-        run(sys.executable, "-m", "pipx", "install", "--quiet", "--backend", "uv", "--pip-args", options, "edgerouter[nats]")
+        run(sys.executable, "-m", "pipx", "install", "--quiet", "--backend", "uv", "--pip-args", options, "edgerouter[sparkplug]")
     [program] = tmp_path.glob("*bin*/edgerouter")
-    assert "jetstream" in run(program, "plugins", folder=tmp_path)
+    assert "sparkplug-b" in run(program, "plugins", folder=tmp_path)
