@@ -75,12 +75,16 @@ class Certificates:
 
     async def configure(self, config: RouterConfig) -> None:
         """Look at the files of this configuration from now on."""
+        await self.look(config)
+        self._warn()
+
+    async def look(self, config: RouterConfig) -> None:
+        """Look at the files of this configuration once, and warn of none."""
         parts = {f"{section}.{member.name}": member.config for section, member in config.members()}
         parts |= {section: getattr(config, section) for section in SECTIONS}
         self._named = [_Named(owner, *found) for owner, part in parts.items() for found in _files(part)]
         self._seen = {named: seen for named, seen in self._seen.items() if named in self._named}
         await asyncio.to_thread(self._look)
-        self._warn()
 
     async def watch(self) -> None:
         """Notice replaced files, and warn of those that expire soon; until cancelled."""
