@@ -54,7 +54,7 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unan
         bad = len({failure.partition(".")[0] for failure in failed})
         say(f"  tests: {len(config.tests) - bad} of {len(config.tests)} passed", err=bool(bad))
     if connect:
-        with _silence():
+        with silence():
             outcomes = asyncio.run(_probe(config, timeout))
         for outcome in outcomes:
             say(outcome.line, err=not outcome.good)
@@ -63,7 +63,7 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unan
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """No log lines: what a source or sink has to say is in its outcome."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import edgerouter
-from edgerouter.cli import commands, fleet, steer
+from edgerouter.cli import commands, diagnose, fleet, steer
 from edgerouter.cli.arguments import in_64_bits
 from edgerouter.cli.commands import ConfigFile
 from edgerouter.cli.new_plugin import command as new_plugin
@@ -242,6 +242,7 @@ commands.register(app)
 fleet.register(app)
 new_plugin.register(app)
 steer.register(app)
+diagnose.register(app)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Measurements of the machine: clock, disk, memory, limits of the process."""
