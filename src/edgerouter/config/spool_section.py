@@ -66,7 +66,16 @@ def sink_names(path: Path | None, environ: Mapping[str, str]) -> set[str]:
     Raises:
         ConfigurationError: the file is not YAML.
     """
-    return set(_tree(path, environ).entries("sinks"))
+    return names("sinks", path, environ)
+
+
+def names(section: str, path: Path | None, environ: Mapping[str, str]) -> set[str]:
+    """Return the names in `sinks` or `sources`.
+
+    Raises:
+        ConfigurationError: the file is not YAML.
+    """
+    return set(_tree(path, environ).entries(section))
 
 
 def _read(path: Path | None, environ: Mapping[str, str], find: Find) -> SpoolSection:
