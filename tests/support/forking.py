@@ -77,7 +77,9 @@ class ForkedProcess:
         return await asyncio.shield(self._watch)
 
 
-async def fork(arguments: Sequence[str], *, environment: Mapping[str, str], log: Path, folder: Path | None = None) -> ForkedProcess:
+async def fork(
+    arguments: Sequence[str], *, environment: Mapping[str, str], log: Path, folder: Path | None = None, terminal: str | None = None
+) -> ForkedProcess:
     """Start the command line of edgerouter with these arguments.
 
     Args:
@@ -85,6 +87,7 @@ async def fork(arguments: Sequence[str], *, environment: Mapping[str, str], log:
         environment: all of its variables.
         log: file that its output is appended to.
         folder: to work in.
+        terminal: path of a terminal for its input and output, instead of the log.
     """
     reader, writer = await asyncio.open_unix_connection((await asyncio.to_thread(zygote)).socket)
     order = {
@@ -92,6 +95,7 @@ async def fork(arguments: Sequence[str], *, environment: Mapping[str, str], log:
         "environment": dict(environment),
         "log": str(log),
         "folder": None if folder is None else str(folder),
+        **({} if terminal is None else {"terminal": terminal}),
     }
     writer.write(json.dumps(order).encode() + b"\n")
     return ForkedProcess(int(await reader.readline()), reader, writer)

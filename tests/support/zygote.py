@@ -3,7 +3,8 @@
 Forks commands too: a router is the command `run`.
 
 Listens on the Unix socket that its argument names. A connection starts one process: it sends a line of JSON (`arguments` of the
-command line, `environment`, `folder` to work in, `log` to write to, `output` for the standard output if that is not the log), reads
+command line, `environment`, `folder` to work in, `log` to write to, `output` for the standard output if that is not the log, or
+`terminal` for a session on that terminal), reads
 the number of the process, and, when that has ended, its exit code (negative: the signal). The end of the standard input ends this
 process and every process that still runs.
 """
@@ -35,6 +36,7 @@ MODULES = (
     "edgerouter.app",
     "edgerouter.cli.main",
     "edgerouter.cli.run",
+    "edgerouter.cli.top.session",
     "edgerouter.plugins",
     "edgerouter.sinks.file.sink",
     "edgerouter.sinks.http.sink",
@@ -51,10 +53,16 @@ MODULES = (
 
 def child(order: dict[str, Any]) -> None:
     """Become a router, as the command line would in a separate process."""
-    log, output = (
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) for path in (order["log"], order.get("output", order["log"]))
-    )
-    null = os.open(os.devnull, os.O_RDONLY)
+    if "terminal" in order:
+        os.setsid()
+        log = output = null = os.open(order["terminal"], os.O_RDWR)  # it controls the new session
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    else:
+        log, output = (
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            for path in (order["log"], order.get("output", order["log"]))
+        )
+        null = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, null), (1, output), (2, log)):
         os.dup2(source, target)
     os.closerange(3, 256)

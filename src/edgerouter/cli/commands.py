@@ -87,14 +87,24 @@ def top(
         float, typer.Option(metavar="SECONDS", help="Seconds between two looks.", min=0.1, max=86_400, callback=finite)
     ] = 1.0,
     seconds: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="End by itself after this long; else Ctrl-C ends it.", callback=finite)
+        float | None,
+        typer.Option(metavar="SECONDS", help="End by itself after this long; else q or Ctrl-C ends it.", callback=finite),
     ] = None,
 ) -> None:
-    """Show live what the running router does."""
-    from edgerouter.admin.client import Client
-    from edgerouter.cli.status import watch
+    """Show live what the running router does, on the whole screen; ? lists the keys.
 
-    watch(Client(spool_of(config, spool).path), interval, seconds)
+    Waits for a router that does not run yet, and for one that restarts. In a pipe it prints the numbers once, with --seconds
+    after waiting at most so long for a router.
+    """
+    from edgerouter.admin.client import Client
+    from edgerouter.cli.top import session, snapshot
+    from edgerouter.cli.top.terminal import usable
+
+    folder = spool_of(config, spool).path
+    if usable():
+        session.run(Client(folder), str(folder), interval, seconds)
+    else:
+        snapshot.show(Client(folder), interval, seconds)
 
 
 @dead_letters.command("list")

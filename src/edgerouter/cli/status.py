@@ -1,15 +1,14 @@
-"""`edgerouter status` and `top`: what a running router does, once or live."""
+"""`edgerouter status`: state and numbers of a running router, or of a spool without one."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
 from rich.console import Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -44,35 +43,6 @@ def show(spool: SpoolSection, *, ready: bool, as_json: bool) -> int:
     return 1 if reasons else 0
 
 
-def watch(client: Client, interval: float, seconds: float | None) -> None:
-    """Show the status live, until Ctrl-C or for so many seconds; wait for a router that does not run yet.
-
-    Raises:
-        NoRouter: none was there in so many seconds.
-    """
-    started = time.monotonic()
-    before: tuple[float, dict[str, Any]] | None = None
-    missing: NoRouter | None = None
-    with Live(console=console(), auto_refresh=False) as live:
-        try:
-            while seconds is None or time.monotonic() - started < seconds:
-                now = time.monotonic()
-                try:
-                    status = client.get("/api/status")
-                except NoRouter as error:
-                    before, missing = None, missing or error
-                    live.update(Text(shown(f"{error}; waiting for one"), "red"), refresh=True)
-                else:
-                    missing = None
-                    live.update(render(status, None if before is None else (now - before[0], before[1])), refresh=True)
-                    before = (now, status)
-                time.sleep(interval)
-        except KeyboardInterrupt:
-            return
-    if missing is not None:
-        raise missing
-
-
 def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:
     """The status for people.
 
@@ -87,18 +57,19 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
     )
     if refused:
         head.append(f"\nthe last change of the configuration was refused:\n{refused}", "red")
-    parts: list[Any] = [head, _spool(status), _sources(status, before), _sinks(status, before), *_shared(status), *_drops(status)]
-    parts += _silent(status)
-    for name, sink in status["detached"].items():
-        parts.append(
-            Text(
-                f"{name} is not configured any more: position kept, {counted(sink['pending'], 'message')} kept (edgerouter forget)",
-                "yellow",
-            )
-        )
-    parts += _certificates(status)
-    parts += _event_loop(status)
+    parts: list[Any] = [head, _spool(status), _sources(status, before), _sinks(status, before), *_shared(status), *notices(status)]
     return Group(*parts)
+
+
+def notices(status: Mapping[str, Any]) -> Iterator[Text]:
+    """Lines about what needs attention: losses, silent topics, sinks that are gone, certificates, a blocked event loop."""
+    yield from _drops(status)
+    yield from _silent(status)
+    for name, sink in status["detached"].items():
+        kept = counted(sink["pending"], "message")
+        yield Text(f"{name} is not configured any more: position kept, {kept} kept (edgerouter forget)", "yellow")
+    yield from _certificates(status)
+    yield from _event_loop(status)
 
 
 def _stopped(status: dict[str, Any], spool: SpoolSection) -> Group:
@@ -143,14 +114,14 @@ def _spool(status: dict[str, Any]) -> Text:
     return line
 
 
-def _drops(status: dict[str, Any]) -> list[Text]:
+def _drops(status: Mapping[str, Any]) -> list[Text]:
     return [
         Text(f"dropped {drop['messages']} at {drop['sink'] or 'intake'}, topic {drop['topic']}: {drop['reason']}", "yellow")
         for drop in status["drops"]
     ]
 
 
-def _silent(status: dict[str, Any]) -> Iterator[Text]:
+def _silent(status: Mapping[str, Any]) -> Iterator[Text]:
     for name, source in status["sources"].items():
         silence = source.get("silence") or {"topics": (), "silent": 0}
         for each in silence["topics"]:
@@ -160,7 +131,7 @@ def _silent(status: dict[str, Any]) -> Iterator[Text]:
             yield Text(f"{name}: {silence['silent'] - len(silence['topics'])} more expected topics are silent", "yellow")
 
 
-def _certificates(status: dict[str, Any]) -> Iterator[Text]:
+def _certificates(status: Mapping[str, Any]) -> Iterator[Text]:
     for certificate in status["certificates"]:
         where = f"{certificate['owner']}.{certificate['field']}: {certificate['file']}"
         days = certificate["days_left"]
@@ -172,7 +143,7 @@ def _certificates(status: dict[str, Any]) -> Iterator[Text]:
             yield Text(f"{where} expires in {duration(days * 86400)}", "yellow")
 
 
-def _event_loop(status: dict[str, Any]) -> Iterator[Text]:
+def _event_loop(status: Mapping[str, Any]) -> Iterator[Text]:
     loop = status["event_loop"]
     if loop["pauses"]:
         where = f" at {loop['last_place']}" if loop["last_place"] else ""

@@ -1,0 +1,1 @@
+"""`edgerouter top`: a full-screen view of a running router."""
