@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from support.forking import end_zygote
 
 # the time of a property test depends on the load of the machine, and says nothing about the property
-settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = int(os.environ.get("EDGEROUTER_TEST_EXAMPLES", "40"))
+settings.register_profile("shared machine", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
 
@@ -25,12 +26,10 @@ PATIENCE = 10
 
 
 LONGEST = (
-    "test_kill.py::test_hundreds_of_kills",
+    "test_kill.py::test_kills_at_random",
     "edgerouter-azure/tests/test_end_to_end.py",
     "edgerouter-aws/tests/test_end_to_end.py",
-    "test_walk.py::test_kill_9_at_random_moments",
     "edgerouter-gcp/tests/test_end_to_end.py",
-    "test_broker.py::test_a_hundred_broker_restarts",
     "test_state_machine.py",
     "test_kills_in_the_middle_lose_nothing",
     "test_reloads_under_load_lose_nothing",

@@ -4,7 +4,6 @@ Covers: edgerouter.app, edgerouter.cli.run, edgerouter.spool.sqlite.open.
 """
 
 import asyncio
-import random
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from support.http_service import http_service
 from support.load import Plan, load, topics
 from support.mosquitto import Mosquitto, running
 from support.promise import everything_came
-from support.rounds import rounds
 from support.router import router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "autosave_interval 1", "log_type error")
@@ -52,31 +50,6 @@ async def test_every_message_is_in_the_right_files_exactly_once_in_an_undisturbe
     assert (few.count, set(few.numbers)) == (4_000, some)
     spool = status["spool"]["id"]
     assert set(everything.ids) == {f"{spool}-{n}" for n in range(1, 100_001)}
-
-
-@pytest.mark.timeout(900)
-async def test_kill_9_at_random_moments_loses_nothing_that_the_broker_acknowledged(tmp_path: Path) -> None:
-    chance = random.Random(20261120)
-    with running(tmp_path / "broker", *BROKER) as broker:
-        config = configuration(broker, tmp_path, everything={})
-        async with router(tmp_path, config) as process:
-            await process.start()
-            async with load(Plan(port=broker.port, rate=2000)) as publisher:
-                for _ in rounds(20, seconds=100, least=5):
-                    await publisher.at_least(publisher.acknowledged + chance.randrange(100, 2500))
-                    await process.kill()
-                    await process.start()
-                report = await publisher.stop()
-            await everything_came(broker.port, tmp_path / "everything", seconds=300)
-            await process.until_delivered()
-            status = await process.status()
-            assert await process.stop() == 0
-    found = arrivals(tmp_path / "everything")
-    assert found.missing_from(report.acknowledged_numbers()) == {}
-    assert found.stored_again == 0, "what the spool holds is recognised when the broker sends it again"
-    sink = status["sinks"]["everything"]
-    assert sink["matched"] == sink["delivered"] + sink["filtered"] + sink["dead_lettered"] + sink["dropped"] + sink["pending"]
-    assert (sink["dead_lettered"], sink["dropped"]) == (0, 0)
 
 
 @pytest.mark.timeout(180)

@@ -116,17 +116,17 @@ def in_storage(server: StorageServer) -> Payloads:
     return dict(payloads)
 
 
-async def test_6000_messages_arrive_in_both_services(
+async def test_3000_messages_arrive_in_both_services(
     config: dict[str, Any], broker: Mosquitto, pubsub: PubsubServer, storage: StorageServer, tmp_path: Path
 ) -> None:
     async with router(tmp_path, config) as process:
         await process.start()
-        published = await publish(broker.port, 6_000)
-        await delivered(process, 6_000)
+        published = await publish(broker.port, 3_000)
+        await delivered(process, 3_000)
         assert await process.stop() == 0
     assert await in_pubsub(pubsub) == published
     assert in_storage(storage) == published
-    assert len(pubsub.topics[TOPIC].messages) == 6_000
+    assert len(pubsub.topics[TOPIC].messages) == 3_000
 
 
 TROUBLES = ("fail", "throttle", "refuse", "cut_next", "lose_next_response", "tokens end", "stall", "lose_next_response")

@@ -16,7 +16,7 @@ from support.load import Plan, load
 from support.mosquitto import Mosquitto, free_port
 from support.mqtt_source import opened
 
-BACKLOG = 20_000
+BACKLOG = 6_000
 
 
 @pytest.mark.parametrize("scheme", ["mqtt", "mqtts", "ws"])
