@@ -118,5 +118,5 @@ clean:  ## Remove the virtual environment and everything generated
 
 .venv/.dist: .venv/.dev
 	@echo "installing what builds packages"
-	@$(PIP) install --constraint constraints.txt --group dist
+	@.ci/install-python --constraint constraints.txt --group dist
 	@touch $@
