@@ -103,6 +103,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     uri = page.file.src_uri
     if uri == "decisions/README.md":
         markdown += f"\n\n{_decisions()}\n"
+    if uri.startswith(("source/", "decisions/")):
+        page.meta.setdefault("search", {"boost": 0.2})  # a reader looks for pages about the use first
     if uri.startswith("source/"):
         return markdown
     texts[uri] = markdown

@@ -1,6 +1,6 @@
 """The documentation site builds strictly, asks no other host for anything, and is found by search and by programs.
 
-Covers: mkdocs.yml, docs/.site/hooks.py, docs/.site/diagrams.py.
+Covers: mkdocs.yml, docs/.site.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from support.browser import chromium
 
 ROOT = Path(__file__).parents[2]
 LOADED = re.compile(r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\b(?:src|srcset)=[\"']?((?:https?:)?//[^\"' >]+)")
@@ -71,3 +74,49 @@ def test_the_diagrams_are_those_that_their_script_draws() -> None:
     spec.loader.exec_module(diagrams)
     for name, text in diagrams.drawn().items():
         assert (ROOT / "docs/assets" / name).read_text() == text, "run: python docs/.site/diagrams.py"
+
+
+# Twenty questions
+
+QUESTIONS = tomllib.loads((ROOT / "docs/.site/questions.toml").read_text())["question"]
+RESULT = "li.md-search-result__item > a.md-search-result__link"
+
+
+def linked(page: Path, site: Path) -> set[Path]:
+    """Return the pages to which a page leads."""
+    targets = re.findall(r"<a\b[^>]*\bhref=[\"']?([^\"' >#]+\.html)", page.read_text())
+    return {(page.parent / target).resolve() for target in targets if "://" not in target} & set(site.rglob("*.html"))
+
+
+def test_the_page_that_answers_a_question_is_two_clicks_from_the_start(site: Path) -> None:
+    assert len(QUESTIONS) == 20
+    first = linked(site / "index.html", site)
+    reached = first.union(*(linked(page, site) for page in first))
+    for question in QUESTIONS:
+        for page in question["pages"]:
+            assert site / f"{page}.html" in reached, question["asks"]
+
+
+async def test_a_search_without_a_network_answers_each_question_among_its_first_three(site: Path) -> None:
+    """Opened as files, as from an archive on a box."""
+    async with chromium() as browser:
+        context = await browser.new_context(offline=True)
+        page = await context.new_page()
+        asked: list[str] = []
+        page.on(
+            "request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else asked.append(request.url)
+        )
+        await page.goto(f"file://{site}/index.html")
+        wrong = []
+        for question in QUESTIONS:
+            words = question["words"]
+            await page.fill(".md-search__input", words)
+            await page.press(".md-search__input", "End")  # the search begins when a key is released
+            await page.wait_for_selector(f'{RESULT}[href*="h={words.replace(" ", "+")}"]', state="attached", timeout=20_000)
+            found = await page.eval_on_selector_all(RESULT, "links => links.map(link => new URL(link.href).pathname)")
+            best = [Path(address).relative_to(site).with_suffix("").as_posix() for address in dict.fromkeys(found)][:3]
+            if not set(best) & set(question["pages"]):
+                wrong.append(f"{question['asks']} {question['words']!r} finds {best}")
+        await context.close()
+    assert not wrong, "\n".join(wrong)
+    assert not asked
