@@ -90,6 +90,8 @@ def test_a_plugin_of_an_extra_that_is_not_installed_comes_with_the_command_that_
     monkeypatch.setattr(metadata, "distribution", distribution)
     monkeypatch.setattr(metadata, "requires", lambda name: [*(required(name) or []), "edgerouter-nats; extra == 'nats'"])
     assert fault("spool", "jetstream") == "no spool 'jetstream' is installed; pip install \"edgerouter[nats]\" brings it"
+    for kind in ("sink", "source"):
+        assert fault(kind, "nats-jetstream").endswith('; pip install "edgerouter[nats]" brings the nats-* plugins')
     assert 'pip install "edgerouter[aws]"' in fault("sink", "aws-sqs")
     assert "pip install" not in fault("sink", "kafka-topic")
     assert "pip install" not in fault("sink", "demo-sink"), "an extra that brings no plugins"

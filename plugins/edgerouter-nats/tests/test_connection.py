@@ -17,6 +17,7 @@ from edgerouter_nats.connection import connect, connecting
 from edgerouter_nats.settings import NatsSettings
 from support.certificates import Authority
 from support.nats.cluster import NatsServer
+from support.nats.credentials import Account
 
 SEED = "SUAMK2FG4MI6UE3ACF3FK3OIQBCEIEZV7NSWFFEW63UXMRLFM2XLAXK4GY"
 PUBLIC_KEY = "UAT6BWCSCWLUKJT6K6MBJJOEOTXZ5AJDOYKNEVRFC7VNO6OA43N4TRNO"
@@ -97,3 +98,30 @@ async def test_tls_is_used_where_the_server_has_it_and_its_certificate_is_checke
 async def test_credentials_never_leave_without_tls_where_tls_is_wanted(nats: NatsServer) -> None:
     with pytest.raises(Unavailable, match="offers no TLS; nothing was sent"):
         await connect(settings(nats, servers=[nats.url.replace("nats:", "tls:")], token="secret"), "test")
+
+
+async def test_a_credentials_file_is_read_again_at_every_connect(tmp_path: Path) -> None:
+    ours, foreign = Account(), Account()
+    file = tmp_path / "box.creds"
+    with NatsServer(tmp_path / "nats", ours.settings, jetstream=None) as server:
+        file.write_text(ours.credentials())
+        connection = await connect(settings(server, creds_file=file), "test")
+        await connection.flush(5)
+        await connection.close()
+        file.write_text(foreign.credentials())
+        with pytest.raises(Unauthorized, match="Authorization Violation") as caught:
+            await connect(settings(server, creds_file=file), "test")
+        assert "SU" not in str(caught.value)
+
+
+async def test_tls_may_begin_before_the_server_says_anything(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    issued = authority.issue("localhost")
+    lines = [f'tls {{ cert_file: "{issued.certificate}", key_file: "{issued.key}", handshake_first: true }}']
+    tls = TlsConfig(ca=authority.certificate, server_name="localhost")
+    with NatsServer(tmp_path / "nats", lines, jetstream=None) as server:
+        connection = await connect(settings(server, tls=tls, tls_handshake_first=True), "test")
+        await connection.flush(5)
+        await connection.close()
+        with pytest.raises(Unavailable):
+            await connect(settings(server, tls=tls, connect_timeout=0.5), "test")

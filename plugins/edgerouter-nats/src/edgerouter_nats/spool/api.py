@@ -77,6 +77,7 @@ class Api:
 
     def __init__(self, link: Link, domain: str | None = None) -> None:
         self.link = link
+        self._domain = domain
         self._prefix = f"$JS.{domain}.API" if domain else "$JS.API"
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
@@ -89,6 +90,9 @@ class Api:
         if len(data) > self.link.max_payload:
             # the server would close the connection
             raise ApiError(TOO_LARGE, f"{len(data)} bytes on {subject} exceed max_payload, {self.link.max_payload} bytes")
+        if self._domain and subject.startswith("$KV."):
+            # a leaf node passes on no others (docs.nats.io, JetStream on leaf nodes)
+            subject = f"{self._prefix}.{subject}"
         answer = _decode(await self.link.ask(subject, data, headers))
         return int(answer["seq"])
 

@@ -1,0 +1,65 @@
+"""A stream of another JetStream domain is reached through a leaf node: written, received and acknowledged, and used as a spool.
+
+Covers also: edgerouter_nats.spool.api.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgerouter.testing import make_context, make_messages
+from edgerouter_nats.connection import connecting
+from edgerouter_nats.jetstream.sink import JetStreamSink, JetStreamSinkConfig
+from edgerouter_nats.jetstream.source import JetStreamSource
+from edgerouter_nats.settings import NatsSettings
+from support.mosquitto import free_port
+from support.nats.cluster import NatsServer
+from support.nats.sharing import settings, shared
+from support.receiving import opened
+from support.spools import Pipe, fresh, ledger, route, take
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NatsServer, NatsServer]]:
+    """The leaf node, which holds no streams, and the hub behind it."""
+    folder, port = Path(tmp_path_factory.mktemp("domain")), free_port()
+    hub = NatsServer(
+        folder / "hub",
+        [f"leafnodes {{ listen: 127.0.0.1:{port} }}"],
+        jetstream=("sync_interval: always", "domain: hub"),
+        name="hub",
+    )
+    remote = f'leafnodes {{ remotes: [ {{ url: "nats-leaf://127.0.0.1:{port}" }} ] }}'
+    with hub, NatsServer(folder / "leaf", [remote], jetstream=None, name="leaf") as leaf:
+        yield leaf, hub
+
+
+async def test_messages_go_to_a_stream_of_the_domain_and_come_back(servers: tuple[NatsServer, NatsServer]) -> None:
+    leaf, hub = servers
+    through = {"servers": [leaf.url], "domain": "hub", "stream": "PLANT"}
+    async with connecting(NatsSettings.model_validate({"servers": [hub.url]}), "test") as connector:
+        await (await connector.connection()).jetstream().add_stream(name="PLANT", subjects=["plant.>"])
+    async with JetStreamSink.open(
+        JetStreamSinkConfig.model_validate({**through, "subject": "plant.{topic}"}), make_context()
+    ) as sink:
+        assert not (await sink.write(make_messages([b"1", b"2"], topic="a"))).failed
+    received = {**through, "durable": "box"}
+    async with opened(JetStreamSource, received) as source:
+        assert [message.payload for message in await source.messages(2)] == [b"1", b"2"]
+    async with connecting(NatsSettings.model_validate({"servers": [hub.url]}), "test") as connector:
+        info = await (await connector.connection()).jetstream().consumer_info("PLANT", "box")
+    assert (info.num_ack_pending, info.num_pending) == (0, 0)
+
+
+async def test_a_spool_may_be_in_the_domain(servers: tuple[NatsServer, NatsServer], tmp_path: Path) -> None:
+    leaf, hub = servers
+    section = settings(hub, tmp_path, "one", stream="FAR") | {"servers": [leaf.url], "domain": "hub"}
+    async with shared(section) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("cloud"))
+        await pipe.append(fresh(10))
+        reader.delivered(await take(reader, 10))
+        assert spool.ledgers == {"cloud": ledger(10, 10)}
