@@ -9,7 +9,7 @@ from msgspec import structs
 
 from edgerouter import Properties, Rejected
 from edgerouter.testing import make_message
-from edgerouter_nats.headers import MOST_USER_PROPERTIES, Headers, carries_id_of, properties_of, received
+from edgerouter_nats.headers import MOST_USER_PROPERTIES, Headers, ReceivedProperties, carries_id_of, properties_of, received
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 PROPERTIES = st.builds(
@@ -29,6 +29,8 @@ def test_properties_come_back_from_their_headers_in_order(properties: Properties
     headers = Headers(b"Nats-Expected-Stream: plant\r\n").of(message)
     back, was_retained = properties_of(received(headers))
     assert was_retained is retained
+    remembered = ReceivedProperties()
+    assert remembered.of(headers) == remembered.of(headers) == (back, was_retained)
     assert (back or Properties()) == properties
     assert len(headers) == Headers(b"Nats-Expected-Stream: plant\r\n").size_of(message)
 
@@ -75,3 +77,10 @@ def test_a_router_knows_its_own_messages_by_their_id() -> None:
     headers = Headers().of(make_message())
     assert carries_id_of("5p00l")(headers)
     assert not carries_id_of("5p00")(headers)
+
+
+@pytest.mark.parametrize(
+    "headers", [b"", b"NATS/1.0", b"NATS/1.0\r\nNats-Msg-Id: a", b"NATS/1.0\r\nNats-Msg-Id: a\r\nx", b"x\r\n\r\n"]
+)
+def test_broken_headers_hold_no_properties(headers: bytes) -> None:
+    assert ReceivedProperties().of(headers) == (None, False)

@@ -19,6 +19,7 @@ MOST_USER_PROPERTIES: Final = 1000
 _VERSION: Final = b"NATS/1.0\r\n"
 _ID: Final = b"Nats-Msg-Id: "
 """A stream drops a message whose id it holds already, within its duplicate window."""
+_EACH: Final = (_ID, b"Edgerouter-Time: ")
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _RESERVED: Final = re.compile(r"(nats-.*|edgerouter-.*|kv-operation|content-type|status|description)", re.IGNORECASE)
 """Names that the server or a client acts upon, or that hold something else here."""
@@ -101,6 +102,25 @@ def _line(name: str, value: str) -> str:
 
 def _is_plain(value: str) -> bool:
     return value.isprintable() and value == value.strip()
+
+
+class ReceivedProperties:
+    """Properties of received messages, remembered by the headers that have them: those of a device seldom change."""
+
+    def __init__(self) -> None:
+        self._known: TopicCache[bytes, tuple[Properties | None, bool]] = TopicCache(
+            lambda lines: properties_of(received(_VERSION + lines)), weigh=lambda lines, _: 4 * len(lines) + 256
+        )
+
+    def of(self, headers: bytes) -> tuple[Properties | None, bool]:
+        """Return the properties of a message with these headers, and True if it was retained."""
+        at = len(_VERSION)
+        # the lines that differ with each message stand in front, and are no properties
+        while headers.startswith(_EACH, at):
+            at = headers.find(b"\r\n", at) + 2
+            if at < len(_VERSION):
+                return None, False
+        return self._known[headers[at:]]
 
 
 def received(headers: bytes) -> list[tuple[str, str]]:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from edgerouter import Message, SourceContext
+from edgerouter import Message, SourceContext, TopicCache
 from edgerouter.receiving import ReceivedTopic, TopicSource
-from edgerouter_nats.headers import carries_id_of, properties_of, received
+from edgerouter_nats.headers import ReceivedProperties, carries_id_of, received
 from edgerouter_nats.parser import Arrived
 from edgerouter_nats.subjects import SUBJECT, Alphabet, Topics
 
@@ -45,6 +45,8 @@ class Incoming:
         self._topics = Topics(alphabet, prefix)
         self._qos = qos
         self._is_own = carries_id_of(context.spool) if skip_own else None
+        self._properties = ReceivedProperties()
+        self._by_subject: TopicCache[str, str] = TopicCache(self._topic_without_attributes)
 
     def messages(self, arrived: Sequence[Arrived]) -> list[Message | None]:
         """Return a message for each; `None` for those that this router itself has sent."""
@@ -57,13 +59,15 @@ class Incoming:
 
     def _message(self, arrived: Arrived, now: int) -> Message | None:
         subject, _, headers, payload = arrived
-        attributes = {"topic": self._topics[subject[:MOST_SUBJECT_CHARACTERS]]}
         if not headers:
-            return Message(self._topic.of(attributes), payload, now, self._qos)
+            return Message(self._by_subject[subject], payload, now, self._qos)
         if self._is_own is not None and self._is_own(headers):
             return None
-        pairs = received(headers)
-        properties, retained = properties_of(pairs)
-        if self._with_attributes:
-            attributes = {**dict(pairs), **attributes}
-        return Message(self._topic.of(attributes), payload, now, self._qos, retained, properties)
+        properties, retained = self._properties.of(headers)
+        if not self._with_attributes:
+            return Message(self._by_subject[subject], payload, now, self._qos, retained, properties)
+        topic = self._topic.of({**dict(received(headers)), "topic": self.topic_of(subject)})
+        return Message(topic, payload, now, self._qos, retained, properties)
+
+    def _topic_without_attributes(self, subject: str) -> str:
+        return self._topic.of({"topic": self.topic_of(subject)})

@@ -71,6 +71,8 @@ class Parser:
             b"+OK": lambda _: _nothing(),
         }
         self._handlers = handlers
+        self._others: list[tuple[int, bytes, bytes, bytes, bytes]] = []
+        """The message that was just read, if no listener has its subscription."""
         self.reset()
 
     def reset(self) -> None:
@@ -118,10 +120,12 @@ class Parser:
                         raise ProtocolError(f"a line of more than {MOST_LINE_BYTES} bytes")
                     break
                 if buffer[at] in b"MHmh":
-                    after = await self._message(buffer, at, line_end, gathered)
+                    after = self._message(buffer, at, line_end, gathered)
                     if after < 0:
                         break
                     at = after
+                    if self._others:
+                        await self._handlers.on_message(*self._others.pop())
                     continue
                 at, line = line_end + 2, buffer[at:line_end]
                 if line:
@@ -136,10 +140,10 @@ class Parser:
             self._buffer = bytearray(buffer[at:])
             self._hand_over(gathered)
 
-    async def _message(self, buffer: bytes, at: int, line_end: int, gathered: dict[int, list[Arrived]]) -> int:
+    def _message(self, buffer: bytes, at: int, line_end: int, gathered: dict[int, list[Arrived]]) -> int:
         """Take one message, and return where the next begins; -1 if it is not complete."""
         words = buffer[at:line_end].split()
-        with_headers = words[0].upper() == b"HMSG"
+        with_headers = buffer[at] in b"Hh"
         if len(words) == 4 + with_headers:
             words.insert(3, b"")
         elif len(words) != 5 + with_headers:
@@ -158,11 +162,13 @@ class Parser:
         if buffer[after - 2 : after] != _CRLF:
             raise ProtocolError("a message does not end where its length says")
         headers, payload = buffer[start : start + header_size], buffer[start + header_size : after - 2]
-        if sid in self.listeners:
-            gathered.setdefault(sid, []).append(Arrived(subject.decode(), reply.decode(), headers, payload))
+        if (messages := gathered.get(sid)) is not None:
+            messages.append(Arrived(subject.decode(), reply.decode(), headers, payload))
+        elif sid in self.listeners:
+            gathered[sid] = [Arrived(subject.decode(), reply.decode(), headers, payload)]
         else:
             self._hand_over(gathered)
-            await self._handlers.on_message(sid, subject, reply, payload, headers)
+            self._others.append((sid, subject, reply, payload, headers))
         return after
 
     def _skipped(self, sid: int, message: Skipped, there: int, after: int) -> int:

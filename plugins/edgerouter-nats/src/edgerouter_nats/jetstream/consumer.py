@@ -77,7 +77,8 @@ async def bind(connection: Connection, wanted: Wanted, *, make: bool) -> Bound:
         raise Unauthorized(f"{wanted.what} is a push consumer: delete it, or name another in `durable`")
     if info.config.ack_policy != AckPolicy.EXPLICIT:
         raise Unauthorized(f"{wanted.what} has ack_policy {info.config.ack_policy}, not explicit: messages could be lost")
-    return Bound(info.config.ack_wait or wanted.ack_wait, str(info.created.timestamp()))
+    # without dots, so that it adds no token to the address of an acknowledgement
+    return Bound(info.config.ack_wait or wanted.ack_wait, f"{info.created.timestamp():.6f}".replace(".", "-"))
 
 
 async def settled(connection: Connection, wanted: Wanted, ack_wait: float) -> None:

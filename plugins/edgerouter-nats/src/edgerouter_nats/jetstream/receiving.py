@@ -24,10 +24,10 @@ from edgerouter_nats.parser import Arrived, Skipped
 _MOST: Final = 1000
 """Messages asked for, and acknowledged, at once."""
 _SECONDS: Final = 10.0
-_ACK: Final = b"+ACK"
-_AGAIN: Final = b"-NAK"
-_IN_PROGRESS: Final = b"+WPI"
-_TERMINATE: Final = b"+TERM"
+_ACK: Final = "+ACK"
+_AGAIN: Final = "-NAK"
+_IN_PROGRESS: Final = "+WPI"
+_TERMINATE: Final = "+TERM"
 _TOO_LONG: Final = "longer than max_message_bytes"
 
 
@@ -98,12 +98,12 @@ class StreamService:
     async def acknowledge(self, handles: Sequence[str]) -> Sequence[str]:
         """Acknowledge, and wait until the server has confirmed: an acknowledgement on its way is lost with a connection."""
         for handle in handles:
-            if (place := place_of(handle.rpartition(" ")[2])) is not None:
+            if (place := place_of(handle)) is not None:
                 self._seen.add(place)
         await asyncio.to_thread(self._kept.save, self._seen.ranges, self._seen.latest)
-        known = [handle for handle in handles if handle.startswith(f"{self._bound.incarnation} ")]
-        answered = await self._say(known, _ACK) if known else set()
-        return [handle for handle in known if handle not in answered]
+        incarnation = f"{self._bound.incarnation} "
+        known = [handle for handle in handles if handle.startswith(incarnation)]
+        return known if known and not await self._confirmed(known) else []
 
     async def extend(self, handles: Sequence[str]) -> None:
         connection = await self._connector.connection()
@@ -140,14 +140,14 @@ class StreamService:
             return self._pulls
 
     def _leased(self, taken: Sequence[Arrived]) -> list[Leased]:
-        bound, seen = self._bound, self._seen
-        messages = self._incoming.messages(taken)
+        incarnation, seen = self._bound.incarnation, self._seen
         leased = []
-        for arrived, message in zip(taken, messages, strict=True):
-            place = place_of(arrived.reply)
+        for arrived, message in zip(taken, self._incoming.messages(taken), strict=True):
+            reply = arrived.reply
+            place = place_of(reply)
             kept: Message | None = message if place is None or place not in seen else None
-            identity = f"{place.sequence} {place.timestamp}" if place is not None else arrived.reply
-            leased.append(Leased(identity, f"{bound.incarnation} {arrived.reply}", kept))
+            identity = f"{place.sequence} {place.timestamp}" if place is not None else reply
+            leased.append(Leased(identity, f"{incarnation} {reply}", kept))
         return leased
 
     def _give_up(self, pulls: Pulls) -> None:
@@ -158,35 +158,30 @@ class StreamService:
                 self._post(pulls.connection, [f" {skipped.reply}"], _TERMINATE)
             self._context.dropped(self._incoming.topic_of(self._wanted.stream), 1, _TOO_LONG)
 
-    async def _say(self, handles: Sequence[str], what: bytes) -> set[str]:
-        """Answer to messages, and return the handles that the server has confirmed."""
+    async def _confirmed(self, handles: Sequence[str]) -> bool:
+        """Acknowledge, and return True once the server has confirmed the last one: it takes those of a connection in order."""
         connection = await self._connector.connection()
         answers = self._answers
         if answers is None or answers.connection is not connection:
             self._answers = answers = Answers(connection)
-        write, waiting = answers.begin([Posted(place, "", b"", b"") for place in range(len(handles))])
+        write, waiting = answers.begin([Posted(0, "", b"", b"")])
         try:
-            self._post(connection, handles, what, answers.addresses(write, len(handles)))
+            self._post(connection, handles[:-1], _ACK)
+            self._post(connection, handles[-1:], _ACK, answers.addresses(write, 1)[0])
             await connection.client.drained()
             await asyncio.wait((waiting.done, connection.client.lost), timeout=_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         except (ConnectionClosedError, OSError):
             raise connection.error from None
         finally:
             answers.end(write)
-        return {
-            handle
-            for handle, answer in zip(handles, waiting.answers, strict=True)
-            # 503: JetStream has not started again yet, or the consumer is gone, which the next look finds out
-            if answer is not None and not answer.headers.startswith(b"NATS/1.0 503")
-        }
+        answer = waiting.answers[0]
+        # 503: JetStream has not started again yet, or the consumer is gone, which the next look finds out
+        return answer is not None and not answer.headers.startswith(b"NATS/1.0 503")
 
     @staticmethod
-    def _post(connection: Connection, handles: Sequence[str], what: bytes, replies: Sequence[str] = ()) -> None:
-        parts = []
-        for number, handle in enumerate(handles):
-            reply = f" {replies[number]}" if replies else ""
-            parts.append(f"PUB {handle.rpartition(' ')[2]}{reply} {len(what)}\r\n".encode() + what + b"\r\n")
-        connection.client.post(b"".join(parts))
+    def _post(connection: Connection, handles: Sequence[str], what: str, reply: str = "") -> None:
+        after = f" {reply} {len(what)}\r\n{what}\r\n" if reply else f" {len(what)}\r\n{what}\r\n"
+        connection.client.post("".join([f"PUB {handle.rpartition(' ')[2]}{after}" for handle in handles]).encode())
 
 
 @asynccontextmanager

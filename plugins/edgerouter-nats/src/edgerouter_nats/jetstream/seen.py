@@ -21,9 +21,10 @@ def place_of(reply: str) -> Place | None:
     """Return the place in the address of an acknowledgement (docs.nats.io, ADR-15); `None` if there is none."""
     tokens = reply.split(".")
     at = 5 if len(tokens) == 9 else 7
-    if len(tokens) < 9 or not (tokens[at].isdecimal() and tokens[at + 2 : at + 3] and tokens[at + 2].isdecimal()):
+    try:
+        return Place(int(tokens[at]), int(tokens[at + 2]))
+    except (IndexError, ValueError):
         return None
-    return Place(int(tokens[at]), int(tokens[at + 2]))
 
 
 class Seen:
@@ -63,6 +64,10 @@ class Seen:
     def add(self, place: Place) -> None:
         """Add one place; cheapest for the one after the last."""
         starts, ends, sequence = self._starts, self._ends, place.sequence
+        if ends and sequence == ends[-1] + 1:
+            ends[-1] = sequence
+            self._latest = max(self._latest, place.timestamp)
+            return
         at = bisect_right(starts, sequence) - 1
         if at >= 0 and sequence <= ends[at] and place.timestamp > self._latest:
             # the stream has begun anew, or went back
