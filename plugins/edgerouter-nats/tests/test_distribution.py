@@ -1,4 +1,7 @@
-"""The core brings nothing of NATS; the extra does."""
+"""The core brings nothing of NATS; the extra does.
+
+Covers: pyproject.toml.
+"""
 
 from __future__ import annotations
 
