@@ -55,7 +55,7 @@ def check(config: RouterConfig, *, connect: bool, timeout: float = TIMEOUT, unan
         say(f"  tests: {len(config.tests) - bad} of {len(config.tests)} passed", err=bool(bad))
     if connect:
         with silence():
-            outcomes = asyncio.run(_probe(config, timeout))
+            outcomes = asyncio.run(probe_all(config, timeout))
         for outcome in outcomes:
             say(outcome.line, err=not outcome.good)
             good = good and outcome.good
@@ -90,7 +90,8 @@ def _summary(config: RouterConfig, *, valid: bool) -> None:
             say(f"  {value.dotted}: {value.text}  ({value.origin})")
 
 
-async def _probe(config: RouterConfig, timeout: float) -> list[Outcome]:  # noqa: ASYNC109  (the bound is the caller's to choose)
+async def probe_all(config: RouterConfig, timeout: float) -> list[Outcome]:  # noqa: ASYNC109  (the bound is the caller's to choose)
+    """Open each source and sink, and look at the servers of the spool."""
     probes = [probe_source(source, config, timeout) for source in config.sources]
     probes += [probe_sink(sink, config, timeout) for sink in config.sinks]
     if config.spool.type not in BUILT_IN:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerouter.cli.commands import AsJson, ConfigFile
+from edgerouter.cli.commands import AsJson, ConfigFile, SpoolFolder, spool_of
 
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
 # ruff: noqa: PLC0415
@@ -55,9 +55,32 @@ def doctor(
     raise typer.Exit(show(run(wanted), as_json=as_json))
 
 
+def bundle(
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.tar.gz", help="The file to write; it must not exist yet.")
+    ] = None,
+    log: Annotated[Path | None, typer.Option("--log", metavar="FILE", help="The router's log, where it is a file.")] = None,
+    without_doctor: Annotated[
+        bool, typer.Option("--no-doctor", help="Leave out the measurements of `doctor`, which take half a minute.")
+    ] = False,
+) -> None:
+    """Write one file to send with a question: status, configuration, events, metrics, log, measurements.
+
+    Secrets are masked, and payloads are left out; look at it before you send it. It is also written when the router has stopped
+    or hangs, and then names what is missing.
+    """
+    from edgerouter.cli.bundle import bundle as write
+
+    where = spool_of(config, spool)
+    write(where, lambda: _loaded(config), output=output, log=log, with_doctor=not without_doctor)
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    app.command()(doctor)
+    for command in (doctor, bundle):
+        app.command()(command)
 
 
 def _loaded(file: Path | None) -> RouterConfig:

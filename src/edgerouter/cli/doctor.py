@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from edgerouter.cli.check import TIMEOUT, silence
+from edgerouter.cli.check import TIMEOUT, probe_all, silence
 from edgerouter.cli.output import console, say
-from edgerouter.cli.probe import Outcome, probe_sink, probe_source
+from edgerouter.cli.probe import Outcome
 from edgerouter.config.model import RouterConfig
 from edgerouter.doctor.broker.examination import Restart
 from edgerouter.doctor.examination import SUBJECTS, Wish, examine
@@ -84,10 +84,8 @@ def run(wanted: Wish) -> list[Finding]:
 
 
 async def peers(config: RouterConfig) -> list[Finding]:
-    """Open each source and sink, as `check --connect` does."""
-    probes = [probe_source(source, config, TIMEOUT) for source in config.sources]
-    probes += [probe_sink(sink, config, TIMEOUT) for sink in config.sinks]
-    return [_of_outcome(outcome) for outcome in await asyncio.gather(*probes)]
+    """Open each source and sink, and ask the servers of a shared spool whether they sync, as `check --connect` does."""
+    return [_of_outcome(outcome) for outcome in await probe_all(config, TIMEOUT)]
 
 
 def _of_outcome(outcome: Outcome) -> Finding:

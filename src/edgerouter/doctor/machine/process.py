@@ -22,6 +22,7 @@ class Measured:
 
     name: str
     folder: Path
+    is_router: bool = False
 
     def read(self, name: str) -> str:
         """Return a file of the process; empty where it cannot be read."""
@@ -33,7 +34,7 @@ class Measured:
 def measured(spool: Path | None, proc: Path = _PROC) -> Measured:
     """Return the router that runs on a spool folder, if one does; else this process."""
     if spool is not None and (number := _router(spool)) and (proc / str(number)).is_dir():
-        return Measured(f"the running router (process {number})", proc / str(number))
+        return Measured(f"the running router (process {number})", proc / str(number), is_router=True)
     return Measured("this process, as no router runs", proc / str(os.getpid()))
 
 
