@@ -50,7 +50,7 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
 """Fields that make a configuration of each plugin valid but for the one in question."""
 
 
-MOST = 4
+MOST = 2
 """Places in one section in which a value is planted; more of the same models take minutes."""
 
 
