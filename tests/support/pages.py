@@ -41,7 +41,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     """Every command, and the options that it has."""
 
     def walk(command: Any, path: str) -> Iterator[tuple[str, list[str]]]:
-        for name, inner in getattr(command, "commands", {}).items():
+        shown = {name: inner for name, inner in getattr(command, "commands", {}).items() if not inner.hidden}
+        for name, inner in shown.items():
             yield from walk(inner, f"{path} {name}".strip())
         if path and not getattr(command, "commands", {}):
             yield path, [option for parameter in command.params for option in parameter.opts if option.startswith("-")]

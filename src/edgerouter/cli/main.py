@@ -14,6 +14,8 @@ import edgerouter
 from edgerouter.cli import commands, diagnose, fleet, steer
 from edgerouter.cli.arguments import in_64_bits
 from edgerouter.cli.commands import ConfigFile
+from edgerouter.cli.completion import command as completion
+from edgerouter.cli.init import command as init
 from edgerouter.cli.new_plugin import command as new_plugin
 from edgerouter.cli.output import say
 
@@ -242,6 +244,8 @@ commands.register(app)
 fleet.register(app)
 new_plugin.register(app)
 steer.register(app)
+init.register(app)
+completion.register(app)
 diagnose.register(app)
 
 

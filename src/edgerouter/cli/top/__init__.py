@@ -1,1 +1,1 @@
-"""`edgerouter top`: a full-screen view of a running router."""
+"""The command `top`: a full-screen view of a running router."""

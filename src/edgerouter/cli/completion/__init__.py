@@ -1,0 +1,1 @@
+"""Scripts that complete command lines in bash, zsh and fish."""

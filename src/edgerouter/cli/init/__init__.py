@@ -1,0 +1,1 @@
+"""The command `init`: a configuration to begin with."""
