@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import pytest
@@ -18,6 +18,10 @@ from support.mosquitto import free_port
 
 class TestCloudSyncSource(SourceConformance):
     source_class = CloudSyncSource
+    unsupported: ClassVar[Mapping[str, str]] = {
+        "acknowledged": "a request is answered with what its broker said, also before the commit's acknowledgement",
+        "memory": "each request waits for its commit, and max_connections bounds them",
+    }
 
     @pytest.fixture
     def port(self) -> int:

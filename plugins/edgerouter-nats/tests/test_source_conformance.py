@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from nats.aio.client import Client
@@ -35,6 +35,10 @@ def name() -> str:
 
 class TestNats(SourceConformance):
     source_class = NatsSource
+    unsupported: ClassVar[Mapping[str, str]] = {
+        "acknowledged": "core NATS has no acknowledgements",
+        "memory": "subscriptions are bounded in the client, which drops and counts beyond",
+    }
 
     @pytest.fixture
     def config(self, nats: NatsServer, name: str) -> Mapping[str, Any]:
@@ -52,6 +56,14 @@ class TestNats(SourceConformance):
 
 class TestJetStream(SourceConformance):
     source_class = JetStreamSource
+    unsupported: ClassVar[Mapping[str, str]] = {"memory": "the consumer's max_unacknowledged bounds it, in the server"}
+
+    @pytest.fixture
+    def acknowledged(self, client: Client, name: str) -> Any:
+        async def acknowledged() -> int:
+            return int((await client.jetstream().consumer_info(name, "router")).ack_floor.stream_seq)
+
+        return acknowledged
 
     @pytest.fixture
     async def config(self, nats: NatsServer, client: Client, name: str) -> Mapping[str, Any]:
@@ -69,6 +81,10 @@ class TestJetStream(SourceConformance):
 
 class TestKeyValue(SourceConformance):
     source_class = KeyValueSource
+    unsupported: ClassVar[Mapping[str, str]] = {
+        "acknowledged": "a change of a bucket is acknowledged as a message of its stream, which TestJetStream covers",
+        "memory": "the consumer's max_unacknowledged bounds it, in the server",
+    }
 
     @pytest.fixture
     async def config(self, nats: NatsServer, client: Client, name: str) -> Mapping[str, Any]:

@@ -6,11 +6,14 @@ Covers also: edgerouter_sparkplug.births, edgerouter_sparkplug.payload.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 
 from edgerouter import BadInput, Item, Message, StepContext, StepState
+from edgerouter.testing import StepConformance
+from edgerouter.testing.step_bench import BAD_PAYLOADS, Bench, stored
 from edgerouter_sparkplug.payload import Payload
 from edgerouter_sparkplug.step import SparkplugConfig, SparkplugStep
 
@@ -52,6 +55,29 @@ def step_of(collected: Collected, **config: Any) -> SparkplugStep:
 
 
 NODE = "spBv1.0/plant/{}/edge1"
+
+
+class TestSparkplugStep(StepConformance):
+    """The samples are a birth that names an alias, and the data that use it."""
+
+    step_class = SparkplugStep
+    config: ClassVar[Mapping[str, Any]] = {}
+    tight: ClassVar[Mapping[str, Any]] = {"max_bytes": "64KiB"}
+    samples = (
+        Message(NODE.format("NBIRTH"), birth(3, {"name": "Temp", "alias": 7, "datatype": 9, "float_value": 21.5}), 0),
+        Message(NODE.format("NDATA"), payload({"alias": 7, "float_value": 22.5}), 0),
+        Message("plant/other", b'{"temperature": 21.5}', 0),
+    )
+
+
+@pytest.mark.parametrize("on_error", ["pass", "drop"])
+def test_a_payload_that_is_not_sparkplug_raises_nothing(on_error: str) -> None:
+    """Of a node's topic, where the suite's own bad payloads are of another."""
+    bench = Bench(SparkplugStep, {}, on_error)
+    bodies = [*BAD_PAYLOADS, *(bytes([tag]) * 40 for tag in range(256))]
+    for message in stored([Message(NODE.format(kind), body, 0) for body in bodies for kind in ("NBIRTH", "NDATA", "NDEATH")]):
+        bench.apply([Item(message, message)])
+    assert all(len(error.reason) <= 40 and len(str(error)) <= 2000 for _, error in bench.refused)
 
 
 def test_a_birth_names_the_aliases_of_later_data_even_after_a_restart() -> None:

@@ -45,6 +45,8 @@ _SUITES = {
 _ASSERTING = (
     *_SUITES.values(),
     "needs",
+    "plugin_promises",
+    "source_bench",
     "promises",
     "config_promises",
     "write_promises",

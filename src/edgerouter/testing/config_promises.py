@@ -72,6 +72,13 @@ def _secrets_within(value: Any) -> Iterator[str]:
         yield from chain.from_iterable(map(_secrets_within, value))
 
 
+def plain_secrets(model: type[BaseModel]) -> list[str]:
+    """Return the names of fields that sound secret and hold plain text."""
+    return [
+        name for name, field in model.model_fields.items() if name.lower().endswith(SECRET_NAMES) and _is_text(field.annotation)
+    ]
+
+
 class ConfigPromises(SinkPromises):
     """A sink's configuration is documented, strict, and keeps its secrets."""
 
@@ -115,9 +122,5 @@ class ConfigPromises(SinkPromises):
 
     async def test_a_field_that_sounds_secret_is_one(self) -> None:
         """A password is a `SecretStr`: `edgerouter config` and errors show plain text."""
-        plain = [
-            name
-            for name, field in self.sink_class.Config.model_fields.items()
-            if name.lower().endswith(SECRET_NAMES) and _is_text(field.annotation)
-        ]
+        plain = plain_secrets(self.sink_class.Config)
         assert plain == [], f"make these fields SecretStr: {', '.join(plain)}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter.errors import Rejected
+from edgerouter.errors import Rejected, Unavailable
 from edgerouter.message import Message
 from edgerouter.sink import Sink
 from edgerouter.testing.delivery import batches, deliver
@@ -24,9 +24,9 @@ class LimitPromises(SinkPromises):
         async with self.opened(config) as sink:
             limits = sink.limits
             for limit in (limits.max_messages, limits.max_bytes, limits.max_message_bytes):
-                assert limit is None or limit > 0
+                assert limit is None or limit > 0, f"{limits}: a limit is positive, or `None` where there is none"
             if limits.max_bytes is not None and limits.max_message_bytes is not None:
-                assert limits.max_message_bytes <= limits.max_bytes
+                assert limits.max_message_bytes <= limits.max_bytes, f"{limits}: no message is larger than a batch"
             sizes = [sink.size_of(self.message(b"x" * length)) for length in (1, 10, 100, 1000)]
             assert sizes == sorted(sizes), "a longer payload is never smaller for `size_of`"
             assert sink.limits == limits, "`limits` stay as they are while the sink is open"
@@ -49,7 +49,13 @@ class LimitPromises(SinkPromises):
             first = next(batches(sink, messages))
             batch = [messages[place] for place in first]
             assert len(first) > 1 or sink.limits.max_messages == 1
-            await self.taken(sink, batch)
+            try:
+                await self.taken(sink, batch)
+            except (Rejected, Unavailable) as error:
+                raise AssertionError(
+                    f"the service refused {len(batch)} messages, which the limits allow: {error!r}; `limits` are those of the "
+                    "service"
+                ) from error
         await self.assert_received(server, batch)
 
     @needs("max_bytes")

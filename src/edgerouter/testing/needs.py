@@ -12,12 +12,14 @@ _Test = TypeVar("_Test", bound=Callable[..., Any])
 LIMITS = frozenset({"max_bytes", "max_message_bytes"})
 """Limits of a sink that the suite tests at their edge."""
 ABILITIES = DISTURBANCES | LIMITS | {"secrets"}
-"""Names that `unsupported` may contain."""
+"""Names that `unsupported` of a sink may contain."""
+OTHER_ABILITIES = frozenset({"acknowledged", "memory", "rotate"})
+"""Names that `unsupported` of a source or a secret store may contain."""
 
 
 def needs(*abilities: str) -> Callable[[_Test], _Test]:
     """Name what a test cannot do without; a suite that declares one of these as unsupported lacks the test."""
-    assert set(abilities) <= ABILITIES, abilities
+    assert set(abilities) <= ABILITIES | OTHER_ABILITIES, abilities
 
     def mark(test: _Test) -> _Test:
         vars(test)["needs"] = abilities

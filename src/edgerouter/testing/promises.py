@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
 
 from edgerouter.blocking import SinkOpener
-from edgerouter.errors import Rejected, Unavailable
+from edgerouter.errors import EdgerouterError, Rejected, Unavailable
 from edgerouter.message import Message
 from edgerouter.outcome import Failure, Outcome
 from edgerouter.sink import Sink
@@ -99,8 +99,7 @@ class SinkPromises(Selecting):
     async def write(self, sink: Sink[Any], batch: Sequence[Message]) -> Outcome:
         """Run one write, bounded in time, and check that it leaves the batch unchanged and returns a well-formed outcome."""
         before = list(batch)
-        async with asyncio.timeout(self.patience):
-            outcome = await sink.write(batch)
+        outcome = await self._bounded(sink.write(batch))
         assert list(batch) == before, "the batch is the router's: copy it to change or reorder it"
         assert isinstance(outcome, Outcome), f"return an Outcome, `DELIVERED` when all were taken, not {outcome!r}"
         places = missing_of(outcome)
@@ -109,6 +108,22 @@ class SinkPromises(Selecting):
         self.all_are(failures_of(outcome.failed), Unavailable | Rejected, "a failure holds an error of the contract")
         self._assert_receipts(outcome.receipts, len(batch) - len(places))
         return outcome
+
+    async def _bounded(self, write: Awaitable[Outcome]) -> Outcome:
+        try:
+            async with asyncio.timeout(self.patience):
+                return await write
+        except (EdgerouterError, AssertionError):
+            raise
+        except TimeoutError:
+            raise AssertionError(
+                f"the write did not end within {self.patience} s: call once and raise at once: the router retries, and waits"
+            ) from None
+        except Exception as error:
+            raise AssertionError(
+                f"`write` raised {error!r}: translate the SDK's errors at one place, into Unavailable, Throttled, "
+                "Unauthorized or Rejected"
+            ) from error
 
     def _assert_receipts(self, receipts: Sequence[str] | str | None, delivered: int) -> None:
         if receipts is None or isinstance(receipts, str):

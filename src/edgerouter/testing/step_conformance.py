@@ -115,7 +115,7 @@ class StepConformance:
         bench.apply([Item(message, message) for message in self.repeated()])
         assert (bench.step.due is not None) == bool(list(bench.step.held)), "`due` is a time while something is held, else None"
         bench.step.flush(FOR_EVER)
-        assert not list(bench.step.held)
+        assert not list(bench.step.held), "after a `flush` beyond all times nothing is held: return all results, or they never come"
         assert bench.step.due is None
 
     def test_shared_documents_are_not_changed(self) -> None:
@@ -146,7 +146,12 @@ class StepConformance:
             item, shown = Item(message, message), message.payload[:80]
             refused = len(bench.refused)
             begin = time.process_time()
-            out = bench.apply([item])
+            try:
+                out = bench.apply([item])
+            except Exception as error:
+                raise AssertionError(
+                    f"`apply` raises nothing; for {shown!r} it raised {error!r}: give `context.refuse` a BadInput, or use `each`"
+                ) from error
             took = time.process_time() - begin
             assert took < self.most_seconds, f"{took:.1f} s of processor time for {shown!r}"
             if len(bench.refused) > refused:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Mapping, Sequence
+import sys
+import threading
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from edgerouter.errors import Rejected
 from edgerouter.message import Properties
 from edgerouter.testing.delivery import deliver
 from edgerouter.testing.limit_promises import LimitPromises
+from edgerouter.testing.plugin_promises import assert_nothing_left, threads
 from edgerouter.testing.promises import failures_of, missing_of
 from edgerouter.testing.server import SinkServer
 
@@ -44,10 +47,21 @@ class WritePromises(LimitPromises):
 
     async def test_closing_leaves_no_task_and_no_connection(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """Everything that the sink started ends with it."""
-        tasks_before = asyncio.all_tasks()
+        tasks_before, running = asyncio.all_tasks(), threads()
         async with self.opened(config) as sink:
             await self.write(sink, self.messages(1))
-        await self.assert_nothing_left(server, tasks_before)
+        await self.assert_nothing_left(server, tasks_before, running)
+
+    async def test_a_sink_opens_again_after_it_was_closed(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """The router opens it again after repeated refusals: nothing of the first one is in the way."""
+        messages = self.messages(2)
+        for message in messages:
+            try:
+                async with self.opened(config) as sink:
+                    await self.taken(sink, [message])
+            except Exception as error:
+                raise AssertionError(f"opened again, it failed with {error!r}: keep nothing outside of the object") from error
+        await self._assert_same_set(server, messages)
 
     async def test_a_failure_in_the_router_closes_the_sink_too(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """An exception of the router leaves the context properly and propagates."""
@@ -60,7 +74,7 @@ class WritePromises(LimitPromises):
         except ZeroDivisionError as error:
             assert error is failure  # noqa: PT017  (that it comes out is checked below, that it is the same one here)
         else:
-            pytest.fail("the sink swallowed an exception that was not its own")
+            pytest.fail("the sink swallowed an exception that was not its own: let it pass, and close in `finally`")
         await self.assert_nothing_left(server, tasks_before)
 
     async def test_partition_and_order_are_properties_of_the_message(self, config: Mapping[str, Any]) -> None:
@@ -148,6 +162,33 @@ class WritePromises(LimitPromises):
             assert not await deliver(sink, messages)
         await self._assert_same_set(server, messages)
 
+    async def test_messages_of_several_topics_keep_their_order(self, server: SinkServer, config: Mapping[str, Any]) -> None:
+        """Messages of one partition arrive in the order of the batch, although their topics alternate."""
+        topics = ("plant/b", "plant/a", "plant/c")
+        messages = [self.message(b'{"n": %d}' % number, number, topics[number % 3]) for number in range(1, 10)]
+        async with self.opened(config) as sink:
+            groups: dict[Hashable, list[bytes]] = {}
+            for message in messages:
+                groups.setdefault(sink.partition_of(message), []).append(self.expected(message))
+            failures = await deliver(sink, messages)
+        assert not failures, f"these are good messages, and were not taken: {failures}"
+        got = [item.payload for item in await server.received()]
+        for expected in groups.values() if self.keeps_order else ():
+            assert [payload for payload in got if payload in expected] == expected, (
+                "messages of one partition arrive in the order of the batch: do not sort or group them by topic (see `keeps_order`)"
+            )
+
+    async def test_nothing_of_a_batch_is_kept(self, config: Mapping[str, Any]) -> None:
+        """Memory does not grow with the messages that were written."""
+        async with self.opened(config) as sink:
+            batch = self.batch(sink, 5)
+            before = list(map(sys.getrefcount, batch))
+            await self.taken(sink, list(batch))
+            await asyncio.sleep(0)
+            gc.collect()
+            kept = sum(after > count for after, count in zip(map(sys.getrefcount, batch), before, strict=True))
+            assert not kept, f"{kept} of {len(batch)} messages are still held after `write`: forget a batch when `write` ends"
+
     async def test_the_same_batch_may_be_written_again(self, server: SinkServer, config: Mapping[str, Any]) -> None:
         """After a crash, or for a replay, the router writes delivered messages again; the sink sends them again."""
         async with self.opened(config) as sink:
@@ -171,14 +212,17 @@ class WritePromises(LimitPromises):
         assert [missing_of(outcome) for outcome in results] == [[]] * len(groups), "writes at the same time disturb each other"
         await self._assert_same_set(server, all_messages)
 
-    async def assert_nothing_left(self, server: SinkServer, tasks_before: set[asyncio.Task[Any]]) -> None:
+    async def assert_nothing_left(
+        self, server: SinkServer, tasks_before: set[asyncio.Task[Any]], threads_before: set[threading.Thread] | None = None
+    ) -> None:
         """Check that soon no new task runs, and the server sees no connection."""
-        async with asyncio.timeout(self.patience):
-            if "connections" not in self.unsupported:
-                while await self.disturb(server, "connections"):  # noqa: ASYNC110  (the server is not ours to add an event to)
-                    await asyncio.sleep(0.01)
-            while left := asyncio.all_tasks() - tasks_before:
-                await asyncio.wait(left, timeout=0.05)
+        deadline = asyncio.get_running_loop().time() + self.patience
+        while "connections" not in self.unsupported and (open_ones := await self.disturb(server, "connections")):
+            assert asyncio.get_running_loop().time() < deadline, (
+                f"{open_ones} connections are open after closing: close the client when `open` is left, as `async with` does"
+            )
+            await asyncio.sleep(0.01)
+        await assert_nothing_left(tasks_before, threads() if threads_before is None else threads_before, self.patience)
         gc.collect()
 
     async def _delivered_or_rejected(

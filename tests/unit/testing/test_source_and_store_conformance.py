@@ -1,152 +1,81 @@
-"""The suites of sources and secret stores pass honest ones, and catch liars.
+"""The suites of sources and secret stores pass honest ones, and fail wrong ones with the cure.
 
-Covers: edgerouter.secrets, edgerouter.testing.secret_store_conformance, edgerouter.testing.source_conformance.
+Covers: edgerouter.secrets, edgerouter.testing.secret_store_conformance, edgerouter.testing.source_conformance,
+edgerouter.testing.source_bench, edgerouter.testing.plugin_promises.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Self
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import pytest
 
-from edgerouter import (
-    Delivery,
-    Message,
-    SecretMissing,
-    SecretStore,
-    SecretStoreConfig,
-    SecretStoreContext,
-    Source,
-    SourceConfig,
-    SourceContext,
-    Unavailable,
-)
 from edgerouter.testing import SecretStoreConformance, SourceConformance
+from edgerouter.testing.source_bench import Acknowledged, Send
+from support.wrong import sources, stores
+from support.wrong.catalogue import Wrong, of
+from support.wrong.sources import CONFIG, QUEUE, Queue, QueueSource
+from support.wrong.stores import Vault
 
-QUEUE = "queue"
-
-
-class QueueConfig(SourceConfig):
-    """A queue of this process."""
-
-    name: str
-    """Name of the queue."""
-
-
-class QueueSource(Source[QueueConfig]):
-    """An honest source."""
-
-    queues: ClassVar[dict[str, asyncio.Queue[bytes | None]]] = {}
-
-    def __init__(self, queue: asyncio.Queue[bytes | None], *, probe: bool) -> None:
-        self.queue = queue
-        self.probe = probe
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, config: QueueConfig, context: SourceContext) -> AsyncIterator[Self]:
-        context.connected(True, "")
-        yield cls(cls.queues[config.name], probe=context.probe)
-
-    async def deliveries(self) -> AsyncIterator[Delivery]:
-        if self.probe:
-            await asyncio.Event().wait()
-        while (payload := await self.queue.get()) is not None:
-            yield Delivery([Message("t", payload, time.time_ns(), 1)], self.acknowledge)
-
-    def acknowledge(self) -> None:
-        """Drop the report."""
-
-    def stop(self) -> None:
-        self.queue.put_nowait(None)
-
-
-class SlowToRead(QueueSource):
-    async def deliveries(self) -> AsyncIterator[Delivery]:
-        async for delivery in super().deliveries():
-            time.sleep(0.1)  # noqa: ASYNC251  (the lie)
-            yield delivery
-
-
-class SlowToAcknowledge(QueueSource):
-    def acknowledge(self) -> None:
-        time.sleep(0.1)
-
-
-class DeafToStop(QueueSource):
-    def stop(self) -> None:
-        pass
+SOURCES_THAT_WAIT = (sources.DeafToStop, sources.Reversing, sources.Quiet, sources.Never, sources.Background, sources.Threaded)
+"""The suite waits for these as long as it is patient."""
 
 
 class TestAnHonestSource(SourceConformance):
     source_class = QueueSource
+    tight: ClassVar[Mapping[str, Any]] = {"max_messages": 10}
 
     @pytest.fixture
-    def config(self) -> Mapping[str, Any]:
-        QueueSource.queues[QUEUE] = asyncio.Queue()
-        return {"name": QUEUE}
+    def queue(self) -> Queue:
+        return QueueSource.queues.setdefault(QUEUE, Queue())
+
+    @pytest.fixture(autouse=True)
+    def _anew(self) -> None:
+        QueueSource.queues.clear()
 
     @pytest.fixture
-    def send(self) -> Any:
-        return send
+    def config(self, queue: Queue) -> Mapping[str, Any]:
+        return CONFIG
+
+    @pytest.fixture
+    def send(self, queue: Queue) -> Send:
+        return queue.send
+
+    @pytest.fixture
+    def acknowledged(self, queue: Queue) -> Acknowledged:
+        return lambda: queue.acknowledged
 
 
-async def send(payloads: Sequence[bytes]) -> None:
-    for payload in payloads:
-        QueueSource.queues[QUEUE].put_nowait(payload)
+async def fails(suite: Any, each: Wrong, fixtures: Mapping[str, Any]) -> None:
+    """Run one test of a suite, which must fail with what the catalogue says."""
+    test = getattr(suite, each.test)
+    wanted = inspect.signature(test).parameters
+    with pytest.raises((AssertionError, pytest.fail.Exception), match=re.escape(each.says)):
+        await test(**{name: fixtures[name] for name in wanted})
 
 
-@pytest.mark.parametrize(
-    ("liar", "promise"),
-    [
-        (SlowToRead, "test_the_event_loop_is_never_held_up"),
-        (SlowToAcknowledge, "test_the_event_loop_is_never_held_up"),
-        (DeafToStop, "test_what_is_sent_comes_and_the_source_ends_when_it_is_stopped"),
-    ],
-)
-async def test_a_lie_of_a_source_is_caught(liar: type[QueueSource], promise: str) -> None:
+@pytest.mark.parametrize("each", of("source"), ids=lambda each: each.plugin.__name__)
+async def test_a_wrong_source_fails_the_test_of_its_promise(
+    each: Wrong, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fails with the cure."""
     suite = TestAnHonestSource()
-    suite.source_class = liar  # type: ignore[misc]  # this one suite object is about the liar
-    suite.patience = 2  # type: ignore[misc]  # what never ends is waited for that long
-    QueueSource.queues[QUEUE] = asyncio.Queue()
-    with pytest.raises((AssertionError, TimeoutError)):
-        await getattr(suite, promise)({"name": QUEUE}, send)
-
-
-class VaultConfig(SecretStoreConfig):
-    """A vault of this process."""
-
-
-class Vault(SecretStore[VaultConfig]):
-    """An honest store."""
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, config: VaultConfig, context: SecretStoreContext) -> AsyncIterator[Self]:
-        yield cls()
-
-    async def get(self, name: str) -> str:
-        if name != "db":
-            raise SecretMissing(f"no {name}")
-        return "hunter2"
-
-
-class SlowVault(Vault):
-    async def get(self, name: str) -> str:
-        time.sleep(0.1)  # noqa: ASYNC251  (the lie)
-        return await super().get(name)
-
-
-class VagueVault(Vault):
-    async def get(self, name: str) -> str:
-        try:
-            return await super().get(name)
-        except SecretMissing as error:
-            raise Unavailable(str(error)) from error
+    suite.source_class = each.plugin  # type: ignore[misc]  # this one suite object is about the wrong source
+    suite.patience = 0.5 if each.plugin in SOURCES_THAT_WAIT else 20  # type: ignore[misc]  # so short for this one
+    queue = QueueSource.queues[QUEUE] = Queue()
+    fixtures = {
+        "config": CONFIG, "send": queue.send, "acknowledged": lambda: queue.acknowledged, "caplog": caplog, "capsys": capsys
+    }  # fmt: skip
+    try:
+        await fails(suite, each, fixtures)
+    finally:
+        for ended in sources.Threaded.ended:
+            ended.set()
+        for task in sources.Background.later:
+            task.cancel()
 
 
 class TestAnHonestStore(SecretStoreConformance):
@@ -157,19 +86,40 @@ class TestAnHonestStore(SecretStoreConformance):
         return {}
 
     @pytest.fixture
-    def secret(self) -> tuple[str, str]:
-        return "db", "hunter2"
+    def secret(self) -> Iterator[tuple[str, str]]:
+        Vault.secrets["db"] = " hunter2 "
+        yield "db", " hunter2 "
+        Vault.secrets.clear()
+
+    @pytest.fixture
+    def rotate(self) -> Callable[[str], None]:
+        return lambda value: Vault.secrets.update(db=value)
 
 
-async def test_a_store_that_blocks_is_caught() -> None:
+@pytest.mark.parametrize("each", of("secret store"), ids=lambda each: each.plugin.__name__)
+async def test_a_wrong_store_fails_the_test_of_its_promise(
+    each: Wrong, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fails with the cure."""
     suite = TestAnHonestStore()
-    suite.store_class = SlowVault  # type: ignore[misc]  # this one suite object is about the liar
-    with pytest.raises(AssertionError, match="held the event loop"):
-        await suite.test_the_event_loop_is_never_held_up({}, ("db", "hunter2"))
+    suite.store_class = each.plugin  # type: ignore[misc]  # this one suite object is about the wrong store
+    suite.patience = 0.5 if each.plugin is stores.Renewing else 20  # type: ignore[misc]  # a leak is waited for that long
+    Vault.secrets["db"] = " hunter2 "
+    try:
+        await fails(
+            suite, each, {
+                "config": {}, "secret": ("db", " hunter2 "), "rotate": lambda value: Vault.secrets.update(db=value),
+                "caplog": caplog, "capsys": capsys,
+            },
+        )  # fmt: skip
+    finally:
+        Vault.secrets.clear()
+        for task in stores.Renewing.later:
+            task.cancel()
 
 
-async def test_a_store_that_does_not_say_what_is_missing_is_caught() -> None:
-    suite = TestAnHonestStore()
-    suite.store_class = VagueVault  # type: ignore[misc]  # this one suite object is about the liar
-    with pytest.raises(Unavailable):
-        await suite.test_a_secret_that_is_not_there_is_missing({})
+@pytest.mark.parametrize(("suite", "fixture"), [(SourceConformance, "acknowledged"), (SecretStoreConformance, "rotate")])
+def test_a_suite_that_lacks_a_fixture_is_asked_for_it_or_for_the_reason(suite: type[Any], fixture: str) -> None:
+    """The message of the fixture shows the declaration."""
+    with pytest.raises(NotImplementedError, match=f'`unsupported = {{"{fixture}": '):
+        inspect.unwrap(getattr(suite, fixture))(suite())

@@ -26,6 +26,16 @@ TOKEN = "0123456789abcdef"
 
 class TestHttpSource(SourceConformance):
     source_class: ClassVar = HttpSource
+    tight: ClassVar[Mapping[str, Any]] = {"max_body_bytes": "64KiB", "max_unacknowledged_bytes": "64KiB"}
+    answered: int
+
+    @pytest.fixture(autouse=True)
+    def _none_answered(self) -> None:
+        self.answered = 0
+
+    @pytest.fixture
+    def acknowledged(self) -> Any:
+        return lambda: self.answered
 
     @pytest.fixture
     def config(self) -> Mapping[str, Any]:
@@ -39,6 +49,7 @@ class TestHttpSource(SourceConformance):
                 for payload in payloads:
                     async with http.post(url, data=payload) as answer:
                         assert answer.status == 202
+                        self.answered += 1
 
         return send
 

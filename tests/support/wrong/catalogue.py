@@ -1,0 +1,44 @@
+"""Wrong plugins, each with the test of the conformance suite that fails it, and what that test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A plugin that breaks one promise; its docstring says how."""
+
+    kind: str
+    """Such as `sink` or `secret store`."""
+    plugin: type[Any]
+    test: str
+    """Name of the test that fails."""
+    says: str
+    """Part of the failure's message, which names the cure."""
+
+    @property
+    def fault(self) -> str:
+        """The first line of the plugin's docstring."""
+        return str(self.plugin.__doc__).partition("\n")[0].rstrip(".")
+
+
+WRONG: Final[list[Wrong]] = []
+_Plugin = TypeVar("_Plugin", bound=type[Any])
+
+
+def wrong(kind: str, test: str, says: str) -> Callable[[_Plugin], _Plugin]:
+    """Add a plugin to the catalogue."""
+
+    def add(plugin: _Plugin) -> _Plugin:
+        WRONG.append(Wrong(kind, plugin, test, says))
+        return plugin
+
+    return add
+
+
+def of(kind: str) -> list[Wrong]:
+    """Return the wrong plugins of a kind."""
+    return [each for each in WRONG if each.kind == kind]
