@@ -22,12 +22,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 MYPY_CACHE = Path(__file__).parents[2] / ".mypy_cache" / "new-plugin"
 BUILD = """
 import os, sys
-from setuptools import build_meta
+from hatchling import build
 wheels, *folders = sys.argv[1:]
-sys.argv[1:] = []
 for folder in folders:
     os.chdir(folder)
-    build_meta.build_wheel(wheels)
+    build.build_wheel(wheels)
 """
 """Builds all wheels as pip does, in one process: pip starts three for each."""
 
