@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +76,17 @@ __all__ = [
 _HOMES = ("errors", "message", "topic_cache", "variables", "units", "outcome", "secrets", "source", "sink", "step", "templates")
 """Modules with the names above; those that import least come first."""
 
+RENAMED: dict[str, tuple[str, str]] = {}
+"""Names that go: each with the one that replaces it, and the version that lacks it. See docs/reference/stability.md."""
+
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `edgerouter --version` need not load pydantic."""
+    if name in RENAMED:
+        new, version = RENAMED[name]
+        message = f"edgerouter.{name} is now edgerouter.{new}; edgerouter {version} will not have the old name"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[__name__], new)
     for home in _HOMES if name in __all__ else ():
         found = import_module(f"edgerouter.{home}")
         if hasattr(found, name):

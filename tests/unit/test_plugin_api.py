@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import edgerouter
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/plugin-api.md").read_text()
 FIRST_PARTY = ROOT / "plugins/edgerouter-nats/src/edgerouter_nats/spool"
@@ -39,6 +41,15 @@ def test_the_page_lists_exactly_what_a_module_exports(module: str) -> None:
     exported = import_module(module).__all__
     assert documented()[module] == set(exported)
     assert len(set(exported)) == len(exported)
+
+
+def test_a_name_that_goes_warns_its_user_and_works_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The warning stands at the import, and names the new name and the version without the old one."""
+    monkeypatch.setattr("edgerouter.RENAMED", {"Outlet": ("Sink", "0.3")})
+    with pytest.warns(DeprecationWarning, match=r"edgerouter.Outlet is now edgerouter.Sink; edgerouter 0.3 will not") as warned:
+        from edgerouter import Outlet
+    assert Outlet is edgerouter.Sink
+    assert warned[0].filename == __file__
 
 
 def imports(file: Path) -> Iterator[tuple[str, str]]:

@@ -53,7 +53,7 @@ class SecretStoreConformance(PluginPromises):
     missing: ClassVar[str] = "no-such-secret"
     """Name of a secret that the store does not have."""
     unsupported: ClassVar[Mapping[str, str]] = {}
-    """What cannot be tested here, with reasons: `rotate` where a secret cannot change. Tests that need it are not collected."""
+    """Abilities that are missing here, with reasons: `rotate` where a secret cannot change. Tests that need it are left out."""
     most_held_seconds: ClassVar[float] = MOST_SECONDS
     """Longest time for which the store may block the event loop; more only if its SDK leaves no choice, with the reason."""
 

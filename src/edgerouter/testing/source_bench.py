@@ -68,7 +68,7 @@ class SourceBench(PluginPromises):
     keeps_order: ClassVar[bool] = True
     """Messages come in the order in which one sender sent them."""
     unsupported: ClassVar[Mapping[str, str]] = {}
-    """What cannot be tested here, with reasons: `acknowledged` where the sender never learns what was stored, `memory` where
+    """Abilities that are missing here, with reasons: `acknowledged` where the sender never learns what was stored, `memory` where
     something else bounds what waits for the spool. Tests that need it are not collected."""
 
     @property
