@@ -1,12 +1,14 @@
 """Cost of the spool on JetStream: messages a second through append, and CPU of the router for each message.
 
-The single server syncs always. `make bench-jetstream`; `benchmarks/spool.py` measures SQLite's spool with the same messages.
+The single server syncs always. At the end nodes and routers are killed, and the time until the spool works again is measured.
+`make bench-jetstream`; `benchmarks/spool.py` measures SQLite's spool with the same messages.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import shutil
 import tempfile
 import time
@@ -14,7 +16,9 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
 import uvloop
+from benchmarks import recovery
 from benchmarks.spool import readings
 
 from edgerouter.message import Message
@@ -79,6 +83,7 @@ def main() -> None:
     """Run with one server that syncs always, and with a cluster of three."""
     parser = argparse.ArgumentParser(prog="make bench-jetstream", description=__doc__)
     parser.add_argument("--messages", type=int, default=200_000, help="messages of 200 bytes")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     messages = readings(parser.parse_args().messages)
     folder = Path(tempfile.mkdtemp(prefix="jetstream-", dir=Path(__file__).parent))
     try:
@@ -87,6 +92,7 @@ def main() -> None:
                 uvloop.run(measure([server.url], 1, messages[: len(messages) // share], chunk))
         with NatsCluster(folder / "three") as cluster:
             uvloop.run(measure(cluster.urls, 3, messages, 500))
+        uvloop.run(recovery.measure(folder))
     finally:
         shutil.rmtree(folder)
 

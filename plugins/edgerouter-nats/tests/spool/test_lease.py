@@ -132,6 +132,21 @@ async def test_a_router_that_starts_again_under_its_name_takes_its_shards_at_onc
         assert len(await take(reader, 3)) == 3
 
 
+async def test_a_router_that_ends_in_good_order_gives_its_shards_up_before_its_lease_ends(
+    nats: NatsServer, tmp_path: Path, stream: str
+) -> None:
+    one, two = (settings(nats, tmp_path, name, stream=stream, lease=60) for name in ("one", "two"))
+    async with shared(two) as staying:
+        async with shared(one) as leaving:
+            await leaving.attach(route("cloud"))
+            assert sharing_of(leaving).leases.held == ("cloud",)
+            await Pipe(staying, route("cloud")).append(fresh(3))
+            reader = await staying.attach(route("cloud"))
+            assert sharing_of(staying).leases.held == ()
+        async with asyncio.timeout(10):
+            assert len(await take(reader, 3)) == 3
+
+
 async def test_a_process_that_was_stopped_for_longer_than_its_lease_settles_nothing(
     nats: NatsServer, tmp_path: Path, stream: str
 ) -> None:

@@ -23,6 +23,8 @@ DUPLICATE_WINDOW: Final = 120
 _IN_USE: Final = 10058
 _BUSY: Final = frozenset((10008, 10009, 10004))
 """Temporarily unavailable; no response from peers; cluster not available (nats-server, server/errors.json)."""
+_NO_PEERS: Final = 10005
+"""No suitable peers for placement: one of them is offline, which passes, or there are too few for ever."""
 _MAX_DELAY: Final = 5.0
 
 T = TypeVar("T")
@@ -75,7 +77,7 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
         except Unavailable as error:
             reason = str(error)
         except ApiError as error:
-            if error.code not in _BUSY:
+            if error.code not in _BUSY and not (error.code == _NO_PEERS and "offline" in str(error)):
                 raise SpoolUnusable(f"spool: {error}") from None
             reason = str(error)
         attempt += 1
