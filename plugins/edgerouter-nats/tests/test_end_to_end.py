@@ -22,7 +22,7 @@ from support.receiving import written
 from support.router import RouterProcess, router
 
 TOPICS = 20
-MESSAGES = int(os.environ.get("NATS_MESSAGES", "3000"))
+MESSAGES = int(os.environ.get("NATS_MESSAGES", "2000"))
 """More of them for a longer run."""
 RETRY = {"first_delay": "20ms", "max_delay": "500ms"}
 
@@ -46,7 +46,7 @@ def box(broker: Mosquitto, servers: list[str]) -> dict[str, Any]:
 def central(servers: list[str], folder: Path) -> dict[str, Any]:
     """Configuration of the router that reads the stream."""
     return {
-        "sources": {"boxes": {"type": "nats-jetstream", "servers": servers, "stream": "PLANT", "durable": "one", "ack_wait": "2s"}},
+        "sources": {"boxes": {"type": "nats-jetstream", "servers": servers, "stream": "PLANT", "durable": "one", "ack_wait": "1s"}},
         "sinks": {"archive": {"type": "file", "path": str(folder), "once": True, "retry": RETRY}},
     }
 

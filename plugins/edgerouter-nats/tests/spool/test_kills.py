@@ -3,7 +3,7 @@
 `EDGEROUTER_KILLS=20` runs the long form: three routers at 10,000 messages a second, and routers are also stopped for up to three
 leases and continued. `EDGEROUTER_SEED` chooses another course of events.
 
-Covers: edgerouter_nats.spool.engine, edgerouter_nats.spool.positions, edgerouter_nats.spool.tail.
+Covers: edgerouter_nats.spool.engine, edgerouter_nats.spool.positions, edgerouter_nats.spool.tail, tests/support/nats.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROUTERS = ("one", "two", "three") if LONG else ("one", "two")
 LEASE = 2
 RATE = 10_000 // len(ROUTERS) if LONG else 1_000
 """Messages a second of each router."""
-BETWEEN = 3.0 if LONG else 1.5
+BETWEEN = 3.0 if LONG else 1.0
 """Seconds between two kills, about."""
 MESSAGES = int(RATE * (KILLS + 1) * BETWEEN)
 """Messages of each router."""
@@ -114,10 +114,10 @@ class Fleet:
 
 
 @pytest.mark.timeout(90 + KILLS * 30)
-def test_kills_of_routers_and_of_nodes_lose_nothing_and_repeat_little_under_the_same_id(tmp_path: Path) -> None:
+def test_kills_of_routers_and_of_nodes_lose_nothing_and_repeat_little_under_the_same_id(tmp_path: Path, store: Path) -> None:
     chance = random.Random(SEED)
     wanted = MESSAGES * len(ROUTERS)
-    with NatsCluster(tmp_path / "nats", jetstream=["sync_interval: always"]) as cluster:
+    with NatsCluster(store / "killed", jetstream=["sync_interval: always"]) as cluster:
         fleet = Fleet(cluster, tmp_path)
         for router in ROUTERS:
             fleet.start(router)

@@ -81,8 +81,8 @@ async def test_the_system_account_may_export_the_proof(tmp_path: Path) -> None:
         assert "acknowledges messages before" in await refused(config(tmp_path, server, username="app", password="app"))
 
 
-async def test_three_replicas_are_taken_for_it_only_by_name(tmp_path: Path) -> None:
-    with NatsCluster(tmp_path / "nats") as cluster:
+async def test_three_replicas_are_taken_for_it_only_by_name(tmp_path: Path, store: Path) -> None:
+    with NatsCluster(store / "proven") as cluster:
         addresses = [monitor(node) for node in cluster.nodes]
         text = await refused(config(tmp_path, *cluster.nodes, replicas=3, monitor=addresses))
         assert "acknowledges messages before they are on its disk" in text
