@@ -17,7 +17,7 @@ SHELL := bash
 # the tests start hundreds of processes: without cached bytecode, each compiles the package again
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-backlog bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs-reference docs-site docs-serve dist licences sbom constraints clean
+.PHONY: deb help demo test check format bench bench-backlog bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs-reference docs-site docs-serve dist licences sbom constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -77,6 +77,9 @@ docs-site: .venv/.dev  ## Build the documentation site in build/site, strictly
 
 docs-serve: .venv/.dev  ## Serve the documentation site on http://127.0.0.1:8000, rebuilt as pages change
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
+deb:  ## Build a Debian package for the Debian that this runs on into dist/ (EXTRAS=aws picks plugins)
+	@deploy/debian/build dist
 
 constraints: .venv/.dev  ## Take the newest versions of everything and pin them in constraints.txt
 	@$(PIP) install --upgrade --upgrade-strategy eager --editable '.[demo]' --group dev --group dist $(PLUGINS:%=--editable %) $(PLUGIN_TESTS)
