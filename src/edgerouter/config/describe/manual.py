@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+import yaml
 from pydantic import BaseModel
 
 from edgerouter.config.describe.schema import Quietly
@@ -16,6 +18,8 @@ from edgerouter.config.shaping import ShapingTest
 
 _HEAD: Final = files(__package__).joinpath("manual.md")
 """Beginning of the page, before the tables."""
+_EXAMPLES: Final = files(__package__).joinpath("examples.yaml")
+"""An example of each plugin and section of the core."""
 _STEPS: Final[Mapping[str, PluginKind]] = {"steps": "step"}
 _SPOOL: Final[Mapping[str, PluginKind]] = {"spool": "spool"}
 _MORE: Final = """\
@@ -41,13 +45,13 @@ def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
         elif by_type:
             parts.append(f"## {title}\n")
         for name, model in sorted(by_type.items()):
-            parts.append(f"### `{section}`: `type: {name}`\n\n{_about(model)}{_table(model)}")
+            parts.append(f"### `{section}`: `type: {name}`\n\n{_about(model)}{_example(section, name)}{_table(model)}")
     steps = sorted(configs.get("step", {}).items())
     if steps:
         parts.append("## Steps\n\nA step stands in the list `steps` of a sink or source.\n")
-    parts += [f"### `steps`: `type: {name}`\n\n{_about(model)}{_table(model)}" for name, model in steps]
+    parts += [f"### `steps`: `type: {name}`\n\n{_about(model)}{_example('steps', name)}{_table(model)}" for name, model in steps]
     parts.append(_MORE)
-    parts += [f"## `{name}`\n\n{_about(model)}{_table(model)}" for name, model in SECTIONS.items()]
+    parts += [f"## `{name}`\n\n{_about(model)}{_example('sections', name)}{_table(model)}" for name, model in SECTIONS.items()]
     parts.append(f"## `tests`\n\nA list. Each is {_about(ShapingTest)[0].lower()}{_about(ShapingTest)[1:]}{_table(ShapingTest)}")
     return "\n".join(parts)
 
@@ -64,6 +68,21 @@ def write_plugins(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -
 def _about(model: type[BaseModel]) -> str:
     text = " ".join((model.__doc__ or "").split("\n\n")[0].split())
     return f"{text}\n\n" if text else ""
+
+
+def _example(section: str, name: str) -> str:
+    """Return a block with the example of a plugin or section; a step stands in a sink."""
+    text = examples().get(section, {}).get(name, "").rstrip("\n")
+    if section == "steps" and text:
+        text = f"sinks: {{out: {{type: stdout, steps: [{text}]}}}}"
+    return f"```yaml\n{text}\n```\n\n" if text else ""
+
+
+@cache
+def examples() -> dict[str, dict[str, str]]:
+    """Return the examples of the manual, by section and type."""
+    read: dict[str, dict[str, str]] = yaml.safe_load(_EXAMPLES.read_text("utf-8"))
+    return read
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
 from pydantic import BaseModel, Field, SecretStr
 
-from edgerouter import ByteSize, Duration
+from edgerouter import ByteSize, Duration, plugins
 from edgerouter.cli.manual import page
-from edgerouter.config.describe.manual import write, write_plugins
+from edgerouter.config.describe.manual import examples, write, write_plugins
+from edgerouter.config.model import SECTIONS
 
 ROOT = Path(__file__).parents[4]
 
 
 def test_the_committed_page_is_up_to_date() -> None:
     assert (ROOT / "docs" / "reference" / "configuration.md").read_text() == page(), "run `make docs-reference`"
+
+
+def test_every_plugin_and_section_of_the_core_has_an_example() -> None:
+    """Those of plugins are loaded with the blocks of all pages; a section is validated here."""
+    built_in = {f"{each.kind}s.{each.name}" for each in plugins.listing() if each.distribution == "edgerouter"}
+    shown = {f"{section}.{name}" for section, by_name in examples().items() for name in by_name}
+    assert built_in | {f"sections.{name}" for name in SECTIONS} == shown
+    for name, text in examples()["sections"].items():
+        SECTIONS[name].model_validate(yaml.safe_load(text)[name])
 
 
 class Inner(BaseModel, use_attribute_docstrings=True):
