@@ -38,7 +38,7 @@ def middle(folder: Path, name: str, server: NatsServer) -> dict[str, Any]:
     config["spool"] |= {
         "path": str(folder / "spool"), "monitor": [f"http://127.0.0.1:{server.monitor_port}"], "router": name, "lease": "2s",
     }  # fmt: skip
-    config["sources"]["fleet"]["ack_wait"] = "5s"
+    config["sources"]["fleet"]["ack_wait"] = "2s"
     config["sinks"]["archive"]["path"] = str(folder / "files")
     return config
 
@@ -64,10 +64,10 @@ def together(routers: list[RouterProcess]) -> Arrivals:
     return found
 
 
-async def test_nothing_is_lost_between_a_device_and_the_archive_in_the_middle(tmp_path: Path) -> None:
+async def test_nothing_is_lost_between_a_device_and_the_archive_in_the_middle(tmp_path: Path, store: Path) -> None:
     for name in ("leaf", "central-1", "central-2"):
         (tmp_path / name).mkdir()
-    server = NatsServer(tmp_path / "nats").start()
+    server = NatsServer(store / "leaf").start()
     try:
         await make_stream(server)
         with running(tmp_path / "broker", "max_queued_messages 0", "max_inflight_messages 1000", "log_type error") as broker:
@@ -80,12 +80,12 @@ async def test_nothing_is_lost_between_a_device_and_the_archive_in_the_middle(tm
                 await first.start()
                 await second.start()
                 async with load(Plan(broker.port, rate=1000)) as publisher:
-                    await publisher.at_least(500)
+                    await publisher.at_least(300)
                     server.stop()  # the link of the box is down
-                    await publisher.at_least(publisher.acknowledged + 1000)
+                    await publisher.at_least(publisher.acknowledged + 500)
                     server.start()
                     await first.kill()
-                    await publisher.at_least(publisher.acknowledged + 500)
+                    await publisher.at_least(publisher.acknowledged + 300)
                     report = await publisher.stop()
                 await leaf.until_delivered()
                 expected = {PREFIX + topic: numbers for topic, numbers in report.acknowledged_numbers().items()}
