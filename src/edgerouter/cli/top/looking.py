@@ -57,6 +57,8 @@ class Looking:
         self.events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
         """Events as they may be shown, oldest first."""
         self.latest: Look | None = None
+        self.asked_at: float | None = None
+        """Monotonic seconds of the question that has no answer yet."""
         self.said = ""
         """Result of the last order."""
 
@@ -76,8 +78,9 @@ class Looking:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            began = time.monotonic()
+            began = self.asked_at = time.monotonic()
             self.latest = self._look()
+            self.asked_at = None
             self._news()
             self._ended.wait(max(0.0, began + self._interval - time.monotonic()))
 

@@ -40,7 +40,7 @@ def head(view: View, width: int) -> list[Text]:
 def _alarms(view: View) -> Iterator[Text]:
     if view.error and view.look is not None:
         since = time.monotonic() - view.look.at
-        yield Text(f"no answer for {duration(since)}, the numbers are from then: {view.error}", "bold red")
+        yield Text(f"no answer for {duration(since)}, old numbers: {view.error}", "bold red")
     if view.frozen:
         yield Text("the screen is held; space releases it", "bold yellow")
 
@@ -92,9 +92,10 @@ def body(view: View, width: int, lines: int) -> list[Text]:
     if status is None:
         return [Text(), cropped(f"Waiting for a router on {view.where}; q ends.", width)]
     sources = _sources(view, status, width)
-    remarks = [cropped(line, width) for line in _remarks(view, status)]
+    remarks = list(_remarks(view, status))
     most = max(1, (lines - _LEAST_SINKS) // 3)
-    sources, remarks = _most(sources, most + 1, width), _most(remarks, most, width)
+    sources = _most(sources, most + 1, width)
+    remarks = [cropped(line, width) for line in _most(remarks, most, width)]
     room = lines - len(sources) - len(remarks) - 2
     return [Text(), *sources, Text(), *_sinks(view, status, width, max(_LEAST_SINKS, room)), *remarks][:lines]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -23,6 +24,8 @@ from edgerouter.cli.top.view import MOST_FILTER, ORDERS, Question, View
 
 _REDRAW_SECONDS: Final = 1.0
 """Ages on the screen grow without news."""
+_LATE_SECONDS: Final = 3.0
+"""Time for an answer; after it the numbers on the screen are marked as old."""
 _FOOT_DETAILS: Final = "q quit  ? keys  escape back  up, down scroll  p pause"
 _FOOT: Final = "q quit  ? keys  enter details  s sort  / filter  p pause  space hold"
 
@@ -41,8 +44,10 @@ def run(client: Client, folder: str, interval: float, seconds: float | None) -> 
     except Ended as ended:
         if ended.number != signal.SIGINT:
             os.kill(os.getpid(), ended.number)  # its handler is the one from before
-    except OSError:
-        return  # the terminal is gone
+    except OSError as error:
+        if error.errno != errno.EIO:  # the terminal is gone
+            raise
+        return
     if seconds is not None and session.view.look is None and session.view.error:
         raise NoRouter(session.view.error)
 
@@ -68,7 +73,6 @@ class Session:
         """Draw and obey until the end."""
         until = None if seconds is None else time.monotonic() + seconds
         while not self._ended:
-            self._take()
             self._draw()
             left = _REDRAW_SECONDS if until is None else min(_REDRAW_SECONDS, until - time.monotonic())
             if left <= 0:
@@ -82,7 +86,9 @@ class Session:
         view.said = self.looking.said
         if look is None or view.frozen:
             return
-        view.error = look.error
+        asked = self.looking.asked_at
+        late = asked is not None and time.monotonic() - asked > _LATE_SECONDS
+        view.error = "the router hangs, or is busy" if late else look.error
         if look.status is not None and look is not view.look:
             view.look = look
             view.history.add(look.at, look.status)
@@ -91,7 +97,13 @@ class Session:
     def _draw(self) -> None:
         width, lines = self._terminal.size
         self._console.width = width
-        self._terminal.draw([self._ansi(line) for line in self.lines(width, lines)])
+        try:
+            self._take()
+            drawn = self.lines(width, lines)
+        except (KeyError, TypeError) as error:
+            text = f"The router is of another version than this command, and its answer cannot be shown: {error!r}. q ends."
+            drawn = [cropped(Text(shown(text), "red"), width)]
+        self._terminal.draw([self._ansi(line) for line in drawn])
 
     def lines(self, width: int, lines: int) -> list[Text]:
         """Return the lines of the screen, each at most as wide as it is."""

@@ -87,8 +87,8 @@ class View:
         """Select another sink, so many further down."""
         names = self.sinks
         if names:
-            at = names.index(self.selected) if self.selected in names else 0 if steps >= 0 else len(names)
-            self.selected = names[max(0, min(len(names) - 1, at + steps if self.selected in names else at))]
+            at = names.index(self.selected) if self.selected in names else 0
+            self.selected = names[max(0, min(len(names) - 1, at + steps))]
 
 
 def _number(field: str) -> Callable[[View, str], float]:
