@@ -111,15 +111,14 @@ class SinkPromises(Selecting):
 
     async def _bounded(self, write: Awaitable[Outcome]) -> Outcome:
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.patience) as bound:
                 return await write
         except (EdgerouterError, AssertionError):
             raise
-        except TimeoutError:
-            raise AssertionError(
-                f"the write did not end within {self.patience} s: call once and raise at once: the router retries, and waits"
-            ) from None
         except Exception as error:
+            assert not bound.expired(), (
+                f"the write did not end within {self.patience} s: call once and raise at once: the router retries, and waits"
+            )
             raise AssertionError(
                 f"`write` raised {error!r}: translate the SDK's errors at one place, into Unavailable, Throttled, "
                 "Unauthorized or Rejected"

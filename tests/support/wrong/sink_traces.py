@@ -108,7 +108,7 @@ class Sleeping(EchoSink):
     """Sleeps in `write`."""
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
-        time.sleep(0.1)  # noqa: ASYNC251  (the fault)
+        time.sleep(0.2)  # noqa: ASYNC251  (the fault)
         return await super().write(batch)
 
 
@@ -133,7 +133,7 @@ class SlowToOpen(EchoSink):
     async def open(cls, config: EchoConfig, context: SinkContext) -> AsyncIterator[Self]:
         async with aiohttp.ClientSession() as session:
             await asyncio.sleep(0)
-            subprocess.run(["sleep", "0.1"], check=True)
+            subprocess.run(["sleep", "0.2"], check=True)
             yield cls(session, config)
 
 
@@ -146,7 +146,7 @@ class SlowToClose(EchoSink):
     async def open(cls, config: EchoConfig, context: SinkContext) -> AsyncIterator[Self]:
         async with aiohttp.ClientSession() as session:
             yield cls(session, config)
-            time.sleep(0.1)  # noqa: ASYNC251  (the fault)
+            time.sleep(0.2)  # noqa: ASYNC251  (the fault)
 
 
 @wrong(*LOOP)
@@ -161,7 +161,7 @@ class BlockingLater(EchoSink):
 
     async def slow(self) -> None:
         """Block."""
-        time.sleep(0.1)  # noqa: ASYNC251  (the fault)
+        time.sleep(0.2)  # noqa: ASYNC251  (the fault)
 
 
 class Undocumented(EchoConfig):

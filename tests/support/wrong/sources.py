@@ -88,7 +88,7 @@ class SlowToRead(QueueSource):
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         async for delivery in super().deliveries():
-            time.sleep(0.1)  # noqa: ASYNC251  (the fault)
+            time.sleep(0.2)  # noqa: ASYNC251  (the fault)
             yield delivery
 
 
@@ -97,7 +97,7 @@ class SlowToAcknowledge(QueueSource):
     """Blocks in `acknowledge`."""
 
     def acknowledge(self) -> None:
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 @wrong(*WHOLE, "ends after `stop`")

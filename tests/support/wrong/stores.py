@@ -52,7 +52,7 @@ class SlowVault(Vault):
     """Blocks in `get`."""
 
     async def get(self, name: str) -> str:
-        time.sleep(0.1)  # noqa: ASYNC251  (the fault)
+        time.sleep(0.2)  # noqa: ASYNC251  (the fault)
         return await super().get(name)
 
 
