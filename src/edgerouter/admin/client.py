@@ -27,7 +27,9 @@ class Refused(EdgerouterError):
     """The router does not do what was asked."""
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """A connection to the router that runs on a spool folder."""
+
     def __init__(self, folder: Path, seconds: float | None) -> None:
         super().__init__("edgerouter", timeout=seconds)
         self._folder = folder
@@ -75,7 +77,7 @@ class Client:
         return self._ask(method, path, json.dumps(arguments), seconds)
 
     def _ask(self, method: str, path: str, body: str | None, seconds: float | None) -> Any:
-        connection = _UnixConnection(self._folder, seconds)
+        connection = UnixConnection(self._folder, seconds)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             answer = connection.getresponse()

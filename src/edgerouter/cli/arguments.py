@@ -1,4 +1,4 @@
-"""Arguments of commands: numbers within bounds, and points in time."""
+"""Arguments of commands: numbers within bounds, points in time, and tokens in files."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import re
 import time
 from contextlib import suppress
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _MOST = 2**63 - 1
+_MOST_TOKEN_BYTES: Final = 4096
 
 Number = TypeVar("Number", int, "list[int]", None)
 
@@ -59,3 +63,21 @@ def moment(text: str | None) -> int | None:
             f"not a time from 1970 to 2262: {text!r}; write for example 2026-11-20T08:00, or 2h for two hours ago"
         )
     return found
+
+
+def token_of(file: Path) -> str:
+    """Return the token that a file holds.
+
+    Raises:
+        EdgerouterError: it cannot be read, or holds none.
+    """
+    from edgerouter.errors import EdgerouterError  # noqa: PLC0415
+    from edgerouter.private_files import read_private  # noqa: PLC0415
+
+    try:
+        text = read_private(file, _MOST_TOKEN_BYTES).decode("ascii").strip()
+    except (OSError, ValueError) as error:
+        raise EdgerouterError(f"--token-file: {file} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+    if not text or not text.isprintable() or " " in text:
+        raise EdgerouterError(f"--token-file: {file} holds no token: one line of printable characters without spaces")
+    return text

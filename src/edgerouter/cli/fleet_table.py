@@ -14,13 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from edgerouter.admin.fleet import NUMBERS, Found, SinkNumbers, ask_all, by_sink, total
+from edgerouter.cli.arguments import token_of
 from edgerouter.cli.output import console, counted, shown
 from edgerouter.cli.status import duration
-from edgerouter.errors import EdgerouterError
-from edgerouter.private_files import read_private
 from edgerouter.visible import visible
 
-_MOST_TOKEN_BYTES: Final = 4096
 _LONGEST_CELL: Final = 120
 _TITLES: Final = ("matched", "delivered", "filtered", "dead", "dropped", "pending")
 
@@ -31,7 +29,7 @@ def show_all(targets: Sequence[str], *, seconds: float, token_file: Path | None,
     Raises:
         EdgerouterError: the token or the authorities cannot be read.
     """
-    token = None if token_file is None else _token(token_file)
+    token = None if token_file is None else token_of(token_file)
     found = asyncio.run(ask_all(targets, seconds=seconds, token=token, authorities=authorities))
     faults = _faults(found)
     if as_json:
@@ -43,16 +41,6 @@ def show_all(targets: Sequence[str], *, seconds: float, token_file: Path | None,
         for fault in faults:
             screen.print(Text(shown(fault), "red"))
     return 1 if faults else 0
-
-
-def _token(file: Path) -> str:
-    try:
-        text = read_private(file, _MOST_TOKEN_BYTES).decode("ascii").strip()
-    except (OSError, ValueError) as error:
-        raise EdgerouterError(f"--token-file: {file} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
-    if not text or not text.isprintable() or " " in text:
-        raise EdgerouterError(f"--token-file: {file} holds no token: one line of printable characters without spaces")
-    return text
 
 
 def _faults(found: Sequence[Found]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import edgerouter
-from edgerouter.cli import commands, diagnose, fleet, steer
+from edgerouter.cli import commands, diagnose, fleet, steer, tap
 from edgerouter.cli.arguments import in_64_bits
 from edgerouter.cli.commands import ConfigFile
 from edgerouter.cli.completion import command as completion
@@ -247,6 +247,7 @@ steer.register(app)
 init.register(app)
 completion.register(app)
 diagnose.register(app)
+tap.register(app)
 
 
 def main() -> None:
