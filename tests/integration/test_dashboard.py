@@ -3,6 +3,7 @@
 Covers: src/edgerouter/admin/dashboard.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -81,7 +82,11 @@ async def plant(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Plant
                 "cloud": {"type": "http", "url": url, "retry": {"first_delay": "100ms", "max_delay": "500ms"}},
                 "archive": {"type": "file", "path": str(folder / "archive"), "topics": ["plant/+/temp"]},
             },
-            "admin": {"listen": f"127.0.0.1:{port}", "tokens": {"maintenance": {"token": TOKEN}}},
+            "admin": {
+                "listen": f"127.0.0.1:{port}",
+                "tokens": {"maintenance": {"token": TOKEN}},
+                "tap": {"enabled": True, "redact": {"fields": ["pin"]}},
+            },
         }
         process = await stack.enter_async_context(router(folder, config))
         await process.start()
@@ -194,6 +199,58 @@ async def test_hostile_topics_and_payloads_are_shown_as_text(plant: Plant) -> No
         await page.locator("#dead-purge").click()
         await page.get_by_role("button", name="Purge for ever").click()
         await expect(page.locator("#dead-rows .row")).to_have_count(0)
+
+
+async def test_the_tap_shows_a_message_as_it_passes_and_hostile_ones_as_text(plant: Plant) -> None:
+    async with visit(plant.browser, plant.url) as visited:
+        page = visited.page
+        await expect(page.locator("#tap-command")).to_contain_text("edgerouter tap '#' -c")
+        await page.locator("#tap-go").click()
+        await expect(page.get_by_role("dialog")).to_contain_text("token")
+        await page.locator("#token-value").fill(TOKEN)
+        await page.get_by_role("button", name="Use", exact=True).click()
+        visited.complaints.clear()
+        await page.locator("#tap-topic").fill("plant/+/temp")
+        await expect(page.locator("#tap-command")).to_contain_text("edgerouter tap plant/+/temp -c")
+        await page.locator("#tap-go").click()
+        await expect(page.locator("#tap-note")).to_have_text("Messages that match plant/+/temp:")
+        await until_open(plant)
+        rows = page.locator("#tap-rows .row")
+        await plant.publish("plant/other", "x")
+        await plant.publish("plant/c/temp", '{"t": 21, "pin": 4711}')
+        await expect(rows).to_have_count(1)
+        await expect(rows.first).to_contain_text('{"t":21,"pin":"***"}')
+        await page.locator("#tap-pause").check()
+        await plant.publish("plant/c/temp", "22")
+        await expect(page.locator("#tap-count")).to_have_text("1 shown, 1 left out")
+        await page.locator("#tap-pause").uncheck()
+        await page.locator("#tap-go").click()
+        await expect(page.locator("#tap-note")).to_have_text("Stopped.")
+
+        await page.locator("#tap-topic").fill("#")
+        await page.locator("#tap-sink").select_option("archive")
+        await page.get_by_label("after its steps").check()
+        await expect(page.locator("#tap-command")).to_contain_text("--sink archive --after-steps")
+        await page.locator("#tap-go").click()
+        await until_open(plant)
+        await plant.publish("plant/<img src=x onerror=alert(1)>\u202e/temp", HOSTILE[:65_000])
+        await expect(rows).to_have_count(1)
+        await expect(rows.first).to_contain_text(r"plant/<img src=x onerror=alert(1)>\u202e/temp")
+        await expect(rows.first).to_contain_text(r"<script>alert(1)</script>\u202e\x1b]0;owned\x07\x00xxx")
+        assert await rows.first.locator("img, script").count() == 0
+        assert len(await rows.first.inner_text()) < 3000
+        assert not await visited.scrolls_sideways()
+        assert await visited.violations() == []
+
+
+async def until_open(plant: Plant) -> None:
+    """Return once the newest tap is open."""
+    async with asyncio.timeout(10):
+        while True:
+            events = json.loads(await plant.process.get("/api/v1/events?limit=1000"))["items"]
+            if [event["state"] for event in events if event["kind"] == "tap"][-1:] == ["open"]:
+                return
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -4,7 +4,7 @@ const POLL_MS = 1000;
 const ANSWER_MS = 5000;
 const HISTORY = 300; // samples of the status: five minutes
 const RATE_SECONDS = 5; // rates are means over this time
-const MOST_ROWS = 100; // of the events
+const MOST_ROWS = 100; // of tap and events
 const TOPIC_CHARS = 200, PREVIEW_CHARS = 400, ERROR_CHARS = 2000, WHOLE_CHARS = 16384;
 const MOST_DRAWN = 12; // sources or sinks in the picture
 
@@ -73,6 +73,7 @@ const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replac
 // --- elements
 
 const SVG = "http://www.w3.org/2000/svg";
+const label = (look, x, y, ...children) => h("text", { class: look, x, y }, ...children);
 const SVG_TAGS = new Set(["svg", "g", "rect", "line", "path", "text", "polyline", "title"]);
 
 /** Make an element. Children that are strings become text nodes, never markup. */
@@ -86,6 +87,9 @@ function h(tag, attributes = {}, ...children) {
   element.append(...children.filter((child) => child !== null));
   return element;
 }
+
+const made = (tag) => (look, ...children) => h(tag, { class: look || null }, ...children);
+const span = made("span"), div = made("div");
 
 /** Set text, only where it differs: a selection survives, and a screen reader hears nothing twice. */
 function text(element, value) {
@@ -118,6 +122,19 @@ function facts(list, pairs) {
   const shown = pairs.filter(([, value]) => value !== null);
   keyed(list, shown.flatMap(([name, value]) => [["dt", name, name], ["dd", name, value]]), ([tag, name]) => tag + name,
     ([tag]) => h(tag), (element, [, , value]) => text(element, value));
+}
+
+/** Show the newest items first, a bounded number of them, drawn once a frame. */
+function feed(id, make) {
+  let items = [], added = 0, frame = 0;
+  const draw = () => {
+    frame = 0;
+    keyed($(id), items, ({ key }) => key, ({ item }) => make(item));
+  };
+  return (...more) => {
+    items = more.length ? [{ key: ++added, item: more[0] }, ...items].slice(0, MOST_ROWS) : [];
+    frame ||= requestAnimationFrame(draw);
+  };
 }
 
 const SHAPES = {
@@ -160,31 +177,27 @@ function headers(more = {}) {
   return token() ? { ...more, Authorization: `Bearer ${token()}` } : more;
 }
 
-async function refusal(answer) {
+async function requested(path, options) {
+  const answer = await fetch(`api/v1/${path}`, { cache: "no-store", redirect: "error", ...options });
+  if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
-  return new Refused(answer.status, said.detail ?? said.title ?? `the router answers ${answer.status}`);
+  throw new Refused(answer.status, said.detail ?? `the router answers ${answer.status}`);
 }
 
 /** Ask the admin API. A body makes it a change. */
 async function ask(path, { method = "GET", body, seconds = ANSWER_MS / 1000 } = {}) {
-  const answer = await fetch(`api/v1/${path}`, {
+  const answer = await requested(path, {
     method,
     headers: headers(body === undefined ? {} : { "Content-Type": "application/json" }),
     body: body === undefined ? undefined : JSON.stringify(body),
-    cache: "no-store",
-    redirect: "error",
     signal: AbortSignal.timeout(seconds * 1000),
   });
-  if (!answer.ok) throw await refusal(answer);
-  return answer.status === 204 ? null : answer.json();
+  return answer.json();
 }
 
 /** Yield server-sent events as [event, data, id]; ends with the connection. `fetch` reads them, since `EventSource` sends no token. */
 async function* stream(path, signal) {
-  const answer = await fetch(`api/v1/${path}`, {
-    headers: headers({ Accept: "text/event-stream" }), cache: "no-store", redirect: "error", signal,
-  });
-  if (!answer.ok) throw await refusal(answer);
+  const answer = await requested(path, { headers: headers({ Accept: "text/event-stream" }), signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -204,6 +217,7 @@ async function* stream(path, signal) {
   }
 }
 
+const said = (error) => clean(error.message, ERROR_CHARS);
 const needsToken = (error) => error instanceof Refused && (error.status === 401 || error.status === 403);
 
 // --- the state of the page
@@ -297,8 +311,8 @@ function unanswered(error) {
   document.body.dataset.link = "lost";
   text($("link"), denied ? "Token needed" : "No answer");
   const since = app.lastAnswer ? ` since ${moment(app.lastAnswer / 1000)}; the numbers below are from then` : "";
-  const why = denied ? `The router does not show this without a token: ${clean(error.message, ERROR_CHARS)}`
-    : error instanceof Refused ? `The router answers: ${clean(error.message, ERROR_CHARS)}`
+  const why = denied ? `The router does not show this without a token: ${said(error)}`
+    : error instanceof Refused ? `The router answers: ${said(error)}`
       : `The router does not answer${since}. Trying again every second. See systemctl status edgerouter and its log.`;
   $("lost").hidden = false;
   text($("lost"), why);
@@ -320,6 +334,8 @@ function show(status) {
   showCards(status);
   showCertificates(status);
   choices($("dead-sink"), Object.keys(status.sinks));
+  choices($("tap-sink"), Object.keys(status.sinks));
+  tap.offer();
   letters.follow(status);
 }
 
@@ -365,7 +381,7 @@ function showNotices(status) {
   if (loop.last_pause_at && app.serverNow() - loop.last_pause_at < 3600) {
     notices.push(["loop", false, `${clean(loop.last_holder)} blocked the router for ${duration(loop.last_pause_seconds)}, ${ago(loop.last_pause_at)}; every sink and source waited. Update that plugin.`]);
   }
-  keyed($("notices"), notices.slice(0, 20), ([key]) => key, ([, bad]) => h("div", { class: bad ? "notice bad" : "notice" }, h("p"), h("pre")),
+  keyed($("notices"), notices.slice(0, 20), ([key]) => key, ([, bad]) => div(bad ? "notice bad" : "notice", h("p"), h("pre")),
     (row, [, , sentence, detail]) => { text(row.firstChild, sentence); text(row.lastChild, detail ? clean(detail, ERROR_CHARS, true) : ""); });
 }
 
@@ -404,13 +420,13 @@ function showPicture(status) {
   column(sources, drawSource);
   column(sinks, drawSink);
   picture.append(drawSpool(status.spool, height, at));
-  if (more) picture.append(h("text", { class: "small right", x: width, y: height + 17 }, `and ${Math.max(sources.length, sinks.length) - MOST_DRAWN} more below`));
+  if (more) picture.append(label("small right", width, height + 17, `and ${Math.max(sources.length, sinks.length) - MOST_DRAWN} more below`));
   box.replaceChildren(picture);
 }
 
 function drawSource(name, source, y, at) {
   const state = sourceState(source), perSecond = sourceRate(name);
-  const line = source.paused ? "paused" : source.connected ? `${rateText(perSecond)}/s` : at.side < 150 ? "offline" : "not connected";
+  const line = source.paused ? "paused" : source.connected ? `${rateText(perSecond)}/s` : "offline";
   return h("g", { class: state === "broken" ? "broken" : state === "paused" ? "held" : "" },
     ...pipe(at.side, at.left, y + at.high / 2, state === "flows" ? perSecond : 0),
     ...boxed(0, y, name, line, state, at));
@@ -418,10 +434,10 @@ function drawSource(name, source, y, at) {
 
 function drawSink(name, sink, y, at) {
   const [symbol, look, words] = STATES[stateOf(name, sink)], perSecond = sinkRate(name), right = at.left + at.middle;
-  const line = look === "broken" ? (at.side < 150 ? "failing" : words) : look === "held" ? words.split(" ")[0].toLowerCase() : `${rateText(perSecond)}/s`;
+  const line = look === "broken" ? "failing" : look === "held" ? words.split(" ")[0].toLowerCase() : `${rateText(perSecond)}/s`;
   const room = at.width - at.side - right;
   const waiting = sink.pending && room > 110
-    ? h("text", { class: "small mid", x: right + room / 2, y: y + at.high / 2 - 8 }, `${number(sink.pending)} waiting`) : null;
+    ? label("small mid", right + room / 2, y + at.high / 2 - 8, `${number(sink.pending)} waiting`) : null;
   return h("g", { class: look }, ...pipe(right, at.width - at.side, y + at.high / 2, look === "held" ? 0 : perSecond), waiting,
     ...boxed(at.width - at.side, y, name, line, symbol, at));
 }
@@ -446,8 +462,8 @@ function boxed(x, y, name, line, symbol, at) {
   mark.setAttribute("y", y + 15);
   return [
     h("rect", { x: x + 0.5, y: y + 0.5, width: at.side - 1, height: at.high - 1, rx: 3 }),
-    h("text", { class: "name", x: x + 10, y: y + 19 }, fitted(name, at.side - 34), h("title", {}, clean(name))),
-    h("text", { class: "small", x: x + 10, y: y + 36 }, fitted(line, at.side - 34)), mark,
+    label("name", x + 10, y + 19, fitted(name, at.side - 34), h("title", {}, clean(name))),
+    label("small", x + 10, y + 36, fitted(line, at.side - 34)), mark,
   ];
 }
 
@@ -457,8 +473,8 @@ function drawSpool(spool, height, at) {
   return h("g", { class: spool.state === "ok" ? "" : "broken" },
     h("rect", { x: at.left, y: 0, width: at.middle, height, rx: 3 }),
     h("rect", { class: "level", x: at.left + 1, y: height - 1 - level, width: at.middle - 2, height: level, rx: 2 }),
-    h("text", { class: "name mid", x: centre, y: height / 2 - 3 }, "spool"),
-    h("text", { class: "small mid", x: centre, y: height / 2 + 14 }, `${share(spool.bytes, spool.max_bytes)} %${at.middle > 120 ? " full" : ""}`));
+    label("name mid", centre, height / 2 - 3, "spool"),
+    label("small mid", centre, height / 2 + 14, `${share(spool.bytes, spool.max_bytes)} %${at.middle > 120 ? " full" : ""}`));
 }
 
 // --- spool, sources, sinks, certificates
@@ -514,9 +530,9 @@ function silent(source) {
 
 function makeSource(name) {
   const parts = {
-    symbol: h("span"), reason: h("span"), perSecond: h("span", { class: "n" }), total: h("span", { class: "n total quiet" }), steer: steering("source", name),
+    symbol: span(""), reason: span(""), perSecond: span("n"), total: span("n total quiet"), steer: steering("source", name),
   };
-  const row = h("div", { class: "row source" }, parts.symbol, h("b", {}, foreign(name)), parts.reason, parts.perSecond, parts.total, parts.steer.button, parts.steer.line);
+  const row = div("row source", parts.symbol, h("b", {}, foreign(name)), parts.reason, parts.perSecond, parts.total, parts.steer.button, parts.steer.line);
   row.parts = parts;
   return row;
 }
@@ -527,7 +543,7 @@ function steering(kind, name) {
   let paused = false;
   const words = () => [paused ? "resume" : "pause", ...(kind === "source" ? ["--source"] : []), name];
   button.addEventListener("click", () => change(`${kind}s/${encodeURIComponent(name)}/${words()[0]}`, {}, `${name}: ${words()[0]}d`, button));
-  const line = h("span", { class: "command" }, same);
+  const line = span("command", same);
   const update = (now) => {
     paused = now;
     text(button, paused ? "Resume" : "Pause");
@@ -545,17 +561,17 @@ let cards = 0;
 
 function makeCard(name, sink) {
   const parts = {
-    symbol: h("span", { "aria-hidden": "true" }), words: h("span"), todo: h("p", { class: "todo" }), perSecond: h("b"),
-    line: h("polyline", { points: "" }), latency: h("span"), numbers: h("dl", { class: "facts" }), error: h("div", { class: "error", tabindex: "0", role: "group" }),
+    symbol: h("span", { "aria-hidden": "true" }), words: span(""), todo: h("p", { class: "todo" }), perSecond: h("b"),
+    line: h("polyline", { points: "" }), latency: span(""), numbers: h("dl", { class: "facts" }), error: h("div", { class: "error", tabindex: "0", role: "group" }),
     steer: steering("sink", name),
   };
   const id = `card-${++cards}`;
   const card = h("article", { class: "card", "aria-labelledby": id },
-    h("header", {}, h("h3", { id }, foreign(name)), h("span", {}, clean(sink.type))),
+    h("header", {}, h("h3", { id }, foreign(name)), span("", clean(sink.type))),
     h("p", { class: "state" }, parts.symbol, parts.words), parts.todo,
-    h("div", { class: "rate" }, h("span", {}, parts.perSecond, h("small", {}, " messages/s")),
-      h("div", { class: "spark" }, h("svg", { viewBox: "0 0 120 26", preserveAspectRatio: "none", "aria-hidden": "true" }, parts.line), parts.latency)),
-    parts.numbers, parts.error, h("div", { class: "steer" }, parts.steer.button, parts.steer.line));
+    div("rate", span("", parts.perSecond, h("small", {}, " messages/s")),
+      div("spark", h("svg", { viewBox: "0 0 120 26", preserveAspectRatio: "none", "aria-hidden": "true" }, parts.line), parts.latency)),
+    parts.numbers, parts.error, div("steer", parts.steer.button, parts.steer.line));
   card.parts = parts;
   return card;
 }
@@ -610,7 +626,7 @@ function showCertificates(status) {
   const items = status.certificates;
   $("certificate-none").hidden = items.length > 0;
   keyed($("certificate-rows"), items, (item) => `${item.owner}.${item.field} ${item.file}`,
-    (item) => h("div", { class: "row certificate" }, h("span", {}, foreign(`${item.owner}.${item.field}`)), h("span", { class: "mono file quiet" }, foreign(item.file, 300)), h("span", { class: "n" })),
+    (item) => div("row certificate", span("", foreign(`${item.owner}.${item.field}`)), span("mono file quiet", foreign(item.file, 300)), span("n")),
     (row, item) => {
       const days = item.days_left, last = row.lastChild;
       last.className = days === null || days < 14 ? "n bad-text" : "n";
@@ -632,7 +648,7 @@ async function change(path, body, done, button) {
     await look();
     return answer ?? {};
   } catch (error) {
-    const sentence = `Not done: ${clean(error.message, ERROR_CHARS)}`;
+    const sentence = `Not done: ${said(error)}`;
     if (needsToken(error)) askForToken(error.message, true);
     else notify(sentence);
     return null;
@@ -643,7 +659,7 @@ async function change(path, body, done, button) {
 
 function notify(sentence) {
   say(sentence);
-  const notice = h("div", { class: "notice bad" }, h("p", {}, sentence));
+  const notice = div("notice bad", h("p", {}, sentence));
   $("notices").before(notice);
   setTimeout(() => notice.remove(), 15000);
 }
@@ -698,7 +714,7 @@ const letters = {
       letters.next = page.next;
       letters.show(page.total);
     } catch (error) {
-      text($("dead-note"), `The list cannot be read: ${clean(error.message, ERROR_CHARS)}`);
+      text($("dead-note"), `The list cannot be read: ${said(error)}`);
     } finally {
       letters.busy = false;
     }
@@ -715,14 +731,14 @@ const letters = {
   row(letter) {
     const id = String(letter.number);
     const act = (name, title, run, kind = "") => h("button", { type: "button", class: kind, "aria-label": `${title} dead letter ${id}`, onclick: run }, name);
-    return h("div", { class: "row dead" },
-      h("span", { class: "n" }, id), h("span", { class: "quiet" }, moment(Date.parse(letter.last_attempt) / 1000)), h("b", {}, foreign(letter.sink)),
-      h("span", { class: "mono topic" }, foreign(letter.message.topic)),
-      h("span", { class: "buttons" },
+    return div("row dead",
+      span("n", id), span("quiet", moment(Date.parse(letter.last_attempt) / 1000)), h("b", {}, foreign(letter.sink)),
+      span("mono topic", foreign(letter.message.topic)),
+      span("buttons",
         act("Show", "Show", () => letters.open(letter)),
         act("Replay", "Replay", (event) => letters.replay({ numbers: [letter.number] }, event.target)),
         act("Purge…", "Purge", (event) => letters.purge({ numbers: [letter.number] }, 1, [id], event.target))),
-      h("span", { class: "why" }, foreign(`${letter.error}: ${letter.reason}`, PREVIEW_CHARS),
+      span("why", foreign(`${letter.error}: ${letter.reason}`, PREVIEW_CHARS),
         h("code", { class: "command" }, command("dead-letters", "replay", id))));
   },
 
@@ -748,17 +764,65 @@ const letters = {
       ["Attempts", `${number(letter.attempts)}, the last at ${clean(letter.last_attempt)}`],
     ]);
     const body = typeof payload === "string" ? payload : JSON.stringify(payload, null, 2);
-    $("letter-body").replaceChildren(numbers, h("h3", {}, "Payload"), h("pre", { tabindex: "0", "aria-label": "Payload" }, foreign(body, WHOLE_CHARS, true)),
-      h("h3", {}, "Other fields"), h("pre", { tabindex: "0", "aria-label": "Other fields" }, foreign(JSON.stringify(others, null, 2), WHOLE_CHARS, true)),
+    const block = (name, content) => [h("h3", {}, name), h("pre", { tabindex: "0", "aria-label": name }, foreign(content, WHOLE_CHARS, true))];
+    $("letter-body").replaceChildren(numbers, ...block("Payload", body), ...block("Other fields", JSON.stringify(others, null, 2)),
       h("p", { class: "command" }, h("code", {}, command("dead-letters", "show", id))));
     $("letter").showModal();
+  },
+};
+
+// --- tap
+
+const tap = {
+  add: feed("tap-rows", (item) => div("row tapped",
+    span("quiet", moment(item.at)), span("mono", foreign(item.topic)),
+    span("mono text", foreign(item.hidden ? `(${item.hidden})` : item.payload, ERROR_CHARS), item.cut ? "…" : "",
+      ...item.user_properties.map(([name, value]) => div("quiet", foreign(`${name}: ${value}`)))),
+    span("n quiet", size(item.size)))),
+  running: null,
+
+  query() {
+    const sink = $("tap-sink").value;
+    return { topic: $("tap-topic").value.trim() || "#", ...(sink && { sink, after_steps: $("tap-after").checked }) };
+  },
+
+  /** Show the command that does the same. */
+  offer() {
+    const { topic, sink, after_steps: after } = tap.query();
+    $("tap-after").disabled = !sink;
+    text($("tap-command"), command("tap", topic, ...(sink ? ["--sink", sink] : []), ...(after ? ["--after-steps"] : [])));
+  },
+
+  async run() {
+    if (tap.running) return tap.running.abort();
+    const { signal } = (tap.running = new AbortController()), query = tap.query();
+    let shown = 0, missed = 0, end = "The router ended the tap.";
+    tap.add();
+    text($("tap-go"), "Stop");
+    text($("tap-note"), `Messages that match ${clean(query.topic)}:`);
+    try {
+      for await (const [event, data] of stream(`tap?${new URLSearchParams(query)}`, signal)) {
+        if (event === "missed") missed += data.messages;
+        else if ($("tap-pause").checked) missed += 1;
+        else {
+          shown += 1;
+          tap.add(data);
+        }
+        text($("tap-count"), `${number(shown)} shown, ${number(missed)} left out`);
+      }
+    } catch (error) {
+      end = signal.aborted ? "Stopped." : said(error);
+      if (error.status === 401) askForToken(error.message);
+    }
+    tap.running = null;
+    text($("tap-go"), "Start");
+    text($("tap-note"), end);
   },
 };
 
 // --- events
 
 const events = {
-  items: [],
   last: 0,
 
   async follow() {
@@ -769,7 +833,7 @@ const events = {
           else events.received(data);
         }
       } catch (error) {
-        if (error instanceof Refused) text($("events-note"), clean(error.message, ERROR_CHARS));
+        if (error instanceof Refused) text($("events-note"), said(error));
       }
       await new Promise((resolve) => setTimeout(resolve, 2 * POLL_MS));
     }
@@ -777,20 +841,15 @@ const events = {
 
   received(event) {
     events.last = event.id;
-    events.items.unshift(event);
-    events.items.length = Math.min(events.items.length, MOST_ROWS);
-    events.drawing ??= requestAnimationFrame(() => {
-      events.drawing = undefined;
-      keyed($("event-rows"), events.items, (item) => item.id, events.row);
-    });
+    events.add(event);
   },
 
-  row(event) {
+  add: feed("event-rows", (event) => {
     const what = [event.text.startsWith(event.state) ? "" : event.state, event.text, event.messages ? counted(event.messages, "message") : "", event.by && `by ${event.by}`];
-    return h("div", { class: event.level === "info" ? "row event" : "row event bad-text" },
-      h("span", { class: "quiet" }, moment(event.at)), h("b", {}, foreign([event.kind.replace("_", " "), event.subject].filter(Boolean).join(" "))),
-      h("span", { class: "text" }, foreign(what.filter(Boolean).join(", "), PREVIEW_CHARS)));
-  },
+    return div(event.level === "info" ? "row event" : "row event bad-text",
+      span("quiet", moment(event.at)), h("b", {}, foreign([event.kind.replace("_", " "), event.subject].filter(Boolean).join(" "))),
+      span("text", foreign(what.filter(Boolean).join(", "), PREVIEW_CHARS)));
+  }),
 };
 
 // --- configuration
@@ -809,7 +868,7 @@ const configuration = {
       configuration.values = values;
       configuration.show();
     } catch (error) {
-      text($("configuration-note"), clean(error.message, ERROR_CHARS));
+      text($("configuration-note"), said(error));
     }
   },
 
@@ -817,8 +876,8 @@ const configuration = {
     const find = $("configuration-find").value.trim().toLowerCase(), all = $("configuration-all").checked;
     const shown = configuration.values.filter((item) => (all || item.origin !== "default") && item.path.toLowerCase().includes(find));
     text($("configuration-note"), `${number(shown.length)} of ${counted(configuration.values.length, "value")}; secrets are masked. The same: ${command("config")}`);
-    keyed($("configuration-rows"), shown, (item) => `${item.path} ${item.value}`, (item) => h("div", { class: "row value" },
-      h("span", { class: "mono" }, foreign(item.path)), h("span", { class: "mono" }, foreign(item.value, PREVIEW_CHARS)), h("span", { class: "quiet" }, foreign(item.origin, 300))));
+    keyed($("configuration-rows"), shown, (item) => `${item.path} ${item.value}`, (item) => div("row value",
+      span("mono", foreign(item.path)), span("mono", foreign(item.value, PREVIEW_CHARS)), span("quiet", foreign(item.origin, 300))));
   },
 };
 
@@ -838,6 +897,8 @@ on("dead-purge", "click", async (event) => {
   const { total } = await ask(`dead-letters?${new URLSearchParams({ ...letters.filter(), limit: 1 })}`).catch(() => ({ total: letters.items.length }));
   letters.purge(letters.filter(), total, letters.options(), event.target);
 });
+submitted("tap-form", tap.run);
+on("tap-form", "input", tap.offer);
 submitted("configuration-form", () => configuration.read());
 on("configuration-find", "input", configuration.show);
 on("configuration-all", "change", configuration.show);
