@@ -21,6 +21,7 @@ from edgerouter.config.loading import load as load_with
 from edgerouter.config.model import PluginKind, RouterConfig, SinkPolicies, SourcePolicies, SpoolConfig, SpoolSection
 from edgerouter.config.spool_type import BUILT_IN
 from edgerouter.errors import PluginError
+from edgerouter.extras import install_command
 from edgerouter.secrets import SecretStore, SecretStoreConfig
 from edgerouter.sink import Sink, SinkConfig
 from edgerouter.source import Source, SourceConfig
@@ -229,7 +230,7 @@ def _missing(kind: PluginKind, name: str) -> str:
         text += f"; did you mean {near[0]!r}?"
     if extra := _extra(name):
         brought = "it" if name in _BROUGHT_BY else f"the {extra}-* plugins"
-        text += f'; pip install "{_OURS}[{extra}]" brings {brought}'
+        text += f"; {install_command(extra)} brings {brought}"
     elif not near:
         text += f"; installed: {', '.join(known) or 'none'}"
     return text

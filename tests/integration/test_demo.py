@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from edgerouter import extras
 from support.arrivals import lines
 
 
@@ -78,7 +79,7 @@ async def test_without_its_broker_it_says_what_to_install(tmp_path: Path) -> Non
     process = await start(tmp_path, PYTHONPATH=str(hidden.parent))
     out, err = await end(process)
     assert (process.returncode, out) == (2, "")
-    assert err == 'the demo needs a broker, and amqtt is not installed: pip install "edgerouter[demo]"\n'
+    assert err == f"the demo needs a broker, and amqtt is not installed: {extras.install_command('demo')}\n"
 
 
 async def test_a_terminal_gets_a_table(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from edgerouter import PluginError, Sink, plugins
 from edgerouter.config.model import PluginKind
+from edgerouter.extras import install_command
 from support.distributions import ENTRY_POINTS, PLUGINS, install, on_path
 
 SINKS = "edgerouter.sinks"
@@ -89,10 +90,10 @@ def test_a_plugin_of_an_extra_that_is_not_installed_comes_with_the_command_that_
 
     monkeypatch.setattr(metadata, "distribution", distribution)
     monkeypatch.setattr(metadata, "requires", lambda name: [*(required(name) or []), "edgerouter-nats; extra == 'nats'"])
-    assert fault("spool", "jetstream") == "no spool 'jetstream' is installed; pip install \"edgerouter[nats]\" brings it"
+    assert fault("spool", "jetstream") == f"no spool 'jetstream' is installed; {install_command('nats')} brings it"
     for kind in ("sink", "source"):
-        assert fault(kind, "nats-jetstream").endswith('; pip install "edgerouter[nats]" brings the nats-* plugins')
-    assert 'pip install "edgerouter[aws]"' in fault("sink", "aws-sqs")
+        assert fault(kind, "nats-jetstream").endswith(f"; {install_command('nats')} brings the nats-* plugins")
+    assert install_command("aws") in fault("sink", "aws-sqs")
     assert "pip install" not in fault("sink", "kafka-topic")
     assert "pip install" not in fault("sink", "demo-sink"), "an extra that brings no plugins"
 

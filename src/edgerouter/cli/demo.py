@@ -23,6 +23,7 @@ from edgerouter.demo.devices import Devices, publishing
 from edgerouter.demo.signals import CpuTemperature, signals
 from edgerouter.demo.stored import compare
 from edgerouter.demo.table import line, table
+from edgerouter.extras import install_command
 from edgerouter.logs.setup import configure
 from edgerouter.topics import Matcher
 
@@ -50,7 +51,7 @@ def demo(seconds: float | None, rate: float | None) -> int:
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] == "edgerouter":
             raise
-        sys.stderr.write(f'the demo needs a broker, and {missing.name} is not installed: pip install "edgerouter[demo]"\n')
+        sys.stderr.write(f"the demo needs a broker, and {missing.name} is not installed: {install_command('demo')}\n")
         return 2
     codes: list[int] = []
 

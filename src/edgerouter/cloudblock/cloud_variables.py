@@ -43,7 +43,7 @@ BY_EXTRA: Final[Mapping[str, Mapping[tuple[str, str], tuple[str, ...]]]] = {
         ("secret_store", "gcp-secret-manager"): _with("GCP_SECRETMGR", names=_ACCOUNT),
     },
 }
-"""Names by extra of `pip install "edgerouter[...]"`, then by kind and type; without those that several plugins share."""
+"""Names by extra of our distribution, then by kind and type; without those that several plugins share."""
 
 PRESETS: Final[Mapping[str, str]] = {"cloudsync": "CLOUD_SYNC"}
 """Variables that switch presets on, by extra, which has the preset's name."""

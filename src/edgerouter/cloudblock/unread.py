@@ -8,6 +8,7 @@ from edgerouter.cloudblock import cloud_variables, declared
 from edgerouter.cloudblock.tree import BlockVariables
 from edgerouter.config.misspelt import nearest_name, unread_line
 from edgerouter.config.overlay import OWN
+from edgerouter.extras import install_command
 from edgerouter.variables import Preset, Variables
 
 
@@ -29,13 +30,11 @@ def not_installed(names: Iterable[str], plugins: Sequence[Variables], presets: S
                 what = f"{kind.replace('_', ' ')} {name}"
                 lines.append(
                     f"{what} is off: {', '.join(used)} {'is' if len(used) == 1 else 'are'} set, but no plugin of that name is"
-                    f' installed; pip install "edgerouter[{extra}]" brings it'
+                    f" installed; {install_command(extra)} brings it"
                 )
     for extra, switch in cloud_variables.PRESETS.items():
         if switch in there and extra not in {preset.name for preset in presets}:
-            lines.append(
-                f'{extra} is off: {switch} is set, but the plugin is not installed; pip install "edgerouter[{extra}]" brings it'
-            )
+            lines.append(f"{extra} is off: {switch} is set, but the plugin is not installed; {install_command(extra)} brings it")
     return lines
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from edgerouter.config.section import Section
+from edgerouter.extras import install_command
 from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.units import Duration
 
@@ -17,7 +18,7 @@ HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|
 
 
 class OtelConfig(Section, KeepsItsSecrets):
-    """Export over OTLP/HTTP; needs `pip install 'edgerouter[otel]'`."""
+    """Export over OTLP/HTTP; needs the extra `otel`."""
 
     endpoint: str | None = None
     """Address of the collector, for example `http://127.0.0.1:4318`; `/v1/traces` and `/v1/metrics` are appended. Without it
@@ -37,7 +38,7 @@ class OtelConfig(Section, KeepsItsSecrets):
         if value is None:
             return None
         if not _installed():
-            raise ValueError("needs OpenTelemetry: pip install 'edgerouter[otel]'")
+            raise ValueError(f"needs OpenTelemetry: {install_command('otel')} brings it")
         address = urlsplit(value)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError("an endpoint is written as http://host:4318 or https://host:4318")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgerouter.config.telemetry import TelemetryConfig
 from edgerouter.errors import ConfigurationError
+from edgerouter.extras import install_command
 from edgerouter.telemetry.spans import ExportStatus, Spans
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ async def exporting(
     try:
         from edgerouter.telemetry.otel.exporter import OtelExporter  # noqa: PLC0415  (few boxes export)
     except ImportError as error:
-        raise ConfigurationError(f"telemetry.otel: needs `pip install 'edgerouter[otel]'`: {error}") from error
+        raise ConfigurationError(f"telemetry.otel: needs OpenTelemetry: {install_command('otel')} brings it ({error})") from error
     exporter = OtelExporter(config.otel, attributes)
     async with exporter.exporting(scrape):
         yield exporter

@@ -15,7 +15,7 @@ class TestMySink(SinkConformance):
         return {"url": server.url, "token": "a-secret-of-the-test"}
 ```
 
-It needs pytest-asyncio and nothing of the engine, so it works after `pip install edgerouter`. `SinkPromises` lists the
+It needs pytest-asyncio and nothing of the engine, so it works wherever edgerouter is installed. `SinkPromises` lists the
 attributes that a subclass may set; `SinkServer` describes the server.
 """
 

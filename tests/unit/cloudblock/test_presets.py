@@ -10,6 +10,7 @@ import pytest
 from edgerouter import ConfigurationError, plugins
 from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.model import RouterConfig
+from edgerouter.extras import install_command
 from edgerouter.variables import FromVariable, Preset, Variables
 
 
@@ -84,4 +85,4 @@ def test_a_misspelt_name_is_reported_unless_other_programs_use_it() -> None:
 
 
 def test_a_preset_of_a_distribution_that_is_not_installed_is_named_with_what_to_install() -> None:
-    assert 'pip install "edgerouter[cloudsync]"' in problems(CLOUD_SYNC="true")
+    assert install_command("cloudsync") in problems(CLOUD_SYNC="true")

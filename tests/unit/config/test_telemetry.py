@@ -3,6 +3,7 @@
 Covers also: edgerouter.config.section.
 """
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from edgerouter.config import telemetry
 from edgerouter.config.telemetry import OtelConfig
+from edgerouter.extras import install_command
 from edgerouter.masking import mask
 
 
@@ -40,6 +42,6 @@ def test_a_key_is_shown_nowhere() -> None:
 
 def test_an_endpoint_without_the_extra_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry, "find_spec", lambda name: None)
-    with pytest.raises(ValidationError, match=r"pip install 'edgerouter\[otel\]'"):
+    with pytest.raises(ValidationError, match=re.escape(install_command("otel"))):
         OtelConfig(endpoint="http://collector")
     assert OtelConfig().endpoint is None

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from edgerouter.extras import install_command
 from edgerouter.receiving.topic import TopicTemplate
 from edgerouter.source import SourceConfig
 from edgerouter.units import Duration
@@ -65,7 +66,7 @@ class HostMetricsConfig(SourceConfig):
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if find_spec("psutil") is None:
-            raise ValueError("psutil is not installed: pip install 'edgerouter[host]' brings it")
+            raise ValueError(f"psutil is not installed: {install_command('host')} brings it")
         if self.report == "above" and not self.thresholds.model_dump(exclude_none=True):
             raise ValueError("`report: above` needs `thresholds`")
         return self

@@ -5,6 +5,7 @@ edgerouter.sources.host_metrics.sampler, edgerouter.sources.host_metrics.forms.
 """
 
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -16,6 +17,7 @@ import pytest
 from pydantic import ValidationError
 
 from edgerouter import Message, SourceContext, Unavailable
+from edgerouter.extras import install_command
 from edgerouter.sources.host_metrics.config import HostMetricsConfig
 from edgerouter.sources.host_metrics.sampler import Sampler
 from edgerouter.sources.host_metrics.source import HostMetricsSource
@@ -170,7 +172,7 @@ async def test_a_host_name_that_is_not_a_topic_level_is_made_one() -> None:
 
 def test_a_missing_psutil_names_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
-    with pytest.raises(ValidationError, match=r"pip install 'edgerouter\[host\]'"):
+    with pytest.raises(ValidationError, match=re.escape(install_command("host"))):
         config()
 
 

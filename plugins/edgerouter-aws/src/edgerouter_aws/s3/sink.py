@@ -104,7 +104,7 @@ def _table(options: ParquetOptions) -> Table:
     try:
         from edgerouter_aws.s3.parquet import ParquetTable  # noqa: PLC0415
     except ImportError as error:
-        raise Unauthorized(f"framing: parquet needs pyarrow: pip install 'edgerouter-aws[parquet]' ({error})") from error
+        raise Unauthorized(f"framing: parquet needs pyarrow: pip install pyarrow ({error})") from error
     return ParquetTable(options)
 
 
