@@ -115,7 +115,7 @@ class ReceivedProperties:
     def of(self, headers: bytes) -> tuple[Properties | None, bool]:
         """Return the properties of a message with these headers, and True if it was retained."""
         at = len(_VERSION)
-        # the lines that differ with each message stand in front, and are no properties
+        # the lines that differ with each message come first, and hold no properties
         while headers.startswith(_EACH, at):
             at = headers.find(b"\r\n", at) + 2
             if at < len(_VERSION):
