@@ -73,17 +73,18 @@ def _all_masked(value: Any) -> Any:
     return [_all_masked(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def write(file: Path, parts: Sequence[Part]) -> list[Entry]:
+def write(file: Path, parts: Sequence[Part], most: int = MOST_BYTES) -> list[Entry]:
     """Write the archive, readable by this user alone; a file that is there is not replaced.
 
     Args:
         file: ends in `.tar.gz`.
         parts: masked already by what made them; everything is masked again.
+        most: bytes of one part.
 
     Raises:
         OSError: it cannot be written.
     """
-    contents = {part.name: _content(part) for part in parts}
+    contents = {part.name: _content(part, most) for part in parts}
     entries = [_entry(part, *contents[part.name]) for part in parts]
     manifest = masked_json({"parts": [_as_dict(entry) for entry in entries]}).encode()
     files = {"manifest.json": manifest} | {entry.name: contents[entry.name][0] for entry in entries if not entry.missing}
@@ -102,11 +103,11 @@ def write(file: Path, parts: Sequence[Part]) -> list[Entry]:
     return entries
 
 
-def _content(part: Part) -> tuple[bytes, bool]:
+def _content(part: Part, most: int) -> tuple[bytes, bool]:
     content = masked(part.text).encode(errors="replace")
-    if len(content) <= MOST_BYTES:
+    if len(content) <= most:
         return content, False
-    return b"... the beginning is left off\n" + content[-MOST_BYTES:].partition(b"\n")[2], True
+    return b"... the beginning is left off\n" + content[-most:].partition(b"\n")[2], True
 
 
 def _entry(part: Part, content: bytes, cut: bool) -> Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import time
@@ -81,6 +82,9 @@ def bundle(spool: SpoolSection, load: Load, *, output: Path | None, log: Path | 
         ConfigurationError: the file is there already, or cannot be written.
     """
     configure(LogConfig(level="error"))
+    file = output or Path(_name())
+    if os.path.lexists(file):
+        raise ConfigurationError(f"--output: {file} exists already; a bundle replaces no file")
     config, problems = _configuration(load)
     parts = [*_of_router(spool, measured(spool.path), log), *_of_machine(measured(spool.path))]
     parts.append(
@@ -88,7 +92,6 @@ def bundle(spool: SpoolSection, load: Load, *, output: Path | None, log: Path | 
     )
     if with_doctor:
         parts.append(_doctor(config, problems))
-    file = output or Path(_name())
     try:
         entries = write(file, sorted(parts, key=lambda part: part.name))
     except OSError as error:
@@ -144,7 +147,10 @@ def _of_machine(process: Measured) -> list[Part]:
 def _doctor(config: RouterConfig | None, problems: str) -> Part:
     if config is None:
         return Part("doctor.json", missing=problems)
-    return Part("doctor.json", masked_json(msgspec.to_builtins(examine(wish(config)))))
+    try:
+        return Part("doctor.json", masked_json(msgspec.to_builtins(examine(wish(config)))))
+    except Exception as error:  # noqa: BLE001  (the other parts are worth having)
+        return Part("doctor.json", missing=f"{type(error).__name__}: {error}")
 
 
 def _show(file: Path, entries: list[Entry]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgerouter.bundle.archive import MOST_BYTES, Part, masked, masked_json, write
+from edgerouter.bundle.archive import Part, masked, masked_json, write
 from edgerouter.masking import protect
 
 SECRET = "hunter2-hunter2-hunter2"
@@ -60,15 +60,16 @@ def test_a_file_or_link_that_is_there_is_not_written_through(tmp_path: Path) -> 
 
 
 def test_of_a_long_part_the_end_is_kept(tmp_path: Path) -> None:
-    lines = [f"line {number:09}" for number in range(2 * MOST_BYTES // 15)]
+    lines = [f"line {number:09}" for number in range(2000)]
 
-    [entry] = write(tmp_path / "bundle", [Part("log.txt", "\n".join(lines) + "\n")])
+    [entry] = write(tmp_path / "bundle", [Part("log.txt", "\n".join(lines) + "\n")], most=10_000)
 
     content = contents(tmp_path / "bundle")["log.txt"].decode()
     assert entry.cut
-    assert len(content) <= MOST_BYTES + 100
+    assert len(content) < 10_100
     assert content.endswith(lines[-1] + "\n")
-    assert all(line in ("... the beginning is left off", *lines[-200_000:]) for line in content.splitlines()[:3])
+    assert content.splitlines()[0] == "... the beginning is left off"
+    assert content.splitlines()[1] in lines, "no line is cut"
 
 
 def test_secrets_are_masked_wherever_they_stand_in_a_long_text() -> None:
