@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
 from edgerouter import plugins
 from edgerouter.config.fields import fields
 from edgerouter.errors import ConfigurationError
+from edgerouter.masking import mask
+from edgerouter.mqtt.address import parse_address, split_credentials
 
 Kind = Literal["source", "sink"]
 
@@ -87,11 +88,19 @@ def parts(sources: Sequence[str], sinks: Sequence[str], broker: str, topics: Seq
 
 def _of_broker(broker: str, topics: Sequence[str]) -> dict[str, str | None]:
     """Return the fields of a source `mqtt`; a password in the URL becomes a reference."""
-    url = urlsplit(broker)
     found: dict[str, str | None] = {"topics": ",".join(topics)} if topics else {}
-    if url.username is not None:
-        found |= {"username": url.username} | ({"password": None} if url.password is not None else {})
-    return {"url": url._replace(netloc=url.netloc.rpartition("@")[2]).geturl(), **found} if broker else found
+    if not broker:
+        return found
+    url, user, password = split_credentials(broker)
+    try:
+        parse_address(url)
+    except ValueError as error:
+        raise ConfigurationError(f"--broker: {error}") from None
+    if user is not None:
+        found["username"] = user
+    if password is not None:
+        found["password"] = None
+    return {"url": url, **found}
 
 
 def _named(
@@ -115,12 +124,12 @@ def _settings(kind: Kind, type_: str, name: str, model: type[BaseModel], wanted:
         default = _VALUES.get((kind, type_, key))
         if not info.is_required() and key not in wanted and key not in _ALSO.get(type_, ()) and default is None:
             continue
-        if secrets[key] and wanted.get(key) is not None:
+        text = wanted.get(key)
+        if text is not None and (secrets[key] or mask(text) != text):
             raise ConfigurationError(
                 f"--set {name}.{key}: a secret does not belong into the file; the file names a variable, and the variable holds it"
             )
         is_list = _is_list(model, key)
-        text = wanted.get(key)
         value = default if text is None else text.split(",") if is_list else text
         variable = re.sub(r"\W", "_", f"{name}_{key}").upper()
         yield Setting(key, " ".join((info.description or "").split()), secrets[key], is_list, value, variable)

@@ -79,13 +79,16 @@ def test_a_value_stands_as_given_and_a_secret_never(tmp_path: Path) -> None:
     found = parts(["mqtt"], ["file", "http"], "mqtts://joe:hunter2@broker:8884", ["#"], given)
     text = text_of(found, "./spool")
     assert "hunter2" not in text
+    assert "hunter2" not in text_of(parts(["mqtt"], [], "joe:hunter2@broker", [], []), "./spool")
     document = yaml.safe_load(text)
     assert document["sinks"]["file"]["path"] == "/data/a: b"
     assert document["sources"]["mqtt"]["url"] == "mqtts://broker:8884"
     assert document["sources"]["mqtt"]["username"] == "joe"
     assert document["sources"]["mqtt"]["password"] == "${env:MQTT_PASSWORD}"
-    with pytest.raises(ConfigurationError, match="a secret does not belong into the file"):
-        parts(["mqtt"], ["influxdb"], "", [], ["influxdb.token=abc"])
+    for sink, value in (("influxdb", "influxdb.token=abc"), ("http", "http.url=https://joe:hunter2@plant.example")):
+        with pytest.raises(ConfigurationError, match="a secret does not belong into the file") as refused:
+            parts(["mqtt"], [sink], "", [], [value])
+        assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,7 @@ def test_a_value_stands_as_given_and_a_secret_never(tmp_path: Path) -> None:
     [
         (("--sink", "s3"), "--sink s3: not installed; there are aws-iot-core, aws-s3"),
         (("--set", "path=x"), "--set path: write NAME.FIELD=VALUE"),
+        (("--broker", "mqtt://[bad"), "--broker: "),
         (("--set", "flie.path=x"), "--set flie: there is no such source or sink; there are mqtt, file"),
         (("--set", "file.pth=x"), "--set file.pth: file has no such field"),
     ],
