@@ -240,14 +240,8 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for p
     print_plugins(as_json=as_json)
 
 
-commands.register(app)
-fleet.register(app)
-new_plugin.register(app)
-steer.register(app)
-init.register(app)
-completion.register(app)
-diagnose.register(app)
-tap.register(app)
+for part in (commands, fleet, new_plugin, steer, init, completion, diagnose, tap):
+    part.register(app)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,6 +70,8 @@ class Taps:
     def __init__(self) -> None:
         self.intake = TapPoint()
         """Messages of all sources, once they are stored."""
+        self.masking = asyncio.Lock()
+        """Held while messages are masked in a thread: several at once would leave little time to the event loop."""
         self._sinks: dict[str, SinkTaps] = {}
 
     @property

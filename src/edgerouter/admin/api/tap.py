@@ -60,7 +60,9 @@ async def stream(call: Call) -> web.StreamResponse:
                 samples, missed = listener.take()
                 if missed:
                     await opened.send(TapMissed(messages=missed), kind="missed")
-                for message in await asyncio.to_thread(preview.all, samples):
+                async with call.router.taps.masking:
+                    shown = await asyncio.to_thread(preview.all, samples)
+                for message in shown:
                     await opened.send(message)
     return opened.response
 
