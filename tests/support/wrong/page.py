@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from support.wrong import sink_traces, sinks, sources, steps, stores
+from support.wrong import sink_limits, sink_traces, sinks, sources, steps, stores
 from support.wrong.catalogue import of
 
-CATALOGUED: Final = (sinks, sink_traces, sources, steps, stores)
+CATALOGUED: Final = (sinks, sink_limits, sink_traces, sources, steps, stores)
 """Modules that fill the catalogue when they are imported."""
 _TITLES: Final[dict[str, str]] = {"sink": "Sinks", "source": "Sources", "step": "Steps", "secret store": "Secret stores"}
 _HEAD: Final = """\

@@ -7,74 +7,15 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Self, cast
+from typing import ClassVar, Self, cast
 
-from pydantic import ConfigDict, SecretStr
+from pydantic import ConfigDict
 
-from edgerouter import Delivery, Message, Source, SourceConfig, SourceContext
+from edgerouter import Delivery, Message, SourceContext
 from support.wrong.catalogue import wrong
-
-QUEUE = "queue"
-
-
-class Queue:
-    """A service of this process: a queue that waits where its reader does, and counts acknowledgements."""
-
-    def __init__(self) -> None:
-        self.waiting: asyncio.Queue[bytes | None] = asyncio.Queue(50)
-        self.acknowledged = 0
-
-    async def send(self, payloads: Sequence[bytes]) -> None:
-        """Send payloads, and wait where the reader is slow."""
-        for payload in payloads:
-            await self.waiting.put(payload)
-
-
-class QueueConfig(SourceConfig):
-    """A queue of this process."""
-
-    name: str
-    """Name of the queue."""
-    password: SecretStr = SecretStr("hush-hush")
-    """A secret."""
-    max_messages: int = 100
-    """Messages that wait."""
-
-
-class QueueSource(Source[QueueConfig]):
-    """An honest source."""
-
-    queues: ClassVar[dict[str, Queue]] = {}
-
-    def __init__(self, config: QueueConfig, context: SourceContext) -> None:
-        self.config, self.context = config, context
-        self.queue = self.queues[config.name]
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, config: QueueConfig, context: SourceContext) -> AsyncIterator[Self]:
-        context.connected(True, "")
-        yield cls(config, context)
-
-    async def deliveries(self) -> AsyncIterator[Delivery]:
-        if self.context.probe:
-            await asyncio.Event().wait()
-        while (payload := await self.queue.waiting.get()) is not None:
-            yield Delivery([self.message(payload)], self.acknowledge)
-
-    def message(self, payload: bytes) -> Message:
-        """Make a message of a payload."""
-        return Message("t", payload, time.time_ns(), 1)
-
-    def acknowledge(self) -> None:
-        """Let the sender know."""
-        self.queue.acknowledged += 1
-
-    def stop(self) -> None:
-        self.queue.waiting.put_nowait(None)
-
+from support.wrong.honest_source import QueueConfig, QueueSource
 
 LOOP = ("source", "test_the_event_loop_is_never_held_up", "await asyncio.to_thread")
 WHOLE = ("source", "test_what_is_sent_comes_and_the_source_ends_when_it_is_stopped")
@@ -336,6 +277,3 @@ class Lenient(QueueSource):
     """Ignores a misspelt key."""
 
     Config = Loose
-
-
-CONFIG: Mapping[str, Any] = {"name": QUEUE}

@@ -19,7 +19,7 @@ from edgerouter import Limits
 from edgerouter.config.model import SinkPolicies
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import POLICY_FIELDS, secrets_of
-from support.wrong import sink_traces, sinks
+from support.wrong import sink_limits, sink_traces, sinks  # noqa: F401  (each fills the catalogue)
 from support.wrong.catalogue import Wrong, of
 from support.wrong.honest_sink import TOKEN, EchoConfig, EchoServer, EchoSink, EchoSuite
 

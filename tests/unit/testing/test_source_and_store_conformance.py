@@ -17,7 +17,7 @@ from edgerouter.testing import SecretStoreConformance, SourceConformance
 from edgerouter.testing.source_bench import Acknowledged, Send
 from support.wrong import sources, stores
 from support.wrong.catalogue import Wrong, of
-from support.wrong.sources import CONFIG, QUEUE, Queue, QueueSource
+from support.wrong.honest_source import CONFIG, QUEUE, Queue, QueueSource
 from support.wrong.stores import Vault
 
 SOURCES_THAT_WAIT = (sources.DeafToStop, sources.Reversing, sources.Quiet, sources.Never, sources.Background, sources.Threaded)
