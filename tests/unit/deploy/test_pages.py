@@ -15,7 +15,7 @@ from edgerouter import plugins
 from edgerouter.config.loading import load
 
 ROOT = Path(__file__).resolve().parents[3]
-NAMES = ["install-on-debian", "run-with-systemd", "run-on-kubernetes"]
+NAMES = ["install-on-debian", "run-with-systemd", "run-with-podman", "run-on-kubernetes", "provision-a-box"]
 PAGES = [ROOT / f"docs/how-to/{name}.md" for name in NAMES]
 DEFAULT = ROOT / "deploy/debian/edgerouter.yaml"
 SECTIONS = {"sources", "sinks", "spool", "admin", "log", "shutdown"}
