@@ -14,7 +14,7 @@ import typer
 
 from edgerouter.admin.client import NoRouter
 from edgerouter.admin.stream_client import Address, Sent, events
-from edgerouter.cli.output import counted, say
+from edgerouter.cli.output import say
 from edgerouter.visible import visible
 
 RETRY_SECONDS = 1.0
@@ -78,7 +78,7 @@ class _Printed:
             self._waits = False
             say(f"messages that match {visible(self._choice.topic)}, until Ctrl-C:", err=True)
         elif sent.kind == "missed" and isinstance(sent.data, dict):
-            say(f"{counted(int(sent.data.get('messages', 0)), 'message')} left out", err=True)
+            say(f"left out: {visible(str(sent.data.get('messages')))}", err=True)
         elif not sent.kind and isinstance(sent.data, dict):
             typer.echo(self._line(sent.data)[:_MOST_SHOWN])
             self._left = None if self._left is None else self._left - 1
@@ -94,7 +94,8 @@ def line(message: Mapping[str, Any]) -> str:
     parts = [_clock(message.get("at")), str(message.get("topic", "")), _payload(message)]
     if message.get("retained"):
         parts.append("(retained)")
-    pairs = [f"{pair[0]}={pair[1]}" for pair in message.get("user_properties") or () if len(pair) == 2]
+    properties = message.get("user_properties")
+    pairs = [" = ".join(map(str, pair)) for pair in properties if isinstance(pair, list)] if isinstance(properties, list) else []
     if more := message.get("user_properties_left_out"):
         pairs.append(f"and {more} more")
     if pairs:

@@ -165,8 +165,8 @@ def test_a_url_that_cannot_be_meant_is_refused_without_quoting_it(url: str) -> N
         ({"topic": "a", "encoding": "none", "hidden": "private", "size": 6}, "- a (6 bytes: private)"),
         ({"topic": "a", "payload": "x", "retained": True, "at": "x"}, "- a x (retained)"),
         (
-            {"topic": "a", "payload": "x", "user_properties": [["n\x1b", "v"]], "user_properties_left_out": 2},
-            r"- a x [n\x1b=v, and 2 more]",
+            {"topic": "a", "payload": "x", "user_properties": [["n\x1b", "v"], 7], "user_properties_left_out": 2},
+            r"- a x [n\x1b = v, and 2 more]",
         ),
         ({}, "-"),
     ],

@@ -10,6 +10,8 @@ import pytest
 
 from edgerouter.admin.api.openapi import document
 from edgerouter.admin.api.table import ENDPOINTS
+from edgerouter.admin.api.tap import TapAsked
+from edgerouter.admin.tap.preview import Tapped
 from edgerouter.telemetry.events import Event, Kind
 
 PAGE = Path(__file__).parents[4] / "docs/reference/admin-api.md"
@@ -55,3 +57,11 @@ def test_the_reference_lists_every_kind_of_event_and_every_field() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", events.partition("\n## ")[0], re.MULTILINE)) == {
         *get_args(Kind), *(f for f in Event.__struct_fields__),
     }  # fmt: skip
+
+
+def test_the_reference_lists_every_argument_and_every_field_of_the_tap() -> None:
+    _, _, section = PAGE.read_text().partition("\n## Tap\n")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section.partition("\n## ")[0], re.MULTILINE)
+
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert listed == {*TapAsked.__struct_fields__, *Tapped.__struct_fields__}
