@@ -18,6 +18,7 @@ import pytest
 
 from support.browser import chromium
 
+pytestmark = pytest.mark.timeout(300)  # whichever test is first builds the site, on a busy machine
 ROOT = Path(__file__).parents[2]
 LOADED = re.compile(r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\b(?:src|srcset)=[\"']?((?:https?:)?//[^\"' >]+)")
 STYLES = re.compile(
