@@ -2,7 +2,7 @@
 
 `.ci/packages` builds and installs them; this is what can be seen without a build.
 
-Covers: pyproject.toml, plugins, CHANGELOG.md, .ci/release.
+Covers: pyproject.toml, plugins, CHANGELOG.md, .ci/release, .ci/releasable, .github, docker-bake.hcl.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -183,3 +184,31 @@ def test_licences_come_from_the_newest_field(tmp_path: Path) -> None:
     assert read("License: BSD") == "BSD-3-Clause"
     assert read("License: see the file") == "NOASSERTION"
     assert read() == "NOASSERTION"
+
+
+# The repository
+
+
+def test_a_release_that_is_not_ready_is_refused_with_every_reason() -> None:
+    answer = subprocess.run([ROOT / ".ci/releasable", "v99.0.0"], capture_output=True, text=True, timeout=30, check=False)
+    assert answer.returncode == 1
+    lines = answer.stderr.splitlines()
+    assert all(line.startswith("not ready: ") for line in lines)
+    assert any("the tag is 99.0.0" in line for line in lines)
+    assert any("CHANGELOG.md has no section 99.0.0" in line for line in lines)
+
+
+def test_workflows_run_the_commands_of_the_repository_with_no_more_rights_than_they_name() -> None:
+    files = sorted((ROOT / ".github/workflows").glob("*.yml"))
+    assert [file.name for file in files] == ["ci.yml", "release.yml"]
+    for file in files:
+        workflow = yaml.safe_load(file.read_text())
+        assert workflow["permissions"] == {}
+        assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+        assert all((ROOT / script).exists() for script in re.findall(r"\.ci/[\w-]+", file.read_text()))
+
+
+def test_the_bake_file_gives_only_arguments_that_the_containerfile_has() -> None:
+    arguments = re.findall(r"^ARG (\w+)", (ROOT / "Containerfile").read_text(), re.MULTILINE)
+    given = re.findall(r"\b([A-Z_]+) = (?!\")", " ".join(re.findall(r"args\s+= \{(.*)\}", (ROOT / "docker-bake.hcl").read_text())))
+    assert {"BASE", "EXTRAS", "REVISION"} <= {*given, "EXTRAS"} <= set(arguments)
