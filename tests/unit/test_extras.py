@@ -68,7 +68,7 @@ def test_from_an_unknown_place_it_asks_for_a_folder_until_an_index_has_the_packa
     assert extras.install_command("aws") == 'pip install "edgerouter[aws]"'
 
 
-def test_a_damaged_record_is_no_obstacle(recorded: Record, tmp_path: Path) -> None:
+def test_a_damaged_record_does_not_hold_up_the_others(recorded: Record, tmp_path: Path) -> None:
     recorded(None)
     (tmp_path / "edgerouter.dist-info/direct_url.json").write_text("{")
     assert "FOLDER_OF_WHEELS" in extras.install_command("aws")
