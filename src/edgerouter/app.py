@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
 import structlog
 
@@ -22,36 +20,21 @@ from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, s
 from edgerouter.admin.streams import Streams
 from edgerouter.admin.watching import Watching
 from edgerouter.config.checks.batches import warn_of_batches_that_never_fill
-from edgerouter.config.checks.loops import subscriptions
 from edgerouter.config.last_known import LastKnown
-from edgerouter.config.model import ConfiguredSink, ConfiguredSource, RouterConfig
-from edgerouter.config.references import resolve
+from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError
-from edgerouter.loop_guard import LoopGuard
 from edgerouter.masking import mask
-from edgerouter.pipeline.intake import Intake, IntakeStatus
-from edgerouter.pipeline.routing import Routing
-from edgerouter.pipeline.runner import Runner
-from edgerouter.pipeline.shaping.chain import Chain, StepNames
-from edgerouter.pipeline.shaping.sink_steps import SinkSteps, shape_of
-from edgerouter.pipeline.shaping.state import FileState
-from edgerouter.pipeline.silence import Silence
+from edgerouter.pipeline.intake import IntakeStatus
 from edgerouter.pipeline.status import DeliveryStatus
-from edgerouter.pipeline.tap import Taps
 from edgerouter.plugins import open_spool
-from edgerouter.sink import SinkContext
-from edgerouter.source import Source, SourceContext
-from edgerouter.spool.contract import Route, Spool
-from edgerouter.spool.identity import session_identity
-from edgerouter.steering import RunningSink, RunningSource, Steering
-from edgerouter.step import StepState
-from edgerouter.tasks.bounded import CLOSING_SECONDS, ended, leaving_behind
+from edgerouter.spool.contract import Spool
+from edgerouter.tasks.bounded import ended
 from edgerouter.telemetry.disk_wear import DiskMeter
 from edgerouter.telemetry.events import Events
 from edgerouter.telemetry.export import Exporter, exporting
 from edgerouter.telemetry.loop_watch import LoopWatch, by_top_level
 from edgerouter.telemetry.spans import ExportStatus
-from edgerouter.topics import Matcher
+from edgerouter.walk import Walk, changed
 
 log = structlog.get_logger("edgerouter.app")
 
@@ -72,30 +55,20 @@ class Router:
         """Set once everything is started."""
         self.events = Events()
         self.streams = Streams()
-        self.taps = Taps()
         self.certificates = Certificates()
         self._load = load
-        self._config = config
-        self._last_known = last_known or LastKnown()
+        self._walk = Walk(config, last_known or LastKnown(), self.events)
         self._started_at = time.time()
         self._started = time.monotonic()
         self._spool: Spool | None = None
-        self._sinks: dict[str, RunningSink] = {}
-        self._sources: dict[str, RunningSource] = {}
-        self._routing = Routing({})
-        self._steps = SinkSteps(config.spool)
-        self._routing_settled = asyncio.Event()
-        self._routing_settled.set()
         self._tasks: asyncio.TaskGroup | None = None
         self._configuration_error = ""
-        self._loops = LoopGuard()
-        self._loops.subscribed(subscriptions(config.sources))
         self._disk = DiskMeter()
         self._exporter: Exporter | None = None
         self._loop_watch = LoopWatch(self._plugins_at_work)
-        self._changing = asyncio.Lock()
-        self.steering = Steering(self._sinks, self._sources, self._changing)
+        self.steering = self._walk.steering
         """Pauses and resumes sinks and sources, and drains the router."""
+        self.taps = self._walk.taps
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -108,11 +81,11 @@ class Router:
             SpoolUnusable: the spool's folder cannot be used.
         """
         with self._loop_watch.watching():
-            async with open_spool(self._config.spool, self._config.host) as spool:
+            async with open_spool(self.config.spool, self.config.host) as spool:
                 self._spool = spool
                 async with self._served(spool, stop), asyncio.TaskGroup() as tasks:
                     self._tasks = tasks
-                    await self.certificates.configure(self._config)
+                    await self.certificates.configure(self.config)
                     watches = [
                         tasks.create_task(self.certificates.watch(), name="watch certificates"),
                         tasks.create_task(Watching(self).run(), name="record events"),
@@ -123,7 +96,7 @@ class Router:
                     await stop.wait()
                     self._stopping = True
                     self.events.add("stopping", "", "edgerouter stops")
-                    async with self._changing:  # a change in progress would start sinks that this drain does not stop
+                    async with self._walk.changing:  # a change in progress would start sinks that this drain does not stop
                         await self._drain()
                     for watch in watches:
                         watch.cancel()
@@ -131,13 +104,14 @@ class Router:
 
     async def _build(self, spool: Spool, tasks: asyncio.TaskGroup) -> None:
         """Start the walk from its end, so that every sink has its position before a message comes in."""
-        for sink in self._config.sinks:
-            await self._start_sink(sink, spool, tasks)
-        self._route()
-        for source in self._config.sources:
-            self._start_source(source, spool, tasks)
-        warn_of_batches_that_never_fill(self._config)
-        log.info("edgerouter runs", version=__version__, spool=spool.id, sources=list(self._sources), sinks=list(self._sinks))
+        for sink in self.config.sinks:
+            await self._walk.start_sink(sink, spool, tasks, self._exporter)
+        self._walk.route()
+        for source in self.config.sources:
+            self._walk.start_source(source, spool, tasks)
+        warn_of_batches_that_never_fill(self.config)
+        running = {"sources": list(self._walk.sources), "sinks": list(self._walk.sinks)}
+        log.info("edgerouter runs", version=__version__, spool=spool.id, **running)
 
     async def reload(self, config: RouterConfig) -> None:
         """Change to another configuration while running: only what differs is stopped and started.
@@ -145,7 +119,7 @@ class Router:
         Sinks and sources that are the same keep their position, connection and batch. The spool, the control interface and the log
         are as they were at the start; a change of theirs takes effect at the next one.
         """
-        async with self._changing:
+        async with self._walk.changing:
             if not self._stopping and not self.steering.draining:
                 await self._change(config)
 
@@ -153,39 +127,39 @@ class Router:
         spool, tasks = self._spool, self._tasks
         assert spool is not None, "the router runs"
         assert tasks is not None, "the router runs"
-        old = self._config
+        old, walk = self.config, self._walk
         if (old.spool, old.admin, old.log, old.telemetry) != (config.spool, config.admin, config.log, config.telemetry):
             log.warning("changes of spool, admin, log and telemetry take effect at the next start")
         config = replace(config, spool=old.spool, admin=old.admin, log=old.log, telemetry=old.telemetry)
-        gone, stopped = _changed(self._sources, config.sources), _changed(self._sinks, config.sinks)
-        await self._stop_sources(gone)
+        gone, stopped = changed(walk.sources, config.sources), changed(walk.sinks, config.sinks)
+        await walk.stop_sources(gone)
         # messages come in while the sinks close their clients, be it slowly
-        await self._stop_sinks(stopped)
-        self._routing_settled.clear()
+        await walk.stop_sinks(stopped)
+        walk.settled.clear()
+        walk.config = config
         try:
             kept = {sink.name for sink in config.sinks}
             for name in stopped:
-                sink = self._sinks.pop(name).configured
+                sink = walk.sinks.pop(name).configured
                 if name not in kept:
                     await spool.detach(name)
                     if sink.provisional:
                         await spool.forget(name)
-            new_sinks = [sink for sink in config.sinks if sink.name not in self._sinks]
+            new_sinks = [sink for sink in config.sinks if sink.name not in walk.sinks]
             for new in new_sinks:
-                await self._start_sink(new, spool, tasks)
-            self._config = config
-            self._route()
+                await walk.start_sink(new, spool, tasks, self._exporter)
+            walk.route()
         finally:
-            self._routing_settled.set()
-        new_sources = [source for source in config.sources if source.name not in self._sources]
+            walk.settled.set()
+        new_sources = [source for source in config.sources if source.name not in walk.sources]
         for source in new_sources:
-            self._start_source(source, spool, tasks)
+            walk.start_source(source, spool, tasks)
         await self.certificates.configure(config)
         self._configuration_error = ""
         started = [*(sink.name for sink in new_sinks), *(source.name for source in new_sources)]
         log.info("configuration reloaded", stopped=[*gone, *stopped], started=started)
-        changed = f"stopped {', '.join([*gone, *stopped]) or 'nothing'}, started {', '.join(started) or 'nothing'}"
-        self.events.add("reloaded", "", f"configuration reloaded: {changed}")
+        changes = f"stopped {', '.join([*gone, *stopped]) or 'nothing'}, started {', '.join(started) or 'nothing'}"
+        self.events.add("reloaded", "", f"configuration reloaded: {changes}")
 
     async def reload_file(self) -> None:
         """Read the configuration again and change to it.
@@ -212,22 +186,10 @@ class Router:
         for problem in error.problems:
             log.error("configuration refused, the present one stays", problem=problem)
 
-    async def _stop_sources(self, names: list[str]) -> None:
-        stopping = [self._sources.pop(name) for name in names]
-        for source in stopping:
-            source.intake.stop()
-        await ended([source.task for source in stopping], timeout=CLOSING_SECONDS)
-
-    async def _stop_sinks(self, names: list[str]) -> None:
-        tasks = [self._sinks[name].task for name in names]
-        for task in tasks:
-            task.cancel()
-        await ended(tasks, timeout=CLOSING_SECONDS)
-
     @property
     def config(self) -> RouterConfig:
         """The present configuration."""
-        return self._config
+        return self._walk.config
 
     @property
     def spool(self) -> Spool:
@@ -237,11 +199,11 @@ class Router:
 
     def deliveries(self) -> list[tuple[str, DeliveryStatus]]:
         """Return the name of each sink with its numbers."""
-        return [(name, sink.runner.status) for name, sink in self._sinks.items()]
+        return [(name, sink.runner.status) for name, sink in self._walk.sinks.items()]
 
     def intakes(self) -> list[tuple[str, IntakeStatus]]:
         """Return the name of each source with its numbers."""
-        return [(name, source.intake.status) for name, source in self._sources.items()]
+        return [(name, source.intake.status) for name, source in self._walk.sources.items()]
 
     def status(self) -> RouterStatus:
         """Return the router's numbers at this moment."""
@@ -249,14 +211,14 @@ class Router:
         faults = spool.faults
         return RouterStatus(
             version=__version__,
-            host=self._config.host,
+            host=self.config.host,
             started_at=self._started_at,
             uptime_seconds=time.monotonic() - self._started,
-            configuration=str(self._config.file or "environment"),
+            configuration=str(self.config.file or "environment"),
             configuration_error=self._configuration_error,
-            sources={name: source_status(s.configured.type, s.intake) for name, s in self._sources.items()},
+            sources={name: source_status(s.configured.type, s.intake) for name, s in self._walk.sources.items()},
             spool=spool.status,
-            sinks={name: sink_status(sink.runner, faults.get(name, "")) for name, sink in self._sinks.items()},
+            sinks={name: sink_status(sink.runner, faults.get(name, "")) for name, sink in self._walk.sinks.items()},
             detached=ledgers(spool, spool.status.orphans),
             drops=drops(spool),
             certificates=self.certificates.status,
@@ -273,14 +235,14 @@ class Router:
 
     def _plugins_at_work(self) -> dict[str, str]:
         """Return the sinks and sources that each plugin outside the core serves, by the plugin's top-level module."""
-        modules = [(f"sink {name}", sink.configured.plugin.__module__) for name, sink in list(self._sinks.items())]
-        modules += [(f"source {name}", source.configured.plugin.__module__) for name, source in list(self._sources.items())]
+        modules = [(f"sink {name}", sink.configured.plugin.__module__) for name, sink in list(self._walk.sinks.items())]
+        modules += [(f"source {name}", source.configured.plugin.__module__) for name, source in list(self._walk.sources.items())]
         return by_top_level(modules)
 
     @asynccontextmanager
     async def _served(self, spool: Spool, stop: asyncio.Event) -> AsyncIterator[None]:
         """Serve the admin interface."""
-        config = self._config
+        config = self.config
         metrics = make_metrics(self.status, self.deliveries)
         observation = observation_routes(self.status, metrics, self.running)
         with control_folder(config.spool) as folder:
@@ -297,95 +259,21 @@ class Router:
             ):
                 yield
 
-    async def _start_sink(self, configured: ConfiguredSink, spool: Spool, tasks: asyncio.TaskGroup) -> None:
-        policies = configured.policies
-        matcher = Matcher(policies.topics)
-        route = Route(
-            configured.name, policies.topics, matcher, policies.start, drain=policies.drain, backlog_share=policies.backlog_share
-        )
-        shape = shape_of(policies)
-        context = SinkContext(configured.name, self._config.host, spool.id, policies.timeout, shape=shape, loops=self._loops)
-        reader = await spool.attach(route)
-        secrets = partial(resolve, configured, self._config.secret_stores, self._last_known)
-        steps, taps = self._steps.chain(configured, context), self.taps.sink(configured.name)
-        runner = Runner(configured, reader, context, secrets, steps, spans=self._exporter, taps=taps)
-        self.steering.started_sink(configured.name, runner)
-        name = f"sink {configured.name}"
-        task = tasks.create_task(leaving_behind(runner.run(), name), name=name)
-        self._sinks[configured.name] = RunningSink(configured, runner, matcher, task)
-
-    def _start_source(self, configured: ConfiguredSource, spool: Spool, tasks: asyncio.TaskGroup) -> None:
-        settings = self._config.spool
-        steps = Chain(configured.steps, StepNames(configured.name, self._config.host)) if configured.steps else None
-        commits = settings.commit_interval
-        intake = Intake(
-            configured.name,
-            spool,
-            lambda: self._routing,
-            commits,
-            self._routing_settled,
-            steps=steps,
-            silence=self._silence(configured),
-            tap=self.taps.intake,
-        )
-        context = SourceContext(
-            name=configured.name,
-            host=self._config.host,
-            spool=spool.id,
-            flush_now=intake.flush_now,
-            dropped=spool.count_dropped,
-            connected=intake.connected,
-            unacknowledged=spool.unacknowledged(configured.name),
-            state=settings.path / "sources" / configured.name if settings.type != "memory" else None,
-            identity=session_identity(settings, self._config.host, spool.id),
-        )
-
-        @asynccontextmanager
-        async def open_source() -> AsyncIterator[Source[Any]]:
-            config = await resolve(configured, self._config.secret_stores, self._last_known)
-            async with configured.plugin.open(config, context) as source:
-                yield source
-
-        self.steering.started_source(configured.name, intake)
-        name = f"source {configured.name}"
-        task = tasks.create_task(leaving_behind(intake.run(open_source), name), name=name)
-        self._sources[configured.name] = RunningSource(configured, intake, task)
-
-    def _silence(self, configured: ConfiguredSource) -> Silence | None:
-        """Return the watch over the topics that a source should bring."""
-        if not configured.expect:
-            return None
-        spool = self._config.spool
-        state = StepState() if spool.type == "memory" else FileState(spool.path / "sources" / configured.name / "expected")
-        return Silence(configured.name, configured.expect, state, events=self.events)
-
-    def _route(self) -> None:
-        self._loops.subscribed(subscriptions(self._config.sources))
-        self._routing = Routing({name: sink.matcher for name, sink in self._sinks.items()})
-
     async def _drain(self) -> None:
         """Stop the sources, deliver what is in the spool as far as time allows, close."""
-        grace = 0.0 if self.steering.draining else self._config.shutdown.grace
+        grace = 0.0 if self.steering.draining else self.config.shutdown.grace
         deadline = time.monotonic() + grace
-        pending = sum(sink.runner.reader.ledger.pending for sink in self._sinks.values())
+        pending = sum(sink.runner.reader.ledger.pending for sink in self._walk.sinks.values())
         log.info("edgerouter stops", pending=pending, grace_seconds=grace)
-        for source in self._sources.values():
+        for source in self._walk.sources.values():
             source.intake.stop()
-        for sink in self._sinks.values():
+        for sink in self._walk.sinks.values():
             sink.runner.drain()
-        await ended([source.task for source in self._sources.values()], timeout=max(0.1, grace / 2))
+        await ended([source.task for source in self._walk.sources.values()], timeout=max(0.1, grace / 2))
         # polling is simpler than an event from every place that settles, and this is not a hot path
-        while time.monotonic() < deadline and not all(sink.runner.drained for sink in self._sinks.values()):  # noqa: ASYNC110
+        while time.monotonic() < deadline and not all(sink.runner.drained for sink in self._walk.sinks.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        left = {name: sink.runner.reader.ledger.pending for name, sink in self._sinks.items()}
-        await self._stop_sinks(list(self._sinks))
+        left = {name: sink.runner.reader.ledger.pending for name, sink in self._walk.sinks.items()}
+        await self._walk.stop_sinks(list(self._walk.sinks))
         if any(left.values()):
             log.info("messages stay in the spool for the next start", pending=left)
-
-
-def _changed(
-    running: Mapping[str, RunningSink | RunningSource], configured: Iterable[ConfiguredSink | ConfiguredSource]
-) -> list[str]:
-    """Return the names of what runs and is configured otherwise now, or not any more."""
-    digests = {each.name: each.digest for each in configured}
-    return [name for name, each in running.items() if digests.get(name) != each.configured.digest]
