@@ -1,6 +1,6 @@
 """The whole router on a real broker: every message that the broker acknowledged to the publisher reaches the files.
 
-Covers: edgerouter.app, edgerouter.cli.run, edgerouter.spool.sqlite.open, edgerouter.walk.
+Covers: edgerouter.app, edgerouter.cli.run, edgerouter.spool.sqlite.open.
 """
 
 import asyncio
