@@ -283,7 +283,7 @@ async def test_every_button_is_reached_and_used_by_keyboard(plant: Plant) -> Non
         for _ in range(2 * buttons):
             await page.keyboard.press("Tab")
             reached.add(await page.evaluate("(document.activeElement.dataset.reached = 'yes', document.activeElement.outerHTML)"))
-        missed = page.locator("button:visible:enabled:not([data-reached]), input:visible:not([data-reached])")
+        missed = page.locator("button:visible:enabled:not([data-reached]), input:visible:enabled:not([data-reached])")
         assert await missed.count() == 0
         await page.locator("#token-button").focus()
         await page.keyboard.press("Enter")
