@@ -1,10 +1,11 @@
-"""Ask a running router over the Unix socket in its spool's folder."""
+"""Ask a running router over the Unix socket in its spool's folder, and trust one that is asked over TLS."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import socket
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 
 from edgerouter.admin.listen import unix_connection
 from edgerouter.errors import EdgerouterError
+from edgerouter.tls import load_authorities
 
 TIMEOUT_SECONDS = 30.0
 """For an answer that only looks."""
@@ -25,6 +27,24 @@ class NoRouter(EdgerouterError):
 
 class Refused(EdgerouterError):
     """The router does not do what was asked."""
+
+
+def trusting(authorities: Path | None) -> ssl.SSLContext:
+    """Return what connects to routers over TLS.
+
+    Args:
+        authorities: the file of `--ca-file`; the system's authorities by default.
+
+    Raises:
+        EdgerouterError: the file cannot be used.
+    """
+    context = ssl.create_default_context()
+    if authorities is not None:
+        try:
+            load_authorities(context, authorities)
+        except ValueError as error:
+            raise EdgerouterError(f"--ca-file: {error}") from None
+    return context
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -14,11 +14,11 @@ from typing import Final
 import aiohttp
 import msgspec
 
+from edgerouter.admin.client import trusting
 from edgerouter.admin.listen import SOCKET_NAME, short_path
 from edgerouter.errors import EdgerouterError
 from edgerouter.http_client import PLAIN, beginning, bounded, explain_plain_port
 from edgerouter.masking import mask
-from edgerouter.tls import load_authorities
 
 MOST_ANSWER_BYTES: Final = 8 * 1024**2
 """Status of a router with thousands of sinks."""
@@ -151,12 +151,7 @@ async def ask_all(targets: Sequence[str], *, seconds: float, token: str | None, 
     """
     if len(targets) > MOST_ROUTERS:
         raise EdgerouterError(f"{len(targets)} routers are more than {MOST_ROUTERS}")
-    context = ssl.create_default_context()
-    if authorities is not None:
-        try:
-            load_authorities(context, authorities)
-        except ValueError as error:
-            raise EdgerouterError(f"--ca-file: {error}") from None
+    context = trusting(authorities)
     headers = {**PLAIN, "Connection": "close"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from edgerouter.admin.client import NoRouter, Refused, UnixConnection
+from edgerouter.admin.client import NoRouter, Refused, UnixConnection, trusting
 from edgerouter.errors import EdgerouterError
 from edgerouter.http_client import explain_plain_port
-from edgerouter.tls import load_authorities
 
 SILENT_SECONDS: Final = 30.0
 """Without a sign of life, which the router sends every ten seconds, it is gone."""
@@ -74,16 +73,8 @@ def at_url(url: str, token: str | None, authorities: Path | None) -> Address:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     path = parts.path.rstrip("/")
     if parts.scheme == "http":
-        return Address(
-            url, partial(http.client.HTTPConnection, host, port, timeout=SILENT_SECONDS), headers, parts.path.rstrip("/")
-        )
-    context = ssl.create_default_context()
-    if authorities is not None:
-        try:
-            load_authorities(context, authorities)
-        except ValueError as error:
-            raise EdgerouterError(f"--ca-file: {error}") from None
-    connect = partial(http.client.HTTPSConnection, host, port, timeout=SILENT_SECONDS, context=context)
+        return Address(url, partial(http.client.HTTPConnection, host, port, timeout=SILENT_SECONDS), headers, path)
+    connect = partial(http.client.HTTPSConnection, host, port, timeout=SILENT_SECONDS, context=trusting(authorities))
     return Address(url, connect, headers, path)
 
 
