@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from support.stopped import freeze
+
 _LOWEST_PORT = 10_000
 _USUAL_FIRST_PORT = 32_768
 _chance = random.SystemRandom()
@@ -132,7 +134,7 @@ class Mosquitto:
 
     def freeze(self) -> None:
         """Stop the process without closing connections."""
-        os.kill(self.process_id, signal.SIGSTOP)
+        freeze(self.process_id)
 
     def thaw(self) -> None:
         """Let the process continue."""

