@@ -9,10 +9,7 @@ from edgerouter.cli.completion.table import SHELLS, Option, Place
 
 _ASK: Final = "command edgerouter complete-names"
 
-_BASH: Final = """\
-# bash completion of edgerouter; written by `edgerouter completion bash`.
-# Use: edgerouter completion bash > /etc/bash_completion.d/edgerouter
-
+_TABLES: Final = """\
 _edgerouter_words() {
   case "$1" in
 @words@
@@ -37,7 +34,14 @@ _edgerouter_place() {
     @places@) return 0 ;;
   esac
   return 1
-}
+}"""
+"""Functions that bash and zsh share."""
+
+_BASH: Final = """\
+# bash completion of edgerouter; written by `edgerouter completion bash`.
+# Use: edgerouter completion bash > /etc/bash_completion.d/edgerouter
+
+@tables@
 
 _edgerouter() {
   local cur=${COMP_WORDS[COMP_CWORD]} path="" kind="" word i where=()
@@ -76,31 +80,7 @@ _ZSH: Final = """\
 # zsh completion of edgerouter; written by `edgerouter completion zsh`.
 # Use: edgerouter completion zsh > "${fpath[1]}/_edgerouter"
 
-_edgerouter_words() {
-  case "$1" in
-@described@
-  esac
-}
-
-_edgerouter_kind() {
-  case "$1:$2" in
-@kinds@
-    *:-*) echo flag ;;
-  esac
-}
-
-_edgerouter_argument() {
-  case "$1" in
-@arguments@
-  esac
-}
-
-_edgerouter_place() {
-  case "$1" in
-    @places@) return 0 ;;
-  esac
-  return 1
-}
+@tables@
 
 _edgerouter() {
   local cur=${words[CURRENT]} location="" kind="" word previous="" i
@@ -181,9 +161,10 @@ complete -c edgerouter -f
 def script(shell: str, places: Sequence[Place]) -> str:
     """Return the script for a shell."""
     text = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}[shell]
+    words = _printed_by_zsh if shell == "zsh" else _printed_by_bash
     parts = {
-        "words": _cases(places, lambda place: f"echo {_quoted(' '.join(_words(place)))}"),
-        "described": _cases(places, lambda place: f"print -rl -- {' '.join(_quoted(word) for word in _described(place))}"),
+        "tables": _TABLES,
+        "words": _cases(places, words),
         "kinds": "\n".join(_kinds(places)),
         "arguments": _cases([place for place in places if place.argument != "text"], lambda place: f"echo {place.argument}"),
         "places": " | ".join(place.path for place in places if place.path),
@@ -201,13 +182,16 @@ def _cases(places: Iterable[Place], run: Callable[[Place], str]) -> str:
     return "\n".join(f"    {_quoted(place.path)}) {run(place)} ;;" for place in places)
 
 
-def _words(place: Place) -> list[str]:
-    return [*(name for name, _ in place.commands), *(flag for option in place.options for flag in option.flags)]
+def _printed_by_bash(place: Place) -> str:
+    words = [*(name for name, _ in place.commands), *(flag for option in place.options for flag in option.flags)]
+    return f"echo {_quoted(' '.join(words))}"
 
 
-def _described(place: Place) -> list[str]:
-    found = [f"{name}:{text}" for name, text in place.commands]
-    return found + [f"{flag}:{option.help}" for option in place.options for flag in option.flags]
+def _printed_by_zsh(place: Place) -> str:
+    """Print each word with its description."""
+    described = [f"{name}:{text}" for name, text in place.commands]
+    described += [f"{flag}:{option.help}" for option in place.options for flag in option.flags]
+    return f"print -rl -- {' '.join(_quoted(word) for word in described)}"
 
 
 def _kinds(places: Iterable[Place]) -> Iterable[str]:
