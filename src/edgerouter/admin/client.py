@@ -47,6 +47,10 @@ def trusting(authorities: Path | None) -> ssl.SSLContext:
     return context
 
 
+class Unanswered(Refused):
+    """A router runs, and does not answer in time."""
+
+
 class UnixConnection(http.client.HTTPConnection):
     """A connection to the router that runs on a spool folder."""
 
@@ -105,7 +109,7 @@ class Client:
         except PermissionError as error:
             raise Refused(f"{self._folder}: the control socket belongs to another user; run this as the router's user") from error
         except TimeoutError as error:
-            raise Refused(f"the router that runs on {self._folder} does not answer") from error
+            raise Unanswered(f"the router that runs on {self._folder} does not answer") from error
         except BlockingIOError as error:
             raise Refused(f"the router that runs on {self._folder} takes no connection now ({error.strerror})") from error
         except OSError as error:

@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from edgerouter import plugins
-from edgerouter.admin.client import Client, NoRouter, Refused
+from edgerouter.admin.client import Client, NoRouter, Refused, Unanswered
 from edgerouter.bundle import facts, log_tail, spool_copy
 from edgerouter.bundle.archive import Entry, Part, masked_json, write
 from edgerouter.cli.doctor import run as examine
@@ -58,9 +58,10 @@ class _Router:
             answer = self._client.ask(method, path, {}, seconds=seconds)
         except NoRouter as error:
             self.stopped, self.silent = True, str(error)
+        except Unanswered as error:
+            self.silent = f"{error} within {seconds:g} s"
+            return Part(name, missing=str(error))
         except (Refused, ValueError) as error:
-            if "does not answer" in str(error):
-                self.silent = f"{error} within {seconds:g} s"
             return Part(name, missing=str(error))
         else:
             # /metrics is not JSON
@@ -86,7 +87,8 @@ def bundle(spool: SpoolSection, load: Load, *, output: Path | None, log: Path | 
     if os.path.lexists(file):
         raise ConfigurationError(f"--output: {file} exists already; a bundle replaces no file")
     config, problems = _configuration(load)
-    parts = [*_of_router(spool, measured(spool.path), log), *_of_machine(measured(spool.path))]
+    process = measured(spool.path)
+    parts = [*_of_router(spool, process, log), *_of_machine(process)]
     parts.append(
         Part("configuration.yaml", missing=problems) if config is None else Part("configuration.yaml", effective.as_yaml(config))
     )
