@@ -33,7 +33,7 @@ class Distribution:
 
     @property
     def requirements(self) -> Sequence[str]:
-        """What every installation needs."""
+        """Requirements of every installation."""
         return list(self.project["dependencies"])
 
     @property

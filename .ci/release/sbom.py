@@ -23,7 +23,7 @@ from release.distributions import Distribution, distributions, version
 
 Json = dict[str, Any]
 COMPLETE = ("edgerouter[all,demo,otel]",)
-"""What the bill of a release covers."""
+"""Extras in the bill of a release."""
 
 
 def write_all() -> None:

@@ -23,6 +23,7 @@ from support.http_service import http_service
 from support.mosquitto import free_port
 from support.router import RouterProcess, router
 from support.screen import Screen, screen, shell
+from support.stopped import freeze
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202egnp"
 QUICK = ("--interval", "0.2")
@@ -75,7 +76,7 @@ async def test_the_screen_waits_for_a_router_and_survives_its_silence_and_its_re
         await top.until(lambda text: "Waiting for a router" in text and "no router runs" in text)
         await process.start()
         await top.until(lambda text: "archive" in text)
-        os.kill(process.pid, signal.SIGSTOP)
+        freeze(process.pid)
         await top.until(lambda text: "the router hangs, or is busy" in text)
         os.kill(process.pid, signal.SIGCONT)
         await top.until(lambda text: "no answer" not in text)

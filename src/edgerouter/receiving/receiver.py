@@ -170,11 +170,12 @@ class LeaseReceiver:
         clock = asyncio.get_running_loop().time
         service = self._service
         interval = min(service.first_lease, service.lease) / 4
-        redelivered = clock() + _LEASES * max(service.first_lease, service.lease)
+        patience = _LEASES * max(service.first_lease, service.lease)
+        redelivered = clock() + patience
         while True:
             await asyncio.sleep(interval)
             if "receive" in self._problems:
-                redelivered = clock() + _LEASES * max(service.first_lease, service.lease)
+                redelivered = clock() + patience
             elif clock() > redelivered:
                 self._leases.confirm_earlier()
             ending = self._leases.ending(clock() + min(service.first_lease, service.lease) / 2)

@@ -21,6 +21,7 @@ from edgerouter.config.model import SpoolConfig
 from support.command import run
 from support.mosquitto import Mosquitto, running
 from support.router import RouterProcess, router
+from support.stopped import freeze
 
 SECRETS = {
     "url": "Url-Password/with:signs",
@@ -32,7 +33,7 @@ SECRETS = {
     "step": "c2VjcmV0LWtleS1vZi1zdGVwcy0zMi1ieXRlcy1sb24=",
     "admin": "Admin-Token-With-32-Characters-0001",
 }
-PAYLOAD = "payload-that-nobody-may-see-4711"
+PAYLOAD = "payload-that-must-not-be-seen-4711"
 HOSTILE = "hostile/[red]:smile:\u202etopic"
 """Mosquitto refuses control characters in a topic."""
 
@@ -111,7 +112,7 @@ async def test_a_bundle_holds_everything_but_secrets_and_payloads(tmp_path: Path
             await process.until(lambda status: status["sinks"]["files"]["delivered"] == 1)
             whole, said = await asyncio.to_thread(collect, process, tmp_path / "whole.tar.gz")
 
-            os.kill(process.pid, signal.SIGSTOP)
+            freeze(process.pid)
             try:
                 hanging, _ = await asyncio.to_thread(collect, process, tmp_path / "hanging.tar.gz", "--no-doctor")
             finally:

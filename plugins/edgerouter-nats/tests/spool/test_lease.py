@@ -25,6 +25,7 @@ from support.nats.cluster import NatsServer
 from support.nats.sharing import Drainer, settings, shared
 from support.pipeline import until
 from support.spools import Pipe, fresh, ledger, route, take
+from support.stopped import freeze
 
 ROOT = Path(__file__).parents[4]
 _names: Iterator[str] = (f"LEASE-{number}" for number in range(1000))
@@ -152,7 +153,7 @@ async def test_a_process_that_was_stopped_for_longer_than_its_lease_settles_noth
 ) -> None:
     """Its messages were delivered by the router that took over; what it writes afterwards is refused."""
     zombie = await _zombie(settings(nats, tmp_path, "zombie", stream=stream), stream, nats, tmp_path, 50)
-    os.kill(zombie.pid, signal.SIGSTOP)
+    freeze(zombie.pid)
     try:
         async with shared(settings(nats, tmp_path, "heir", stream=stream)) as heir:
             reader = await heir.attach(route("cloud"))
