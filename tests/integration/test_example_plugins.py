@@ -28,7 +28,7 @@ LINES = 500
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Path]:
-    """Install both distributions as pip would, according to their pyproject.toml."""
+    """Install the distributions as pip would, according to their pyproject.toml."""
     folder = tmp_path / "site"
     folder.mkdir()
     for name in PLUGINS:
@@ -113,7 +113,7 @@ def test_they_are_listed_described_and_checked(site: Path, tmp_path: Path) -> No
     assert "index" in checked.stderr
 
 
-@pytest.mark.parametrize("name", ["edgerouter-opensearch", "edgerouter-clamp"])
+@pytest.mark.parametrize("name", PLUGINS)
 def test_each_keeps_the_promises_of_its_conformance_suite_as_its_author_runs_it(name: str, site: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import asynccontextmanager
 from typing import Self
 
-from edgerouter import Delivery, Message, Source, SourceConfig, SourceContext, Unavailable
+from pydantic import Field
 
-Line = tuple[bytes, asyncio.StreamWriter]
+from edgerouter import ByteSize, Delivery, Message, Source, SourceConfig, SourceContext, Unavailable
+from edgerouter.receiving import Inbox
 
 
 class TcpLinesConfig(SourceConfig):
@@ -19,32 +19,35 @@ class TcpLinesConfig(SourceConfig):
 
     host: str = "127.0.0.1"
     """Address to listen on."""
-    port: int
+    port: int = Field(ge=1, le=65535)
     """Port to listen on."""
     topic: str
     """Topic of all messages."""
+    max_unacknowledged_bytes: ByteSize = Field(default=8 * 1024**2, ge=1)
+    """Bytes of lines held that are not stored yet. At this bound the source stops reading, and TCP holds the senders back."""
 
 
 class TcpLinesSource(Source[TcpLinesConfig]):
-    """Bounded by its queue: while it is full, the source stops reading, and TCP holds the senders back."""
+    """Gathers lines in an inbox, which has a bound in bytes."""
 
-    def __init__(self, config: TcpLinesConfig) -> None:
+    def __init__(self, config: TcpLinesConfig, context: SourceContext) -> None:
         self._topic = config.topic
-        self._lines: asyncio.Queue[Line | None] = asyncio.Queue(1000)
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._stopping = False
+        self._inbox: Inbox[asyncio.StreamWriter] = Inbox(
+            10_000, config.max_unacknowledged_bytes, acknowledged=_answer, flush_now=context.flush_now
+        )
+        self._reading: set[asyncio.Task[None]] = set()
 
     @classmethod
     @asynccontextmanager
     async def open(cls, config: TcpLinesConfig, context: SourceContext) -> AsyncIterator[Self]:
-        source = cls(config)
+        source = cls(config, context)
         if context.probe:
             # `check --connect` must not take the port away from a router that runs
             context.connected(True, "")
             yield source
             return
         try:
-            server = await asyncio.start_server(source._read, config.host, config.port)
+            server = await asyncio.start_server(source._accept, config.host, config.port)
         except OSError as error:
             raise Unavailable(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
         context.connected(True, "")
@@ -52,37 +55,36 @@ class TcpLinesSource(Source[TcpLinesConfig]):
             yield source
         finally:
             server.close()
-            for writer in source._writers:
-                writer.close()
+            for task in source._reading:
+                task.cancel()
+            await asyncio.gather(*source._reading, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._read(reader, writer), name="read lines of a sender")
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        # a line that is too long, or a connection that breaks, ends this sender only
-        with suppress(ConnectionError, ValueError):
-            while not self._stopping and (line := await reader.readline()):
-                await self._lines.put((line.rstrip(b"\r\n"), writer))
-        self._writers.discard(writer)
-        if not self._stopping:
+        try:
+            while line := await reader.readline():
+                if self._inbox.stopped:
+                    continue  # not stored, so not answered: the sender sends it again
+                await self._inbox.reserve(1)
+                self._inbox.put([Message(self._topic, line.rstrip(b"\r\n"), time.time_ns(), qos=1)], [writer])
+                self._inbox.release(1)
+        except (OSError, ValueError):
+            pass  # a line that is too long, or a connection that breaks, ends this sender only
+        finally:
             writer.close()
 
-    async def deliveries(self) -> AsyncIterator[Delivery]:
-        while not (self._stopping and self._lines.empty()):
-            gathered = [await self._lines.get()]
-            while not self._lines.empty():
-                gathered.append(self._lines.get_nowait())
-            lines = [line for line in gathered if line is not None]
-            if lines:
-                messages = [Message(self._topic, line, time.time_ns(), qos=1) for line, _ in lines]
-                yield Delivery(messages, partial(_answer, lines))
+    def deliveries(self) -> AsyncIterator[Delivery]:
+        return self._inbox.deliveries()
 
     def stop(self) -> None:
-        self._stopping = True
-        # wakes `deliveries` if it waits; if there is no room it does not wait
-        with suppress(asyncio.QueueFull):
-            self._lines.put_nowait(None)
+        self._inbox.stop()
 
 
-def _answer(lines: Sequence[Line]) -> None:
-    for _, writer in lines:
+def _answer(writers: Sequence[asyncio.StreamWriter]) -> None:
+    for writer in writers:
         if not writer.is_closing():
             writer.write(b"ok\n")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgerouter import SecretStoreContext, Throttled, Unauthorized, Unavailable
+from edgerouter.testing import SecretStoreConformance
 from edgerouter_azure.keyvault import KeyVaultConfig, KeyVaultStore
 from support.azure.entra import CLIENT, CLIENT_SECRET, TENANT, Entra
 from support.azure.key_vault import KeyVault
@@ -36,6 +37,23 @@ def config(vault: KeyVault, entra: Entra, authority: Authority) -> dict[str, Any
         "credential": {"type": "client-secret", "tenant_id": TENANT, "client_id": CLIENT, "client_secret": CLIENT_SECRET},
         "cache": 0,
     }
+
+
+class TestTheStore(SecretStoreConformance):
+    store_class = KeyVaultStore
+
+    @pytest.fixture
+    def config(self, config: dict[str, Any]) -> Mapping[str, Any]:
+        return config
+
+    @pytest.fixture
+    def secret(self, vault: KeyVault) -> tuple[str, str]:
+        vault.secrets["aws-key"] = [" hunter2 "]
+        return "aws-key", " hunter2 "
+
+    @pytest.fixture
+    def rotate(self, vault: KeyVault) -> Callable[[str], None]:
+        return vault.secrets["aws-key"].append
 
 
 async def read(config: Mapping[str, Any], name: str = "aws-key") -> str:

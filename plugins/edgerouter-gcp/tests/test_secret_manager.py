@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
 
 from edgerouter import SecretStoreContext, Throttled, Unauthorized, Unavailable
+from edgerouter.testing import SecretStoreConformance
 from edgerouter_gcp.secret_manager import SecretManagerConfig, SecretManagerStore
 from support.google.identity import Identity
 from support.google.secret_manager import ACCESS, SecretManagerServer
@@ -30,6 +31,25 @@ async def store(server: SecretManagerServer, account: Mapping[str, Any]) -> Asyn
     config = SecretManagerConfig.model_validate({"endpoint": server.url, **account})
     async with SecretManagerStore.open(config, SecretStoreContext("store")) as store:
         yield store
+
+
+class TestTheStore(SecretStoreConformance):
+    store_class = SecretManagerStore
+
+    @pytest.fixture
+    def config(self, server: SecretManagerServer, identity: Identity, account: Mapping[str, Any]) -> Mapping[str, Any]:
+        # without the role on a secret, Google does not say whether it exists
+        identity.grant(f"projects/plant/secrets/{self.missing}", ACCESS)
+        return {"endpoint": server.url, **account}
+
+    @pytest.fixture
+    def secret(self, server: SecretManagerServer) -> tuple[str, str]:
+        server.secrets[NAME] = [b" hunter2 "]
+        return "aws-key", " hunter2 "
+
+    @pytest.fixture
+    def rotate(self, server: SecretManagerServer) -> Callable[[str], None]:
+        return lambda value: server.secrets[NAME].append(value.encode())
 
 
 @pytest.mark.parametrize(
