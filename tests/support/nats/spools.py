@@ -48,7 +48,7 @@ async def opened(
 ) -> AsyncIterator[JetStreamSpool]:
     """Open the spool of a stream as the router of this name."""
     options = Options(stream=stream, **more)
-    async with connecting(NatsSettings.model_validate({"servers": servers}), router) as connector:
+    async with connecting(NatsSettings.model_validate({"servers": servers}), router, echo=False) as connector:
         api = Api(Link(connector, patience))
         async with running(api, options, router, letters or Letters()) as engine:
             yield JetStreamSpool(engine, options, lambda _: cast("SpoolTools", None))

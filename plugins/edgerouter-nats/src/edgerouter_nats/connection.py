@@ -95,12 +95,13 @@ class Connection:
             await self.client.discard()
 
 
-async def connect(settings: NatsSettings, name: str) -> Connection:
+async def connect(settings: NatsSettings, name: str, *, echo: bool = True) -> Connection:
     """Connect to one of the servers.
 
     Args:
         settings: the configuration.
         name: name of the connection, shown in the server's monitoring.
+        echo: false to be sent nothing that was published over the same connection.
 
     Raises:
         Unauthorized: a server was reached, and does not let us in; or the credentials cannot be used.
@@ -110,7 +111,7 @@ async def connect(settings: NatsSettings, name: str) -> Connection:
     errors: list[Unavailable] = []
     for server in random.sample(settings.servers, len(settings.servers)):
         try:
-            return await _connect_to(server, settings, {**options, "name": name})
+            return await _connect_to(server, settings, {**options, "name": name, "no_echo": not echo})
         except Unavailable as error:
             errors.append(error)
     # what an operator must mend is said rather than which server is down
@@ -178,11 +179,13 @@ class Connector:
     Args:
         settings: the configuration.
         name: name of the connections.
+        echo: see `connect`.
     """
 
-    def __init__(self, settings: NatsSettings, name: str) -> None:
+    def __init__(self, settings: NatsSettings, name: str, *, echo: bool = True) -> None:
         self._settings = settings
         self._name = name
+        self._echo = echo
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
 
@@ -201,7 +204,7 @@ class Connector:
         async with self._lock:
             if self._connection is None or self._connection.lost:
                 await self.close()
-                self._connection = await connect(self._settings, self._name)
+                self._connection = await connect(self._settings, self._name, echo=self._echo)
             return self._connection
 
     async def close(self) -> None:
@@ -212,9 +215,9 @@ class Connector:
 
 
 @asynccontextmanager
-async def connecting(settings: NatsSettings, name: str) -> AsyncIterator[Connector]:
+async def connecting(settings: NatsSettings, name: str, *, echo: bool = True) -> AsyncIterator[Connector]:
     """Have a connector, and close its connection on exit. Sends nothing."""
-    connector = Connector(settings, name)
+    connector = Connector(settings, name, echo=echo)
     try:
         yield connector
     finally:

@@ -18,6 +18,8 @@ _LONGEST: Final = 30.0
 """Seconds for an answer after several that did not come in time: a slow link needs them for a large chunk."""
 _LEAST_RATE: Final = 64 * 1024
 """Bytes a second that a link has at least."""
+_LOOK_EVERY: Final = 0.1
+"""Seconds between two looks for answers that are late: a timer for each question would cost more than the question."""
 _MOST_TIMEOUTS: Final = 2
 """Unanswered questions in a row after which another server is tried: this one may be cut off from the others."""
 
@@ -36,6 +38,8 @@ class _Question:
 
     answered: asyncio.Future[None]
     many: bool
+    until: float
+    """Time of the loop at which it counts as unanswered."""
     messages: list[Arrived] = field(default_factory=list)
 
     def add(self, message: Arrived) -> None:
@@ -64,6 +68,7 @@ class Link:
         self._timeouts = 0
         self._timeouts_in_a_row = 0
         self._subjects: dict[str, Callable[[bytes], None]] = {}
+        self._looking: asyncio.TimerHandle | None = None
         self.max_payload = 1024**2
         """Most bytes of a message with its headers, as the server said last."""
 
@@ -101,11 +106,13 @@ class Link:
         seconds = min(_LONGEST, self._timeout * 2.0 ** min(8, self._timeouts_in_a_row)) + len(payload) / _LEAST_RATE
         self._number += 1
         reply = f"{self._inbox}.{self._number}"
-        question = self._questions[reply] = _Question(asyncio.get_running_loop().create_future(), many)
+        loop = asyncio.get_running_loop()
+        question = self._questions[reply] = _Question(loop.create_future(), many, loop.time() + seconds)
+        if self._looking is None:
+            self._looking = loop.call_later(_LOOK_EVERY, self._look, loop)
         try:
             connection.client.post(_operation(subject, reply, payload, headers))
-            async with asyncio.timeout(seconds):
-                await question.answered
+            await question.answered
         except TimeoutError:
             if not question.messages:
                 await self._timed_out(connection)
@@ -118,6 +125,14 @@ class Link:
         if question.messages[0].headers.startswith(b"NATS/1.0 503"):
             raise Unavailable(f"{connection.server}: JetStream does not answer on {subject}: no leader, or not enabled")
         return question.messages
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the questions whose time is over."""
+        now = loop.time()
+        for question in self._questions.values():
+            if question.until <= now and not question.answered.done():
+                question.answered.set_exception(TimeoutError())
+        self._looking = loop.call_later(_LOOK_EVERY, self._look, loop) if self._questions else None
 
     async def _connected(self) -> Connection:
         connection = self._connection

@@ -42,7 +42,7 @@ class JetStreamSpoolPlugin(SpoolPlugin):
         # a command looks beside a router that may run here
         folder: Any = nullcontext() if context.command else locked_folder(config.path)
         with folder:
-            async with connecting(config, f"edgerouter spool {router}") as connector:
+            async with connecting(config, f"edgerouter spool {router}", echo=False) as connector:
                 await patiently(lambda: check_server(connector, config))
                 api = Api(Link(connector), config.domain)
                 if not context.command:
