@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -21,6 +22,10 @@ from edgerouter.tasks.bounded import CLOSING_SECONDS, ended
 from edgerouter.topics import Matcher
 
 Running = TypeVar("Running")
+
+_MOST_NAMES: Final = 20
+_LONGEST_NAME: Final = 100
+"""Bounds of an error's text, in names and characters."""
 
 log = structlog.get_logger("edgerouter.steering")
 
@@ -64,6 +69,21 @@ class Drained:
     """Messages that stay in the spool, by sink; sinks that need nothing are left out."""
     dead_letters: int
     seconds: float
+
+
+class NoSuchPart(EdgerouterError):
+    """The router has no sink, or no source, of a name.
+
+    Args:
+        kind: `sink` or `source`.
+        name: asked for; it comes from outside.
+        known: names that the router has.
+    """
+
+    def __init__(self, kind: str, name: str, known: Collection[str]) -> None:
+        names = ", ".join(islice(known, _MOST_NAMES)) or "none"
+        more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
+        super().__init__(f"{name[:_LONGEST_NAME]!r} is not a {kind} of this router; those are: {names}{more}")
 
 
 class Steering:
@@ -119,7 +139,7 @@ class Steering:
         """Let the writes of a sink end, and start no more; its messages wait in the spool.
 
         Raises:
-            EdgerouterError: there is no such sink.
+            NoSuchPart: there is no such sink.
         """
         runner = _named("sink", name, self._sinks).runner
         changed, kept = await self._keep(self._pauses.sinks, name, paused=True)
@@ -132,7 +152,7 @@ class Steering:
         """Deliver to a paused sink again.
 
         Raises:
-            EdgerouterError: there is no such sink.
+            NoSuchPart: there is no such sink.
         """
         runner = _named("sink", name, self._sinks).runner
         changed, kept = await self._keep(self._pauses.sinks, name, paused=False)
@@ -145,7 +165,7 @@ class Steering:
         """Store and acknowledge what a source has received, then close it: its broker, or its senders, keep the rest.
 
         Raises:
-            EdgerouterError: there is no such source.
+            NoSuchPart: there is no such source.
         """
         intake = _named("source", name, self._sources).intake
         changed, kept = await self._keep(self._pauses.sources, name, paused=True)
@@ -158,7 +178,8 @@ class Steering:
         """Open a paused source again.
 
         Raises:
-            EdgerouterError: there is no such source, or the router drains.
+            NoSuchPart: there is no such source.
+            EdgerouterError: the router drains.
         """
         intake = _named("source", name, self._sources).intake
         if self.draining:
@@ -233,5 +254,5 @@ def _waiting(runner: Runner) -> int:
 def _named(kind: str, name: str, running: Mapping[str, Running]) -> Running:
     found = running.get(name)
     if found is None:
-        raise EdgerouterError(f"{name!r} is not a {kind} of this router; those are: {', '.join(running) or 'none'}")
+        raise NoSuchPart(kind, name, running)
     return found

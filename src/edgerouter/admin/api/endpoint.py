@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_origin, get_type_hints
 
@@ -17,20 +17,12 @@ from edgerouter.admin.running import RunningRouter
 from edgerouter.errors import EdgerouterError
 from edgerouter.http_server.problems import Problem
 from edgerouter.masking import mask
+from edgerouter.steering import NoSuchPart
 
 log = structlog.get_logger("edgerouter.admin")
 
 PREFIX: Final = "/api/v1"
 EVENT_STREAM: Final = "text/event-stream"
-
-
-_MOST_NAMES: Final = 20
-
-
-def no_such(kind: str, name: str, known: Collection[str]) -> Problem:
-    """Return the answer to a request for a sink or a source that the router does not have."""
-    names = ", ".join(list(known)[:_MOST_NAMES]) or "none"
-    return Problem(404, f"{name[:100]!r} is not a {kind} of this router; those are: {names} (GET {PREFIX}/{kind}s lists them)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +109,8 @@ async def _answer(endpoint: Endpoint, call: Call) -> web.StreamResponse:
         return json_response(await endpoint.run(call))
     except NotValid as error:
         raise Problem(400, mask(str(error))) from None
+    except NoSuchPart as error:
+        raise Problem(404, mask(str(error))) from None
     except EdgerouterError as error:
         raise Problem(409, mask(str(error))) from None
 

@@ -10,12 +10,13 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from edgerouter import __version__, plugins
-from edgerouter.admin.api.endpoint import Call, no_such
+from edgerouter.admin.api.endpoint import Call
 from edgerouter.admin.certificates import CertificateStatus
 from edgerouter.admin.observation import begun
 from edgerouter.admin.status import RouterStatus, SinkStatus, SourceStatus
 from edgerouter.config.describe import effective
 from edgerouter.config.model import RouterConfig
+from edgerouter.steering import NoSuchPart
 
 MOST_ITEMS: Final = 1000
 
@@ -186,7 +187,7 @@ def _named(kind: type[StructT], name: str, status: msgspec.Struct) -> StructT:
 def _found(call: Call, kind: str, by_name: Mapping[str, ItemT]) -> tuple[str, ItemT]:
     name = call.path["name"]
     if name not in by_name:
-        raise no_such(kind, name, by_name)
+        raise NoSuchPart(kind, name, by_name)
     return name, by_name[name]
 
 

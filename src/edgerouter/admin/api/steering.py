@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 
-from edgerouter.admin.api.endpoint import Call, Endpoint, no_such
+from edgerouter.admin.api.endpoint import Call, Endpoint
 from edgerouter.steering import Drained, Pause, Steering
 
 _THERE: Final = {404: "There is none of this name"}
@@ -25,16 +25,9 @@ async def _drain(call: Call) -> Drained:
     return await call.router.steering.drain(asked.timeout)
 
 
-def _named(
-    kind: Literal["sink", "source"], verb: str, summary: str, steer: Callable[[Steering, str], Awaitable[Pause]]
-) -> Endpoint:
+def _named(kind: str, verb: str, summary: str, steer: Callable[[Steering, str], Awaitable[Pause]]) -> Endpoint:
     async def run(call: Call) -> Pause:
-        name = call.path["name"]
-        status = call.router.status()
-        known = status.sinks if kind == "sink" else status.sources
-        if name not in known:
-            raise no_such(kind, name, known)
-        return await steer(call.router.steering, name)
+        return await steer(call.router.steering, call.path["name"])
 
     return Endpoint(method="POST", path=f"/{kind}s/{{name}}/{verb}", summary=summary, answer=Pause, run=run, problems=_THERE)
 

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from edgerouter.admin.api.endpoint import Call, no_such
+from edgerouter.admin.api.endpoint import Call
 from edgerouter.admin.control import NotValid
 from edgerouter.admin.observation import begun
 from edgerouter.admin.streams import HEARTBEAT_SECONDS
@@ -19,6 +19,7 @@ from edgerouter.admin.tap.listener import Listener
 from edgerouter.admin.tap.preview import Preview
 from edgerouter.http_server.problems import Problem
 from edgerouter.pipeline.tap import TapPoint
+from edgerouter.steering import NoSuchPart
 from edgerouter.topics import check_filter
 
 log = structlog.get_logger("edgerouter.admin")
@@ -72,7 +73,8 @@ def _point(call: Call, asked: TapAsked) -> TapPoint:
 
     Raises:
         NotValid: the arguments do not fit together.
-        Problem: the tap is off, there is no such sink, or too many taps are open.
+        NoSuchPart: there is no such sink.
+        Problem: the tap is off, or too many taps are open.
     """
     try:
         check_filter(asked.topic)
@@ -85,7 +87,7 @@ def _point(call: Call, asked: TapAsked) -> TapPoint:
         raise Problem(409, OFF)
     sinks = router.status().sinks
     if asked.sink is not None and asked.sink not in sinks:
-        raise no_such("sink", asked.sink, sinks)
+        raise NoSuchPart("sink", asked.sink, sinks)
     if router.taps.open >= MOST_TAPS:
         raise Problem(503, f"{MOST_TAPS} taps are open, and there are no more: close one", retry_after=HEARTBEAT_SECONDS)
     if asked.sink is None:

@@ -41,7 +41,7 @@ async def test_sinks_and_sources_are_listed_by_page_and_shown_by_name(it: Box) -
     assert source["connected"] is True
     assert (await it.get("/api/v1/sinks/out"))["type"] == "file"
     missing = await it.get("/api/v1/sinks/x%3Cscript%3E", status=404)
-    assert "GET /api/v1/sinks lists them" in missing["detail"]
+    assert "those are: " in missing["detail"]
 
 
 async def test_the_configuration_shows_origins_and_masks_the_token(it: Box) -> None:
@@ -121,7 +121,7 @@ async def test_a_sink_and_a_source_are_paused_and_resumed_by_name(it: Box) -> No
     assert (await it.get("/api/v1/sources/web"))["paused"] is True
     assert (await it.change("/api/v1/sinks/out/resume"))["changed"] is True
     assert (await it.change("/api/v1/sources/web/resume"))["changed"] is True
-    assert "GET /api/v1/sinks" in (await it.change("/api/v1/sinks/none/pause", status=404))["detail"]
+    assert "is not a sink of this router" in (await it.change("/api/v1/sinks/none/pause", status=404))["detail"]
 
 
 async def test_the_other_operations_answer_as_the_commands_do(it: Box) -> None:
