@@ -119,5 +119,15 @@ class Source(Configured[ConfigT], ABC):
         """Messages that the other side sent again and that were recognised, so not delivered again; since `open`."""
         return 0
 
+    @property
+    def oldest_unacknowledged_seconds(self) -> float | None:
+        """Age of the oldest message that is not acknowledged yet; 0 without one, `None` where the source does not know."""
+        return None
+
+    @property
+    def fence_age_seconds(self) -> float | None:
+        """Age of the oldest acknowledgement that the sender may not have read; 0 without one, `None` where that is not known."""
+        return None
+
     def stop(self) -> None:
         """Receive nothing more: `deliveries` yields what has arrived, then ends. Acknowledgements work until `open` is left."""

@@ -21,6 +21,9 @@ DASHBOARD = ROOT / "deploy/grafana/edgerouter.json"
 REFERENCE = ROOT / "docs/reference/metrics.md"
 EMPTY = {
     "Oldest pending",
+    "Oldest unacknowledged",
+    "Age of fence and position",
+    "Lease of a shared spool",
     "Starts",
     "Dropped and dead-lettered",
     "Certificates, days left",

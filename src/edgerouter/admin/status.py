@@ -36,6 +36,11 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     reopened: int
     repeated: int = 0
     """Sent again by the other side and recognised, so not stored again; since the start of the process."""
+    oldest_unacknowledged_seconds: float | None = None
+    """Age of the oldest message that waits for its acknowledgement, so for its commit; 0 when none waits, null where the source
+    does not know."""
+    fence_age_seconds: float | None = None
+    """Age of the oldest acknowledgement that the broker may not have read; 0 without one, null where that is not known."""
     silence: SilenceStatus | None = None
     """Topics that `expect` is about; null without it."""
     step_received: dict[str, int] = {}
@@ -145,6 +150,8 @@ def source_status(kind: str, intake: Intake) -> SourceStatus:
         **asdict(intake.status),
         type=kind,
         repeated=intake.repeated,
+        oldest_unacknowledged_seconds=intake.oldest_unacknowledged_seconds,
+        fence_age_seconds=intake.fence_age_seconds,
         silence=None if intake.silence is None else intake.silence.status,
         steps={} if steps is None else steps.counted,
         step_received={} if steps is None else steps.received,

@@ -105,6 +105,16 @@ class Intake:
         """Messages that came again and were recognised, since the start."""
         return self._repeated + (self._source.repeated if self._source is not None else 0)
 
+    @property
+    def oldest_unacknowledged_seconds(self) -> float | None:
+        """Age of the oldest message that the source has not acknowledged; `None` while it is closed, or does not know."""
+        return self._source.oldest_unacknowledged_seconds if self._source is not None else None
+
+    @property
+    def fence_age_seconds(self) -> float | None:
+        """Age of the oldest acknowledgement that the sender may not have read; `None` while it is closed, or does not know."""
+        return self._source.fence_age_seconds if self._source is not None else None
+
     def flush_now(self) -> None:
         """Commit what the source has gathered, without waiting for the interval."""
         self._flush = True

@@ -16,6 +16,18 @@ SOURCE: tuple[tuple[type[Metric], str, str, Callable[[SourceStatus], Any]], ...]
     (CounterMetricFamily, "deliveries", "Groups of messages stored by one commit each, since the start.", lambda s: s.deliveries),
     (CounterMetricFamily, "filtered", "Messages left out by a step and never stored, since the start.", lambda s: s.filtered),
     (CounterMetricFamily, "repeated", "Messages sent again and recognised, so not stored again.", lambda s: s.repeated),
+    (
+        GaugeMetricFamily,
+        "oldest_unacknowledged_seconds",
+        "Age of the oldest message that waits for its acknowledgement.",
+        lambda s: s.oldest_unacknowledged_seconds,
+    ),
+    (
+        GaugeMetricFamily,
+        "fence_age_seconds",
+        "Age of the oldest acknowledgement that the broker may not have read.",
+        lambda s: s.fence_age_seconds,
+    ),
     (GaugeMetricFamily, "expected_topics", "Topics that `expect` is about.", lambda s: s.silence and s.silence.expected),
     (GaugeMetricFamily, "silent_topics", "Expected topics without a message in time.", lambda s: s.silence and s.silence.silent),
     (

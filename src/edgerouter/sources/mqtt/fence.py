@@ -59,11 +59,17 @@ class Unconfirmed(Generic[BatchT]):
         self.bytes = 0
         self.number = 0
         """Number of batches acknowledged on any connection."""
-        self._answered: deque[tuple[int, BatchT]] = deque()
+        self._answered: deque[tuple[int, float, BatchT]] = deque()
+        """Number, time of the acknowledgement, batch."""
         self._former: list[BatchT] = []
         self._last = (0, 0)
         """Range of `_former` that was answered on the previous connection."""
         self._resolved = True
+
+    @property
+    def age(self) -> float:
+        """Seconds since the oldest acknowledgement on the current connection that the broker may not have read; 0 without one."""
+        return time.monotonic() - self._answered[0][1] if self._answered else 0.0
 
     def add(self, batch: BatchT, *, answered: bool) -> None:
         """Add a stored batch; `answered` if all its acknowledgements are written to the current connection."""
@@ -75,7 +81,7 @@ class Unconfirmed(Generic[BatchT]):
             self._former.append(batch)
             return
         self.number += 1
-        self._answered.append((self.number, batch))
+        self._answered.append((self.number, time.monotonic(), batch))
         self.messages += batch.received
         self.bytes += batch.size
 
@@ -83,7 +89,7 @@ class Unconfirmed(Generic[BatchT]):
         """Record the loss of the connection: the broker may have read everything, a part, or nothing."""
         if self._answered:
             self._last = (len(self._former), len(self._former) + len(self._answered))
-            self._former += [batch for _, batch in self._answered]
+            self._former += [batch for _, _, batch in self._answered]
             self._answered.clear()
         self.messages = self.bytes = 0
         self._resolved = False
@@ -117,7 +123,7 @@ class Unconfirmed(Generic[BatchT]):
         """Record that the broker has read the current connection's acknowledgements up to this batch; by default, all."""
         answered = self._answered
         while answered and (number is None or answered[0][0] <= number):
-            _, batch = answered.popleft()
+            _, _, batch = answered.popleft()
             self.messages -= batch.received
             self.bytes -= batch.size
             batch.confirmation.confirm()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
@@ -187,6 +188,12 @@ class InFlight:
         yield from self.open
         if self.current.received:
             yield self.current
+
+    @property
+    def age(self) -> float:
+        """Seconds since the oldest message that the broker waits for was received; 0 if it waits for none."""
+        oldest = next((batch.messages[0].received_at for batch in self.waiting() if batch.messages), None)
+        return 0.0 if oldest is None else max(0.0, time.time() - oldest / 1e9)
 
     def pass_over(self, ack: bytes) -> None:
         """Acknowledge a message of QoS 1 or 2 that is not stored, in order with its neighbours."""

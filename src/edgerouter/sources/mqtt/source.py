@@ -89,6 +89,14 @@ class MqttSource(Source[MqttSourceConfig]):
     def repeated(self) -> int:
         return self.session.redelivery.recognised
 
+    @property
+    def oldest_unacknowledged_seconds(self) -> float:
+        return self.in_flight.age
+
+    @property
+    def fence_age_seconds(self) -> float:
+        return self.in_flight.unconfirmed.age
+
     def stop(self) -> None:
         """Accept no more messages; the connection stays open for the acknowledgements, and the broker keeps the rest."""
         self.in_flight.stop()

@@ -5,10 +5,13 @@ Covers also: edgerouter.sources.mqtt.read_ahead.
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from edgerouter.message import Message
 from edgerouter.sources.mqtt.fence import PINGREQ, Fence, Unconfirmed
-from edgerouter.sources.mqtt.in_flight import Batch
+from edgerouter.sources.mqtt.in_flight import Batch, InFlight
 from edgerouter.sources.mqtt.read_ahead import Allowance, ReadAhead
 
 MIB = 1024**2
@@ -53,6 +56,34 @@ def test_only_the_answer_to_a_ping_behind_the_acknowledgement_confirms_it() -> N
     assert not link.fence.answered(), "this is ours"
     assert first.confirmation.confirmed
     assert link.times_passed == 1
+
+
+def test_the_age_is_that_of_the_oldest_acknowledgement_without_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = Link()
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    assert link.unconfirmed.age == 0.0
+    link.acknowledge()
+    now += 2
+    link.acknowledge()
+    now += 1
+    assert link.unconfirmed.age == pytest.approx(3.0)
+    assert not link.fence.answered()
+    assert link.unconfirmed.age == pytest.approx(1.0)
+    link.unconfirmed.disconnected()
+    assert link.unconfirmed.age == 0.0, "the broker resends on the next connection what it did not read"
+
+
+def test_the_oldest_message_that_waits_for_its_commit_has_an_age() -> None:
+    in_flight = InFlight(max_messages=10, max_bytes=1000, max_qos0_bytes=1000, dropped=lambda *_, **__: None)
+    for age in (0, 5, 3):
+        in_flight.current = batch()
+        in_flight.current.messages = [Message("t", b"", time.time_ns() - age * 10**9, qos=1)] if age else []
+        in_flight.open.append(in_flight.current)
+    assert in_flight.age == pytest.approx(5.0, abs=1.0)
+    in_flight.open.clear()
+    in_flight.current = Batch(1)
+    assert in_flight.age == 0.0
 
 
 def test_an_idle_connection_is_not_asked_anything() -> None:
