@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
@@ -26,6 +26,10 @@ WARN_DAYS: Final = 14.0
 LOOK_SECONDS: Final = 60.0
 """Between two looks; a look at a file that did not change costs one system call."""
 
+Condition = Literal["good", "expires soon", "expired", "unusable"]
+
+_DAYS_SHOWN: Final = 2
+"""From so many days left the text counts days, below hours."""
 _OWN: Final = {"cert", "certificate_file"}
 _AUTHORITIES: Final = {"ca", "ca_file", "ca_bundle", "client_ca"}
 _PEM: Final = re.compile(r"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
@@ -47,6 +51,17 @@ class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Negative once it has expired."""
     problem: str
     """Reason for an unknown end; empty when it is known."""
+
+    @property
+    def condition(self) -> tuple[Condition, str]:
+        """Condition of the file, and a sentence about it for people."""
+        days = self.days_left
+        if days is None:
+            return "unusable", f"{self.file}: {self.problem}"
+        if days <= 0:
+            return "expired", f"{self.file} has expired"
+        left = f"{days:.0f} days" if days >= _DAYS_SHOWN else f"{days * 24:.0f} hours"
+        return "good" if days >= WARN_DAYS else "expires soon", f"{self.file} expires in {left}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import typer
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from edgerouter.admin.certificates import WARN_DAYS
+from edgerouter.admin.certificates import CertificateStatus
 from edgerouter.admin.client import Client, NoRouter
 from edgerouter.cli.output import all_shown, console, counted, say, shown
 from edgerouter.cli.spool import stopped_status
+from edgerouter.cli.states import STATES, state_of
 from edgerouter.config.model import SpoolSection
+
+_BUSY_SECONDS: Final = 5.0
+"""Since its last delivery, within which a sink counts as delivering."""
 
 
 def show(spool: SpoolSection, *, ready: bool, as_json: bool) -> int:
@@ -37,19 +42,14 @@ def show(spool: SpoolSection, *, ready: bool, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps(status, indent=2))
     else:
-        console().print(render(status, None) if status["running"] else _stopped(status, spool))
+        console().print(render(status) if status["running"] else _stopped(status, spool))
     for reason in reasons:
         say(reason, err=True)
     return 1 if reasons else 0
 
 
-def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:
-    """The status for people.
-
-    Args:
-        status: of `/api/status`.
-        before: seconds ago, and the status then, for rates.
-    """
+def render(status: dict[str, Any]) -> Group:
+    """The status of `/api/status` for people."""
     refused = shown(status["configuration_error"])  # one line for each problem
     status = all_shown(status)
     head = Text(
@@ -57,7 +57,7 @@ def render(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) 
     )
     if refused:
         head.append(f"\nthe last change of the configuration was refused:\n{refused}", "red")
-    parts: list[Any] = [head, _spool(status), _sources(status, before), _sinks(status, before), *_shared(status), *notices(status)]
+    parts: list[Any] = [head, _spool(status), _sources(status), _sinks(status), *_shared(status), *notices(status)]
     return Group(*parts)
 
 
@@ -132,15 +132,11 @@ def _silent(status: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def _certificates(status: Mapping[str, Any]) -> Iterator[Text]:
-    for certificate in status["certificates"]:
-        where = f"{certificate['owner']}.{certificate['field']}: {certificate['file']}"
-        days = certificate["days_left"]
-        if days is None:
-            yield Text(f"{where}: {certificate['problem']}", "red")
-        elif days <= 0:
-            yield Text(f"{where} has expired", "red")
-        elif days < WARN_DAYS:
-            yield Text(f"{where} expires in {duration(days * 86400)}", "yellow")
+    for each in status["certificates"]:
+        certificate = msgspec.convert(each, CertificateStatus)
+        condition, text = certificate.condition
+        if condition != "good":
+            yield Text(f"{certificate.owner}.{certificate.field}: {text}", "yellow" if condition == "expires soon" else "red")
 
 
 def _event_loop(status: Mapping[str, Any]) -> Iterator[Text]:
@@ -155,40 +151,42 @@ def _event_loop(status: Mapping[str, Any]) -> Iterator[Text]:
         )
 
 
-def _sources(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:
-    table = _table("source", "type", "state", "messages", "a second")
+def _sources(status: dict[str, Any]) -> Group:
+    table = _table("source", "type", "state", "messages", "last")
     reasons = []
     for name, source in status["sources"].items():
-        state = Text("connected", "green") if source["connected"] else Text("not connected", "red")
-        table.add_row(name, source["type"], state, str(source["messages"]), _rate(before, "sources", name, "messages", source))
-        if not source["connected"]:
-            reasons.append(Text(f"{name}: {source['reason']}", "red"))
+        paused, connected = source["paused"], source["connected"]
+        state = Text("paused", "yellow") if paused else Text("connected", "green") if connected else Text("not connected", "red")
+        table.add_row(name, source["type"], state, str(source["messages"]), _ago(source["last_message_at"]))
+        if not connected:
+            reasons.append(Text(f"{name}: {source['reason']}", "yellow" if paused else "red"))
     return Group(table, *reasons)
 
 
-def _sinks(status: dict[str, Any], before: tuple[float, dict[str, Any]] | None) -> Group:
-    """A table, and below it what each failing sink last said: an error fits no column."""
-    table = _table("sink", "type", "state", "delivered", "a second", "pending", "oldest", "dead", "dropped", "latency")
-    errors: list[Text] = []
+def _sinks(status: dict[str, Any]) -> Group:
+    """A table, and below it what each failing sink last said, with what to do: an error fits no column."""
+    table = _table("sink", "type", "state", "delivered", "last", "pending", "oldest", "dead", "dropped", "latency")
+    remarks: list[Text] = []
     for name, sink in status["sinks"].items():
-        oldest = sink["oldest_pending_seconds"]
-        good = sink["state"] == "ok"
+        oldest, idle = sink["oldest_pending_seconds"], sink["idle_seconds"]
+        words = STATES[state_of(sink, idle is not None and idle < _BUSY_SECONDS, status["uptime_seconds"])]
         table.add_row(
             name,
             sink["type"],
-            Text(sink["state"], "green" if good else "red"),
+            Text(words.short, words.style),
             str(sink["delivered"]),
-            _rate(before, "sinks", name, "delivered", sink),
+            _ago(sink["last_delivery_at"]),
             str(sink["pending"]),
             "" if oldest is None else duration(oldest),
             str(sink["dead_lettered"]),
             str(sink["dropped"]),
             duration(sink["latency_seconds"]) if sink["last_delivery_at"] else "",
         )
-        errors += _ledger(name, sink)
-        if not good and sink["last_error"]:
-            errors.append(Text(f"{name}: {sink['last_error']}", "red"))
-    return Group(table, *errors)
+        remarks += _ledger(name, sink)
+        if words.cure:
+            remarks.append(Text(f"{name}: {sink['last_error'] or words.long}", words.style))
+            remarks.append(Text(f"  {words.cure}"))
+    return Group(table, *remarks)
 
 
 def _table(*columns: str) -> Table:
@@ -198,11 +196,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _rate(before: tuple[float, dict[str, Any]] | None, kind: str, name: str, field: str, now: dict[str, Any]) -> str:
-    if before is None or name not in before[1][kind]:
-        return ""
-    seconds, old = before
-    return f"{(now[field] - old[kind][name][field]) / seconds:.0f}"
+def _ago(moment: float | None) -> str:
+    return "never" if moment is None else f"{duration(max(0.0, time.time() - moment))} ago"
 
 
 def size(count: float) -> str:

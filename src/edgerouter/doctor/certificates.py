@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
-from edgerouter.admin.certificates import WARN_DAYS, Certificates, expiries
+from edgerouter.admin.certificates import WARN_DAYS, Certificates, Condition, expiries
 from edgerouter.config.model import RouterConfig
 from edgerouter.doctor.endpoints import Endpoint
-from edgerouter.doctor.finding import Finding, finding
+from edgerouter.doctor.finding import Finding, Verdict, finding
 from edgerouter.doctor.in_thread import in_thread
 from edgerouter.tls import make_context
 
@@ -21,6 +21,13 @@ SUBJECT: Final = "tls"
 _SECONDS: Final = 10.0
 _SOCKET_SECONDS: Final = 5.0
 _DAY: Final = 86_400.0
+_VERDICTS: Final[dict[Condition, tuple[Verdict, str]]] = {
+    "good": ("ok", ""),
+    "expires soon": ("warn", "renew the certificate"),
+    "expired": ("fail", "renew the certificate"),
+    "unusable": ("fail", "replace the file"),
+}
+"""Of a file."""
 
 
 async def examine(endpoints: Iterable[Endpoint], config: RouterConfig | None) -> list[Finding]:
@@ -84,13 +91,7 @@ async def _files(config: RouterConfig) -> list[Finding]:
     await certificates.look(config)
     found = []
     for status in certificates.status:
-        name, days = f"{status.owner}.{status.field}", status.days_left
-        if days is None:
-            found.append(finding(SUBJECT, name, "fail", f"{status.file}: {status.problem}", "replace the file"))
-        elif days <= 0:
-            found.append(finding(SUBJECT, name, "fail", f"{status.file} has expired", "renew the certificate"))
-        elif days < WARN_DAYS:
-            found.append(finding(SUBJECT, name, "warn", f"{status.file} expires in {days:.0f} days", "renew the certificate"))
-        else:
-            found.append(finding(SUBJECT, name, "ok", f"{status.file} expires in {days:.0f} days"))
+        condition, text = status.condition
+        verdict, change = _VERDICTS[condition]
+        found.append(finding(SUBJECT, f"{status.owner}.{status.field}", verdict, text, change))
     return found

@@ -49,7 +49,7 @@ async def test_a_sink_that_blocks_the_event_loop_is_named_in_status_and_metrics(
         assert "in open" in status.event_loop.last_place
         assert b'edgerouter_event_loop_held_seconds_total{holder="sink sink"}' in Metrics(lambda: status, lambda: ()).text()
         shown = io.StringIO()
-        Console(file=shown, width=200).print(render(msgspec.to_builtins(status), None))
+        Console(file=shown, width=200).print(render(msgspec.to_builtins(status)))
         assert "sink sink held the event loop for" in shown.getvalue()
     finally:
         stop.set()

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from edgerouter.cli.output import counted
+from edgerouter.cli.states import STATES
 from edgerouter.cli.status import duration, size
 from edgerouter.cli.top.columns import Column, table
 from edgerouter.cli.top.overview import rate
 from edgerouter.cli.top.view import View
-from edgerouter.cli.top.words import STATES
 
 _LONGEST_ERROR: Final = 2000
 _LEDGER: Final = ("delivered", "filtered", "dead_lettered", "dropped", "pending")

@@ -9,10 +9,10 @@ from typing import Any, Final
 from rich.text import Text
 
 from edgerouter.cli.output import counted
+from edgerouter.cli.states import STATES
 from edgerouter.cli.status import duration, notices, size
 from edgerouter.cli.top.columns import Column, cropped, table
 from edgerouter.cli.top.view import ORDERS, View
-from edgerouter.cli.top.words import STATES
 
 _BAR: Final = 20
 _WIDE: Final = 76

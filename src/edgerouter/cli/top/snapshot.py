@@ -10,11 +10,11 @@ from edgerouter.cli.status import render
 
 
 def show(client: Client, interval: float, seconds: float | None) -> None:
-    """Print the status once, with rates over the interval.
+    """Print the status once.
 
     Args:
         client: of the router.
-        interval: seconds between two looks.
+        interval: seconds between two looks for a router that does not run yet.
         seconds: to wait for a router that does not run yet.
 
     Raises:
@@ -23,13 +23,11 @@ def show(client: Client, interval: float, seconds: float | None) -> None:
     until = time.monotonic() + (seconds or 0.0)
     while True:
         try:
-            began, before = time.monotonic(), client.get("/api/status")
-            time.sleep(interval)
             status = client.get("/api/status")
         except NoRouter:
             if time.monotonic() + interval > until:
                 raise
             time.sleep(interval)
         else:
-            console().print(render(status, (time.monotonic() - began, before)))
+            console().print(render(status))
             return

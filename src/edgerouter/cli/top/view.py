@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from edgerouter.cli.states import STATES, state_of
 from edgerouter.cli.top.history import History
 from edgerouter.cli.top.looking import Look
-from edgerouter.cli.top.words import STATES, state_of
 
 Page = Literal["sinks", "details", "help"]
 
@@ -68,7 +68,7 @@ class View:
     def state(self, name: str) -> str:
         """Return the state of a sink, a key of `STATES`."""
         assert self.status is not None, "there is a sink"
-        return state_of(self.status["sinks"][name], self.history.rate("sink", name), self.status["uptime_seconds"])
+        return state_of(self.status["sinks"][name], bool(self.history.rate("sink", name)), self.status["uptime_seconds"])
 
     @property
     def sinks(self) -> list[str]:

@@ -56,7 +56,8 @@ def busy() -> RouterStatus:
     certificate = CertificateStatus(owner="sinks.out", field="tls.ca", file="f", expires_at=1.0, days_left=1.0, problem="")
     source = SourceStatus(
         type="mqtt", connected=True, reason="", messages=1, deliveries=1, last_message_at=1.0, reopened=0, steps=steps,
-        step_received={"1:filter": 2}, silence=SilenceStatus(expected=2, silent=1), oldest_unacknowledged_seconds=0.1, fence_age_seconds=0.1,
+        step_received={"1:filter": 2}, silence=SilenceStatus(expected=2, silent=1),
+        oldest_unacknowledged_seconds=0.1, fence_age_seconds=0.1,
     )  # fmt: skip
     return router_status(
         sources={"in": source},

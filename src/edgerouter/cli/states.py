@@ -74,19 +74,19 @@ STATES: Final[Mapping[str, Words]] = {
 """By state; `stuck` and `idle` are `ok` seen over time."""
 
 
-def state_of(sink: Mapping[str, Any], rate: float | None, uptime: float) -> str:
+def state_of(sink: Mapping[str, Any], delivering: bool, uptime: float) -> str:
     """Return the state of a sink, a key of `STATES`.
 
     Args:
         sink: of `/api/status`.
-        rate: deliveries a second.
+        delivering: true if it has delivered in the last seconds.
         uptime: of the router, in seconds.
     """
     state: str = sink["state"]
     if state != "ok":
         return state if state in STATES else "stuck"
     if not sink["pending"] and not sink["uncounted"]:
-        return "ok" if rate else "idle"
+        return "ok" if delivering else "idle"
     idle = uptime if sink["idle_seconds"] is None else sink["idle_seconds"]
     oldest = idle if sink["oldest_pending_seconds"] is None else sink["oldest_pending_seconds"]
     return "ok" if min(idle, oldest) < max(_STUCK_SECONDS, sink["patience_seconds"]) else "stuck"
