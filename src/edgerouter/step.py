@@ -119,12 +119,16 @@ class Item(msgspec.Struct, eq=False, gc=False):
             ValueError, TypeError, RecursionError: it is not a JSON document.
         """
         if self.changed:
-            self.message = msgspec.structs.replace(self.message, payload=encoded(self.read))
+            try:
+                payload = _encode(self.read)
+            except OverflowError:
+                payload = encoded(self.read)
+            self.message = _replace(self.message, payload=payload)
             self.changed = False
 
     def carries(self, payload: bytes) -> None:
         """Have another payload, of any bytes."""
-        self.message = msgspec.structs.replace(self.message, payload=payload)
+        self.message = _replace(self.message, payload=payload)
         self.read, self.changed = UNREAD, False
 
     def parts(self, documents: Sequence[Any]) -> list[Item]:
@@ -161,7 +165,12 @@ class Item(msgspec.Struct, eq=False, gc=False):
         message = msgspec.structs.replace(
             first.message, topic=first.message.topic if topic is None else topic, part=part, received_at=received_at
         )
-        behind = [stored for item in items for stored in (item.behind or (Stored(item.original),))]
+        behind: list[Stored] = []
+        for item in items:
+            if item.behind:
+                behind += item.behind
+            else:
+                behind.append(Stored(item.original))
         return Item(message, first.original, document, changed=True, behind=tuple(behind))
 
 
@@ -254,6 +263,7 @@ class Step(Configured[ConfigT], ABC):
         return []
 
 
+_replace = msgspec.structs.replace
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -266,6 +276,20 @@ def decoded(payload: bytes) -> Any:
         return _decode(payload)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return BadInput("not JSON", str(error))
+
+
+def decode_all(items: Iterable[Item]) -> None:
+    """Decode the payload of each item that has not been read."""
+    for item in items:
+        if item.read is UNREAD:
+            payload = item.message.payload
+            if len(payload) <= MOST_JSON_BYTES:
+                try:
+                    item.read = _decode(payload)
+                except (msgspec.DecodeError, ValueError, RecursionError) as error:
+                    item.read = BadInput("not JSON", str(error))
+            else:
+                item.read = decoded(payload)
 
 
 def encoded(document: Any) -> bytes:

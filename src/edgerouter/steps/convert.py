@@ -105,8 +105,11 @@ class ConvertStep(DocumentStep[ConvertConfig]):
             if value is MISSING:
                 continue
             new = convert(value)
-            if copied and len(path) == 1 and document.__class__ is dict:
-                document[path[0]] = new  # a copy already, and the outermost level
+            if len(path) == 1 and document.__class__ is dict:
+                if not copied:
+                    document = document.copy()
+                    copied = True
+                document[path[0]] = new
             else:
                 document = put(document, path, new)
                 copied = True
@@ -126,13 +129,13 @@ def _function(each: Conversion) -> Callable[[Any], Any]:
         scale *= factor / to_factor
     number = cast or _as_number
     places, whole = each.round, each.type == "integer"
-    computes = each.computes
+    computes, isfinite = each.computes, math.isfinite
 
     def convert(value: Any) -> Any:
         found = value if value.__class__ is float and not whole else number(value)
         if computes:
             found = found * scale + offset
-        if not math.isfinite(found):
+        if not isfinite(found):
             raise BadInput("out of range", f"{value!r} has no finite result"[:200])
         if places is not None:
             return round(found, places) if places else round(found)

@@ -52,7 +52,10 @@ class PickStep(DocumentStep[PickConfig]):
     def change(self, document: Any) -> Any:
         if document.__class__ is not dict:
             raise BadInput("wrong type", f"the payload is {kind_of(document)}, not an object")
-        new = {name: document[name] for name in self._flat if name in document}
+        new = {}
+        for name in self._flat:
+            if name in document:
+                new[name] = document[name]
         for path, read in self._deep:
             value = read(document)
             if value is not MISSING:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from edgerouter.step import BadInput, Item, Step, StepConfig, StepContext
+from edgerouter.step import UNREAD, BadInput, Item, Step, StepConfig, StepContext
 from edgerouter.steps.expressions import Expression, compiled
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path
 from edgerouter.topic_cache import TopicCache, key_weight
@@ -101,14 +102,21 @@ class FilterStep(Step[FilterConfig]):
         if self._document is None:
             assert topic is not None, "a filter has a condition"
             return [item for item in items if topic[item.message.topic] is wanted]
-        document = self._document
-
-        def holds(item: Item) -> bool:
-            if topic is not None and not topic[item.message.topic]:
-                return not wanted
-            return document(item.document) is wanted
-
-        return self.each(items, holds)
+        holds, refuse, out = self._document, self.context.refuse, []
+        for item in items:
+            try:
+                if topic is not None and not topic[item.message.topic]:
+                    goes_on = not wanted
+                else:
+                    document = item.read
+                    if document is UNREAD or document.__class__ is BadInput:
+                        document = item.document
+                    goes_on = holds(document) is wanted
+            except BadInput as error:
+                goes_on = refuse(item, error)
+            if goes_on:
+                out.append(item)
+        return out
 
 
 def _topic_condition(config: FilterConfig) -> TopicCache[str, bool] | None:
@@ -165,10 +173,18 @@ def _condition(comparison: Comparison) -> Callable[[Any], bool]:
     return holds
 
 
-def _number(value: Any) -> float:
-    if value.__class__ is not float and value.__class__ is not int:
-        raise BadInput("wrong type", f"{kind_of(value)} is compared with a number")
-    return value
+def _ordered(compare: Callable[[float, float], bool]) -> Callable[[float], Callable[[Any], bool]]:
+    """Return what makes the check of a bound."""
+
+    def bounded(bound: float) -> Callable[[Any], bool]:
+        def check(value: Any) -> bool:
+            if value.__class__ is float or value.__class__ is int:
+                return compare(value, bound)
+            raise BadInput("wrong type", f"{kind_of(value)} is compared with a number")
+
+        return check
+
+    return bounded
 
 
 def _equal(wanted: Scalar) -> Callable[[Any], bool]:
@@ -203,10 +219,10 @@ def _not_equal(wanted: Scalar) -> Callable[[Any], bool]:
 _CHECKS: Final[dict[str, Callable[[Any], Callable[[Any], bool]]]] = {
     "equals": _equal,
     "not_equals": _not_equal,
-    "above": lambda bound: lambda value: _number(value) > bound,
-    "at_least": lambda bound: lambda value: _number(value) >= bound,
-    "below": lambda bound: lambda value: _number(value) < bound,
-    "at_most": lambda bound: lambda value: _number(value) <= bound,
+    "above": _ordered(operator.gt),
+    "at_least": _ordered(operator.ge),
+    "below": _ordered(operator.lt),
+    "at_most": _ordered(operator.le),
     "one_of": _one_of,
     "matches": _matches,
 }

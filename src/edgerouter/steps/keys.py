@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from edgerouter.step import BadInput, Item
 from edgerouter.steps.paths import MISSING, getter, parse_path
 from edgerouter.topic_cache import weight
 
 ValueT = TypeVar("ValueT")
+
+_NUMBER_BYTES: Final = 182
+"""A number in memory, with the entry of its key."""
 
 TOPIC = "topic"
 """In `by`: the topic; anything else is the path of a member."""
@@ -39,6 +42,31 @@ def key_function(by: Sequence[str]) -> Callable[[Item], Hashable]:
         return tuple(found)
 
     return key
+
+
+class Numbers(OrderedDict[Hashable, int]):
+    """Numbers by key, read with `get`; when they together reach the bound, those that were set longest ago are forgotten.
+
+    Args:
+        most_bytes: of keys and numbers, about.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__()
+        self._most_bytes = most_bytes
+        self._bytes = 0
+
+    def keep(self, key: Hashable, number: int) -> None:
+        """Set a number, and forget others if it needs their room."""
+        is_new = key not in self
+        self[key] = number
+        if is_new:
+            self._bytes += weight(key) + _NUMBER_BYTES
+            while self._bytes > self._most_bytes and len(self) > 1:
+                forgotten, _ = self.popitem(last=False)
+                self._bytes -= weight(forgotten) + _NUMBER_BYTES
+        else:
+            self.move_to_end(key)
 
 
 class Known(Generic[ValueT]):

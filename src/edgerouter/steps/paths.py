@@ -64,6 +64,8 @@ def put(document: Any, path: Path, value: Any) -> Any:
     Raises:
         BadInput: something that is neither a mapping nor a list stands in the way.
     """
+    if len(path) == 1 and document.__class__ is dict:
+        return {**document, path[0]: value}
     name, rest = path[0], path[1:]
     if document is MISSING:
         document = {}

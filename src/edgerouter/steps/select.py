@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 from pydantic import Field, model_validator
 
 from edgerouter.step import BadInput, Item, Step, StepConfig, StepContext
-from edgerouter.steps.keys import TOPIC, Known, key_function
+from edgerouter.steps.keys import TOPIC, Known, Numbers, key_function
 from edgerouter.steps.paths import FieldPath, getter, parse_path, without
 from edgerouter.topic_cache import weight
 from edgerouter.units import ByteSize, Duration
@@ -49,21 +49,29 @@ class ThrottleStep(Step[ThrottleConfig]):
         self.reads = config.by != (TOPIC,)
         self._key = key_function(config.by)
         self._every = int(config.every * 1e9)
-        self._last: Known[int] = Known(config.max_bytes, lambda _: _NUMBER_BYTES)
+        self._last = Numbers(config.max_bytes)
 
     def apply(self, items: list[Item]) -> list[Item]:
-        key_of, last, every = self._key, self._last, self._every
-
-        def is_due(item: Item) -> bool:
-            key, now = key_of(item), item.message.received_at
-            before = last.get(key)
+        if self.reads:
+            return self.each(items, self._is_due)
+        last, every, out = self._last.get, self._every, []
+        for item in items:
+            message = item.message
+            topic, now = message.topic, message.received_at
+            before = last(topic)
             # a clock that was set back does not silence a key
-            due = before is None or now - before >= every or now < before
-            if due:
-                last.set(key, now)
-            return due
+            if before is None or not 0 <= now - before < every:
+                self._last.keep(topic, now)
+                out.append(item)
+        return out
 
-        return self.each(items, is_due)
+    def _is_due(self, item: Item) -> bool:
+        key, now = self._key(item), item.message.received_at
+        before = self._last.get(key)
+        due = before is None or not 0 <= now - before < self._every
+        if due:
+            self._last.keep(key, now)
+        return due
 
 
 class SampleConfig(KeyedConfig):
@@ -83,15 +91,15 @@ class SampleStep(Step[SampleConfig]):
         super().__init__(config, context)
         self.reads = config.by != (TOPIC,)
         self._key = key_function(config.by)
-        self._seen: Known[int] = Known(config.max_bytes, lambda _: _NUMBER_BYTES)
+        self._seen = Numbers(config.max_bytes)
 
     def apply(self, items: list[Item]) -> list[Item]:
         return self.each(items, self._is_first)
 
     def _is_first(self, item: Item) -> bool:
         key = self._key(item)
-        seen = self._seen.get(key) or 0
-        self._seen.set(key, (seen + 1) % self.config.one_in)
+        seen = self._seen.get(key, 0)
+        self._seen.keep(key, (seen + 1) % self.config.one_in)
         return not seen
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
@@ -17,6 +17,9 @@ from edgerouter.units import ByteSize, Duration
 _PLAIN: Final = ("count", "min", "max", "mean", "sum", "first", "last")
 _MESSAGE_BYTES: Final = 400
 """Memory of a held message beyond its topic and payload, about."""
+_LARGEST: Final = 1e300
+_NEVER: Final = 2**63
+"""A time, ns, beyond all others."""
 
 
 def _function(text: str) -> str:
@@ -75,10 +78,10 @@ class WindowStep(Step[WindowConfig]):
 
     def __init__(self, config: WindowConfig, context: StepContext) -> None:
         super().__init__(config, context)
-        self._key = key_function(config.by)
+        self._key = None if config.by == (TOPIC,) else key_function(config.by)
         self._length, self._grace = int(config.every * 1e9), int(config.grace * 1e9)
         self.patience = config.every + config.grace
-        self._fields = [(getter(parse_path(text)), text) for text in config.fields]
+        self._take = _taker(config.fields)
         self._latest: dict[Hashable, _Window] = {}  # by key, the one that was filled last
         self._windows: dict[tuple[Hashable, int], _Window] = {}  # in the order in which they were opened
         self._messages = self._bytes = 0
@@ -94,18 +97,44 @@ class WindowStep(Step[WindowConfig]):
 
     def apply(self, items: list[Item]) -> list[Item]:
         out: list[Item] = []
+        latest, key_of, take = self._latest, self._key, self._take
+        most, most_bytes = self.config.max_messages, self.config.max_bytes
+        due = self.due or _NEVER
         for item in items:
+            message = item.message
             try:
-                key, values = self._key(item), self._values(item.document)
+                key = message.topic if key_of is None else key_of(item)
+                document = item.read
+                if document is UNREAD or document.__class__ is BadInput:
+                    document = item.document
+                numbers = take(document)
             except BadInput as error:
                 if self.context.refuse(item, error):
                     out.append(item)
                 continue
-            now = item.message.received_at
-            if self._windows and now >= self._next + self._grace:
+            now = message.received_at
+            if now >= due:
                 out += self.flush(now)
-            self._add(item, key, values, now)
-            while self._messages > self.config.max_messages or self._bytes > self.config.max_bytes:
+                due = self.due or _NEVER
+            window = latest.get(key)
+            if window is None or not window.begin <= now < window.end:
+                window = self._open(key, now)
+                due = self._next + self._grace
+            window.items.append(item)
+            # the document is not needed any more; the payload may be, for the dead letters
+            item.read = UNREAD
+            item.changed = False
+            if numbers.__class__ is list:
+                for series, value in zip(window.values, numbers, strict=True):
+                    if value is not None:
+                        series.append(value)
+            else:
+                window.values[0].append(numbers)
+            size = _MESSAGE_BYTES + len(message.payload) + len(message.topic)
+            window.bytes += size
+            self._bytes += size
+            self._messages += 1
+            while self._messages > most or self._bytes > most_bytes:
                 out.append(self._close(next(iter(self._windows))))
         return out
 
@@ -117,48 +146,16 @@ class WindowStep(Step[WindowConfig]):
         self._next = min([window.end for window in self._windows.values()], default=0)
         return results
 
-    def _values(self, document: Any) -> list[float | None]:
-        """Return the number of each field, of which one is there at least."""
-        if not self._fields:
-            return [_number(document, "the payload")]
-        found: list[float | None] = []
-        missing = 0
-        for read, text in self._fields:
-            value = read(document)
-            if value is MISSING:
-                missing += 1
-                found.append(None)
-            else:
-                found.append(_number(value, text))
-        if missing == len(found):
-            raise BadInput("missing field", ", ".join(self.config.fields)[:200])
-        return found
-
-    def _open(self, key: Hashable, now: int, fields: int) -> _Window:
+    def _open(self, key: Hashable, now: int) -> _Window:
         """Return the window of a time, and remember it as the latest of its key."""
         begin = now - now % self._length
         end = begin + self._length
         window = self._windows.get((key, end))
         if window is None:
-            window = self._windows[key, end] = _Window(key, begin, end, fields)
+            window = self._windows[key, end] = _Window(key, begin, end, max(1, len(self.config.fields)))
             self._next = end if len(self._windows) == 1 else min(self._next, end)
         self._latest[key] = window
         return window
-
-    def _add(self, item: Item, key: Hashable, values: list[float | None], now: int) -> None:
-        window = self._latest.get(key)
-        if window is None or not window.begin <= now < window.end:
-            window = self._open(key, now, len(values))
-        window.items.append(item)
-        # the document is not needed any more; the payload may be, for the dead letters
-        item.read, item.changed = UNREAD, False
-        for series, value in zip(window.values, values, strict=True):
-            if value is not None:
-                series.append(value)
-        size = _MESSAGE_BYTES + len(item.message.payload) + len(item.message.topic)
-        window.bytes += size
-        self._bytes += size
-        self._messages += 1
 
     def _close(self, place: tuple[Hashable, int]) -> Item:
         window = self._windows.pop(place)
@@ -173,7 +170,7 @@ class WindowStep(Step[WindowConfig]):
             for text, value in zip(self.config.by, names, strict=True):
                 if text != TOPIC:
                     document = put(document, parse_path(text), value[0] if isinstance(value, tuple) else value)
-        if self._fields:
+        if self.config.fields:
             for text, series in zip(self.config.fields, window.values, strict=True):
                 if series:
                     document = put(document, parse_path(text), self._computed(series))
@@ -200,12 +197,51 @@ def _compute(name: str, series: list[float], ordered: list[float]) -> float:
     return total if name == "sum" else total / len(series)
 
 
+def _taker(fields: Sequence[str]) -> Callable[[Any], Any]:
+    """Return the function that takes the numbers out of a document: of several fields a list, of one field its number."""
+    if not fields:
+        return lambda document: _number(document, "the payload")
+    readers = [(getter(parse_path(text)), text) for text in fields]
+    if len(fields) > 1:
+        return lambda document: _numbers(document, readers)
+    ((read, name),) = readers
+
+    def only(document: Any) -> float:
+        value = read(document)
+        # between the bounds: neither too large nor infinite
+        if value.__class__ is float and -_LARGEST <= value <= _LARGEST:
+            number: float = value
+            return number
+        if value is MISSING:
+            raise BadInput("missing field", name[:200])
+        return _number(value, name)
+
+    return only
+
+
+def _numbers(document: Any, readers: Sequence[tuple[Callable[[Any], Any], str]]) -> list[float | None]:
+    """Return the number of each field, of which one is there at least."""
+    found: list[float | None] = []
+    missing = 0
+    for read, text in readers:
+        value = read(document)
+        if value is MISSING:
+            missing += 1
+            found.append(None)
+        else:
+            found.append(_number(value, text))
+    if missing == len(found):
+        raise BadInput("missing field", ", ".join([text for _, text in readers])[:200])
+    return found
+
+
 def _number(value: Any, what: str) -> float:
     if value.__class__ is not int and value.__class__ is not float:
         raise BadInput("wrong type", f"{what} is {kind_of(value)}, not a number")
-    if abs(value) > 1e300:
+    if abs(value) > _LARGEST:
         raise BadInput("out of range", f"{what} is beyond 1e300")
-    return value
+    number: float = value
+    return number
 
 
 def _time(nanoseconds: int) -> str:

@@ -145,6 +145,8 @@ class Chain:
         """Make the payloads."""
         unfit: list[Item] = []
         for item in now.items:
+            if not item.changed:
+                continue
             try:
                 item.finish()
             except (ValueError, TypeError, RecursionError) as error:
@@ -221,10 +223,20 @@ class Chain:
     def _left_out(self, name: str, items: list[Item], out: list[Item], rejected: set[int]) -> None:
         """Filter what a step did not return."""
         kept = set(map(id, out)) | rejected
-        for item in items:
-            # one that was split stands for nothing any more, and one that was dropped is counted
-            if id(item) not in kept and item.behind != ():
-                self._count(name, item, "filtered", "filtered")
+        # one that was split stands for nothing any more, and one that was dropped is counted
+        left = [item for item in items if id(item) not in kept and item.behind != ()]
+        if not left:
+            return
+        self.counts[name, "filtered"] += len(left)
+        if self._trace is not None:
+            for item in left:
+                self._trace(Trace(name, item, "filtered"))
+        filtered = self._now.filtered
+        for item in left:
+            if item.behind is None:
+                item.behind = ()
+                filtered.append(item.original)
+            else:
                 self._leave(item)
 
     def _failed(self, place: int, items: list[Item], error: Exception, now: Shaped, rejected: int) -> None:
@@ -248,12 +260,13 @@ class Chain:
             self._trace(Trace(name, item, outcome))
 
     def _leave(self, item: Item) -> None:
-        if item.behind is None:
-            self._now.filtered.append(item.original)
-        else:
-            for stored in item.behind:
-                self._close(stored)
+        behind = item.behind
         item.behind = ()
+        if behind is None:
+            self._now.filtered.append(item.original)
+            return
+        for stored in behind:
+            self._close(stored)
 
     def _close(self, stored: Stored) -> None:
         stored.open -= 1

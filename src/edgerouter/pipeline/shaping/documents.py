@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from edgerouter.step import UNREAD, BadInput, Item, decoded
+from edgerouter.step import UNREAD, BadInput, Item, decode_all, decoded
 
 MOST_BYTES: Final = 256 * 1024
 """Payload bytes of the documents that are kept; a document takes up to ten times its payload in memory, and the garbage collector
@@ -36,9 +36,7 @@ class Documents:
     def read(self, items: Iterable[Item]) -> None:
         """Decode the payload of each item that has not been read."""
         if self.readers < 2:
-            for item in items:
-                if item.read is UNREAD:
-                    item.read = decoded(item.message.payload)
+            decode_all(items)
             return
         kept, older = self._kept.get, self._older.get
         for item in items:
