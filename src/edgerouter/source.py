@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
@@ -68,6 +68,15 @@ class Delivery:
     distinguish a redelivered message from a new one."""
     confirmation: Confirmation | None = None
     """Given by a source that learns when its acknowledgement was read: the receipt is kept until then."""
+    receipt_stands_alone: bool = False
+    """The receipt identifies what was sent without a look at the messages. It is kept, too, where steps of the source have changed,
+    split or left out some of them: one that a step left out counts as stored."""
+
+    def shaped(self, messages: Sequence[Message]) -> Delivery:
+        """Return the delivery with what steps have made of its messages."""
+        if not self.receipt_stands_alone:
+            return Delivery(messages, self.acknowledge)
+        return replace(self, messages=messages)
 
 
 class Dropped(Protocol):

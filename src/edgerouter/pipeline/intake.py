@@ -233,12 +233,12 @@ class Intake:
             await self._wait(started + self._commit_interval - time.monotonic())
 
     def _shaped(self, delivery: Delivery, steps: Chain) -> Delivery:
-        """Return the delivery as the steps leave it; changed, it has no receipt, because the sender resends what it sent."""
+        """Return the delivery as the steps leave it."""
         items = steps.apply(delivery.messages).items
         if len(items) == len(delivery.messages) and not any(item.message is not item.original for item in items):
             return delivery
         self.status.filtered += len(delivery.messages) - len({id(item.original) for item in items})
-        return Delivery([item.message for item in items], delivery.acknowledge)
+        return delivery.shaped([item.message for item in items])
 
     async def _wait(self, seconds: float) -> None:
         """Wait so long, or until something has to be committed at once."""

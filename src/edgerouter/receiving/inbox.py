@@ -120,7 +120,9 @@ class Inbox(Generic[TokenT]):
         self._current, self._tokens, self._size = [], [], 0
         receipt = self._receipt(tokens) if self._receipt is not None else b""
         confirmation = self._confirmation(tokens) if self._confirmation is not None else None
-        return Delivery(messages, partial(self._safe, len(messages), size, tokens), receipt, confirmation)
+        acknowledge = partial(self._safe, len(messages), size, tokens)
+        # made of tokens, so that it holds whatever becomes of the messages
+        return Delivery(messages, acknowledge, receipt, confirmation, receipt_stands_alone=True)
 
     def _safe(self, messages: int, size: int, tokens: Sequence[TokenT]) -> None:
         self.messages -= messages

@@ -148,8 +148,10 @@ async def test_what_an_earlier_run_has_stored_is_deleted_and_not_stored_again(sq
     short = settings(sqs, visibility_timeout="2s")
     async with opened(SqsSource, short) as source:
         stored = await source.gathered(2)  # and the process dies before it deletes
+        assert all(delivery.receipt_stands_alone for delivery in stored), "steps of the source leave it as it is"
     sqs.put(QUEUE, "third")
-    earlier = [Delivery(delivery.messages, lambda: None, delivery.receipt) for delivery in stored]
+    # as steps of the source may have left them
+    earlier = [Delivery(delivery.messages[:1], lambda: None, delivery.receipt) for delivery in stored]
     async with opened(SqsSource, short, unacknowledged=earlier) as source:
         assert [message.payload for message in await source.messages(1)] == [b"third"]
         await empty(sqs)

@@ -154,8 +154,10 @@ async def test_what_an_earlier_run_has_stored_is_acknowledged_and_not_stored_aga
     service.put(NAME, b"first", b"second")
     async with opened(PubsubSource, settings) as source:
         stored = await source.gathered(2)  # and the process dies before it acknowledges
+        assert all(delivery.receipt_stands_alone for delivery in stored), "steps of the source leave it as it is"
     service.put(NAME, b"third")
-    earlier = [Delivery(delivery.messages, lambda: None, delivery.receipt) for delivery in stored]
+    # as steps of the source may have left them
+    earlier = [Delivery(delivery.messages[:1], lambda: None, delivery.receipt) for delivery in stored]
     async with opened(PubsubSource, settings, unacknowledged=earlier) as source:
         assert [message.payload for message in await source.messages(1)] == [b"third"]
         await acknowledged(service)

@@ -30,6 +30,15 @@ def test_a_damaged_file_is_ignored(tmp_path: Path, content: bytes) -> None:
     assert Kept(tmp_path, "PLANT router").load().ranges == []
 
 
+def test_a_file_that_was_torn_by_a_power_cut_names_no_message_that_was_not_stored(tmp_path: Path) -> None:
+    """Ranges that were never written as they stand there would have new messages taken for stored ones."""
+    kept = Kept(tmp_path, "PLANT router")
+    kept.save([(1, 5)], 42)
+    whole = (tmp_path / "stored.json").read_bytes()
+    (tmp_path / "stored.json").write_bytes(whole.replace(b"[1,5]", b"[1,9]"))
+    assert kept.load().ranges == []
+
+
 def test_without_a_folder_nothing_is_kept() -> None:
     kept = Kept(None, "PLANT router")
     kept.save([(1, 5)], 42)

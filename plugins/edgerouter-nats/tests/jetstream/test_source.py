@@ -134,7 +134,9 @@ async def test_messages_that_were_stored_before_a_crash_are_not_stored_again(nat
         async with running(configured(nats, name, ack_wait="1s"), crashed):
             await crashed.until(lambda: len(crashed.messages) == 20)
         await fill(client, name, range(20, 30))
-        async with running(configured(nats, name, ack_wait="1s"), again, crashed.deliveries):
+        # as steps of the source may have left them: a receipt counts without the messages
+        shaped = [delivery.shaped(delivery.messages[:1]) for delivery in crashed.deliveries]
+        async with running(configured(nats, name, ack_wait="1s"), again, shaped):
             await again.until(lambda: len(again.messages) == 10)
         info = await client.jetstream().consumer_info(name, "router")
     assert again.payloads == numbered(range(20, 30))

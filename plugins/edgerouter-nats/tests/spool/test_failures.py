@@ -99,11 +99,13 @@ async def test_a_message_that_the_server_does_not_take_is_dropped_and_counted_an
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("cloud"))
         deliveries = [noise(1), noise(1, 2_000_000), noise(120), noise(1, 1_000_000)]
+        deliveries.append([*noise(2), *noise(1, 2_000_000), *noise(50), *noise(1, 1_200_000), *noise(1)])
         await asyncio.gather(*(pipe.append(messages) for messages in deliveries))
         assert pipe.acknowledged == deliveries
-        assert len(await take(reader, 122)) == 122
-        assert spool.ledgers == {"cloud": ledger(123, dropped=1)}
-        assert spool.drops == {("cloud", "a", "message_too_large"): 1}
+        assert len(await take(reader, 175)) == 175
+        assert spool.ledgers == {"cloud": ledger(178, dropped=3)}
+        assert spool.drops == {("cloud", "a", "message_too_large"): 3}
+        assert not spool.faults
 
 
 async def test_a_delivery_larger_than_the_server_takes_at_once_is_stored_in_parts(tmp_path: Path, stream: str) -> None:
@@ -182,6 +184,23 @@ async def test_receipts_that_were_not_confirmed_come_back_and_keep_their_chunks(
         assert [each.receipt for each in spool.unacknowledged("mqtt")] == [b"second", b"third"]
         assert [len(each.messages) for each in spool.unacknowledged("mqtt")] == [2, 2]
         assert spool.unacknowledged("other") == []
+
+
+async def test_a_delivery_that_is_stored_in_parts_has_its_receipt_with_the_last_of_them(tmp_path: Path, stream: str) -> None:
+    """A router that dies between two parts must not find a receipt for messages that it has not stored."""
+    with NatsServer(tmp_path, ["max_payload: 64KB"]) as server:
+        async with opened([server.url], stream) as spool:
+            await spool.attach(route("cloud"))
+            one, large = noise(1), noise(20)
+            for messages, receipt in ((one, b"one"), (large, b"large")):
+                await spool.append("sqs", Delivery(messages, lambda: None, receipt, Confirmation()), {"cloud": len(messages)})
+            stored = await spool.engine.api.read(stream, 1, most=100, max_bytes=10**7)
+            receipts = [[r.receipt for r in spool.engine.envelopes.open(each.sequence, each.data).receipts] for each in stored]
+            assert receipts == [[b"one"], *[[]] * (len(stored) - 2), [b"large"]]
+            assert len(stored) >= 4
+        async with opened([server.url], stream) as spool:
+            found = [(each.receipt, [m.payload for m in each.messages]) for each in spool.unacknowledged("sqs")]
+            assert found == [(b"one", [m.payload for m in one]), (b"large", [m.payload for m in large])]
 
 
 async def test_a_damaged_chunk_is_skipped_and_others_are_read(nats: NatsServer, stream: str) -> None:

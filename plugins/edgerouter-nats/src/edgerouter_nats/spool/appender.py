@@ -10,32 +10,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
 
 from edgerouter import Unavailable
 from edgerouter.errors import SpoolError
-from edgerouter.spool.log.chunk import MAX_BYTES, MAX_MESSAGES, Chunk, NewChunk
-from edgerouter.spool.log.grouping import Append, group
+from edgerouter.source import Delivery
+from edgerouter.spool.log.chunk import MAX_BYTES, MAX_MESSAGES, Chunk
+from edgerouter.spool.log.grouping import Append
 from edgerouter.tasks.backoff import full_jitter
 from edgerouter_nats.spool.api import EXPECTED_LAST, FULL, MESSAGE_ID, WRONG_LAST, Api, ApiError
 from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.routing import Routing
+from edgerouter_nats.spool.sealing import Sealing, TooLarge
 from edgerouter_nats.spool.stored import Envelopes, Sealed
 
-MOST_BYTES: Final = 900 * 1024
-"""Most bytes of a chunk as it is stored, below the server's default `max_payload` of 1 MiB."""
-_HEADERS: Final = 1024
 _FIRST_DELAY: Final = 0.05
 _MAX_DELAY: Final = 2.0
 
 log = structlog.get_logger("edgerouter.spool")
-
-
-class TooLarge(Exception):
-    """A message is longer than the server takes."""
 
 
 class Room(Protocol):
@@ -80,7 +76,7 @@ class Appender:
         self._subject = names.subject(router)
         self._name = f"{router}-{incarnation}"
         self._incarnation = incarnation
-        self._envelopes = envelopes
+        self._sealing = Sealing(api.link, envelopes, routing)
         self._routing = routing
         self._stored = stored
         self._acknowledged = acknowledged
@@ -90,7 +86,6 @@ class Appender:
         self._wake = asyncio.Event()
         self._closed = False
         self._number = 0
-        self._received = 0
         self.last = 0
         """Stream sequence of the last message of this router's subject; 0 = there is none."""
         self.full = ""
@@ -162,68 +157,51 @@ class Appender:
     # -- store ------------------------------------------------------------------------------------------------------------------
 
     async def _store(self, appends: list[Append]) -> None:
-        chunks: list[Chunk] = []
-        try:
-            for new in group(appends, self._routing.matchers):
-                for part in self._seal(new):
-                    chunk = await self._publish(part, may_drop=not chunks)
-                    if chunk is None:
-                        self._reject(appends, "spool_full")
-                        return
-                    chunks.append(chunk)
-        except TooLarge:
-            if len(appends) > 1:
-                # only one of them is too large
-                for append in appends:
-                    await self._store([append])
-                return
-            self._reject(appends, "message_too_large")
+        parts = await self._sealed(appends)
+        if parts is None:
             return
+        chunks: list[Chunk] = []
+        for part in parts:
+            chunk = await self._publish(part, may_drop=not chunks)
+            if chunk is None:
+                self._reject(appends, "spool_full")
+                return
+            chunks.append(chunk)
         for append in appends:
             if chunks:
                 self._acknowledged(append, chunks[0])
             append.acknowledge()  # the promise: acknowledge after the answer, in the order received
 
-    def _seal(self, new: NewChunk) -> list[Sealed]:
-        """Encode a chunk; in parts where it is too large for one message.
+    async def _sealed(self, appends: list[Append]) -> list[Sealed] | None:
+        """Return the chunks of the deliveries; `None` once these are stored one by one, because a message of one is too large."""
+        while True:
+            try:
+                return self._sealing.seal(appends)
+            except TooLarge as error:
+                if len(appends) == 1:
+                    self._leave_out(appends[0], error)
+                    continue
+            for append in appends:
+                await self._store([append])
+            return None
 
-        Raises:
-            TooLarge: one message is.
-        """
-        sealed = self._envelopes.seal(new, self._routing.digests, self._received)
-        most = self._api.link.max_payload - _HEADERS
-        if len(sealed.data) > min(MOST_BYTES, most) and len(new.messages) > 1:
-            return [part for half in self._halves(new) for part in self._seal(half)]
-        if len(sealed.data) > most:
-            log.error(
-                "a message is too large for the stream and is dropped: raise max_payload of the NATS servers",
-                topic=new.messages[0].topic,
-                bytes=len(sealed.data),
-                max_payload=self._api.link.max_payload,
-            )
-            raise TooLarge
-        if not new.only:
-            self._received = sealed.times[-1]
-        return [sealed]
-
-    def _halves(self, new: NewChunk) -> Sequence[NewChunk]:
-        middle = len(new.messages) // 2
-        parts = (new.messages[:middle], new.messages[middle:])
-        if new.only:
-            counts = [{new.only: len(part)} for part in parts]
-        else:
-            counts = [
-                {key: sum(matches(m.topic) for m in part) for key, matches in self._routing.matchers.items()} for part in parts
-            ]
-        receipts = (
-            [each for each in new.receipts if each.first < middle],
-            [
-                type(each)(each.source, each.first - middle, each.count, each.receipt)
-                for each in new.receipts
-                if each.first >= middle
-            ],
+    def _leave_out(self, append: Append, error: TooLarge) -> None:
+        """Drop and count a message of a delivery; its neighbours can be stored."""
+        message, most = error.message, self._api.link.max_payload
+        log.error(
+            "a message is too large for the stream and is dropped: raise max_payload of the NATS servers",
+            topic=message.topic,
+            bytes=error.size,
+            max_payload=most,
         )
-        return [NewChunk(p, c, new.only, r) for p, c, r in zip(parts, counts, receipts, strict=True)]
+        matchers, delivery = self._routing.matchers, append.delivery
+        wanted = {key: 1 for key in append.wanted if append.only or (key in matchers and matchers[key](message.topic))}
+        size = len(message.payload)
+        alone = replace(append, delivery=Delivery([message], delivery.acknowledge), wanted=wanted, size=size)
+        self._drop(alone, "message_too_large")
+        append.delivery = delivery.shaped([each for each in delivery.messages if each is not message])
+        append.size -= size
+        append.wanted = {key: count - wanted.get(key, 0) for key, count in append.wanted.items()}
 
     async def _publish(self, sealed: Sealed, *, may_drop: bool) -> Chunk | None:
         """Store a chunk, however long that takes; `None` when there is no room and it is to be dropped."""

@@ -28,6 +28,7 @@ from edgerouter_nats.spool.positions import Positions
 from edgerouter_nats.spool.room import FullStream
 from edgerouter_nats.spool.routers import Announcement, RouterRecord
 from edgerouter_nats.spool.routing import Routing
+from edgerouter_nats.spool.sealing import Gathered
 from edgerouter_nats.spool.sequences import chunk_of
 from edgerouter_nats.spool.settings import Settings
 from edgerouter_nats.spool.state import State
@@ -227,6 +228,7 @@ class Engine:
     async def _unacknowledged(self, keep_from: int) -> list[tuple[str, list[Message], bytes]]:
         """Read the receipts of an earlier run."""
         found = []
+        gathered = Gathered()
         at = keep_from
         while at:
             subject = self.names.subject(self.router)
@@ -237,8 +239,8 @@ class Engine:
                 except Damaged as error:
                     log.warning("receipts of a damaged chunk are lost", stream_sequence=each.sequence, reason=str(error))
                     continue
-                messages = opened.chunk.messages
-                found += [(r.source, messages[r.first : r.first + r.count], r.receipt) for r in opened.receipts]
+                gathered.add(opened.chunk)
+                found += [(r.source, gathered.messages_of(r), r.receipt) for r in opened.receipts]
             at = stored[-1].sequence + 1 if stored else 0
         return found
 

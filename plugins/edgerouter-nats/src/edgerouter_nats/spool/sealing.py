@@ -1,0 +1,132 @@
+"""Deliveries as chunks that the server takes: joined, divided where they are too large, encoded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from edgerouter.message import Message
+from edgerouter.spool.log.chunk import Chunk, NewChunk, Receipt
+from edgerouter.spool.log.grouping import Append, group
+from edgerouter_nats.spool.link import Link
+from edgerouter_nats.spool.routing import Routing
+from edgerouter_nats.spool.stored import Envelopes, Sealed
+
+MOST_BYTES: Final = 900 * 1024
+"""Most bytes of a chunk as it is stored, below the server's default `max_payload` of 1 MiB."""
+_HEADERS: Final = 1024
+_GATHERED_BYTES: Final = 64 * 1024**2
+
+
+class TooLarge(Exception):
+    """A message is longer than the server takes.
+
+    Args:
+        message: the message.
+        size: its bytes as it would be stored.
+    """
+
+    def __init__(self, message: Message, size: int) -> None:
+        super().__init__(f"{size} bytes on {message.topic}")
+        self.message = message
+        self.size = size
+
+
+class Sealing:
+    """Makes chunks.
+
+    Args:
+        link: knows the server's `max_payload`.
+        envelopes: encode chunks.
+        routing: the sinks that are counted.
+    """
+
+    def __init__(self, link: Link, envelopes: Envelopes, routing: Routing) -> None:
+        self._link = link
+        self._envelopes = envelopes
+        self._routing = routing
+        self._received = 0
+
+    def seal(self, appends: Sequence[Append]) -> list[Sealed]:
+        """Return the chunks of deliveries, in the order in which they are to be stored.
+
+        Raises:
+            TooLarge: one message is.
+        """
+        chunks = group(appends, self._routing.matchers)
+        return [part for new in with_receipts_at_the_end(chunks) for part in self._parts(new)]
+
+    def _parts(self, new: NewChunk) -> list[Sealed]:
+        sealed = self._envelopes.seal(new, self._routing.digests, self._received)
+        most = self._link.max_payload - _HEADERS
+        if len(sealed.data) > min(MOST_BYTES, most) and len(new.messages) > 1:
+            return [part for half in self._halves(new) for part in self._parts(half)]
+        if len(sealed.data) > most:
+            raise TooLarge(new.messages[0], len(sealed.data))
+        if not new.only:
+            self._received = sealed.times[-1]
+        return [sealed]
+
+    def _halves(self, new: NewChunk) -> list[NewChunk]:
+        middle = len(new.messages) // 2
+        first, second = new.messages[:middle], new.messages[middle:]
+        counted = [NewChunk(first, self._counts(first, new.only), new.only, new.receipts)]
+        counted.append(NewChunk(second, self._counts(second, new.only), new.only))
+        return with_receipts_at_the_end(counted)
+
+    def _counts(self, messages: Sequence[Message], only: int) -> dict[int, int]:
+        if only:
+            return {only: len(messages)}
+        return {key: sum(matches(m.topic) for m in messages) for key, matches in self._routing.matchers.items()}
+
+
+def with_receipts_at_the_end(chunks: Sequence[NewChunk]) -> list[NewChunk]:
+    """Return the chunks with each receipt beside the last message of its delivery.
+
+    Chunks are stored one after another, and a router may die in between. A receipt that is stored then has its whole delivery
+    before it. Beside the first message it would have the source acknowledge messages that were never stored.
+    """
+    result: list[NewChunk] = []
+    open_: list[Receipt] = []
+    for chunk in chunks:
+        count = len(chunk.messages)
+        receipts = [*open_, *chunk.receipts]
+        ended = [receipt for receipt in receipts if receipt.first + receipt.count <= count]
+        open_ = [
+            msgspec.structs.replace(receipt, first=receipt.first - count)
+            for receipt in receipts
+            if receipt.first + receipt.count > count
+        ]
+        result.append(replace(chunk, receipts=ended))
+    return result
+
+
+class Gathered:
+    """The newest messages of a router while its chunks are read in order: a delivery may have begun chunks before its receipt."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[Chunk] = deque()
+        self._bytes = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """Add the chunk that follows."""
+        self._chunks.append(chunk)
+        self._bytes += chunk.size
+        while self._bytes > _GATHERED_BYTES and len(self._chunks) > 1:
+            self._bytes -= self._chunks.popleft().size
+
+    def messages_of(self, receipt: Receipt) -> list[Message]:
+        """Return the messages of a receipt of the newest chunk, as far as they are gathered."""
+        first, chunks = receipt.first, self._chunks
+        messages = list(chunks[-1].messages)
+        for chunk in islice(reversed(chunks), 1, None):
+            if first >= 0:
+                break
+            messages[:0] = chunk.messages
+            first += len(chunk.messages)
+        return messages[max(0, first) : first + receipt.count]
