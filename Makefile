@@ -66,11 +66,10 @@ faults: .venv/.dev  ## Run only the fault tests: kill, cut, fill, corrupt
 	@.ci/require $(PROGRAMS)
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
-docs-reference: .venv/.dev  ## Write docs/reference/configuration.md from the models, and cli.md from the commands
-	@$(BIN)/python -m edgerouter.cli.manual > .venv/configuration.md
-	@mv .venv/configuration.md docs/reference/configuration.md
-	@$(BIN)/python -m edgerouter.cli.reference > .venv/cli.md
-	@mv .venv/cli.md docs/reference/cli.md
+docs-reference: .venv/.dev  ## Write the generated pages of docs/reference: configuration, fields of plugins, commands, events
+	@set -e; page() { $(BIN)/python -m "$${@:2}" > ".venv/$$1.md"; mv ".venv/$$1.md" "docs/reference/$$1.md"; }; \
+	page configuration edgerouter.cli.manual; page cli edgerouter.cli.reference; page events edgerouter.cli.event_manual; \
+	for plugin in $(notdir $(PLUGINS)); do page "$${plugin#edgerouter-}-fields" edgerouter.cli.manual "$$plugin"; done
 
 docs-site: .venv/.dev  ## Build the documentation site in build/site, strictly
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet && echo "open build/site/index.html"

@@ -105,6 +105,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         markdown += f"\n\n{_decisions()}\n"
     if uri.startswith(("source/", "decisions/")):
         page.meta.setdefault("search", {"boost": 0.2})  # a reader looks for pages about the use first
+    elif uri.endswith("-fields.md"):
+        page.meta.setdefault("search", {"boost": 0.5})  # ... and for the page that explains before the table
     if uri.startswith("source/"):
         return markdown
     texts[uri] = markdown

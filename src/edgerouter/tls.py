@@ -8,7 +8,7 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 __all__ = ["ReadableFile", "TlsConfig", "make_context"]
 
@@ -35,19 +35,19 @@ class TlsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
-    ca: ReadableFile | None = None
+    ca: ReadableFile | None = Field(default=None, examples=["/etc/edgerouter/ca.pem"])
     """PEM file of the authorities that may sign the peer's certificate; those of the system by default."""
-    cert: ReadableFile | None = None
+    cert: ReadableFile | None = Field(default=None, examples=["/etc/edgerouter/client.pem"])
     """PEM file of the client's certificate, with its chain, for mutual TLS."""
-    key: ReadableFile | None = None
+    key: ReadableFile | None = Field(default=None, examples=["/etc/edgerouter/client.key"])
     """PEM file of the certificate's private key, if `cert` does not hold it."""
     key_password: SecretStr | None = None
     """Password of the private key."""
-    server_name: str | None = None
+    server_name: str | None = Field(default=None, examples=["broker.plant.example"])
     """Name that the peer's certificate must hold, if it differs from the host of the URL."""
     insecure: bool = False
     """Accept any certificate. Anyone on the network path can then read and change all traffic."""
-    alpn: tuple[str, ...] = ()
+    alpn: tuple[str, ...] = Field(default=(), examples=[["x-amzn-mqtt-ca"]])
     """Protocol names to offer, for example `x-amzn-mqtt-ca` for AWS IoT on port 443."""
 
     @model_validator(mode="after")

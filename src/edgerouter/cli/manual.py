@@ -1,4 +1,4 @@
-"""Print docs/reference/configuration.md (`make docs-reference`); with a DISTRIBUTION as argument, only its plugins."""
+"""Print docs/reference/configuration.md (`make docs-reference`); with a DISTRIBUTION as argument, the page of its plugins."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from edgerouter.config.describe import manual
 from edgerouter.config.model import PluginKind
 
 CORE = "edgerouter"
+_HEAD = """\
+# Fields of {distribution}
+
+<!-- Written by `make docs-reference` from the models of the plugins; change the docstrings there. -->
+
+Every field of the plugins that `{distribution}` brings, with its default and an example. The policies that each source and sink
+has beside them are in [Configuration](configuration.md), with the syntax of [values](configuration.md#how-values-are-written).
+
+"""
 
 
 def page(distribution: str = CORE) -> str:
@@ -26,7 +35,9 @@ def page(distribution: str = CORE) -> str:
     for plugin in plugins.listing():
         if plugin.distribution == distribution:
             configs[plugin.kind][plugin.name] = plugins.find(plugin.kind, plugin.name).Config
-    return manual.write(configs) if distribution == CORE else manual.write_plugins(configs)
+    if distribution == CORE:
+        return manual.write(configs)
+    return _HEAD.format(distribution=distribution) + manual.write_plugins(configs)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class AdminToken(Section, KeepsItsSecrets):
 
     token: SecretStr | None = None
     """The token, of at least 16 characters; `openssl rand -hex 24` makes one. Callers send `Authorization: Bearer TOKEN`."""
-    token_file: Path | None = None
+    token_file: Path | None = Field(default=None, examples=["/etc/edgerouter/ops.tokens"])
     """Instead of `token`: a file with a token on each line. It is read again when it changes, so two lines rotate a token."""
     read_only: bool = False
     """The caller may read, and change nothing."""
@@ -49,10 +49,10 @@ RedactedField = Annotated[str, StringConstraints(min_length=1, max_length=256), 
 class TapRedactConfig(Section):
     """Parts of messages that the tap does not show. Secrets that the configuration holds are masked without it."""
 
-    topics: tuple[TopicFilter, ...] = Field(default=(), max_length=1000)
+    topics: tuple[TopicFilter, ...] = Field(default=(), max_length=1000, examples=[["door/+/code"]])
     """Filters of topics whose messages are shown without payload and user properties, whatever topic the steps of a sink give
     them."""
-    fields: tuple[RedactedField, ...] = Field(default=(), max_length=1000)
+    fields: tuple[RedactedField, ...] = Field(default=(), max_length=1000, examples=[["pin", "/login/user"]])
     """Names of JSON fields, at any depth and in any case, and JSON pointers such as `/login/pin`: their values are shown as `***`.
     A payload with such a name that is not a JSON document is not shown, nor is one of more than 64 KiB. Steps may rename a field:
     then list both names."""
@@ -81,7 +81,7 @@ class AdminConfig(Section):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    listen: ListenAddress | None = None
+    listen: ListenAddress | None = Field(default=None, examples=["127.0.0.1:8080"])
     """Also listen on this TCP address, for example `127.0.0.1:8080`. There, reading needs no token; on an address that the network
     reaches, such as `0.0.0.0:8080`, reading needs one too. Whatever changes something always needs a token."""
     tls: ServerTlsConfig | None = None

@@ -48,7 +48,7 @@ class RetryPolicy(Section):
     max_delay: Duration = 60.0
     """Upper bound of every delay. A longer wait that the service asks for is honoured, up to an hour. Where no connection can be
     made, the bound is a tenth of the time that the service has been away, and at least 2 s, if that is less."""
-    give_up_after: Duration | None = None
+    give_up_after: Duration | None = Field(default=None, examples=["7d"])
     """Dead-letter a message that could not be delivered for this long; never by default."""
     plugin_bug_attempts: int = Field(default=5, ge=1)
     """Attempts after an exception that a sink should not raise, before the message is isolated and dead-lettered."""
@@ -57,18 +57,20 @@ class RetryPolicy(Section):
 class RatePolicy(Section):
     """An upper bound of the drain rate, so that a backlog does not fill the uplink."""
 
-    messages: float | None = Field(default=None, gt=0)
+    messages: float | None = Field(default=None, gt=0, examples=[500])
     """Messages a second."""
-    bytes: ByteSize | None = Field(default=None, ge=1)
+    bytes: ByteSize | None = Field(default=None, ge=1, examples=["128KiB"])
     """Bytes a second, as the sink counts them."""
 
 
 class SourcePolicies(Section):
     """Policies of every source, whatever its type."""
 
-    steps: tuple[StepEntry, ...] = Field(default=(), max_length=50)
+    steps: tuple[StepEntry, ...] = Field(default=(), max_length=50, examples=[[{"type": "filter", "topics": ["plant/#"]}]])
     """Steps before the spool, in order, for what should never be stored. Only those that need no earlier message work here."""
-    expect: Mapping[TopicFilter, Annotated[Duration, Field(ge=1)]] = Field(default={}, max_length=200)
+    expect: Mapping[TopicFilter, Annotated[Duration, Field(ge=1)]] = Field(
+        default={}, max_length=200, examples=[{"plant/+/temp": "60s"}]
+    )
     """Longest time between two messages, by topic filter, for example `{"plant/+/temp": 60s}`; a topic that stays silent longer is
     shown in the log, status, metrics and `/flowz`. Of several filters the shortest time counts. Retained messages do not count."""
 
@@ -76,9 +78,9 @@ class SourcePolicies(Section):
 class SinkPolicies(Section):
     """Policies of every sink, whatever its type."""
 
-    topics: tuple[TopicFilter, ...] = Field(default=("#",), min_length=1)
+    topics: tuple[TopicFilter, ...] = Field(default=("#",), min_length=1, examples=[["plant/+/alarm"]])
     """MQTT topic filters, with `+` and `#`; a message that matches any of them goes to this sink."""
-    steps: tuple[StepEntry, ...] = Field(default=(), max_length=50)
+    steps: tuple[StepEntry, ...] = Field(default=(), max_length=50, examples=[[{"type": "drop_fields", "fields": ["debug"]}]])
     """Shaping of the messages before they are sent, in order; the spool keeps them as they came."""
     batch: BatchPolicy = BatchPolicy()
     """Size of one write, and the time to gather it."""
@@ -90,7 +92,7 @@ class SinkPolicies(Section):
     """Retry of a failed write."""
     drain: Literal["fifo", "live_first"] = "fifo"
     """After an outage: in order, or live messages first and the backlog in the background."""
-    backlog_share: float = Field(default=0.5, gt=0, lt=1)
+    backlog_share: float = Field(default=0.5, gt=0, lt=1, examples=[0.2])
     """With `drain: live_first`: the share of batches that goes to the backlog while live messages wait too."""
     start: Literal["now", "oldest"] = "now"
     """First message for a sink that is new to the spool: the next one, or the oldest that the spool still holds."""
@@ -112,7 +114,7 @@ class SpoolSection(Section):
 
     type: str
     """The kind of spool."""
-    path: FolderPath = Path("/var/lib/edgerouter")
+    path: FolderPath = Field(default=Path("/var/lib/edgerouter"), examples=["/data/edgerouter"])
     """Folder of the spool; made if it is missing. One router per folder. A `memory` spool has only its control socket there, and
     does without where the folder cannot be written."""
     max_bytes: ByteSize = Field(default=1024**3, ge=1024 * 1024)
@@ -137,7 +139,7 @@ class SpoolConfig(SpoolSection):
     type: Literal["sqlite", "memory"] = "sqlite"
     """`sqlite` is durable: a message is acknowledged once it is on disk. `memory` holds nothing over a restart: a message is
     acknowledged once every sink has settled it. A plugin may bring others."""
-    max_messages: int | None = Field(default=None, ge=1)
+    max_messages: int | None = Field(default=None, ge=1, examples=[100000])
     """Most messages in a `memory` spool."""
     min_free_bytes: ByteSize = 64 * 1024**2
     """The spool counts as full when the file system has less free than this."""
@@ -169,9 +171,9 @@ class SecretsConfig(Section, KeepsItsSecrets):
     starts."""
     key: SecretStr | None = None
     """With `disk`: the key, 32 bytes in URL-safe base64; `openssl rand -base64 32 | tr +/ -_` makes one."""
-    key_file: Path | None = None
+    key_file: Path | None = Field(default=None, examples=["/etc/edgerouter/secrets.key"])
     """Instead of `key`: a file that holds it."""
-    file: Path | None = None
+    file: Path | None = Field(default=None, examples=["/var/lib/edgerouter/last-known-secrets"])
     """With `disk`: the file; `last-known-secrets` in the spool's folder by default."""
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ class StepEntry(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
 
-    type: str
+    type: str = Field(examples=["filter"])
     """The step."""
 
     def __repr__(self) -> str:
@@ -64,37 +64,39 @@ class _Part(BaseModel):
 class Given(_Part):
     """A message that the sink gets."""
 
-    topic: TopicName
+    topic: TopicName = Field(examples=["plant/a/temp"])
     """Its topic."""
-    payload: PayloadValue
+    payload: PayloadValue = Field(examples=[{"fahrenheit": 70}])
     """Its payload: a text stands for itself, `{base64: ...}` for bytes, anything else for JSON."""
-    at: Duration | None = None
+    at: Duration | None = Field(default=None, examples=["10s"])
     """Its time of reception, after the beginning of the test; without it a second after the message before."""
 
 
 class Expected(_Part):
     """A message that is sent."""
 
-    topic: TopicName | None = None
+    topic: TopicName | None = Field(default=None, examples=["plant/a/temp"])
     """Its topic; without it any."""
-    payload: PayloadValue
+    payload: PayloadValue = Field(examples=[{"celsius": 21}])
     """Its payload, as in `input`. JSON is compared by value, and fractions to nine digits."""
 
 
 class ShapingTest(_Part):
     """An example of what the steps of a sink make of messages; `edgerouter check` tries it, and `run` ignores it."""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, examples=["Fahrenheit becomes Celsius"])
     """A sentence that names what holds."""
-    sink: str
+    sink: str = Field(examples=["archive"])
     """The sink whose `topics` and `steps` the messages go through."""
-    input: tuple[Given, ...] = Field(min_length=1, max_length=10_000)
+    input: tuple[Given, ...] = Field(
+        min_length=1, max_length=10_000, examples=[[{"topic": "plant/a/temp", "payload": {"fahrenheit": 70}}]]
+    )
     """Messages, in order. Their ids are `test-1`, `test-2`; behind the last one all windows end."""
-    expect: tuple[Expected, ...] = Field(max_length=10_000)
+    expect: tuple[Expected, ...] = Field(max_length=10_000, examples=[[{"payload": {"celsius": 21}}]])
     """All messages that are sent, in order; `[]` where none is."""
-    expect_filtered: int | None = Field(default=None, ge=0)
+    expect_filtered: int | None = Field(default=None, ge=0, examples=[1])
     """Number of input messages that the steps filter; those that `topics` do not match are not among them."""
-    expect_dead_letters: int | None = Field(default=None, ge=0)
+    expect_dead_letters: int | None = Field(default=None, ge=0, examples=[1])
     """Number of input messages that the steps refuse for the dead letters."""
 
 

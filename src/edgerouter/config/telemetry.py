@@ -20,10 +20,12 @@ HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|
 class OtelConfig(Section, KeepsItsSecrets):
     """Export over OTLP/HTTP; needs the extra `otel`."""
 
-    endpoint: str | None = None
+    endpoint: str | None = Field(default=None, examples=["http://collector.plant.example:4318"])
     """Address of the collector, for example `http://127.0.0.1:4318`; `/v1/traces` and `/v1/metrics` are appended. Without it
     nothing is exported."""
-    headers: Mapping[HeaderName, SecretStr] = Field(default={}, max_length=50)
+    headers: Mapping[HeaderName, SecretStr] = Field(
+        default={}, max_length=50, examples=[{"Authorization": "Bearer ${file:/run/secrets/otel}"}]
+    )
     """Headers of each request, such as an API key."""
     sample_ratio: float = Field(default=0.1, ge=0, le=1)
     """Share of the batches that become a span; 0 exports metrics alone."""

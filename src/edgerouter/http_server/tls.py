@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edgerouter.tls import ReadableFile, load_authorities, load_identity
 
@@ -16,13 +16,13 @@ class ServerTlsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
-    cert: ReadableFile
+    cert: ReadableFile = Field(examples=["/etc/edgerouter/server.pem"])
     """PEM file of the server's certificate, with its chain."""
-    key: ReadableFile | None = None
+    key: ReadableFile | None = Field(default=None, examples=["/etc/edgerouter/server.key"])
     """PEM file of the certificate's private key, if `cert` does not hold it."""
     key_password: SecretStr | None = None
     """Password of the private key."""
-    client_ca: ReadableFile | None = None
+    client_ca: ReadableFile | None = Field(default=None, examples=["/etc/edgerouter/clients-ca.pem"])
     """PEM file of the authorities of client certificates (mutual TLS): clients without a certificate from them are refused."""
 
     @model_validator(mode="after")

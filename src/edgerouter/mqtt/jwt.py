@@ -33,15 +33,15 @@ class JwtConfig(BaseModel):
 
     algorithm: Literal["RS256", "ES256", "HS256"]
     """Signature: RSA, P-256, or a shared secret."""
-    key_file: ReadableFile
+    key_file: ReadableFile = Field(examples=["/etc/edgerouter/jwt.key"])
     """PEM file of the private key; with HS256 the file that holds the secret. Read for each token."""
-    audience: str | None = None
+    audience: str | None = Field(default=None, examples=["plant"])
     """Claim `aud`, such as the project."""
-    issuer: str | None = None
+    issuer: str | None = Field(default=None, examples=["edge-7"])
     """Claim `iss`."""
-    subject: str | None = None
+    subject: str | None = Field(default=None, examples=["edge-7"])
     """Claim `sub`."""
-    claims: dict[str, str | int | bool] = Field(default_factory=dict)
+    claims: dict[str, str | int | bool] = Field(default_factory=dict, examples=[{"scope": "publish"}])
     """Further claims."""
     lifetime: Duration = Field(default=3600.0, ge=5, le=86_400)
     """Validity of a token. The connection is replaced after four fifths of it, between two messages."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from edgerouter.topics import TopicName
 
@@ -25,9 +25,9 @@ class LastWill(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    topic: TopicName
+    topic: TopicName = Field(examples=["routers/edge-7"])
     """Topic to publish to; no wildcards."""
-    payload: str = ""
+    payload: str = Field(default="", examples=["offline"])
     """Payload to publish."""
     qos: Literal[0, 1, 2] = 1
     """Quality of service."""

@@ -20,20 +20,20 @@ class BrokerSettings(BaseModel):
     # the URL may hold a password
     model_config = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=True)
 
-    url: str
+    url: str = Field(examples=["mqtts://broker.plant.example:8883"])
     """The broker: `mqtt://host:1883`, `mqtts://host:8883` (TLS), `ws://host:80/mqtt` or `wss://host:443/mqtt`. A bare host is
     `mqtt://`. May hold `user:password@`."""
-    username: str | None = None
+    username: str | None = Field(default=None, examples=["router"])
     """User name."""
     password: SecretStr | None = None
     """Password."""
-    password_file: ReadableFile | None = None
+    password_file: ReadableFile | None = Field(default=None, examples=["/run/secrets/mqtt"])
     """File that holds the password; read at every connect, so a rotated password is picked up."""
     tls: TlsConfig | None = None
     """Certificates, for `mqtts://` and `wss://`."""
-    websocket_headers: dict[str, SecretStr] = Field(default_factory=dict)
+    websocket_headers: dict[str, SecretStr] = Field(default_factory=dict, examples=[{"X-Plant": "north"}])
     """HTTP headers to add to a WebSocket's request; their values are never shown."""
-    proxy: SecretStr | None = None
+    proxy: SecretStr | None = Field(default=None, examples=["http://proxy.plant.example:3128"])
     """Proxy to connect through: `http://host:3128` (HTTP CONNECT) or `socks5://host:1080`, with `user:password@` where it wants
     them. The proxy resolves the broker's name."""
     connect_timeout: Duration = Field(default=10.0, gt=0, le=300)

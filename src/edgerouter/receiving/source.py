@@ -19,7 +19,7 @@ from edgerouter.units import ByteSize
 class ReceivingConfig(SourceConfig):
     """Fields of a source that receives from a service."""
 
-    topic: TopicTemplate = "{topic}"
+    topic: TopicTemplate = Field(default="{topic}", examples=["cloud/{topic}"])
     """Topic that the messages get, fixed or a template (docs/reference/templates.md) such as `cloud/{place}/{attribute[kind]}`.
     `{place}` is the name of the queue, hub or subscription; `{topic}` is the attribute `topic` as edgerouter's sinks set it,
     and the place where there is none."""

@@ -49,19 +49,19 @@ class Conversion(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    field: FieldPath
+    field: FieldPath = Field(examples=["temperature"])
     """Path of the member."""
     type: Literal["number", "integer", "text", "boolean"] | None = None
     """Make it this: a text `"21.5"` a number, a number a text, `"true"`, `"on"`, `1` a truth value."""
-    from_unit: str | None = None
+    from_unit: str | None = Field(default=None, examples=["fahrenheit"])
     """Unit that it has."""
-    to_unit: str | None = None
+    to_unit: str | None = Field(default=None, examples=["celsius"])
     """Unit that it gets."""
     scale: float = 1.0
     """Multiply by this."""
     offset: float = 0.0
     """Then add this."""
-    round: int | None = Field(default=None, ge=0, le=15)
+    round: int | None = Field(default=None, ge=0, le=15, examples=[1])
     """Then round to so many decimal places; `0` gives a whole number."""
 
     @model_validator(mode="after")
@@ -87,7 +87,9 @@ class Conversion(BaseModel):
 class ConvertConfig(StepConfig):
     """Converts members of a JSON payload; one that is missing is left alone."""
 
-    fields: tuple[Conversion, ...] = Field(min_length=1, max_length=1000)
+    fields: tuple[Conversion, ...] = Field(
+        min_length=1, max_length=1000, examples=[[{"field": "temperature", "from_unit": "fahrenheit", "to_unit": "celsius"}]]
+    )
     """Conversions, in order."""
 
 

@@ -29,9 +29,9 @@ class EncryptConfig(StepConfig):
     key: SecretStr | None = None
     """32 bytes in base64, from `openssl rand -base64 32`; for `edgex` 64 bytes in hexadecimal. As `${env:NAME}` or
     `${file:/path}`."""
-    key_file: Path | None = None
+    key_file: Path | None = Field(default=None, examples=["/run/secrets/payload"])
     """Instead of `key`: a file that holds it. It is read when the sink starts."""
-    key_id: str = Field(default="1", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._:/-]+$")
+    key_id: str = Field(default="1", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._:/-]+$", examples=["2026-11"])
     """Name of the key, readable in every message, so that receivers know which one to take after a change; `edgex` has none."""
     format: Literal["jwe", "binary", "edgex"] = "jwe"
     """`jwe` is a JSON Web Encryption in compact form (RFC 7516, `dir`, `A256GCM`), which libraries of most languages read. `binary`

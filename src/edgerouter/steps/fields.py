@@ -15,7 +15,7 @@ from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_pa
 class ProjectConfig(StepConfig):
     """Makes the payload what a JMESPath expression finds in it."""
 
-    expression: Expression
+    expression: Expression = Field(examples=["{celsius: data.temperature, high: max(data.values)}"])
     """Such as `{temp: data.temperature, high: max(data.values)}`. `null` counts as a missing field."""
 
 
@@ -36,7 +36,7 @@ class ProjectStep(DocumentStep[ProjectConfig]):
 class PickConfig(StepConfig):
     """Keeps only these members; those that are missing are left out."""
 
-    fields: tuple[FieldPath, ...] = Field(min_length=1, max_length=1000)
+    fields: tuple[FieldPath, ...] = Field(min_length=1, max_length=1000, examples=[["temperature", "unit"]])
     """Paths of the members: `temperature`, `engine.rpm`."""
 
 
@@ -66,7 +66,7 @@ class PickStep(DocumentStep[PickConfig]):
 class DropFieldsConfig(StepConfig):
     """Leaves out these members."""
 
-    fields: tuple[FieldPath, ...] = Field(min_length=1, max_length=1000)
+    fields: tuple[FieldPath, ...] = Field(min_length=1, max_length=1000, examples=[["debug", "raw.trace"]])
     """Paths of the members."""
 
 
@@ -93,7 +93,7 @@ class DropFieldsStep(DocumentStep[DropFieldsConfig]):
 class RenameConfig(StepConfig):
     """Gives members other names or places; one that is missing is left alone."""
 
-    fields: dict[FieldPath, FieldPath] = Field(min_length=1, max_length=1000)
+    fields: dict[FieldPath, FieldPath] = Field(min_length=1, max_length=1000, examples=[{"t": "temperature"}])
     """New path of each member by its present one: `temp: temperature`."""
 
 
@@ -115,7 +115,7 @@ class RenameStep(DocumentStep[RenameConfig]):
 class SetConfig(StepConfig):
     """Sets members to constants."""
 
-    fields: dict[FieldPath, Any] = Field(min_length=1, max_length=1000)
+    fields: dict[FieldPath, Any] = Field(min_length=1, max_length=1000, examples=[{"plant": "north", "line": "{topic[1]}"}])
     """Value of each member by its path."""
     only_missing: bool = False
     """Leave a member alone that is there."""

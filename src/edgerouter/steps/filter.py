@@ -37,23 +37,23 @@ class Comparison(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    field: FieldPath
+    field: FieldPath = Field(examples=["state"])
     """Path of the member: `temperature`, `engine.rpm`, `values.0`."""
-    equals: Scalar = None
+    equals: Scalar = Field(default=None, examples=["running"])
     """It is this."""
-    not_equals: Scalar = None
+    not_equals: Scalar = Field(default=None, examples=["idle"])
     """It is not this; a missing member is not."""
-    above: float | None = None
+    above: float | None = Field(default=None, examples=[80])
     """It is a number above this."""
-    at_least: float | None = None
+    at_least: float | None = Field(default=None, examples=[80])
     """It is a number, this or above."""
-    below: float | None = None
+    below: float | None = Field(default=None, examples=[5])
     """It is a number below this."""
-    at_most: float | None = None
+    at_most: float | None = Field(default=None, examples=[5])
     """It is a number, this or below."""
-    one_of: tuple[Scalar, ...] | None = None
+    one_of: tuple[Scalar, ...] | None = Field(default=None, examples=[["alarm", "fault"]])
     """It is one of these."""
-    matches: Pattern | None = None
+    matches: Pattern | None = Field(default=None, examples=["^alarm"])
     """It is a text in which this regular expression is found."""
     exists: bool | None = None
     """It is there, or with `false` it is not."""
@@ -68,13 +68,13 @@ class Comparison(BaseModel):
 class FilterConfig(StepConfig):
     """Lets through what meets all conditions that are given; the rest is filtered."""
 
-    topics: tuple[TopicFilter, ...] = ()
+    topics: tuple[TopicFilter, ...] = Field(default=(), examples=[["plant/+/alarm"]])
     """MQTT topic filters; any of them matches."""
-    topic_regex: Pattern | None = None
+    topic_regex: Pattern | None = Field(default=None, examples=["^plant/[ab]/"])
     """A regular expression that is found in the topic."""
-    fields: tuple[Comparison, ...] = Field(default=(), max_length=50)
+    fields: tuple[Comparison, ...] = Field(default=(), max_length=50, examples=[[{"field": "temperature", "above": 80}]])
     """Comparisons of members of a JSON payload; all hold."""
-    where: Expression | None = None
+    where: Expression | None = Field(default=None, examples=["temperature > `80`"])
     """A JMESPath expression that is true: not `false`, `null`, or empty."""
     invert: bool = False
     """Let through the others."""

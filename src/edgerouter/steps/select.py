@@ -18,7 +18,7 @@ _NUMBER_BYTES: Final = 32
 class KeyedConfig(StepConfig):
     """Base of steps that keep something for each key."""
 
-    by: tuple[str, ...] = Field(default=(TOPIC,), min_length=1, max_length=10)
+    by: tuple[str, ...] = Field(default=(TOPIC,), min_length=1, max_length=10, examples=[["topic", "device"]])
     """The key: `topic`, or paths of members of the payload."""
     max_bytes: ByteSize = Field(default=4 * 1024**2, ge=1024)
     """Most memory for what is kept; beyond it the keys that were quiet longest are forgotten, and begin anew."""
@@ -34,7 +34,7 @@ class KeyedConfig(StepConfig):
 class ThrottleConfig(KeyedConfig):
     """Lets through the first message of each key in every interval of the time of reception; the rest is filtered."""
 
-    every: Duration = Field(gt=0)
+    every: Duration = Field(gt=0, examples=["10s"])
     """Least time between two messages of a key."""
 
 
@@ -77,7 +77,7 @@ class ThrottleStep(Step[ThrottleConfig]):
 class SampleConfig(KeyedConfig):
     """Lets through one message of each key in so many; the rest is filtered."""
 
-    one_in: int = Field(ge=2)
+    one_in: int = Field(ge=2, examples=[10])
     """The first of so many messages is let through, then the first of the next."""
 
 
@@ -106,15 +106,15 @@ class SampleStep(Step[SampleConfig]):
 class OnChangeConfig(KeyedConfig):
     """Lets through a message that differs from the last one let through of its key: report by exception."""
 
-    fields: tuple[FieldPath, ...] = Field(default=(), max_length=100)
+    fields: tuple[FieldPath, ...] = Field(default=(), max_length=100, examples=[["temperature"]])
     """Members that are compared; without any, the whole payload, which need not be JSON."""
-    ignore: tuple[FieldPath, ...] = Field(default=(), max_length=100)
+    ignore: tuple[FieldPath, ...] = Field(default=(), max_length=100, examples=[["timestamp"]])
     """Members of the whole payload that do not count, such as a counter or a time."""
     deadband: float = Field(default=0.0, ge=0)
     """Numbers that differ by at most this count as equal."""
     deadband_percent: float = Field(default=0.0, ge=0)
     """Numbers that differ by at most this part of the earlier one count as equal, in percent."""
-    heartbeat: Duration | None = None
+    heartbeat: Duration | None = Field(default=None, examples=["10m"])
     """Let through an equal message after this time."""
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ MOST_PARTS: Final = 10_000
 class TopicConfig(StepConfig):
     """Gives messages another topic."""
 
-    topic: TemplateText
+    topic: TemplateText = Field(examples=["north/{topic}"])
     """A template (docs/reference/templates.md) such as `site7/{topic[1:]}`."""
 
 
@@ -49,7 +49,7 @@ class TopicStep(Step[TopicConfig]):
 class TagsConfig(StepConfig):
     """Adds members to a JSON object, from constants and templates."""
 
-    tags: dict[FieldPath, TemplateText] = Field(min_length=1, max_length=1000)
+    tags: dict[FieldPath, TemplateText] = Field(min_length=1, max_length=1000, examples=[{"plant": "north", "line": "{topic[1]}"}])
     """Text of each member by its path, a template (docs/reference/templates.md): `site: north`, `device: "{topic[1]}"`,
     `host: "{host}"`."""
 
@@ -82,9 +82,9 @@ class EnvelopeConfig(StepConfig):
     format: Literal["json", "cloudevents"] = "json"
     """`json` has `topic`, `time`, `id` and `payload`; `cloudevents` is a structured CloudEvent 1.0 in JSON. A payload that is not
     JSON becomes a text, or base64 where it is not UTF-8."""
-    source: TemplateText = "/edgerouter/{host}"
+    source: TemplateText = Field(default="/edgerouter/{host}", examples=["/plant/{host}"])
     """Of a CloudEvent: a template."""
-    event_type: TemplateText = "io.edgerouter.message"
+    event_type: TemplateText = Field(default="io.edgerouter.message", examples=["com.plant.reading"])
     """Of a CloudEvent: its `type`, a template."""
 
 
@@ -168,9 +168,9 @@ def _quoted(text: str) -> str:
 class SplitConfig(StepConfig):
     """Makes a message of each element of a list; the parts have `.1`, `.2` behind the id."""
 
-    field: FieldPath | None = None
+    field: FieldPath | None = Field(default=None, examples=["readings"])
     """Path of the list; without it the payload is the list."""
-    keep: tuple[FieldPath, ...] = Field(default=(), max_length=100)
+    keep: tuple[FieldPath, ...] = Field(default=(), max_length=100, examples=[["device"]])
     """Members outside the list that every part gets; the elements are objects then."""
 
 
@@ -219,7 +219,7 @@ def _with(part: Any, kept: list[tuple[tuple[str, ...], Any]]) -> Any:
 class UserPropertiesConfig(StepConfig):
     """Adds MQTT user properties, from constants and templates."""
 
-    properties: dict[str, TemplateText] = Field(min_length=1, max_length=100)
+    properties: dict[str, TemplateText] = Field(min_length=1, max_length=100, examples=[{"plant": "north"}])
     """Value of each property by its name, a template (docs/reference/templates.md)."""
 
 

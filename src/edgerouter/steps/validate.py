@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from edgerouter.step import BadInput, Item, OnError, Step, StepConfig, StepContext
 from edgerouter.steps.expressions import bound
@@ -31,9 +31,9 @@ with warnings.catch_warnings():
         on_error: OnError = "dead_letter"
         """Handling of a message that the schema does not allow, or that is not JSON: it goes to the dead letters, is dropped, or
         goes on unchanged. Each is counted by step and reason."""
-        schema: dict[str, Any] | None = None  # type: ignore[assignment]
+        schema: dict[str, Any] | None = Field(default=None, examples=[{"type": "object", "required": ["temperature"]}])  # type: ignore[assignment]
         """The schema, as YAML or JSON."""
-        schema_file: Path | None = None
+        schema_file: Path | None = Field(default=None, examples=["/etc/edgerouter/reading.schema.json"])
         """Instead of `schema`: a file that holds it as JSON, of 1 MiB at most. It is read when the sink starts."""
 
         @model_validator(mode="after")

@@ -39,13 +39,15 @@ class WindowConfig(StepConfig):
     The messages stay in the spool until that one is delivered: after a crash the window is made again, under the same id.
     """
 
-    every: Duration = Field(gt=0, le=86_400)
+    every: Duration = Field(gt=0, le=86_400, examples=["1m"])
     """Length of the interval; intervals begin at multiples of it since 1970-01-01 UTC."""
-    by: tuple[str, ...] = Field(default=(TOPIC,), min_length=1, max_length=10)
+    by: tuple[str, ...] = Field(default=(TOPIC,), min_length=1, max_length=10, examples=[["topic", "device"]])
     """The key: `topic`, or paths of members of the payload, which the result has, too."""
-    fields: tuple[FieldPath, ...] = Field(default=(), max_length=100)
+    fields: tuple[FieldPath, ...] = Field(default=(), max_length=100, examples=[["temperature"]])
     """Members that are computed with; without any the payload is one number."""
-    functions: tuple[Function, ...] = Field(default=("count", "min", "max", "mean"), min_length=1, max_length=50)
+    functions: tuple[Function, ...] = Field(
+        default=("count", "min", "max", "mean"), min_length=1, max_length=50, examples=[["mean", "max"]]
+    )
     """`count`, `min`, `max`, `mean`, `sum`, `first`, `last`, and percentiles such as `p95`."""
     grace: Duration = Field(default=1.0, le=3600)
     """Time after the end of an interval until its result is made."""

@@ -44,10 +44,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     """Seconds since 1970-01-01 UTC."""
     kind: Kind
+    """Kind of change."""
     level: Level
+    """`info`, `warning` or `error`."""
     subject: str
-    """Name of the sink, source or file; empty for the router itself."""
+    """Name of the sink or source; empty for the router and its spool."""
     text: str
+    """One line for people."""
     state: str = ""
     """State that the subject has changed to."""
     messages: int = 0

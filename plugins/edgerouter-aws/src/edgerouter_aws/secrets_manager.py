@@ -21,7 +21,7 @@ _JUST_NOW = 5.0
 class SecretsManagerConfig(AwsSettings, SecretStoreConfig):
     """AWS Secrets Manager."""
 
-    version_stage: str = Field(default="AWSCURRENT", min_length=1)
+    version_stage: str = Field(default="AWSCURRENT", min_length=1, examples=["AWSPREVIOUS"])
     """Version of a secret to read."""
 
 

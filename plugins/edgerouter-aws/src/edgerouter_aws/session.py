@@ -52,29 +52,29 @@ class AwsSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    region: str | None = None
+    region: str | None = Field(default=None, examples=["eu-west-1"])
     """Region, such as `eu-west-1`. By default that of the environment or the profile, or of the queue's URL or ARN."""
-    access_key_id: str | None = None
+    access_key_id: str | None = Field(default=None, examples=["${env:AWS_KEY_ID}"])
     """Access key id of fixed credentials; with `secret_access_key`."""
     secret_access_key: SecretStr | None = None
     """Secret access key of fixed credentials."""
     session_token: SecretStr | None = None
     """Session token of temporary credentials; with both keys."""
-    profile: str | None = None
+    profile: str | None = Field(default=None, examples=["plant"])
     """Profile of the shared configuration files (`~/.aws/config`), which may also name a role, SSO, or a credential process."""
-    role_arn: str | None = None
+    role_arn: str | None = Field(default=None, examples=["arn:aws:iam::123456789012:role/router"])
     """Assume this role with the credentials found; it is renewed before it expires."""
-    role_external_id: str | None = None
+    role_external_id: str | None = Field(default=None, examples=["plant-north"])
     """External id that the role's trust policy asks for."""
-    role_session_name: str = Field(default="edgerouter", pattern=r"^[\w+=,.@-]{2,64}$")
+    role_session_name: str = Field(default="edgerouter", pattern=r"^[\w+=,.@-]{2,64}$", examples=["edge-7"])
     """Session name of the assumed role, as CloudTrail shows it."""
     role_duration: Duration = Field(default=3600.0, ge=900, le=43200)
     """Duration of one session of the assumed role."""
-    web_identity_token_file: Path | None = None
+    web_identity_token_file: Path | None = Field(default=None, examples=["/var/run/secrets/token"])
     """File with a web identity token (OIDC) to assume `role_arn` with; read anew at each renewal."""
-    endpoint_url: str | None = None
+    endpoint_url: str | None = Field(default=None, examples=["https://minio.plant.example:9000"])
     """Address of the service instead of the region's own: a VPC endpoint, or a compatible service such as MinIO."""
-    sts_endpoint_url: str | None = None
+    sts_endpoint_url: str | None = Field(default=None, examples=["https://sts.eu-west-1.amazonaws.com"])
     """Address of STS, for `role_arn`, instead of the region's own."""
     use_fips_endpoint: bool = False
     """Use the endpoints that are validated for FIPS 140."""
@@ -82,7 +82,7 @@ class AwsSettings(BaseModel):
     """Use the endpoints that also answer over IPv6."""
     proxy: SecretStr | None = None
     """Proxy for all requests, such as `http://user:password@proxy:3128`. By default that of the environment."""
-    ca_bundle: Path | None = None
+    ca_bundle: Path | None = Field(default=None, examples=["/etc/ssl/certs/plant-ca.pem"])
     """File of the certificate authorities to trust instead of the built-in ones, for a proxy or service of your own."""
     connect_timeout: Duration = Field(default=10.0, gt=0)
     """Time to connect."""

@@ -58,7 +58,7 @@ class ManagedIdentity(_Credential):
 
     type: Literal["managed-identity"]
     """`managed-identity`: the identity of the machine (an Azure VM, a device with Azure Arc)."""
-    client_id: str | None = None
+    client_id: str | None = Field(default=None, examples=["11111111-2222-3333-4444-555555555555"])
     """Client id of a user-assigned identity; without it the system-assigned one."""
 
 
@@ -67,11 +67,11 @@ class WorkloadIdentity(_Credential):
 
     type: Literal["workload-identity"]
     """`workload-identity`: a federated Kubernetes service account."""
-    tenant_id: str | None = None
+    tenant_id: str | None = Field(default=None, examples=["99999999-8888-7777-6666-555555555555"])
     """Tenant; default: `AZURE_TENANT_ID`."""
-    client_id: str | None = None
+    client_id: str | None = Field(default=None, examples=["11111111-2222-3333-4444-555555555555"])
     """Application; default: `AZURE_CLIENT_ID`."""
-    token_file: Path | None = None
+    token_file: Path | None = Field(default=None, examples=["/var/run/secrets/azure/tokens/azure-identity-token"])
     """File with the service account's token; default: `AZURE_FEDERATED_TOKEN_FILE`."""
 
 
@@ -80,9 +80,9 @@ class ClientSecret(_Credential):
 
     type: Literal["client-secret"]
     """`client-secret`: an application (service principal) with a secret."""
-    tenant_id: str
+    tenant_id: str = Field(examples=["99999999-8888-7777-6666-555555555555"])
     """Tenant (directory) id."""
-    client_id: str
+    client_id: str = Field(examples=["11111111-2222-3333-4444-555555555555"])
     """Application (client) id."""
     client_secret: SecretStr
     """The application's secret."""
@@ -93,11 +93,11 @@ class ClientCertificate(_Credential):
 
     type: Literal["certificate"]
     """`certificate`: an application (service principal) with a certificate."""
-    tenant_id: str
+    tenant_id: str = Field(examples=["99999999-8888-7777-6666-555555555555"])
     """Tenant (directory) id."""
-    client_id: str
+    client_id: str = Field(examples=["11111111-2222-3333-4444-555555555555"])
     """Application (client) id."""
-    certificate_file: Path
+    certificate_file: Path = Field(examples=["/etc/edgerouter/application.pem"])
     """PEM or PKCS#12 file with the certificate and its private key; read each time the sink opens."""
     certificate_password: SecretStr | None = None
     """Password of the private key."""
@@ -126,16 +126,16 @@ class AzureFields(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    credential: Credential = DefaultCredential()
+    credential: Credential = Field(default=DefaultCredential(), examples=["managed-identity"])
     """Login to Microsoft Entra ID where neither a connection string nor a key is given: `default`, `managed-identity`,
     `workload-identity`, or a section with `type: client-secret` or `type: certificate`."""
     cloud: Cloud = "public"
     """`public`, or a sovereign cloud: `china`, `us-government`."""
-    authority: str | None = None
+    authority: str | None = Field(default=None, examples=["https://login.microsoftonline.com"])
     """URL of another login service than the cloud's own, such as that of a private cloud."""
     proxy: SecretStr | None = None
     """HTTP proxy, `http://[user:password@]host:port`."""
-    ca_file: Path | None = None
+    ca_file: Path | None = Field(default=None, examples=["/etc/ssl/certs/plant-ca.pem"])
     """File with the certificate authorities to trust instead of the well-known ones."""
 
     @field_validator("proxy")

@@ -28,7 +28,7 @@ _NAME = re.compile(r"([0-9A-Za-z-]{1,127})(?:[/@]([0-9A-Za-z]{1,64}))?")
 class KeyVaultConfig(AzureFields, SecretStoreConfig):
     """Configuration of `azure-keyvault`. The identity needs the role Key Vault Secrets User."""
 
-    vault: str = Field(min_length=3)
+    vault: str = Field(min_length=3, examples=["plant-secrets"])
     """The vault: its name, such as `plant-secrets`, or its URL."""
     cache: Duration = Field(default=5.0, ge=0)
     """Time for which a value counts as fresh, so that sinks that open together read a secret once. A sink that is refused opens

@@ -45,9 +45,9 @@ class BrokersConfig(BaseModel):
     secure: bool = False
     """Port 8883 and mutual TLS to brokers without their own `url`, with the certificate files in `certificates`; on the source
     also tokens for callers. The variable `SECURE` of CloudSync."""
-    certificates: Path = CERTIFICATES
+    certificates: Path = Field(default=CERTIFICATES, examples=["/etc/edgerouter/certs"])
     """With `secure`: folder of `ca-crt.pem`, `hen-crt.pem` and `hen-key.pem`."""
-    port: int | None = Field(default=None, ge=1, le=65_535)
+    port: int | None = Field(default=None, ge=1, le=65_535, examples=[8883])
     """Port of brokers without their own `url`: 1883, and with `secure` 8883."""
     connect_timeout: float = Field(default=10.0, gt=0, le=300)
     """Seconds for a connection to brokers without their own `url`, and for each answer."""

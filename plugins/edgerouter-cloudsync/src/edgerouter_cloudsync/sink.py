@@ -45,7 +45,7 @@ class CloudSyncSinkConfig(BrokersConfig, SinkConfig):
     """Quality of service; CloudSync used 0. With 0 no broker confirms anything, and a lost connection loses what was in flight."""
     retain: bool = False
     """Publish messages as retained, as CloudSync did: each broker then keeps the last message of every topic."""
-    id_property: str | None = "edgerouter-id"
+    id_property: str | None = Field(default="edgerouter-id", examples=["message-id"])
     """User property that carries the message's id, so that consumers can deduplicate (MQTT 5)."""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     """MQTT version; `auto` tries 5 and falls back to 3.1.1 if the broker refuses it."""

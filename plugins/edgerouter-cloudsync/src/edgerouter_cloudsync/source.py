@@ -41,15 +41,17 @@ def _network(text: str) -> str:
 class CloudSyncSourceConfig(BrokersConfig, SourceConfig):
     """Serves CloudSync's REST API. A sink of type `cloudsync` publishes what is posted here."""
 
-    listen: str = Field(default="127.0.0.1:56001", pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\[\]:\s]+):\d{1,5}$")
+    listen: str = Field(
+        default="127.0.0.1:56001", pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\[\]:\s]+):\d{1,5}$", examples=["0.0.0.0:56001"]
+    )
     """Address to listen on. Callers on other machines are refused unless `allow` names them."""
-    allow: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    allow: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(default=(), examples=[["192.168.10.0/24"]])
     """Networks of callers beside this machine, such as `172.17.0.0/16`. They may name only brokers that `brokers` lists."""
     tokens: Tokens = None
     """Check the token of each caller; on with `secure` unless `false`. `true` stands for CloudSync's key files."""
-    tls_cert: Path | None = None
+    tls_cert: Path | None = Field(default=None, examples=["/etc/edgerouter/server.pem"])
     """PEM file of the certificate for HTTPS, with its chain; CloudSync served plain HTTP."""
-    tls_key: Path | None = None
+    tls_key: Path | None = Field(default=None, examples=["/etc/edgerouter/server.key"])
     """PEM file of its private key, if `tls_cert` does not hold it."""
     legacy_status: bool = False
     """Answer with CloudSync's statuses: 200 for nearly everything, and no body where it sent none."""

@@ -33,25 +33,25 @@ class GoogleFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    project: str | None = Field(default=None, min_length=1)
+    project: str | None = Field(default=None, min_length=1, examples=["plant"])
     """Project id. Default: the one of the credentials, then `GOOGLE_CLOUD_PROJECT`, then the one of the machine."""
-    credentials_file: Path | None = None
+    credentials_file: Path | None = Field(default=None, examples=["/etc/edgerouter/google.json"])
     """A credentials file: a service account's key, an external account (workload identity), gcloud's own login."""
     credentials_json: SecretStr | None = None
     """The content of a credentials file, for keeping the whole of it in a secret."""
-    client_email: str | None = Field(default=None, min_length=1)
+    client_email: str | None = Field(default=None, min_length=1, examples=["router@plant.iam.gserviceaccount.com"])
     """Service account to act as, with `private_key` in place of a file."""
     private_key: SecretStr | None = None
     """The service account's private key in PEM form; the two characters `\\n` count as a line break."""
-    private_key_id: str | None = None
+    private_key_id: str | None = Field(default=None, examples=["1a2b3c4d5e6f"])
     """Id of that key; Google does not need it."""
-    token_uri: str = _DEFAULT_TOKEN_URI
+    token_uri: str = Field(default=_DEFAULT_TOKEN_URI, examples=["https://oauth2.googleapis.com/token"])
     """Endpoint that exchanges `client_email` and `private_key` for access tokens."""
-    impersonate: str | None = Field(default=None, min_length=1)
+    impersonate: str | None = Field(default=None, min_length=1, examples=["writer@plant.iam.gserviceaccount.com"])
     """Act as this service account; the credentials need roles/iam.serviceAccountTokenCreator on it."""
-    delegates: tuple[str, ...] = ()
+    delegates: tuple[str, ...] = Field(default=(), examples=[["middle@plant.iam.gserviceaccount.com"]])
     """Service accounts between the credentials and `impersonate`, in order."""
-    endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    endpoint: str | None = Field(default=None, pattern=r"^https?://", examples=["http://localhost:8085"])
     """Root of the service, such as `https://pubsub.example.com`, for private endpoints and emulators."""
     anonymous: bool = False
     """Send no credentials: for emulators."""

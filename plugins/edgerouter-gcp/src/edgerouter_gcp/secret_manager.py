@@ -26,7 +26,7 @@ _FULL_NAME = re.compile(r"projects/[^/]+/(?:locations/[^/]+/)?secrets/[^/]+(?P<v
 class SecretManagerConfig(GoogleFields, SecretStoreConfig):
     """Configuration of `gcp-secret-manager`. The account needs roles/secretmanager.secretAccessor on the secrets."""
 
-    location: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$")
+    location: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$", examples=["europe-west3"])
     """Region of regional secrets, such as `europe-west3`. Default: secrets that are replicated by Google."""
 
 

@@ -21,10 +21,12 @@ class NatsSettings(BaseModel):
     # a URL may hold a password
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
-    servers: tuple[str, ...] = Field(min_length=1, max_length=64)
+    servers: tuple[str, ...] = Field(
+        min_length=1, max_length=64, examples=[["nats://nats-1.plant.example:4222", "nats://nats-2.plant.example:4222"]]
+    )
     """Servers of one cluster, tried in turn: `nats://host:4222`, or `tls://host:4222`, which never connects without TLS. A bare
     host is `nats://`. May hold `user:password@` or `token@`, the same in each."""
-    username: str | None = None
+    username: str | None = Field(default=None, examples=["router"])
     """User name."""
     password: SecretStr | None = None
     """Password of the user."""
@@ -32,15 +34,15 @@ class NatsSettings(BaseModel):
     """Token, in place of a user."""
     nkey_seed: SecretStr | None = None
     """Seed of the user's NKey, which begins with `SU`."""
-    creds_file: ReadableFile | None = None
+    creds_file: ReadableFile | None = Field(default=None, examples=["/etc/edgerouter/router.creds"])
     """Credentials file of a decentralized account: the user's JWT and the seed of its NKey. Read again at every connect."""
     tls: TlsConfig | None = None
     """Certificates. Given, no connection is made without TLS."""
     tls_handshake_first: bool = False
     """Begin TLS before the server has sent anything, as its `handshake_first` wants it."""
-    domain: str | None = Field(default=None, pattern=r"^[^\s.*>]+$")
+    domain: str | None = Field(default=None, pattern=r"^[^\s.*>]+$", examples=["plant"])
     """JetStream domain, for streams of a leaf node or of the cluster behind one."""
-    inbox_prefix: str = Field(default="_INBOX", pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*$")
+    inbox_prefix: str = Field(default="_INBOX", pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*$", examples=["_INBOX_edge7"])
     """Prefix of subjects that answers come to, where the account's permissions name one."""
     connect_timeout: Duration = Field(default=10.0, gt=0, le=300)
     """Time for one server to let us in."""

@@ -20,7 +20,7 @@ _BIRTH_NUMBER: Final = "bdSeq"
 class SparkplugConfig(StepConfig):
     """Makes a JSON document of a Sparkplug B payload."""
 
-    namespace: str = Field(default="spBv1.0", min_length=1)
+    namespace: str = Field(default="spBv1.0", min_length=1, examples=["spBv1.0"])
     """First level of the topics; messages of other topics go on unchanged."""
     metrics: bool = True
     """The document has the list `metrics`."""

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from edgerouter.config.describe.schema import Quietly
+from edgerouter.config.describe.values import example, written
 from edgerouter.config.fields import ENTRY, fields
 from edgerouter.config.model import PLUGIN_SECTIONS, SECTIONS, PluginKind, SinkPolicies, SourcePolicies
 from edgerouter.config.shaping import ShapingTest
@@ -25,8 +26,10 @@ _SPOOL: Final[Mapping[str, PluginKind]] = {"spool": "spool"}
 _MORE: Final = """\
 ## Other plugins
 
-`edgerouter plugins` lists what is installed, and `python -m edgerouter.cli.manual edgerouter-aws` prints the fields of what one
-distribution brings. Secret stores come with the distributions of the clouds.
+Every field of what the other distributions bring: [Amazon Web Services](aws-fields.md), [Azure](azure-fields.md),
+[Google Cloud](gcp-fields.md), [NATS](nats-fields.md), [CloudSync](cloudsync-fields.md), [Sparkplug B](sparkplug-fields.md).
+Secret stores come with the distributions of the clouds. `edgerouter plugins` lists what is installed, and
+`python -m edgerouter.cli.manual DISTRIBUTION` prints the fields of a plugin of yours.
 """
 
 
@@ -57,9 +60,9 @@ def write(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
 
 
 def write_plugins(configs: Mapping[PluginKind, Mapping[str, type[BaseModel]]]) -> str:
-    """Return only the plugins' own fields, for the README of a distribution of plugins."""
+    """Return only the plugins' own fields, for a page about a distribution of plugins."""
     return "\n".join(
-        f"### `{section}`: `type: {name}`\n\n{_about(model)}{_table(model)}"
+        f"## `{section}`: `type: {name}`\n\n{_about(model)}{_table(model)}"
         for section, kind in {**PLUGIN_SECTIONS, **_STEPS, **_SPOOL}.items()
         for name, model in sorted(configs.get(kind, {}).items())
     )
@@ -90,6 +93,7 @@ class _Row:
     name: str
     kind: str
     default: str
+    example: str
     text: str
 
 
@@ -97,20 +101,28 @@ def _table(model: type[BaseModel]) -> str:
     rows = list(_rows(model))
     if not rows:
         return "It has no fields.\n"
-    lines = ["| field | value | default | meaning |", "|---|---|---|---|"]
-    lines += [f"| `{row.name}` | {row.kind} | {row.default} | {row.text} |" for row in rows]
+    lines = ["| field | value | default | example | meaning |", "|---|---|---|---|---|"]
+    lines += [f"| `{row.name}` | {row.kind} | {row.default} | {_code(row.example)} | {row.text} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
+def field_examples(model: type[BaseModel]) -> Iterator[tuple[type[BaseModel], str, str]]:
+    """Yield the model that has a field, the field's path, and its example as the page shows it."""
+    for owner, row in _described(model):
+        yield owner, row.name, row.example
+
+
 def _rows(model: type[BaseModel]) -> Iterator[_Row]:
+    return (row for _, row in _described(model))
+
+
+def _described(model: type[BaseModel]) -> Iterator[tuple[type[BaseModel], _Row]]:
     schemas: dict[type[BaseModel], dict[str, Any]] = {}
     for field in fields(model):
-        if any(name.endswith(ENTRY) for name in field.path):
-            continue
         if field.owner not in schemas:
             schemas[field.owner] = field.owner.model_json_schema(schema_generator=Quietly)
-        *parents, name = field.path
-        yield _row(parents, field.info.alias or name, schemas[field.owner])
+        *parents, name = (part.replace(ENTRY, ".NAME") for part in field.path)
+        yield field.owner, _row(parents, field.info.alias or name, schemas[field.owner])
 
 
 def _row(parents: Sequence[str], name: str, schema: Mapping[str, Any]) -> _Row:
@@ -119,11 +131,12 @@ def _row(parents: Sequence[str], name: str, schema: Mapping[str, Any]) -> _Row:
     kind = " or ".join(dict.fromkeys(_kind(choice, defs) for choice in choices))
     items = [item for choice in choices for item in _choices(choice.get("items", {}), defs)]
     default = _default(raw["default"], kind) if "default" in raw else ""
+    shown = example(name, raw, kind, choices)
     if any("properties" in part for part in (*choices, *items)):
         default = ""  # the rows of its parts have their own
     if name in schema.get("required", ()):
         default = "required"
-    return _Row(".".join((*parents, name)), kind, default, _cell(raw.get("description", "")))
+    return _Row(".".join((*parents, name)), kind, default, shown, _cell(raw.get("description", "")))
 
 
 def _choices(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -174,25 +187,13 @@ def _kind(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
 
 
 def _default(value: Any, kind: str) -> str:
-    if value is None:
-        return "none"
-    if kind == "size" and isinstance(value, int):
-        return f"`{_scaled(value, (('GiB', 1024**3), ('MiB', 1024**2), ('KiB', 1024)))}`"
-    if kind == "duration" and isinstance(value, int | float):
-        units = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
-        return f"`{_scaled(value, units) if value >= 1 or not value else f'{value * 1000:g}ms'}`"
-    if isinstance(value, bool):
-        return "`true`" if value else "`false`"
-    if isinstance(value, list):
-        return "`[" + ", ".join(f'"{item}"' if isinstance(item, str) else str(item) for item in value) + "]`"
-    return f"`{value}`" if value != "" else '`""`'
+    return "none" if value is None else f"`{written(value, kind)}`"
 
 
-def _scaled(value: float, units: Sequence[tuple[str, int]]) -> str:
-    for unit, factor in units:
-        if value and value % factor == 0:
-            return f"{value / factor:.15g}{unit}"
-    return f"{value:.15g}"
+def _code(text: str) -> str:
+    """Return a text as code in a cell, also if it holds a backtick."""
+    text = text.replace("|", "\\|")
+    return f"`` {text} ``" if "`" in text else f"`{text}`" if text else ""
 
 
 def _cell(text: str) -> str:

@@ -36,28 +36,28 @@ class RotateConfig(SinkConfig):
 
     size: ByteSize | None = Field(default=64 * 1024**2, ge=1)
     """Rotate before the file would exceed this size. A batch is never divided: a larger one makes a larger file."""
-    age: Duration | None = Field(default=None, gt=0)
+    age: Duration | None = Field(default=None, gt=0, examples=["1d"])
     """Rotate once the file has been growing for this long."""
 
 
 class KeepConfig(SinkConfig):
     """Retention of rotated files; all are kept by default. The newest rotated file always stays."""
 
-    files: int | None = Field(default=None, ge=1)
+    files: int | None = Field(default=None, ge=1, examples=[20])
     """Most rotated files to keep; the oldest are deleted."""
-    bytes: ByteSize | None = Field(default=None, ge=1)
+    bytes: ByteSize | None = Field(default=None, ge=1, examples=["2GiB"])
     """Most bytes of rotated files to keep; the oldest are deleted."""
 
 
 class FileConfig(SinkConfig):
     """Writes messages to files: one growing file that rotates, or with `key` one object per batch."""
 
-    path: FolderPath
+    path: FolderPath = Field(examples=["/data/archive"])
     """Folder; created if missing. Nothing is ever written outside it."""
-    key: ObjectKey | None = None
+    key: ObjectKey | None = Field(default=None, examples=["{topic}/{time:%Y/%m/%d}/{id}.jsonl.gz"])
     """Object's path below the folder, a template (docs/reference/templates.md) such as `{topic}/{time:%Y/%m/%d}/{id}.jsonl.gz`: one
     object per batch, written whole or not at all. Without it one file grows."""
-    file: str = "messages.jsonl"
+    file: str = Field(default="messages.jsonl", examples=["plant.jsonl"])
     """Name of the growing file."""
     framing: Framing = "jsonl"
     """`jsonl`: a JSON object per line with topic, time and payload. `jsonl-exact`: the same with every payload as text, or as
@@ -75,7 +75,7 @@ class FileConfig(SinkConfig):
     Only `batch` survives a power cut without loss."""
     fsync_interval: Duration = Field(default=1.0, gt=0)
     """Longest time between two syncs with `fsync: interval`."""
-    mode: Mode = Field(default_factory=lambda: FileMode(0o640), json_schema_extra={"default": "0640"})
+    mode: Mode = Field(default_factory=lambda: FileMode(0o640), json_schema_extra={"default": "0640"}, examples=["0600"])
     """Permissions of new files in octal, such as "0640"; users who may read the files may also enter the folders."""
     once: bool = False
     """The growing file holds every message exactly once, after any crash. Costs a second sync per batch. Objects always do."""

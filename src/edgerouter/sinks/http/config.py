@@ -58,15 +58,17 @@ class HttpConfig(SinkConfig):
     # headers may hold secrets
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    url: str
+    url: str = Field(examples=["https://plant.example/ingest/{topic}"])
     """Address of the service, `http://` or `https://`. Secrets belong into `secret_headers` or `password`, not here."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     """HTTP method of the request."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict, examples=[{"X-Plant": "north"}])
     """Headers to send."""
-    secret_headers: dict[str, SecretStr] = Field(default_factory=dict)
+    secret_headers: dict[str, SecretStr] = Field(
+        default_factory=dict, examples=[{"Authorization": "Bearer ${file:/run/secrets/token}"}]
+    )
     """Headers to send whose values are never shown, such as `Authorization: Bearer ...`."""
-    username: str | None = None
+    username: str | None = Field(default=None, examples=["router"])
     """User name for basic authentication."""
     password: SecretStr | None = None
     """Password for basic authentication."""
@@ -75,13 +77,13 @@ class HttpConfig(SinkConfig):
     payload as text, or as base64 where it is not text, so that any JSON parser restores every byte. `json-array`: the objects of
     `jsonl` in one array. `raw-lines`: each payload and a newline. `payload`: one request per message; the headers
     `Edgerouter-Topic` (percent-encoded), `-Time`, `-Qos` and `-Retained` carry the rest."""
-    content_type: str | None = None
+    content_type: str | None = Field(default=None, examples=["application/x-ndjson"])
     """`Content-Type` of the body; by default that of the framing, and with `payload` the one set by the publisher."""
     compression: Compression = "none"
     """Compression of the body: `none`, `gzip` or `zstd`."""
-    max_request_messages: int | None = Field(default=None, ge=1)
+    max_request_messages: int | None = Field(default=None, ge=1, examples=[500])
     """Most messages that the service accepts in one request."""
-    max_request_bytes: ByteSize | None = Field(default=None, ge=1)
+    max_request_bytes: ByteSize | None = Field(default=None, ge=1, examples=["512KiB"])
     """Largest body that the service accepts, before compression. A larger message is dead-lettered."""
     connect_timeout: Duration = Field(default=10.0, gt=0)
     """Time to connect. The whole request is bounded by the sink's `timeout`."""

@@ -16,25 +16,25 @@ from edgerouter.units import ByteSize, Duration
 class InfluxDbConfig(SinkConfig):
     """Writes points to InfluxDB 2 or 3 through the v2 write API."""
 
-    url: str
+    url: str = Field(examples=["http://influxdb.plant.example:8086"])
     """Address of InfluxDB, such as `https://eu-central-1-1.aws.cloud2.influxdata.com`."""
     token: SecretStr
     """API token with write permission for the bucket."""
-    org: str = Field(min_length=1)
+    org: str = Field(min_length=1, examples=["plant"])
     """Organization, by name or id."""
-    bucket: str = Field(min_length=1)
+    bucket: str = Field(min_length=1, examples=["telemetry"])
     """Bucket, by name or id."""
     points: Literal["template", "body"] = "template"
     """Origin of the points. `template`: `measurement`, `tags` and `fields` below. `body`: the payload,
     `{"measurement": "cpu", "tags": "room=lab,host=a", "values": "temp=61.2,load=0.3"}`, where `tags` and `values` may also be
     objects."""
-    measurement: Annotated[str, AfterValidator(check)] = "{topic}"
+    measurement: Annotated[str, AfterValidator(check)] = Field(default="{topic}", examples=["{topic[1]}"])
     """Measurement of a point, a template (docs/reference/templates.md) such as `{topic[1]}` or `{payload[a.b]}`. Characters that a
     name cannot hold are percent-encoded, here and in tags: control characters, and a backslash at the end or before a blank, comma,
     equals sign or backslash."""
-    tags: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict, examples=[{"line": "{topic[1]}"}])
     """Tags of a point, by name, each a template; an empty result is left out."""
-    fields: dict[str, str] = Field(default_factory=dict)
+    fields: dict[str, str] = Field(default_factory=dict, examples=[{"celsius": "{payload[temperature]}"}])
     """Fields of a point, by name, each a template; a single `{payload[a.b]}` keeps its type. By default every number, boolean and
     text of a JSON payload becomes a field of its name, `a.b` inside an object; `time` is left out, because InfluxDB reserves it. A
     payload that is not an object is stored as `value`. Numbers are floats; whole numbers beyond 2^53, which a float would round,

@@ -17,7 +17,7 @@ from edgerouter.sinks.mqtt.topic import TopicText
 class MqttSinkConfig(BrokerSettings, SinkConfig):
     """Publishes messages to an MQTT broker, 3.1.1 or 5."""
 
-    topic: TopicText = "{topic}"
+    topic: TopicText = Field(default="{topic}", examples=["plant-north/{topic}"])
     """Topic to publish to, a template (docs/reference/templates.md) such as `sites/{host}/{topic}`. A topic that begins with `$`
     must be written out, as in `$aws/things/{host}/{topic}`; `$SYS` belongs to the broker."""
     qos: Literal[0, 1, 2] = 1
@@ -25,9 +25,9 @@ class MqttSinkConfig(BrokerSettings, SinkConfig):
     message on once, even across a lost connection; a restart of the router may still duplicate the messages in flight."""
     retain: Literal["never", "always", "same"] = "never"
     """Publish messages as retained: never, always, or if they were received as retained."""
-    id_property: str | None = "edgerouter-id"
+    id_property: str | None = Field(default="edgerouter-id", examples=["message-id"])
     """User property that carries the message's id, so that consumers can deduplicate (MQTT 5)."""
-    client_id: str | None = Field(default=None, min_length=1, max_length=65_535)
+    client_id: str | None = Field(default=None, min_length=1, max_length=65_535, examples=["edge-7-out"])
     """Client id; by default a new one for each start of the sink. Each client of a broker needs a unique one."""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     """MQTT version; `auto` tries 5 and falls back to 3.1.1 if the broker refuses it. Only 5 carries properties, and only

@@ -16,15 +16,15 @@ class ClearBlade(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    project: str = Field(pattern=_NAME)
+    project: str = Field(pattern=_NAME, examples=["plant"])
     """Project."""
-    region: str = Field(default="us-central1", pattern=_NAME)
+    region: str = Field(default="us-central1", pattern=_NAME, examples=["europe-west1"])
     """Region of the registry."""
-    registry: str = Field(pattern=_NAME)
+    registry: str = Field(pattern=_NAME, examples=["presses"])
     """Registry of the device."""
-    device: str = Field(pattern=_NAME)
+    device: str = Field(pattern=_NAME, examples=["edge-7"])
     """Id of the device."""
-    key_file: ReadableFile
+    key_file: ReadableFile = Field(examples=["/etc/edgerouter/device.key"])
     """PEM file of the device's private key."""
     algorithm: Literal["RS256", "ES256"] = "RS256"
     """Signature."""

@@ -22,17 +22,17 @@ class ThresholdsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    cpu_percent: float | None = Field(default=None, ge=0, le=100)
+    cpu_percent: float | None = Field(default=None, ge=0, le=100, examples=[90])
     """Busy time of all processors together."""
-    memory_percent: float | None = Field(default=None, ge=0, le=100)
+    memory_percent: float | None = Field(default=None, ge=0, le=100, examples=[90])
     """Memory in use."""
-    swap_percent: float | None = Field(default=None, ge=0, le=100)
+    swap_percent: float | None = Field(default=None, ge=0, le=100, examples=[50])
     """Swap space in use."""
-    disk_percent: float | None = Field(default=None, ge=0, le=100)
+    disk_percent: float | None = Field(default=None, ge=0, le=100, examples=[90])
     """Space in use of any of the disks."""
-    celsius: float | None = None
+    celsius: float | None = Field(default=None, examples=[80])
     """Temperature of any of the sensors."""
-    load: float | None = Field(default=None, ge=0)
+    load: float | None = Field(default=None, ge=0, examples=[4])
     """Load average of the last minute."""
 
 
@@ -41,26 +41,26 @@ class HostMetricsConfig(SourceConfig):
 
     interval: Duration = Field(default=30.0, ge=0.1)
     """Time from one sample to the next."""
-    topic: TopicTemplate = "hosts/{host}/metrics"
+    topic: TopicTemplate = Field(default="hosts/{host}/metrics", examples=["plant/boxes/{host}"])
     """Topic of the messages, with `{host}` (the device's name) and `{source}` (the source's name)."""
     format: Literal["edgerouter", "synpse"] = "edgerouter"
     """Form of the message: that of edgerouter, or names and form of Synpse's example application."""
-    metrics: tuple[Group, ...] = Field(default=GROUPS, min_length=1)
+    metrics: tuple[Group, ...] = Field(default=GROUPS, min_length=1, examples=[["cpu", "memory", "disk"]])
     """Groups to sample. The form of Synpse has `cpu` and `memory` only."""
-    disks: tuple[str, ...] = ()
+    disks: tuple[str, ...] = Field(default=(), examples=[["/", "/data"]])
     """Mount points; by default those of all local disks."""
-    interfaces: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] = Field(default=(), examples=[["eth0"]])
     """Network interfaces; by default all but the loopback."""
     report: Literal["always", "on_change", "above"] = "always"
     """Samples to publish: all; those with a level that has changed by `change` since the last one published; or those with a level
     at or above its threshold, and the first one below all of them again."""
     change: float = Field(default=1.0, gt=0)
     """With `on_change`: least difference of a level, in percentage points, degrees or units of load."""
-    heartbeat: Duration | None = None
+    heartbeat: Duration | None = Field(default=None, examples=["10m"])
     """With `on_change` and `above`: publish after this time in any case."""
     thresholds: ThresholdsConfig = ThresholdsConfig()
     """Levels from which a figure counts as high. The message lists those that are, whatever `report` says."""
-    proc: Path = Path("/proc")
+    proc: Path = Field(default=Path("/proc"), examples=["/host/proc"])
     """Folder of the kernel's figures; in a container, the place at which the host's `/proc` is mounted."""
 
     @model_validator(mode="after")

@@ -56,7 +56,7 @@ class TokenConfig(_Section):
 
     token: SecretStr
     """The token, of at least 16 characters; `openssl rand -hex 24` makes one. Clients send `Authorization: Bearer TOKEN`."""
-    topics: AllowedTopics | None = None
+    topics: AllowedTopics | None = Field(default=None, examples=[["plant/press-4/#"]])
     """Topics that this client may write to, as filters; the source's `topics` limit it, too."""
 
     @model_validator(mode="after")
@@ -68,9 +68,9 @@ class TokenConfig(_Section):
 class RateConfig(_Section):
     """Upper bounds of what is accepted; beyond them the answer is 429 with `Retry-After`."""
 
-    messages: float | None = Field(default=None, gt=0)
+    messages: float | None = Field(default=None, gt=0, examples=[1000])
     """Messages a second, of all clients together."""
-    client_messages: float | None = Field(default=None, gt=0)
+    client_messages: float | None = Field(default=None, gt=0, examples=[10])
     """Messages a second of one client: of a token, or of an IP address where there are no tokens."""
 
 
@@ -80,13 +80,13 @@ class HttpSourceConfig(SourceConfig):
     # a problem of the whole would quote the tokens
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    listen: ListenAddress = "127.0.0.1:8090"
+    listen: ListenAddress = Field(default="127.0.0.1:8090", examples=["0.0.0.0:8090"])
     """Address to listen on. Beyond this machine, for example `0.0.0.0:8090`, clients need `tokens` or `tls.client_ca`."""
-    path: Annotated[str, AfterValidator(_path)] = "/topics"
+    path: Annotated[str, AfterValidator(_path)] = Field(default="/topics", examples=["/ingest"])
     """Path in front of the topic. Without a topic after it, the header `Edgerouter-Topic` (percent-encoded) names the topic."""
-    topic_prefix: Annotated[str, AfterValidator(_prefix)] = ""
+    topic_prefix: Annotated[str, AfterValidator(_prefix)] = Field(default="", examples=["http/"])
     """Text in front of every topic, such as `http/`."""
-    topics: AllowedTopics = ("#",)
+    topics: AllowedTopics = Field(default=("#",), examples=[["plant/#"]])
     """Topics that clients may write to, as filters, with the prefix. `#` does not hold topics that begin with `$`."""
     tokens: dict[str, TokenConfig] = Field(default_factory=dict)
     """Clients by name, each with its token. Without tokens every client that can connect is served, except pages in browsers."""
@@ -94,7 +94,7 @@ class HttpSourceConfig(SourceConfig):
     """Serve clients of the network without a token or certificate. Every device of the network can then write."""
     tls: ServerTlsConfig | None = None
     """Certificate to present; without it the source speaks plain HTTP."""
-    user_properties: tuple[Annotated[str, AfterValidator(_header)], ...] = ()
+    user_properties: tuple[Annotated[str, AfterValidator(_header)], ...] = Field(default=(), examples=[["X-Device"]])
     """Headers that become user properties of the message, under the name as written here."""
     rate: RateConfig = RateConfig()
     """Upper bounds of what is accepted."""

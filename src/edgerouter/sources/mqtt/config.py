@@ -37,7 +37,7 @@ class _Section(BaseModel):
 class Subscription(_Section):
     """One topic filter, with an optional quality of service."""
 
-    topic: TopicFilter
+    topic: TopicFilter = Field(examples=["debug/#"])
     """Topic filter."""
     qos: Qos | None = None
     """Highest quality of service; the source's `qos` by default."""
@@ -65,12 +65,12 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     """Receives messages from an MQTT broker, version 3.1.1 or 5."""
 
     topics: tuple[Annotated[Subscription, BeforeValidator(_subscription, json_schema_input_type=str | Subscription)], ...] = Field(
-        min_length=1
+        min_length=1, examples=[["plant/#", {"topic": "debug/#", "qos": 0}]]
     )
     """Topic filters to subscribe to, each as text or as `{topic: ..., qos: ...}`."""
     qos: Qos = 1
     """Highest quality of service to receive with; 1 and 2 are acknowledged once the message is stored in the spool."""
-    client_id: str | None = Field(default=None, min_length=1, max_length=65_535)
+    client_id: str | None = Field(default=None, min_length=1, max_length=65_535, examples=["edge-7"])
     """Client id; by default derived from the spool's id and the source's name, and so stable and unique. With a spool of type
     `memory`, which has a new id at each start, it is derived from `host`, `spool.path` and the source's name: routers that share
     these, and containers whose host name changes, need a `client_id`."""
@@ -102,7 +102,7 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     max_pending_bytes: ByteSize = Field(default=16 * 1024**2, ge=1024)
     """Most bytes of QoS 0 messages waiting to be stored; messages beyond it are dropped and counted, because QoS 0 has no flow
     control."""
-    max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=LARGEST_PACKET)
+    max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=LARGEST_PACKET, examples=["1MiB"])
     """Largest message to accept, with its topic and properties; by default 32 MiB, or a sixteenth of the memory that the process
     may use (control groups included), if that is less. An MQTT 5 broker learns the bound and sends none that is larger. From
     others a larger one is discarded while it streams by, acknowledged, counted as dropped (`too_large`) and logged."""
@@ -110,7 +110,7 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     """Most user properties of a message (MQTT 5). Those beyond are cut off, and logged; the message itself is kept."""
     max_user_property_bytes: ByteSize = Field(default=256 * 1024, ge=1024, le=LARGEST_PACKET)
     """Most bytes of a message's properties (MQTT 5). Those beyond are cut off, and logged; the message itself is kept."""
-    share: ShareGroup | None = None
+    share: ShareGroup | None = Field(default=None, examples=["routers"])
     """Group of a shared subscription: the broker distributes the messages over all clients of the group (`$share/GROUP/...`).
     RabbitMQ, NATS and aedes do not support them: an MQTT 5 broker reports it, and the source stays disconnected with that reason.
     A 3.1.1 broker cannot report it and sends nothing: after ten minutes without a message the log warns."""
@@ -119,7 +119,7 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     differs from the last one stored for the topic."""
     last_will: LastWill | None = None
     """Message that the broker publishes when the connection is lost."""
-    status_topic: TopicName | None = None
+    status_topic: TopicName | None = Field(default=None, examples=["routers/edge-7"])
     """Publish `online` here, retained, after connecting, and `offline` when stopping or, by last will, when the connection is
     lost."""
 

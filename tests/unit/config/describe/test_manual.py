@@ -1,25 +1,61 @@
 """The manual says what the models say.
 
-Covers also: edgerouter.cli.manual.
+Covers also: edgerouter.cli.manual, edgerouter.config.describe.values.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from edgerouter import ByteSize, Duration, plugins
 from edgerouter.cli.manual import page
-from edgerouter.config.describe.manual import examples, write, write_plugins
-from edgerouter.config.model import SECTIONS
+from edgerouter.config.describe.manual import examples, field_examples, write, write_plugins
+from edgerouter.config.model import SECTIONS, SinkPolicies, SourcePolicies
+from edgerouter.config.shaping import ShapingTest
 
 ROOT = Path(__file__).parents[4]
+DISTRIBUTIONS = ["edgerouter", *sorted(file.parent.name for file in ROOT.glob("plugins/*/pyproject.toml"))]
+MODELS = {
+    **{
+        f"{each.kind} {each.name}": plugins.find(each.kind, each.name).Config
+        for each in plugins.listing()
+        if each.distribution in DISTRIBUTIONS
+    },
+    **{f"section {name}": model for name, model in SECTIONS.items()},
+    "every sink": SinkPolicies,
+    "every source": SourcePolicies,
+    "tests": ShapingTest,
+}
 
 
-def test_the_committed_page_is_up_to_date() -> None:
-    assert (ROOT / "docs" / "reference" / "configuration.md").read_text() == page(), "run `make docs-reference`"
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_the_committed_page_is_up_to_date(distribution: str) -> None:
+    name = "configuration" if distribution == "edgerouter" else f"{distribution.removeprefix('edgerouter-')}-fields"
+    assert (ROOT / f"docs/reference/{name}.md").read_text() == page(distribution), "run `make docs-reference`"
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_every_field_has_an_example_that_it_accepts(model: type[BaseModel]) -> None:
+    """Its own value is checked as in a file; other fields may lack, and so may the file of a path."""
+    wrong = []
+    paths = [path for _, path, _ in field_examples(model)]
+    for owner, path, text in field_examples(model):
+        field = path.rpartition(".")[2]
+        name = next(name for name, info in owner.model_fields.items() if field in (name, info.alias))
+        if not text and not any(other.startswith((f"{path}.", f"{path}[]")) for other in paths):
+            wrong.append(f"{owner.__name__}.{field} lacks `examples=[...]`")
+        if not text or text.startswith("${"):
+            continue
+        try:
+            owner.model_validate({field: yaml.safe_load(text)})
+        except ValidationError as error:
+            said = [each["msg"] for each in error.errors() if each["loc"][:1] in ((field,), (name,)) and each["type"] != "missing"]
+            wrong += [f"{owner.__name__}.{field}: {text}: {each}" for each in said if "no such file" not in each]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_plugin_and_section_of_the_core_has_an_example() -> None:
@@ -44,7 +80,7 @@ class Outer(BaseModel, use_attribute_docstrings=True):
     A detail.
     """
 
-    name: str
+    name: str = Field(examples=["a `b` | c"])
     """A name."""
     size: ByteSize = 3 * 1024**2
     """A size."""
@@ -60,22 +96,23 @@ class Outer(BaseModel, use_attribute_docstrings=True):
     """Parts."""
 
 
-def test_a_table_shows_field_value_default_and_meaning() -> None:
+def test_a_table_shows_field_value_default_example_and_meaning() -> None:
     text = write({"sink": {"outer": Outer}})
     assert "### `sinks`: `type: outer`\n\nA purpose.\n" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
-    assert rows[rows.index("| `name` | text | required | A name. |") :][:9] == [
-        "| `name` | text | required | A name. |",
-        "| `size` | size | `3MiB` | A size. |",
-        "| `wait` | duration | `90s` | A time. |",
-        "| `short` | duration | `250ms` | A short time. |",
-        "| `secret` | secret text | none | A secret. |",
-        "| `inner` | mapping |  | A part. |",
-        "| `inner.deep` | `true` or `false` | `false` | Deep \\| down. |",
-        "| `parts` | list of mapping |  | Parts. |",
-        "| `parts[].deep` | `true` or `false` | `false` | Deep \\| down. |",
+    first = next(number for number, row in enumerate(rows) if row.startswith("| `name` | text | required |"))
+    assert rows[first:][:9] == [
+        '| `name` | text | required | `` "a `b` \\| c" `` | A name. |',
+        "| `size` | size | `3MiB` | `6MiB` | A size. |",
+        "| `wait` | duration | `90s` | `3m` | A time. |",
+        "| `short` | duration | `250ms` | `500ms` | A short time. |",
+        "| `secret` | secret text | none | `${file:/run/secrets/secret}` | A secret. |",
+        "| `inner` | mapping |  |  | A part. |",
+        "| `inner.deep` | `true` or `false` | `false` | `true` | Deep \\| down. |",
+        "| `parts` | list of mapping |  |  | Parts. |",
+        "| `parts[].deep` | `true` or `false` | `false` | `true` | Deep \\| down. |",
     ]
 
 
 def test_a_distribution_of_plugins_has_its_own_part() -> None:
-    assert write_plugins({"sink": {"outer": Outer}}).startswith("### `sinks`: `type: outer`\n\nA purpose.\n\n| field |")
+    assert write_plugins({"sink": {"outer": Outer}}).startswith("## `sinks`: `type: outer`\n\nA purpose.\n\n| field |")

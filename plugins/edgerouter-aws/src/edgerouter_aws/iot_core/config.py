@@ -29,22 +29,22 @@ class IotCoreFields(AwsSettings):
     With `certificate` the device logs in by mutual TLS; without it the credentials sign a request for a WebSocket.
     """
 
-    endpoint: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")
+    endpoint: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", examples=["a1b2c3-ats.iot.eu-west-1.amazonaws.com"])
     """Host name of the account's endpoint, such as `a1b2c3-ats.iot.eu-west-1.amazonaws.com` (`aws iot describe-endpoint
     --endpoint-type iot:Data-ATS`)."""
-    certificate: Path | None = None
+    certificate: Path | None = Field(default=None, examples=["/etc/edgerouter/device.pem.crt"])
     """PEM file of the device's certificate. Read at every connect. Without it, the credentials of the other AWS sinks are used."""
-    key_file: Path | None = None
+    key_file: Path | None = Field(default=None, examples=["/etc/edgerouter/private.pem.key"])
     """PEM file of the certificate's private key."""
     key_password: SecretStr | None = None
     """Password of the key."""
-    root_ca: Path | None = None
+    root_ca: Path | None = Field(default=None, examples=["/etc/edgerouter/AmazonRootCA1.pem"])
     """File of the certificate authorities to trust; those of the system by default, which hold Amazon's."""
     port: Literal[8883, 443] | None = None
     """Port: 8883 with a certificate (default), or 443, where only that is open. Signed requests always use 443."""
-    address: str | None = None
+    address: str | None = Field(default=None, examples=["vpce-0a1b2c.iot.eu-west-1.vpce.amazonaws.com:443"])
     """Connect to this `host:port` instead of the endpoint, whose certificate is expected there: a VPC endpoint, or a tunnel."""
-    client_id: str | None = Field(default=None, min_length=1, max_length=_LONGEST_ID)
+    client_id: str | None = Field(default=None, min_length=1, max_length=_LONGEST_ID, examples=["edge-7"])
     """Client id, which the policy has to allow; by default `edgerouter-`, the beginning of the spool's id, and the name. Each
     client of an account and region needs a unique one."""
     protocol: Literal["5", "3.1.1"] = "5"
@@ -106,7 +106,7 @@ class IotCoreFields(AwsSettings):
 class IotCoreConfig(IotCoreFields, SinkConfig):
     """Publishes messages to AWS IoT Core."""
 
-    topic: TopicText = "{topic}"
+    topic: TopicText = Field(default="{topic}", examples=["dt/plant/{host}/{topic}"])
     """Topic to publish to, a template (docs/reference/templates.md) such as `dt/plant/{host}/{topic}`, or
     `$aws/rules/RULE/{topic}` for Basic Ingest, which costs no messaging. A topic has 8 levels and 256 bytes at most; the three
     levels of Basic Ingest do not count."""
@@ -114,5 +114,5 @@ class IotCoreConfig(IotCoreFields, SinkConfig):
     """Quality of service. With 0 the service confirms nothing, and a lost connection loses what is in flight."""
     retain: Literal["never", "always", "same"] = "never"
     """Publish messages as retained: never, always, or if they were received as retained."""
-    id_property: str | None = "edgerouter-id"
+    id_property: str | None = Field(default="edgerouter-id", examples=["message-id"])
     """User property that carries the message's id, so that consumers can deduplicate (MQTT 5)."""

@@ -28,7 +28,9 @@ def _filter(text: str) -> str:
 class IotCoreSourceConfig(IotCoreFields, ReceivingConfig):
     """Receives messages from AWS IoT Core."""
 
-    topics: tuple[Annotated[str, AfterValidator(_filter)], ...] = Field(min_length=1, max_length=_MOST_FILTERS)
+    topics: tuple[Annotated[str, AfterValidator(_filter)], ...] = Field(
+        min_length=1, max_length=_MOST_FILTERS, examples=[["cmd/plant/edge-7/#"]]
+    )
     """Topic filters to subscribe to, such as `cmd/plant/edge-7/#`."""
     qos: Literal[0, 1] = 1
     """Highest quality of service; 1 is acknowledged once the message is stored in the spool."""

@@ -20,11 +20,11 @@ class Column(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, examples=["celsius"])
     """Name of the column."""
     type: Literal["string", "binary", "bool", "int32", "int64", "float32", "float64", "timestamp", "json"]
     """Type of the column; `timestamp` is microseconds in UTC, `json` is any JSON value as text."""
-    value: str
+    value: str = Field(examples=["payload.temperature"])
     """Value of the column: `id`, `sequence`, `topic`, `topic[1]` (a level), `time`, `qos`, `retained`, `payload`, `property[name]`
     (a user property), or `payload.a.b` (from a JSON payload). What is missing is null."""
 
@@ -54,7 +54,16 @@ class ParquetOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    columns: tuple[Column, ...] = Field(default=MESSAGE_COLUMNS, min_length=1)
+    columns: tuple[Column, ...] = Field(
+        default=MESSAGE_COLUMNS,
+        min_length=1,
+        examples=[
+            [
+                {"name": "time", "type": "timestamp", "value": "time"},
+                {"name": "celsius", "type": "float64", "value": "payload.temperature"},
+            ]
+        ],
+    )
     """The columns of the table."""
     mismatch: Literal["null", "reject"] = "null"
     """Handling of a value that does not fit its column: null, or the message goes to the dead letters."""

@@ -41,9 +41,9 @@ _ENDINGS = {
 class S3Config(AwsSettings, SinkConfig):
     """Objects in an S3 bucket, or in a service that is compatible with S3."""
 
-    bucket: BucketName
+    bucket: BucketName = Field(examples=["plant-archive"])
     """Name of the bucket, or ARN of an access point."""
-    key: ObjectKey | None = None
+    key: ObjectKey | None = Field(default=None, examples=["{topic}/{time:%Y/%m/%d/%H}/{id}.jsonl.gz"])
     """Key of an object, a template (docs/reference/templates.md). Messages that share everything in it but numbers share an object.
     By default `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` and an ending for the framing, such as `.jsonl.gz`."""
     framing: Literal["jsonl", "jsonl-exact", "raw-lines", "length-prefixed", "payload", "parquet"] = "jsonl"
@@ -56,27 +56,27 @@ class S3Config(AwsSettings, SinkConfig):
     messages, and not with `framing: payload`, since objects of one message have no order to keep."""
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
     """Compression of an object; `auto` follows the extension of `key`: `.gz` or `.zst`."""
-    content_type: str | None = None
+    content_type: str | None = Field(default=None, examples=["application/x-ndjson"])
     """Media type of the objects; by default what `framing` is."""
     content_encoding: Literal["auto", "none"] = "auto"
     """Declare the compression in the Content-Encoding header, so that browsers and HTTP clients undo it."""
     parquet: ParquetOptions = ParquetOptions()
     """The table, with `framing: parquet`."""
-    storage_class: str | None = None
+    storage_class: str | None = Field(default=None, examples=["STANDARD_IA"])
     """Storage class, such as `STANDARD_IA` or `GLACIER_IR`."""
-    tags: dict[TagName, TagValue] = Field(default={}, max_length=10)
+    tags: dict[TagName, TagValue] = Field(default={}, max_length=10, examples=[{"plant": "north"}])
     """Tags of every object; needs the permission s3:PutObjectTagging."""
-    metadata: dict[MetadataName, MetadataValue] = Field(default={})
+    metadata: dict[MetadataName, MetadataValue] = Field(default={}, examples=[{"plant": "north"}])
     """User metadata of every object: ASCII, at most 2 KB in all."""
     encryption: Literal["bucket", "AES256", "aws:kms", "aws:kms:dsse"] = "bucket"
     """Encryption at rest; `bucket` leaves it to the bucket's default, which is at least SSE-S3 (`AES256`)."""
-    kms_key_id: str | None = None
+    kms_key_id: str | None = Field(default=None, examples=["alias/plant-archive"])
     """Key of `aws:kms`; by default the account's own for S3."""
     bucket_key: bool = False
     """Use an S3 bucket key, which makes far fewer requests to KMS."""
-    acl: str | None = None
+    acl: str | None = Field(default=None, examples=["bucket-owner-full-control"])
     """Canned ACL, such as `bucket-owner-full-control`; buckets of today take none."""
-    expected_bucket_owner: str | None = Field(default=None, pattern=r"^\d{12}$")
+    expected_bucket_owner: str | None = Field(default=None, pattern=r"^\d{12}$", examples=["123456789012"])
     """Account that must own the bucket; otherwise nothing is written."""
     create_only: bool = False
     """Never replace an object: one that is already under the key counts as written (a conditional write)."""

@@ -30,33 +30,33 @@ class ClaimCheck(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    bucket: BucketName
+    bucket: BucketName = Field(examples=["plant-large-messages"])
     """S3 bucket for these payloads. A lifecycle rule should remove them after some time."""
-    key: ObjectKey = "{topic}/{id}"
+    key: ObjectKey = Field(default="{topic}/{id}", examples=["claims/{topic}/{id}"])
     """Key of a payload, a template (docs/reference/templates.md)."""
-    over: ByteSize | None = None
+    over: ByteSize | None = Field(default=None, examples=["200KiB"])
     """Payloads over this size go there; by default those that do not fit."""
-    region: str | None = None
+    region: str | None = Field(default=None, examples=["eu-west-1"])
     """Region of the bucket; by default that of the queue."""
-    endpoint_url: str | None = None
+    endpoint_url: str | None = Field(default=None, examples=["https://minio.plant.example:9000"])
     """Address of S3 instead of the region's own; by default the sink's `endpoint_url`."""
 
 
 class SqsConfig(AwsSettings, SinkConfig):
     """Messages in an SQS queue, standard or FIFO."""
 
-    queue: str = Field(min_length=1)
+    queue: str = Field(min_length=1, examples=["plant-alerts"])
     """Name, URL or ARN of the queue. A name ending in `.fifo` is a FIFO queue."""
-    account_id: str | None = Field(default=None, pattern=r"^\d{12}$")
+    account_id: str | None = Field(default=None, pattern=r"^\d{12}$", examples=["123456789012"])
     """Account that owns the queue, when `queue` is a name and the account is not that of the credentials."""
     attributes: tuple[Attribute, ...] = ("topic", "id", "time", "qos", "retained")
     """Parts of a message to send as message attributes, under these names."""
-    user_properties: bool | tuple[str, ...] = True
+    user_properties: bool | tuple[str, ...] = Field(default=True, examples=[["unit", "line"]])
     """MQTT 5 user properties to send as attributes too: all, none, or those named. SQS takes 10 attributes in all; the first
     ones count."""
     binary: Literal["base64", "reject"] = "base64"
     """Handling of a payload that is not text: base64, with the attribute `encoding` saying so, or to the dead letters."""
-    group_id: Annotated[str, AfterValidator(_group)] | None = None
+    group_id: Annotated[str, AfterValidator(_group)] | None = Field(default=None, examples=["{topic[1]}"])
     """Message group, a template (docs/reference/templates.md) such as `{topic[1]}` or `{property[device]}`. In a FIFO queue order
     is kept within a group (default `{topic}`); in a standard queue groups share its consumers fairly (none by default)."""
     strict_order: bool = True
@@ -69,7 +69,7 @@ class SqsConfig(AwsSettings, SinkConfig):
     base64 where it is not text, so that any JSON parser restores every byte."""
     claim_check: ClaimCheck | None = None
     """Put payloads that do not fit into an S3 bucket."""
-    max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=1024 * 1024)
+    max_message_bytes: ByteSize | None = Field(default=None, ge=1024, le=1024 * 1024, examples=["1MiB"])
     """Largest message that the queue takes; by default read from the queue, and 256 KiB where that is not permitted."""
     probe: bool = True
     """Check on opening that messages may be sent, by sending an empty batch, which SQS refuses after checking that."""

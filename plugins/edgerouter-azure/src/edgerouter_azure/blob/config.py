@@ -57,21 +57,21 @@ class BlobConfig(AzureFields, SinkConfig):
 
     connection_string: SecretStr | None = None
     """Connection string of the storage account, with a key or a shared access signature."""
-    account: Annotated[str, AfterValidator(_account)] | None = None
+    account: Annotated[str, AfterValidator(_account)] | None = Field(default=None, examples=["plantarchive"])
     """Instead of a connection string: the storage account, together with `account_key`, `sas_token` or `credential`."""
     account_key: SecretStr | None = None
     """A key of the account."""
     sas_token: SecretStr | None = None
     """A shared access signature that may create and write blobs, and for append blobs add to them and read them."""
-    endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    endpoint: str | None = Field(default=None, pattern=r"^https?://", examples=["http://127.0.0.1:10000/devstoreaccount1"])
     """URL of the account's Blob service, where it is not that of the cloud: a private link, an emulator."""
-    container: Annotated[str, AfterValidator(_container)]
+    container: Annotated[str, AfterValidator(_container)] = Field(examples=["telemetry"])
     """The container."""
     create_container: bool = True
     """Create the container if it is missing and we may."""
     blob_type: Literal["block", "append"] = "block"
     """`block`: each batch is a separate blob. `append`: batches are appended to a blob that grows, such as one for each hour."""
-    key: str | None = None
+    key: str | None = Field(default=None, examples=["{topic}/{time:%Y/%m/%d/%H}/{id}.jsonl.gz"])
     """Name of the blob, a template (docs/reference/templates.md). Messages whose names differ in a folder go to different blobs. By
     default `{topic}/{time:%Y/%m/%d}/{time:%H%M%S}-{id}` for `block` and `{host}/{time:%Y/%m/%d/%H}/{sink}-{spool}` for `append`,
     with an ending for the framing, such as `.jsonl.gz`."""
@@ -87,18 +87,18 @@ class BlobConfig(AzureFields, SinkConfig):
     """An append blob that would grow beyond this is continued in another, with `.1`, `.2` ... in its name; also after the 50,000
     appends that the service allows. A batch larger than this (`batch.max_bytes`) has a blob to itself. At least
     1 MiB."""
-    content_type: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+/[\x20-\x7e]+$")
+    content_type: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+/[\x20-\x7e]+$", examples=["application/x-ndjson"])
     """Media type of the blobs; by default what `framing` is."""
     content_encoding: Literal["auto", "none"] = "auto"
     """Declare the compression in the Content-Encoding property, so that browsers and HTTP clients undo it."""
     tier: Literal["hot", "cool", "cold", "archive"] | None = None
     """Access tier of block blobs; by default the account's."""
-    metadata: dict[str, str] = Field(default={})
+    metadata: dict[str, str] = Field(default={}, examples=[{"plant": "north"}])
     """Metadata of every blob; the names are identifiers, the values of ASCII."""
-    tags: dict[str, str] = Field(default={}, max_length=10)
+    tags: dict[str, str] = Field(default={}, max_length=10, examples=[{"plant": "north"}])
     """Index tags of every blob: letters of ASCII, digits, spaces and `+-./:=_`. A shared access signature then needs the
     permission `t`."""
-    api_version: str | None = Field(default=None, pattern=r"^20\d\d-\d\d-\d\d$")
+    api_version: str | None = Field(default=None, pattern=r"^20\d\d-\d\d-\d\d$", examples=["2021-12-02"])
     """Version of the service's REST interface, for an emulator or an Azure Stack that does not know the newest."""
     connect_timeout: Duration = Field(default=20.0, gt=0)
     """Time to connect."""

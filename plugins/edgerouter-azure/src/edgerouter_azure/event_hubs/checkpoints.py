@@ -34,15 +34,15 @@ class CheckpointStoreConfig(BaseModel):
 
     connection_string: SecretStr | None = None
     """Connection string of the storage account."""
-    account: str | None = None
+    account: str | None = Field(default=None, examples=["plantcheckpoints"])
     """Instead of a connection string: the storage account's name. Without `account_key` the source's `credential` is used."""
     account_key: SecretStr | None = None
     """Key of the account."""
-    container: str = Field(min_length=3, max_length=63)
+    container: str = Field(min_length=3, max_length=63, examples=["checkpoints"])
     """Container; made if it is missing."""
-    endpoint: str | None = None
+    endpoint: str | None = Field(default=None, examples=["http://127.0.0.1:10000/devstoreaccount1"])
     """URL of the account instead of the cloud's own, for private links and emulators."""
-    api_version: str | None = None
+    api_version: str | None = Field(default=None, examples=["2021-12-02"])
     """Version of the service's interface, for emulators that do not know the newest."""
 
     @model_validator(mode="after")

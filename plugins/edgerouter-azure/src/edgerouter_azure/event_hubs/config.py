@@ -28,23 +28,23 @@ class EventHubsConfig(AzureFields, SinkConfig):
 
     connection_string: SecretStr | None = None
     """Connection string of the namespace or of the hub (then with `EntityPath`), with a key or a shared access signature."""
-    namespace: str | None = None
+    namespace: str | None = Field(default=None, examples=["plant"])
     """Instead of a connection string: the namespace, `plant` or `plant.servicebus.windows.net`, together with `credential`."""
-    hub: str | None = Field(default=None, min_length=1)
+    hub: str | None = Field(default=None, min_length=1, examples=["telemetry"])
     """The event hub; needed unless the connection string names one."""
-    partition_key: PartitionKey | None = None
+    partition_key: PartitionKey | None = Field(default=None, examples=["{topic[1]}"])
     """Partition key, a template (docs/reference/templates.md) such as `{topic}` or `{topic[1]}`: events with the same key share a
     partition and keep their order, and each request carries events of one key. Without it the service spreads the requests over the
     partitions."""
-    partition_id: str | None = Field(default=None, pattern=r"^\d+$")
+    partition_id: str | None = Field(default=None, pattern=r"^\d+$", examples=["0"])
     """Send everything to this partition."""
     attributes: bool = True
     """Pass topic, qos, the retained flag and MQTT 5 user properties on, as application properties."""
-    content_type: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+/[\x20-\x7e]+$")
+    content_type: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+/[\x20-\x7e]+$", examples=["application/json"])
     """Content type of events whose message says none, such as `application/json`."""
     transport: Literal["amqp", "websocket"] = "amqp"
     """`amqp` uses port 5671; `websocket` uses port 443, where only that is open. A `proxy` needs `websocket`, and gets it."""
-    endpoint: str | None = None
+    endpoint: str | None = Field(default=None, examples=["sb://10.0.0.5:5671"])
     """Connect to this `host:port` instead of the namespace itself, for a private link or a gateway."""
     token_lifetime: Duration = Field(default=3600.0, ge=1)
     """Validity of a token made from a shared access key; it is renewed in time."""

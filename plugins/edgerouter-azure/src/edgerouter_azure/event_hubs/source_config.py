@@ -20,13 +20,13 @@ class EventHubsSourceConfig(AzureFields, ReceivingConfig):
 
     connection_string: SecretStr | None = None
     """Connection string of the namespace or of the hub (then with `EntityPath`), with a key or a shared access signature."""
-    namespace: str | None = None
+    namespace: str | None = Field(default=None, examples=["plant"])
     """Instead of a connection string: the namespace, `plant` or `plant.servicebus.windows.net`, together with `credential`."""
-    hub: str | None = Field(default=None, min_length=1)
+    hub: str | None = Field(default=None, min_length=1, examples=["commands"])
     """The event hub; needed unless the connection string names one."""
-    consumer_group: str = Field(default="$Default", min_length=1)
+    consumer_group: str = Field(default="$Default", min_length=1, examples=["routers"])
     """Consumer group. Each router and each other reader needs its own: every reader of a group receives all events."""
-    partitions: tuple[str, ...] | None = None
+    partitions: tuple[str, ...] | None = Field(default=None, examples=[["0", "1"]])
     """Receive from these partitions only; by default from all."""
     start: Literal["now", "oldest"] = "now"
     """Start in a partition without a checkpoint: with new events, or with the oldest event."""
@@ -40,7 +40,7 @@ class EventHubsSourceConfig(AzureFields, ReceivingConfig):
     """Events that the service may send ahead, for each partition."""
     transport: Literal["amqp", "websocket"] = "amqp"
     """`amqp` uses port 5671; `websocket` uses port 443, where only that is open. A `proxy` needs `websocket`, and gets it."""
-    endpoint: str | None = None
+    endpoint: str | None = Field(default=None, examples=["sb://10.0.0.5:5671"])
     """Connect to this `host:port` instead of the namespace itself, for a private link or a gateway."""
     token_lifetime: Duration = Field(default=3600.0, ge=1)
     """Validity of a token made from a shared access key; it is renewed in time."""

@@ -23,22 +23,22 @@ class DeviceFields(BaseModel):
 
     connection_string: SecretStr | None = None
     """Connection string of the device, with `SharedAccessKey`, or with `x509=true` and `certificate`."""
-    host: str | None = None
+    host: str | None = Field(default=None, examples=["plant.azure-devices.net"])
     """Instead of a connection string: host name of the hub, such as `plant.azure-devices.net`, with `device_id` and
     `certificate`."""
-    device_id: str | None = None
+    device_id: str | None = Field(default=None, examples=["edge-7"])
     """Id of the device."""
-    certificate: Path | None = None
+    certificate: Path | None = Field(default=None, examples=["/etc/edgerouter/device.pem"])
     """PEM file of the device's certificate, with its chain, for X.509. Read at every connect."""
-    key_file: Path | None = None
+    key_file: Path | None = Field(default=None, examples=["/etc/edgerouter/device.key"])
     """PEM file of the certificate's key, if `certificate` does not hold it."""
     key_password: SecretStr | None = None
     """Password of the key."""
     transport: Literal["mqtt", "websocket"] = "mqtt"
     """`mqtt` uses port 8883; `websocket` uses port 443, where only that is open."""
-    endpoint: str | None = None
+    endpoint: str | None = Field(default=None, examples=["10.0.0.5:8883"])
     """Connect to this `host:port` instead of the hub or its gateway, for a private link."""
-    ca_file: Path | None = None
+    ca_file: Path | None = Field(default=None, examples=["/etc/ssl/certs/plant-ca.pem"])
     """File of the certificate authorities to trust instead of the system's, for a gateway or a proxy of your own."""
     proxy: SecretStr | None = None
     """Proxy, `http://host:3128` or `socks5://host:1080`, with `user:password@` where it wants them."""
@@ -105,10 +105,10 @@ class IotHubConfig(DeviceFields, SinkConfig):
     """Quality of service. With 0 the hub confirms nothing, and a lost connection loses what is in flight."""
     properties: bool = True
     """Pass topic, qos, the retained flag and MQTT 5 user properties on, as application properties."""
-    content_type: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+/[\x20-\x7e]+$")
+    content_type: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+/[\x20-\x7e]+$", examples=["application/json"])
     """Content type (`$.ct`) of messages that say none. Routes of the hub look into a body of `application/json` alone, with
     `content_encoding: utf-8`."""
-    content_encoding: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+$")
+    content_encoding: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+$", examples=["utf-8"])
     """Content encoding (`$.ce`), such as `utf-8`."""
     pack: Literal["none", "jsonl", "gzip"] = "none"
     """Put the messages of a batch into one message of the hub, which bills each 4 KiB begun: `jsonl`, as JSON Lines; `gzip`, as

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import jwt
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from structlog import get_logger
 
 from edgerouter import Unavailable
@@ -33,9 +33,9 @@ class TokensConfig(BaseModel):
 
     algorithm: Literal["auto", "HS256", "RS256"] = "auto"
     """The only algorithm that a token may have. `auto` is RS256 where there is only `public_key`, else HS256."""
-    pass_phrase: Path = FOLDER / "passPhraseJWT.txt"
+    pass_phrase: Path = Field(default=FOLDER / "passPhraseJWT.txt", examples=["/etc/edgerouter/passPhraseJWT.txt"])
     """File of the pass phrase for HS256. It is made if it is missing, readable for this user only."""
-    public_key: Path = FOLDER / "app_rsa.pub"
+    public_key: Path = Field(default=FOLDER / "app_rsa.pub", examples=["/etc/edgerouter/app_rsa.pub"])
     """PEM file of the public key for RS256."""
 
 

@@ -20,7 +20,7 @@ _SCOPES = ("https://www.googleapis.com/auth/pubsub",)
 class PubsubFields(GoogleFields):
     """Fields that the sink and the source have in common."""
 
-    region: str | None = Field(default=None, pattern=r"^[a-z]+-[a-z]+[0-9]+$")
+    region: str | None = Field(default=None, pattern=r"^[a-z]+-[a-z]+[0-9]+$", examples=["europe-west3"])
     """Use this region's endpoint, such as `europe-west1`; ordering needs all publishers of a key in one region."""
 
     @model_validator(mode="after")

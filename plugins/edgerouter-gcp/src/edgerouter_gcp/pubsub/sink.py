@@ -51,15 +51,17 @@ _NO_KEY = ""
 class PubsubConfig(PubsubFields, SinkConfig):
     """Configuration of `gcp-pubsub`. The account needs roles/pubsub.publisher on the topic."""
 
-    topic: str = Field(pattern=r"^(projects/[^/]+/topics/)?[^/]+$")
+    topic: str = Field(pattern=r"^(projects/[^/]+/topics/)?[^/]+$", examples=["telemetry"])
     """The topic, by its short name or as `projects/<project>/topics/<name>`."""
-    ordering_key: TemplateText | None = None
+    ordering_key: TemplateText | None = Field(default=None, examples=["{topic[1]}"])
     """Ordering key of each message, a template (docs/reference/templates.md) such as `{topic}` or `{property[device]}`. Pub/Sub
     then keeps the order within a key; a request holds the messages of one key. Default: no ordering."""
     attributes: tuple[Attribute, ...] = ("id", "topic", "time", "retained", "properties")
     """Values to send as attributes beside the payload. `id` is the same at each retry, for deduplication. `properties` are the
     user properties of MQTT 5 under their own names, and `content_type`, `response_topic`, `correlation_data`."""
-    labels: Annotated[Mapping[str, str], AfterValidator(check_constant)] = Field(default_factory=dict)
+    labels: Annotated[Mapping[str, str], AfterValidator(check_constant)] = Field(
+        default_factory=dict, examples=[{"plant": "north"}]
+    )
     """Attributes that every message gets, such as `site: plant-7`."""
     compression: bool = False
     """Send requests gzipped: less uplink, more CPU."""

@@ -34,7 +34,7 @@ _PULL_PATIENCE: Final = 120.0
 class PubsubSourceConfig(PubsubFields, LeaseConfig):
     """Configuration of the source `gcp-pubsub`. The account needs roles/pubsub.subscriber on the subscription."""
 
-    subscription: str = Field(pattern=r"^(projects/[^/]+/subscriptions/)?[^/]+$")
+    subscription: str = Field(pattern=r"^(projects/[^/]+/subscriptions/)?[^/]+$", examples=["commands-edge-7"])
     """The subscription (of the kind pull), by its short name or as `projects/<project>/subscriptions/<name>`."""
     skip_own: bool = False
     """Skip messages that this router has published to the subscription's topic; it is acknowledged. Known by the attribute

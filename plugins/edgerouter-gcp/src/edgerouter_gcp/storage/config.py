@@ -27,9 +27,11 @@ def _bucket(name: str) -> str:
 class StorageConfig(GoogleFields, SinkConfig):
     """Configuration of `gcp-storage`. The account needs roles/storage.objectCreator on the bucket."""
 
-    bucket: Annotated[str, AfterValidator(_bucket)]
+    bucket: Annotated[str, AfterValidator(_bucket)] = Field(examples=["plant-archive"])
     """The bucket, which must be there."""
-    key: ObjectKey = "{topic}/{time:%Y/%m/%d/%H}/{id}.jsonl.gz"
+    key: ObjectKey = Field(
+        default="{topic}/{time:%Y/%m/%d/%H}/{id}.jsonl.gz", examples=["{topic[1]}/{time:%Y/%m/%d}/{id}.jsonl.zst"]
+    )
     """Name of each object, a template (docs/reference/templates.md). Messages whose names differ in a folder go to different
     objects."""
     framing: Framing = "jsonl"
@@ -44,13 +46,17 @@ class StorageConfig(GoogleFields, SinkConfig):
     decompress_on_download: bool = False
     """Store gzip as a `Content-Encoding`, so that Cloud Storage decompresses the object for clients that do not accept
     gzip. Otherwise the object is a compressed file."""
-    content_type: str | None = None
+    content_type: str | None = Field(default=None, examples=["application/x-ndjson"])
     """Media type of the objects. Default: what `framing` and `compression` give."""
     storage_class: Literal["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"] | None = None
     """Storage class of the objects. Default: the bucket's."""
-    metadata: Mapping[str, str] = Field(default_factory=dict)
+    metadata: Mapping[str, str] = Field(default_factory=dict, examples=[{"plant": "north"}])
     """Custom metadata of every object."""
-    kms_key: str | None = Field(default=None, pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$")
+    kms_key: str | None = Field(
+        default=None,
+        pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$",
+        examples=["projects/plant/locations/europe-west3/keyRings/edge/cryptoKeys/archive"],
+    )
     """Cloud KMS key that encrypts the objects: `projects/P/locations/L/keyRings/R/cryptoKeys/K`. Default: the bucket's."""
     custom_time: bool = False
     """Set each object's custom time to when its first message was received, for lifecycle rules that go by age."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Self
 
 from nats.errors import ConnectionClosedError
+from pydantic import Field
 
 from edgerouter import Limits, Message, Outcome, Sink, SinkConfig, SinkContext, Unavailable
 from edgerouter_nats.connection import Connector, connecting
@@ -25,7 +26,7 @@ class NatsSinkConfig(NatsSettings, SinkConfig):
     A message counts as delivered when the server has read it. Where each must arrive, use `nats-jetstream`.
     """
 
-    subject: SubjectText = "{topic}"
+    subject: SubjectText = Field(default="{topic}", examples=["plant.{topic}"])
     """Subject of each message, a template (docs/reference/templates.md) such as `plant.{topic[1:]}`. The levels of a topic become
     tokens; what a token cannot hold is escaped (docs/reference/nats.md)."""
 

@@ -40,9 +40,9 @@ class NatsSourceConfig(NatsSettings, ReceivingConfig):
     Where each message must arrive, let a stream take the subject and use `nats-jetstream`.
     """
 
-    subjects: tuple[SubjectFilter, ...] = Field(min_length=1, max_length=1000)
+    subjects: tuple[SubjectFilter, ...] = Field(min_length=1, max_length=1000, examples=[["metrics.>"]])
     """Subjects to receive, with the wildcards `*` and `>`."""
-    queue: str | None = Field(default=None, pattern=r"^[^\s]+$")
+    queue: str | None = Field(default=None, pattern=r"^[^\s]+$", examples=["routers"])
     """Queue group: each message comes to one of its members, so that several routers share the load."""
     skip_own: bool = False
     """Leave out what this router itself has sent to these subjects."""

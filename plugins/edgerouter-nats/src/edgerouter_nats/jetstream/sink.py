@@ -36,10 +36,10 @@ class StreamSinkFields(BaseModel):
 class JetStreamSinkConfig(StreamSinkFields, NatsSettings, SinkConfig):
     """Publishes to subjects that a stream takes. Delivered is what the stream has acknowledged."""
 
-    subject: SubjectText = "{topic}"
+    subject: SubjectText = Field(default="{topic}", examples=["plant.{topic}"])
     """Subject of each message, a template (docs/reference/templates.md) such as `plant.{topic[1:]}`. The levels of a topic become
     tokens; what a token cannot hold is escaped (docs/reference/nats.md)."""
-    stream: str | None = Field(default=None, pattern=r"^[^\s.*>/\\]+$")
+    stream: str | None = Field(default=None, pattern=r"^[^\s.*>/\\]+$", examples=["TELEMETRY"])
     """Stream that must take the messages. Without it, any stream that has the subject does."""
 
 

@@ -22,7 +22,7 @@ class ConsumerFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    durable: str = Field(pattern=r"^[^\s.*>/\\]+$")
+    durable: str = Field(pattern=r"^[^\s.*>/\\]+$", examples=["edge-7"])
     """Name of the durable consumer, made where it is missing. Routers that share one share its messages; two that each want all of
     them have two."""
     ack_wait: Duration = Field(default=30.0, ge=1, le=3600)
@@ -40,9 +40,9 @@ class ConsumerFields(BaseModel):
 class JetStreamSourceConfig(ConsumerFields, NatsSettings, LeaseConfig):
     """Receives from a stream; a message is acknowledged once it is stored."""
 
-    stream: str = Field(pattern=r"^[^\s.*>/\\]+$")
+    stream: str = Field(pattern=r"^[^\s.*>/\\]+$", examples=["TELEMETRY"])
     """Stream; it must exist."""
-    subjects: tuple[SubjectFilter, ...] = Field(default=(), max_length=1000)
+    subjects: tuple[SubjectFilter, ...] = Field(default=(), max_length=1000, examples=[["plant.>"]])
     """Subjects of the stream to receive, with the wildcards `*` and `>`; all by default. Only for a consumer that is made."""
     deliver: Deliver = "all"
     """Beginning of a consumer that is made: `all` that the stream holds, the `last_per_subject`, or what is `new`."""

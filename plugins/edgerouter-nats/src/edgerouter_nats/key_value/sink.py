@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
+from pydantic import Field
+
 from edgerouter import SinkConfig, SinkContext
 from edgerouter_nats.connection import connecting
 from edgerouter_nats.headers import Headers
@@ -20,9 +22,9 @@ from edgerouter_nats.subjects import KEY, SubjectTemplate, SubjectText
 class KeyValueSinkConfig(StreamSinkFields, NatsSettings, SinkConfig):
     """Puts each message into a key-value bucket, under a key made from its topic."""
 
-    bucket: BucketName
+    bucket: BucketName = Field(examples=["last-values"])
     """Bucket; it must exist."""
-    key: SubjectText = "{topic}"
+    key: SubjectText = Field(default="{topic}", examples=["{topic[1]}"])
     """Key of each message, a template (docs/reference/templates.md). The levels of a topic are separated by dots; what a key cannot
     hold is escaped with `=` (docs/reference/nats.md)."""
 

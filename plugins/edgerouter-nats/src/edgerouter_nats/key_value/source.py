@@ -20,9 +20,9 @@ from edgerouter_nats.subjects import KEY
 class KeyValueSourceConfig(ConsumerFields, NatsSettings, LeaseConfig):
     """Watches a bucket: each change of a key is a message; a value that is deleted is an empty one, with `KV-Operation`."""
 
-    bucket: BucketName
+    bucket: BucketName = Field(examples=["setpoints"])
     """Bucket; it must exist."""
-    keys: tuple[SubjectFilter, ...] = Field(default=(), max_length=1000)
+    keys: tuple[SubjectFilter, ...] = Field(default=(), max_length=1000, examples=[["press.>"]])
     """Keys to watch, with the wildcards `*` and `>`; all by default. Only for a consumer that is made."""
 
 
