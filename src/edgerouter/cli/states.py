@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-_STUCK_SECONDS: Final = 60.0
+_PATIENCE_SECONDS: Final = 60.0
+"""Least age of a pending message from which a sink is behind, or stuck when it has delivered nothing meanwhile."""
+_BUSY_SECONDS: Final = 5.0
+"""Time since its last delivery within which a sink without pending messages counts as delivering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,13 @@ STATES: Final[Mapping[str, Words]] = {
         "yellow",
         2,
     ),
+    "behind": Words(
+        "behind",
+        "Delivers, but is behind",
+        "If the oldest gets older, the service takes less than comes in: larger batches, more concurrency, or drain: live_first.",
+        "yellow",
+        4,
+    ),
     "throttled": Words(
         "throttled",
         "Slowed down by the service",
@@ -58,35 +68,37 @@ STATES: Final[Mapping[str, Words]] = {
         "Stopped",
         "The router is stopping, or a reload replaces the sink. If this lasts, look at the router's log.",
         "yellow",
-        4,
+        5,
     ),
     "paused": Words(
         "paused",
         "Paused by an operator",
         "Its messages wait in the spool. Resume it when the service may receive them.",
         "yellow",
-        5,
+        6,
     ),
-    "starting": Words("starting", "Starting", "It opens its connection. If this lasts, look at the last error.", "yellow", 6),
-    "ok": Words("delivering", "Delivering", "", "green", 7),
-    "idle": Words("idle", "Idle, nothing waits", "", "green", 8),
+    "starting": Words("starting", "Starting", "It opens its connection. If this lasts, look at the last error.", "yellow", 7),
+    "ok": Words("delivering", "Delivering", "", "green", 8),
+    "idle": Words("idle", "Idle, nothing waits", "", "green", 9),
 }
-"""By state; `stuck` and `idle` are `ok` seen over time."""
+"""By state; `behind`, `stuck` and `idle` are `ok` seen over time."""
 
 
-def state_of(sink: Mapping[str, Any], delivering: bool, uptime: float) -> str:
+def state_of(sink: Mapping[str, Any], uptime: float) -> str:
     """Return the state of a sink, a key of `STATES`.
 
     Args:
         sink: of `/api/status`.
-        delivering: true if it has delivered in the last seconds.
         uptime: of the router, in seconds.
     """
     state: str = sink["state"]
     if state != "ok":
         return state if state in STATES else "stuck"
-    if not sink["pending"] and not sink["uncounted"]:
-        return "ok" if delivering else "idle"
     idle = uptime if sink["idle_seconds"] is None else sink["idle_seconds"]
+    if not sink["pending"] and not sink["uncounted"]:
+        return "ok" if sink["idle_seconds"] is not None and idle < _BUSY_SECONDS else "idle"
     oldest = idle if sink["oldest_pending_seconds"] is None else sink["oldest_pending_seconds"]
-    return "ok" if min(idle, oldest) < max(_STUCK_SECONDS, sink["patience_seconds"]) else "stuck"
+    patience = max(_PATIENCE_SECONDS, sink["patience_seconds"])
+    if oldest < patience:
+        return "ok"
+    return "behind" if idle < patience else "stuck"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import typer
@@ -19,9 +19,6 @@ from edgerouter.cli.output import all_shown, console, counted, say, shown
 from edgerouter.cli.spool import stopped_status
 from edgerouter.cli.states import STATES, state_of
 from edgerouter.config.model import SpoolSection
-
-_BUSY_SECONDS: Final = 5.0
-"""Since its last delivery, within which a sink counts as delivering."""
 
 
 def show(spool: SpoolSection, *, ready: bool, as_json: bool) -> int:
@@ -168,8 +165,8 @@ def _sinks(status: dict[str, Any]) -> Group:
     table = _table("sink", "type", "state", "delivered", "last", "pending", "oldest", "dead", "dropped", "latency")
     remarks: list[Text] = []
     for name, sink in status["sinks"].items():
-        oldest, idle = sink["oldest_pending_seconds"], sink["idle_seconds"]
-        words = STATES[state_of(sink, idle is not None and idle < _BUSY_SECONDS, status["uptime_seconds"])]
+        oldest = sink["oldest_pending_seconds"]
+        words = STATES[state_of(sink, status["uptime_seconds"])]
         table.add_row(
             name,
             sink["type"],

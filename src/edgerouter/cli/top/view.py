@@ -68,7 +68,7 @@ class View:
     def state(self, name: str) -> str:
         """Return the state of a sink, a key of `STATES`."""
         assert self.status is not None, "there is a sink"
-        return state_of(self.status["sinks"][name], bool(self.history.rate("sink", name)), self.status["uptime_seconds"])
+        return state_of(self.status["sinks"][name], self.status["uptime_seconds"])
 
     @property
     def sinks(self) -> list[str]:

@@ -1,4 +1,4 @@
-// The dashboard: reads the admin API once a second and shows it. Text of devices and services goes through `text` and `clean` only.
+// Reads the admin API once a second and shows it. Text of devices and services goes through `text` and `clean` only.
 
 const POLL_MS = 1000;
 const ANSWER_MS = 5000;
@@ -96,10 +96,10 @@ function text(element, value) {
   if (element.textContent !== value) element.textContent = value;
 }
 
-/** Isolate foreign text, so that its writing direction changes nothing beside it. */
+/** Isolate foreign text with its writing direction. */
 const foreign = (value, most, lines) => h("bdi", {}, clean(value, most, lines));
 
-/** Keep one element for each item: focus, selection and scroll position survive an update. */
+/** Keep one element for each item: focus, selection and scrolling survive an update. */
 function keyed(container, items, key, make, update) {
   const old = (container.kept ??= new Map());
   const kept = new Map();
@@ -124,7 +124,7 @@ function facts(list, pairs) {
     ([tag]) => h(tag), (element, [, , value]) => text(element, value));
 }
 
-/** Show the newest items first, a bounded number of them, drawn once a frame. */
+/** Show the newest items first, some at most, drawn once a frame. */
 function feed(id, make) {
   let items = [], added = 0, frame = 0;
   const draw = () => {
@@ -195,7 +195,7 @@ async function ask(path, { method = "GET", body, seconds = ANSWER_MS / 1000 } = 
   return answer.json();
 }
 
-/** Yield server-sent events as [event, data, id]; ends with the connection. `fetch` reads them, since `EventSource` sends no token. */
+/** Yield server-sent events as [event, data, id]. `fetch` reads them, since `EventSource` sends no token. */
 async function* stream(path, signal) {
   const answer = await requested(path, { headers: headers({ Accept: "text/event-stream" }), signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -231,7 +231,7 @@ const app = {
   serverNow: () => Date.now() / 1000 + app.offset,
 };
 
-/** Return the growth a second of a number of the status, over the last seconds; `null` while it is unknown. */
+/** Return the growth a second of a number of the status; `null` while it is unknown. */
 function rate(pick, seconds = RATE_SECONDS) {
   const last = app.samples.at(-1);
   const first = app.samples.find((sample) => last.at - sample.at <= seconds + 0.5);
@@ -249,6 +249,7 @@ const STATES = {
   starting: ["waits", "warn", "Starting", "It opens its connection. If this lasts, look at the last error."],
   ok: ["flows", "", "Delivering", ""],
   idle: ["flows", "", "Idle, nothing waits", ""],
+  behind: ["flows", "warn", "Delivers, but is behind", "If the oldest gets older, the service takes less than comes in: larger batches, more concurrency, or drain: live_first."],
   stuck: ["waits", "warn", "Delivers nothing", "Messages wait and no write ends. Look at the service's latency, and at timeout and rate."],
   retrying: ["broken", "broken", "Cannot deliver, retrying", "Its messages wait in the spool and are retried for ever. Look at the last error, the network and the service. With “no answer within”: a longer timeout or a smaller batch.max_bytes."],
   throttled: ["waits", "warn", "Slowed down by the service", "Its wait is honoured and fewer writes run at once. If the backlog grows: larger batches, a rate, or more quota."],
@@ -263,12 +264,13 @@ const SPOOL_CURES = {
   failing: "The disk fails. Check it, then the router's log; the router resumes by itself.",
 };
 
-function stateOf(name, sink) {
+function stateOf(sink) {
   if (sink.state !== "ok") return STATES[sink.state] ? sink.state : "stuck";
-  if (!sink.pending && !sink.uncounted) return sinkRate(name) ? "ok" : "idle";
+  if (!sink.pending && !sink.uncounted) return sink.idle_seconds !== null && sink.idle_seconds < 5 ? "ok" : "idle";
   const idle = sink.idle_seconds ?? app.status.uptime_seconds;
   const oldest = sink.oldest_pending_seconds ?? idle;
-  return Math.min(idle, oldest) < Math.max(60, sink.patience_seconds) ? "ok" : "stuck";
+  const patience = Math.max(60, sink.patience_seconds);
+  return oldest < patience ? "ok" : idle < patience ? "behind" : "stuck";
 }
 
 const sourceState = (source) => (source.paused ? "paused" : source.connected ? "flows" : "broken");
@@ -339,22 +341,24 @@ function show(status) {
   letters.follow(status);
 }
 
-/** Return one sentence: everything that needs an operator, or that nothing does. */
+const VERDICTS = [["does not deliver", "retrying", "unauthorized", "stuck"], ["is slowed down", "throttled"], ["is behind", "behind"], ["is paused", "paused"]];
+
+/** Return one sentence: all that needs an operator, or nothing. */
 function verdict(status) {
   const problems = [];
-  const sinks = Object.entries(status.sinks).map(([name, sink]) => [name, sink, stateOf(name, sink)]);
+  const sinks = Object.entries(status.sinks).map(([name, sink]) => [name, sink, stateOf(sink)]);
   const names = (found) => list(found.map(([name]) => name));
   if (status.spool.state !== "ok") problems.push(`The spool is ${status.spool.state.replace("_", "-")}`);
   const lost = Object.entries(status.sources).filter(([, source]) => sourceState(source) === "broken");
   if (lost.length) problems.push(`${names(lost)} ${lost.length === 1 ? "is" : "are"} not connected`);
-  const bad = sinks.filter(([, , state]) => STATES[state][1] === "broken" || state === "stuck" || state === "throttled");
-  if (bad.length) {
-    const waiting = bad.reduce((sum, [, sink]) => sum + sink.pending, 0);
-    const what = bad.every(([, , state]) => state === "throttled") ? "slowed down" : `${bad.length === 1 ? "does" : "do"} not deliver`;
-    problems.push(`${names(bad)} ${what}, ${counted(waiting, "message")} waiting`);
+  const silent = Object.values(status.sources).reduce((sum, source) => sum + (source.silence?.silent ?? 0), 0);
+  if (silent) problems.push(`${counted(silent, "expected topic")} silent`);
+  for (const [verb, ...states] of VERDICTS) {
+    const found = sinks.filter(([, , state]) => states.includes(state));
+    const waiting = found.reduce((sum, [, sink]) => sum + sink.pending, 0);
+    const verbs = found.length === 1 ? verb : verb.replace("does", "do").replace("is", "are");
+    if (found.length) problems.push(`${names(found)} ${verbs}${waiting ? `, ${counted(waiting, "message")} waiting` : ""}`);
   }
-  const paused = sinks.filter(([, , state]) => state === "paused");
-  if (paused.length) problems.push(`${names(paused)} ${paused.length === 1 ? "is" : "are"} paused`);
   if (status.draining) problems.push("Draining: no more messages are accepted, and the router ends once the spool is delivered");
   if (problems.length) return problems.join("; ");
   return sinks.length ? "Messages reach every sink" : "The router starts";
@@ -407,10 +411,10 @@ function showPicture(status) {
   const sources = Object.entries(status.sources), sinks = Object.entries(status.sinks);
   const side = Math.min(230, Math.max(104, width * 0.24)), middle = Math.min(200, Math.max(70, width * 0.17));
   const step = 56, high = 46;
-  const rows = Math.max(1, Math.min(MOST_DRAWN, sources.length), Math.min(MOST_DRAWN, sinks.length));
+  const longest = Math.max(sources.length, sinks.length), rows = Math.max(1, Math.min(MOST_DRAWN, longest));
   const height = rows * step - (step - high);
   const at = { width, side, middle, left: (width - middle) / 2, high };
-  const more = Math.max(sources.length, sinks.length) > MOST_DRAWN ? 22 : 0;
+  const more = longest > MOST_DRAWN ? 22 : 0;
   const picture = h("svg", { viewBox: `0 0 ${width} ${height + more}`, height: height + more, role: "img", "aria-label": "Sources, spool and sinks; details below" });
   const column = (items, draw) => {
     const drawn = items.slice(0, MOST_DRAWN);
@@ -420,7 +424,7 @@ function showPicture(status) {
   column(sources, drawSource);
   column(sinks, drawSink);
   picture.append(drawSpool(status.spool, height, at));
-  if (more) picture.append(label("small right", width, height + 17, `and ${Math.max(sources.length, sinks.length) - MOST_DRAWN} more below`));
+  if (more) picture.append(label("small right", width, height + 17, `and ${longest - MOST_DRAWN} more below`));
   box.replaceChildren(picture);
 }
 
@@ -433,7 +437,7 @@ function drawSource(name, source, y, at) {
 }
 
 function drawSink(name, sink, y, at) {
-  const [symbol, look, words] = STATES[stateOf(name, sink)], perSecond = sinkRate(name), right = at.left + at.middle;
+  const [symbol, look, words] = STATES[stateOf(sink)], perSecond = sinkRate(name), right = at.left + at.middle;
   const line = look === "broken" ? "failing" : look === "held" ? words.split(" ")[0].toLowerCase() : `${rateText(perSecond)}/s`;
   const room = at.width - at.side - right;
   const waiting = sink.pending && room > 110
@@ -449,7 +453,7 @@ function pipe(from, to, y, perSecond) {
     const strength = Math.min(1, Math.log10(1 + perSecond) / 4);
     const flow = h("line", { class: "flow", x1: from + 4, x2: to - 2, y1: y, y2: y, "stroke-width": 3 + 3 * strength });
     flow.style.setProperty("--pace", `${(1.2 - strength).toFixed(2)}s`);
-    // the dots continue where those of the last drawing were
+    // the dots continue where they were
     flow.style.animationDelay = `-${((performance.now() / 1000) % 60).toFixed(3)}s`;
     parts.push(flow);
   }
@@ -520,7 +524,7 @@ function showSources(status) {
   });
 }
 
-/** Name the topics that `expect` waits for in vain. */
+/** Name silent topics. */
 function silent(source) {
   const { silent: count, topics } = source.silence ?? {};
   if (!count) return "";
@@ -537,7 +541,7 @@ function makeSource(name) {
   return row;
 }
 
-/** Make the button that pauses or resumes, with the command that does the same. */
+/** Make the button that pauses or resumes, with its command. */
 function steering(kind, name) {
   const button = h("button", { type: "button" }), same = h("code");
   let paused = false;
@@ -577,7 +581,7 @@ function makeCard(name, sink) {
 }
 
 function updateCard(card, name, sink) {
-  const state = stateOf(name, sink), [symbol, look, words, cure] = STATES[state], parts = card.parts;
+  const state = stateOf(sink), [symbol, look, words, cure] = STATES[state], parts = card.parts;
   if (app.states.get(name) !== state) {
     if (app.states.has(name) && !(state === "idle" || (state === "ok" && app.states.get(name) === "idle"))) say(`${clean(name)}: ${words}`);
     app.states.set(name, state);
@@ -664,7 +668,6 @@ function notify(sentence) {
   setTimeout(() => notice.remove(), 15000);
 }
 
-/** Resolve to true once the operator confirms. */
 function confirmed(title, sentence, yes, same) {
   text($("confirm-title"), title);
   text($("confirm-text"), sentence);
@@ -678,7 +681,7 @@ function confirmed(title, sentence, yes, same) {
 
 let declined = false;
 
-/** Open the field for a token; by itself only once, until the operator opens it. */
+/** Open the field for a token; unasked only once. */
 function askForToken(why, unasked = false) {
   if ($("token").open || (unasked && declined)) return;
   declined = true;
@@ -699,7 +702,7 @@ const letters = {
 
   options: () => Object.entries(letters.filter()).flatMap(([name, value]) => [`--${name}`, value]),
 
-  /** Read the list again when the number of dead letters has changed. */
+  /** Read the list again when their number has changed. */
   follow(status) {
     text($("dead-total"), number(status.spool.dead_letters));
     if (status.spool.dead_letters !== letters.seen && !letters.busy) letters.read();
@@ -775,7 +778,7 @@ const letters = {
 
 const tap = {
   add: feed("tap-rows", (item) => div("row tapped",
-    span("quiet", moment(item.at)), span("mono", foreign(item.topic)),
+    span("quiet", moment(item.at)), span("mono topic", foreign(item.topic)),
     span("mono text", foreign(item.hidden ? `(${item.hidden})` : item.payload, ERROR_CHARS), item.cut ? "…" : "",
       ...item.user_properties.map(([name, value]) => div("quiet", foreign(`${name}: ${value}`)))),
     span("n quiet", size(item.size)))),
@@ -786,7 +789,6 @@ const tap = {
     return { topic: $("tap-topic").value.trim() || "#", ...(sink && { sink, after_steps: $("tap-after").checked }) };
   },
 
-  /** Show the command that does the same. */
   offer() {
     const { topic, sink, after_steps: after } = tap.query();
     $("tap-after").disabled = !sink;
@@ -905,7 +907,7 @@ on("configuration-all", "change", configuration.show);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
 new ResizeObserver(() => { if (app.status) showPicture(app.status); }).observe($("picture"));
 
-/** Ask for everything again: with another token another answer comes. */
+/** Ask for everything again, with another token. */
 function restart() {
   look();
   letters.read();
