@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict
@@ -13,6 +14,18 @@ class PluginConfig(KeepsItsSecrets):
     """Base of every plugin's model. A docstring under every field is the user manual; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @property
+    def service_urls(self) -> Sequence[str]:
+        """Addresses of the service that no field holds, for `edgerouter doctor`: names, certificates and clocks are looked at.
+
+        `https://host`; or `mqtts://host` and `amqps://host`, with a port where it is another one, for a service whose host also
+        answers over HTTPS, to compare its clock. Known without a connection, and free of credentials.
+
+        Raises:
+            ValueError: a secret that is still awaited holds the address.
+        """
+        return ()
 
 
 ConfigT = TypeVar("ConfigT", bound=PluginConfig)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -11,10 +12,12 @@ from pydantic import BaseModel
 
 from edgerouter.config.model import Configured, RouterConfig
 from edgerouter.mqtt.settings import BrokerSettings
+from edgerouter.plugin_config import PluginConfig
 from edgerouter.tls import TlsConfig
 
 _MOST: Final = 50
-_PORTS: Final = {"http": 80, "https": 443}
+_PORTS: Final = {"http": 80, "https": 443, "mqtts": 8883, "amqps": 5671}
+_AUTHORITIES: Final = ("ca_file", "ca_bundle", "root_ca")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,8 @@ class Endpoint:
     host: str
     port: int
     encrypted: bool
-    web: bool
-    """Speaks HTTP from the first byte."""
+    dated: str = ""
+    """URL whose answers have a header Date; empty where the host speaks no HTTP."""
     proxied: bool = False
     """Reached through a proxy, which resolves the name."""
     tls: TlsConfig = field(default_factory=TlsConfig, compare=False)
@@ -35,11 +38,11 @@ class Endpoint:
     @property
     def address(self) -> str:
         """Host and port."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return _address(self.host, self.port)
 
 
 def endpoints(config: RouterConfig) -> list[Endpoint]:
-    """Return the hosts of a configuration, each address once; a service that is known by its region alone names none."""
+    """Return the hosts of a configuration, each address once."""
     found: dict[tuple[str, bool], Endpoint] = {}
     for section, member in config.members():
         for endpoint in _of(f"{section}.{member.name}", member):
@@ -55,7 +58,6 @@ def of_broker(owner: str, settings: BrokerSettings) -> Endpoint:
         address.host,
         address.port,
         encrypted=address.tls,
-        web=False,
         proxied=settings.proxy is not None,
         tls=settings.tls or TlsConfig(),
     )
@@ -65,12 +67,11 @@ def _of(owner: str, member: Configured) -> Iterator[Endpoint]:
     if isinstance(member.config, BrokerSettings):
         yield of_broker(owner, member.config)
         return
-    tls = getattr(member.config, "tls", None)
-    proxied = getattr(member.config, "proxy", None) is not None
-    for url in _urls(member.config):
+    tls, proxied = _trust(member.config), getattr(member.config, "proxy", None) is not None
+    for url in (*_urls(member.config), *_implied(member.config)):
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
+            host, port, web = parts.hostname, parts.port or _PORTS.get(parts.scheme), parts.scheme in ("http", "https")
         except ValueError:
             continue
         if host and "{" not in host and port is not None and parts.scheme in _PORTS:
@@ -78,11 +79,33 @@ def _of(owner: str, member: Configured) -> Iterator[Endpoint]:
                 owner,
                 host,
                 port,
-                encrypted=parts.scheme == "https",
-                web=True,
+                encrypted=parts.scheme != "http",
+                dated=f"{parts.scheme}://{_address(host, port)}/" if web else f"https://{_address(host, 443)}/",
                 proxied=proxied,
-                tls=tls if isinstance(tls, TlsConfig) else TlsConfig(),
+                tls=tls,
             )
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _trust(config: BaseModel) -> TlsConfig:
+    """Return the authorities that a plugin's configuration names, under one of its names for them."""
+    tls = getattr(config, "tls", None)
+    if isinstance(tls, TlsConfig):
+        return tls
+    named = next((file for name in _AUTHORITIES if (file := getattr(config, name, None)) is not None), None)
+    with suppress(ValueError):  # not readable: the finding about the file says so
+        return TlsConfig(ca=named)
+    return TlsConfig()
+
+
+def _implied(config: PluginConfig) -> Sequence[str]:
+    """Return the addresses that follow from other fields, such as a region."""
+    with suppress(ValueError, AttributeError):  # while secrets are awaited, they are not known
+        return config.service_urls
+    return ()
 
 
 def _urls(model: BaseModel) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from edgerouter.doctor.broker import restart
+from edgerouter.doctor.broker import restart, stated
 from edgerouter.doctor.broker.examination import examine
 from edgerouter.doctor.broker.target import Asked, reach
 from edgerouter.doctor.finding import Finding
@@ -53,15 +54,36 @@ async def saved(broker: Mosquitto) -> bytes:
     return database.read_bytes()
 
 
-def test_a_mosquitto_with_defaults_is_described_by_the_command(tmp_path: Path) -> None:
+@asynccontextmanager
+async def with_defaults(port: int, folder: Path) -> AsyncIterator[None]:
+    """Run mosquitto without a configuration file."""
+    arguments = (MOSQUITTO, "-p", str(port))
+    process = await asyncio.create_subprocess_exec(*arguments, stderr=subprocess.DEVNULL, cwd=folder)
+    try:
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_a_mosquitto_with_defaults_that_is_restarted_on_request_is_described_by_the_command(tmp_path: Path) -> None:
+    """The whole command: it asks for the restart, the broker is restarted, and the report holds what was left."""
     port = free_port()
-    with subprocess.Popen([MOSQUITTO, "-p", str(port)], stderr=subprocess.DEVNULL, cwd=tmp_path) as process:
-        try:
-            ended = run("doctor", "--broker", f"mqtt://127.0.0.1:{port}", "--only", "broker", "--json")
-        finally:
-            process.terminate()
-    assert ended.returncode == 0, ended.stderr + ended.stdout
-    found = {each["name"].partition(": ")[2]: each for each in json.loads(ended.stdout)}
+    command = ["doctor", "--broker", f"mqtt://127.0.0.1:{port}", "--only", "broker", "--json", "--restart-test"]
+    async with with_defaults(port, tmp_path):
+        doctor = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edgerouter.cli.main", *command), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert doctor.stderr is not None
+        asked_for = (await asyncio.wait_for(doctor.stderr.readline(), 60)).decode()
+    assert asked_for.startswith(f"restart the broker 127.0.0.1:{port} now"), asked_for
+    async with with_defaults(port, tmp_path):
+        out, errors = await asyncio.wait_for(doctor.communicate(), 60)
+    assert doctor.returncode == 0, errors.decode() + out.decode()
+    found = {each["name"].partition(": ")[2]: each for each in json.loads(out)}
+    assert found["restart"]["verdict"] == "warn"
+    assert found["restart"]["evidence"].startswith("after the restart: session lost, 0 of 100 queued messages")
+    assert "persistence true" in found["restart"]["change"]
     assert found["version"]["evidence"].startswith("mosquitto version")
     assert found["protocol"]["evidence"] == "MQTT 5"
     assert found["queue"]["verdict"] == "warn"
@@ -128,9 +150,7 @@ async def test_bounds_of_a_broker_are_found(tmp_path: Path) -> None:
     assert "keeps none" not in newer["queue"].evidence
 
 
-@pytest.mark.parametrize(
-    ("persistence", "how", "verdict"), [("true", "stop", "ok"), ("true", "kill", "warn"), ("false", "stop", "warn")]
-)
+@pytest.mark.parametrize(("persistence", "how", "verdict"), [("true", "stop", "ok"), ("true", "kill", "warn")])
 async def test_a_restart_shows_what_the_broker_keeps(tmp_path: Path, persistence: str, how: str, verdict: str) -> None:
     def again() -> None:
         getattr(broker, how)()
@@ -144,7 +164,7 @@ async def test_a_restart_shows_what_the_broker_keeps(tmp_path: Path, persistence
             target, "$edgerouter-doctor/x", ask=lambda _: restarts.append(loop.run_in_executor(None, again)), seconds=20
         )
         await asyncio.gather(*restarts)
-        kept = await saved(broker) if persistence == "true" else b""
+        kept = await saved(broker)
     assert found.verdict == verdict, found
     if verdict == "ok":
         assert "session kept, 100 of 100 queued messages, retained message kept" in found.evidence
@@ -200,6 +220,45 @@ async def test_a_server_that_is_not_a_broker_is_a_failure_in_bounded_time(answer
         found = await examine(asked(url, connect_timeout=0.3))
     assert [each.verdict for each in found] == ["fail"]
     assert time.monotonic() - began < 10
+
+
+async def test_a_broker_that_leaves_mqtt_5_unanswered_gets_another_verdict_than_one_that_is_gone(tmp_path: Path) -> None:
+    """A broker such as amqtt takes the CONNECT of MQTT 5 for one of 3.1.1 that is broken, and says nothing."""
+    with running(tmp_path / "broker") as broker:
+        async with silent_to_5(broker.port) as url:
+            target = await reach(asked(url, connect_timeout=0.5))
+            async with target.session() as session:
+                found = by_name(stated.findings(target, session, ""))
+    assert found["protocol"].verdict == "fail"
+    assert "answers to MQTT 3.1.1" in found["protocol"].evidence
+    assert "does not answer" in found["protocol"].evidence
+    assert "`protocol: 3.1.1`" in found["protocol"].change
+
+
+@asynccontextmanager
+async def silent_to_5(port: int) -> AsyncIterator[str]:
+    """Run a server that passes clients of MQTT 3.1.1 on to a broker, and is silent to others."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connect = await reader.read(1000)
+        if connect[8:9] == b"\x04":
+            answers, onward = await asyncio.open_connection("127.0.0.1", port)
+            onward.write(connect)
+            await asyncio.gather(_pass(reader, onward), _pass(answers, writer))
+        else:
+            await reader.read(1000)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(10_000):
+            writer.write(data)
+    writer.close()
 
 
 async def test_a_broker_that_is_not_there_is_a_failure() -> None:

@@ -100,6 +100,14 @@ class AwsSettings(BaseModel):
         return self
 
 
+def regional(settings: AwsSettings, service: str) -> tuple[str, ...]:
+    """Return the URL of a service in a region, where the settings name the region and no other address."""
+    region = settings.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if not region or settings.endpoint_url or settings.use_fips_endpoint or settings.use_dualstack_endpoint:
+        return ()
+    return (f"https://{service}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}",)
+
+
 @asynccontextmanager
 async def open_client(
     service: str,

@@ -58,3 +58,8 @@ def test_the_region_is_that_of_the_endpoint_unless_it_is_written() -> None:
     vpc = {"endpoint": "vpce-1-ats.iot.us-east-2.vpce.amazonaws.com"}
     assert IotCoreConfig.model_validate(vpc).signing_region == "us-east-2"
     assert IotCoreConfig.model_validate({**vpc, "region": "eu-central-1"}).signing_region == "eu-central-1"
+
+
+def test_the_endpoint_is_known_where_it_is_reached_over_the_port_for_https() -> None:
+    assert IotCoreConfig(endpoint=ENDPOINT, topic="t").service_urls == (f"https://{ENDPOINT}",)
+    assert IotCoreConfig(endpoint=ENDPOINT, topic="t", address="127.0.0.1:8443").service_urls == ()

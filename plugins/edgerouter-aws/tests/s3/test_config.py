@@ -54,3 +54,20 @@ def test_names_of_buckets_old_and_new_are_taken(bucket: str) -> None:
 def test_contradictory_settings_are_refused_before_anything_is_opened(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         S3Config(bucket="b", **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "variable", "urls"),
+    [
+        ({"region": "eu-west-1"}, "us-east-1", ("https://s3.eu-west-1.amazonaws.com",)),
+        ({}, "cn-north-1", ("https://s3.cn-north-1.amazonaws.com.cn",)),
+        ({}, "", ()),
+        ({"region": "eu-west-1", "endpoint_url": "http://minio:9000"}, "", ()),
+    ],
+)
+def test_the_service_of_the_region_is_known_without_a_connection(
+    fields: dict[str, Any], variable: str, urls: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv("AWS_REGION", variable)
+    assert S3Config(bucket="plant", **fields).service_urls == urls

@@ -39,3 +39,10 @@ def test_a_connection_string_from_a_secret_store_is_checked_when_it_is_there() -
 def test_a_namespace_is_found_by_its_name_in_each_cloud() -> None:
     assert EventHubsConfig(namespace="plant", hub="h").place().host == "plant.servicebus.windows.net"
     assert EventHubsConfig(namespace="plant", hub="h", cloud="us-government").place().host == "plant.servicebus.usgovcloudapi.net"
+
+
+def test_the_namespace_is_known_without_a_connection() -> None:
+    host = "plant.servicebus.windows.net"
+    assert EventHubsConfig(namespace="plant", hub="h").service_urls == (f"amqps://{host}",)
+    assert EventHubsConfig(namespace="plant", hub="h", transport="websocket").service_urls == (f"https://{host}",)
+    assert EventHubsConfig(namespace="plant", hub="h", endpoint="127.0.0.1:5671").service_urls == ()

@@ -51,3 +51,9 @@ def test_the_hub_is_reached_on_8883_or_over_a_websocket_on_443(authority: Author
 
 def test_a_connection_string_that_is_not_resolved_yet_is_not_judged() -> None:
     assert IotHubConfig.model_validate({"connection_string": "${file:/run/secrets/hub}"}).qos == 1
+
+
+def test_the_hub_is_known_without_a_connection() -> None:
+    assert IotHubConfig.model_validate({"connection_string": TEXT}).service_urls == (f"mqtts://{HOST}",)
+    assert IotHubConfig.model_validate({"connection_string": TEXT, "transport": "websocket"}).service_urls == (f"https://{HOST}",)
+    assert IotHubConfig.model_validate({"connection_string": TEXT, "endpoint": "127.0.0.1:8883"}).service_urls == ()

@@ -152,3 +152,9 @@ async def test_an_answer_that_is_not_pubsubs_does_not_count_as_delivered(pubsub:
         pubsub.routes.insert(0, ("POST", pubsub.routes[3][1], portal))
         with pytest.raises(Unavailable, match="not Pub/Sub's"):
             await sink.write([make_message()])
+
+
+def test_the_service_is_known_without_a_connection() -> None:
+    assert PubsubConfig(topic="plant").service_urls == ("https://pubsub.googleapis.com",)
+    assert PubsubConfig(topic="plant", region="europe-west1").service_urls == ("https://europe-west1-pubsub.googleapis.com",)
+    assert PubsubConfig(topic="plant", endpoint="http://127.0.0.1:8085").service_urls == ()

@@ -41,6 +41,14 @@ def findings(target: Target, session: Session, version: str) -> list[Finding]:
 def _protocol(target: Target) -> Finding:
     if target.version5:
         return finding(SUBJECT, "protocol", "ok", "MQTT 5")
+    if target.unanswered:
+        return finding(
+            SUBJECT,
+            "protocol",
+            "fail",
+            f"the broker answers to MQTT 3.1.1, and to a CONNECT of MQTT 5: {target.unanswered}",
+            "set `protocol: 3.1.1` for this broker, or use one that speaks MQTT 5",
+        )
     if target.config.protocol == "3.1.1":
         return finding(SUBJECT, "protocol", "ok", "MQTT 3.1.1, as configured")
     return finding(

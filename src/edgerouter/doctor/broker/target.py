@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edgerouter.doctor.broker.session import Session, Wanted, new_client_id, opened
@@ -44,6 +44,8 @@ class Target:
     asked: Asked
     config: MqttSourceConfig
     version5: bool
+    unanswered: str = ""
+    """Reason for which MQTT 5 failed, where the broker answers to 3.1.1 alone and `protocol` has the router speak 5."""
 
     @asynccontextmanager
     async def session(
@@ -95,8 +97,20 @@ async def reach(asked: Asked) -> Target:
             async with target.session():
                 return target
         except ConnectFailed as error:
-            if not choice.failed(error):
-                raise
+            if choice.failed(error):
+                continue
+            if target.version5 and error.code is None and (older := await _answers_to_3(target, error)):
+                return older
+            raise
+
+
+async def _answers_to_3(target: Target, error: ConnectFailed) -> Target | None:
+    """Return a target of MQTT 3.1.1, if the broker lets the doctor in; some leave a CONNECT of MQTT 5 unanswered."""
+    older = replace(target, version5=False, unanswered=str(error))
+    with suppress(ConnectFailed):
+        async with older.session():
+            return older
+    return None
 
 
 async def probe_topic(target: Target) -> tuple[str, str]:

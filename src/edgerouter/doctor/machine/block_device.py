@@ -1,19 +1,16 @@
-"""Describes the device below a file system: SD card, eMMC, disk, and the wear that flash reports."""
+"""Describes the device below a file system: SD card, eMMC, disk, and its wear."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edgerouter.doctor.machine import wear
+from edgerouter.doctor.machine.wear import Wear, text
+
 _SYS: Final = Path("/sys")
-WORN: Final = 80
-"""Percent of its life, from which a device is worth a warning."""
-_STEP: Final = 10
-"""eMMC reports its wear in tenths (JESD84-B51, DEVICE_LIFE_TIME_EST)."""
-_NEAR_ITS_END: Final = "0x02"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +18,8 @@ class Device:
     """A block device."""
 
     text: str
-    worn_percent: int | None
-    """Upper bound of its wear, where it reports one."""
+    wear: Wear
+    rotates: bool = False
 
 
 def describe(number: int, sys: Path = _SYS) -> Device | None:
@@ -37,33 +34,14 @@ def describe(number: int, sys: Path = _SYS) -> Device | None:
     except (OSError, RuntimeError):
         return None
     disk = path if (path / "queue").is_dir() else path.parent
-    kind, model = _text(disk / "device" / "type"), _text(disk / "device" / "model") or _text(disk / "device" / "name")
-    worn = _worn(disk)
+    kind, model = text(disk / "device" / "type"), text(disk / "device" / "model") or text(disk / "device" / "name")
+    rotates = False
     if kind == "SD":
-        word = "an SD card, which wears out and reports no wear"
+        word = "an SD card, which wears out"
     elif kind == "MMC":
         word = "eMMC"
-    elif _text(disk / "queue" / "rotational") == "1":
-        word = "a rotating or virtual disk"
+    elif text(disk / "queue" / "rotational") == "1":
+        word, rotates = "a rotating or virtual disk", True
     else:
         word = "flash, or a virtual disk"
-    if worn is not None:
-        word += f", {worn} % of its life used at most"
-    return Device(f"{disk.name}{f' ({model})' if model else ''}: {word}", worn)
-
-
-def _worn(disk: Path) -> int | None:
-    """Return the wear of eMMC in percent; the worse of its two kinds of memory."""
-    worn = []
-    for part in _text(disk / "device" / "life_time").split():
-        with suppress(ValueError):
-            worn.append(_STEP * int(part, 16))
-    if _text(disk / "device" / "pre_eol_info") >= _NEAR_ITS_END:
-        worn.append(WORN)
-    return max(worn, default=None)
-
-
-def _text(file: Path) -> str:
-    with suppress(OSError):
-        return file.read_bytes()[:256].decode(errors="replace").strip()
-    return ""
+    return Device(f"{disk.name}{f' ({model})' if model else ''}: {word}", wear.read(disk), rotates)

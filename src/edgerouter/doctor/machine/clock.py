@@ -47,7 +47,7 @@ class _Timex(ctypes.Structure):
 
 async def examine(endpoints: Iterable[Endpoint]) -> list[Finding]:
     """Look at this machine's clock, and compare it with those of web services."""
-    web = [each for each in endpoints if each.web and not each.proxied]
+    web = [each for each in endpoints if each.dated and not each.proxied]
     return [_date(time.time()), _synchronised(), _zone(), *await asyncio.gather(*(_compared(each) for each in web))]
 
 
@@ -108,11 +108,10 @@ async def _compared(endpoint: Endpoint) -> Finding:
 async def _difference(endpoint: Endpoint) -> float | None:
     """Return the seconds by which our clock is ahead, from the header Date of any answer; no credentials are sent."""
     context = await in_thread(lambda: make_context(endpoint.tls), _SECONDS) if endpoint.encrypted else False
-    url = f"{'https' if endpoint.encrypted else 'http'}://{endpoint.address}/"
     connector = bounded(aiohttp.TCPConnector(ssl=context, force_close=True))
     async with (
         aiohttp.ClientSession(connector=connector, headers=PLAIN) as session,
-        session.head(url, allow_redirects=False) as response,
+        session.head(endpoint.dated, allow_redirects=False) as response,
     ):
         date = response.headers.get("Date")
         return None if date is None else time.time() - parsedate_to_datetime(date).timestamp()

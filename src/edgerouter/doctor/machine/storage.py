@@ -19,6 +19,7 @@ from edgerouter.config.model import RouterConfig, SpoolConfig
 from edgerouter.doctor.finding import Finding, Verdict, finding
 from edgerouter.doctor.in_thread import in_thread
 from edgerouter.doctor.machine import block_device, mounts
+from edgerouter.doctor.machine.wear import WORN
 from edgerouter.folder import folders_of
 
 SUBJECT: Final = "disk"
@@ -138,14 +139,16 @@ def _flash(place: Place, device: int) -> Iterator[Finding]:
     found = block_device.describe(device)
     if found is None:
         return
-    name = f"{place.owner}: device"
-    if found.worn_percent is None:
-        yield finding(SUBJECT, name, "ok", found.text)
-    elif found.worn_percent >= block_device.WORN:
+    yield finding(SUBJECT, f"{place.owner}: device", "ok", found.text)
+    name, used, reason = f"{place.owner}: wear", found.wear.percent, found.wear.reason
+    if used is None:
+        if not found.rotates:
+            yield finding(SUBJECT, name, "unknown", reason)
+    elif used >= WORN:
         change = "replace it soon; raise `spool.commit_interval` to write less"
-        yield finding(SUBJECT, name, "warn", found.text, change)
+        yield finding(SUBJECT, name, "warn", f"{used} % of its life used at most", change)
     else:
-        yield finding(SUBJECT, name, "ok", found.text)
+        yield finding(SUBJECT, name, "ok", f"{used} % of its life used at most")
 
 
 async def _timed(place: Place) -> Finding:

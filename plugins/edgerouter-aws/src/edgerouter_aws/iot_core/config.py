@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -51,6 +52,11 @@ class IotCoreFields(AwsSettings):
     """MQTT version. 5 carries properties and the reason of a refusal."""
     keep_alive: int = Field(default=60, ge=30, le=_LONGEST_KEEP_ALIVE)
     """Seconds of silence after which the connection is tested."""
+
+    @property
+    def service_urls(self) -> Sequence[str]:
+        """The endpoint, where its port for HTTPS is the one in use: the other asks for a certificate."""
+        return () if self.address or (self.certificate and self.port != 443) else (f"https://{self.endpoint}",)
 
     @field_validator("endpoint")
     @classmethod

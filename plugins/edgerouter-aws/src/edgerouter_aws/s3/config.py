@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,7 +11,7 @@ from edgerouter import ByteSize, SinkConfig
 from edgerouter.objects import ObjectKey
 from edgerouter_aws.s3.bucket import BucketName
 from edgerouter_aws.s3.columns import ParquetOptions
-from edgerouter_aws.session import AwsSettings
+from edgerouter_aws.session import AwsSettings, regional
 
 _MOST_METADATA_BYTES = 2 * 1024
 """Names and values together (S3 user guide, "User-defined object metadata")."""
@@ -89,6 +90,10 @@ class S3Config(AwsSettings, SinkConfig):
     probe: bool = True
     """Check on opening that objects may be stored, by beginning a multipart upload and giving it up. Turn it off where
     the policy allows only some keys and the fixed start of `key` is not one of them."""
+
+    @property
+    def service_urls(self) -> Sequence[str]:
+        return regional(self, "s3")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

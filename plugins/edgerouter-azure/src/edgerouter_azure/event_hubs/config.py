@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -62,6 +63,13 @@ class EventHubsConfig(AzureFields, SinkConfig):
         if self.connection_string is None or not awaits_secret(self.connection_string):
             self.place()
         return self
+
+    @property
+    def service_urls(self) -> Sequence[str]:
+        place = self.place()
+        if self.endpoint is not None or place.emulator:
+            return ()
+        return (f"https://{place.host}",) if self.transport == "websocket" else (f"amqps://{place.host}",)
 
     def place(self) -> Place:
         """Address to connect to, with its key.

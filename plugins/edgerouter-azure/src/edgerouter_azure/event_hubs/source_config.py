@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -56,6 +57,10 @@ class EventHubsSourceConfig(AzureFields, ReceivingConfig):
         if self.checkpoint_store is not None:
             self.checkpoint_store.as_blob_config(self.identity())
         return self
+
+    @property
+    def service_urls(self) -> Sequence[str]:
+        return self.as_sink_config().service_urls
 
     def as_sink_config(self) -> EventHubsConfig:
         """Return the same hub and identity in the form of the sink's configuration.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -66,6 +67,14 @@ class DeviceFields(BaseModel):
             raise ValueError("certificate and SharedAccessKey exclude each other; for X.509 write x509=true in place of the key")
         self.settings()
         return self
+
+    @property
+    def service_urls(self) -> Sequence[str]:
+        device = self.device()
+        host = device.gateway or device.host
+        if self.endpoint is not None:
+            return ()
+        return (f"https://{host}",) if self.transport == "websocket" else (f"mqtts://{host}",)
 
     def device(self) -> Device:
         """Return the device.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Self
 
@@ -22,6 +23,15 @@ class PubsubFields(GoogleFields):
 
     region: str | None = Field(default=None, pattern=r"^[a-z]+-[a-z]+[0-9]+$", examples=["europe-west3"])
     """Use this region's endpoint, such as `europe-west1`; ordering needs all publishers of a key in one region."""
+
+    @property
+    def root(self) -> str:
+        """URL of the service, unless `endpoint` names another."""
+        return f"https://{self.region}-pubsub.googleapis.com" if self.region else "https://pubsub.googleapis.com"
+
+    @property
+    def service_urls(self) -> Sequence[str]:
+        return () if self.endpoint else (self.root,)
 
     @model_validator(mode="after")
     def _one_endpoint(self) -> Self:
@@ -43,8 +53,7 @@ class Use(NamedTuple):
 
 def open_pubsub(fields: PubsubFields) -> AbstractAsyncContextManager[Connection]:
     """Open a connection, without a request."""
-    root = f"https://{fields.region}-pubsub.googleapis.com" if fields.region else "https://pubsub.googleapis.com"
-    return connect(fields, scopes=_SCOPES, endpoint=root, emulator_variable="PUBSUB_EMULATOR_HOST")
+    return connect(fields, scopes=_SCOPES, endpoint=fields.root, emulator_variable="PUBSUB_EMULATOR_HOST")
 
 
 def client_arguments(connection: Connection) -> dict[str, Any]:
