@@ -87,6 +87,7 @@ async def _mqtt(count: int) -> AsyncIterator[Row]:
     for result in await mqtt_sinks.measure(count):
         billed = result.billed / result.messages * 1e6
         bill = {
+            mqtt_sinks.FLOOR.sink: "nothing",
             mqtt_sinks.MQTT: "nothing",
             mqtt_sinks.HUB: f"{billed:,.0f} messages, one for each 4 KiB begun",
             mqtt_sinks.CORE: "1,000,000 messages, one for each 5 KiB begun; none with Basic Ingest",

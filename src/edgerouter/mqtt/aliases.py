@@ -9,6 +9,8 @@ from edgerouter.mqtt.properties import parse_length
 
 _MOST: Final = 1000
 """Topics to remember, whatever the broker offers."""
+_ONE_BYTE: Final = 125
+"""Shorter properties have a length of one byte, also with an alias."""
 _SHORTEST, _LONGEST = 4, 1024
 """Characters of a topic: an alias takes three bytes; and the memory for topics is bounded."""
 
@@ -37,5 +39,7 @@ class Aliases:
 
 
 def _with(properties: bytes, alias: bytes) -> bytes:
+    if properties[0] < _ONE_BYTE:
+        return bytes((properties[0] + len(alias),)) + alias + properties[1:]
     length, at = parse_length(properties, 0)
     return encode_length(length + len(alias)) + alias + properties[at:]

@@ -84,10 +84,10 @@ class Link:
         self._policy = policy
         self._where = str(settings.address)
         self._lost: Error | None = None
-        self._reader = PacketReader(self._packet, largest=_LARGEST_ANSWER)
         self._connection = Connection(settings, options, credentials, self)
         pace = Pace(policy.publishes_per_second, policy.bytes_per_second) if policy.publishes_per_second is not None else None
         self._outgoing = Outgoing(send=self._connection.client.send, handshakes=handshakes, pace=pace)
+        self._reader = PacketReader(self._packet, largest=_LARGEST_ANSWER, on_pubacks=self._outgoing.acknowledged)
         self._lasts = credentials.login.lasts
         self._retired = False
         self._ending: asyncio.TimerHandle | None = None

@@ -32,13 +32,39 @@ def encode_length(value: int) -> bytes:
     return bytes(found)
 
 
+def encode_topic(topic: str) -> bytes:
+    """Encode a topic with its length."""
+    name = topic.encode()
+    return len(name).to_bytes(2) + name
+
+
+def put_publish(parts: list[bytes], first: int, topic: bytes, rest: bytes, payload: bytes) -> int:
+    """Append a PUBLISH in pieces; return its length.
+
+    Args:
+        parts: of all packets that are sent together.
+        first: byte of the packet.
+        topic: encoded.
+        rest: packet id, except with QoS 0, and the properties of MQTT 5 with their length.
+        payload: of the message.
+    """
+    length = len(topic) + len(rest) + len(payload)
+    if length < 128:
+        head = bytes((first, length))
+    elif length < 16_384:
+        head = bytes((first, length & 127 | 128, length >> 7))
+    else:
+        head = bytes((first,)) + encode_length(length)
+    parts += (head, topic, rest, payload)
+    return len(head) + length
+
+
 def encode_publish(topic: str, payload: bytes, qos: int, identifier: int, *, retain: bool, again: bool, properties: bytes) -> bytes:
     """Encode a PUBLISH; `properties` are those of MQTT 5 with their length, and empty for 3.1.1."""
-    name = topic.encode()
-    number = identifier.to_bytes(2) if qos else b""
-    length = encode_length(2 + len(name) + len(number) + len(properties) + len(payload))
-    first = bytes((PUBLISH | again << 3 | qos << 1 | retain,))
-    return b"".join((first, length, len(name).to_bytes(2), name, number, properties, payload))
+    parts: list[bytes] = []
+    rest = identifier.to_bytes(2) + properties if qos else properties
+    put_publish(parts, PUBLISH | again << 3 | qos << 1 | retain, encode_topic(topic), rest, payload)
+    return b"".join(parts)
 
 
 class PacketReader:
@@ -47,10 +73,19 @@ class PacketReader:
     Args:
         on_packet: gets the first byte and the body; returns false when the rest is of no interest any more.
         largest: bytes of a packet. A larger PUBLISH, for which this client did not ask, is discarded while it streams by.
+        on_pubacks: gets the bytes that were read and the offset of a PUBACK; handles as many as follow each other, and returns
+            the offset behind them.
     """
 
-    def __init__(self, on_packet: Callable[[int, bytes], bool], *, largest: int) -> None:
+    def __init__(
+        self,
+        on_packet: Callable[[int, bytes], bool],
+        *,
+        largest: int,
+        on_pubacks: Callable[[bytearray, int], int] | None = None,
+    ) -> None:
         self._on_packet = on_packet
+        self._on_pubacks = on_pubacks
         self._largest = largest
         self._held = bytearray()
         self._discard = 0
@@ -67,8 +102,12 @@ class PacketReader:
             data = data[gone:]
         held = self._held
         held += data
-        at = 0
-        while (found := parse_header(held, at)) is not None:
+        at, pubacks = 0, self._on_pubacks
+        while True:
+            if pubacks is not None and at < len(held) and held[at] == PUBACK:
+                at = pubacks(held, at)
+            if (found := parse_header(held, at)) is None:
+                break
             start, length = found
             command = held[at]
             if length > self._largest:

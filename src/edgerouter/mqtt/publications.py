@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+import msgspec
+
 from edgerouter.errors import Rejected, Unavailable
 
 Error = Unavailable | Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(msgspec.Struct, frozen=True, gc=False):
     """One message, ready to be published."""
 
     topic: str
@@ -30,6 +31,10 @@ class Answer:
     """The broker's reason code for one publication."""
 
     code: int
+
+
+ANSWERS: Final = tuple(map(Answer, range(256)))
+"""Answer by its code: one object each, and not one a message."""
 
 
 class Untried(Enum):

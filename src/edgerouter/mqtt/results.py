@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from edgerouter.errors import Rejected, Unauthorized
-from edgerouter.mqtt.publications import Answer, Publication, Result, Untried
+from edgerouter.mqtt.publications import ANSWERS, Answer, Publication, Result, Untried
 from edgerouter.mqtt.reasons import NOT_AUTHORIZED, not_taken
-from edgerouter.outcome import Failure, Outcome
+from edgerouter.outcome import DELIVERED, Failure, Outcome
+
+_TAKEN: Final = frozenset(id(answer) for answer in ANSWERS if not_taken(answer.code, "", "") is None)
+"""Answers of messages that the broker has taken; there is one object for each code."""
 
 
 def outcome(
@@ -28,6 +32,8 @@ def outcome(
         where: the broker, for the operator.
         failed: messages of the batch that were not published.
     """
+    if not failed and _TAKEN.issuperset(map(id, results)):
+        return DELIVERED
     failures, untried = list(failed), []
     forbidden = [isinstance(result, Answer) and result.code == NOT_AUTHORIZED for result in results]
     for place, publication, result in zip(places, publications, results, strict=True):

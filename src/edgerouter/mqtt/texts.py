@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from functools import lru_cache
 from typing import Final
 
 from edgerouter.errors import Rejected
 from edgerouter.message import Message, Properties
+from edgerouter.mqtt.packets import encode_length
 from edgerouter.mqtt.properties import encode_properties
 
 _FORBIDDEN: Final = re.compile(r"[+#\x00\ud800-\udfff]")
@@ -18,7 +20,6 @@ _RISKY: Final = re.compile(
 )
 """Control characters and non-characters: a broker may close the connection for them (MQTT 5.0, 1.5.4), and mosquitto does.
 A message that ends the connection each time it is tried would block all others for ever."""
-_NONE: Final = Properties()
 
 
 def has_forbidden(text: str) -> bool:
@@ -68,7 +69,9 @@ def message_properties(message: Message, id_property: str | None) -> bytes:
     Raises:
         Rejected: a property would end the connection.
     """
-    given = message.properties or _NONE
+    given = message.properties
+    if given is None:
+        return _only_id(id_property, message.id) if id_property is not None else b"\x00"
     user = given.user
     if id_property is not None:
         user = (*user, (id_property, message.id))
@@ -85,3 +88,22 @@ def message_properties(message: Message, id_property: str | None) -> bytes:
         )
     except OverflowError:
         raise Rejected("a property is longer than 65,535 bytes, which MQTT does not allow") from None
+
+
+def _only_id(name: str, value: str) -> bytes:
+    """Encode the properties of a message that brought none."""
+    check_text(value, "a user property")
+    encoded = value.encode()
+    prefix = _property_name(name)
+    length = len(prefix) + 2 + len(encoded)
+    if length < 128 and len(encoded) < 256:
+        return b"%c%b\x00%c%b" % (length, prefix, len(encoded), encoded)
+    return encode_length(length) + prefix + len(encoded).to_bytes(2) + encoded
+
+
+@lru_cache(maxsize=64)
+def _property_name(name: str) -> bytes:
+    """Encode the beginning of a user property of this name, which the configuration gives."""
+    check_text(name, "a user property")
+    encoded = name.encode()
+    return b"\x26" + len(encoded).to_bytes(2) + encoded

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
+from hypothesis import given, strategies
 
 from edgerouter.errors import Unavailable
 from edgerouter.mqtt.handshakes import Handshakes
@@ -210,3 +213,53 @@ async def test_a_retry_of_qos_2_begins_anew_where_the_broker_has_forgotten_the_s
     second.outgoing.publish(publications(1), 2)
 
     assert [(command, payload) for command, _, payload in second.sent] == [(0x34, b"0")]
+
+
+@given(
+    codes=strategies.lists(strategies.sampled_from([None, 0, 0x10, 0x87]), min_size=1, max_size=12),
+    cuts=strategies.lists(strategies.integers(1, 9), max_size=30),
+    data=strategies.data(),
+)
+def test_pubacks_are_read_alike_however_they_are_cut_and_whatever_their_form(
+    codes: list[int | None], cuts: list[int], data: strategies.DataObject
+) -> None:
+    """Also those with properties, repeated ones, and ones for a packet id that is not in flight."""
+    answers = [(number, code) for number, code in enumerate(codes, start=1)]
+    asked = data.draw(strategies.permutations([*answers, (999, 0), answers[0]]))
+    packets = b"".join(
+        [_puback(number, code, data.draw(strategies.sampled_from([b"", b"\x00", b"\x01\x1f"]))) for number, code in asked]
+    )
+
+    async def run() -> None:
+        wire = Wire()
+        pending = wire.outgoing.publish(publications(len(codes)), 1)
+        reader = PacketReader(_received_by(wire.outgoing), largest=100, on_pubacks=wire.outgoing.acknowledged)
+        rest = packets
+        for cut in cuts:
+            reader.feed(rest[:cut])
+            rest = rest[cut:]
+        reader.feed(rest)
+        assert pending.answers == [Answer(code or 0) for code in codes]
+        assert pending.done.done()
+
+    asyncio.run(run())
+
+
+def _puback(identifier: int, code: int | None, properties: bytes) -> bytes:
+    body = identifier.to_bytes(2) + (b"" if code is None else bytes([code]) + properties)
+    return bytes([PUBACK, len(body)]) + body
+
+
+def _received_by(outgoing: Outgoing) -> Callable[[int, bytes], bool]:
+    def received(command: int, body: bytes) -> bool:
+        outgoing.received(command, body)
+        return True
+
+    return received
+
+
+async def test_a_puback_of_bulk_does_not_end_a_handshake_of_qos_2() -> None:
+    wire = Wire()
+    pending = wire.outgoing.publish(publications(1), 2)
+    assert wire.outgoing.acknowledged(bytearray(_puback(1, None, b"")), 0) == 4
+    assert not pending.done.done()

@@ -35,6 +35,8 @@ class MqttSink(Sink[MqttSinkConfig]):
     def __init__(self, config: MqttSinkConfig, context: SinkContext) -> None:
         self._config = config
         self._template = TopicTemplate(config.topic, context)
+        self._fixed = _FIXED + len(config.topic)
+        self._id_bytes = 2 * _PROPERTY + len(config.id_property or "")
         client_id = config.client_id or f"edgerouter-{context.spool[:12]}-sink-{context.name}-{secrets.token_hex(3)}"
         if context.probe:
             client_id += "-check"  # a broker would end the connection of a running router's sink of the same client id
@@ -61,9 +63,10 @@ class MqttSink(Sink[MqttSinkConfig]):
 
     def size_of(self, message: Message) -> int:
         # a topic is at most as long as its template and all that a message may put into it
-        size = _FIXED + len(self._config.topic) + len(message.topic.encode(errors="replace")) + len(message.payload)
+        topic = message.topic
+        size = self._fixed + len(topic if topic.isascii() else topic.encode(errors="replace")) + len(message.payload)
         if self._publisher.version5:
-            size += 2 * _PROPERTY + len(self._config.id_property or "") + len(message.id)
+            size += self._id_bytes + len(message.id)
             if (properties := message.properties) is not None:
                 size += sum(_PROPERTY + len(name.encode()) + len(value.encode()) for name, value in properties.user)
                 size += 5 * _PROPERTY + len((properties.content_type or "").encode())
