@@ -52,7 +52,7 @@ bench: .venv/.dev  ## Measure the walk against plain aiomqtt, the HTTP source, a
 bench-backlog: .venv/.dev  ## Measure start and drain of a large backlog, and live messages meanwhile (ARGS="--messages 5000000")
 bench-isolation: .venv/.dev  ## Measure what a black-holed sink changes for the one beside it (ARGS="--rounds 3")
 bench-jetstream: .venv/.dev  ## Measure throughput and CPU of a spool on JetStream, on one server and on three (ARGS="--messages 500000")
-bench-scale: .venv/.dev  ## Measure CPU a message against backlog, topics, sinks and payload (ARGS="--plots FOLDER --markdown FILE")
+bench-scale: .venv/.dev  ## Measure CPU a message against backlog, topics, sinks, payload and steps (ARGS="--plots FOLDER --markdown FILE")
 bench-week: .venv/.dev  ## Measure disk and start after days offline (ARGS="--days 7 --rate 10 --size 200")
 bench-backlog bench-isolation bench-jetstream bench-scale bench-week:
 	@.ci/require mosquitto

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scale`: CPU a message against backlog, topics, sinks and payload; the growth, as exponents and plots."""
+"""`python -m benchmarks.scale`: CPU a message against backlog, topics, sinks, payload and steps; exponents of growth, and plots."""
 
 from __future__ import annotations
 
@@ -140,10 +140,10 @@ async def many_topics(counts: Sequence[int], folder: Path) -> list[Curve]:
     return [Curve("topics", "Topics", "topics", "flat", points)]
 
 
-async def _alone(plan: Callable[[int], Plan], size: float, folder: Path) -> Point:
+async def _alone(plan: Callable[[int], Plan], size: float, folder: Path, **settings: Any) -> Point:
     """Measure one sink that wants everything."""
     with _workspace(folder) as path:
-        async with _routing(path, {"out": _file(path, "out")}) as (process, port):
+        async with _routing(path, {"out": _file(path, "out", **settings)}) as (process, port):
             made = plan(port)
             assert made.messages is not None
             return await _cost(process, made, [(Output(path / "out"), made.messages)], size)
@@ -183,6 +183,17 @@ async def payloads(sizes: Sequence[int], folder: Path) -> list[Curve]:
     return [Curve("payload", "Payload", "bytes of a payload", "linear", points)]
 
 
+async def many_steps(most: int, folder: Path) -> list[Curve]:
+    """Measure more and more steps: an envelope, and then tags in the document that it makes."""
+    steps = [{"type": "envelope"}, *({"type": "tags", "tags": {f"level{number}": "{topic[1]}"}} for number in range(1, most))]
+
+    def plan(port: int) -> Plan:
+        return Plan(port, messages=MESSAGES, characters=CHARACTERS)
+
+    points = [await _cheapest(partial(_alone, plan, count, folder, steps=steps[:count])) for count in range(1, most + 1)]
+    return [Curve("steps", "Steps", "steps", "linear", points)]
+
+
 def powers(first: int, last: int) -> list[int]:
     """Return the powers of ten from `10**first` to below half of `last`, and `last` itself."""
     return [*(10**power for power in range(first, len(str(last))) if 2 * 10**power <= last), last]
@@ -192,12 +203,13 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     described = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)
     described.add_argument(
-        "--only", action="append", choices=("backlog", "topics", "sinks", "payload"), help="only this; may be repeated"
+        "--only", action="append", choices=("backlog", "topics", "sinks", "payload", "steps"), help="only this; may be repeated"
     )
     described.add_argument("--backlog", type=int, default=10**6, help="largest backlog (1000000; 10000000 takes minutes more)")
     described.add_argument("--topics", type=int, default=10**5, help="most topics (100000)")
     described.add_argument("--sinks", type=int, default=20, help="most sinks (20)")
     described.add_argument("--payload", type=int, default=1 << 20, help="largest payload in bytes (1048576)")
+    described.add_argument("--steps", type=int, default=5, help="most steps (5)")
     described.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where everything is written (/var/tmp)")
     described.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to this file too")
     described.add_argument("--plots", type=Path, metavar="FOLDER", help="write a plot of each curve to this folder, as SVG")
@@ -212,6 +224,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
         "topics": partial(many_topics, powers(1, options.topics), options.folder),
         "sinks": partial(many_sinks, sinks, options.folder),
         "payload": partial(payloads, powers(1, options.payload), options.folder),
+        "steps": partial(many_steps, options.steps, options.folder),
     }
     return {name: measure for name, measure in every.items() if not options.only or name in options.only}
 

@@ -57,7 +57,7 @@ def test_sizes_are_powers_of_ten_up_to_the_one_given() -> None:
 
 def test_only_what_was_asked_for_is_measured() -> None:
     assert list(measurements(parser().parse_args(["--only", "topics"]))) == ["topics"]
-    assert list(measurements(parser().parse_args([]))) == ["backlog", "topics", "sinks", "payload"]
+    assert list(measurements(parser().parse_args([]))) == ["backlog", "topics", "sinks", "payload", "steps"]
 
 
 async def test_a_measurement_that_fails_is_reported_and_the_next_one_runs(
