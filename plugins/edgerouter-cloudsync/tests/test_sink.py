@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, ClassVar
 
@@ -14,26 +14,86 @@ from edgerouter import Failure, Message, Rejected, SinkContext, Unauthorized, Un
 from edgerouter.testing import Received, SinkConformance, SinkServer, make_message
 from edgerouter_cloudsync.names import routed
 from edgerouter_cloudsync.sink import CloudSyncSink, CloudSyncSinkConfig
-from support.strict_broker import StrictBroker, acknowledge, strict_broker
+from support.strict_broker import Client, Published, StrictBroker, acknowledge, strict_broker
 
-_CANNOT: Mapping[str, str] = dict.fromkeys(
-    ("fail", "throttle", "reject", "fail_once", "requests", "connections", "stall", "lose_next_response", "cut_next", "heal"),
-    "the tests of the MQTT sink show it for the publisher that this sink uses",
-)
+_FAILURE, _BUSY, _INVALID = 0x80, 0x97, 0x99
+"""Reason codes: unspecified error, quota exceeded, payload format invalid."""
 
 
 class BrokerServer(SinkServer):
-    """A broker that keeps what was published."""
+    """A broker that keeps what it takes, with the faults that MQTT 5 has a reason code for, or that end the connection."""
 
     def __init__(self, broker: StrictBroker, stop: AsyncExitStack) -> None:
         self.broker = broker
         self._stop = stop
+        self._taken: list[Published] = []
+        self._code: Callable[[Published], int | None] = lambda _: 0
+        """Reason code of an answer; `None` = no answer."""
+        broker.puback = self._answer
+
+    def _answer(self, client: Client, published: Published) -> bytes | None:
+        code = self._code(published)
+        if client.writer.transport.is_closing() and code:
+            return None
+        if not code:
+            self._taken.append(published)
+        return None if code is None else acknowledge(client, published, code)
 
     async def received(self) -> Sequence[Received]:
-        return [Received(each.payload, routed("broker.example", each.topic)) for each in self.broker.published]
+        return [Received(each.payload, routed("broker.example", each.topic)) for each in self._taken]
+
+    async def requests(self) -> int:
+        return len(self.broker.published)
+
+    async def connections(self) -> int:
+        return sum(not client.gone.is_set() for client in self.broker.clients)
+
+    async def fail(self) -> None:
+        self._code = lambda _: _FAILURE
+
+    async def throttle(self, _: float) -> None:
+        self._code = lambda _: _BUSY
 
     async def refuse(self) -> None:
         self.broker.admit = lambda _: 135
+        for client in self.broker.clients:
+            client.writer.close()
+            await client.gone.wait()
+
+    async def reject(self, marker: bytes) -> None:
+        self._code = lambda published: _INVALID if marker in published.payload else 0
+
+    async def fail_once(self, marker: bytes) -> None:
+        failed: set[bytes] = set()
+
+        def code(published: Published) -> int:
+            payload = published.payload
+            first = marker in payload and payload not in failed
+            failed.add(payload)
+            return _FAILURE if first else 0
+
+        self._code = code
+
+    async def stall(self) -> None:
+        self._code = lambda _: None
+
+    async def lose_next_response(self) -> None:
+        self._cut(None)
+
+    async def cut_next(self) -> None:
+        self._cut(_FAILURE)
+
+    def _cut(self, code: int | None) -> None:
+        def cut(_: Published) -> int | None:
+            self._code = lambda _: 0
+            self.broker.clients[-1].writer.transport.abort()
+            return code
+
+        self._code = cut
+
+    async def heal(self) -> None:
+        self.broker.admit = lambda _: 0
+        self._code = lambda _: 0
 
     async def stop(self) -> None:
         for client in self.broker.clients:
@@ -43,8 +103,8 @@ class BrokerServer(SinkServer):
 
 class TestCloudSyncSink(SinkConformance):
     sink_class = CloudSyncSink
+    throttle_tells_wait = False
     unsupported: ClassVar[Mapping[str, str]] = {
-        **_CANNOT,
         "max_bytes": "each message has its own packet",
         "max_message_bytes": "a packet may have 256 MiB",
     }
