@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from support.forking import end_zygote
 
@@ -17,7 +18,8 @@ from support.forking import end_zygote
 EXAMPLES = int(os.environ.get("EDGEROUTER_TEST_EXAMPLES", "40"))
 settings.register_profile("shared machine", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
-
+# constants of all modules imported so far take 4 s to collect, and make the examples depend on the tests that ran before
+providers.is_local_module_file = lambda _: False  # type: ignore[assignment, attr-defined]
 
 MARK = "EDGEROUTER_TEST_RUN"
 """Every process of one run has this variable, with a value unique to the run."""

@@ -64,13 +64,18 @@ def is_own(value: ast.expr) -> bool:
     return isinstance(value, ast.Name) and value.id in {"self", "cls"}
 
 
+def called(node: ast.Call) -> str:
+    """Return the last name of what is called."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
 def names_of_others(node: ast.AST) -> list[str]:
     """Return the names by which a node reaches into something else: an attribute, an import, or a text that says what to patch."""
     if isinstance(node, ast.Attribute) and not is_own(node.value):
         return [node.attr]
     if isinstance(node, ast.ImportFrom):
         return [*(node.module or "").split("."), *(each.name for each in node.names)]
-    if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {"setattr", "delattr", "getattr", "hasattr"}:
+    if isinstance(node, ast.Call) and called(node) in {"setattr", "delattr", "getattr", "hasattr"}:
         texts = [each.value for each in node.args[:2] if isinstance(each, ast.Constant)]
         return [part for text in texts if isinstance(text, str) for part in text.split(".")]
     return []

@@ -8,7 +8,7 @@ import ssl
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,12 @@ from support.raw_http import for_ever, raw_http
 
 PATIENCE = 60
 """Seconds after which a test fails that should take a fraction of one."""
-BOMB = gzip.compress(gzip.compress(bytes(512 * 1024**2), 1)) * 3
-"""Half a gigabyte in a few kilobytes."""
+
+
+@cache
+def bomb() -> bytes:
+    """Half a gigabyte in a few kilobytes."""
+    return gzip.compress(gzip.compress(bytes(512 * 1024**2), 1)) * 3
 
 
 def configured(url: str, container: str = "archive", **more: Any) -> BlobConfig:
@@ -75,7 +79,7 @@ class Bombs(BlobRelay):
         if not self.carries_messages(request):
             return await super().answer(request, body)
         self.asked = request.headers.get("Accept-Encoding", "")
-        return web.Response(status=500, body=BOMB, headers={"Content-Encoding": "gzip", "Content-Type": "application/xml"})
+        return web.Response(status=500, body=bomb(), headers={"Content-Encoding": "gzip", "Content-Type": "application/xml"})
 
 
 @pytest.mark.parametrize("blob_type", ["block", "append"])

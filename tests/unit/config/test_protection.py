@@ -94,9 +94,9 @@ def samples(annotation: Any, text: str) -> Iterator[Any]:
 
 def fields() -> Iterator[tuple[PluginKind, str, str]]:
     for kind in SECTIONS:
-        for name in plugins.names(kind):
-            for field, info in plugins.find(kind, name).Config.model_fields.items():
-                if list(samples(info.annotation, "")):
+        for name in INSTALLED.names(kind):
+            for field, info in INSTALLED.find(kind, name).Config.model_fields.items():
+                if any(True for _ in samples(info.annotation, "")):
                     yield kind, name, field
 
 
