@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import uvloop
+from aiohttp import web
 from benchmarks.subjects import process
 
 from support.mosquitto import free_port
@@ -36,6 +38,7 @@ class Row:
 
     connections: int
     messages_a_request: int
+    """0 for the bare server."""
     requests: int
     requests_a_second: float
     cpu_us_a_request: float
@@ -98,14 +101,29 @@ def _configured(folder: Path, port: int) -> Path:
     return config
 
 
+def bare(port: int) -> None:
+    """Serve requests with aiohttp on uvloop, and do nothing with them: what is left of a request without a router."""
+
+    async def answer(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(status=202)
+
+    app = web.Application()
+    app.router.add_post("/topics/{topic:.*}", answer)
+    web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None, loop=uvloop.new_event_loop())
+
+
 async def measure(connections: int, requests: int, messages: int, folder: Path) -> Row:
-    """Measure a router with one number of connections."""
+    """Measure a router with one number of connections; a bare server where `messages` is 0."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="edgerouter-bench-", dir=folder) as workspace:
         config = _configured(Path(workspace), port)
-        async with process(str(Path(sys.executable).with_name("edgerouter")), "run", "-c", str(config)) as router:
+        command = [str(Path(sys.executable).with_name("edgerouter")), "run", "-c", str(config)]
+        if not messages:
+            command = [sys.executable, "-m", "benchmarks.http_source", "--bare", str(port)]
+        async with process(*command) as router:
             await _listening(port)
-            plan = [str(each) for each in (port, connections, requests, messages)]
+            plan = [str(each) for each in (port, connections, requests, messages or 1)]
             before, began = usage(router.pid), time.monotonic()
             client = await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.http_source", "--load", *plan)
             if await client.wait():
@@ -115,8 +133,8 @@ async def measure(connections: int, requests: int, messages: int, folder: Path) 
 
 
 async def measure_all(requests: int, folder: Path) -> list[Row]:
-    """Measure few and many connections, and batches."""
-    cases = [(10, 1, requests), (100, 1, requests), (500, 1, requests), (10, 100, requests // 20)]
+    """Measure a bare server, few and many connections, and batches."""
+    cases = [(100, 0, requests), (10, 1, requests), (100, 1, requests), (500, 1, requests), (10, 100, requests // 20)]
     return [await measure(connections, count, messages, folder) for connections, messages, count in cases]
 
 
@@ -127,8 +145,8 @@ def as_markdown(rows: Sequence[Row]) -> str:
         "|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {row.connections} | {row.messages_a_request} | {row.requests_a_second:,.0f} | {row.cpu_us_a_request:.0f} "
-        f"| {row.requests_a_core_second:,.0f} | {row.peak_rss_bytes / 1e6:.0f} |"
+        f"| {row.connections} | {row.messages_a_request or 'bare aiohttp'} | {row.requests_a_second:,.0f} "
+        f"| {row.cpu_us_a_request:.0f} | {row.requests_a_core_second:,.0f} | {row.peak_rss_bytes / 1e6:.0f} |"
         for row in rows
     ]
     return "\n".join(lines) + "\n"
@@ -140,8 +158,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"))
     parser.add_argument("--load", nargs=4, type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.load:
+    if options.bare:
+        bare(options.bare)
+    elif options.load:
         load(*options.load)
     else:
         print(as_markdown(asyncio.run(measure_all(options.requests, options.folder))))
