@@ -259,6 +259,10 @@ class Router:
             ):
                 yield
 
+    @property
+    def _drained(self) -> bool:
+        return all(sink.runner.drained for sink in self._walk.sinks.values())
+
     async def _drain(self) -> None:
         """Stop the sources, deliver what is in the spool as far as time allows, close."""
         grace = 0.0 if self.steering.draining else self.config.shutdown.grace
@@ -270,9 +274,11 @@ class Router:
         for sink in self._walk.sinks.values():
             sink.runner.drain()
         await ended([source.task for source in self._walk.sources.values()], timeout=max(0.1, grace / 2))
+        handing = asyncio.create_task(self.spool.hand_over(), name="hand over")
         # polling is simpler than an event from every place that settles, and this is not a hot path
-        while time.monotonic() < deadline and not all(sink.runner.drained for sink in self._walk.sinks.values()):  # noqa: ASYNC110
+        while time.monotonic() < deadline and not (handing.done() and self._drained):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        handing.cancel()
         left = {name: sink.runner.reader.ledger.pending for name, sink in self._walk.sinks.items()}
         await self._walk.stop_sinks(list(self._walk.sinks))
         if any(left.values()):

@@ -222,9 +222,11 @@ class Steering:
             await ended([source.task for source in self._sources.values()], timeout=CLOSING_SECONDS)
             for sink in self._sinks.values():
                 sink.runner.drain()
+            handing = asyncio.create_task(self._hand_over(), name="hand over")
             # polling is simpler than an event from every place that settles, and this is not a hot path
-            while not self._stop.is_set() and not self._time_is_over() and self._deliverable():  # noqa: ASYNC110
+            while not self._ends() and (not handing.done() or self._deliverable()):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+            handing.cancel()
         finally:
             self._stop.set()
         left = self._left()
@@ -232,8 +234,13 @@ class Steering:
         log.info("drained" if not left else "draining ended with messages in the spool", left=left, dead_letters=dead_letters)
         return Drained(left, dead_letters, time.monotonic() - started)
 
-    def _time_is_over(self) -> bool:
-        return self._drain_until is not None and time.monotonic() >= self._drain_until
+    def _ends(self) -> bool:
+        return self._stop.is_set() or (self._drain_until is not None and time.monotonic() >= self._drain_until)
+
+    async def _hand_over(self) -> None:
+        """Leave to the other routers of a shared spool what they can deliver: they append for ever, so nothing else would end."""
+        if self._spool is not None:
+            await self._spool.hand_over()
 
     def _deliverable(self) -> bool:
         return any(not sink.runner.paused and _waiting(sink.runner) for sink in self._sinks.values())

@@ -136,6 +136,9 @@ class Spool(Protocol):
     def tools(self) -> SpoolTools:
         """The part that operators use."""
 
+    async def hand_over(self) -> None:
+        """Leave to the other routers that share the spool what they can deliver; the rest stays here."""
+
     async def beat(self) -> None:
         """Return when the thread behind the spool has answered; at once where there is none. The watchdog asks it."""
 

@@ -189,6 +189,11 @@ class Connector:
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
 
+    @property
+    def max_message_bytes(self) -> int:
+        """Longest message that is accepted from a server."""
+        return self._settings.max_message_bytes
+
     def inbox(self) -> str:
         """Return a subject for answers that no other uses, below the configured prefix."""
         return f"{self._settings.inbox_prefix}.{secrets.token_hex(8)}"

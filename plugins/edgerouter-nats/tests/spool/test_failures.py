@@ -249,6 +249,6 @@ async def test_a_stream_that_is_not_a_spool_is_refused_by_name(nats: NatsServer,
             async with opened([nats.url], "FOREIGN"):
                 pass
         await api.request(f"STREAM.DELETE.{stream}", None)
-    with pytest.raises(SpoolUnusable, match=f"positions in the bucket {stream}_STATE belong to another stream"):
+    with pytest.raises(SpoolUnusable, match=f"its positions are still in the bucket {stream}_STATE"):
         async with opened([nats.url], stream):
             pass

@@ -1,9 +1,13 @@
-"""A receipt is stored with the last message of its delivery, and finds the messages before it."""
+"""A receipt is stored with the last message of its delivery, and finds the messages before it.
+
+Covers also: edgerouter_nats.spool.earlier.
+"""
 
 from __future__ import annotations
 
 from edgerouter.spool.log.chunk import Chunk, NewChunk, Receipt
-from edgerouter_nats.spool.sealing import Gathered, with_receipts_at_the_end
+from edgerouter_nats.spool.earlier import Gathered
+from edgerouter_nats.spool.sealing import with_receipts_at_the_end
 from support.spools import fresh
 
 SHORT, LONG = Receipt("s", 1, 2, b"short"), Receipt("s", 3, 7, b"long")

@@ -138,6 +138,9 @@ class MemorySpool:
         self._ledgers.forget(sink)
         self._trim_soon()
 
+    async def hand_over(self) -> None:
+        pass
+
     async def beat(self) -> None:
         pass
 

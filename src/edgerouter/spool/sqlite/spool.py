@@ -178,6 +178,9 @@ class SqliteSpool:
         log.info("sink forgotten", sink=sink, pending=ledger.pending)
         await self._committer.flush()
 
+    async def hand_over(self) -> None:
+        pass
+
     async def beat(self) -> None:
         await self._thread.run(lambda: None)
 

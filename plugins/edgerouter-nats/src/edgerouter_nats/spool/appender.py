@@ -41,6 +41,12 @@ class Room(Protocol):
         """Make room, or wait a while; False when a delivery is to be dropped instead."""
 
 
+class Safety(Protocol):
+    """Says why the stream must be given no message; an empty text where it may."""
+
+    async def __call__(self, *, again: bool) -> str: ...
+
+
 class Appender:
     """Stores deliveries in the order in which they were given.
 
@@ -55,6 +61,7 @@ class Appender:
         acknowledged: called with each delivery and the stream sequence of its first chunk.
         drop: counts a delivery that has no room, or is too large.
         room: makes room.
+        safety: of what the stream acknowledges; `again` looks at it now.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Appender:
         acknowledged: Callable[[Append, Chunk], None],
         drop: Callable[[Append, str], None],
         room: Room,
+        safety: Safety,
     ) -> None:
         self._api = api
         self._names = names
@@ -82,12 +90,15 @@ class Appender:
         self._acknowledged = acknowledged
         self._drop = drop
         self._room = room
+        self._safety = safety
         self._waiting: deque[Append] = deque()
         self._wake = asyncio.Event()
         self._closed = False
         self._number = 0
         self.last = 0
         """Stream sequence of the last message of this router's subject; 0 = there is none."""
+        self.newest = 0
+        """A stream sequence that the stream has had: the next chunk of this router comes behind it."""
         self.full = ""
         """Why a delivery waits for room; empty when none does."""
         self.failing = ""
@@ -210,8 +221,10 @@ class Appender:
         attempt = 0
         while True:
             try:
+                await self._check()
                 sequence = await self._api.publish(self._subject, sealed.data, {MESSAGE_ID: name, EXPECTED_LAST: str(self.last)})
-                break
+                if self._follows(sequence):
+                    break
             except ApiError as error:
                 if error.code == FULL:
                     self.full = f"max_bytes: {error}"
@@ -219,8 +232,7 @@ class Appender:
                         self.full = ""
                         return None
                     continue
-                if error.code in WRONG_LAST and (found := await self._found(name)):
-                    sequence = found
+                if error.code in WRONG_LAST and self._follows(sequence := await self._found(name)):
                     break
                 if error.code not in WRONG_LAST:
                     self._failed(str(error))
@@ -230,11 +242,27 @@ class Appender:
             if self.failing:
                 await asyncio.sleep(full_jitter(attempt, _FIRST_DELAY, _MAX_DELAY, floor=0.5))
         self._succeeded()
-        self.last = sequence
+        self.last = self.newest = sequence
         self.commits += 1
         self.messages += len(sealed.new.messages)
         self.written_bytes += len(sealed.data)
         return self._stored(sequence, sealed, len(sealed.data))
+
+    async def _check(self) -> None:
+        """Refuse to store where the stream could lose it.
+
+        Raises:
+            Unavailable: it could, or nothing answers.
+        """
+        reason = await self._safety(again=bool(self.failing))
+        if reason:
+            raise Unavailable(reason)
+
+    def _follows(self, sequence: int) -> bool:
+        """Return True for the sequence of a chunk in the stream that this router knows, and false for 0."""
+        if 0 < sequence <= self.newest:
+            self._failed("the stream counts from the beginning: it was deleted and made anew, or comes from a backup")
+        return sequence > self.newest
 
     async def _found(self, name: str) -> int:
         """Look up where this router's subject ends; returns the sequence of the chunk if it was stored, or 0."""

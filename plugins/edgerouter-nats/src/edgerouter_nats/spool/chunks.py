@@ -9,6 +9,7 @@ import structlog
 
 from edgerouter.spool.log.chunk import Chunk, Damaged
 from edgerouter_nats.spool.api import Api
+from edgerouter_nats.spool.link import TooLong
 from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.sequences import chunk_of, first_of
 from edgerouter_nats.spool.stored import Envelopes, Opened, counted_for
@@ -51,13 +52,27 @@ class Chunks:
         found = await self.open(sequence, most=most, max_bytes=max_bytes)
         return [(at, self.counted(opened)) for at, opened in found]
 
-    async def open(self, sequence: int, *, most: int = READ_CHUNKS, max_bytes: int = READ_BYTES) -> list[tuple[int, Opened]]:
+    async def open(
+        self, sequence: int, *, most: int = READ_CHUNKS, max_bytes: int = READ_BYTES, subject: str = ""
+    ) -> list[tuple[int, Opened]]:
         """Do as `read` does, and leave the counts to the time when they matter.
+
+        Args:
+            sequence: stream sequence to begin at.
+            most: number of chunks.
+            max_bytes: of all of them.
+            subject: of one router, whose chunks alone are returned.
 
         Raises:
             Unavailable: nothing answers.
         """
-        found = await self._api.read(self._names.stream, sequence, most=most, max_bytes=max_bytes)
+        try:
+            found = await self._api.read(self._names.stream, sequence, most=most, max_bytes=max_bytes, subject=subject)
+        except TooLong as error:
+            if most > 1:
+                return await self.open(sequence, most=1, max_bytes=max_bytes, subject=subject)
+            # no router has stored it, because none could read it again
+            return [(sequence, self._damaged(sequence, str(error)))]
         return [(each.sequence, self._open(each.sequence, each.data)) for each in found]
 
     def counted(self, opened: Opened) -> Chunk:
@@ -89,7 +104,10 @@ class Chunks:
         try:
             return self._envelopes.open(sequence, data)
         except Damaged as error:
-            if sequence not in self.damaged and len(self.damaged) < READ_CHUNKS:
-                self.damaged[sequence] = str(error)
-                log.warning("a damaged chunk is skipped", stream_sequence=sequence, reason=str(error))
-            return Opened(Chunk(first_of(sequence), [], {}, end=first_of(sequence + 1)), {}, ())
+            return self._damaged(sequence, str(error))
+
+    def _damaged(self, sequence: int, reason: str) -> Opened:
+        if sequence not in self.damaged and len(self.damaged) < READ_CHUNKS:
+            self.damaged[sequence] = reason
+            log.warning("a damaged chunk is skipped", stream_sequence=sequence, reason=reason)
+        return Opened(Chunk(first_of(sequence), [], {}, end=first_of(sequence + 1)), {}, ())

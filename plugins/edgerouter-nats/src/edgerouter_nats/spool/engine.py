@@ -6,35 +6,34 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import structlog
 
 from edgerouter import Unavailable
 from edgerouter.errors import SpoolError
-from edgerouter.message import Message
-from edgerouter.spool.log.chunk import Chunk, Damaged
+from edgerouter.spool.log.chunk import Chunk
 from edgerouter.spool.log.grouping import Append
 from edgerouter.spool.log.ledgers import Ledgers
 from edgerouter.spool.log.receipts import Receipts
-from edgerouter_nats.spool.api import Api
+from edgerouter_nats.spool.api import Api, ApiError
 from edgerouter_nats.spool.appender import Appender
-from edgerouter_nats.spool.chunks import READ_BYTES, READ_CHUNKS, Chunks, Sinks
+from edgerouter_nats.spool.chunks import Chunks, Sinks
 from edgerouter_nats.spool.counting import Counting
+from edgerouter_nats.spool.earlier import unacknowledged
 from edgerouter_nats.spool.holding import Holding
 from edgerouter_nats.spool.names import Names, digest_of
 from edgerouter_nats.spool.positions import Positions
 from edgerouter_nats.spool.room import FullStream
 from edgerouter_nats.spool.routers import Announcement, RouterRecord
 from edgerouter_nats.spool.routing import Routing
-from edgerouter_nats.spool.sealing import Gathered
-from edgerouter_nats.spool.sequences import chunk_of
+from edgerouter_nats.spool.sequences import chunk_of, first_of
 from edgerouter_nats.spool.settings import Settings
 from edgerouter_nats.spool.state import State
 from edgerouter_nats.spool.storage import DeadLetterStore, SharedLog
 from edgerouter_nats.spool.stored import Envelopes, Opened, Sealed
-from edgerouter_nats.spool.stream import patiently, prepare
+from edgerouter_nats.spool.stream import Prepared, patiently, prepare
 from edgerouter_nats.spool.tail import Tail
 from edgerouter_nats.spool.trimming import Trimming
 
@@ -51,15 +50,22 @@ class Engine:
         api: of JetStream.
         settings: of the spool.
         router: name of this router.
-        spool: id of the spool.
+        prepared: the stream and its bucket.
         dead_letters: store of dead letters.
         group: runs the tasks.
     """
 
     def __init__(
-        self, api: Api, settings: Settings, router: str, *, spool: str, dead_letters: DeadLetterStore, group: asyncio.TaskGroup
+        self,
+        api: Api,
+        settings: Settings,
+        router: str,
+        prepared: Prepared,
+        *,
+        dead_letters: DeadLetterStore,
+        group: asyncio.TaskGroup,
     ) -> None:
-        self.id = spool
+        self.id = prepared.spool
         self.api = api
         self.router = router
         self.names = Names(settings.stream)
@@ -71,10 +77,11 @@ class Engine:
         self._seconds = 0
         self._trimmed = (0, 0)
         self._settings = settings
+        self._prepared = prepared
         self._dead_letters = dead_letters
         self._group = group
         self._tasks: list[asyncio.Task[None]] = []
-        self.envelopes = Envelopes(spool)
+        self.envelopes = Envelopes(self.id)
         self.chunks = Chunks(api, self.names, self.envelopes, self._sinks)
         self.announcement = Announcement(self.state, self.names, router, self._announced)
 
@@ -85,6 +92,7 @@ class Engine:
             Unavailable: JetStream does not answer.
         """
         earlier, incarnation = await self.announcement.begin()
+        incarnation += self._prepared.incarnations_from
         stream = await self.api.state(self.names.stream)
         last = await self.api.last(self.names.stream, self.names.subject(self.router))
         tail = self.tail = Tail(
@@ -97,6 +105,7 @@ class Engine:
             self.names,
             self.state,
             self._settings,
+            spool=self.id,
             router=self.router,
             end=lambda: tail.end,
             keep_from=self._keep_from,
@@ -112,7 +121,13 @@ class Engine:
             spawn=self._group.create_task,
         )
         self.holding = Holding(
-            self.log, chunks=self.chunks, tail=tail, ledgers=self.ledgers, positions=self.positions, counting=self.counting
+            self.log,
+            chunks=self.chunks,
+            tail=tail,
+            ledgers=self.ledgers,
+            positions=self.positions,
+            counting=self.counting,
+            from_oldest_to=first_of(self._prepared.without_positions + 1) if self._prepared.without_positions else 0,
         )
         room = FullStream(
             self.api,
@@ -124,7 +139,9 @@ class Engine:
             chunks=self.chunks,
             routing=self.routing,
         )
-        self.receipts = Receipts(await self._unacknowledged(earlier.keep_from), released=self.trimming.touch)
+        self.receipts = Receipts(
+            await unacknowledged(self.chunks, self.names.subject(self.router), earlier.keep_from), released=self.trimming.touch
+        )
         self.appender = Appender(
             self.api,
             self.names,
@@ -136,8 +153,10 @@ class Engine:
             acknowledged=lambda append, chunk: self.receipts.stored(append, chunk.first),
             drop=self._drop,
             room=room,
+            safety=self._safety,
         )
         self.appender.last = last.sequence if last is not None else 0
+        self.appender.newest = stream.last
         self.api.link.hear(self.names.appended, tail.announced)
         await self.trimming.refresh()
         self._run()
@@ -175,6 +194,13 @@ class Engine:
             # a sink that is detached wants nothing that is new
             if self.ledgers.reader(ledger.name) is not None
         }
+
+    async def _safety(self, *, again: bool) -> str:
+        """Return why nothing may be stored now; empty where it may."""
+        if again:
+            with suppress(ApiError):
+                await self.trimming.refresh()
+        return self.trimming.unsafe
 
     def _counted(self) -> None:
         self.positions.touch_lazily()
@@ -225,25 +251,6 @@ class Engine:
             except (Unavailable, SpoolError) as error:
                 log.debug("the router's record cannot be written, trying again", reason=str(error))
 
-    async def _unacknowledged(self, keep_from: int) -> list[tuple[str, list[Message], bytes]]:
-        """Read the receipts of an earlier run."""
-        found = []
-        gathered = Gathered()
-        at = keep_from
-        while at:
-            subject = self.names.subject(self.router)
-            stored = await self.api.read(self.names.stream, at, most=READ_CHUNKS, max_bytes=READ_BYTES, subject=subject)
-            for each in stored:
-                try:
-                    opened = self.envelopes.open(each.sequence, each.data)
-                except Damaged as error:
-                    log.warning("receipts of a damaged chunk are lost", stream_sequence=each.sequence, reason=str(error))
-                    continue
-                gathered.add(opened.chunk)
-                found += [(r.source, gathered.messages_of(r), r.receipt) for r in opened.receipts]
-            at = stored[-1].sequence + 1 if stored else 0
-        return found
-
 
 async def _kept_running(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run until cancelled; a mistake in one part must not end the router."""
@@ -262,10 +269,10 @@ async def running(api: Api, settings: Settings, router: str, dead_letters: DeadL
     Raises:
         SpoolUnusable: the stream cannot serve as a spool.
     """
-    spool = await patiently(lambda: prepare(api, Names(settings.stream), settings))
+    prepared = await patiently(lambda: prepare(api, Names(settings.stream), settings))
     failed: Exception | None = None
     async with asyncio.TaskGroup() as group:
-        engine = Engine(api, settings, router, spool=spool, dead_letters=dead_letters, group=group)
+        engine = Engine(api, settings, router, prepared, dead_letters=dead_letters, group=group)
         await patiently(engine.start)
         try:
             yield engine

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from edgerouter.errors import SpoolUnusable
 from edgerouter_nats.connection import Connector
-from edgerouter_nats.spool.api import STREAM_MISSING, Api, ApiError
+from edgerouter_nats.spool.api import Api, ApiError
 from edgerouter_nats.spool.config import JetStreamSpoolConfig
 from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.proof import prove
 from edgerouter_nats.spool.state import State
-from edgerouter_nats.spool.stream import ID, refuse_foreign, stream_config
+from edgerouter_nats.spool.stream import ID, deleted, look_at, refuse_foreign, stream_config
 
 SHARDS: Final = "shards"
 """Key of the division into shards."""
@@ -75,7 +75,9 @@ async def examine(api: Api, connector: Connector, config: JetStreamSpoolConfig) 
     await check_server(connector, config)
     names = Names(config.stream)
     try:
-        found = {name: info for name in (names.stream, names.state, names.dead_letters) if (info := await _info(api, name))}
+        found = {name: info for name in (names.stream, names.state, names.dead_letters) if (info := await look_at(api, name))}
+        if names.state in found and names.stream not in found:
+            raise SpoolUnusable(f"spool.stream: {deleted(names)}, or name another stream")
         if names.stream in found:
             there = found[names.stream]["config"]
             refuse_foreign(there, stream_config(names, config, str(there.get("metadata", {}).get(ID, ""))))
@@ -89,15 +91,6 @@ async def examine(api: Api, connector: Connector, config: JetStreamSpoolConfig) 
     safe = "writes to its disk before it acknowledges" if config.durability == "synced" else f"is held by {config.replicas} servers"
     payload = _size(api.link.max_payload)
     return f"{_shown(found.get(names.stream), config)}; {safe}; a message may have {payload} compressed (max_payload)"
-
-
-async def _info(api: Api, stream: str) -> dict[str, Any] | None:
-    try:
-        return await api.request(f"STREAM.INFO.{stream}", None)
-    except ApiError as error:
-        if error.code != STREAM_MISSING:
-            raise
-        return None
 
 
 def _check_room(account: Mapping[str, Any], config: JetStreamSpoolConfig) -> None:

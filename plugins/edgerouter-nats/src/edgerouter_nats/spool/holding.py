@@ -36,10 +36,19 @@ class Holding:
         ledgers: held here.
         positions: writes them.
         counting: of what waits.
+        from_oldest_to: a new position begins at the oldest message below this sequence, because positions were deleted.
     """
 
     def __init__(
-        self, storage: SharedLog, *, chunks: Chunks, tail: Tail, ledgers: Ledgers, positions: Positions, counting: Counting
+        self,
+        storage: SharedLog,
+        *,
+        chunks: Chunks,
+        tail: Tail,
+        ledgers: Ledgers,
+        positions: Positions,
+        counting: Counting,
+        from_oldest_to: int = 0,
     ) -> None:
         self._storage = storage
         self._chunks = chunks
@@ -47,16 +56,18 @@ class Holding:
         self._ledgers = ledgers
         self._positions = positions
         self._counting = counting
+        self._from_oldest_to = from_oldest_to
 
     async def create(self, route: Route) -> None:
         """Make the position of a sink, unless it has one."""
         end = self._tail.end
         ledger = SinkLedger(route.sink, key_of(route.sink), route.filters, since=end)
-        first = end
-        if route.start == "oldest":
-            first = first_of(await self._chunks.first())
-            ledger.uncounted.add((), [(first, end)])
-        ledger.position.add(min(first, end), OPEN)
+        upto = end if route.start == "oldest" else min(self._from_oldest_to, end)
+        first = first_of(await self._chunks.first()) if upto else upto
+        if first < upto:
+            ledger.uncounted.add((), [(first, upto)])
+            ledger.position.add(first, upto)
+        ledger.position.add(end, OPEN)
         await self._positions.create(ledger)
 
     async def take(self, route: Route, token: int) -> LogReader:

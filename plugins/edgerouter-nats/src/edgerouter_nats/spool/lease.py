@@ -195,6 +195,14 @@ class Leases:
         self._membership.observe(await self._state.all(MEMBER))
         return [name for name, member in self._membership.living.items() if sink in member.sinks and name != self._router]
 
+    async def elsewhere(self, sinks: Iterable[str]) -> list[str]:
+        """Return those of the sinks that another living router has.
+
+        Raises:
+            Unavailable: nothing answered in time.
+        """
+        return [sink for sink in list(sinks) if await self.others(sink)]
+
     async def _keep(self) -> None:
         while True:
             try:

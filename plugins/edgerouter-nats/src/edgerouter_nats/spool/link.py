@@ -24,6 +24,10 @@ _MOST_TIMEOUTS: Final = 2
 """Unanswered questions in a row after which another server is tried: this one may be cut off from the others."""
 
 
+class TooLong(Unavailable):
+    """An answer is longer than `max_message_bytes`."""
+
+
 def headers_of(raw: bytes) -> tuple[str, dict[str, str]]:
     """Return the status of a message, such as `404`, and its headers."""
     lines = raw.decode(errors="replace").split("\r\n")
@@ -70,7 +74,7 @@ class Link:
         self._subjects: dict[str, Callable[[bytes], None]] = {}
         self._looking: asyncio.TimerHandle | None = None
         self.max_payload = 1024**2
-        """Most bytes of a message with its headers, as the server said last."""
+        """Most bytes of a message with its headers: the server's bound, or `max_message_bytes` where that is smaller."""
 
     def hear(self, subject: str, call: Callable[[bytes], None]) -> None:
         """Have `call` called with what is published on a subject; what comes while there is no connection is missed."""
@@ -144,7 +148,8 @@ class Link:
         return connection
 
     def _begin(self, connection: Connection) -> None:
-        self.max_payload = connection.max_payload
+        # a longer message could be stored, and never read again
+        self.max_payload = min(connection.max_payload, self._connector.max_message_bytes)
         client = connection.client
         client.listen(_Answers(self._questions), f"{self._inbox}.*")
         for subject, call in self._subjects.items():
@@ -184,9 +189,7 @@ class _Answers:
         question = self._questions.get(message.subject)
         if question is not None and not question.answered.done():
             question.answered.set_exception(
-                Unavailable(
-                    f"an answer of {message.size} bytes is longer than `max_message_bytes` allows: {shown(message.subject)}"
-                )
+                TooLong(f"an answer of {message.size} bytes is longer than `max_message_bytes` allows: {shown(message.subject)}")
             )
 
 

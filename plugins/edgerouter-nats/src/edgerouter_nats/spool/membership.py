@@ -95,7 +95,7 @@ class Membership:
             self._revision = await self._state.write(self._key, sign, self._revision)
         except Stale:
             found = await self._state.read(self._key)
-            mine = found is not None and _decode(found[0]).session == self.session
+            mine = found is None or _decode(found[0]).session == self.session
             self._revision = found[1] if found is not None else 0
             # an answer that was lost leaves the key as this process has written it
             if not mine and self.until:

@@ -91,7 +91,7 @@ class Overview:
         engine = self._engine
         if engine.appender.full:
             return "full", engine.appender.full
-        failing = engine.appender.failing or engine.positions.failing
+        failing = engine.trimming.unsafe or engine.appender.failing or engine.positions.failing
         return ("failing", failing) if failing else ("ok", "")
 
     @property

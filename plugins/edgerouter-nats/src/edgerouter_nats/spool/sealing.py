@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Final
 
 import msgspec
 
 from edgerouter.message import Message
-from edgerouter.spool.log.chunk import Chunk, NewChunk, Receipt
+from edgerouter.spool.log.chunk import NewChunk, Receipt
 from edgerouter.spool.log.grouping import Append, group
 from edgerouter_nats.spool.link import Link
 from edgerouter_nats.spool.routing import Routing
@@ -20,7 +18,6 @@ from edgerouter_nats.spool.stored import Envelopes, Sealed
 MOST_BYTES: Final = 900 * 1024
 """Most bytes of a chunk as it is stored, below the server's default `max_payload` of 1 MiB."""
 _HEADERS: Final = 1024
-_GATHERED_BYTES: Final = 64 * 1024**2
 
 
 class TooLarge(Exception):
@@ -104,29 +101,3 @@ def with_receipts_at_the_end(chunks: Sequence[NewChunk]) -> list[NewChunk]:
         ]
         result.append(replace(chunk, receipts=ended))
     return result
-
-
-class Gathered:
-    """The newest messages of a router while its chunks are read in order: a delivery may have begun chunks before its receipt."""
-
-    def __init__(self) -> None:
-        self._chunks: deque[Chunk] = deque()
-        self._bytes = 0
-
-    def add(self, chunk: Chunk) -> None:
-        """Add the chunk that follows."""
-        self._chunks.append(chunk)
-        self._bytes += chunk.size
-        while self._bytes > _GATHERED_BYTES and len(self._chunks) > 1:
-            self._bytes -= self._chunks.popleft().size
-
-    def messages_of(self, receipt: Receipt) -> list[Message]:
-        """Return the messages of a receipt of the newest chunk, as far as they are gathered."""
-        first, chunks = receipt.first, self._chunks
-        messages = list(chunks[-1].messages)
-        for chunk in islice(reversed(chunks), 1, None):
-            if first >= 0:
-                break
-            messages[:0] = chunk.messages
-            first += len(chunk.messages)
-        return messages[max(0, first) : first + receipt.count]

@@ -134,6 +134,13 @@ class Sharing:
         self.leases.abandon(sink)
         self._sinks.pop(sink, None)
 
+    async def hand_over(self) -> None:
+        """Leave to the other routers the sinks that they have, once what is in flight is settled."""
+        try:
+            await asyncio.gather(*[self.leases.remove(sink) for sink in await self.leases.elsewhere(self._sinks)])
+        except (Unavailable, SpoolError) as error:
+            log.warning("shards are not handed over, and their leases end by themselves", reason=str(error))
+
     async def _leave_off(self, sink: str) -> None:
         """Write what an earlier reader of the sink has settled, and take its shards anew."""
         for ledger in self.leases.abandon(sink):

@@ -47,6 +47,9 @@ class Sharer(Protocol):
     def abandon(self, sink: str) -> None:
         """Drain a sink no more that no other router has; its position stays as it is."""
 
+    async def hand_over(self) -> None:
+        """Leave to the other routers the sinks that they have."""
+
 
 class JetStreamSpool:
     """The spool as the pipeline sees it.
@@ -131,6 +134,9 @@ class JetStreamSpool:
         if sink in engine.routing:
             raise SpoolError(f"the sink {sink!r} is in the configuration")
         await engine.trimming.refresh()
+        having = [name for name, each in engine.trimming.shared.routers.items() if sink in each.sinks and each.present]
+        if having:
+            raise SpoolError(f"the sink {sink!r} is in the configuration of {', '.join(having)}")
         held = {ledger.name: ledger for ledger in self._held(sink)}
         stored = {name: ledger for name, ledger in engine.trimming.shared.ledgers.items() if sink_of(name) == sink}
         if not held and not stored and sink not in engine.trimming.shared.damaged:
@@ -144,6 +150,10 @@ class JetStreamSpool:
 
     async def flush(self) -> None:
         await self.engine.positions.flush()
+
+    async def hand_over(self) -> None:
+        if self.sharer is not None:
+            await self.sharer.hand_over()
 
     async def beat(self) -> None:
         """Nothing: no thread stands behind the spool, and a server that is away is not cured by a restart."""

@@ -44,6 +44,16 @@ class State:
             Unavailable: nothing answered; it may be written.
         """
         try:
+            return await self._publish(key, value, revision)
+        except Stale:
+            found = await self._api.last(self._names.state, self._names.key(key)) if revision == _EXISTS else None
+            if found is None or not found.deleted:
+                raise
+        # an operator has deleted it, which leaves a mark
+        return await self._publish(key, value, found.sequence)
+
+    async def _publish(self, key: str, value: bytes, revision: int) -> int:
+        try:
             return await self._api.publish(self._names.key(key), value, {EXPECTED_LAST: str(revision)})
         except ApiError as error:
             if error.code in WRONG_LAST:

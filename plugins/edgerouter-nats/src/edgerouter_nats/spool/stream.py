@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -27,9 +28,27 @@ _NO_PEERS: Final = 10005
 """No suitable peers for placement: one of them is offline, which passes, or there are too few for ever."""
 _MAX_DELAY: Final = 5.0
 
+WITHOUT: Final = "edgerouter.without_positions"
+"""Name of the last stream sequence whose positions are lost, and of the time in ns, among the metadata of a bucket made anew."""
+_UNLIMITED: Final[Mapping[str, Any]] = {"max_age": 0, "max_msgs": -1}
+"""Limits that would delete messages, or positions."""
+_NEEDED: Final = ("subjects", "storage", "retention", "discard", "allow_direct", "max_msgs_per_subject", *_UNLIMITED)
+"""Fields of the stream that must be as wanted."""
+
 T = TypeVar("T")
 
 log = structlog.get_logger("edgerouter.spool")
+
+
+class Prepared(NamedTuple):
+    """The stream and its bucket, as they are there."""
+
+    spool: str
+    """Id of the spool."""
+    without_positions: int
+    """Last stream sequence that was stored before the bucket was made anew; 0 = it was not."""
+    incarnations_from: int
+    """Above the incarnations of all routers before that: the server still knows the ids of their chunks."""
 
 
 def stream_config(names: Names, settings: Settings, spool: str) -> dict[str, Any]:
@@ -43,6 +62,8 @@ def stream_config(names: Names, settings: Settings, spool: str) -> dict[str, Any
         # a full stream refuses; what `drop_oldest` gives up is deleted by a router, which can count it
         "discard": "new",
         "max_bytes": settings.max_bytes,
+        **_UNLIMITED,
+        "max_msgs_per_subject": -1,
         "num_replicas": settings.replicas,
         "allow_direct": True,
         "duplicate_window": DUPLICATE_WINDOW * 10**9,
@@ -58,6 +79,7 @@ def bucket_config(names: Names, settings: Settings, spool: str) -> dict[str, Any
         "subjects": [names.key(">")],
         "storage": "file",
         "discard": "new",
+        **_UNLIMITED,
         "max_msgs_per_subject": 1,
         "num_replicas": settings.replicas,
         "allow_direct": True,
@@ -86,13 +108,16 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(full_jitter(attempt, 0.1, _MAX_DELAY, floor=0.5))
 
 
-async def prepare(api: Api, names: Names, settings: Settings) -> str:
-    """Create the stream and the bucket, or check those that are there; return the id of the spool.
+async def prepare(api: Api, names: Names, settings: Settings) -> Prepared:
+    """Create the stream and the bucket, or check those that are there.
 
     Raises:
         SpoolUnusable: they cannot serve as a spool.
         Unavailable: JetStream does not answer.
     """
+    # the bucket is made last, so one that is there has had its stream
+    if await look_at(api, names.state) is not None and await look_at(api, names.stream) is None:
+        raise SpoolUnusable(f"spool.stream: {deleted(names)}, or name another stream")
     found = await create(api, stream_config(names, settings, new_id()))
     spool = str(found.get("metadata", {}).get(ID, ""))
     refuse_foreign(found, stream_config(names, settings, spool))
@@ -101,13 +126,37 @@ async def prepare(api: Api, names: Names, settings: Settings) -> str:
         await api.request(
             f"STREAM.UPDATE.{names.stream}", found | {"max_bytes": settings.max_bytes, "num_replicas": settings.replicas}
         )
-    bucket = await create(api, bucket_config(names, settings, spool))
-    if bucket.get("metadata", {}).get(ID) != spool:
+    wanted = bucket_config(names, settings, spool)
+    if await look_at(api, names.state) is None and (newest := (await api.state(names.stream)).last):
+        log.warning("the bucket of positions is missing, and is made anew: what the stream holds is delivered again")
+        wanted["metadata"][WITHOUT] = f"{newest} {time.time_ns()}"
+    bucket = await create(api, wanted)
+    metadata = bucket.get("metadata", {})
+    if metadata.get(ID) != spool:
         raise SpoolUnusable(
             f"spool.stream: the positions in the bucket {names.bucket} belong to another stream of the name {names.stream}, "
             f"which was deleted: delete the bucket too, with `nats kv del {names.bucket}`, or name another stream"
         )
-    return spool
+    field = next(differing(bucket, wanted, (*_UNLIMITED, "max_msgs_per_subject")), None)
+    if field is not None:
+        raise SpoolUnusable(f"spool.stream: {limited(bucket, field, wanted[field])}")
+    last, _, since = metadata.get(WITHOUT, "0 0").partition(" ")
+    return Prepared(spool, int(last), int(since)) if last.isdecimal() and since.isdecimal() else Prepared(spool, 0, 0)
+
+
+async def look_at(api: Api, stream: str) -> dict[str, Any] | None:
+    """Return what JetStream says about a stream; `None` where there is none.
+
+    Raises:
+        ApiError: JetStream refuses.
+        Unavailable: it does not answer.
+    """
+    try:
+        return await api.request(f"STREAM.INFO.{stream}", None)
+    except ApiError as error:
+        if error.code != STREAM_MISSING:
+            raise
+        return None
 
 
 async def create(api: Api, config: dict[str, Any]) -> dict[str, Any]:
@@ -119,13 +168,10 @@ async def create(api: Api, config: dict[str, Any]) -> dict[str, Any]:
     """
     name = config["name"]
     while True:
-        try:
-            found: dict[str, Any] = (await api.request(f"STREAM.INFO.{name}", None))["config"]
-        except ApiError as error:
-            if error.code != STREAM_MISSING:
-                raise
-        else:
-            return found
+        found = await look_at(api, name)
+        if found is not None:
+            there: dict[str, Any] = found["config"]
+            return there
         try:
             created: dict[str, Any] = (await api.request(f"STREAM.CREATE.{name}", config))["config"]
         except ApiError as error:
@@ -144,9 +190,44 @@ def refuse_foreign(found: dict[str, Any], wanted: dict[str, Any]) -> None:
     name = wanted["name"]
     if not wanted["metadata"][ID]:
         raise SpoolUnusable(f"spool.stream: the stream {name} exists and is not a spool of edgerouter: name another one")
-    for field in ("subjects", "storage", "retention", "discard", "allow_direct"):
-        if found.get(field) != wanted[field]:
-            raise SpoolUnusable(
-                f"spool.stream: the stream {name} has {field}: {found.get(field)}, and a spool needs {wanted[field]}: "
-                "change it with `nats stream edit`, or name another stream"
-            )
+    field = next(differing(found, wanted, _NEEDED), None)
+    if field is not None:
+        raise SpoolUnusable(f"spool.stream: {limited(found, field, wanted[field])}, or name another stream")
+
+
+def unsafe(found: Mapping[str, Any], names: Names, settings: Settings, spool: str) -> str:
+    """Return why a message that the stream acknowledges now could be lost; empty where it could not.
+
+    Args:
+        found: configuration of the stream, as it is now.
+        names: of the stream.
+        settings: of the spool.
+        spool: its id.
+    """
+    if found.get("metadata", {}).get(ID) != spool:
+        return f"the stream {names.stream} was made anew: stop all its routers, then {deleted(names)}"
+    if found.get("num_replicas", 0) < settings.replicas:
+        return limited(found, "num_replicas", settings.replicas)
+    wanted = stream_config(names, settings, spool)
+    field = next(differing(found, wanted, _NEEDED), None)
+    return "" if field is None else limited(found, field, wanted[field])
+
+
+def differing(found: Mapping[str, Any], wanted: Mapping[str, Any], needed: Iterable[str]) -> Iterator[str]:
+    """Yield the fields among those needed in which a stream is not as it is wanted."""
+    return (field for field in needed if found.get(field) != wanted[field])
+
+
+def limited(found: Mapping[str, Any], field: str, wanted: object) -> str:
+    """Return what is wrong with a field of a stream, and the cure."""
+    return (
+        f"the stream {found['name']} has {field}: {found.get(field)}, and a spool needs {wanted}: change it with `nats stream edit`"
+    )
+
+
+def deleted(names: Names) -> str:
+    """Return what is wrong where a stream is gone, and the cure."""
+    return (
+        f"the stream {names.stream} was deleted, and its positions are still in the bucket {names.bucket}: "
+        f"delete that too, with `nats kv del {names.bucket}`"
+    )

@@ -15,13 +15,14 @@ from edgerouter import Unavailable
 from edgerouter.errors import SpoolError
 from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.position import OPEN
-from edgerouter_nats.spool.api import Api, StreamState
+from edgerouter_nats.spool.api import STREAM_MISSING, Api, ApiError, StreamState
 from edgerouter_nats.spool.names import Names, sink_of, unescape
 from edgerouter_nats.spool.positions import decode
 from edgerouter_nats.spool.routers import RouterRecord, records
 from edgerouter_nats.spool.sequences import chunk_of
 from edgerouter_nats.spool.settings import Settings
 from edgerouter_nats.spool.state import State
+from edgerouter_nats.spool.stream import deleted, unsafe
 
 EVERY: Final = 1.0
 """Seconds between two trims."""
@@ -86,7 +87,8 @@ class Trimming:
         api: of JetStream.
         names: of the stream.
         state: shared by the routers.
-        settings: for `retain`.
+        settings: of the spool.
+        spool: its id.
         router: name of this router.
         end: the sequence that the next message will have.
         keep_from: least stream sequence that this router needs for its receipts.
@@ -99,6 +101,7 @@ class Trimming:
         state: State,
         settings: Settings,
         *,
+        spool: str,
         router: str,
         end: Callable[[], int],
         keep_from: Callable[[], int],
@@ -106,15 +109,20 @@ class Trimming:
         self._api = api
         self._names = names
         self._state = state
+        self._settings = settings
+        self._spool = spool
         self._retain = settings.retain
         self._router = router
         self._end = end
         self._keep_from = keep_from
         self._due = True
+        self._known: set[str] = set()
         self.shared = Shared()
         """State of all routers, about a second old."""
         self.stream = StreamState(0, 0, 1, 0, settings.max_bytes)
         """Numbers of the stream, about a second old."""
+        self.unsafe = ""
+        """Why the stream as it is now must be given no message; empty where it may."""
 
     def touch(self) -> None:
         """Trim within a second: a position has been written."""
@@ -149,7 +157,21 @@ class Trimming:
             if await self._state.read(self._names.position_key(name)) is not None:
                 raise Unavailable(f"the position of {name} is missing among all")
         self.shared = shared
-        self.stream = await self._api.state(self._names.stream)
+        await self._look()
+
+    async def _look(self) -> None:
+        try:
+            self.stream = await self._api.state(self._names.stream)
+        except ApiError as error:
+            if error.code == STREAM_MISSING:
+                self._note(f"stop all its routers, since {deleted(self._names)}")
+            raise
+        self._note(unsafe(self.stream.config, self._names, self._settings, self._spool))
+
+    def _note(self, reason: str) -> None:
+        if reason and reason != self.unsafe:
+            log.error("nothing is stored and acknowledged until the stream is as a spool needs it", reason=reason)
+        self.unsafe = reason
 
     async def trim(self, *, full: bool = False) -> bool:
         """Purge what is settled; True when that made room.
@@ -163,6 +185,8 @@ class Trimming:
         # before the positions are read: a chunk that comes later is none that they have settled
         end = self._end()
         await self.refresh()
+        if self.unsafe or self._positions_are_missing():
+            return False
         target = chunk_of(self.shared.least(end))
         if not full:
             target = min(target, self._keep_from(), self.shared.kept(self._router))
@@ -170,8 +194,19 @@ class Trimming:
         if target <= self.stream.first or not self.stream.messages:
             return False
         purged = await self._api.purge(self._names.stream, before=target)
-        self.stream = await self._api.state(self._names.stream)
+        await self._look()
         return purged > 0
+
+    def _positions_are_missing(self) -> bool:
+        """Return True while a configured sink has no position: it was deleted, and its router writes it again."""
+        shared = self.shared
+        there = {*shared.ledgers, *shared.damaged}
+        sinks = {sink for router in shared.routers.values() if router.present for sink in router.sinks}
+        self._known = {name for name in self._known | there if sink_of(name) in sinks}
+        missing = (self._known - there) | (sinks - {sink_of(name) for name in there})
+        if missing:
+            log.debug("nothing is trimmed, because positions are missing", sinks=sorted(missing))
+        return bool(missing)
 
     async def _retained(self, target: int) -> int:
         """Return how far chunks go that are neither pending nor retained."""
