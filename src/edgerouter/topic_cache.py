@@ -18,6 +18,9 @@ _SLOT_BYTES: Final = 100
 """A dictionary's entry, about, with the room that it keeps for growing."""
 
 
+_PLAIN: Final = frozenset({str, bytes, int, float, bool, type(None)})
+
+
 class TopicCache(dict[KeyT, ValueT]):
     """Maps a topic, or another key that devices choose, to what was made from it.
 
@@ -63,6 +66,8 @@ class TopicCache(dict[KeyT, ValueT]):
 def weight(value: Any) -> int:
     """Bytes that a value holds in memory; of tuples and structs with what they hold."""
     size = sys.getsizeof(value)
+    if value.__class__ in _PLAIN:
+        return size
     if isinstance(value, tuple):
         return size + sum(map(weight, value))
     fields: tuple[str, ...] = getattr(type(value), "__struct_fields__", ())

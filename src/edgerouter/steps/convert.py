@@ -133,6 +133,15 @@ def _function(each: Conversion) -> Callable[[Any], Any]:
     places, whole = each.round, each.type == "integer"
     computes, isfinite = each.computes, math.isfinite
 
+    def scaled(value: Any) -> Any:
+        found = (value if value.__class__ is float else number(value)) * scale + offset
+        if isfinite(found):
+            return found
+        raise BadInput("out of range", f"{value!r} has no finite result"[:200])
+
+    if computes and places is None and not whole:
+        return scaled
+
     def convert(value: Any) -> Any:
         found = value if value.__class__ is float and not whole else number(value)
         if computes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Self
@@ -18,6 +17,7 @@ from edgerouter.topics import Matcher, TopicFilter
 MOST_CHARACTERS: Final = 4096
 """Longest text that a regular expression looks at."""
 
+_NUMBERS: Final = (float, int)
 Scalar = bool | int | float | str | None
 
 
@@ -173,18 +173,8 @@ def _condition(comparison: Comparison) -> Callable[[Any], bool]:
     return holds
 
 
-def _ordered(compare: Callable[[float, float], bool]) -> Callable[[float], Callable[[Any], bool]]:
-    """Return what makes the check of a bound."""
-
-    def bounded(bound: float) -> Callable[[Any], bool]:
-        def check(value: Any) -> bool:
-            if value.__class__ is float or value.__class__ is int:
-                return compare(value, bound)
-            raise BadInput("wrong type", f"{kind_of(value)} is compared with a number")
-
-        return check
-
-    return bounded
+def _not_compared(value: Any) -> bool:
+    raise BadInput("wrong type", f"{kind_of(value)} is compared with a number")
 
 
 def _equal(wanted: Scalar) -> Callable[[Any], bool]:
@@ -219,10 +209,10 @@ def _not_equal(wanted: Scalar) -> Callable[[Any], bool]:
 _CHECKS: Final[dict[str, Callable[[Any], Callable[[Any], bool]]]] = {
     "equals": _equal,
     "not_equals": _not_equal,
-    "above": _ordered(operator.gt),
-    "at_least": _ordered(operator.ge),
-    "below": _ordered(operator.lt),
-    "at_most": _ordered(operator.le),
+    "above": lambda bound: lambda value: value > bound if value.__class__ in _NUMBERS else _not_compared(value),
+    "at_least": lambda bound: lambda value: value >= bound if value.__class__ in _NUMBERS else _not_compared(value),
+    "below": lambda bound: lambda value: value < bound if value.__class__ in _NUMBERS else _not_compared(value),
+    "at_most": lambda bound: lambda value: value <= bound if value.__class__ in _NUMBERS else _not_compared(value),
     "one_of": _one_of,
     "matches": _matches,
 }
