@@ -202,7 +202,7 @@ def purge(
 
 
 def replay(
-    sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink that shall deliver again.")],
+    sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="Sink to deliver to again.")],
     config: ConfigFile = None,
     spool: SpoolFolder = None,
     topic: Annotated[str, typer.Option("--topic", metavar="FILTER", help="Only topics that match this MQTT filter.")] = "#",

@@ -81,7 +81,7 @@ class SinkPolicies(Section):
     topics: tuple[TopicFilter, ...] = Field(default=("#",), min_length=1, examples=[["plant/+/alarm"]])
     """MQTT topic filters, with `+` and `#`; a message that matches any of them goes to this sink."""
     steps: tuple[StepEntry, ...] = Field(default=(), max_length=50, examples=[[{"type": "drop_fields", "fields": ["debug"]}]])
-    """Shaping of the messages before they are sent, in order; the spool keeps them as they came."""
+    """Shaping of the messages before they are sent, in order; the spool keeps them as received."""
     batch: BatchPolicy = BatchPolicy()
     """Size of one write, and the time to gather it."""
     concurrency: int = Field(default=1, ge=1, le=1000)

@@ -21,7 +21,7 @@ class KeyedConfig(StepConfig):
     by: tuple[str, ...] = Field(default=(TOPIC,), min_length=1, max_length=10, examples=[["topic", "device"]])
     """The key: `topic`, or paths of members of the payload."""
     max_bytes: ByteSize = Field(default=4 * 1024**2, ge=1024)
-    """Most memory for what is kept; beyond it the keys that were quiet longest are forgotten, and begin anew."""
+    """Most memory for what is kept; beyond it the keys that were quiet longest are forgotten, and start again."""
 
     @model_validator(mode="after")
     def _has_paths(self) -> Self:

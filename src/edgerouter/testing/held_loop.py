@@ -60,7 +60,7 @@ async def never_holds_the_loop(call: Callable[[], Awaitable[T]], what: str, most
     least = min(held, key=lambda holds: holds.longest)
     raise AssertionError(
         f"{what} held the event loop for {least.longest * 1000:.0f} ms and more, each of {_ATTEMPTS} times, in {least.where}: "
-        "every sink and source stands still meanwhile. Call what blocks with `await asyncio.to_thread(...)`, or declare "
+        "every sink and source waits meanwhile. Call what blocks with `await asyncio.to_thread(...)`, or declare "
         "`blocking: ClassVar[bool] = True` on a sink"
     )
 

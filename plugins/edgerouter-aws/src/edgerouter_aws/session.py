@@ -71,7 +71,7 @@ class AwsSettings(BaseModel):
     role_duration: Duration = Field(default=3600.0, ge=900, le=43200)
     """Duration of one session of the assumed role."""
     web_identity_token_file: Path | None = Field(default=None, examples=["/var/run/secrets/token"])
-    """File with a web identity token (OIDC) to assume `role_arn` with; read anew at each renewal."""
+    """File with a web identity token (OIDC) to assume `role_arn` with; read again at each renewal."""
     endpoint_url: str | None = Field(default=None, examples=["https://minio.plant.example:9000"])
     """Address of the service instead of the region's own: a VPC endpoint, or a compatible service such as MinIO."""
     sts_endpoint_url: str | None = Field(default=None, examples=["https://sts.eu-west-1.amazonaws.com"])

@@ -38,7 +38,7 @@ class MqttSinkConfig(BrokerSettings, SinkConfig):
     within a minute from where this router had published the same topic and payload. Such messages count as dropped (`loop`).
     Brokers are identified by host name and port. Without the guard `check` refuses a sink that publishes what a source receives."""
     jwt: JwtConfig | None = None
-    """JSON Web Token as the password, made anew before each connect, in place of `password`; `username` is `unused` by default."""
+    """JSON Web Token as the password, made before each connect, in place of `password`; `username` is `unused` by default."""
     clearblade: ClearBlade | None = None
     """A device of ClearBlade IoT Core: gives `url`, `client_id`, `protocol`, `topic` (`/devices/DEVICE/events/{topic}`) and `jwt`,
     where they are not written."""
