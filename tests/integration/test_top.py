@@ -171,7 +171,7 @@ async def test_the_terminal_is_as_it_was_however_top_ends(tmp_path: Path, end: s
 
 async def test_a_shell_gets_its_terminal_back_at_ctrl_z_and_top_draws_anew_in_the_foreground(tmp_path: Path) -> None:
     environment = {"PS1": "ready$ ", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    async with shell(environment) as bash:
+    async with shell(environment=environment) as bash:
         await bash.until(lambda text: "ready$" in text)
         bash.press(f"edgerouter top --spool {tmp_path}\r")
         await bash.until(lambda text: "Waiting for a router" in text, 60)

@@ -107,15 +107,16 @@ async def screen(
 
 
 @asynccontextmanager
-async def shell(environment: Mapping[str, str] | None = None) -> AsyncIterator[Screen]:
-    """Run bash, as a person uses it, on a new terminal."""
+async def shell(*program: str, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> AsyncIterator[Screen]:
+    """Run a shell, by default bash, as a person uses it, on a new terminal."""
     with _terminal(80, 24) as (master, slave):
         process = await asyncio.create_subprocess_exec(
-            *("setsid", "--ctty", "bash", "--norc", "--noprofile", "-i"),
+            *("setsid", "--ctty", *(program or ("bash", "--norc", "--noprofile", "-i"))),
             stdin=slave,
             stdout=slave,
             stderr=slave,
             env=_variables(environment),
+            cwd=folder,
         )
         try:
             yield Screen(master, process, 80, 24)

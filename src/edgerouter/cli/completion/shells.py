@@ -148,6 +148,8 @@ function __edgerouter_names
         switch $words[$at]
             case -c --config --spool
                 set given $given $words[$at] $words[(math $at + 1)]
+            case '--config=*' '--spool=*'
+                set given $given $words[$at]
         end
     end
     @ask@ $argv[1] $given 2>/dev/null

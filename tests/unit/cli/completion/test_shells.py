@@ -18,6 +18,7 @@ from edgerouter.cli.completion import names
 from edgerouter.cli.completion.shells import script
 from edgerouter.cli.completion.table import SHELLS, places
 from edgerouter.cli.main import app
+from support import screen
 from support.command import run
 
 PLACES = places(typer.main.get_command(app))
@@ -83,6 +84,32 @@ def test_fish_describes_what_it_completes(scripts: Path) -> None:
         ["fish", "--no-config", "-c", lines], cwd=scripts, capture_output=True, text=True, check=True, timeout=60, env=environment
     )
     assert done.stdout.splitlines() == ["list\tList dead letters, oldest first", "--interval\tSeconds between two looks"]
+
+
+@pytest.mark.parametrize(
+    ("program", "begins"),
+    [
+        (("zsh", "-f", "-i"), "fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; PS1='ready '\n"),
+        (("fish", "--no-config"), "source script.fish; function fish_prompt; echo -n 'ready '; end\n"),
+    ],
+    ids=["zsh", "fish"],
+)
+async def test_a_shell_completes_the_names_of_sinks_on_a_terminal(program: tuple[str, ...], begins: str, scripts: Path) -> None:
+    """The keys of a person: a tab after the beginning of a name that only the configuration holds."""
+    if shutil.which(program[0]) is None:
+        pytest.skip(f"{program[0]} is not installed")
+    (scripts / "_edgerouter").write_text(script("zsh", PLACES))
+    (scripts / "sinks.yaml").write_text("sinks: {cloud-north: {type: stdout}, archive: {type: stdout}}\n")
+    (scripts / "bin").mkdir(exist_ok=True)
+    command = scripts / "bin" / "edgerouter"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m edgerouter.cli.main "$@"\n')
+    command.chmod(0o755)
+    environment = {"HOME": str(scripts), "PATH": f"{command.parent}:{os.environ['PATH']}"}
+    async with screen.shell(*program, environment=environment, folder=scripts) as terminal:
+        terminal.press(begins)
+        await terminal.until(lambda text: text.rstrip().endswith("ready"))
+        terminal.press("edgerouter pause -c sinks.yaml clo\t")
+        await terminal.until(lambda text: "pause -c sinks.yaml cloud-north" in text, 60)
 
 
 def test_every_command_and_option_is_in_every_script(scripts: Path) -> None:

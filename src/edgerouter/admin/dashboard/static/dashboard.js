@@ -351,14 +351,14 @@ function verdict(status) {
   if (status.spool.state !== "ok") problems.push(`The spool is ${status.spool.state.replace("_", "-")}`);
   const lost = Object.entries(status.sources).filter(([, source]) => sourceState(source) === "broken");
   if (lost.length) problems.push(`${names(lost)} ${lost.length === 1 ? "is" : "are"} not connected`);
-  const silent = Object.values(status.sources).reduce((sum, source) => sum + (source.silence?.silent ?? 0), 0);
-  if (silent) problems.push(`${counted(silent, "expected topic")} silent`);
   for (const [verb, ...states] of VERDICTS) {
     const found = sinks.filter(([, , state]) => states.includes(state));
     const waiting = found.reduce((sum, [, sink]) => sum + sink.pending, 0);
     const verbs = found.length === 1 ? verb : verb.replace("does", "do").replace("is", "are");
     if (found.length) problems.push(`${names(found)} ${verbs}${waiting ? `, ${counted(waiting, "message")} waiting` : ""}`);
   }
+  const silent = Object.values(status.sources).reduce((sum, source) => sum + (source.silence?.silent ?? 0), 0);
+  if (silent) problems.push(`${counted(silent, "expected topic")} silent`);
   if (status.draining) problems.push("Draining: no more messages are accepted, and the router ends once the spool is delivered");
   if (problems.length) return problems.join("; ");
   return sinks.length ? "Messages reach every sink" : "The router starts";
