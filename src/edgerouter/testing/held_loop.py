@@ -1,12 +1,14 @@
 """Detects whether a plugin blocks the event loop, even on a busy machine.
 
 Blocking repeats with each call, and the kernel does not explain it: time for which the thread was runnable but
-waiting for a CPU is not counted, and the best of several attempts counts.
+waiting for a CPU is not counted, and the best of several attempts counts. Since Linux 6.12 the scheduler may keep a sleeping thread
+in its queue for a while, and counts that as waiting: the wait counts only if the kernel took the CPU away meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -77,11 +79,11 @@ def watching(holds: LoopHolds) -> Iterator[None]:
     def measured(handle: Any) -> Any:
         if handle._loop is not loop or handle._context.get(_watched) is not holds:  # noqa: SLF001  (see above)
             return run(handle)
-        began, waited = time.monotonic(), _waited_for_a_processor()
+        began, before = time.monotonic(), _Waiting.now()
         try:
             return run(handle)
         finally:
-            held = time.monotonic() - began - (_waited_for_a_processor() - waited)
+            held = time.monotonic() - began - _Waiting.now().since(before)
             if held > holds.longest:
                 holds.longest, holds.where = held, _name_of(handle)
 
@@ -106,10 +108,25 @@ async def _coroutine(call: Callable[[], Awaitable[T]]) -> T:
     return await call()
 
 
-def _waited_for_a_processor() -> float:
-    """Return the seconds for which this thread was runnable and did not run; 0 if the kernel does not report them."""
-    try:
-        with open(f"/proc/self/task/{threading.get_native_id()}/schedstat", "rb", buffering=0) as file:  # noqa: PTH123  (read often)
-            return int(file.read().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        return 0.0
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Waiting of this thread for a processor, as the kernel counts it."""
+
+    seconds: float = 0.0
+    """Time for which it was runnable and did not run."""
+    preempted: int = 0
+    """Number of times that the kernel took the processor away."""
+
+    @classmethod
+    def now(cls) -> _Waiting:
+        """Return what was counted so far; zeros if the kernel does not report it."""
+        try:
+            with open(f"/proc/self/task/{threading.get_native_id()}/schedstat", "rb", buffering=0) as file:  # noqa: PTH123  (read often)
+                nanoseconds = int(file.read().split()[1])
+        except (OSError, ValueError, IndexError):
+            return cls()
+        return cls(nanoseconds / 1e9, resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw)
+
+    def since(self, before: _Waiting) -> float:
+        """Return the seconds that the thread waited; 0 if it gave the processor up by itself each time."""
+        return self.seconds - before.seconds if self.preempted > before.preempted else 0.0
