@@ -13,7 +13,7 @@ from support.rounds import rounds
 from support.router import router
 
 BROKER = ("max_queued_messages 0", "max_inflight_messages 500", "log_type error")
-KILLS = int(os.environ.get("EDGEROUTER_TEST_KILLS", "50"))
+KILLS = int(os.environ.get("EDGEROUTER_TEST_KILLS", "25"))
 BATCH = 500
 DELIVERED = BATCH + 500
 """Messages that may be delivered again, with the same id, per kill: a batch, and the deliveries since the last commit."""

@@ -14,7 +14,7 @@ from support.mosquitto import running
 from support.promise import everything_came, nothing_is_missing, spool_is_sound
 from support.router import RouterProcess, router
 
-BACKLOG = 60_000
+BACKLOG = 30_000
 BROKER = ("max_queued_messages 0", "log_type error")
 
 both_protocols = pytest.mark.parametrize("protocol", ["5", "3.1.1"])

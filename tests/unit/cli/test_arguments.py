@@ -126,7 +126,7 @@ def test_no_argument_of_an_operators_command_ends_in_a_traceback(command: tuple[
 
 
 @given(text=TRICKY)
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=12)
 def test_no_path_ends_in_a_traceback(text: str) -> None:
     assert run("status", "--spool", text) in {1, 2}
     assert run("status", "-c", text) in {1, 2}

@@ -115,6 +115,8 @@ TEXTS = st.one_of(st.sampled_from(TRICKY), st.text(max_size=20))
 NUMBERS = st.one_of(st.integers(-2, 10), st.sampled_from([0.1, 1e-06, 1e16, 1 / 3, 2.5, 1000, 1024**2, 10**9, 2**40, 86400]))
 
 
+EXAMPLES = settings().max_examples // 13
+"""For each plugin; three in a usual run."""
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
@@ -233,7 +235,9 @@ def test_every_installed_plugin_takes_part(kind: PluginKind) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), sorted(NEEDED), ids=str)
 @given(data=st.data())
-@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=PHASES, database=None)
+@settings(
+    max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=PHASES, database=None
+)
 def test_what_is_printed_means_the_same_when_it_is_read_back(
     kind: PluginKind, name: str, data: st.DataObject, folder: Path
 ) -> None:
