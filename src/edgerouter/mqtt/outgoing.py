@@ -25,6 +25,8 @@ _LARGEST_WINDOW: Final = 32_767
 """Half of the packet ids, so that one is always free beside those of unfinished handshakes."""
 _TOPIC_BYTES: Final = 1024 * 1024
 """Bound of the topics whose bytes are remembered."""
+_AT_ONCE: Final = 256
+"""PUBACKs that are copied together: a broker may send them in other forms by turns."""
 _PUBACKS: Final = {form.size - 2: form for form in map(Struct, (">BBH", ">BBHB", ">BBHBB"))}
 """Forms of a PUBACK by their length: alone, with a reason code, and with no properties behind it."""
 _FAILED: Final = 128
@@ -200,7 +202,7 @@ class Outgoing:
         """Handle the PUBACKs that begin at an offset, while they have one of their usual forms; return the offset behind them."""
         in_flight, end = self._in_flight, len(data)
         while at + 4 <= end and data[at] == PUBACK and (form := _PUBACKS.get(data[at + 1])) is not None:
-            whole = (end - at) // form.size
+            whole = min((end - at) // form.size, _AT_ONCE)
             if not whole:
                 break
             length = data[at + 1]
