@@ -121,6 +121,19 @@ async def test_sinks_are_spread_over_the_routers_too(nats: NatsServer, tmp_path:
         assert seen.lost_shards == 1, "one that another router takes is counted"
 
 
+async def test_shards_that_were_lost_while_they_were_handed_over_are_drained_by_their_new_router(
+    nats: NatsServer, tmp_path: Path, stream: str
+) -> None:
+    """A router that loses its leases holds no shard, and its claims must not keep another from those."""
+    fleet = Fleet(nats, tmp_path, stream, 6)
+    async with fleet.router("one") as one:
+        leases = sharing_of(one).leases
+        async with fleet.router("two"):
+            for ledger in leases.held:
+                leases.fenced(ledger)
+            await until(lambda: fleet.held() == {"one": 3, "two": 3}, 20)
+
+
 async def test_a_router_that_starts_again_under_its_name_takes_its_shards_at_once(
     nats: NatsServer, tmp_path: Path, stream: str
 ) -> None:

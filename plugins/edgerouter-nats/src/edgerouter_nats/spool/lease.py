@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -258,9 +258,18 @@ class Leases:
         surplus = [ledger for ledger in self._revisions if wanted.get(ledger, self._router) != self._router]
         for ledger in surplus:
             self._hand_over(ledger)
+        await self._free_lost(wanted)
         await asyncio.gather(
             *(self._take(ledger) for ledger, router in wanted.items() if router == self._router and self._may_take(ledger))
         )
+
+    async def _free_lost(self, wanted: Mapping[str, str]) -> None:
+        """Free the claims of shards that this run has lost and another router is to drain, which waits for that."""
+        for ledger, (claim, revision) in self._stored.items():
+            held = ledger in self._revisions or ledger in self._releasing
+            mine = claim.router == self._router and claim.session == self._membership.session
+            if mine and not held and wanted.get(ledger) != self._router:
+                await self._free(ledger, revision)
 
     def _may_take(self, ledger: str) -> bool:
         if ledger in self._revisions or ledger in self._releasing:
@@ -305,12 +314,14 @@ class Leases:
         revision = self._revisions.pop(ledger, None)
         if revision is None:
             return
-        free = msgspec.msgpack.encode(Claim())
+        await self._free(ledger, revision)
+        log.info("handed over", sink=ledger)
+
+    async def _free(self, ledger: str, revision: int) -> None:
         try:
-            await self._state.write(self._names.lease_key(ledger), free, revision)
+            await self._state.write(self._names.lease_key(ledger), msgspec.msgpack.encode(Claim()), revision)
         except (Stale, Unavailable, SpoolError) as error:
             log.debug("a lease is not given back, and ends by itself", sink=ledger, reason=str(error))
-        log.info("handed over", sink=ledger)
 
 
 def _decode(data: bytes) -> Claim:

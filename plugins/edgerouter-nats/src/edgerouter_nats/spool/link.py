@@ -9,7 +9,7 @@ from typing import Final
 
 from nats.errors import ConnectionClosedError
 
-from edgerouter import Unavailable
+from edgerouter import Unauthorized, Unavailable
 from edgerouter_nats.connection import Connection, Connector
 from edgerouter_nats.errors import shown
 from edgerouter_nats.parser import Arrived, Skipped
@@ -40,6 +40,7 @@ def headers_of(raw: bytes) -> tuple[str, dict[str, str]]:
 class _Question:
     """A question that waits for its answers."""
 
+    subject: str
     answered: asyncio.Future[None]
     many: bool
     until: float
@@ -73,6 +74,8 @@ class Link:
         self._timeouts_in_a_row = 0
         self._subjects: dict[str, Callable[[bytes], None]] = {}
         self._looking: asyncio.TimerHandle | None = None
+        self._refusal: Unauthorized | None = None
+        """The server lets no answer through to this connection."""
         self.max_payload = 1024**2
         """Most bytes of a message with its headers: the server's bound, or `max_message_bytes` where that is smaller."""
 
@@ -111,7 +114,7 @@ class Link:
         self._number += 1
         reply = f"{self._inbox}.{self._number}"
         loop = asyncio.get_running_loop()
-        question = self._questions[reply] = _Question(loop.create_future(), many, loop.time() + seconds)
+        question = self._questions[reply] = _Question(subject, loop.create_future(), many, loop.time() + seconds)
         if self._looking is None:
             self._looking = loop.call_later(_LOOK_EVERY, self._look, loop)
         try:
@@ -120,7 +123,7 @@ class Link:
         except TimeoutError:
             if not question.messages:
                 await self._timed_out(connection)
-                raise Unavailable(f"{connection.server}: no answer within {seconds:.3g} s on {subject}") from None
+                raise self._refusal or Unavailable(f"{connection.server}: no answer within {seconds:.3g} s on {subject}") from None
         except ConnectionClosedError:
             raise connection.error from None
         finally:
@@ -151,10 +154,22 @@ class Link:
         # a longer message could be stored, and never read again
         self.max_payload = min(connection.max_payload, self._connector.max_message_bytes)
         client = connection.client
+        self._refusal = None
+        client.refused.append(lambda text: self._refused(connection, text))
         client.listen(_Answers(self._questions), f"{self._inbox}.*")
         for subject, call in self._subjects.items():
             client.listen(_Heard(call), subject)
         client.lost.add_done_callback(lambda _: self._lost(connection))
+
+    def _refused(self, connection: Connection, text: str) -> None:
+        """End the questions that a permission is missing for."""
+        error = Unauthorized(f"{connection.server}: {shown(text)}: permit it, or set `inbox_prefix`, for the account's user")
+        answers = self._inbox in text
+        if answers and connection is self._connection:
+            self._refusal = error
+        for question in self._questions.values():
+            if (answers or f'"{question.subject}"' in text) and not question.answered.done():
+                question.answered.set_exception(error)
 
     def _lost(self, connection: Connection) -> None:
         if connection is not self._connection:
