@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from edgerouter.telemetry.event_kinds import EVENT_KINDS
 from edgerouter.telemetry.events import MOST_BYTES, MOST_CHARACTERS, MOST_EVENTS, Event
@@ -18,7 +18,7 @@ Every kind of event that the router records: when it happens, its fields, and wh
 never a single message.
 
 The router holds the last {MOST_EVENTS:,} events since its start, {MOST_BYTES // 1024} KiB at most. It compares its state with
-that of a second ago, so changes that are faster become one event.
+that of a second ago, so faster changes become one event. A restart begins a new record; the log keeps the old one.
 [The dashboard](../how-to/dashboard.md), `edgerouter top` and [the admin API](admin-api.md#events) show them:
 
 ```sh
@@ -39,11 +39,16 @@ def page() -> str:
 
 
 def _kinds() -> Iterator[str]:
-    yield "| kind | happens when | level | fields | states | what to do |"
-    yield "|---|---|---|---|---|---|"
+    yield "| kind | happens when | level | fields | what to do |"
+    yield "|---|---|---|---|---|"
     for name, kind in EVENT_KINDS.items():
-        levels, fields, states = (", ".join(f"`{each}`" for each in part) for part in (kind.levels, kind.fields, kind.states))
-        yield f"| `{name}` | {kind.happens} | {levels} | {fields} | {states} | {kind.next_step} |"
+        states = f": {_listed(kind.states)}" if kind.states else ""
+        fields = _listed(kind.fields).replace("`state`", f"`state`{states}")
+        yield f"| `{name}` | {kind.happens} | {_listed(kind.levels)} | {fields} | {kind.next_step} |"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
 
 
 def _fields() -> Iterator[str]:

@@ -25,7 +25,7 @@ EVENT_KINDS: Final[Mapping[Kind, EventKind]] = {
         "the router runs: its spool is open, sources and sinks are being opened",
         ("info",),
         (),
-        "nothing; without a `stopping` before it, the previous run was killed or crashed, which loses no acknowledged message",
+        "nothing; the log says whether the run before it was stopped or killed",
     ),
     "stopping": EventKind(
         "the router ends, after SIGTERM, Ctrl-C or `edgerouter drain`", ("info",), (), "nothing; the spool keeps what is pending"
@@ -87,7 +87,7 @@ EVENT_KINDS: Final[Mapping[Kind, EventKind]] = {
     "tap": EventKind(
         "a caller starts or ends looking at messages",
         ("info",),
-        ("subject", "state", "by"),
+        ("subject", "by", "state"),
         "nothing, if you know the caller; `admin.tap.enabled: false` forbids it",
         ("open", "closed"),
     ),

@@ -99,7 +99,7 @@ def test_the_schema_takes_the_fields_of_the_type_that_is_written(site: Path) -> 
 def test_the_manual_of_the_distribution_has_the_fields(site: Path) -> None:
     page = manual.write_plugins({"spool": {"remote": plugins.find("spool", "remote").Config}})
     assert "## `spool`: `type: remote`" in page
-    assert "| `server` | text | required |  | Address of the log. |" in page
+    assert "| `server` | Address of the log. | text | required |  |" in page
 
 
 def test_a_command_opens_the_spool_by_itself_and_says_so(site: Path) -> None:

@@ -101,8 +101,8 @@ def _table(model: type[BaseModel]) -> str:
     rows = list(_rows(model))
     if not rows:
         return "It has no fields.\n"
-    lines = ["| field | value | default | example | meaning |", "|---|---|---|---|---|"]
-    lines += [f"| `{row.name}` | {row.kind} | {row.default} | {_code(row.example)} | {row.text} |" for row in rows]
+    lines = ["| field | meaning | value | default | example |", "|---|---|---|---|---|"]
+    lines += [f"| `{row.name}` | {row.text} | {row.kind} | {row.default} | {_code(row.example)} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 

@@ -100,17 +100,17 @@ def test_a_table_shows_field_value_default_example_and_meaning() -> None:
     text = write({"sink": {"outer": Outer}})
     assert "### `sinks`: `type: outer`\n\nA purpose.\n" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
-    first = next(number for number, row in enumerate(rows) if row.startswith("| `name` | text | required |"))
+    first = next(number for number, row in enumerate(rows) if row.startswith("| `name` | A name."))
     assert rows[first:][:9] == [
-        '| `name` | text | required | `` "a `b` \\| c" `` | A name. |',
-        "| `size` | size | `3MiB` | `6MiB` | A size. |",
-        "| `wait` | duration | `90s` | `3m` | A time. |",
-        "| `short` | duration | `250ms` | `500ms` | A short time. |",
-        "| `secret` | secret text | none | `${file:/run/secrets/secret}` | A secret. |",
-        "| `inner` | mapping |  |  | A part. |",
-        "| `inner.deep` | `true` or `false` | `false` | `true` | Deep \\| down. |",
-        "| `parts` | list of mapping |  |  | Parts. |",
-        "| `parts[].deep` | `true` or `false` | `false` | `true` | Deep \\| down. |",
+        '| `name` | A name. | text | required | `` "a `b` \\| c" `` |',
+        "| `size` | A size. | size | `3MiB` | `6MiB` |",
+        "| `wait` | A time. | duration | `90s` | `3m` |",
+        "| `short` | A short time. | duration | `250ms` | `500ms` |",
+        "| `secret` | A secret. | secret text | none | `${file:/run/secrets/secret}` |",
+        "| `inner` | A part. | mapping |  |  |",
+        "| `inner.deep` | Deep \\| down. | `true` or `false` | `false` | `true` |",
+        "| `parts` | Parts. | list of mapping |  |  |",
+        "| `parts[].deep` | Deep \\| down. | `true` or `false` | `false` | `true` |",
     ]
 
 
