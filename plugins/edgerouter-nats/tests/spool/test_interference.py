@@ -18,6 +18,7 @@ from edgerouter_nats.spool.api import Api
 from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.stream import stream_config, unsafe
 from support.nats.cluster import NatsServer
+from support.nats.sharing import settings, shared
 from support.nats.spools import Options, opened
 from support.pipeline import until
 from support.spools import Pipe, fresh, ledger, payloads, route, take
@@ -112,10 +113,33 @@ async def test_a_position_that_is_deleted_in_the_bucket_is_written_again(
         reader.delivered((await take(reader, 5))[:2])
         await spool.engine.positions.safe()
         await until(lambda: not spool.engine.ledgers["cloud"].changed)
+        await api.purge(names.state, subject=key)
+        # nothing is settled any more: trimming finds it missing, and purges nothing
+        assert not await spool.engine.trimming.trim(full=True)
+        await spool.engine.positions.safe()
     async with opened([nats.url], stream) as spool:
         reader = await spool.attach(route("cloud"))
         assert payloads(await take(reader, 3)) == [b"2", b"3", b"4"]
         assert spool.ledgers == {"cloud": ledger(5, 2)}
+
+
+async def test_a_position_that_is_deleted_while_no_router_runs_begins_at_the_oldest_message(
+    nats: NatsServer, tmp_path: Path, stream: str
+) -> None:
+    section = settings(nats, tmp_path, "one", stream=stream)
+    async with shared(section) as spool:
+        pipe = Pipe(spool)
+        await pipe.attach(route("cloud"))
+        await pipe.append(fresh(3))
+        names = Names(stream)
+        await spool.flush()
+    async with opened([nats.url], "BESIDE") as beside:
+        await beside.engine.api.purge(names.state, subject=names.key(names.position_key("cloud")))
+    async with shared(section) as spool:
+        (reader,) = await Pipe(spool).attach(route("cloud"))
+        assert len(await take(reader, 3)) == 3
+        (new,) = await Pipe(spool).attach(route("new"))
+        assert new.ledger == ledger()
 
 
 async def test_a_sink_that_another_router_has_is_not_forgotten(nats: NatsServer, stream: str) -> None:

@@ -109,6 +109,7 @@ class Engine:
             router=self.router,
             end=lambda: tail.end,
             keep_from=self._keep_from,
+            rewrite=self.positions.rewrite,
         )
         self.counting = Counting(self.chunks, tail, self.ledgers, self.positions)
         self.log = SharedLog(

@@ -62,7 +62,11 @@ class Holding:
         """Make the position of a sink, unless it has one."""
         end = self._tail.end
         ledger = SinkLedger(route.sink, key_of(route.sink), route.filters, since=end)
-        upto = end if route.start == "oldest" else min(self._from_oldest_to, end)
+        oldest = route.start == "oldest"
+        if not oldest and await self._positions.had(route.sink):
+            log.warning("a position was deleted in the bucket, and begins again at the oldest message", sink=route.sink)
+            oldest = True
+        upto = end if oldest else min(self._from_oldest_to, end)
         first = first_of(await self._chunks.first()) if upto else upto
         if first < upto:
             ledger.uncounted.add((), [(first, upto)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -143,6 +143,10 @@ class Positions:
         except Stale:
             log.debug("position exists already", sink=ledger.name)
 
+    async def had(self, name: str) -> bool:
+        """Return True for a ledger that was drained before, so that a position which is not there was deleted."""
+        return await self._state.read(self._names.lease_key(name)) is not None
+
     async def read(self, name: str) -> tuple[PositionRecord, int] | None:
         """Return a record and its revision."""
         found = await self._state.read(self._names.position_key(name))
@@ -167,14 +171,22 @@ class Positions:
         return self._held.pop(name, None)
 
     async def delete(self, name: str) -> None:
-        """Delete a position."""
+        """Delete a position, and what shows that it was there."""
         self._held.pop(name, None)
         await self._state.delete(self._names.position_key(name))
+        await self._state.delete(self._names.lease_key(name))
 
     @property
     def unwritten_seconds(self) -> float:
         """Age of the oldest settlement that is not stored yet: a router that takes over now delivers those messages again."""
         return 0.0 if self._settled_at is None else time.monotonic() - self._settled_at
+
+    def rewrite(self, names: Collection[str]) -> None:
+        """Write those of these positions that are held here: they are missing in the bucket."""
+        for held in self:
+            if held.ledger.name in names:
+                held.ledger.changed = True
+                self.touch()
 
     def touch(self) -> None:
         """Write soon: something is settled."""

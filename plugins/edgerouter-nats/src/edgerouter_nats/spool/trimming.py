@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -92,6 +92,7 @@ class Trimming:
         router: name of this router.
         end: the sequence that the next message will have.
         keep_from: least stream sequence that this router needs for its receipts.
+        rewrite: writes those of these positions that are held here.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Trimming:
         router: str,
         end: Callable[[], int],
         keep_from: Callable[[], int],
+        rewrite: Callable[[Collection[str]], None],
     ) -> None:
         self._api = api
         self._names = names
@@ -115,6 +117,7 @@ class Trimming:
         self._router = router
         self._end = end
         self._keep_from = keep_from
+        self._rewrite = rewrite
         self._due = True
         self._known: set[str] = set()
         self.shared = Shared()
@@ -206,6 +209,7 @@ class Trimming:
         missing = (self._known - there) | (sinks - {sink_of(name) for name in there})
         if missing:
             log.debug("nothing is trimmed, because positions are missing", sinks=sorted(missing))
+            self._rewrite(missing)
         return bool(missing)
 
     async def _retained(self, target: int) -> int:
