@@ -253,8 +253,7 @@ async def until_open(plant: Plant) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize(("width", "dark"), [(360, True), (1440, False)], ids=["phone, dark", "wide, light"])
 async def test_assistive_technology_can_use_the_page_in_both_themes_and_widths(plant: Plant, width: int, dark: bool) -> None:
     """axe-core finds nothing, also in the dialogs, and nothing scrolls sideways."""
     await dead_letter(plant)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, get_args
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from edgerouter.admin.health import not_flowing, not_ready
+from edgerouter.admin.metrics.exposition import write
 from edgerouter.admin.metrics.tables import SINK, SOURCE, SPOOL
 from edgerouter.admin.status import RouterStatus, SinkStatus, SourceStatus
 from edgerouter.pipeline.status import LATENCY_BOUNDS, DeliveryStatus, State
@@ -40,10 +41,15 @@ class Metrics(Collector):
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return self.text_of(self.families())
+
+    @staticmethod
+    def text_of(families: Iterable[Metric]) -> bytes:
+        """Families in Prometheus' text format."""
+        return write(families)
 
     def families(self) -> list[Metric]:
-        """All metrics, for an export."""
+        """All metrics: nothing in them changes any more, so another thread may write them."""
         return list(self._registry.collect())
 
     def describe(self) -> list[Metric]:
