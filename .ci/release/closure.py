@@ -58,6 +58,13 @@ def closure(wanted: Iterable[str]) -> list[Package]:
     return [_package(name, tuple(sorted(edges.get(name, set()) - {name}))) for name in sorted(seen)]
 
 
+def installed() -> list[Package]:
+    """Return everything in this environment, sorted by name."""
+    names = {canonicalize_name(found.name) for found in metadata.distributions()}
+    needs = {name: {canonicalize_name(needed.name) for needed in _needs(name, {""})} for name in names}
+    return [_package(name, tuple(sorted(needs[name] & names - {name}))) for name in sorted(names)]
+
+
 def licence(found: metadata.Distribution) -> str:
     """Return the licence as an SPDX expression, from the newest field that has it."""
     fields = found.metadata

@@ -57,6 +57,17 @@ def of_release(files: Sequence[Path], number: str) -> Json:
     return _bill(subject, components, {subject["bom-ref"]: [refs["edgerouter"]], **edges})
 
 
+def of_image(number: str, python: Sequence[Package], other: Sequence[Json]) -> Json:
+    """Return the bill of an image: installed Python packages, and components that are described already."""
+    refs = {package.name: _purl(package.name, package.version) for package in python}
+    subject = {"type": "container", "bom-ref": f"image:{number}", "name": "edgerouter", "version": number}
+    edges = {refs[package.name]: [refs[name] for name in package.needs if name in refs] for package in python}
+    components = [*(_installed(package, ()) for package in python), *other]
+    needed = {ref for found in edges.values() for ref in found}
+    top = [str(component["bom-ref"]) for component in components if component["bom-ref"] not in needed]
+    return _bill(subject, components, {subject["bom-ref"]: top, **edges})
+
+
 def text(bill: Json) -> str:
     """Encode a bill; its serial number is derived from its content."""
     serial = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(bill, sort_keys=True))

@@ -22,8 +22,11 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from paho.mqtt import publish
 
+from release import sbom
 from release.build import epoch
+from release.closure import installed
 from release.distributions import ROOT, Distribution, distributions, version
+from release.image import interpreter, system
 from support.mosquitto import Mosquitto, running
 
 pytestmark = pytest.mark.skipif("EDGEROUTER_DIST" not in os.environ, reason="run by .ci/packages, which builds the packages")
@@ -144,6 +147,13 @@ def test_the_bill_of_the_release_is_valid_and_names_our_wheels() -> None:
     [file] = DIST.glob("*.cdx.json")
     assert JsonStrictValidator(SchemaVersion.V1_7).validate_str(file.read_text()) is None
     assert all(sha256(wheel(distribution).read_bytes()).hexdigest() in file.read_text() for distribution in ALL)
+
+
+def test_the_bill_of_an_image_is_valid() -> None:
+    """As the Containerfile makes it, from this environment."""
+    lines = ["debian 13", "bash 5.2.37-2+b5 amd64 bash 5.2.37-2"]
+    other = [*system(lines), *interpreter(Path("/usr/local/bin/python3"))]
+    assert JsonStrictValidator(SchemaVersion.V1_7).validate_str(sbom.text(sbom.of_image(version(), installed(), other))) is None
 
 
 def test_the_checksums_are_those_of_all_files_and_no_host_stands_in_them() -> None:
