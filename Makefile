@@ -17,7 +17,7 @@ SHELL := bash
 # the tests start hundreds of processes: without cached bytecode, each compiles the package again
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: deb help demo test check format bench bench-backlog bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs-reference docs-site docs-serve dist licences sbom constraints clean
+.PHONY: deb help demo test check format bench bench-backlog bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs-reference docs-site docs-serve dist licences sbom audit constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -90,6 +90,9 @@ dist: .venv/.dist  ## Build wheels, sdists, bills of materials, hashes and check
 licences: .venv/.dev  ## Write docs/reference/licences.md from the installed packages
 	@PYTHONPATH=.ci $(BIN)/python -m release.licences > .venv/licences.md
 	@mv .venv/licences.md docs/reference/licences.md
+
+audit: .venv/.dev  ## Ask for known vulnerabilities of the packages in constraints.txt (ARGS="--vulnerability-service osv")
+	@PYTHONPATH=.ci $(BIN)/python -m release.audit $(ARGS)
 
 sbom: .venv/.dev  ## Write the bills of materials that wheels carry, from the pyproject files
 	@PYTHONPATH=.ci $(BIN)/python -m release.sbom

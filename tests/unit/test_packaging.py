@@ -18,8 +18,10 @@ from packaging.version import Version
 
 import edgerouter
 from release import sbom
+from release.audit import judged
 from release.closure import Package, closure, licence
 from release.distributions import ROOT, Distribution, distributions, version
+from release.image import interpreter, system
 from release.licences import BRINGS, page, refused
 from release.notes import notes
 from release.numbers import series, written
@@ -111,6 +113,47 @@ def test_a_bill_of_materials_has_the_ranges_and_the_optional_packages() -> None:
         "purl": "pkg:pypi/edgerouter-aws",
         "isExternal": True,
     }
+
+
+def test_the_bill_of_an_image_names_python_packages_and_those_of_the_system() -> None:
+    packages = [Package("edgerouter", "0.1.0", "Apache-2.0", ("typer",)), Package("typer", "0.29.2", "MIT", ("click",))]
+    lines = ["debian 13", "libc6 2.41-12+deb13u1 amd64 glibc 2.41-12+deb13u1", "bash 5.2.37-2+b5 amd64 bash 5.2.37-2"]
+    bill = sbom.of_image("0.1.0", packages, [*system(lines)])
+    assert [component["bom-ref"] for component in bill["components"]] == [
+        "os:debian-13",
+        "pkg:deb/debian/bash@5.2.37-2%2Bb5?arch=amd64&distro=debian-13&upstream=bash%405.2.37-2",
+        "pkg:deb/debian/libc6@2.41-12%2Bdeb13u1?arch=amd64&distro=debian-13&upstream=glibc%402.41-12%2Bdeb13u1",
+        "pkg:pypi/edgerouter@0.1.0",
+        "pkg:pypi/typer@0.29.2",
+    ]
+    edges = {each["ref"]: each["dependsOn"] for each in bill["dependencies"]}
+    assert edges["pkg:pypi/edgerouter@0.1.0"] == ["pkg:pypi/typer@0.29.2"]
+    assert len(edges["image:0.1.0"]) == 4
+
+
+@pytest.mark.parametrize(("executable", "found"), [("/usr/local/bin/python3", ["python"]), ("/usr/bin/python3", [])])
+def test_the_bill_of_an_image_names_a_python_beside_the_packages_of_the_system(executable: str, found: list[str]) -> None:
+    assert [each["name"] for each in interpreter(Path(executable))] == found
+
+
+# Vulnerabilities
+
+
+def test_an_audit_names_each_vulnerability_and_its_cure() -> None:
+    found = {"id": "PYSEC-2024-1", "fix_versions": ["3.9.2", "3.10.0"], "aliases": [], "description": ""}
+    packages = [{"name": "aiohttp", "version": "3.9.0", "vulns": [found]}, {"name": "yarl", "version": "1.0", "vulns": []}]
+    assert judged({"dependencies": packages}) == (["aiohttp 3.9.0: PYSEC-2024-1, fixed in 3.9.2, 3.10.0"], 1)
+    assert judged({"dependencies": packages[1:]}) == (["packages: 1, known vulnerabilities: 0"], 0)
+
+
+def test_an_audit_whose_database_has_no_answers_is_not_clean() -> None:
+    """As pip-audit reports from a mirror of the index without a database of vulnerabilities, with exit code 0."""
+    packages = [{"name": f"acme-{number}", "skip_reason": "Dependency not found on PyPI"} for number in range(7)]
+    lines, code = judged({"dependencies": packages})
+    assert code == 3
+    assert lines == [
+        "NOT AUDITED: the database has no answer for 7 of 7 packages: acme-0, acme-1, acme-2, acme-3, acme-4 ...",
+    ]
 
 
 # Licences

@@ -1,4 +1,4 @@
-"""What an image and the Debian package leave out is never run, and the rest is compiled for the place that it will be at.
+"""Trimming leaves out what is never run, and compiles the rest of an image or a Debian package for its final place.
 
 Covers: deploy/trim.py.
 """
