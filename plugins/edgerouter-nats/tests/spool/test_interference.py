@@ -97,9 +97,10 @@ async def test_without_the_bucket_a_start_delivers_again_what_the_stream_holds(n
 
 @pytest.mark.parametrize("leaves_a_mark", [False, True])
 async def test_a_position_that_is_deleted_in_the_bucket_is_written_again(
-    nats: NatsServer, stream: str, *, leaves_a_mark: bool
+    nats: NatsServer, tmp_path: Path, stream: str, *, leaves_a_mark: bool
 ) -> None:
-    async with opened([nats.url], stream) as spool:
+    section = settings(nats, tmp_path, "one", stream=stream)
+    async with shared(section) as spool:
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("cloud"))
         await pipe.append(fresh(5))
@@ -117,7 +118,7 @@ async def test_a_position_that_is_deleted_in_the_bucket_is_written_again(
         # nothing is settled any more: trimming finds it missing, and purges nothing
         assert not await spool.engine.trimming.trim(full=True)
         await spool.engine.positions.safe()
-    async with opened([nats.url], stream) as spool:
+    async with shared(section) as spool:
         reader = await spool.attach(route("cloud"))
         assert payloads(await take(reader, 3)) == [b"2", b"3", b"4"]
         assert spool.ledgers == {"cloud": ledger(5, 2)}
@@ -142,12 +143,17 @@ async def test_a_position_that_is_deleted_while_no_router_runs_begins_at_the_old
         assert new.ledger == ledger()
 
 
-async def test_a_sink_that_another_router_has_is_not_forgotten(nats: NatsServer, stream: str) -> None:
-    async with opened([nats.url], stream) as one, opened([nats.url], stream, "two") as two:
-        await one.attach(route("cloud"))
-        await one.engine.announcement.write()
-        with pytest.raises(SpoolError, match="'cloud' is in the configuration of one"):
-            await two.forget("cloud")
+async def test_a_sink_that_a_running_router_has_is_not_forgotten_by_another(nats: NatsServer, tmp_path: Path, stream: str) -> None:
+    one, two = (settings(nats, tmp_path, name, stream=stream) for name in ("one", "two"))
+    async with shared(two) as other:
+        async with shared(one) as spool:
+            await Pipe(spool).attach(route("cloud"))
+            with pytest.raises(SpoolError, match="'cloud' is in the configuration of one"):
+                await other.forget("cloud")
+        await other.forget("cloud")
+        assert await other.shard_records() == {}
+        assert not await other.engine.trimming.trim()
+        assert other.engine.trimming.shared.claimed == ()
 
 
 async def test_a_limit_that_deletes_messages_stops_acknowledging_until_it_is_gone(nats: NatsServer, stream: str) -> None:

@@ -74,7 +74,7 @@ class Link:
         self._timeouts_in_a_row = 0
         self._subjects: dict[str, Callable[[bytes], None]] = {}
         self._looking: asyncio.TimerHandle | None = None
-        self._refusal: Unauthorized | None = None
+        self._refusal = ""
         """The server lets no answer through to this connection."""
         self.max_payload = 1024**2
         """Most bytes of a message with its headers: the server's bound, or `max_message_bytes` where that is smaller."""
@@ -123,7 +123,9 @@ class Link:
         except TimeoutError:
             if not question.messages:
                 await self._timed_out(connection)
-                raise self._refusal or Unavailable(f"{connection.server}: no answer within {seconds:.3g} s on {subject}") from None
+                if self._refusal:
+                    raise Unauthorized(self._refusal) from None
+                raise Unavailable(f"{connection.server}: no answer within {seconds:.3g} s on {subject}") from None
         except ConnectionClosedError:
             raise connection.error from None
         finally:
@@ -154,7 +156,7 @@ class Link:
         # a longer message could be stored, and never read again
         self.max_payload = min(connection.max_payload, self._connector.max_message_bytes)
         client = connection.client
-        self._refusal = None
+        self._refusal = ""
         client.refused.append(lambda text: self._refused(connection, text))
         client.listen(_Answers(self._questions), f"{self._inbox}.*")
         for subject, call in self._subjects.items():
@@ -163,13 +165,13 @@ class Link:
 
     def _refused(self, connection: Connection, text: str) -> None:
         """End the questions that a permission is missing for."""
-        error = Unauthorized(f"{connection.server}: {shown(text)}: permit it, or set `inbox_prefix`, for the account's user")
+        reason = f"{connection.server}: {shown(text)}: permit it, or set `inbox_prefix`, for the account's user"
         answers = self._inbox in text
         if answers and connection is self._connection:
-            self._refusal = error
+            self._refusal = reason
         for question in self._questions.values():
             if (answers or f'"{question.subject}"' in text) and not question.answered.done():
-                question.answered.set_exception(error)
+                question.answered.set_exception(Unauthorized(reason))
 
     def _lost(self, connection: Connection) -> None:
         if connection is not self._connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 from zlib import crc32
@@ -140,6 +140,10 @@ class Sharing:
             await asyncio.gather(*[self.leases.remove(sink) for sink in await self.leases.elsewhere(self._sinks)])
         except (Unavailable, SpoolError) as error:
             log.warning("shards are not handed over, and their leases end by themselves", reason=str(error))
+
+    async def others(self, sink: str) -> Sequence[str]:
+        """Return the other routers that run and have a sink."""
+        return await self.leases.others(sink)
 
     async def _leave_off(self, sink: str) -> None:
         """Write what an earlier reader of the sink has settled, and take its shards anew."""

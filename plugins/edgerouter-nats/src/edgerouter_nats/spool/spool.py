@@ -50,6 +50,9 @@ class Sharer(Protocol):
     async def hand_over(self) -> None:
         """Leave to the other routers the sinks that they have."""
 
+    async def others(self, sink: str) -> Sequence[str]:
+        """Return the other routers that run and have a sink."""
+
 
 class JetStreamSpool:
     """The spool as the pipeline sees it.
@@ -134,8 +137,7 @@ class JetStreamSpool:
         if sink in engine.routing:
             raise SpoolError(f"the sink {sink!r} is in the configuration")
         await engine.trimming.refresh()
-        having = [name for name, each in engine.trimming.shared.routers.items() if sink in each.sinks and each.present]
-        if having:
+        if having := await self.sharer.others(sink) if self.sharer is not None else ():
             raise SpoolError(f"the sink {sink!r} is in the configuration of {', '.join(having)}")
         held = {ledger.name: ledger for ledger in self._held(sink)}
         stored = {name: ledger for name, ledger in engine.trimming.shared.ledgers.items() if sink_of(name) == sink}

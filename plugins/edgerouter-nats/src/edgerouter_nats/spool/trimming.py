@@ -38,6 +38,8 @@ class Shared:
     damaged: tuple[str, ...] = ()
     """Ledgers that cannot be read: nothing is trimmed."""
     routers: dict[str, RouterRecord] = field(default_factory=dict)
+    claimed: tuple[str, ...] = ()
+    """Ledgers that were drained before, and were not forgotten."""
 
     @property
     def orphans(self) -> tuple[str, ...]:
@@ -64,8 +66,9 @@ async def read_shared(state: State) -> Shared:
     Raises:
         Unavailable: nothing answers.
     """
-    found = await state.all("position", "router")
+    found = await state.all("position", "router", "lease")
     shared = Shared(routers=records(found))
+    shared.claimed = tuple(unescape(each.subject[len("lease.") :]) for each in found if each.subject.startswith("lease."))
     damaged = []
     for each in found:
         if not each.subject.startswith("position."):
@@ -119,7 +122,6 @@ class Trimming:
         self._keep_from = keep_from
         self._rewrite = rewrite
         self._due = True
-        self._known: set[str] = set()
         self.shared = Shared()
         """State of all routers, about a second old."""
         self.stream = StreamState(0, 0, 1, 0, settings.max_bytes)
@@ -201,12 +203,8 @@ class Trimming:
         return purged > 0
 
     def _positions_are_missing(self) -> bool:
-        """Return True while a configured sink has no position: it was deleted, and its router writes it again."""
-        shared = self.shared
-        there = {*shared.ledgers, *shared.damaged}
-        sinks = {sink for router in shared.routers.values() if router.present for sink in router.sinks}
-        self._known = {name for name in self._known | there if sink_of(name) in sinks}
-        missing = (self._known - there) | (sinks - {sink_of(name) for name in there})
+        """Return True while a shard has a claim and no position: this was deleted, and its router writes it again."""
+        missing = set(self.shared.claimed) - self.shared.ledgers.keys() - set(self.shared.damaged)
         if missing:
             log.debug("nothing is trimmed, because positions are missing", sinks=sorted(missing))
             self._rewrite(missing)
