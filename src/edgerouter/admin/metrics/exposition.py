@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client.metrics_core import Metric
 
-_MOST_LABELS: Final = 20_000
+_MOST_LABELS: Final = 10_000
 """Sets of labels whose text is kept."""
 _NUMBERS: Final = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
 
@@ -23,7 +23,7 @@ def write(families: Iterable[Metric]) -> bytes:
         for sample in family.samples:
             value = repr(float(sample.value))
             lines.append(f"{sample.name}{_labels(*sample.labels.items())} {_NUMBERS.get(value, value)}\n")
-    return "".join(lines).encode()
+    return "".join(lines).encode(errors="replace")  # the name of a certificate's file need not be text
 
 
 @lru_cache(maxsize=_MOST_LABELS)

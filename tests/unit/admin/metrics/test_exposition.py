@@ -52,3 +52,11 @@ def test_a_scraper_reads_the_same_as_from_the_client_library() -> None:
     reference.register(Families(families))
     assert parsed(text) == parsed(generate_latest(reference))
     assert write(families) == text, "kept labels change nothing"
+
+
+def test_a_label_that_is_no_text_spoils_no_scrape() -> None:
+    """A file may have any bytes in its name, and a certificate's file is a label."""
+    gauge = GaugeMetricFamily("expiry", "When.", labels=("file",))
+    gauge.add_metric(("/etc/\udcff.pem",), 1.0)
+
+    assert b'expiry{file="/etc/?.pem"} 1.0' in write([gauge])
