@@ -59,8 +59,11 @@ def example(name: str, schema: Mapping[str, Any], kind: str, choices: Sequence[M
 
 def _larger(default: float, choices: Sequence[Mapping[str, Any]]) -> float:
     """Return twice the default, or the highest value that is allowed."""
+    twice = 2 * default or 1
+    if any(twice >= choice.get("exclusiveMaximum", inf) for choice in choices):
+        return default
     most: float = min(choice.get("maximum", inf) for choice in choices)
-    return min(2 * default or 1, most)
+    return min(twice, most)
 
 
 def _flow(value: Any) -> str:

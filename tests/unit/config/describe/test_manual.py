@@ -94,6 +94,10 @@ class Outer(BaseModel, use_attribute_docstrings=True):
     """A part."""
     parts: tuple[Inner, ...] = Field(default=())
     """Parts."""
+    most: int = Field(default=7, le=10)
+    """A bound."""
+    share: float = Field(default=0.5, lt=1)
+    """A bound that is not reached."""
 
 
 def test_a_table_shows_field_value_default_example_and_meaning() -> None:
@@ -101,7 +105,7 @@ def test_a_table_shows_field_value_default_example_and_meaning() -> None:
     assert "### `sinks`: `type: outer`\n\nA purpose.\n" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     first = next(number for number, row in enumerate(rows) if row.startswith("| `name` | A name."))
-    assert rows[first:][:9] == [
+    assert rows[first:][:11] == [
         '| `name` | A name. | text | required | `` "a `b` \\| c" `` |',
         "| `size` | A size. | size | `3MiB` | `6MiB` |",
         "| `wait` | A time. | duration | `90s` | `3m` |",
@@ -111,6 +115,8 @@ def test_a_table_shows_field_value_default_example_and_meaning() -> None:
         "| `inner.deep` | Deep \\| down. | `true` or `false` | `false` | `true` |",
         "| `parts` | Parts. | list of mapping |  |  |",
         "| `parts[].deep` | Deep \\| down. | `true` or `false` | `false` | `true` |",
+        "| `most` | A bound. | whole number | `7` | `10` |",
+        "| `share` | A bound that is not reached. | number | `0.5` | `0.5` |",
     ]
 
 
