@@ -137,7 +137,7 @@ async def test_two_brokers_over_flapping_links_lose_nothing_and_loop_nothing(tmp
         sent_one, sent_two = [await each.stop() for each in loads]
         for_two = expected(sent_one, lambda topic: prefix + topic)
         for_one = expected(sent_two, lambda topic: topic.removeprefix(prefix))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 + SECONDS / 2):
             # the proxies run here too, so this must be cheap
             while not (for_one <= at_one.seen and for_two <= at_two.seen):
                 await asyncio.sleep(0.1)

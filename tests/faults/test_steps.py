@@ -64,7 +64,7 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.timeout(180 + 10 * KILLS)
+@pytest.mark.timeout(180 + 30 * KILLS)
 async def test_kills_change_no_window_lose_no_part_and_count_what_is_filtered(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
