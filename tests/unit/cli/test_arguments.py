@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -168,7 +169,8 @@ def test_a_secrets_folder_whose_name_is_too_long_is_reported(
 ) -> None:
     monkeypatch.setenv("EDGEROUTER_SECRETS_DIR", "/" + "a" * 300)
     assert run("check") == 2
-    assert "File name too long" in capsys.readouterr().err
+    # from Python 3.14 on, such a path is only not there
+    assert re.search(r"EDGEROUTER_SECRETS_DIR: .*(File name too long|is not there)", capsys.readouterr().err)
 
 
 def test_the_help_names_what_an_option_takes_and_no_type_of_python(capsys: pytest.CaptureFixture[str]) -> None:
