@@ -1,12 +1,14 @@
 """Write this machine's way to the package index as a folder that an image's build mounts: `image_pip.py FOLDER PLACE CACHE`.
 
-FOLDER gets `pip.conf` and the certificates that it names; PLACE is where the build sees FOLDER, CACHE where it sees the cache.
+FOLDER gets `pip.conf`, `uv.toml` and the certificates that the first names; PLACE is where the build sees FOLDER, CACHE where it
+sees the cache.
 """
 
 from __future__ import annotations
 
 import ast
 import configparser
+import json
 import os
 import shutil
 import subprocess
@@ -31,6 +33,13 @@ def configured() -> dict[str, str]:
     return {name: value for name, (_, value) in found.items()}
 
 
+def uv(settings: dict[str, str]) -> str:
+    """The same for uv, which reads no file of pip; certificates are left to SSL_CERT_FILE."""
+    lines = [f"index-url = {json.dumps(settings['index-url'])}"] if settings.get("index-url") else []
+    lines += [f"{name} = {json.dumps(settings[name].split())}" for name in ("extra-index-url", "find-links") if settings.get(name)]
+    return "\n".join(["[pip]", *lines, ""])
+
+
 def main() -> None:
     """Write the folder."""
     folder, place = Path(sys.argv[1]), Path(sys.argv[2])
@@ -51,6 +60,7 @@ def main() -> None:
                 shutil.copytree(link, folder / f"links-{number}")
                 links.append(str(place / f"links-{number}"))
         settings["find-links"] = "\n".join(links)
+    (folder / "uv.toml").write_text(uv(settings))
     settings["cache-dir"] = sys.argv[3]
     config = configparser.RawConfigParser()
     config["global"] = {name: value for name, value in settings.items() if value}
