@@ -252,8 +252,9 @@ class Leases:
         self.claims = {ledger: claim for ledger, (claim, _) in self._stored.items()}
 
     async def _balance(self) -> None:
-        living = {name: member.sinks for name, member in self._membership.living.items() if member.sinks}
-        living |= {self._router: tuple(self._sinks)} if self._sinks else {}
+        # this router's sign of life may be older than its sinks
+        others = {name: member.sinks for name, member in self._membership.living.items() if name != self._router}
+        living = {name: sinks for name, sinks in {**others, self._router: tuple(self._sinks)}.items() if sinks}
         wanted = assigned(living, self._shards)
         surplus = [ledger for ledger in self._revisions if wanted.get(ledger, self._router) != self._router]
         for ledger in surplus:

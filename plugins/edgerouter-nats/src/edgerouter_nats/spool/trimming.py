@@ -203,8 +203,10 @@ class Trimming:
         return purged > 0
 
     def _positions_are_missing(self) -> bool:
-        """Return True while a shard has a claim and no position: this was deleted, and its router writes it again."""
-        missing = set(self.shared.claimed) - self.shared.ledgers.keys() - set(self.shared.damaged)
+        """Return True while a shard in use has a claim and no position: this was deleted, and its router writes it again."""
+        shared = self.shared
+        sinks = {sink for router in shared.routers.values() if router.present for sink in router.sinks}
+        missing = {name for name in shared.claimed if sink_of(name) in sinks} - shared.ledgers.keys() - set(shared.damaged)
         if missing:
             log.debug("nothing is trimmed, because positions are missing", sinks=sorted(missing))
             self._rewrite(missing)
