@@ -54,7 +54,7 @@ def test_a_scraper_reads_the_same_as_from_the_client_library() -> None:
     assert write(families) == text, "kept labels change nothing"
 
 
-def test_a_label_that_is_no_text_spoils_no_scrape() -> None:
+def test_a_label_that_is_not_text_spoils_no_scrape() -> None:
     """A file may have any bytes in its name, and a certificate's file is a label."""
     gauge = GaugeMetricFamily("expiry", "When.", labels=("file",))
     gauge.add_metric(("/etc/\udcff.pem",), 1.0)
