@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from edgerouter.config.tree import Node
-from edgerouter.masking import protect
+from edgerouter.masking import never_secret, protect
 from edgerouter.masking.parts import sounds_secret, url_parts
 
 _PLACE: Final = re.compile(
@@ -21,6 +21,8 @@ _WRITTEN_SECRETS: Final = re.compile(
     r"(pass(word|phrase)|secret|token|api_key|private_key|access_key|account_key|connection_string|credentials_json)$",
     re.IGNORECASE,
 )
+_REFERENCE: Final = re.compile(r"(?<!\$)\$\{[A-Za-z0-9._-]+:(?:(?!:-)[^}])*\}")
+"""A reference that holds no default."""
 
 
 def protect_environment(environ: Mapping[str, str]) -> None:
@@ -45,8 +47,19 @@ def protect_written(tree: Node) -> None:
         parents = [step for step in place if isinstance(step, str)]
         named = parents[-1] if parents else ""
         in_headers = len(parents) > 1 and parents[-2].lower().endswith("headers")
+        secrets: list[str] = []
         if _WRITTEN_SECRETS.search(named) or (in_headers and sounds_secret(named)):
-            found.append(node.value)
+            secrets.append(node.value)
         if "://" in node.value or "@" in node.value:
-            found += url_parts(node.value)
+            secrets += url_parts(node.value)
+        for secret in secrets:
+            found += [secret] if node.reference is not None else _around_references(secret)
     protect(*found)
+
+
+def _around_references(text: str) -> list[str]:
+    """Return what stands around the references of a secret; a missing file or variable is shown by its name."""
+    references = _REFERENCE.findall(text)
+    if references:
+        never_secret(text, *references)
+    return _REFERENCE.split(text)

@@ -18,7 +18,7 @@ from edgerouter.masking.index import Index
 from edgerouter.masking.parts import secret_parts
 from edgerouter.masking.shapes import mask_shapes
 
-__all__ = ["MASK", "Secrets", "forget_all", "mask", "mask_first", "protect"]
+__all__ = ["MASK", "Secrets", "forget_all", "mask", "mask_first", "never_secret", "protect"]
 
 MASK: Final = "***"
 _LONGEST: Final = 8 * 1024
@@ -27,6 +27,8 @@ _KEPT_AT_THE_BEGINNING: Final = 2 * 1024
 _MOST_SECRETS: Final = 256 * 1024
 """Total characters of all secrets; the index takes about a hundred times as many bytes."""
 _LONGEST_SECRET: Final = 16 * 1024
+_MOST_PUBLIC: Final = 4096
+"""Texts that are no secret; beyond it they are forgotten, and masked."""
 _MOST_CACHED: Final = 128
 """Texts whose masked form is cached: a failing sink repeats the same error."""
 _LONGEST_CACHED: Final = 1024
@@ -41,13 +43,21 @@ class Secrets:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, None] = {}
+        self._public: set[str] = set()
         self._characters = 0
         self._index = Index()
         self._cache: dict[str, str] = {}
 
+    def never_secret(self, texts: Iterable[str]) -> None:
+        """Ignore texts that stand in place of a secret when they are to be protected."""
+        with self._lock:
+            self._public.update(texts)
+            if len(self._public) > _MOST_PUBLIC:
+                self._public = set()
+
     def protect(self, texts: Iterable[str]) -> None:
         """Remember secrets. Rotated ones stay known until the bound evicts the oldest."""
-        found = [part[:_LONGEST_SECRET] for text in texts for part in secret_parts(text)]
+        found = [part[:_LONGEST_SECRET] for text in texts if text not in self._public for part in secret_parts(text)]
         with self._lock:
             new = [part for part in dict.fromkeys(found) if part not in self._known]
             for part in found:  # the newest go last
@@ -113,6 +123,11 @@ _OF_THIS_PROCESS = Secrets()
 def protect(*texts: str) -> None:
     """Remember secrets for this process: configured ones, those of a secret store, and tokens that a service issues."""
     _OF_THIS_PROCESS.protect(texts)
+
+
+def never_secret(*texts: str) -> None:
+    """Ignore texts that stand in place of a secret, such as `${file:/run/secrets/x}`, when they are to be protected."""
+    _OF_THIS_PROCESS.never_secret(texts)
 
 
 def mask(text: str) -> str:

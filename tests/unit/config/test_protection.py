@@ -163,6 +163,32 @@ def test_the_secrets_of_a_valid_model_are_known_at_once() -> None:
     assert mask("refused g3heim-77 and k3y-k3y-k3y") == "refused *** and ***"
 
 
+@pytest.mark.parametrize(
+    "password",
+    [
+        "${file:/run/credentials/edgerouter.service/mqtt-password}",
+        "${env:MQTT_PASSWORD_OF_THE_PLANT}",
+        "f1rst-h4lf-${file:/run/credentials/edgerouter.service/mqtt-password}",
+    ],
+)
+def test_a_file_or_variable_that_is_missing_is_named(tmp_path: Path, password: str) -> None:
+    url = f"mqtt://one:{password}@localhost"
+    sources = {"local": {"type": "mqtt", "url": url, "topics": ["a/#"], "password": password}}
+    shown = told({"sources": sources, "sinks": {"out": {"type": "file", "path": "out"}}}, tmp_path, {})
+    assert str(tmp_path / "edgerouter.yaml") in shown
+    reference = password.removeprefix("f1rst-h4lf-")
+    assert f"local.password: {reference}" in shown
+    assert f"local.url: {reference}" in shown
+    assert "f1rst" not in mask("the password begins with f1rst-h4lf-") or password == reference
+
+
+def test_a_default_and_what_only_looks_like_a_reference_are_secret() -> None:
+    text = "{a: {password: '${env:NAME:-s3cret-default}'}, b: {password: 'a$${file:s3cret-text}'}}"
+    tree, _ = parse_tree(text, "edgerouter.yaml")
+    protect_written(tree)
+    assert "s3cret" not in mask("s3cret-default and s3cret-text")
+
+
 def test_what_merely_holds_an_at_sign_is_not_a_secret() -> None:
     """An address of electronic mail, or a folder: as a secret it would turn every other word like it into stars."""
     tree, _ = parse_tree('sources: {s: {type: mqtt, client_id: sensors@plant-7, topics: ["gateways@hall/#"]}}', "x")
