@@ -68,12 +68,12 @@ def installed() -> list[Package]:
 def licence(found: metadata.Distribution) -> str:
     """Return the licence as an SPDX expression, from the newest field that has it."""
     fields = found.metadata
-    if expression := fields["License-Expression"]:
-        return str(expression)
+    if "License-Expression" in fields:
+        return str(fields["License-Expression"])
     names = [
         line.rpartition(" :: ")[2] for line in fields.get_all("Classifier") or () if line.startswith("License :: OSI Approved ::")
     ]
-    text = str(fields["License"] or "").strip()
+    text = "".join(fields.get_all("License") or ()).strip()
     if known := sorted({CLASSIFIERS[name] for name in names if name in CLASSIFIERS}):
         return (" OR " if text == "Dual License" else " AND ").join(known)
     return FIELDS.get(text, text if text and " " not in text else UNKNOWN)
