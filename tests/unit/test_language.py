@@ -100,7 +100,7 @@ PAGE_RULES = [
         (r"\b(?:spool|router) keeps what came\b|\bas they came\b", "say `as received`"),
     )
 ]
-"""What readers of the pages stumble over; code may have it."""
+"""Rules for pages alone; code need not keep them."""
 
 
 class Text(NamedTuple):
