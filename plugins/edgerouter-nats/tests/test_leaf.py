@@ -4,13 +4,17 @@ Covers: deploy/leaf.
 """
 
 import copy
+import itertools
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import yaml
-from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
 import nats
+from edgerouter.units import parse_byte_size, parse_duration
 from support.arrivals import Arrivals, arrivals
 from support.load import Plan, load
 from support.mosquitto import running
@@ -18,6 +22,7 @@ from support.nats.cluster import NatsServer
 from support.router import RouterProcess, router
 
 DEPLOY = Path(__file__).parents[3] / "deploy" / "leaf"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
 PREFIX = "fleet/box-1/"
 
 
@@ -44,13 +49,36 @@ def middle(folder: Path, name: str, server: NatsServer) -> dict[str, Any]:
 
 
 async def make_stream(server: NatsServer) -> None:
-    """Create what the job `stream` of the compose file creates."""
+    """Create what the job `stream` of the compose file creates, which the tool `nats` does there."""
+    command = shlex.split(COMPOSE["stream"]["command"])
+    name = command[command.index("add") + 1]
+    options = dict(itertools.pairwise(command))
     client = await nats.connect(server.url)
     stream = StreamConfig(
-        name="FLEET", subjects=["fleet.>"], storage=StorageType.FILE, discard=DiscardPolicy.NEW, duplicate_window=600
+        name=name,
+        subjects=[options["--subjects"]],
+        storage=StorageType(options["--storage"]),
+        retention=RetentionPolicy(options["--retention"]),
+        discard=DiscardPolicy(options["--discard"]),
+        max_bytes=parse_byte_size(options["--max-bytes"]),
+        max_age=parse_duration(options["--max-age"]),
+        duplicate_window=parse_duration(options["--dupe-window"]),
     )
     await client.jetstream().add_stream(stream)
     await client.close()
+
+
+def brokers_settings() -> list[str]:
+    """Return the lines of the broker's configuration that name no address and no folder."""
+    lines = (DEPLOY.parent / "mosquitto.conf").read_text().splitlines()
+    elsewhere = ("#", "listener ", "allow_anonymous ", "persistence ", "persistence_location ", "log_dest ")
+    return [line for line in lines if line and not line.startswith(elsewhere)]
+
+
+def jetstream_setting() -> str:
+    """Return the line of the server's configuration without which the routers do not start."""
+    (setting,) = re.findall(r"(?m)^jetstream \{ store_dir: /data, (.*) \}$", (DEPLOY / "nats.conf").read_text())
+    return str(setting)
 
 
 def together(routers: list[RouterProcess]) -> Arrivals:
@@ -67,10 +95,10 @@ def together(routers: list[RouterProcess]) -> Arrivals:
 async def test_nothing_is_lost_between_a_device_and_the_archive_in_the_middle(tmp_path: Path, store: Path) -> None:
     for name in ("leaf", "central-1", "central-2"):
         (tmp_path / name).mkdir()
-    server = NatsServer(store / "leaf").start()
+    server = NatsServer(store / "leaf", jetstream=[jetstream_setting()]).start()
     try:
         await make_stream(server)
-        with running(tmp_path / "broker", "max_queued_messages 0", "max_inflight_messages 1000", "log_type error") as broker:
+        with running(tmp_path / "broker", *brokers_settings(), "log_type error") as broker:
             async with (
                 router(tmp_path / "leaf", box(tmp_path / "leaf", broker.url, server)) as leaf,
                 router(tmp_path / "central-1", middle(tmp_path / "central-1", "central-1", server)) as first,
