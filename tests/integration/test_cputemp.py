@@ -15,7 +15,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from support.mosquitto import MOSQUITTO, Mosquitto, free_port, running
+from support.mosquitto import Mosquitto, configured, free_port, running
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "examples/cputemp/cputemp.py"
@@ -125,39 +125,18 @@ async def test_the_brokers_configuration_queues_for_a_router_that_is_away_and_su
     text = (ROOT / "deploy/mosquitto.conf").read_text()
     port = free_port()
     text = text.replace("listener 1883", f"listener {port} 127.0.0.1").replace("/mosquitto/data/", f"{tmp_path}/")
-    configuration = tmp_path / "mosquitto.conf"
-    configuration.write_text(text + ("user root\n" if os.geteuid() == 0 else ""))
     session = partial(aiomqtt.Client, "127.0.0.1", port, identifier="router", clean_session=False)
     async with asyncio.timeout(60):
-        async with broker(configuration, port):
+        async with configured(tmp_path, text, port):
             async with session() as router:
                 await router.subscribe("cpu_temp", qos=1)
             async with aiomqtt.Client("127.0.0.1", port) as publisher:
                 for number in range(1500):
                     await publisher.publish("cpu_temp", str(number), qos=1)
-        async with broker(configuration, port), session() as router:
+        async with configured(tmp_path, text, port), session() as router:
             found = []
             async for message in router.messages:
                 found.append(int(message.payload))
                 if len(found) == 1500:
                     break
     assert found == list(range(1500))
-
-
-@asynccontextmanager
-async def broker(configuration: Path, port: int) -> AsyncIterator[None]:
-    process = await asyncio.create_subprocess_exec(MOSQUITTO, "-c", configuration)
-    try:
-        while True:
-            assert process.returncode is None
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                break
-        yield
-    finally:
-        process.terminate()
-        await process.wait()

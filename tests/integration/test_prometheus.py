@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from pathlib import Path
@@ -12,39 +11,17 @@ import aiohttp
 import yaml
 
 from support.mosquitto import free_port
-from support.prometheus import PROMTOOL, Prometheus, prometheus
+from support.prometheus import EMPTY, PROMTOOL, Prometheus, prometheus, queries
 from support.router import router
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/edgerouter.rules.yml"
-DASHBOARD = ROOT / "deploy/grafana/edgerouter.json"
 REFERENCE = ROOT / "docs/reference/metrics.md"
-EMPTY = {
-    "Oldest pending",
-    "Oldest unacknowledged",
-    "Age of fence and position",
-    "Lease of a shared spool",
-    "Starts",
-    "Dropped and dead-lettered",
-    "Certificates, days left",
-    "Written in a year",
-    "Left out or unusable",
-}
-"""Panels that may show nothing for a router that has just started."""
 
 
 def alerts() -> list[dict[str, Any]]:
     rules: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
     return rules
-
-
-def queries() -> list[tuple[str, str]]:
-    """Title and expression of every panel, the variables as Grafana replaces them for all routers."""
-    dashboard = json.loads(DASHBOARD.read_text())
-    shown = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel.get("targets", [])]
-    shown += [(note["name"], note["expr"]) for note in dashboard["annotations"]["list"]]
-    values = {"$job": ".*", "$instance": ".*", "$__rate_interval": "1m"}
-    return [(title, re.sub(r"\$\w+", lambda name: values[name[0]], expression)) for title, expression in shown]
 
 
 def named(text: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -10,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -191,3 +192,42 @@ def running(folder: Path, *settings: str) -> Iterator[Mosquitto]:
     """Run a broker for the length of a `with`."""
     with Mosquitto(folder, settings) as broker:
         yield broker
+
+
+@contextlib.asynccontextmanager
+async def configured(folder: Path, config: str, port: int) -> AsyncIterator[None]:
+    """Run a broker with this configuration file, and stop it as a service manager does.
+
+    Args:
+        folder: folder for the file.
+        config: text of the file, with a listener on this port.
+        port: port of 127.0.0.1.
+
+    Raises:
+        TimeoutError: the broker does not start, or does not end.
+    """
+    file = folder / "mosquitto.conf"
+    # a broker that root starts would give up its rights to the test's folder
+    file.write_text(f"{config}\nuser {_user()}\n")
+    process = await asyncio.create_subprocess_exec(MOSQUITTO, "-c", file)
+    try:
+        async with asyncio.timeout(10):
+            while not await _answers(port):
+                assert process.returncode is None, f"mosquitto ended with {process.returncode}"
+                await asyncio.sleep(0.01)
+        yield
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 10)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -9,11 +9,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
+from aiohttp import web
 
 from edgerouter import plugins
+from edgerouter.admin.access import Need, TcpDoor
 from edgerouter.config.loading import load
+from edgerouter.config.model import RouterConfig
+from edgerouter.http_server.problems import Problem
+from support.http_service import http_service
 from support.prometheus import PROMTOOL
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy/compose"
@@ -21,6 +27,11 @@ TEXT = (FOLDER / "compose.yaml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES: dict[str, Any] = COMPOSE["services"]
 VARIABLES = dict(re.findall(r"(?m)^([A-Z_]+)=(.*)$", (FOLDER / ".env.example").read_text()))
+
+
+def routers_configuration() -> RouterConfig:
+    given = {name: VARIABLES[name] for name in SERVICES["router"]["environment"]}
+    return load(FOLDER / "edgerouter.yaml", given, plugins)
 
 
 def test_every_variable_is_in_the_example_and_none_that_is_secret_has_a_default() -> None:
@@ -64,8 +75,7 @@ def test_the_broker_asks_for_the_password_that_the_router_has() -> None:
 
 
 def test_the_routers_configuration_is_valid_with_the_variables_that_it_gets() -> None:
-    given = {name: VARIABLES[name] for name in SERVICES["router"]["environment"]}
-    config = load(FOLDER / "edgerouter.yaml", given, plugins)
+    config = routers_configuration()
     (source,) = config.sources
     assert (source.raw["username"], source.raw["password"]) == ("edgerouter", VARIABLES["ROUTER_PASSWORD"])
     assert config.shutdown.grace < float(SERVICES["router"]["stop_grace_period"].removesuffix("s"))
@@ -81,6 +91,26 @@ def test_prometheus_scrapes_the_router_with_the_rules_and_grafana_asks_prometheu
     assert source["url"] == "http://prometheus:9090"
     (provider,) = yaml.safe_load((FOLDER / "provisioning/dashboards/edgerouter.yaml").read_text())["providers"]
     assert any(mount.split(":")[1].startswith(provider["options"]["path"]) for mount in SERVICES["grafana"]["volumes"])
+
+
+@pytest.mark.parametrize(("need", "status"), [("health", 200), ("metrics", 200), ("read", 401), ("payloads", 401), ("change", 401)])
+async def test_another_container_scrapes_without_a_token_and_does_nothing_else_without_one(need: Need, status: int) -> None:
+    admin = routers_configuration().admin
+    assert admin.listen == "0.0.0.0:8080"
+    door = TcpDoor(admin, local=False)
+
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            return web.Response(text=(await door.admit(request, need)).name)
+        except Problem as problem:
+            return problem.response()
+
+    async with http_service(answer) as url, aiohttp.ClientSession() as session:
+        async with session.post(url, headers={"Host": "router:8080"}) as answered:
+            assert answered.status == status
+        token = {"Authorization": f"Bearer {VARIABLES['ADMIN_TOKEN']}"}
+        async with session.post(url, headers=token) as answered:
+            assert await answered.text() == "token operator"
 
 
 @pytest.mark.skipif(not shutil.which(PROMTOOL), reason="promtool is not installed")
