@@ -58,6 +58,9 @@ class Gatherer:
     Messages with the same order key always go to the same worker, so that they are never in two writes at once; where the sink
     orders by nothing, all workers share the batches.
 
+    One idle worker reads for all, and wakes those that it has something for. A worker that leaves with a batch before everything is
+    read wakes another one to read on, so a write that hangs keeps nothing from the others.
+
     Args:
         reader: the sink's place in the spool.
         sink: the open sink, for its limits, sizes, partitions and order.
@@ -80,7 +83,9 @@ class Gatherer:
         self._ready = Ready(workers, max_messages=MOST_OPEN_MESSAGES, max_bytes=policy.max_buffered_bytes)
         self._idle = Idle()
         self._lingers = True
-        reader.on_ready(self._idle.wake)
+        self._unread = True
+        """The reader may have more: one of the idle workers is to look."""
+        reader.on_ready(self._read_on)
 
     @property
     def gathered(self) -> int:
@@ -90,7 +95,7 @@ class Gatherer:
     def stop_lingering(self) -> None:
         """Hand out every batch at once: the router is stopping."""
         self._lingers = False
-        self._idle.wake()
+        self._idle.wake_all()
 
     def give_back(self) -> None:
         """Return everything gathered to the reader, untouched."""
@@ -107,12 +112,18 @@ class Gatherer:
         while True:
             batch = self._hand_out(worker)
             if batch is not None:
+                if self._unread:
+                    self._idle.wake_one()
                 return batch
             if self._pull():
                 continue
             deadline = self._close_due(worker)
             if not self._ready.has(worker):
-                await self._idle.wait(deadline)
+                await self._idle.wait(worker, deadline)
+
+    def _read_on(self) -> None:
+        self._unread = True
+        self._idle.wake_one()
 
     def _pull(self) -> bool:
         """Take from the reader what there is room for; False when nothing came."""
@@ -125,18 +136,20 @@ class Gatherer:
             messages = self._reader.take(self._bounds.max_messages)
             if messages:
                 self._sort_in(messages)
-            return bool(messages)
+            self._unread = bool(messages)
+            return self._unread
         filling = self._open.get((self._workers, None))
         messages = self._reader.take(self._bounds.max_messages - (len(filling.messages) if filling else 0))
         if messages:
             self._append(messages)
-        return bool(messages)
+        self._unread = bool(messages)
+        return self._unread
 
     def _hand_out(self, worker: int) -> Batch | None:
         crowded = self._ready.crowded
         batch = self._ready.take(worker)
         if crowded and not self._ready.crowded:
-            self._idle.wake()
+            self._unread = True
         return batch
 
     def _append(self, messages: list[Message]) -> None:
@@ -201,6 +214,7 @@ class Gatherer:
 
     def _new(self, worker: int, partition: Hashable) -> _Open:
         filling = self._open[(worker, partition)] = _Open(worker, self._now())
+        self._idle.wake(worker)
         return filling
 
     def _close(self, key: tuple[int, Hashable]) -> None:
@@ -212,7 +226,10 @@ class Gatherer:
 
     def _set_ready(self, worker: int, batch: Batch) -> None:
         self._ready.add(worker, batch)
-        self._idle.wake()
+        if worker < self._workers:
+            self._idle.wake(worker)
+        else:
+            self._idle.wake_one()
 
     def _close_fullest(self) -> None:
         self._close(max(self._open, key=lambda key: self._open[key].size))

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from edgerouter.message import Message
+from edgerouter.tasks.waiting import give
 
 
 @dataclass(slots=True)
@@ -74,28 +75,37 @@ class Ready:
 
 
 class Idle:
-    """Workers that have nothing to write."""
+    """Workers that have nothing to write. Each is woken alone: one message would else cost a turn of every worker."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiting: dict[int, asyncio.Future[None]] = {}
 
-    async def wait(self, deadline: float | None) -> None:
-        """Return when woken, or at the deadline of the event loop's clock."""
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        timer = self._loop.call_at(deadline, self.wake) if deadline is not None else None
-        self._waiters.append(waiter)
+    async def wait(self, worker: int, deadline: float | None) -> None:
+        """Return when this worker is woken, or at the deadline of the event loop's clock."""
+        sign: asyncio.Future[None] = self._loop.create_future()
+        timer = self._loop.call_at(deadline, self.wake, worker) if deadline is not None else None
+        self._waiting[worker] = sign
         try:
-            await waiter
+            await sign
         finally:
             if timer is not None:
                 timer.cancel()
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            self._waiting.pop(worker, None)
 
-    def wake(self) -> None:
-        """Have all of them look again."""
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
+    def wake(self, worker: int) -> None:
+        """Have one worker look again, if it waits."""
+        sign = self._waiting.pop(worker, None)
+        if sign is not None:
+            give(sign)
+
+    def wake_one(self) -> None:
+        """Have the worker look again that has waited for longest."""
+        worker = next(iter(self._waiting), None)
+        if worker is not None:
+            self.wake(worker)
+
+    def wake_all(self) -> None:
+        """Have every worker look again."""
+        for worker in list(self._waiting):
+            self.wake(worker)

@@ -1,8 +1,7 @@
 """A runner settles every message of its sink, whatever the sink answers.
 
-Covers also: edgerouter.pipeline.attempts, edgerouter.pipeline.batching, edgerouter.pipeline.concurrency,
-edgerouter.pipeline.delivery, edgerouter.pipeline.rate, edgerouter.pipeline.ready, edgerouter.pipeline.status,
-edgerouter.tasks.backoff, edgerouter.sink.
+Covers also: edgerouter.pipeline.attempts, edgerouter.pipeline.concurrency, edgerouter.pipeline.delivery,
+edgerouter.pipeline.rate, edgerouter.pipeline.status, edgerouter.tasks.backoff, edgerouter.sink.
 """
 
 import asyncio
