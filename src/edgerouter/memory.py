@@ -1,7 +1,8 @@
-"""Memory of this process: how much it may use, and giving back what it uses no longer."""
+"""Memory of this process: how much it may use, giving back what it uses no longer, and what garbage collection examines."""
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -20,6 +21,16 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def exempt_from_collection() -> None:
+    """Take every object that exists now out of the garbage collector's sight, for as long as the process lasts.
+
+    A full collection examines every object and stops the event loop meanwhile. Nearly all are modules, classes and functions, which
+    never become garbage: with a few plugins imported it took 70 to 120 ms, and without them less than one. Reference counting
+    frees what is exempt as before; only cycles among these objects would stay.
+    """
+    gc.freeze()
 
 
 def usable_memory(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
