@@ -65,7 +65,8 @@ async def test_each_sink_reads_what_it_wants_and_what_is_settled_by_all_is_purge
         taken = await take(some, 10)
         assert {m.topic for m in taken} == {"a/1"}
         await spool.flush()
-        assert not await spool.engine.trimming.trim()
+        await spool.engine.trimming.trim()
+        assert spool.status.messages == 30
         some.delivered(taken)
         await spool.flush()
         assert await spool.engine.trimming.trim()

@@ -69,6 +69,9 @@ class LogReader:
         if received_at is not None:
             return received_at
         chunk = self._storage.find(first)
+        while chunk is not None and not chunk.messages:
+            # it stands for a place in the log only
+            chunk = self._storage.find(chunk.end)
         return chunk.messages[0].received_at if chunk is not None else None
 
     def on_ready(self, call: Callable[[], None]) -> None:
@@ -268,7 +271,7 @@ class LogReader:
         wanted = chunk.wanted_by(ledger.key, ledger.since)
         if ledger.uncounted:
             ledger.look_at(chunk, ranges, self._matches)
-        if wanted == 0:
+        if wanted == 0 or not chunk.messages:
             self._skip(ranges)
             return
         if ranges:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from itertools import islice
 from typing import Final
@@ -11,15 +12,17 @@ from edgerouter.spool.log.chunk import Chunk, Receipt
 from edgerouter_nats.spool.chunks import Chunks
 
 _GATHERED_BYTES: Final = 64 * 1024**2
+_LOOK_AGAIN: Final = 0.1
 
 
-async def unacknowledged(chunks: Chunks, subject: str, keep_from: int) -> list[tuple[str, list[Message], bytes]]:
+async def unacknowledged(chunks: Chunks, subject: str, keep_from: int, upto: int) -> list[tuple[str, list[Message], bytes]]:
     """Return source, messages and receipt of each delivery that has one, in order.
 
     Args:
         chunks: of the stream.
         subject: of the router.
         keep_from: stream sequence of its first chunk that was kept for its receipts; 0 = none was.
+        upto: stream sequence that its last chunk has, or had; waited for, since the replica that answers may lag behind.
 
     Raises:
         Unavailable: nothing answers.
@@ -27,13 +30,18 @@ async def unacknowledged(chunks: Chunks, subject: str, keep_from: int) -> list[t
     found: list[tuple[str, list[Message], bytes]] = []
     gathered = Gathered()
     at = keep_from
-    while at:
+    while 0 < at <= upto:
         stored = await chunks.open(at, subject=subject)
         for _, opened in stored:
             if opened.chunk.messages:
                 gathered.add(opened.chunk)
                 found += [(r.source, gathered.messages_of(r), r.receipt) for r in opened.receipts]
-        at = stored[-1][0] + 1 if stored else 0
+        if stored:
+            at = stored[-1][0] + 1
+        elif await chunks.first() > upto:
+            break
+        else:
+            await asyncio.sleep(_LOOK_AGAIN)
     return found
 
 

@@ -28,6 +28,7 @@ from edgerouter_nats.spool.positions import Positions
 from edgerouter_nats.spool.room import FullStream
 from edgerouter_nats.spool.routers import Announcement, RouterRecord
 from edgerouter_nats.spool.routing import Routing
+from edgerouter_nats.spool.sealing import Sealing
 from edgerouter_nats.spool.sequences import chunk_of, first_of
 from edgerouter_nats.spool.settings import Settings
 from edgerouter_nats.spool.state import State
@@ -36,6 +37,7 @@ from edgerouter_nats.spool.stored import Envelopes, Opened, Sealed
 from edgerouter_nats.spool.stream import Prepared, patiently, prepare
 from edgerouter_nats.spool.tail import Tail
 from edgerouter_nats.spool.trimming import Trimming
+from edgerouter_nats.spool.writer import Writer
 
 _LOOK_EVERY: Final = 10
 """Seconds between two looks at the state of the other routers while nothing happens here."""
@@ -91,10 +93,9 @@ class Engine:
         Raises:
             Unavailable: JetStream does not answer.
         """
-        earlier, incarnation = await self.announcement.begin()
-        incarnation += self._prepared.incarnations_from
         stream = await self.api.state(self.names.stream)
-        last = await self.api.last(self.names.stream, self.names.subject(self.router))
+        earlier, incarnation = await self.announcement.begin(stream.last + 1)
+        incarnation += self._prepared.incarnations_from
         tail = self.tail = Tail(
             self.chunks, self.ledgers, stream.last + 1, cache_bytes=self._settings.cache_bytes, counted=self._counted
         )
@@ -140,24 +141,32 @@ class Engine:
             chunks=self.chunks,
             routing=self.routing,
         )
-        self.receipts = Receipts(
-            await unacknowledged(self.chunks, self.names.subject(self.router), earlier.keep_from), released=self.trimming.touch
-        )
-        self.appender = Appender(
+        self.writer = Writer(
             self.api,
             self.names,
             self.router,
             incarnation,
-            envelopes=self.envelopes,
-            routing=self.routing,
+            newest=stream.last,
+            mark=self.envelopes.mark(),
             stored=self._stored,
-            acknowledged=lambda append, chunk: self.receipts.stored(append, chunk.first),
-            drop=self._drop,
+            newest_process=self.announcement.check,
+            first=lambda: self.trimming.stream.first,
             room=room,
             safety=self._safety,
         )
-        self.appender.last = last.sequence if last is not None else 0
-        self.appender.newest = stream.last
+        upto = await self.writer.begin(again=earlier.at > 0)
+        self.receipts = Receipts(
+            await unacknowledged(self.chunks, self.names.subject(self.router), earlier.keep_from, upto),
+            released=self.trimming.touch,
+        )
+        self.appender = Appender(
+            self.writer,
+            Sealing(self.api.link, self.envelopes, self.routing),
+            self.routing,
+            acknowledged=lambda append, chunk: self.receipts.stored(append, chunk.first),
+            drop=self._drop,
+            end=lambda: chunk_of(tail.end),
+        )
         self.api.link.hear(self.names.appended, tail.announced)
         await self.trimming.refresh()
         self._run()
@@ -206,7 +215,7 @@ class Engine:
     def _counted(self) -> None:
         self.positions.touch_lazily()
 
-    def _stored(self, sequence: int, sealed: Sealed, size: int) -> Chunk:  # noqa: ARG002
+    def _stored(self, sequence: int, sealed: Sealed) -> Chunk:
         chunk = sealed.numbered(self.id, sequence)
         self.tail.stored(sequence, Opened(chunk, self.routing.digests, ()))
         self.api.link.announce(self.names.appended, str(sequence).encode())
@@ -223,7 +232,7 @@ class Engine:
     def _announced(self, earlier: RouterRecord) -> RouterRecord:
         keep_from = self._keep_from()
         # a router that has ended in good order needs nothing that comes later
-        none = self._stopped and keep_from == chunk_of(self.tail.end)
+        none = self._stopped and not self.appender.storing_from and keep_from == chunk_of(self.tail.end)
         return RouterRecord(
             self.routing.sinks,
             0 if none else keep_from,
@@ -233,7 +242,9 @@ class Engine:
         )
 
     def _keep_from(self) -> int:
-        return chunk_of(min((first for first, _ in self.receipts.spans().values()), default=self.tail.end))
+        """Return the least stream sequence that is needed here: of receipts, and of what may be stored without an answer yet."""
+        kept = chunk_of(min((first for first, _ in self.receipts.spans().values()), default=self.tail.end))
+        return min(kept, self.appender.storing_from or kept)
 
     def _every_second(self) -> None:
         # what can be trimmed is read from the positions

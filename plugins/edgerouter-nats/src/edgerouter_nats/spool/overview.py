@@ -52,7 +52,7 @@ class Overview:
             free_bytes=None,
             first_sequence=first_of(stream.first),
             last_sequence=engine.tail.end - 1,
-            written_bytes=engine.appender.written_bytes,
+            written_bytes=engine.writer.written_bytes,
             commits=engine.appender.commits,
             quarantined_chunks=len(engine.chunks.damaged),
             quarantined_messages=0,
@@ -89,9 +89,9 @@ class Overview:
     @property
     def _state(self) -> tuple[SpoolState, str]:
         engine = self._engine
-        if engine.appender.full:
-            return "full", engine.appender.full
-        failing = engine.trimming.unsafe or engine.appender.failing or engine.positions.failing
+        if engine.writer.full:
+            return "full", engine.writer.full
+        failing = engine.trimming.unsafe or engine.writer.failing or engine.positions.failing
         return ("failing", failing) if failing else ("ok", "")
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
+from edgerouter import Unavailable
 from edgerouter_nats.spool.api import Stored
 from edgerouter_nats.spool.names import Names, unescape
 from edgerouter_nats.spool.state import Stale, State
@@ -31,6 +33,8 @@ class RouterRecord(msgspec.Struct, frozen=True, array_like=True):
     """Messages that had no room, over all its runs."""
     at: float = 0.0
     """Time of writing, seconds since 1970."""
+    run: str = ""
+    """Names the process that wrote it."""
 
     @property
     def present(self) -> bool:
@@ -69,13 +73,21 @@ class Announcement:
         self._earlier = RouterRecord()
         self._written = RouterRecord()
         self._revision = 0
+        self.run = secrets.token_hex(8)
+        """Names this process among those of the router."""
 
-    async def begin(self) -> tuple[RouterRecord, int]:
-        """Begin a run; returns what the run before has said, and a number that no earlier run had."""
+    async def begin(self, keep_from: int) -> tuple[RouterRecord, int]:
+        """Begin a run; returns what the run before has said, and a number that no earlier run had.
+
+        Args:
+            keep_from: least stream sequence that this run can store; a run that dies before it says more needs what it stores.
+        """
         while True:
             found = await self._state.read(self._key)
             self._earlier = decode(found[0]) if found is not None else RouterRecord()
-            begun = msgspec.structs.replace(self._earlier, at=time.time())
+            begun = msgspec.structs.replace(
+                self._earlier, keep_from=self._earlier.keep_from or keep_from, at=time.time(), run=self.run
+            )
             try:
                 self._revision = await self._state.write(self._key, msgspec.msgpack.encode(begun), found[1] if found else 0)
             except Stale:
@@ -87,7 +99,7 @@ class Announcement:
         """Write the record if it has changed, or is old.
 
         Raises:
-            Unavailable: it cannot be written just now.
+            Unavailable: it cannot be written just now, or another process of the router has begun.
         """
         record = self._content(self._earlier)
         same = msgspec.structs.replace(record, at=self._written.at) == self._written
@@ -96,7 +108,18 @@ class Announcement:
         try:
             self._revision = await self._state.write(self._key, msgspec.msgpack.encode(record), self._revision)
         except Stale:
-            found = await self._state.read(self._key)
-            self._revision = found[1] if found is not None else 0
+            await self.check()
             return
         self._written = record
+
+    async def check(self) -> None:
+        """Find out that this process is the newest of the router.
+
+        Raises:
+            Unavailable: it is not, or nothing answers.
+        """
+        found = await self._state.read(self._key)
+        if found is not None and decode(found[0]).run != self.run:
+            raise Unavailable("another router was started with the name of this one: give each router another name")
+        # what this process has written without an answer, or what an operator has deleted
+        self._revision = found[1] if found is not None else 0

@@ -49,6 +49,11 @@ class Sealing:
         self._routing = routing
         self._received = 0
 
+    @property
+    def max_payload(self) -> int:
+        """Most bytes of a chunk that the server takes."""
+        return self._link.max_payload
+
     def seal(self, appends: Sequence[Append]) -> list[Sealed]:
         """Return the chunks of deliveries, in the order in which they are to be stored.
 

@@ -22,6 +22,7 @@ from edgerouter_nats.spool.chunks import Chunks
 from edgerouter_nats.spool.counting import Counting
 from edgerouter_nats.spool.positions import Positions
 from edgerouter_nats.spool.sequences import chunk_of, first_of
+from edgerouter_nats.spool.stored import is_mark
 from edgerouter_nats.spool.tail import Tail
 
 _RETRY: Final = 1.0
@@ -198,6 +199,8 @@ class SharedLog:
             if chunk.messages:
                 await self._missing(ledger, ranges, loaded.upto, chunk.first)
                 loaded.chunks.append(chunk)
+            elif is_mark(chunk):
+                await self._missing(ledger, ranges, loaded.upto, chunk.first)
             else:
                 await self._missing(ledger, ranges, loaded.upto, chunk.end)
             loaded.upto = chunk.end

@@ -77,6 +77,12 @@ class Envelopes:
         data = self._encode(_Envelope(VERSION, header, seal(self._encode(routed)), payload))
         return Sealed(data, new, times, header.raw + OVERHEAD * len(messages))
 
+    def mark(self) -> Sealed:
+        """Encode a chunk without messages, which stands for a place in the stream."""
+        new = NewChunk([], {})
+        header, payload = self._codec.store(0, [], new, [0])
+        return Sealed(self._encode(_Envelope(VERSION, header, seal(self._encode({})), payload)), new, [], header.raw)
+
     def open(self, stream_sequence: int, data: bytes) -> Opened:
         """Read a stored chunk.
 
@@ -96,6 +102,11 @@ class Envelopes:
         messages = number(plain.messages, self._spool, first, [m.received_at for m in plain.messages])
         chunk = Chunk(first, messages, plain.wanted, plain.only, plain.size, first + SLOTS)
         return Opened(chunk, routed, self._codec.receipts(header))
+
+
+def is_mark(chunk: Chunk) -> bool:
+    """Return True for a chunk that was stored without messages; one that cannot be read has none either, and no size."""
+    return not chunk.messages and chunk.size > 0
 
 
 def counted_for(opened: Opened, sinks: Mapping[int, tuple[int, Callable[[str], bool]]]) -> Chunk:

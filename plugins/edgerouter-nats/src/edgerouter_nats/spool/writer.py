@@ -1,0 +1,220 @@
+"""Write chunks to the subject of this router: once each, in order, and none after another process has taken the subject over.
+
+Each write names the message that the subject ended with before. So a repeat after a lost answer is stored once, however late it
+comes, and what a process has on its way is refused as soon as another one has written. A process that starts writes a mark first, a
+chunk without messages: from then on what the subject holds of the process before is final, and its receipts say all of it.
+
+No chunk names an empty subject. Trimming could empty it again, and a chunk that was delayed for so long would then be stored behind
+the mark that was to keep it out. A mark is written instead, and the chunk names that; a mark that comes late does no harm. Between
+the two the router's record is read: it still names this process, so one that begins from now on finds the mark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import structlog
+
+from edgerouter import Unavailable
+from edgerouter.spool.log.chunk import Chunk
+from edgerouter.tasks.backoff import full_jitter
+from edgerouter_nats.spool.api import EXPECTED_LAST, FULL, MESSAGE_ID, WRONG_LAST, Api, ApiError
+from edgerouter_nats.spool.names import Names
+from edgerouter_nats.spool.stored import Sealed
+
+_FIRST_DELAY: Final = 0.05
+_MAX_DELAY: Final = 2.0
+
+log = structlog.get_logger("edgerouter.spool")
+
+
+class Room(Protocol):
+    """Makes room in a full stream."""
+
+    async def make(self, need: int, *, may_drop: bool) -> bool:
+        """Make room, or wait a while; False when a delivery is to be dropped instead."""
+
+
+class Safety(Protocol):
+    """Says why the stream must be given no message; an empty text where it may."""
+
+    async def __call__(self, *, again: bool) -> str: ...
+
+
+class Writer:
+    """Writes to one subject.
+
+    Args:
+        api: of JetStream.
+        names: of the stream.
+        router: name of this router.
+        incarnation: number of this process among those of the router; no earlier one had it.
+        newest: a stream sequence that the stream has had.
+        mark: a chunk without messages.
+        stored: called with each stored chunk and its stream sequence, in order.
+        newest_process: raises `Unavailable` where another process of this router has begun.
+        first: returns the oldest stream sequence that the stream still has, as far as known.
+        room: makes room.
+        safety: of what the stream acknowledges; `again` looks at it now.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        names: Names,
+        router: str,
+        incarnation: int,
+        *,
+        newest: int,
+        mark: Sealed,
+        stored: Callable[[int, Sealed], Chunk],
+        newest_process: Callable[[], Awaitable[None]],
+        first: Callable[[], int],
+        room: Room,
+        safety: Safety,
+    ) -> None:
+        self._api = api
+        self._names = names
+        self._subject = names.subject(router)
+        self._name = f"{router}-{incarnation}"
+        self._incarnation = incarnation
+        self._mark = mark
+        self._stored = stored
+        self._newest_process = newest_process
+        self._first = first
+        self._room = room
+        self._safety = safety
+        self._number = 0
+        self._last = 0
+        self.newest = newest
+        """A stream sequence that the stream has had: the next chunk of this router comes behind it."""
+        self.full = ""
+        """Why a chunk waits for room; empty when none does."""
+        self.failing = ""
+        """Why the last attempt failed; empty when it did not."""
+        self.written_bytes = 0
+
+    async def begin(self, *, again: bool) -> int:
+        """Take the subject over; returns the stream sequence up to which the process before has written, 0 = nothing.
+
+        Args:
+            again: a router of this name has run before. A new name has nothing on its way, and writes no mark.
+
+        Raises:
+            Unavailable: nothing answers.
+        """
+        while True:
+            found = await self._api.last(self._names.stream, self._subject)
+            self._last = found.sequence if found is not None else 0
+            if (found is None and not again) or (found is not None and _incarnation(found.id) > self._incarnation):
+                return self._last
+            try:
+                await self._write_mark()
+            except ApiError as error:
+                if error.code in WRONG_LAST:
+                    continue  # something was still on its way, and is there now
+                if error.code != FULL:
+                    raise Unavailable(str(error)) from None
+                # a sink must be able to start, or there would never be room
+                log.debug("the stream has no room for a mark", reason=str(error))
+            return self._last
+
+    async def write(self, sealed: Sealed, *, may_drop: bool) -> Chunk | None:
+        """Store a chunk, however long that takes; `None` when there is no room and it is to be dropped."""
+        name = self._next_name()
+        attempt = 0
+        while True:
+            try:
+                if sequence := await self._attempt(sealed, name):
+                    self._succeeded()
+                    return self._written(sequence, sealed)
+            except ApiError as error:
+                if error.code == FULL:
+                    self.full = f"max_bytes: {error}"
+                    if not await self._room.make(len(sealed.data), may_drop=may_drop):
+                        self.full = ""
+                        return None
+                    continue
+                self._failed(str(error))
+            except Unavailable as error:
+                self._failed(str(error))
+            attempt += 1
+            if self.failing:
+                await asyncio.sleep(full_jitter(attempt, _FIRST_DELAY, _MAX_DELAY, floor=0.5))
+
+    async def _attempt(self, sealed: Sealed, name: str) -> int:
+        """Return the stream sequence of the chunk; 0 where the subject did not end as expected, and it has to be sent again."""
+        await self._check()
+        try:
+            if not self._last or self._last < self._first():
+                # everything is settled and trimmed
+                self._last = 0
+                await self._write_mark()
+            sequence = await self._api.publish(self._subject, sealed.data, {MESSAGE_ID: name, EXPECTED_LAST: str(self._last)})
+        except ApiError as error:
+            if error.code not in WRONG_LAST:
+                raise
+            sequence = await self._found(name)
+        return sequence if self._follows(sequence) else 0
+
+    async def _check(self) -> None:
+        """Refuse to store where the stream could lose it.
+
+        Raises:
+            Unavailable: it could, or nothing answers.
+        """
+        reason = await self._safety(again=bool(self.failing))
+        if reason:
+            raise Unavailable(reason)
+
+    async def _write_mark(self) -> None:
+        headers = {MESSAGE_ID: self._next_name(), EXPECTED_LAST: str(self._last)}
+        sequence = await self._api.publish(self._subject, self._mark.data, headers)
+        if not self._follows(sequence):
+            raise Unavailable(self.failing)
+        self._written(sequence, self._mark)
+        await self._newest_process()
+
+    def _written(self, sequence: int, sealed: Sealed) -> Chunk:
+        self._last = self.newest = sequence
+        self.written_bytes += len(sealed.data)
+        return self._stored(sequence, sealed)
+
+    def _next_name(self) -> str:
+        self._number += 1
+        return f"{self._name}-{self._number}"
+
+    def _follows(self, sequence: int) -> bool:
+        """Return True for the sequence of a chunk in the stream that this router knows, and false for 0."""
+        if 0 < sequence <= self.newest:
+            self._failed("the stream counts from the beginning: it was deleted and made anew, or comes from a backup")
+        return sequence > self.newest
+
+    async def _found(self, name: str) -> int:
+        """Look up where the subject ends; returns the sequence of the chunk if it was stored, or 0."""
+        found = await self._api.last(self._names.stream, self._subject)
+        if found is not None and found.id == name:
+            return found.sequence
+        if found is not None and _incarnation(found.id) > self._incarnation:
+            # it has taken over the subject, and its chunks must not be mixed with ours
+            raise Unavailable("another router was started with the name of this one: give each router another name")
+        self._last = found.sequence if found is not None else 0
+        return 0
+
+    def _failed(self, reason: str) -> None:
+        if not self.failing:
+            log.warning("deliveries cannot be stored, trying again", reason=reason)
+        self.failing = reason
+
+    def _succeeded(self) -> None:
+        if self.failing:
+            log.info("deliveries are stored again")
+        self.failing = self.full = ""
+
+
+def _incarnation(message_id: str) -> int:
+    """Return the number of the process that stored a chunk, by its message id."""
+    parts = message_id.rsplit("-", 2)
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
