@@ -137,9 +137,7 @@ class Item(msgspec.Struct, eq=False, gc=False):
         They have `.1`, `.2` behind its id.
         """
         message = self.message
-        behind = self.behind
-        if behind is None:
-            behind = (Stored(self.original),)
+        behind = (Stored(self.original),) if self.behind is None else self.behind
         for stored in behind:
             stored.open += len(documents) - 1
         self.behind = ()  # it stands for nothing any more
@@ -159,12 +157,9 @@ class Item(msgspec.Struct, eq=False, gc=False):
     def merged(items: Sequence[Item], document: Any, *, received_at: int, topic: str | None = None) -> Item:
         """Return one item that stands for all of these, which a step held; its id names the first and the last of them."""
         first, last = items[0], items[-1]
-        part = first.message.part
-        if first is not last:
-            part += f"~{last.message.sequence}{last.message.part}"
-        message = msgspec.structs.replace(
-            first.message, topic=first.message.topic if topic is None else topic, part=part, received_at=received_at
-        )
+        part = first.message.part + (f"~{last.message.place}" if first is not last else "")
+        topic = first.message.topic if topic is None else topic
+        message = msgspec.structs.replace(first.message, topic=topic, part=part, received_at=received_at)
         behind: list[Stored] = []
         for item in items:
             if item.behind:

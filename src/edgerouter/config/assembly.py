@@ -7,11 +7,9 @@ import socket
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar
 
-from pydantic import BaseModel
-
-from edgerouter.config import overlay
+from edgerouter.config import overlay, unlisted_stores
 from edgerouter.config.admin import AdminConfig
 from edgerouter.config.checks import step_files
 from edgerouter.config.digest import digest
@@ -255,8 +253,7 @@ class Assembly:
     def _stores(self) -> tuple[ConfiguredSecretStore, ...]:
         listed = self._names("secret_stores")
         stores = [self._store(name) for name in listed]
-        used = {store: None for section in ("sources", "sinks") for store, _ in pending_in(self._tree.child(section))}
-        stores += [self._unlisted(name) for name in used if name not in listed]
+        stores += unlisted_stores.used(self._tree, listed, self._plugins.names("secret_store"), self._find, self._problems)
         return tuple(filter(None, stores))
 
     def _store(self, name: str) -> ConfiguredSecretStore | None:
@@ -265,34 +262,6 @@ class Assembly:
         self._no_stores(("secret_stores", name), Node(dict(self._entries(("secret_stores", name))), Origin("")))
         found = self._configured("secret_stores", name)
         return ConfiguredSecretStore(**found) if found is not None else None
-
-    def _unlisted(self, name: str) -> ConfiguredSecretStore | None:
-        """Return a store that references name by its type; that works when the type needs no fields."""
-        fault: str | None = None
-        if name not in self._plugins.names("secret_store"):
-            known = {"env", "file", *self._entries(("secret_stores",)), *self._plugins.names("secret_store")}
-            fault = f"no secret store {name!r} is listed in secret_stores" + nearest(name, known)
-        else:
-            try:
-                plugin = self._find("secret_store", name)
-                empty = Problems("")
-                config: BaseModel | None = Part(Node({}, Origin("")), (), Node({}, Origin(""))).validate(plugin.Config, empty)
-                if config is not None:
-                    return ConfiguredSecretStore(
-                        name=name, plugin=plugin, config=cast("Any", config), raw={}, digest=digest(name, config), type=name
-                    )
-                fault = f"the secret store {name!r} needs more than its name; list it under secret_stores"
-            except PluginError as error:
-                fault = str(error)
-        for section in ("sources", "sinks"):
-            for place, node in self._entries_of(section):
-                if any(store == name for store, _ in node.pending):
-                    self._problems.at(self._tree, (section, *place), fault)
-        return None
-
-    def _entries_of(self, section: str) -> list[tuple[Place, Node]]:
-        node = self._tree.child(section)
-        return list(node.walk()) if node is not None else []
 
     def _no_stores(self, place: Place, part: Node) -> None:
         for inner, node in part.walk():

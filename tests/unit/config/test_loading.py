@@ -1,6 +1,7 @@
 """The configuration is loaded whole or refused with every reason at once.
 
-Covers also: edgerouter.config.assembly, edgerouter.config.model, edgerouter.config.overlay, edgerouter.config.validation.
+Covers also: edgerouter.config.assembly, edgerouter.config.model, edgerouter.config.overlay, edgerouter.config.unlisted_stores,
+edgerouter.config.validation.
 """
 
 from __future__ import annotations

@@ -21,6 +21,20 @@ class Piece:
     """For each message, where the messages begin that stand directly before it and that the sink does not want: they are settled
     together with it, so that a position does not break into as many ranges as there are messages."""
 
+    @staticmethod
+    def of_matching(messages: Sequence[Message], matches: Callable[[str], bool], start: int) -> tuple[Piece, int]:
+        """Return the messages whose topics match, and the sequence from which on none does.
+
+        Args:
+            messages: of which the first has the sequence `start`, or a later one where those before it are gone.
+            matches: of a topic.
+            start: sequence.
+        """
+        wanted = [message for message in messages if matches(message.topic)]
+        sequences = [message.sequence for message in wanted]
+        starts = [start, *[sequence + 1 for sequence in sequences]]
+        return Piece(wanted, sequences, starts[:-1]), starts[-1]
+
 
 class Cursor:
     """Messages read ahead of a sink, from a part of its position."""

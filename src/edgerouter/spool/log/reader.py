@@ -25,10 +25,6 @@ READ_AHEAD: Final = 2000
 _sequence = attrgetter("sequence")
 
 
-def _ignored() -> None:
-    """Do nothing: no worker waits."""
-
-
 class LogReader:
     """One sink's place in a spool.
 
@@ -41,7 +37,7 @@ class LogReader:
         self._closed = False
         self._storage = storage
         self._matches = route.matches
-        self._ready: Callable[[], None] = _ignored
+        self._ready: Callable[[], None] = lambda: None
         self._in_flight = InFlight()
         self._live = Cursor(ledger.position.copy())
         self._backlog: Cursor | None = None
@@ -189,10 +185,7 @@ class LogReader:
     def forget(self, start: int, end: int) -> None:
         """These are gone: whatever was read or taken of them must not be settled any more."""
         self._remove_unread(start, end)
-
-        def gone(sequence: int) -> bool:
-            return start <= sequence < end
-
+        gone = range(start, end).__contains__
         for cursor in (self._live, self._backlog):
             if cursor is not None:
                 cursor.discard(gone)
@@ -287,14 +280,10 @@ class LogReader:
             if wanted == len(chunk.messages):
                 piece = Piece(messages, range(start, end), range(start, end))
             else:
-                matches = self._matches
-                messages = [message for message in messages if matches(message.topic)]
-                sequences = [message.sequence for message in messages]
-                starts = [start, *[sequence + 1 for sequence in sequences]]
-                if starts[-1] < end:
-                    self._skip([(starts[-1], end)])
-                piece = Piece(messages, sequences, starts[:-1])
-            if messages:
+                piece, rest = Piece.of_matching(messages, self._matches, start)
+                if rest < end:
+                    self._skip([(rest, end)])
+            if piece.messages:
                 cursor.put(piece)
 
     # -- settling ---------------------------------------------------------------------------------------------------------------

@@ -107,8 +107,7 @@ class Committer:
         self._between = Between()
         self._dirty = False  # there is something to write beside deliveries
         self._settled = 0  # messages, or more than any where something else has changed
-        self._running = False
-        self._closed = False
+        self._running = self._closed = False
 
     @property
     def state(self) -> tuple[SpoolState, str]:
