@@ -79,10 +79,15 @@ class ReadAhead:
         at, end = self._skip, len(data)
         while at < end:
             command = data[at]
-            found_header = parse_header(data, at)
-            if found_header is None:
+            # short lengths are read here: a call for each packet costs more than all the rest
+            if end - at >= 2 and (low := data[at + 1]) < 128:
+                start, length = at + 2, low
+            elif end - at >= 3 and (high := data[at + 2]) < 128:
+                start, length = at + 3, low & 127 | high << 7
+            elif (header := parse_header(data, at)) is not None:
+                start, length = header
+            else:
                 break
-            start, length = found_header
             stop = start + length
             if command & 0xF0 != PUBLISH and command != PUBREL:
                 if length > _LONGEST:

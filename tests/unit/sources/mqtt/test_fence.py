@@ -158,7 +158,8 @@ def test_after_a_broker_overran_all_that_may_be_read_ahead_a_connection_gets_no_
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 def test_answers_are_found_between_messages_however_the_bytes_are_cut(size: int) -> None:
     message = b"\x32\xd0\x01" + b"\xd0\x00" * 104
-    stream = message + b"\xd0\x00" + message * 3 + b"\xd0\x00\x90\x03\x00\x01\x00\x62\x02\x00\x01\xd0\x00" + message
+    long = b"\x32\x80\x80\x01" + b"\xd0\x00" * 8192
+    stream = message + b"\xd0\x00" + message * 2 + long + b"\xd0\x00\x90\x03\x00\x01\x00\x62\x02\x00\x01\xd0\x00" + message
     ahead = ReadAhead(stream[:1])
     for at in range(1, len(stream), size):
         ahead.hold(stream[at : at + size])
