@@ -86,6 +86,9 @@ class _InThread(Sink[Any]):
     def size_of(self, message: Message) -> int:
         return self._sink.size_of(message)
 
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        return self._sink.sizes_of(messages)
+
     def partition_of(self, message: Message) -> Hashable:
         return self._sink.partition_of(message)
 

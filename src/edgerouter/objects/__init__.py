@@ -1,7 +1,7 @@
 """Object keys, framing and compression: functions for sinks that write objects or files, without a base class."""
 
 from edgerouter.objects.compression import Compression, compress, content_encoding, infer_compression
-from edgerouter.objects.framing import Framing, content_type, encode, size_of
+from edgerouter.objects.framing import Framing, content_type, encode, size_of, sizes_of
 from edgerouter.objects.keys import KeyTemplate, ObjectKey
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "encode",
     "infer_compression",
     "size_of",
+    "sizes_of",
 ]

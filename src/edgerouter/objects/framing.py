@@ -51,9 +51,15 @@ def content_type(framing: Framing) -> str:
 
 def size_of(message: Message, framing: Framing) -> int:
     """Return an upper bound, nearly exact, of the bytes that a message adds to an object before compression."""
+    return sizes_of([message], framing)[0]
+
+
+def sizes_of(batch: Sequence[Message], framing: Framing) -> list[int]:
+    """Return `size_of` of each message."""
     if framing in ("jsonl", "jsonl-exact"):
-        return _line_size(message, exact=framing == "jsonl-exact")
-    return len(message.payload) + _OVERHEADS[framing]
+        return _line_sizes(batch, exact=framing == "jsonl-exact")
+    overhead = _OVERHEADS[framing]
+    return [len(message.payload) + overhead for message in batch]
 
 
 _OVERHEADS: dict[Framing, int] = {"raw-lines": 1, "length-prefixed": _LENGTH.size, "payload": 0}
@@ -141,20 +147,24 @@ def _jsonl(batch: Sequence[Message], *, exact: bool = False) -> bytes:
     return b"".join(lines)
 
 
-def _line_size(message: Message, *, exact: bool) -> int:
-    payload = message.payload
-    size = 0 if message.properties is None else len(_properties(message.properties))
-    if exact:
-        size += len(_exact(payload))
-    else:
-        try:
-            _check(payload)
-            size += len(payload) if payload.isascii() else len(json_of(payload))
-        except (msgspec.DecodeError, RecursionError):
-            size += len(json_of(payload))
-    return (
-        _LINE_SIZE + _TEXT_SIZE[message.topic] + _TEXT_SIZE[message.spool] + len(str(message.sequence)) + len(message.part) + size
-    )
+def _line_sizes(batch: Sequence[Message], *, exact: bool) -> list[int]:
+    sizes = []
+    texts = _TEXT_SIZE
+    for message in batch:
+        payload = message.payload
+        if exact:
+            size = len(_exact(payload))
+        else:
+            try:
+                _check(payload)
+                size = len(payload) if payload.isascii() else len(json_of(payload))
+            except (msgspec.DecodeError, RecursionError):
+                size = len(json_of(payload))
+        if message.properties is not None:
+            size += len(_properties(message.properties))
+        size += texts[message.topic] + texts[message.spool] + len(str(message.sequence)) + len(message.part)
+        sizes.append(_LINE_SIZE + size)
+    return sizes
 
 
 _LINE_SIZE = len(_LINE % (b"", 0, b"", b"", b"2026-01-01T00:00:00", 0, 0, b"false", b"", b"")) - len("0") - len('""')

@@ -72,6 +72,7 @@ class Gatherer:
         self._now = asyncio.get_running_loop().time
         self._reader = reader
         self._size_of = sink.size_of
+        self._sizes_of = sink.sizes_of
         self._partition_of = sink.partition_of
         self._order_of = sink.order_of
         self._bounds = _Bounds.of(policy, sink.limits)
@@ -155,7 +156,7 @@ class Gatherer:
     def _append(self, messages: list[Message]) -> None:
         """Add to the one open batch; the common case of all of them fitting costs one pass over sizes."""
         try:
-            sizes = list(map(self._size_of, messages))
+            sizes = self._sizes_of(messages)
             total, largest = sum(sizes), max(sizes)
         except Exception:  # noqa: BLE001  (told with the message that it is about)
             self._sort_in(messages)

@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from edgerouter.errors import Unavailable
 from edgerouter.message import Message
-from edgerouter.objects import encode, size_of
+from edgerouter.objects import encode, size_of, sizes_of
 from edgerouter.outcome import DELIVERED, Outcome
 from edgerouter.sink import Sink, SinkConfig, SinkContext
 from edgerouter.tasks.thread import Worker
@@ -47,6 +47,9 @@ class StdoutSink(Sink[StdoutConfig]):
 
     def size_of(self, message: Message) -> int:
         return size_of(message, self._framing)
+
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        return sizes_of(messages, self._framing)
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
         await self._worker.run(lambda: _write(encode(batch, self._framing)))

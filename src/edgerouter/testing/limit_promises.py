@@ -27,7 +27,9 @@ class LimitPromises(SinkPromises):
                 assert limit is None or limit > 0, f"{limits}: a limit is positive, or `None` where there is none"
             if limits.max_bytes is not None and limits.max_message_bytes is not None:
                 assert limits.max_message_bytes <= limits.max_bytes, f"{limits}: no message is larger than a batch"
-            sizes = [sink.size_of(self.message(b"x" * length)) for length in (1, 10, 100, 1000)]
+            messages = [self.message(b"x" * length) for length in (1, 10, 100, 1000)]
+            sizes = list(map(sink.size_of, messages))
+            assert sink.sizes_of(messages) == sizes, "`sizes_of` says of each message what `size_of` says"
             assert sizes == sorted(sizes), "a longer payload is never smaller for `size_of`"
             assert sink.limits == limits, "`limits` stay as they are while the sink is open"
             for name in sorted(LIMITS):

@@ -29,6 +29,14 @@ class CountingCharacters(EchoSink):
         return Outcome(too_large) if too_large else await super().write(batch)
 
 
+@wrong("sink", "test_the_limits_make_sense", "`sizes_of` says of each message what `size_of` says")
+class CountingTogether(EchoSink):
+    """Counts many messages as one."""
+
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        return [sum(map(self.size_of, messages))]
+
+
 @wrong("sink", "test_as_many_messages_as_the_limit_allows_are_delivered", "`limits` are those of the service")
 class Boasting(EchoSink):
     """States a limit that the service does not have."""

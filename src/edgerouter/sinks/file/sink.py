@@ -10,7 +10,7 @@ from typing import Protocol, Self
 from edgerouter.errors import Unauthorized, Unavailable
 from edgerouter.folder import folder_fault
 from edgerouter.message import Message
-from edgerouter.objects import KeyTemplate, size_of
+from edgerouter.objects import KeyTemplate, size_of, sizes_of
 from edgerouter.outcome import Outcome
 from edgerouter.sink import Sink, SinkContext
 from edgerouter.sinks.file.config import FileConfig
@@ -66,6 +66,9 @@ class FileSink(Sink[FileConfig]):
 
     def size_of(self, message: Message) -> int:
         return size_of(message, self._framing)
+
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        return sizes_of(messages, self._framing)
 
     def partition_of(self, message: Message) -> Hashable:
         return None if self._template is None else self._template.partition_of(message, self._context)

@@ -10,7 +10,7 @@ from typing import Self
 from urllib.parse import quote
 
 from edgerouter.message import Message
-from edgerouter.objects import compress, content_encoding, content_type, encode, size_of
+from edgerouter.objects import compress, content_encoding, content_type, encode, size_of, sizes_of
 from edgerouter.outcome import Outcome
 from edgerouter.sink import Limits, Sink, SinkContext
 from edgerouter.sinks.http.config import HttpConfig
@@ -56,6 +56,10 @@ class HttpSink(Sink[HttpConfig]):
         if framing == "json-array":
             return size_of(message, "jsonl") + 1  # the comma replaces the line break; one bracket is shared by all
         return size_of(message, framing)
+
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        framing = self._config.framing
+        return super().sizes_of(messages) if framing == "json-array" else sizes_of(messages, framing)
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
         config = self._config

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 from urllib.parse import urlencode
 
 from edgerouter import Failure, Limits, Message, Outcome, Sink, SinkContext, Unauthorized
-from edgerouter.objects import Compression, Framing, KeyTemplate, content_encoding, content_type, encode, size_of
+from edgerouter.objects import Compression, Framing, KeyTemplate, content_encoding, content_type, encode, size_of, sizes_of
 from edgerouter_aws.s3.bucket import MOST_OBJECT_BYTES, Bucket, bucket_call, open_s3
 from edgerouter_aws.s3.columns import ParquetOptions
 from edgerouter_aws.s3.config import S3Config
@@ -71,6 +71,9 @@ class S3Sink(Sink[S3Config]):
         if self._framing is None:
             return len(message.payload) + len(message.topic)
         return size_of(message, self._framing)
+
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        return super().sizes_of(messages) if self._framing is None else sizes_of(messages, self._framing)
 
     def partition_of(self, message: Message) -> Hashable:
         return self._key.partition_of(message, self._names)

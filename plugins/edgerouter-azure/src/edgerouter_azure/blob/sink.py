@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from edgerouter import Limits, Message, Outcome, Sink, SinkContext, Unauthorized
-from edgerouter.objects import content_encoding, content_type, encode, size_of
+from edgerouter.objects import content_encoding, content_type, encode, size_of, sizes_of
 from edgerouter_azure.blob.config import BlobConfig, open_service
 from edgerouter_azure.blob.shared_signature import permission_missing, time_missed
 from edgerouter_azure.credentials import cause
@@ -68,6 +68,9 @@ class BlobSink(Sink[BlobConfig]):
 
     def size_of(self, message: Message) -> int:
         return size_of(message, self._framing)
+
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        return sizes_of(messages, self._framing)
 
     def partition_of(self, message: Message) -> Hashable:
         return self._template.partition_of(message, self._context)

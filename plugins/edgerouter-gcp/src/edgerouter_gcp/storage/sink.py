@@ -14,7 +14,7 @@ from urllib.parse import quote
 import aiohttp
 
 from edgerouter import DELIVERED, Limits, Message, Outcome, Sink, SinkContext, Unauthorized, Unavailable
-from edgerouter.objects import KeyTemplate, compress, content_encoding, content_type, encode, size_of
+from edgerouter.objects import KeyTemplate, compress, content_encoding, content_type, encode, size_of, sizes_of
 from edgerouter_gcp.connection import SECONDS_TO_OPEN, UNBOUNDED, Connection, connect
 from edgerouter_gcp.storage.config import MARK, StorageConfig
 from edgerouter_gcp.storage.resumable import ResumableStorage
@@ -92,6 +92,9 @@ class StorageSink(Sink[StorageConfig]):
 
     def size_of(self, message: Message) -> int:
         return size_of(message, self._config.framing)
+
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        return sizes_of(messages, self._config.framing)
 
     def partition_of(self, message: Message) -> Hashable:
         return self._template.partition_of(message, self._context)
