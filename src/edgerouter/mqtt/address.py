@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import unquote
 
@@ -48,6 +49,7 @@ def split_credentials(url: str) -> tuple[str, str | None, str | None]:
     return scheme + host + slash + path, unquote(user), unquote(password) if colon else None
 
 
+@lru_cache(maxsize=256)  # of brokers in use: it is asked for with each write
 def parse_address(url: str) -> BrokerAddress:
     """Take a URL apart; `mqtt://` is meant where no scheme is written.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
+from operator import sub
 from typing import Final, Self
 
 import msgspec
@@ -54,8 +55,9 @@ class Position:
 
     def encode(self) -> bytes:
         """A few bytes for each range: the distances between edges."""
-        edges = list(chain.from_iterable(zip(self._starts, self._ends, strict=True)))
-        return _encode(edges[:1] + [after - before for before, after in pairwise(edges)])
+        edges = [0] * (2 * len(self._starts))
+        edges[0::2], edges[1::2] = self._starts, self._ends
+        return _encode([*edges[:1], *map(sub, edges[1:], edges)])
 
     def copy(self) -> Self:
         """An independent equal position."""
