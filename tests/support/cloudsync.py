@@ -33,6 +33,8 @@ class Plant:
     """Set while the spool takes messages."""
     dead_letters: list[str] = field(default_factory=list)
     sequence: int = 0
+    flushes: list[None] = field(default_factory=list)
+    """One for each time that the source asked for a commit at once."""
 
     @property
     def url(self) -> str:
@@ -107,12 +109,15 @@ async def plant(
     source_config = CloudSyncSourceConfig.model_validate({"listen": "127.0.0.1:0", **both, **(source or {})})
     sink_config = CloudSyncSinkConfig.model_validate({**both, **(sink or {})})
     spool = f"5p00l{next(_numbers)}"
-    context = SourceContext("cloudsync", "edge-1", spool, lambda: None, lambda *_: None, lambda *_: None, state=state)
+    flushes: list[None] = []
+    context = SourceContext(
+        "cloudsync", "edge-1", spool, lambda: flushes.append(None), lambda *_: None, lambda *_: None, state=state
+    )
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(CloudSyncSource.open(source_config, context))
         taken = await stack.enter_async_context(CloudSyncSink.open(sink_config, SinkContext("cloudsync", "edge-1", spool)))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        running = Plant(opened, taken, http, spool)
+        running = Plant(opened, taken, http, spool, flushes=flushes)
         running.stores.set()
         task = asyncio.create_task(running.run(), name="the spool")
         try:

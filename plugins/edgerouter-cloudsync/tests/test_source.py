@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from edgerouter.testing import SourceConformance
 from edgerouter_cloudsync.api.openapi import BASE
 from edgerouter_cloudsync.source import CloudSyncSource, CloudSyncSourceConfig
-from support.mosquitto import free_port
+from support.cloudsync import plant
+from support.mosquitto import Mosquitto, free_port
 
 
 class TestCloudSyncSource(SourceConformance):
@@ -67,3 +68,16 @@ async def test_a_stopping_source_takes_nothing_more() -> None:
         assert status == 503
         assert "the router stops" in answer["Message"]
         await asyncio.sleep(0)
+
+
+async def test_the_commit_does_not_wait_for_others_when_every_caller_waits(broker: Mosquitto, listed: Mapping[str, Any]) -> None:
+    """A caller that sends one request after another would else get one answer for each commit interval."""
+    async with plant(**listed) as running:
+        assert (await running.publish("broker.example"))[0] == 200
+        assert len(running.flushes) == 1
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.source.port)
+        writer.write(f"GET {BASE}/health HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        assert (await running.publish("broker.example"))[0] == 200
+        assert len(running.flushes) == 1, "the other caller may send a request that the same commit takes along"
+        writer.close()

@@ -21,7 +21,7 @@ from edgerouter_cloudsync.api.access import Access
 from edgerouter_cloudsync.api.answers import Answer, kept, not_published, not_stored, published
 from edgerouter_cloudsync.api.calls import Calls
 from edgerouter_cloudsync.api.handler import Api
-from edgerouter_cloudsync.api.server import served
+from edgerouter_cloudsync.api.server import Listener, served
 from edgerouter_cloudsync.api.tokens import Tokens, TokensConfig, Verifier
 from edgerouter_cloudsync.brokers import BrokersConfig
 from edgerouter_cloudsync.names import APP, REQUEST, routed
@@ -102,8 +102,6 @@ class CloudSyncSource(Source[CloudSyncSourceConfig]):
     """Takes what is published into the spool, and answers once the sink has delivered it."""
 
     def __init__(self, config: CloudSyncSourceConfig, context: SourceContext, book: Book) -> None:
-        self.port = 0
-        """Port listened on."""
         self.book = book
         """The subscriptions."""
         self._config = config
@@ -113,7 +111,8 @@ class CloudSyncSource(Source[CloudSyncSourceConfig]):
         self._numbers = count(1)
         self._run = secrets.token_hex(4)
         self._storing: dict[str, asyncio.Future[None]] = {}
-        """Done once the request is in the spool."""
+        """Done once the request is in the spool; by the request, until it is answered."""
+        self._listener: Listener | None = None
 
     @classmethod
     @asynccontextmanager
@@ -132,9 +131,14 @@ class CloudSyncSource(Source[CloudSyncSourceConfig]):
             verifier = await asyncio.to_thread(Verifier, tokens) if tokens is not None else None
             api = source._api(verifier)
             tls = await asyncio.to_thread(config.server_context)
-            async with served(api.handle, config.listen, tls, config.max_connections) as source.port:
+            async with served(api.handle, config.listen, tls, config.max_connections) as source._listener:
                 context.connected(True, "")
                 yield source
+
+    @property
+    def port(self) -> int:
+        """Port listened on; 0 where it does not listen."""
+        return self._listener.port if self._listener is not None else 0
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         async for delivery in self._inbox.deliveries():
@@ -194,6 +198,8 @@ class CloudSyncSource(Source[CloudSyncSourceConfig]):
         message = Message(topic, payload, time.time_ns(), qos=1, properties=properties)
         stored = self._storing[request] = asyncio.get_running_loop().create_future()
         self._inbox.put([message], [request])
+        if self._listener is not None and len(self._storing) >= self._listener.connections:
+            self._context.flush_now()  # every caller waits for its answer, and sends nothing before
         return stored
 
     def _acknowledged(self, requests: Sequence[str]) -> None:

@@ -36,38 +36,40 @@ async def read_all(port: int, data: bytes) -> bytes:
 
 
 async def test_connections_beyond_the_bound_are_closed_and_there_is_room_again_afterwards() -> None:
-    async with served(answer, "127.0.0.1:0", None, 2) as port, AsyncExitStack() as stack:
-        open_ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    async with served(answer, "127.0.0.1:0", None, 2) as listener, AsyncExitStack() as stack:
+        open_ones = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(2)]
         for _, writer in open_ones:
             stack.callback(writer.close)
             writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         for reader, _ in open_ones:
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        assert await read_all(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == b""
+        assert await read_all(listener.port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == b""
         open_ones[0][1].close()
         async with asyncio.timeout(10):
-            while not await read_all(port, b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"):
+            while not await read_all(listener.port, b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"):
                 await asyncio.sleep(0.01)
 
 
 async def test_a_caller_that_sends_no_whole_request_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HEAD_SECONDS", 0.1)
-    async with served(answer, "127.0.0.1:0", None, 10) as port:
-        assert await read_all(port, b"GET / HTTP/1.1\r\nHo") == b""
+    async with served(answer, "127.0.0.1:0", None, 10) as listener:
+        assert await read_all(listener.port, b"GET / HTTP/1.1\r\nHo") == b""
 
 
 @pytest.mark.parametrize(
     "data", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", b"\x16\x03\x01\x00\r\n\r\n"]
 )
 async def test_a_malformed_request_is_a_400(data: bytes) -> None:
-    async with served(answer, "127.0.0.1:0", None, 10) as port:
-        assert (await read_all(port, data)).startswith(b"HTTP/1.0 400") or b" 400 " in (await read_all(port, data))[:20]
+    async with served(answer, "127.0.0.1:0", None, 10) as listener:
+        assert (await read_all(listener.port, data)).startswith(b"HTTP/1.0 400") or b" 400 " in (
+            await read_all(listener.port, data)
+        )[:20]
 
 
 async def test_an_address_in_use_is_reported() -> None:
-    async with served(answer, "127.0.0.1:0", None, 10) as port:
-        with pytest.raises(Unavailable, match=f"cannot listen on 127.0.0.1:{port}"):
-            async with served(answer, f"127.0.0.1:{port}", None, 10):
+    async with served(answer, "127.0.0.1:0", None, 10) as listener:
+        with pytest.raises(Unavailable, match=f"cannot listen on 127.0.0.1:{listener.port}"):
+            async with served(answer, f"127.0.0.1:{listener.port}", None, 10):
                 pass
 
 

@@ -38,7 +38,10 @@ class Listener:
 
     def __init__(self, handle: Handle, most: int) -> None:
         self.server = web.Server(handle, access_log=None)
+        self.port = 0
+        """Port listened on."""
         self.connections = 0
+        """Connections that are open."""
         self._most = most
 
     def __call__(self) -> web.RequestHandler:
@@ -119,8 +122,8 @@ class _Connection(web.RequestHandler):
 
 
 @asynccontextmanager
-async def served(handle: Handle, address: str, context: ssl.SSLContext | None, most: int) -> AsyncIterator[int]:
-    """Serve until left; yields the port.
+async def served(handle: Handle, address: str, context: ssl.SSLContext | None, most: int) -> AsyncIterator[Listener]:
+    """Serve until left.
 
     Args:
         handle: answers a request.
@@ -148,7 +151,8 @@ async def served(handle: Handle, address: str, context: ssl.SSLContext | None, m
     except OSError as error:
         raise Unavailable(f"cannot listen on {address}: {error.strerror or error}") from None
     try:
-        yield server.sockets[0].getsockname()[1]
+        listener.port = server.sockets[0].getsockname()[1]
+        yield listener
     finally:
         server.close()
         await listener.server.shutdown(_STOP_SECONDS)
