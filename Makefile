@@ -17,7 +17,7 @@ SHELL := bash
 # the tests start hundreds of processes: without cached bytecode, each compiles the package again
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: deb help demo test check format bench bench-backlog bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs-reference docs-site docs-serve dist licences sbom audit constraints clean
+.PHONY: deb help demo test check format bench bench-backlog bench-cloudsync bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs-reference docs-site docs-serve dist licences sbom audit constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -50,11 +50,12 @@ bench: .venv/.dev  ## Measure the walk against plain aiomqtt, the HTTP source, a
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
 
 bench-backlog: .venv/.dev  ## Measure start and drain of a large backlog, and live messages meanwhile (ARGS="--messages 5000000")
+bench-cloudsync: .venv/.dev  ## Measure answers of CloudSync's API at a rate beside a dead broker (ARGS="--rate 200 --seconds 60")
 bench-isolation: .venv/.dev  ## Measure what a black-holed sink changes for the one beside it (ARGS="--rounds 3")
 bench-jetstream: .venv/.dev  ## Measure throughput and CPU of a spool on JetStream, on one server and on three (ARGS="--messages 500000")
 bench-scale: .venv/.dev  ## Measure CPU a message against backlog, topics, sinks, payload and steps (ARGS="--plots FOLDER --markdown FILE")
 bench-week: .venv/.dev  ## Measure disk and start after days offline (ARGS="--days 7 --rate 10 --size 200")
-bench-backlog bench-isolation bench-jetstream bench-scale bench-week:
+bench-backlog bench-cloudsync bench-isolation bench-jetstream bench-scale bench-week:
 	@.ci/require mosquitto
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.$(@:bench-%=%) $(ARGS)
 

@@ -19,6 +19,7 @@ from benchmarks.subjects import Name
 OTHERS = """\
 other benchmarks, each with --help in ARGS:
   make bench-backlog     start with a large backlog, drain it, and serve live messages meanwhile
+  make bench-cloudsync   times of CloudSync's answers at a rate, while one of five brokers swallows everything
   make bench-isolation   what a black-holed sink changes for the one beside it
   make bench-jetstream   a spool on JetStream: messages a second and CPU of the router, on one server and on three
   make bench-peers       edgerouter beside other programs that do its work: cost, latency, losses

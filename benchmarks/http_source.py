@@ -83,7 +83,8 @@ def load(port: int, connections: int, requests: int, messages: int) -> None:
                     answering.sendall(data)
 
 
-async def _listening(port: int) -> None:
+async def listening(port: int) -> None:
+    """Return once something accepts connections on this port."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -122,7 +123,7 @@ async def measure(connections: int, requests: int, messages: int, folder: Path) 
         if not messages:
             command = [sys.executable, "-m", "benchmarks.http_source", "--bare", str(port)]
         async with process(*command) as router:
-            await _listening(port)
+            await listening(port)
             plan = [str(each) for each in (port, connections, requests, messages or 1)]
             before, began = usage(router.pid), time.monotonic()
             client = await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.http_source", "--load", *plan)

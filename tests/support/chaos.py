@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 
 class Chaos:
@@ -121,3 +122,15 @@ async def chaos(target_port: int) -> AsyncIterator[Chaos]:
         yield proxy
     finally:
         await proxy.close()
+
+
+@contextmanager
+def unanswered() -> Iterator[int]:
+    """Yield a port of this machine whose connections are neither accepted nor refused."""
+    with socket.socket() as hole, socket.socket() as first, socket.socket() as second:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        for each in (first, second):
+            each.setblocking(False)
+            each.connect_ex(hole.getsockname())
+        yield hole.getsockname()[1]
