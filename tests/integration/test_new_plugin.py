@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -64,6 +67,9 @@ def test_all_kinds_are_installed_listed_and_pass_their_tests(folders: list[Path]
     found = {(each["kind"].replace("_", "-"), each["name"], each["version"]) for each in listed if "acme" in each["distribution"]}
     assert found == {(kind, f"acme-{kind}", "0.1.0") for kind in KINDS}
     assert (site / "edgerouter_acme_sink" / "py.typed").exists()
+    again = run("new-plugin", "step", "acme-sink", folder=tmp_path, environment={**os.environ, "PYTHONPATH": str(site)})
+    assert again.returncode == 2
+    assert "edgerouter-acme-sink is installed already, with the sink 'acme-sink': add this one to it" in again.stderr
 
     options = (
         "-q",
@@ -105,12 +111,26 @@ def test_all_kinds_pass_ruff_with_the_longest_name_too(folders: list[Path], tmp_
         called(ruff, *command, "--no-cache", *folders, *long, folder=tmp_path)
 
 
+def test_the_commands_that_it_prints_fit_a_folder_with_spaces_and_the_pip_of_every_supported_python(tmp_path: Path) -> None:
+    """A dependency group would need pip 25.1, which no environment of Python 3.11 to 3.13 begins with."""
+    place = tmp_path / "it's mine"
+    place.mkdir()
+    printed = run("new-plugin", "sink", "acme", "--directory", place).stdout.splitlines()
+    commands = [shlex.split(line) for line in printed[1:3]]
+    assert commands == [["cd", str(place / "edgerouter-acme")], ["pip", "install", "--editable", ".[dev]"]]
+    project = tomllib.loads((place / "edgerouter-acme/pyproject.toml").read_text())["project"]
+    assert {"mypy", "pytest", "pytest-asyncio", "ruff"} == {
+        re.split(">=", each)[0] for each in project["optional-dependencies"]["dev"]
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("sink", "http"), "the sink 'http' is installed already, by edgerouter"),
         (("secret-store", "aws"), "edgerouter-aws is a distribution of edgerouter itself"),
         (("step", "3com"), "'3com' cannot be the name of a plugin"),
+        (("source", "testo"), "'testo' cannot be the name of a plugin: pytest would take"),
         (("sink", "acme", "--directory", "/nowhere"), "cannot make /nowhere/edgerouter-acme: No such file or directory"),
     ],
 )

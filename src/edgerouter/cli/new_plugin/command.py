@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,19 +45,25 @@ def new_plugin(
     _refuse_installed(naming)
     folder = write(naming, directory)
     say(f"wrote {folder}; next:")
-    say(f"  cd {folder}")
-    say("  pip install --editable . --group dev")
+    say(f"  cd {shlex.quote(str(folder))}")
+    say("  pip install --editable '.[dev]'")
     say("  pytest && mypy && ruff check")
     say("  grep -rn YOURS .    the places to change")
 
 
 def _refuse_installed(naming: Naming) -> None:
+    """Refuse the name of a plugin of this kind, and a distribution that pip would put in the place of an installed one."""
     from edgerouter import plugins
     from edgerouter.errors import ConfigurationError
 
     kind = naming.kind
     group = "secret_store" if kind == "secret-store" else kind
     for plugin in plugins.listing():
+        if plugin.kind != group and plugin.distribution == naming.distribution:
+            raise ConfigurationError(
+                f"{plugin.distribution} is installed already, with the {plugin.kind.replace('_', ' ')} {plugin.name!r}: "
+                "add this one to it, or choose another name"
+            )
         if plugin.kind == group and plugin.name == naming.name and plugin.distribution != naming.distribution:
             raise ConfigurationError(
                 f"the {group.replace('_', ' ')} {naming.name!r} is installed already, by {plugin.distribution} {plugin.version}: "

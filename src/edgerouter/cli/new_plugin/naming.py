@@ -17,6 +17,8 @@ _PYDANTIC: Final = '"pydantic>=2.11,<3"'
 
 LONGEST: Final = 24
 """Characters of a name: a line of generated code still fits."""
+_SHOWN: Final = 40
+"""Characters of a refused name that an error shows."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _OURS: Final = "edgerouter"
 
@@ -68,6 +70,11 @@ class Naming:
         return "".join(part.capitalize() for part in self.name.split("-"))
 
     @property
+    def target(self) -> str:
+        """Place of the class in the package: `sink:AcmeCloudSink`."""
+        return _FACTS[self.kind].target.format(stem=self.stem)
+
+    @property
     def placeholders(self) -> Mapping[str, str]:
         """Values of the placeholders of a template."""
         facts = _FACTS[self.kind]
@@ -79,7 +86,7 @@ class Naming:
             "package": self.package,
             "requires": _compatible_versions(),
             "Stem": self.stem,
-            "target": facts.target.format(stem=self.stem),
+            "target": self.target,
             "word": facts.word,
         }
 
@@ -92,14 +99,31 @@ def naming_of(kind: Kind, chosen: str) -> Naming:
     """
     name = re.sub(r"[\s_.-]+", "-", chosen.strip().lower()).removeprefix(f"{_OURS}-")
     if not _NAME.fullmatch(name) or len(name) > LONGEST:
+        shown = repr(chosen if len(chosen) <= _SHOWN else f"{chosen[:_SHOWN]}...")
         raise ConfigurationError(
-            f"{chosen!r} cannot be the name of a plugin: use a letter, then letters, digits and single hyphens, {LONGEST} at most, "
+            f"{shown} cannot be the name of a plugin: use a letter, then letters, digits and single hyphens, {LONGEST} at most, "
             "such as acme-cloud"
         )
     naming = Naming(kind, name)
+    if objection := _objection(naming):
+        raise ConfigurationError(f"{name!r} cannot be the name of a plugin: {objection}; put a word in front, such as acme-{name}")
     if naming.distribution in _distributions_of_ours():
         raise ConfigurationError(f"{naming.distribution} is a distribution of edgerouter itself: choose another name than {name!r}")
     return naming
+
+
+def _objection(naming: Naming) -> str:
+    """Return the reason why a plugin of this name would not work, or not pass its checks; empty if it would."""
+    from edgerouter import __all__ as contract  # noqa: PLC0415  (the names of the package load on demand)
+
+    classes = {f"{naming.stem}Config", naming.target.rpartition(":")[2]}
+    if naming.name == "null":
+        return "YAML reads `type: null` as a missing value"
+    if naming.stem.startswith("Test"):
+        return f"pytest would take the class {min(classes)} for a test"
+    if taken := sorted(classes & set(contract)):
+        return f"{taken[0]} is a class of edgerouter itself"
+    return ""
 
 
 def _distributions_of_ours() -> set[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import keyword
+import re
+
 import pytest
 
-from edgerouter.cli.new_plugin.naming import LONGEST, naming_of
+from edgerouter.cli.new_plugin.naming import LONGEST, Kind, naming_of
 from edgerouter.errors import ConfigurationError
 
 
@@ -22,6 +25,37 @@ def test_spellings_of_a_name_are_one_name(chosen: str) -> None:
 def test_a_name_that_cannot_be_one_is_refused_with_an_example(chosen: str) -> None:
     with pytest.raises(ConfigurationError, match="such as acme-cloud"):
         naming_of("sink", chosen)
+
+
+def test_a_refused_name_is_shown_in_part() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        naming_of("sink", "x" * 100_000)
+    assert len(str(refused.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("kind", "chosen", "reason"),
+    [
+        ("sink", "null", "YAML reads `type: null` as a missing value"),
+        ("source", "Testo", "pytest would take the class TestoConfig for a test"),
+        ("sink", "sink", "SinkConfig is a class of edgerouter itself"),
+        ("source", "source", "SourceConfig is a class of edgerouter itself"),
+        ("step", "step", "StepConfig is a class of edgerouter itself"),
+        ("secret-store", "secret", "SecretStore is a class of edgerouter itself"),
+        ("secret-store", "secret-store", "SecretStoreConfig is a class of edgerouter itself"),
+    ],
+)
+def test_a_name_whose_plugin_would_not_pass_its_checks_is_refused_with_the_reason(kind: Kind, chosen: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(f"{reason}; put a word in front, such as acme-{chosen.lower()}")):
+        naming_of(kind, chosen)
+
+
+@pytest.mark.parametrize("chosen", ["class", "import", "none", "edgerouter", "typing", "asyncio", "true", "on", "x", "a-1", "src"])
+def test_words_of_python_and_yaml_are_names_like_others(chosen: str) -> None:
+    """None of them becomes the name of a module or a class by itself, and the router reads `type: on` as text."""
+    naming = naming_of("source", chosen)
+    assert naming.package == f"edgerouter_{naming.name.replace('-', '_')}"
+    assert not keyword.iskeyword(f"{naming.stem}Source")
 
 
 @pytest.mark.parametrize("chosen", ["aws", "Azure", "edgerouter-nats"])
