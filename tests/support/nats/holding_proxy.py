@@ -91,6 +91,12 @@ class HoldingProxy:
         for event in answered:
             await event.wait()
 
+    async def cut(self) -> None:
+        """Lose what is held with the connections that it came by, and hold nothing more."""
+        self._held, self._holds = [], ""
+        for writer in self._writers:
+            writer.close()
+
     async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         from_server, server = await asyncio.open_connection("127.0.0.1", self._upstream, limit=16 * 1024**2)
         self._writers += [client, server]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +21,18 @@ STREAM_MISSING: Final = 10059
 MESSAGE_MISSING: Final = 10037
 WRONG_LAST: Final = frozenset({10071, 10164})
 """The last sequence of the subject is another one than expected; 2.12 and later use both numbers."""
+REPEATED: Final = WRONG_LAST | {10201}
+"""The same, or a message of the batch is there already by its id."""
+NOT_TOGETHER: Final = frozenset({10174, 10177, 10199})
+"""The stream takes no batches, or none with ids (nats-server 2.12.0), or none of so many messages."""
 FULL: Final = 10077
 """`max_bytes` is reached, and the stream discards what is new."""
 TOO_LARGE: Final = 10054
 MESSAGE_ID: Final = "Nats-Msg-Id"
 EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
+_BATCH_ID: Final = "Nats-Batch-Id"
+_BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
+_BATCH_COMMIT: Final = "Nats-Batch-Commit"
 _MOST_RECORDS: Final = 1000
 _PAGE_BYTES: Final = 1024**2
 
@@ -87,13 +95,28 @@ class Api:
             ApiError: the stream refuses it, or it is larger than the server takes.
             Unavailable: nothing answered; it may be stored.
         """
-        if len(data) > self.link.max_payload:
-            # the server would close the connection
-            raise ApiError(TOO_LARGE, f"{len(data)} bytes on {subject} exceed max_payload, {self.link.max_payload} bytes")
+        return await self.publish_together(subject, [(data, headers)])
+
+    async def publish_together(self, subject: str, messages: Sequence[tuple[bytes, Mapping[str, str]]]) -> int:
+        """Store messages directly behind each other, all or none, and return the stream sequence of the last.
+
+        Args:
+            subject: of all.
+            messages: data and headers of at least one; several need `allow_atomic` of the stream (nats-server, ADR-50).
+
+        Raises:
+            ApiError: the stream refuses them, or one is larger than the server takes.
+            Unavailable: nothing answered; they may be stored.
+        """
+        for data, _ in messages:
+            if len(data) > self.link.max_payload:
+                # the server would close the connection
+                raise ApiError(TOO_LARGE, f"{len(data)} bytes on {subject} exceed max_payload, {self.link.max_payload} bytes")
         if self._domain and subject.startswith("$KV."):
             # a leaf node passes on no others (docs.nats.io, JetStream on leaf nodes)
             subject = f"{self._prefix}.{subject}"
-        answer = _decode(await self.link.ask(subject, data, headers))
+        *before, (data, headers) = messages if len(messages) == 1 else _batch(messages)
+        answer = _decode(await self.link.ask(subject, data, headers, before=before))
         return int(answer["seq"])
 
     async def request(self, subject: str, body: object) -> dict[str, Any]:
@@ -179,6 +202,16 @@ class Api:
             id_ = headers.get(MESSAGE_ID, "")
             found.append(Stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.payload, id_, deleted))
         return found
+
+
+def _batch(messages: Sequence[tuple[bytes, Mapping[str, str]]]) -> list[tuple[bytes, Mapping[str, str]]]:
+    """Return messages with the headers that make them one batch, which no other attempt shares."""
+    name = secrets.token_hex(16)
+    batch = [
+        (data, {**headers, _BATCH_ID: name, _BATCH_SEQUENCE: str(number)}) for number, (data, headers) in enumerate(messages, 1)
+    ]
+    batch[-1][1][_BATCH_COMMIT] = "1"
+    return list(batch)
 
 
 def _decode(message: Arrived) -> dict[str, Any]:

@@ -126,15 +126,12 @@ class Appender:
         if parts is None:
             return
         self.storing_from = max(self._writer.newest + 1, self._end())
-        chunks: list[Chunk] = []
-        for part in parts:
-            chunk = await self._writer.write(part, may_drop=not chunks)
-            if chunk is None:
-                self._reject(appends, "spool_full")
-                return
-            chunks.append(chunk)
-            self.commits += 1
-            self.messages += len(chunk.messages)
+        chunks = await self._writer.write(parts, may_drop=True)
+        if chunks is None:
+            self._reject(appends, "spool_full")
+            return
+        self.commits += len(chunks)
+        self.messages += sum(len(chunk.messages) for chunk in chunks)
         for append in appends:
             if chunks:
                 self._acknowledged(append, chunks[0])

@@ -150,7 +150,7 @@ class Engine:
             mark=self.envelopes.mark(),
             stored=self._stored,
             newest_process=self.announcement.check,
-            first=lambda: self.trimming.stream.first,
+            stream=lambda: self.trimming.stream,
             room=room,
             safety=self._safety,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -78,6 +78,8 @@ class Link:
         """The server lets no answer through to this connection."""
         self.max_payload = 1024**2
         """Most bytes of a message with its headers: the server's bound, or `max_message_bytes` where that is smaller."""
+        self.api_level = 0
+        """Level of JetStream's API that the server knows: 2 = batches, from nats-server 2.12 on."""
 
     def hear(self, subject: str, call: Callable[[bytes], None]) -> None:
         """Have `call` called with what is published on a subject; what comes while there is no connection is missed."""
@@ -86,13 +88,27 @@ class Link:
         if connection is not None and not connection.lost:
             connection.client.listen(_Heard(call), subject)
 
-    async def ask(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> Arrived:
+    async def ask(
+        self,
+        subject: str,
+        payload: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        before: Sequence[tuple[bytes, Mapping[str, str]]] = (),
+    ) -> Arrived:
         """Publish a question and return its answer.
+
+        Args:
+            subject: of the question.
+            payload: of the question.
+            headers: of the question.
+            before: payloads and headers of messages to the same subject that come directly before it, and want no answer.
 
         Raises:
             Unavailable: there is no connection, nothing answers on the subject, or not in time. It may have been received.
         """
-        return (await self._ask(subject, payload, headers, many=False))[0]
+        operations = [_operation(subject, "", *each) for each in before]
+        return (await self._ask(subject, payload, headers, many=False, before=b"".join(operations)))[0]
 
     async def ask_for_many(self, subject: str, payload: bytes) -> list[Arrived]:
         """Publish a question and return the series of its answers, the last of which holds only a status.
@@ -108,9 +124,12 @@ class Link:
         if connection is not None and not connection.lost:
             connection.client.post(_operation(subject, "", payload, None))
 
-    async def _ask(self, subject: str, payload: bytes, headers: Mapping[str, str] | None, *, many: bool) -> list[Arrived]:
+    async def _ask(
+        self, subject: str, payload: bytes, headers: Mapping[str, str] | None, *, many: bool, before: bytes = b""
+    ) -> list[Arrived]:
         connection = await self._connected()
-        seconds = min(_LONGEST, self._timeout * 2.0 ** min(8, self._timeouts_in_a_row)) + len(payload) / _LEAST_RATE
+        size = len(before) + len(payload)
+        seconds = min(_LONGEST, self._timeout * 2.0 ** min(8, self._timeouts_in_a_row)) + size / _LEAST_RATE
         self._number += 1
         reply = f"{self._inbox}.{self._number}"
         loop = asyncio.get_running_loop()
@@ -118,7 +137,7 @@ class Link:
         if self._looking is None:
             self._looking = loop.call_later(_LOOK_EVERY, self._look, loop)
         try:
-            connection.client.post(_operation(subject, reply, payload, headers))
+            connection.client.post(before + _operation(subject, reply, payload, headers))
             await question.answered
         except TimeoutError:
             if not question.messages:
@@ -156,6 +175,7 @@ class Link:
         # a longer message could be stored, and never read again
         self.max_payload = min(connection.max_payload, self._connector.max_message_bytes)
         client = connection.client
+        self.api_level = int(client.info.get("api_lvl", 0))
         self._refusal = ""
         client.refused.append(lambda text: self._refused(connection, text))
         client.listen(_Answers(self._questions), f"{self._inbox}.*")

@@ -27,6 +27,8 @@ _BUSY: Final = frozenset((10008, 10009, 10004))
 _NO_PEERS: Final = 10005
 """No suitable peers for placement: one of them is offline, which passes, or there are too few for ever."""
 _MAX_DELAY: Final = 5.0
+_BATCHES: Final = 2
+"""Level of JetStream's API that has batches, in which several messages are stored or none is: nats-server 2.12 and later."""
 
 WITHOUT: Final = "edgerouter.without_positions"
 """Name of the last stream sequence whose positions are lost, and of the time in ns, among the metadata of a bucket made anew."""
@@ -118,14 +120,15 @@ async def prepare(api: Api, names: Names, settings: Settings) -> Prepared:
     # the bucket is made last, so one that is there has had its stream
     if await look_at(api, names.state) is not None and await look_at(api, names.stream) is None:
         raise SpoolUnusable(f"spool.stream: {deleted(names)}, or name another stream")
-    found = await create(api, stream_config(names, settings, new_id()))
+    changes: dict[str, Any] = {"max_bytes": settings.max_bytes, "num_replicas": settings.replicas}
+    if api.link.api_level >= _BATCHES:
+        changes["allow_atomic"] = True
+    found = await create(api, stream_config(names, settings, new_id()) | changes)
     spool = str(found.get("metadata", {}).get(ID, ""))
     refuse_foreign(found, stream_config(names, settings, spool))
-    if found["max_bytes"] != settings.max_bytes or found["num_replicas"] != settings.replicas:
-        log.info("stream changed", stream=names.stream, max_bytes=settings.max_bytes, replicas=settings.replicas)
-        await api.request(
-            f"STREAM.UPDATE.{names.stream}", found | {"max_bytes": settings.max_bytes, "num_replicas": settings.replicas}
-        )
+    if any(found.get(field) != value for field, value in changes.items()):
+        log.info("stream changed", stream=names.stream, **changes)
+        await api.request(f"STREAM.UPDATE.{names.stream}", found | changes)
     wanted = bucket_config(names, settings, spool)
     if await look_at(api, names.state) is None and (newest := (await api.state(names.stream)).last):
         log.warning("the bucket of positions is missing, and is made anew: what the stream holds is delivered again")

@@ -1,5 +1,8 @@
 """Write chunks to the subject of this router: once each, in order, and none after another process has taken the subject over.
 
+The chunks of one delivery are written together, all of them or none: its receipt stands with the last, so that a process that is
+killed between them would leave messages which no successor recognises.
+
 Each write names the message that the subject ended with before. So a repeat after a lost answer is stored once, however late it
 comes, and what a process has on its way is refused as soon as another one has written. A process that starts writes a mark first, a
 chunk without messages: from then on what the subject holds of the process before is final, and its receipts say all of it.
@@ -12,7 +15,7 @@ the two the router's record is read: it still names this process, so one that be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -20,12 +23,24 @@ import structlog
 from edgerouter import Unavailable
 from edgerouter.spool.log.chunk import Chunk
 from edgerouter.tasks.backoff import full_jitter
-from edgerouter_nats.spool.api import EXPECTED_LAST, FULL, MESSAGE_ID, WRONG_LAST, Api, ApiError
+from edgerouter_nats.spool.api import (
+    EXPECTED_LAST,
+    FULL,
+    MESSAGE_ID,
+    NOT_TOGETHER,
+    REPEATED,
+    WRONG_LAST,
+    Api,
+    ApiError,
+    StreamState,
+)
 from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.stored import Sealed
 
 _FIRST_DELAY: Final = 0.05
 _MAX_DELAY: Final = 2.0
+_MOST_TOGETHER: Final = 1000
+"""Messages of a batch (nats-server, ADR-50)."""
 
 log = structlog.get_logger("edgerouter.spool")
 
@@ -55,7 +70,7 @@ class Writer:
         mark: a chunk without messages.
         stored: called with each stored chunk and its stream sequence, in order.
         newest_process: raises `Unavailable` where another process of this router has begun.
-        first: returns the oldest stream sequence that the stream still has, as far as known.
+        stream: returns the stream, about a second old.
         room: makes room.
         safety: of what the stream acknowledges; `again` looks at it now.
     """
@@ -71,7 +86,7 @@ class Writer:
         mark: Sealed,
         stored: Callable[[int, Sealed], Chunk],
         newest_process: Callable[[], Awaitable[None]],
-        first: Callable[[], int],
+        stream: Callable[[], StreamState],
         room: Room,
         safety: Safety,
     ) -> None:
@@ -83,10 +98,11 @@ class Writer:
         self._mark = mark
         self._stored = stored
         self._newest_process = newest_process
-        self._first = first
+        self._stream = stream
         self._room = room
         self._safety = safety
         self._number = 0
+        self._one_by_one = False
         self._last = 0
         self.newest = newest
         """A stream sequence that the stream has had: the next chunk of this router comes behind it."""
@@ -121,19 +137,23 @@ class Writer:
                 log.debug("the stream has no room for a mark", reason=str(error))
             return self._last
 
-    async def write(self, sealed: Sealed, *, may_drop: bool) -> Chunk | None:
-        """Store a chunk, however long that takes; `None` when there is no room and it is to be dropped."""
-        name = self._next_name()
+    async def write(self, parts: Sequence[Sealed], *, may_drop: bool) -> list[Chunk] | None:
+        """Store the chunks of deliveries, however long that takes; `None` when there is no room and they are to be dropped."""
+        names = [self._next_name() for _ in parts]
+        chunks: list[Chunk] = []
         attempt = 0
-        while True:
+        while (at := len(chunks)) < len(parts):
+            some = self._together(parts[at:])
             try:
-                if sequence := await self._attempt(sealed, name):
+                sequence, count = await self._attempt(some, names[at : at + len(some)])
+                if count:
                     self._succeeded()
-                    return self._written(sequence, sealed)
+                    chunks += [self._written(sequence - count + n, part) for n, part in enumerate(some[:count], 1)]
+                    continue
             except ApiError as error:
                 if error.code == FULL:
                     self.full = f"max_bytes: {error}"
-                    if not await self._room.make(len(sealed.data), may_drop=may_drop):
+                    if not await self._room.make(sum(len(part.data) for part in some), may_drop=may_drop and not chunks):
                         self.full = ""
                         return None
                     continue
@@ -143,21 +163,36 @@ class Writer:
             attempt += 1
             if self.failing:
                 await asyncio.sleep(full_jitter(attempt, _FIRST_DELAY, _MAX_DELAY, floor=0.5))
+        return chunks
 
-    async def _attempt(self, sealed: Sealed, name: str) -> int:
-        """Return the stream sequence of the chunk; 0 where the subject did not end as expected, and it has to be sent again."""
+    def _together(self, parts: Sequence[Sealed]) -> Sequence[Sealed]:
+        """Return as many of the chunks as can be written together."""
+        stream = self._stream()
+        possible = stream.config.get("allow_atomic") and not self._one_by_one and len(parts) <= _MOST_TOGETHER
+        # several that are larger than the stream get in as its sinks make room
+        return parts if possible and sum(len(part.data) for part in parts) < stream.max_bytes else parts[:1]
+
+    async def _attempt(self, parts: Sequence[Sealed], names: Sequence[str]) -> tuple[int, int]:
+        """Return the stream sequence of the last stored chunk, and how many are; 0 where the subject did not end as expected."""
         await self._check()
         try:
-            if not self._last or self._last < self._first():
+            if not self._last or self._last < self._stream().first:
                 # everything is settled and trimmed
                 self._last = 0
                 await self._write_mark()
-            sequence = await self._api.publish(self._subject, sealed.data, {MESSAGE_ID: name, EXPECTED_LAST: str(self._last)})
+            headers = [{MESSAGE_ID: name} for name in names]
+            headers[0][EXPECTED_LAST] = str(self._last)
+            messages = [(part.data, each) for part, each in zip(parts, headers, strict=True)]
+            sequence = await self._api.publish_together(self._subject, messages)
+            count = len(parts)
         except ApiError as error:
-            if error.code not in WRONG_LAST:
+            if error.code in NOT_TOGETHER and len(parts) > 1:
+                self._one_by_one = True
+                log.warning("a kill may store parts of large deliveries twice: the stream takes no batches", reason=str(error))
+            elif error.code not in REPEATED:
                 raise
-            sequence = await self._found(name)
-        return sequence if self._follows(sequence) else 0
+            sequence, count = await self._found(names)
+        return (sequence, count) if self._follows(sequence) else (0, 0)
 
     async def _check(self) -> None:
         """Refuse to store where the stream could lose it.
@@ -192,16 +227,17 @@ class Writer:
             self._failed("the stream counts from the beginning: it was deleted and made anew, or comes from a backup")
         return sequence > self.newest
 
-    async def _found(self, name: str) -> int:
-        """Look up where the subject ends; returns the sequence of the chunk if it was stored, or 0."""
+    async def _found(self, names: Sequence[str]) -> tuple[int, int]:
+        """Look up where the subject ends; returns the stream sequence of the last of the chunks, and how many are stored."""
         found = await self._api.last(self._names.stream, self._subject)
-        if found is not None and found.id == name:
-            return found.sequence
+        if found is not None and found.id in names:
+            # fewer than all only where a single server has lost its power in between
+            return found.sequence, names.index(found.id) + 1
         if found is not None and _incarnation(found.id) > self._incarnation:
             # it has taken over the subject, and its chunks must not be mixed with ours
             raise Unavailable("another router was started with the name of this one: give each router another name")
         self._last = found.sequence if found is not None else 0
-        return 0
+        return 0, 0
 
     def _failed(self, reason: str) -> None:
         if not self.failing:
