@@ -26,7 +26,7 @@ from edgerouter.mqtt.closing import AT_MOST, read_to_the_end
 from edgerouter.mqtt.codes import with_known_codes
 from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.reading import Reading
-from edgerouter.mqtt.sockets import has_failed
+from edgerouter.mqtt.sockets import acknowledge_now, has_failed
 from edgerouter.mqtt.websocket import FrameReader
 
 LOST: Final = "the connection was lost"
@@ -191,6 +191,10 @@ class Client:
             self._writing = False
         if self.is_open and paho.want_write():
             self._add_writer(sock)
+
+    def hasten(self) -> None:
+        """Have TCP acknowledge what has been read: more is awaited, and nothing is sent that would carry the acknowledgement."""
+        acknowledge_now(self._paho._sock)
 
     async def finish(self, packets: bytes) -> bool:
         """Send these last packets and close by half.

@@ -85,8 +85,9 @@ class Link:
         self._where = str(settings.address)
         self._lost: Error | None = None
         self._connection = Connection(settings, options, credentials, self)
+        client = self._connection.client
         pace = Pace(policy.publishes_per_second, policy.bytes_per_second) if policy.publishes_per_second is not None else None
-        self._outgoing = Outgoing(send=self._connection.client.send, handshakes=handshakes, pace=pace)
+        self._outgoing = Outgoing(send=client.send, hasten=client.hasten, handshakes=handshakes, pace=pace)
         self._reader = PacketReader(self._packet, largest=_LARGEST_ANSWER, on_pubacks=self._outgoing.acknowledged)
         self._lasts = credentials.login.lasts
         self._retired = False

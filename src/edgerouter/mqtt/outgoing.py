@@ -57,16 +57,20 @@ class Outgoing:
 
     Args:
         send: queues bytes for the socket.
+        hasten: has the system acknowledge what has been read.
         handshakes: those that an earlier connection left unfinished.
         pace: of the service, where it limits the publishes of a connection.
     """
 
-    def __init__(self, *, send: Callable[[bytes], None], handshakes: Handshakes, pace: Pace | None = None) -> None:
+    def __init__(
+        self, *, send: Callable[[bytes], None], hasten: Callable[[], None], handshakes: Handshakes, pace: Pace | None = None
+    ) -> None:
         self.window = 1
         """Most messages of QoS 1 and 2 in flight."""
         self.can_send = True
         """The socket has taken everything so far."""
         self._send = send
+        self._hasten = hasten
         self._handshakes = handshakes
         self._waiting: deque[_Call] = deque()
         self._in_flight: dict[int, tuple[Pending, int, int]] = {}
@@ -219,9 +223,13 @@ class Outgoing:
     def resume(self) -> None:
         """Send what the window allows again, once for all answers of a read: each send is a system call, and a TLS record.
 
-        Not later: a broker that waits for our TCP acknowledgement of its first answer, as mosquitto does, would stall.
+        Not later: a broker that waits for our TCP acknowledgement of its first answer, as mosquitto does, would stall. Where
+        nothing is sent that carries it, it is asked for: two messages on an idle connection took 43 ms without that, and take 0.6.
         """
-        self._pump()
+        if self._waiting:
+            self._pump()
+        elif self._in_flight:
+            self._hasten()
 
     def end(self, error: Error) -> None:
         """Fail everything that is not answered."""

@@ -1,4 +1,4 @@
-"""State of a socket: detects a failure that the event loop does not report, and formats errors as text.
+"""Sockets: a failure that the event loop does not report, TCP's acknowledgements, and errors as text.
 
 uvloop stops watching a socket with an error after calling the reader once. A reset that follows unread data is such a case: the
 reader gets the data, and is never called for the reset.
@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 import select
-from typing import Final
+import socket
+from contextlib import suppress
+from typing import Any, Final
 
 _NUMBER: Final = re.compile(r"^\[Errno -?\d+\] ")
+_QUICK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+"""Linux has it."""
 _TLS: Final = re.compile(r"^\[SSL(?:: \w+)?\] (.*?)\.?(?: \(_ssl\.c:\d+\))?$")
 
 
@@ -27,3 +31,16 @@ def has_failed(fileno: int) -> bool:
     # errors are reported without being requested
     poll.register(fileno, 0)
     return bool(poll.poll(0))
+
+
+def acknowledge_now(sock: Any) -> None:
+    """Have the system send the TCP acknowledgement of what has been read, which it may delay by 40 ms to send it with data.
+
+    A peer that leaves Nagle's algorithm on, as mosquitto does, keeps its next small packet back until then.
+
+    Args:
+        sock: a TCP socket, or TLS above one; above others nothing happens.
+    """
+    if _QUICK is not None and isinstance(sock, socket.socket):
+        with suppress(OSError):  # the next read finds out
+            sock.setsockopt(socket.IPPROTO_TCP, _QUICK, 1)

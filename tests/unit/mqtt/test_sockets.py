@@ -1,10 +1,13 @@
-"""Errors of sockets are shown as text."""
+"""Errors of sockets are shown as text, and TCP acknowledges at once what is awaited."""
 
 from __future__ import annotations
 
+import socket
+import sys
+
 import pytest
 
-from edgerouter.mqtt.sockets import as_text
+from edgerouter.mqtt.sockets import acknowledge_now, as_text
 
 
 @pytest.mark.parametrize(
@@ -22,3 +25,11 @@ from edgerouter.mqtt.sockets import as_text
 )
 def test_an_error_is_shown_as_text(error: str, words: str) -> None:
     assert as_text(error) == words
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_QUICKACK is Linux's")
+def test_a_socket_that_delays_its_acknowledgements_sends_them_at_once_when_asked() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        acknowledge_now(sock)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
