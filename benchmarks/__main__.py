@@ -12,7 +12,7 @@ from typing import Any
 
 import uvloop
 from benchmarks import bills, http_source, sinks, steps
-from benchmarks.measure import Latency, Throughput, latency, throughput
+from benchmarks.measure import Idle, Latency, Throughput, idle, latency, throughput
 from benchmarks.report import Results, environment
 from benchmarks.subjects import Name
 
@@ -35,6 +35,7 @@ async def measure(
     """Run the subjects alternately, so that other load on the machine affects all alike."""
     throughputs: list[Throughput] = []
     latencies: list[Latency] = []
+    idles: list[Idle] = []
     for qos in qos_levels:
         # the floor reads QoS 1 alone
         subjects = [name for name in SUBJECTS if qos == 1 or name != "floor"]
@@ -46,7 +47,10 @@ async def measure(
             for name in subjects:
                 print(f"QoS {qos}, {rate:g} messages/s: {name}", file=sys.stderr)
                 latencies.append(await latency(name, qos, rate, seconds, folder))
-    return Results(throughputs, latencies)
+        for name in subjects:
+            print(f"QoS {qos}, idle: {name}", file=sys.stderr)
+            idles.append(await idle(name, qos, seconds, folder))
+    return Results(throughputs, latencies, idles)
 
 
 def main() -> None:

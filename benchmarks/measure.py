@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import statistics
 import tempfile
@@ -17,6 +18,8 @@ from support.process_meter import usage
 
 PATIENCE = 30.0
 """Seconds without a new message after which a measurement has failed."""
+_SETTLES = 5.0
+"""Seconds after which a subject has nothing to do any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,19 @@ class Latency:
     disk_bytes_a_payload_byte: float
     """Bytes that the process caused to be written to storage, the output file among them."""
     syncs_an_hour: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A run without messages."""
+
+    subject: Name
+    qos: int
+    wakeups_a_second: float
+    """Of all threads together."""
+    cpu_percent: float
+    """Of one core."""
+    rss_bytes: int
 
 
 @contextmanager
@@ -114,4 +130,21 @@ async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Pat
         cpu_us_a_message=used.cpu_seconds / messages * 1e6,
         disk_bytes_a_payload_byte=used.disk_bytes / messages / plan.payload_bytes,
         syncs_an_hour=None if synced is None else synced / seconds * 3600,
+    )
+
+
+async def idle(name: Name, qos: int, seconds: float, folder: Path) -> Idle:
+    """Measure what a connected subject costs while nothing arrives."""
+    with _workspace(folder) as workspace:
+        async with subject(name, qos, workspace) as running:
+            await asyncio.sleep(_SETTLES)
+            before = usage(running.pid)
+            await asyncio.sleep(seconds)
+            used = usage(running.pid) - before
+    return Idle(
+        subject=name,
+        qos=qos,
+        wakeups_a_second=used.wakeups / seconds,
+        cpu_percent=used.cpu_seconds / seconds * 100,
+        rss_bytes=used.rss_bytes,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-from benchmarks.measure import Latency, Throughput
+from benchmarks.measure import Idle, Latency, Throughput
 from benchmarks.subjects import Name
 
 
@@ -36,6 +36,7 @@ class Results:
 
     throughputs: Sequence[Throughput]
     latencies: Sequence[Latency]
+    idles: Sequence[Idle]
 
     def rows(self) -> list[Row]:
         """Return the medians of the subjects side by side."""
@@ -48,6 +49,8 @@ class Results:
                 rows += [
                     Row(f"{what} at {rate:g} messages/s", qos, digits, _medians(calm, read)) for what, digits, read in _LATENCY
                 ]
+            still = [run for run in self.idles if run.qos == qos]
+            rows += [Row(what, qos, digits, _medians(still, read)) for what, digits, read in _IDLE]
         return rows
 
     def as_content(self) -> dict[str, Any]:
@@ -56,6 +59,7 @@ class Results:
             "rows": [{**asdict(row), "ratios": {name: row.ratio(name) for name in _OTHERS}} for row in self.rows()],
             "throughput": [asdict(run) for run in self.throughputs],
             "latency": [asdict(run) for run in self.latencies],
+            "idle": [asdict(run) for run in self.idles],
         }
 
     def as_markdown(self) -> str:
@@ -71,7 +75,7 @@ class Results:
         return "\n".join(lines) + "\n"
 
 
-RunT = TypeVar("RunT", Throughput, Latency)
+RunT = TypeVar("RunT", Throughput, Latency, Idle)
 
 
 def _medians(runs: Sequence[RunT], read: Callable[[RunT], float | None]) -> dict[Name, float | None]:
@@ -101,6 +105,11 @@ _LATENCY: list[tuple[str, int, Callable[[Latency], float | None]]] = [
     ("CPU, % of a core,", 2, lambda run: run.cpu_us_a_message * run.rate / 1e4),
     ("written to disk, bytes a byte of payload,", 2, lambda run: run.disk_bytes_a_payload_byte),
     ("syncs to disk an hour", 0, lambda run: run.syncs_an_hour),
+]
+_IDLE: list[tuple[str, int, Callable[[Idle], float | None]]] = [
+    ("idle: wake-ups a second", 2, lambda run: run.wakeups_a_second),
+    ("idle: CPU, % of a core", 2, lambda run: run.cpu_percent),
+    ("idle: RSS, MB", 0, lambda run: run.rss_bytes / 1e6),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ class Usage:
     """Bytes that the process caused to be written to storage, in pages, including some that were truncated later."""
     written_bytes: int
     """Bytes passed to write calls: files, sockets, pipes."""
+    wakeups: int
+    """Times that one of its present threads waited and went on."""
 
     def __sub__(self, earlier: Usage) -> Usage:
         return Usage(
@@ -29,6 +32,7 @@ class Usage:
             rss_bytes=self.rss_bytes,
             disk_bytes=self.disk_bytes - earlier.disk_bytes,
             written_bytes=self.written_bytes - earlier.written_bytes,
+            wakeups=self.wakeups - earlier.wakeups,
         )
 
 
@@ -49,7 +53,16 @@ def usage(pid: int) -> Usage:
         rss_bytes=int(status["VmRSS"].split()[0]) * 1024,
         disk_bytes=int(disk["write_bytes"]),
         written_bytes=int(disk["wchar"]),
+        wakeups=_wakeups(folder / "task"),
     )
+
+
+def _wakeups(threads: Path) -> int:
+    count = 0
+    for thread in threads.iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            count += int(_table(thread / "status")["voluntary_ctxt_switches"])
+    return count
 
 
 def _table(path: Path) -> dict[str, str]:

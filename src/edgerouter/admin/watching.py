@@ -14,6 +14,7 @@ import structlog
 from edgerouter.admin.running import RunningRouter
 from edgerouter.pipeline.intake import IntakeStatus
 from edgerouter.pipeline.status import DeliveryStatus
+from edgerouter.tasks.beat import until_beat
 from edgerouter.telemetry.events import Events, Level
 
 LOOK_SECONDS: Final = 1.0
@@ -43,7 +44,7 @@ class Watching:
     async def run(self) -> None:
         """Look once a second; until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(until_beat(LOOK_SECONDS))
             try:
                 self.look()
             except Exception:  # no reason to end the router

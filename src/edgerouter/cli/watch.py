@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgerouter.config.file_search import Fingerprint, fingerprint
+from edgerouter.tasks.beat import until_beat
 
 LOOK_SECONDS = 2.0
 """Interval of looking at the file. A look costs one system call and works on every file system, bind mounts and links included."""
@@ -36,5 +37,5 @@ async def watch(
             seen = present or seen
             await changed()
         with suppress(TimeoutError):
-            async with asyncio.timeout(look_seconds):
+            async with asyncio.timeout(until_beat(look_seconds)):
                 await hang_up.wait()

@@ -28,6 +28,7 @@ from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.reading import Reading
 from edgerouter.mqtt.sockets import acknowledge_now, has_failed
 from edgerouter.mqtt.websocket import FrameReader
+from edgerouter.tasks.beat import until_beat
 
 LOST: Final = "the connection was lost"
 """Without a word of the broker."""
@@ -82,6 +83,7 @@ class Client:
         self._paho._create_socket_connection = self._connect_tcp  # type: ignore[method-assign]  # this is the reach
         self._send_ping = self._paho._send_pingreq
         self._paho._send_pingreq = self._keep_alive  # type: ignore[method-assign]  # this is the reach
+        self._client._misc_loop = self._tend  # type: ignore[method-assign]  # this is the reach
         # aiomqtt has set all three
         self._open_socket: Any = self._paho.on_socket_open
         self._connected: Any = self._paho.on_connect
@@ -165,6 +167,11 @@ class Client:
         if code > 0:
             paho._loop_rc_handle(code)
         return paho._sock is not None and not self._lost
+
+    async def _tend(self) -> None:
+        """Let paho test the link now and then, at the beat of the router rather than at aiomqtt's own."""
+        while self._paho.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110  (paho has no other sign)
+            await asyncio.sleep(until_beat())
 
     def queue(self, packets: bytes) -> None:
         """Send packets in one piece, when the event loop turns; safe while a packet is handled."""

@@ -26,6 +26,7 @@ from edgerouter.mqtt.packets import DISCONNECT, FORGET_SESSION, PUBACK, PUBCOMP,
 from edgerouter.mqtt.publications import Error, Publication, Result
 from edgerouter.mqtt.reasons import disconnected
 from edgerouter.mqtt.settings import BrokerSettings
+from edgerouter.tasks.beat import until_beat
 
 _LOOK_SECONDS: Final = 1.0
 """Between two looks whether the connection still stands."""
@@ -211,7 +212,7 @@ class Link:
         while self.lost is None and not self.is_due:
             self._over.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
+                async with asyncio.timeout(until_beat(_LOOK_SECONDS)):
                     await self._over.wait()
         return None if self.is_due else self._lost
 

@@ -16,6 +16,7 @@ from edgerouter.mqtt.properties import parse_properties
 from edgerouter.mqtt.reasons import disconnected
 from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.mqtt.version import VersionChoice
+from edgerouter.tasks.beat import until_beat
 
 _LOOK_SECONDS: Final = 1.0
 """Between two looks whether the connection still stands."""
@@ -133,7 +134,7 @@ class Subscriber:
         """Return the reason once the connection has ended."""
         while (error := self.lost) is None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
+                async with asyncio.timeout(until_beat(_LOOK_SECONDS)):
                     await self._ended.wait()
         return error
 

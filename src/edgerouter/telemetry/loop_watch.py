@@ -1,8 +1,9 @@
 """Watches the event loop from a thread: how long it is blocked, by which task and plugin, and at which line.
 
 A coroutine that blocks (`time.sleep`, a synchronous client) stops every sink and the intake, and nothing on the loop can report it.
-The thread samples the loop a few times a second. A loop that waits for events is left alone. A loop that runs something gets a
-callback through `call_soon_threadsafe`; the time until the callback runs is the pause.
+The thread samples the loop a few times a second. A loop that waits for events is left alone, and one that has run nothing but its
+timers for a while is sampled less often. A loop that runs something gets a callback through `call_soon_threadsafe`; the time until
+the callback runs is the pause.
 """
 
 from __future__ import annotations
@@ -35,7 +36,14 @@ LAG_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 """Seconds."""
 
 _IDLE_SECONDS: Final = 0.25
-"""Between two samples of an idle loop: four wake-ups a second, so that no pause begins and ends unseen."""
+"""Between two samples of a loop that waits for events: so often that no pause begins and ends unseen."""
+_RESTING_SECONDS: Final = 2.0
+"""Between two samples of a loop that has run nothing but timers: each is a wake-up of the processor. A shorter pause may go
+unseen then."""
+_RESTS_AFTER: Final = 8
+"""Samples in a row."""
+_TIMERS: Final = 8
+"""Turns of the loop's thread, a second, up to which it counts as running nothing but timers."""
 _BUSY_SECONDS: Final = 0.1
 _ASKED_SECONDS: Final = 0.05
 """Between two samples while an answer is outstanding."""
@@ -104,6 +112,8 @@ class LoopWatch:
         """Pauses so far."""
         self._plugins = plugins
         self._question: _Question | None = None
+        self._rested = 0
+        """Samples in a row that found nothing but timers."""
         self._ended = threading.Event()
         self._logged: dict[str, float] = {}
 
@@ -140,17 +150,19 @@ class LoopWatch:
                 native = min(now - due - (own.delay - own_before.delay), times.cpu - before.cpu, waited)
                 self._count(native, "native code", "", logged=False)
             try:
-                seconds = self._look(now, times)
+                seconds = self._look(now, times, times.turns - before.turns <= _TIMERS * seconds and times.turns > 0)
             except RuntimeError:  # the loop is closed
                 return
             due = time.monotonic() + seconds
 
-    def _look(self, now: float, times: ThreadTimes) -> float:
+    def _look(self, now: float, times: ThreadTimes, timers_alone: bool) -> float:
         """Take one sample and return the seconds until the next."""
         question = self._question
         if question is None:
             if self._waits_for_events():
-                return _IDLE_SECONDS
+                self._rested = self._rested + 1 if timers_alone else 0
+                return _RESTING_SECONDS if self._rested > _RESTS_AFTER else _IDLE_SECONDS
+            self._rested = 0
             self._ask(times)
             return _ASKED_SECONDS
         answered = question.answered

@@ -16,6 +16,8 @@ from typing import Final
 
 import structlog
 
+from edgerouter.tasks.beat import until_beat
+
 STATUS_SECONDS: Final = 5.0
 """Between two looks whether the status line has changed."""
 START_SECONDS: Final = 60.0
@@ -120,7 +122,7 @@ class Reports:
             if (line := self._line()) != sent:
                 self._manager.notify(STATUS=line)
                 sent = line
-            await asyncio.sleep(STATUS_SECONDS)
+            await asyncio.sleep(until_beat(STATUS_SECONDS))
 
     def _line(self) -> str:
         try:

@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 import edgerouter.mqtt
 
 PRIVATE_NAMES = {
-    "aiomqtt.Client": ("_client", "_connected", "_disconnected"),
+    "aiomqtt.Client": ("_client", "_connected", "_disconnected", "_misc_loop"),
     "paho.mqtt.client.Client": (
         "_create_socket_connection", "_in_packet", "_keepalive", "_last_bytes_received", "_loop_rc_handle", "_msgtime_mutex",
         "_packet_handle", "_packet_queue", "_ping_t", "_protocol", "_send_pingreq", "_sock", "_sock_close", "_sock_recv",

@@ -19,6 +19,7 @@ import structlog
 
 from edgerouter.telemetry import loop_watch
 from edgerouter.telemetry.loop_watch import LoopWatch
+from edgerouter.telemetry.thread_times import ThreadTimes
 
 uvloop = pytest.importorskip("uvloop")
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
@@ -198,3 +199,20 @@ def test_the_thread_ends_with_the_watch_and_costs_next_to_nothing_while_the_loop
 
     watched(uvloop.new_event_loop, main)
     assert threading.active_count() == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not count the turns of a thread")
+def test_a_loop_with_nothing_but_timers_is_looked_at_rarely_and_one_that_works_again_often() -> None:
+    async def main(watch: LoopWatch) -> None:
+        [thread] = [each for each in threading.enumerate() if each.name == "watch event loop"]
+        assert thread.native_id is not None
+        await asyncio.sleep(3)
+        before = ThreadTimes.of(thread.native_id).turns
+        await asyncio.sleep(4)
+        assert ThreadTimes.of(thread.native_id).turns - before < 8  # 16 where it does not rest
+        for _ in range(300):  # at least one look in two seconds finds that it works
+            await asyncio.sleep(0.01)
+        block(0.6)
+        await counted(watch, 1)
+
+    assert watched(uvloop.new_event_loop, main).status.longest_pause_seconds > 0.3

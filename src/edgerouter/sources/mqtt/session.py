@@ -24,6 +24,7 @@ from edgerouter.sources.mqtt.kept import Kept
 from edgerouter.sources.mqtt.read_ahead import Allowance
 from edgerouter.sources.mqtt.redelivery import Redelivery
 from edgerouter.tasks.backoff import full_jitter
+from edgerouter.tasks.beat import until_beat
 from edgerouter.tasks.outage import longest_delay
 
 _STEADY: Final = 10.0
@@ -181,7 +182,7 @@ class Session:
         try:
             while True:
                 every = min(1.0, max(1, connection.link.client.keepalive) / 8)
-                await asyncio.wait((connection.link.lost, stopping), timeout=every, return_when="FIRST_COMPLETED")
+                await asyncio.wait((connection.link.lost, stopping), timeout=until_beat(every), return_when="FIRST_COMPLETED")
                 if connection.link.lost.done():
                     return connection.link.lost.result()
                 if stopping.done():
