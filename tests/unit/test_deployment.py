@@ -1,9 +1,10 @@
 """The deployment files agree with edgerouter, even where no image can be built.
 
-Covers: deploy, Containerfile, compose.yaml.
+Covers: deploy, Containerfile, compose.yaml, .github/renovate.json.
 """
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -166,3 +167,38 @@ def test_balenas_fleet_gets_the_topic_that_the_device_publishes_to() -> None:
     fleet = yaml.safe_load((ROOT / "deploy/balena/balena.yml").read_text())
     assert {"RELAY_OUT_TOPIC": "cpu_temp"} in fleet["data"]["applicationEnvironmentVariables"]
     assert fleet["version"] == edgerouter.__version__
+
+
+PINNING = {
+    "dockerfile": "examples/*/Containerfile",
+    "docker-compose": "deploy/*/*compose.y*ml",
+    "quadlet": "deploy/**/*.container",
+    "npm": ".ci/*/package.json",
+    "github-actions": ".github/workflows/*.yml",
+    "pip_requirements": "constraints.txt",
+}
+"""Managers of Renovate, and the files that pin something for each."""
+
+
+def test_renovate_reads_every_kind_of_file_that_pins_a_version_in_the_examples_too() -> None:
+    """Its recommended settings leave out a folder `examples`, unless the configuration says what to ignore."""
+    config = json.loads((ROOT / ".github/renovate.json").read_text())
+    assert all(any(ROOT.glob(pattern)) for pattern in PINNING.values())
+    assert set(config["enabledManagers"]) == PINNING.keys()
+    assert config["ignorePaths"] == ["**/node_modules/**"]
+
+
+def test_renovate_asks_no_registry_for_an_image_that_is_built_here() -> None:
+    """Another publisher could have registered the name there."""
+    rules = json.loads((ROOT / ".github/renovate.json").read_text())["packageRules"]
+    (ours,) = [re.compile(name.strip("/")) for rule in rules if rule.get("enabled") is False for name in rule["matchPackageNames"]]
+    built = {
+        service["image"]
+        for file in [ROOT / "compose.yaml", *ROOT.glob("deploy/*/*compose.y*ml")]
+        for service in services(file).values()
+        if "build" in service and "image" in service
+    }
+    (unit,) = re.findall(r"(?m)^Image=(.*):", (ROOT / "deploy/quadlet/edgerouter.container").read_text())
+    assert built == {"edgerouter", "edgerouter-nats"}
+    assert all(ours.match(image) for image in [*built, unit])
+    assert not ours.match("docker.io/library/eclipse-mosquitto")
