@@ -12,8 +12,9 @@ import json
 import os
 import signal
 import sys
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,6 +26,10 @@ from support.nats.sharing import shared
 from support.spools import route, take_some
 
 KEYS = 10
+_SMALL: Final = 40
+"""Deliveries of one chunk, each a fiftieth of a second long, between two of several chunks."""
+_LARGE: Final = 2500
+"""Messages of a delivery of several chunks."""
 
 
 class Orders(msgspec.Struct):
@@ -64,8 +69,9 @@ async def produce(spool: JetStreamSpool, orders: Orders) -> None:
     confirmations: list[Confirmation] = []
     loop = asyncio.get_running_loop()
     due = loop.time()
+    sizes = cycle([max(1, orders.rate // 50)] * _SMALL + [_LARGE])
     while at < orders.messages:
-        end = min(orders.messages, at + max(1, orders.rate // 50))
+        end = min(orders.messages, at + next(sizes))
         messages = [Message(f"{orders.router}/{n % KEYS}", b"%d" % n, n + 1, 1) for n in range(at, end)]
         confirmation = Confirmation()
 
@@ -77,8 +83,8 @@ async def produce(spool: JetStreamSpool, orders: Orders) -> None:
         for each in confirmations:
             each.confirm()
         confirmations = [confirmation]
+        due += (end - at) / orders.rate
         at = end
-        due += 0.02
         await asyncio.sleep(max(0.0, due - loop.time()))
     for each in confirmations:
         each.confirm()

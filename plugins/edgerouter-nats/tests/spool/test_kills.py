@@ -1,5 +1,7 @@
 """Routers and NATS nodes are killed at random under load: nothing acknowledged is lost, keys keep their order, the ledger is exact.
 
+A delivery is one chunk, and now and then several.
+
 `EDGEROUTER_KILLS=20` runs the long form: three routers at 10,000 messages a second, and routers are also stopped for up to three
 leases and continued. `EDGEROUTER_SEED` chooses another course of events.
 
