@@ -16,7 +16,8 @@ from edgerouter.spool.log.reader import LogReader
 from edgerouter_nats.spool.chunks import Chunks
 from edgerouter_nats.spool.counting import Counting
 from edgerouter_nats.spool.names import key_of
-from edgerouter_nats.spool.positions import Fenced, PositionRecord, Positions
+from edgerouter_nats.spool.position_record import PositionRecord
+from edgerouter_nats.spool.positions import Fenced, Positions
 from edgerouter_nats.spool.sequences import chunk_of, first_of
 from edgerouter_nats.spool.storage import SharedLog
 from edgerouter_nats.spool.tail import Tail

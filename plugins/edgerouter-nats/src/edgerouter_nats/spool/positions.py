@@ -12,16 +12,13 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 import structlog
 
 from edgerouter import Unavailable
 from edgerouter.errors import SpoolError
-from edgerouter.spool.log import ledger_record
-from edgerouter.spool.log.change import Change
 from edgerouter.spool.log.ledger import SinkLedger
-from edgerouter.spool.log.position import Position
 from edgerouter_nats.spool.names import Names
+from edgerouter_nats.spool.position_record import PositionRecord, decode, encode
 from edgerouter_nats.spool.state import Stale, State
 
 _LAZY: Final = 1.0
@@ -33,30 +30,6 @@ log = structlog.get_logger("edgerouter.spool")
 
 class Fenced(SpoolError):
     """Another router has taken the position."""
-
-
-class PositionRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A position as it is stored."""
-
-    ledger: bytes
-    """A sealed `SinkRecord`."""
-    batches: dict[int, bytes] = {}
-    owner: int = 0
-    """Token of the lease under which it was written."""
-    writer: str = ""
-    """Process that wrote it."""
-    write: int = 0
-    """Number of the write by that process."""
-
-    def opened(self, name: str) -> SinkLedger:
-        """The ledger with its kept batches.
-
-        Raises:
-            ValueError: it is not what was written.
-        """
-        ledger = ledger_record.decode(name, self.ledger)
-        ledger.batches = {number: Position.decode(batch) for number, batch in self.batches.items()}
-        return ledger
 
 
 @dataclass(slots=True)
@@ -81,21 +54,6 @@ class _Flushes:
         for future in waiting:
             if not future.done():
                 future.set_result(None) if error is None else future.set_exception(error)
-
-
-_decode = msgspec.msgpack.Decoder(PositionRecord).decode
-
-
-def decode(data: bytes) -> PositionRecord:
-    """Read a record.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    try:
-        return _decode(data)
-    except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from error
 
 
 class Positions:
@@ -137,7 +95,7 @@ class Positions:
 
     async def create(self, ledger: SinkLedger) -> None:
         """Store the position of a new sink; another router may have been faster."""
-        record = self._encode(Held(ledger, 0, 0))
+        record = encode(ledger, self._end(), writer=self._writer)
         try:
             await self._state.write(self._names.position_key(ledger.name), record)
         except Stale:
@@ -297,7 +255,8 @@ class Positions:
         key = self._names.position_key(ledger.name)
         try:
             try:
-                held.revision = await self._state.write(key, self._encode(held), held.revision)
+                record = encode(ledger, self._end(), owner=held.owner, writer=self._writer, write=held.write)
+                held.revision = await self._state.write(key, record, held.revision)
             except Stale:
                 held.revision = await self._my_own(held)
                 # what was written with the lost answer may be older
@@ -319,14 +278,3 @@ class Positions:
         if found[0].writer != self._writer or found[0].owner != held.owner:
             raise Fenced(f"another router has taken the position of {held.ledger.name}")
         return found[1]
-
-    def _encode(self, held: Held) -> bytes:
-        ledger = held.ledger
-        record = PositionRecord(
-            ledger_record.encode(ledger, Change(), self._end()),
-            {number: batch.encode() for number, batch in ledger.batches.items()},
-            held.owner,
-            self._writer,
-            held.write,
-        )
-        return msgspec.msgpack.encode(record)

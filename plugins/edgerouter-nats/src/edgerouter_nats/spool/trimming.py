@@ -17,7 +17,7 @@ from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.position import OPEN
 from edgerouter_nats.spool.api import STREAM_MISSING, Api, ApiError, StreamState
 from edgerouter_nats.spool.names import Names, sink_of, unescape
-from edgerouter_nats.spool.positions import decode
+from edgerouter_nats.spool.position_record import decode
 from edgerouter_nats.spool.routers import RouterRecord, records
 from edgerouter_nats.spool.sequences import chunk_of
 from edgerouter_nats.spool.settings import Settings
