@@ -1,6 +1,6 @@
 """One router at a time drains a shard, a silent one is replaced, and one that comes back too late counts nothing twice.
 
-Covers also: edgerouter_nats.spool.membership.
+Covers also: edgerouter_nats.spool.claims, edgerouter_nats.spool.membership.
 """
 
 from __future__ import annotations

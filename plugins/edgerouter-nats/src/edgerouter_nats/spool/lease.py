@@ -13,32 +13,22 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
-import msgspec
 import structlog
 
 from edgerouter import Unavailable
 from edgerouter.errors import SpoolError
-from edgerouter_nats.spool.api import Stored
 from edgerouter_nats.spool.assignment import assigned
+from edgerouter_nats.spool.claims import KEY, Claims
 from edgerouter_nats.spool.membership import KEY as MEMBER
 from edgerouter_nats.spool.membership import Membership
-from edgerouter_nats.spool.names import Names, sink_of, unescape
-from edgerouter_nats.spool.state import Stale, State
+from edgerouter_nats.spool.names import Names, sink_of
+from edgerouter_nats.spool.state import State
 
-KEY: Final = "lease"
 _SHORTEST: Final = 0.2
 _LONGEST: Final = 2.0
 """Bounds of the time between two looks at the leases, in seconds."""
 
 log = structlog.get_logger("edgerouter.spool")
-
-
-class Claim(msgspec.Struct, frozen=True, array_like=True):
-    """The holder of a shard."""
-
-    router: str = ""
-    session: str = ""
-    """Names the run of the router."""
 
 
 class Holder(Protocol):
@@ -74,7 +64,6 @@ class Leases:
         self, state: State, names: Names, membership: Membership, *, router: str, lease: float, shards: int, holder: Holder
     ) -> None:
         self._state = state
-        self._names = names
         self._membership = membership
         self._router = router
         self._shards = shards
@@ -88,9 +77,7 @@ class Leases:
         self._wake = asyncio.Event()
         self._looking = asyncio.Lock()
         self._renewing = asyncio.Lock()
-        self._stored: dict[str, tuple[Claim, int]] = {}
-        self.claims: dict[str, Claim] = {}
-        """Holder of each ledger, as last read."""
+        self._claims = Claims(state, names, router)
         self.lost = 0
         """Shards that this router drained and lost, instead of handing them over, since the start."""
 
@@ -108,7 +95,7 @@ class Leases:
     def routers(self) -> dict[str, tuple[str, ...]]:
         """The ledgers that each living router holds."""
         living: dict[str, list[str]] = {name: [] for name in sorted(self._membership.living)}
-        for ledger, claim in sorted(self.claims.items()):
+        for ledger, claim in sorted(self._claims.items()):
             if claim.router in living:
                 living[claim.router].append(ledger)
         return {name: tuple(ledgers) for name, ledgers in living.items()}
@@ -183,7 +170,7 @@ class Leases:
             log.debug("leases cannot be renewed, trying again", reason=str(error))
             return
         self._membership.observe(found)
-        self._read(found)
+        self._claims.read(found)
         await self._balance()
 
     async def others(self, sink: str) -> list[str]:
@@ -246,11 +233,6 @@ class Leases:
         for ledger in lost:
             self._holder.drop(ledger)
 
-    def _read(self, found: Iterable[Stored]) -> None:
-        skip = len(f"{KEY}.")
-        self._stored = {unescape(e.subject[skip:]): (_decode(e.data), e.sequence) for e in found if e.subject.startswith(f"{KEY}.")}
-        self.claims = {ledger: claim for ledger, (claim, _) in self._stored.items()}
-
     async def _balance(self) -> None:
         # this router's sign of life may be older than its sinks
         others = {name: member.sinks for name, member in self._membership.living.items() if name != self._router}
@@ -266,35 +248,24 @@ class Leases:
 
     async def _free_lost(self, wanted: Mapping[str, str]) -> None:
         """Free the claims of shards that this run has lost and another router is to drain, which waits for that."""
-        for ledger, (claim, revision) in self._stored.items():
-            held = ledger in self._revisions or ledger in self._releasing
-            mine = claim.router == self._router and claim.session == self._membership.session
-            if mine and not held and wanted.get(ledger) != self._router:
-                await self._free(ledger, revision)
+        for ledger in self._claims.of(self._membership.session):
+            if ledger not in self._revisions and ledger not in self._releasing and wanted.get(ledger) != self._router:
+                await self._claims.free(ledger)
 
     def _may_take(self, ledger: str) -> bool:
         if ledger in self._revisions or ledger in self._releasing:
             return False
-        claim, _ = self._stored.get(ledger, (Claim(), 0))
+        claim = self._claims[ledger]
         if not claim.session or claim.router == self._router:
             return True
         member = self._membership.living.get(claim.router)
         return member is None or member.session != claim.session
 
     async def _take(self, ledger: str) -> None:
-        _, revision = self._stored.get(ledger, (Claim(), 0))
-        claim = msgspec.msgpack.encode(Claim(self._router, self._membership.session))
-        try:
-            token = await self._state.write(self._names.lease_key(ledger), claim, revision)
-        except Stale:
-            return  # another router was faster, or the answer of an earlier attempt was lost: the next look shows which
-        except (Unavailable, SpoolError) as error:
-            log.debug("a lease cannot be taken, trying again", sink=ledger, reason=str(error))
-            return
-        if not self._membership.valid:
+        token = await self._claims.take(ledger, self._membership.session)
+        if not token or not self._membership.valid:
             return
         self._revisions[ledger] = token
-        self.claims[ledger] = Claim(self._router, self._membership.session)
         if not await self._holder.take(ledger, token):
             self._revisions.pop(ledger, None)
 
@@ -315,19 +286,5 @@ class Leases:
         revision = self._revisions.pop(ledger, None)
         if revision is None:
             return
-        await self._free(ledger, revision)
+        await self._claims.free(ledger, revision)
         log.info("handed over", sink=ledger)
-
-    async def _free(self, ledger: str, revision: int) -> None:
-        try:
-            await self._state.write(self._names.lease_key(ledger), msgspec.msgpack.encode(Claim()), revision)
-        except (Stale, Unavailable, SpoolError) as error:
-            log.debug("a lease is not given back, and ends by itself", sink=ledger, reason=str(error))
-
-
-def _decode(data: bytes) -> Claim:
-    """Read a claim; one that cannot be read holds nothing."""
-    try:
-        return msgspec.msgpack.decode(data, type=Claim)
-    except msgspec.MsgspecError:
-        return Claim()
