@@ -10,11 +10,16 @@ _NAMES: Final = (
     r"|session[_-]?token|security[_-]?token|client[_-]?secret|client[_-]?assertion|assertion|api[_-]?key|x-api-key|account[_-]?key"
     r"|secret[_-]?access[_-]?key|shared-?access-?key|sharedaccesssignature|passwd|password|pwd|secret|token"
 )
+_REFERENCE: Final = r"\$\{[\w.-]+:(?:(?!:-)[^}\s])+\}(?::\s|$)"
+"""The missing file or variable that an error of the configuration names, without a default."""
 _SHAPES: Final = tuple(
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
         # headers, as a service or an SDK prints them
-        r"(?P<keep>\b(?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?)(?:[\w-]+ )?[^\s'\",;]{4,}(?:,\s*[\w-]+=[^\s'\"]+)*",
+        (
+            rf"(?P<keep>\b(?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?)(?!{_REFERENCE})"
+            r"(?:[\w-]+ )?[^\s'\",;]{4,}(?:,\s*[\w-]+=[^\s'\"]+)*"
+        ),
         r"(?P<keep>\b(?:bearer|basic|sharedaccesssignature)\s+)(?=[^\s]*[0-9])[A-Za-z0-9+/=._~%&-]{8,}",
         # queries of URLs, and connection strings
         rf"(?P<keep>(?<![\w-])(?:{_NAMES})=)(?!\*\*\*)[^\s&;,'\"<>]{{4,}}",

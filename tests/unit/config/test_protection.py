@@ -182,6 +182,14 @@ def test_a_file_or_variable_that_is_missing_is_named(tmp_path: Path, password: s
     assert "f1rst" not in mask("the password begins with f1rst-h4lf-") or password == reference
 
 
+@pytest.mark.parametrize("reference", ["${env:ALERTS_TOKEN}", "${file:/run/secrets/alerts-token}"])
+def test_a_file_or_variable_of_a_header_with_credentials_is_named_too(tmp_path: Path, reference: str) -> None:
+    headers = {"Authorization": f"Bearer {reference}"}
+    sinks = {"alerts": {"type": "http", "url": "https://plant.example", "secret_headers": headers}}
+    sources = {"local": {"type": "mqtt", "url": "mqtt://localhost", "topics": ["a/#"]}}
+    assert f"alerts.secret_headers.Authorization: {reference}: " in told({"sources": sources, "sinks": sinks}, tmp_path, {})
+
+
 def test_a_default_and_what_only_looks_like_a_reference_are_secret() -> None:
     text = "{a: {password: '${env:NAME:-s3cret-default}'}, b: {password: 'a$${file:s3cret-text}'}}"
     tree, _ = parse_tree(text, "edgerouter.yaml")

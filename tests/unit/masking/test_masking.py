@@ -48,7 +48,11 @@ def test_a_part_of_a_secret_is_masked_too(length: int) -> None:
             assert len(secrets.mask(f"[{encoded}]")) <= len("[***]") + 3, encoded
 
 
-@given(st.text(min_size=12, max_size=60).filter(lambda text: len(text.strip()) > 11 and text.isprintable()), st.data())
+PRINTABLE = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
+"""Characters for which `str.isprintable` is true: a filter would leave out nearly all texts."""
+
+
+@given(st.text(PRINTABLE, min_size=12, max_size=60).filter(lambda text: len(text.strip()) > 11), st.data())
 def test_a_secret_of_any_characters_is_masked_in_any_form(secret: str, data: st.DataObject) -> None:
     secrets = Secrets()
     secrets.protect([secret])
@@ -109,6 +113,8 @@ def test_the_public_part_of_a_secret_is_still_shown(secret: str, text: str, mask
     "text",
     [
         "Authorization: Bearer abcdefgh12345678",
+        "Authorization: ${env:TOKEN:-abcdefgh12345678}: not set",
+        "Authorization: ${env:TOKEN}abcdefgh12345678",
         "{'Authorization': 'AWS4-HMAC-SHA256 Credential=AKIA/x, Signature=abcdef0123456789'}",
         "https://a.blob.example/c/b?sv=1&sig=abcdef0123456789%3D&se=2",
         "PUT /k?X-Amz-Signature=abcdef0123456789 refused",
