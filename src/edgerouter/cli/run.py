@@ -77,7 +77,7 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
 
 async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud: CloudBlock, last_known: LastKnown) -> None:
     loop = asyncio.get_running_loop()
-    loop.call_later(_STARTED, loop.run_in_executor, None, give_back)
+    giving_back = loop.call_later(_STARTED, loop.run_in_executor, None, give_back)
     stop, hang_up, drain = asyncio.Event(), asyncio.Event(), asyncio.Event()
     task = asyncio.current_task()
     assert task is not None
@@ -123,6 +123,7 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud
         if not stop.is_set():
             raise
     finally:
+        giving_back.cancel()  # the executor may end before the time has come
         draining.cancel()
         reporting.cancel()
         reloading.cancel()
