@@ -1,6 +1,7 @@
 # Every target does its own set-up: a virtual environment in .venv, brought up to date when pyproject.toml or constraints.txt change.
 
-PYTHON ?= python3
+# the interpreter for .venv; by default the one that .ci/python chooses
+PYTHON ?=
 SECONDS ?=
 RATE ?=
 ARGS ?=
@@ -105,11 +106,12 @@ clean:  ## Remove the virtual environment and everything generated
 
 # Debian's Python has no ensurepip, so pip comes from outside of the environment where there is one.
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "edgerouter needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || true). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "setting up .venv with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv --without-pip .venv
-	@if $(PYTHON) -m pip --version >/dev/null 2>&1; then $(PYTHON) -m pip --quiet --disable-pip-version-check --python $@ install 'pip>=25.1'; \
+	@python=$(or $(PYTHON),$$(.ci/python)); \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "edgerouter needs Python 3.11 or newer, and $$python is $$($$python --version 2>&1 || true). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }; \
+	echo "setting up .venv with $$($$python --version)" && \
+	$$python -m venv --without-pip .venv && \
+	if $$python -m pip --version >/dev/null 2>&1; then $$python -m pip --quiet --disable-pip-version-check --python $@ install 'pip>=25.1'; \
 	elif $@ -m ensurepip --version >/dev/null 2>&1; then $@ -m ensurepip >/dev/null && $(PIP) install --upgrade 'pip>=25.1'; \
 	else rm -rf .venv; echo "pip is missing. Install with: sudo apt-get install python3-pip" >&2; exit 1; fi
 

@@ -22,6 +22,9 @@ def pin(distribution: Distribution) -> str | None:
 
 
 if __name__ == "__main__":
+    if sys.version_info[:2] != (3, 11):
+        # a newer one lacks the packages that only the oldest needs
+        sys.exit("constraints are written on the oldest Python: make clean constraints PYTHON=python3.11")
     pins = sorted({line for distribution in distributions() if (line := pin(distribution))})
     sys.stdout.write("# Third-party packages that edgerouter was tested with; written by `make constraints`.\n")
     sys.stdout.writelines(f"{line}\n" for line in pins)

@@ -6,7 +6,6 @@ import email
 import email.message
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -33,7 +32,6 @@ pytestmark = pytest.mark.skipif("EDGEROUTER_DIST" not in os.environ, reason="run
 
 DIST = Path(os.environ.get("EDGEROUTER_DIST", "."))
 ALL = distributions()
-SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 CONFIGURATION = """
 sources: {{local: {{type: mqtt, url: "{url}", topics: ["plant/#"]}}}}
 spool: {{path: {folder}/spool}}
@@ -42,15 +40,8 @@ sinks: {{out: {{type: file, path: {folder}/out}}}}
 
 
 def pythons() -> list[str]:
-    """Return one working interpreter for each supported Python: this one, and those on the PATH or of pyenv."""
-    found = {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
-    kept = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
-    for number in SUPPORTED:
-        for place in [shutil.which(f"python{number}"), *kept.glob(f"{number}.*/bin/python{number}")]:
-            # a shim of pyenv may stand for a version that is not selected
-            if place and subprocess.run([place, "-c", "import venv"], capture_output=True, timeout=30, check=False).returncode == 0:
-                found.setdefault(number, str(place))
-    return [found[number] for number in SUPPORTED if number in found]
+    """Return one working interpreter for each supported Python."""
+    return subprocess.run([ROOT / ".ci/python", "--all"], capture_output=True, text=True, timeout=120, check=True).stdout.split()
 
 
 PYTHONS = pythons() if "EDGEROUTER_DIST" in os.environ else []
