@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from support.aws.sqs import SqsServer
+from support.certificates import Authority
 
 KEYS: dict[str, Any] = {
     "region": "eu-west-1",
@@ -18,14 +19,21 @@ KEYS: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
 @pytest.fixture(autouse=True)
-def _no_aws_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _no_aws_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: Authority) -> None:
     import os
 
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    # the SDK reads its own 140 authorities for each client, which takes longer than most tests; the services here speak plain HTTP
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.certificate))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
 
