@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from pydantic import AliasChoices, Field, create_model
-from pydantic_settings import BaseSettings
 
 from edgerouter.config.model import PLUGIN_SECTIONS, PluginKind
 from edgerouter.config.overlay import Environment, Given
@@ -49,6 +48,8 @@ def lookup(variable: Variable) -> Lookup:
 
 def read(declared: Sequence[Variables], environment: Environment) -> dict[Variable, Given]:
     """Return what is given for every declared variable, by the first of its names that is set."""
+    from pydantic_settings import BaseSettings  # noqa: PLC0415  (takes 8 MB, and a start with a file needs none of it)
+
     fields = {f"v{number}": variable for number, variable in enumerate(v for each in declared for v in each.variables)}
     aliases: dict[str, Any] = {
         field: (str | None, Field(None, validation_alias=AliasChoices(*variable.names, *variable.shared)))

@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
-from edgerouter.cloudblock import presets, tree, unread
 from edgerouter.cloudblock.declared import CHAIN, Known
 from edgerouter.cloudblock.store_chain import ChainConfig, StoreChain
-from edgerouter.cloudblock.tree import Found
 from edgerouter.cloudblock.undecided import UNDECIDED, UndecidedConfig, UndecidedSink
 from edgerouter.config.assembly import Plugins
 from edgerouter.config.last_known import LastKnown
@@ -27,6 +25,12 @@ from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
 from edgerouter.secrets import SecretStoreContext
 from edgerouter.tasks.backoff import full_jitter
 from edgerouter.variables import Preset, Variables
+
+# What reads the variables is imported when there is no file to read: it brings pydantic-settings.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from edgerouter.cloudblock.tree import Found
 
 log = structlog.get_logger("edgerouter.secrets")
 
@@ -73,6 +77,8 @@ class CloudBlock:
         Raises:
             ConfigurationError: one line for each thing that is wrong, sorted by place.
         """
+        from edgerouter.cloudblock import presets, tree, unread
+
         protect_environment(self._environ)
         around = Environment(self._environ)
         variables = plugins.variables()
@@ -93,6 +99,8 @@ class CloudBlock:
 
     def sink_names(self, plugins: DeclaringPlugins) -> set[str]:
         """Return the names of the sinks that the variables of plugins ask for, whether or not they could be opened."""
+        from edgerouter.cloudblock import presets, tree
+
         around = Environment.readable(self._environ)
         found = tree.read(around, plugins.variables(), {})
         presets.add(found, plugins.presets(), around)

@@ -8,14 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Self
-
-from pydantic_settings import BaseSettings, EnvSettingsSource
+from typing import TYPE_CHECKING, Final, Self
 
 from edgerouter.config.protection import protect_reference
 from edgerouter.config.tree import Fault, Node, Origin
 from edgerouter.config.yaml_file import parse_value
 from edgerouter.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
 
 PREFIX: Final = "EDGEROUTER__"
 FILE_VARIABLE: Final = "EDGEROUTER_CONFIG"
@@ -72,6 +73,8 @@ class Environment:
 
     def read(self, settings: type[BaseSettings]) -> dict[str, Given]:
         """Return what is given for each field of a settings model, by the first of the field's aliases that is set."""
+        from pydantic_settings import EnvSettingsSource  # noqa: PLC0415  (takes 8 MB, and a start with a file needs none of it)
+
         by_name = {name.lower(): (place, text) for name, place, text in self._set()}
         source = EnvSettingsSource(settings, case_sensitive=False)
         source.env_vars = {name: text for name, (_, text) in by_name.items()}
