@@ -24,7 +24,7 @@ def give_back() -> None:
 
 
 def exempt_from_collection() -> None:
-    """Take every object that exists now out of the garbage collector's sight, for as long as the process lasts, and collect from now on.
+    """Take every object that exists now out of the garbage collector's sight, and enable collection.
 
     A full collection examines every object and stops the event loop meanwhile. Nearly all are modules, classes and functions, which
     never become garbage: with a few plugins imported it took 70 to 120 ms, and without them less than one. Reference counting

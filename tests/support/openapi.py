@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 OF_HTTP = {404, 405, 408}
 """Statuses that HTTP itself has, and no description repeats."""
 
+LONGEST_ADDRESS = 8190
+"""Bytes that aiohttp's server takes as the first line of a request."""
+
 
 def explore(
     root: str,
@@ -50,7 +53,13 @@ def explore(
                 suppress_health_check=list(HealthCheck),
             )
             def try_one(case: Any) -> None:
-                response = case.call(base_url=root, headers=headers)
+                try:
+                    response = case.call(base_url=root, headers=headers)
+                except requests.ConnectionError as error:
+                    # the server refuses such a head, and closes without reading the rest: the answer may be lost
+                    if error.request is not None and len(error.request.url or "") > LONGEST_ADDRESS:
+                        return
+                    raise
                 assert response.status_code < 500 or response.status_code in faults, response.text
                 described = case.operation.definition.raw["responses"]
                 assert response.status_code in {int(each) for each in described} | OF_HTTP, (response.status_code, response.text)

@@ -56,7 +56,10 @@ def child(order: dict[str, Any]) -> None:
     if "terminal" in order:
         os.setsid()
         log = output = null = os.open(order["terminal"], os.O_RDWR)  # it controls the new session
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+        # ignored where tests run in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
     else:
         log, output = (
             os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -52,8 +52,9 @@ def test_without_control_groups_it_is_the_machine_s_memory_or_the_resource_limit
 def test_a_full_collection_examines_only_what_was_made_after_the_start() -> None:
     """Examining the modules of a few plugins would stop the event loop for a tenth of a second."""
     code = (
-        "import gc, edgerouter.app; gc.disable(); from edgerouter.memory import exempt_from_collection; before = len(gc.get_objects());"
-        "exempt_from_collection(); made = [[] for _ in range(1000)]; print(before, len(gc.get_objects()), gc.isenabled())"
+        "import gc, edgerouter.app; from edgerouter.memory import exempt_from_collection; gc.disable(); "
+        "before = len(gc.get_objects()); exempt_from_collection(); made = [[] for _ in range(1000)];"
+        "print(before, len(gc.get_objects()), gc.isenabled())"
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     before, after = map(int, printed.split()[:2])

@@ -23,7 +23,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def hostile(talk: Talk) -> AsyncIterator[NatsSettings]:
+async def hostile(talk: Talk, *, connect_timeout: float = 1.0) -> AsyncIterator[NatsSettings]:
     """Serve connections with raw bytes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,7 +37,7 @@ async def hostile(talk: Talk) -> AsyncIterator[NatsSettings]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        yield NatsSettings(servers=(f"nats://127.0.0.1:{port}",), connect_timeout=1.0)
+        yield NatsSettings(servers=(f"nats://127.0.0.1:{port}",), connect_timeout=connect_timeout)
         server.close()
 
 
@@ -151,7 +151,7 @@ class Ignored:
     "talk", [endless_line, giant_message, wrong_length, many_servers, many_pongs], ids=lambda talk: talk.__name__
 )
 async def test_a_server_that_misbehaves_later_costs_a_bounded_amount_of_memory(talk: Talk) -> None:
-    async with hostile(talk) as settings:
+    async with hostile(talk, connect_timeout=20) as settings:
         tracemalloc.start()
         try:
             connection = await connect(settings, "test")

@@ -62,7 +62,8 @@ class Tap:
 async def tapping(*arguments: object) -> AsyncIterator[Tap]:
     """Start `edgerouter tap` with these arguments."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edgerouter.cli.main", "tap", *map(str, arguments),
+        # it is ignored where the tests run in the background
+        "env", "--default-signal=INT", sys.executable, "-m", "edgerouter.cli.main", "tap", *map(str, arguments),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=2**20,
     )  # fmt: skip
     try:
