@@ -144,9 +144,13 @@ class RouterProcess:
             raise TimeoutError(f"not within {seconds} s; status {json.dumps(status)}; log: {self.tail()}") from None
 
     async def until_delivered(self, *sinks: str, seconds: float = 60) -> dict[str, Any]:
-        """Wait until nothing is pending for these sinks (all by default)."""
+        """Wait until nothing is pending for these sinks (all by default), and nothing waits to be counted."""
         return await self.until(
-            lambda status: all(sink["pending"] == 0 for name, sink in status["sinks"].items() if not sinks or name in sinks),
+            lambda status: (
+                not any(
+                    sink["pending"] or sink["uncounted"] for name, sink in status["sinks"].items() if not sinks or name in sinks
+                )
+            ),
             seconds,
         )
 

@@ -19,9 +19,11 @@ from pathlib import Path
 import pytest
 
 from edgerouter.message import Message
+from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.sharing import Sharing
 from edgerouter_nats.spool.spool import JetStreamSpool
 from support.nats.cluster import NatsServer
+from support.nats.holding_proxy import HoldingProxy
 from support.nats.sharing import Drainer, settings, shared
 from support.pipeline import until
 from support.spools import Pipe, fresh, ledger, route, take
@@ -73,6 +75,35 @@ def sharing_of(spool: JetStreamSpool) -> Sharing:
 def keyed(count: int, first: int = 0) -> list[Message]:
     """Messages of ten keys, whose payloads rise."""
     return [Message(f"key/{n % 10}", b"%d" % n, 1_790_000_000_000_000_000 + n * 1000, 1) for n in range(first, first + count)]
+
+
+def shares(spool: JetStreamSpool) -> dict[str, int]:
+    """Return the number of shards that each router drains, as the status of this one shows it."""
+    status = spool.status.shared
+    assert status is not None
+    return dict(status.routers)
+
+
+async def test_a_shard_shows_as_taken_once_its_messages_are_in_the_numbers(nats: NatsServer, tmp_path: Path, stream: str) -> None:
+    """Between its claim and its position a router would otherwise look as if nothing were pending."""
+    async with HoldingProxy(nats.port).running() as proxy:
+        section = settings(nats, tmp_path, "one", stream=stream, servers=[proxy.url])
+        async with shared(settings(nats, tmp_path, "before", stream=stream)) as spool:
+            pipe = Pipe(spool)
+            await pipe.attach(route("cloud"))
+            await pipe.append(fresh(5))
+            await spool.flush()
+        async with shared(section) as spool:
+            names = Names(stream)
+            proxy.hold(names.key(names.position_key("cloud")))
+            attaching = asyncio.create_task(spool.attach(route("cloud")))
+            await until(lambda: proxy.held)
+            assert shares(spool) == {"one": 0}
+            assert spool.ledgers == {}
+            await proxy.release()
+            await attaching
+            await until(lambda: shares(spool) == {"one": 1}, 20)
+            assert spool.ledgers == {"cloud": ledger(5)}
 
 
 async def test_shards_are_shared_fairly_and_handed_over_as_routers_come_and_go(

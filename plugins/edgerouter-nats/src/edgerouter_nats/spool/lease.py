@@ -73,6 +73,7 @@ class Leases:
         self._renewed = 0.0
         self._sinks: set[str] = set()
         self._revisions: dict[str, int] = {}
+        self._taking: set[str] = set()
         self._releasing: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._looking = asyncio.Lock()
@@ -93,10 +94,11 @@ class Leases:
 
     @property
     def routers(self) -> dict[str, tuple[str, ...]]:
-        """The ledgers that each living router holds."""
+        """The ledgers that each living router holds; of this one, those whose messages are in its numbers."""
         living: dict[str, list[str]] = {name: [] for name in sorted(self._membership.living)}
         for ledger, claim in sorted(self._claims.items()):
-            if claim.router in living:
+            counted = claim.router != self._router or (ledger in self._revisions and ledger not in self._taking)
+            if counted and claim.router in living:
                 living[claim.router].append(ledger)
         return {name: tuple(ledgers) for name, ledgers in living.items()}
 
@@ -266,8 +268,12 @@ class Leases:
         if not token or not self._membership.valid:
             return
         self._revisions[ledger] = token
-        if not await self._holder.take(ledger, token):
-            self._revisions.pop(ledger, None)
+        self._taking.add(ledger)
+        try:
+            if not await self._holder.take(ledger, token):
+                self._revisions.pop(ledger, None)
+        finally:
+            self._taking.discard(ledger)
 
     def _hand_over(self, ledger: str) -> None:
         if ledger not in self._releasing:
