@@ -26,7 +26,7 @@ from edgerouter.mqtt.closing import AT_MOST, read_to_the_end
 from edgerouter.mqtt.codes import with_known_codes
 from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.reading import Reading
-from edgerouter.mqtt.sockets import acknowledge_now, has_failed
+from edgerouter.mqtt.sockets import acknowledge_now, acknowledge_soon, has_failed
 from edgerouter.mqtt.websocket import FrameReader
 from edgerouter.tasks.beat import until_beat
 
@@ -242,6 +242,7 @@ class Client:
 
     def _connect_tcp(self) -> socket.socket:
         self.tcp = self._create_tcp()
+        acknowledge_soon(self.tcp)
         return self.tcp
 
     def _socket_opened(self, client: Any, userdata: Any, sock: Any) -> None:
