@@ -9,6 +9,7 @@ from typing import Final
 from multidict import CIMultiDictProxy
 
 from edgerouter.message import Message, Properties
+from edgerouter.sources.http.targets import is_json_lines
 from edgerouter.topic_cache import TopicCache
 
 _NO_STATEMENT: Final = "application/x-www-form-urlencoded"
@@ -24,7 +25,7 @@ class Messages:
 
     def __init__(self, headers: Sequence[str]) -> None:
         self._headers = headers
-        self._by_type = TopicCache[str, Properties](lambda kind: Properties(content_type=kind))
+        self._by_type = TopicCache[str, Properties](lambda kind: Properties(content_type=_of_message(kind)))
 
     def of(self, topic: str, payloads: Sequence[bytes], headers: CIMultiDictProxy[str]) -> list[Message]:
         """Return a message for each payload."""
@@ -38,8 +39,13 @@ class Messages:
             kind = None
         user = tuple([(name, _text(value)) for name in self._headers for value in headers.getall(name, ())])
         if user:
-            return Properties(user=user, content_type=None if kind is None else _text(kind))
+            return Properties(user=user, content_type=None if kind is None else _of_message(_text(kind)))
         return None if kind is None else self._by_type[_text(kind)]
+
+
+def _of_message(content_type: str) -> str:
+    """Return the content type of each message of a request: a line of JSON Lines is a JSON document."""
+    return "application/json" if is_json_lines(content_type) else content_type
 
 
 def _text(value: str) -> str:

@@ -92,6 +92,10 @@ def _form(query: str) -> Form | None:
     return form
 
 
+def is_json_lines(content_type: str) -> bool:
+    """Return true for the content types of JSON Lines."""
+    return content_type.partition(";")[0].strip().lower() in _LINES
+
+
 def _form_of(headers: CIMultiDictProxy[str]) -> Form:
-    kind = headers.get("Content-Type", "")
-    return "lines" if kind.partition(";")[0].strip().lower() in _LINES else "one"
+    return "lines" if is_json_lines(headers.get("Content-Type", "")) else "one"

@@ -106,6 +106,19 @@ async def test_content_type_and_chosen_headers_become_properties_of_the_message(
     assert {message.qos for message in web.messages} == {1}
 
 
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "Application/JSONL; charset=utf-8"])
+async def test_a_line_of_json_lines_is_of_the_content_type_json(kind: str) -> None:
+    """The type of the body says nothing true about a message of it, and a subscriber would split it again."""
+    async with serving(user_properties=["X-Device"]) as web:
+        await web.ask("/topics/a", b"1\n2\n", Content_Type=kind)
+        await web.ask("/topics/a", b"3\n", Content_Type=kind, x_device="7")
+    assert [message.properties for message in web.messages] == [
+        Properties(content_type="application/json"),
+        Properties(content_type="application/json"),
+        Properties(user=(("X-Device", "7"),), content_type="application/json"),
+    ]
+
+
 async def test_other_methods_and_paths_say_what_to_send() -> None:
     async with serving() as web:
         got = await web.ask("/topics/a", b"", method="GET")
