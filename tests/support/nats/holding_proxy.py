@@ -82,6 +82,10 @@ class HoldingProxy:
         """Answer reads so many times as a replica that has nothing yet."""
         self._late_for, self._late = subject, times
 
+    def let_new_pass(self) -> None:
+        """Keep what is held, and pass on everything that comes from now on, with its answers."""
+        self._holds = self._deaf_to = ""
+
     async def release(self) -> None:
         """Give the server what was held; return when it has answered what asks for an answer."""
         held, self._held, self._holds = self._held, [], ""
