@@ -137,6 +137,21 @@ class InFlight:
             min(self.max_bytes * beyond, unconfirmed.most_bytes - unconfirmed.bytes) - self.unacknowledged_bytes,
         )
 
+    def count(self, batch: Batch, messages: int, size: int, qos0_bytes: int) -> None:
+        """Count what was accepted into a batch.
+
+        Args:
+            batch: the present one.
+            messages: of QoS 1 and 2, beside those counted before.
+            size: their bytes.
+            qos0_bytes: of all its messages of QoS 0.
+        """
+        batch.received += messages
+        batch.size += size
+        batch.qos0_bytes = qos0_bytes
+        self.unacknowledged += messages
+        self.unacknowledged_bytes += size
+
     @property
     def has_half_of_its_room(self) -> bool:
         """True if there is capacity to resume reading; half, so that reading does not stop and resume with each message."""

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from edgerouter.message import Message
+from edgerouter.message import Message, Properties
 from edgerouter.mqtt.limits import PacketLimits
-from edgerouter.mqtt.packets import MalformedPacket
+from edgerouter.mqtt.packets import MalformedPacket, parse_header
 from edgerouter.mqtt.properties import WIDEST, parse_properties
 from edgerouter.sources.mqtt.drops import CUT, INTAKE_FULL, TOO_LARGE
 from edgerouter.sources.mqtt.in_flight import OVERHEAD, PUBACK, PUBREC, InFlight
@@ -139,37 +139,37 @@ class PublishStream:
         """Bytes read and not yet accepted."""
         return bytes(self._held)
 
-    def _parse(self, data: bytes, beyond: int) -> int:  # noqa: C901, PLR0912, PLR0915  (a call here costs as much as a message)
+    def _parse(self, data: bytes, beyond: int) -> int:
+        """Return the offset of what cannot be parsed yet."""
+        at = 0
+        while True:
+            at, start, stop = self._publishes(data, at, beyond)
+            if not start:
+                return at
+            if not self._other_packet(data[at], data[start:stop]):
+                return len(data)
+            at = stop
+
+    def _publishes(self, data: bytes, at: int, beyond: int) -> tuple[int, int, int]:  # noqa: C901, PLR0912, PLR0915
+        """Parse publishes; return where a packet of another kind and its body are, or where to resume with more bytes, and zeros."""
+        # long, because a call for each publish costs as much as all the rest
         in_flight, duplicates, version5, topics = self._in_flight, self._duplicates, self._version5, self._topics
         batch = in_flight.current
         append, acks = batch.messages.append, batch.acks
         stopped, watching = in_flight.stopped or self._ignores_messages, duplicates.watching
         room, room_bytes = in_flight.room(beyond)
-        taken = taken_bytes = 0
-        qos0_bytes, qos0_limit = batch.qos0_bytes, in_flight.max_qos0_bytes
-        limits, limit, source = self._limits, self._limits.packet, in_flight.source
-        now = time.time_ns()
-        end = len(data)
-        at = 0
-        self._need = 0
+        taken, taken_bytes, qos0_bytes, qos0_limit = 0, 0, batch.qos0_bytes, in_flight.max_qos0_bytes
+        limit, source, now = self._limits.packet, in_flight.source, time.time_ns()
+        end, self._need = len(data), 0
         try:
             while end - at >= 2:
-                command = data[at]
-                length = data[at + 1]
-                start = at + 2
+                command, length, start = data[at], data[at + 1], at + 2
                 if length > 127:
-                    length &= 127
-                    shift = 7
-                    while start < end and shift <= 21:
-                        byte = data[start]
-                        start += 1
-                        length |= (byte & 127) << shift
-                        if byte < 128:
-                            break
-                        shift += 7
+                    if start < end and (high := data[start]) < 128:
+                        start, length = start + 1, length & 127 | high << 7
+                    elif (header := parse_header(data, at)) is not None:
+                        start, length = header
                     else:
-                        if shift > 21:
-                            raise MalformedPacket("a packet's length is not a variable byte integer")
                         break
                 stop = start + length
                 if stop - at > limit:
@@ -182,53 +182,33 @@ class PublishStream:
                     self._need = stop - at
                     break
                 if command & 0xF0 != 0x30:
-                    at = stop
-                    batch.received += taken
-                    batch.size += taken_bytes
-                    batch.qos0_bytes = qos0_bytes
-                    in_flight.unacknowledged += taken
-                    in_flight.unacknowledged_bytes += taken_bytes
-                    taken = taken_bytes = 0
-                    if not self._other_packet(command, data[start:stop]):
-                        return end
-                    room, room_bytes = in_flight.room(beyond)
-                    stopped, watching = in_flight.stopped or self._ignores_messages, duplicates.watching
-                    continue
-                if stopped:
-                    at = stop
-                    continue
+                    return at, start, stop
                 qos = command >> 1 & 3
-                if qos and (taken >= room or taken_bytes >= room_bytes):
-                    if beyond == 1:
-                        break
+                full = not stopped and qos > 0 and (taken >= room or taken_bytes >= room_bytes)
+                if full and beyond == 1:
+                    break
+                if stopped or full:
                     # far beyond the bounds: neither accepted nor acknowledged, so the broker keeps it
-                    self.skipped = True
-                    at = stop
+                    self.skipped, at = self.skipped or full, stop
                     continue
-                size = stop - at + OVERHEAD
-                at = stop
-                topic_start = start + 2
-                here = topic_start + (data[start] << 8 | data[start + 1]) if length > 2 else stop
-                raw = data[topic_start:here]
+                size, at = stop - at + OVERHEAD, stop
+                here = start + 2 + (data[start] << 8 | data[start + 1]) if length > 2 else stop
+                raw = data[start + 2 : here]
                 if qos:
                     identifier = data[here : here + 2]
                     here += 2
                 if here + version5 > stop or qos == 3 or not raw:
                     raise MalformedPacket("a publish without a topic, shorter than its topic says, or of a QoS that does not exist")
                 properties = None
-                if version5:
-                    if data[here]:
-                        properties, here, cost, cut = parse_properties(data, here, stop, limits)
-                        size += cost
-                        if cut:
-                            in_flight.drops.count(self._topic(raw), CUT)
-                    else:
-                        here += 1
+                if version5 and not data[here]:
+                    here += 1
+                elif version5:
+                    properties, here, cost = self._properties(data, here, stop, raw)
+                    size += cost
                 topic = topics.get(raw)
                 if topic is None:
                     topic = self._topic(raw)
-                    if not topic.isascii():
-                        size += WIDEST * len(raw)
+                    size += 0 if topic.isascii() else WIDEST * len(raw)
                 message = Message(topic, data[here:stop], now, qos, command & 1 == 1, properties, "", 0, source)
                 if command & 9 or watching or qos == 2:
                     if not duplicates.wants(message, identifier if qos else b"", again=command & 8 == 8):
@@ -246,14 +226,17 @@ class PublishStream:
                     qos0_bytes += size
                 append(message)
         finally:
-            batch.received += taken
-            batch.size += taken_bytes
-            batch.qos0_bytes = qos0_bytes
-            in_flight.unacknowledged += taken
-            in_flight.unacknowledged_bytes += taken_bytes
+            in_flight.count(batch, taken, taken_bytes, qos0_bytes)
             if batch.messages or acks:
                 in_flight.arrived.set()
-        return at
+        return at, 0, 0
+
+    def _properties(self, data: bytes, here: int, stop: int, raw: bytes) -> tuple[Properties | None, int, int]:
+        """Return the properties of a publish, where its payload begins, and their bytes in memory."""
+        properties, here, cost, cut = parse_properties(data, here, stop, self._limits)
+        if cut:
+            self._in_flight.drops.count(self._topic(raw), CUT)
+        return properties, here, cost
 
     def _topic(self, raw: bytes) -> str:
         # one invalid character from a broker must not stop everything behind it
