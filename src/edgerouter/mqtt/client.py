@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 import aiomqtt
 from paho.mqtt.client import ConnectFlags, DisconnectFlags
@@ -23,15 +23,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgerouter.mqtt.closing import AT_MOST, read_to_the_end
-from edgerouter.mqtt.codes import with_known_codes
+from edgerouter.mqtt.codes import as_paho_reads, with_known_codes
 from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.reading import Reading
+from edgerouter.mqtt.reasons import LOST, why_ended
 from edgerouter.mqtt.sockets import acknowledge_now, acknowledge_soon, has_failed
 from edgerouter.mqtt.websocket import FrameReader
 from edgerouter.tasks.beat import until_beat
-
-LOST: Final = "the connection was lost"
-"""Without a word of the broker."""
 
 
 class Client:
@@ -155,11 +153,7 @@ class Client:
         body, unknown = with_known_codes(command, body, version5=paho._protocol == MQTTProtocolVersion.MQTTv5)
         if unknown is not None:
             self._unknown_code = unknown
-        packet: Any = {
-            "command": command, "have_remaining": 1, "remaining_count": [], "remaining_mult": 1, "remaining_length": len(body),
-            "packet": bytearray(body), "to_process": 0, "pos": 0,
-        }  # fmt: skip
-        paho._in_packet = packet
+        paho._in_packet = as_paho_reads(command, body)
         try:
             code = paho._packet_handle()
         except Exception as error:  # paho raises many kinds for a packet that is wrong
@@ -286,12 +280,7 @@ class Client:
         self, client: Any, userdata: Any, flags: DisconnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         by_broker = flags.is_disconnect_packet_from_server
-        if by_broker and self._malformed is None:
-            reason = f"the broker disconnected: {self.named(code)}"
-        elif code.value == 141:  # how paho says that a keep-alive was not answered
-            reason = "the broker does not answer"
-        else:
-            reason = self._malformed or LOST
+        reason = self._malformed or why_ended(self.named(code) if by_broker else None, code.value)
         self._disconnected(client, userdata, flags, code, properties)
         self._ended(reason, code.value if by_broker else None)
 

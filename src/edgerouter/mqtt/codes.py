@@ -1,11 +1,11 @@
-"""Reason codes that the MQTT client does not know, made into ones that it knows: it would end the connection with a riddle.
+"""Packets as the MQTT client takes them: with reason codes that it knows, for it would end the connection with a riddle.
 
 MQTT 5.0, 2.4: a code below 0x80 is a success, any other a failure.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
@@ -55,3 +55,11 @@ def _is_known(kind: int, code: int) -> bool:
     except (KeyError, ValueError, AssertionError):
         return False
     return True
+
+
+def as_paho_reads(command: int, body: bytes) -> Any:
+    """Return a packet in the form in which paho keeps what it has read."""
+    return {
+        "command": command, "have_remaining": 1, "remaining_count": [], "remaining_mult": 1, "remaining_length": len(body),
+        "packet": bytearray(body), "to_process": 0, "pos": 0,
+    }  # fmt: skip

@@ -20,12 +20,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edgerouter.errors import Unauthorized, Unavailable
 from edgerouter.mqtt.abilities import Abilities
 from edgerouter.mqtt.calls import Calls, ConnectFailed
-from edgerouter.mqtt.client import LOST, Client
+from edgerouter.mqtt.client import Client
 from edgerouter.mqtt.diagnosis import diagnose
 from edgerouter.mqtt.last_will import Will
 from edgerouter.mqtt.login import Login, MakeLogin
 from edgerouter.mqtt.proxy import ProxyRefused
-from edgerouter.mqtt.reasons import UNSUPPORTED_VERSION, connect_refused, disconnected
+from edgerouter.mqtt.reasons import LOST, UNSUPPORTED_VERSION, connect_refused, disconnected
 from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.mqtt.sockets import as_text
 from edgerouter.tls import ClientContext, TlsConfig, make_context

@@ -93,8 +93,7 @@ class Link:
         self._lasts = credentials.login.lasts
         self._retired = False
         self._ending: asyncio.TimerHandle | None = None
-        self._publishing = 0
-        self._quiet = asyncio.Event()
+        self._publishing, self._quiet = 0, asyncio.Event()
         self.subscriber = subscriber
         self._over = asyncio.Event()
 

@@ -6,12 +6,16 @@ from typing import Final
 
 from edgerouter.errors import Rejected, Throttled, Unauthorized, Unavailable
 
+LOST: Final = "the connection was lost"
+"""Without a word of the broker."""
 NOT_AUTHORIZED: Final = 135
 PACKET_TOO_LARGE: Final = 149
 TAKEN_OVER: Final = 142
 """Another client connected with the same client id."""
 UNSUPPORTED_VERSION: Final = 132
 """The broker does not speak this version of MQTT."""
+
+_NO_ANSWER: Final = 141  # how paho says that a keep-alive was not answered
 
 _CONNECT_UNAUTHORIZED = {
     UNSUPPORTED_VERSION,
@@ -40,6 +44,18 @@ _NAMES = {
     154: "Retain not supported",
     155: "QoS not supported",
 }  # MQTT 5.0, 3.4.2.1 and 3.5.2.1, and of a DISCONNECT those that some brokers answer with
+
+
+def why_ended(by_broker: str | None, code: int) -> str:
+    """Return why a connection ended.
+
+    Args:
+        by_broker: name of the reason code that the broker gave, if it disconnected.
+        code: number of the reason code, by the broker or by paho.
+    """
+    if by_broker is not None:
+        return f"the broker disconnected: {by_broker}"
+    return "the broker does not answer" if code == _NO_ANSWER else LOST
 
 
 def connect_refused(code: int, text: str, where: str) -> Unavailable:

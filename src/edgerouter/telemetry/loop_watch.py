@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import selectors
 import sys
 import threading
@@ -18,8 +17,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import CodeType, FrameType
 from typing import Final
 
 import msgspec
@@ -27,6 +24,7 @@ import structlog
 from msgspec.structs import replace
 
 from edgerouter.histogram import Histogram
+from edgerouter.telemetry.frames import frame_below_coroutines, outwards, part_of_task, place_of, top_level
 from edgerouter.telemetry.thread_times import ThreadTimes
 
 PAUSE_SECONDS: Final = 0.25
@@ -122,7 +120,7 @@ class LoopWatch:
         """Watch the running loop until the context exits."""
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
-        self._base = _frame_below_coroutines()
+        self._base = frame_below_coroutines()
         self._ended.clear()
         thread = threading.Thread(target=self._watch, args=(threading.get_native_id(),), name="watch event loop", daemon=True)
         thread.start()
@@ -208,11 +206,11 @@ class LoopWatch:
         if frame is None or question.answered is not None:
             return  # it is over
         modules = self._plugins()
-        frames = list(_outwards(frame))
-        of_plugin = [inner for inner in frames if _top_level(inner) in modules]
+        frames = list(outwards(frame))
+        of_plugin = [inner for inner in frames if top_level(inner) in modules]
         name = task.get_name() if task is not None else ""
-        question.holder = _part_of_task(name) or (modules[_top_level(of_plugin[0])] if of_plugin else name or "a callback")
-        question.place = _place((of_plugin or frames)[0])
+        question.holder = part_of_task(name) or (modules[top_level(of_plugin[0])] if of_plugin else name or "a callback")
+        question.place = place_of((of_plugin or frames)[0])
         if question.held >= PAUSE_SECONDS and self._is_news(question.place, question.looked):
             question.logged = True
             log.warning(
@@ -255,43 +253,6 @@ class LoopWatch:
         )
         if logged or self._is_news(place, time.monotonic()):
             log.warning("the event loop was held", holder=holder, place=place, seconds=round(seconds, 2))
-
-
-def _frame_below_coroutines() -> CodeType | None:
-    """Return the code that runs the loop if the loop's frames are native, as uvloop's are; None for a loop in Python."""
-    frame: FrameType | None = inspect.currentframe()
-    below: FrameType | None = None
-    while frame is not None:
-        if frame.f_code.co_flags & inspect.CO_COROUTINE:
-            below = frame.f_back
-        frame = frame.f_back
-    if below is None or below.f_code.co_filename == asyncio.events.__file__:
-        return None
-    return below.f_code
-
-
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _top_level(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
-
-
-def _part_of_task(name: str) -> str:
-    """Return the sink or source that a task of the router works for; empty for other tasks."""
-    kind, _, rest = name.partition(" ")
-    if kind in ("sink", "source"):
-        return name
-    if kind == "write":
-        return f"sink {rest}"
-    return ""
-
-
-def _place(frame: FrameType) -> str:
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 
 def by_top_level(modules: Iterable[tuple[str, str]]) -> dict[str, str]:

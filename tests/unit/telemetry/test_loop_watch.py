@@ -1,6 +1,6 @@
 """The loop watch names the holder of a blocked event loop, and raises no false alarm.
 
-Covers also: edgerouter.telemetry.thread_times.
+Covers also: edgerouter.telemetry.frames, edgerouter.telemetry.thread_times.
 """
 
 import asyncio

@@ -8,10 +8,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from edgerouter.mqtt.calls import ConnectFailed
-from edgerouter.mqtt.client import LOST
 from edgerouter.mqtt.connection import Credentials
 from edgerouter.mqtt.limits import PacketLimits
-from edgerouter.mqtt.reasons import TAKEN_OVER
+from edgerouter.mqtt.reasons import LOST, TAKEN_OVER
 from edgerouter.mqtt.version import VersionChoice
 from edgerouter.source import SourceContext
 from edgerouter.sources.mqtt.broker import SilenceWatch, remarks

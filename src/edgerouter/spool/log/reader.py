@@ -61,8 +61,7 @@ class LogReader:
         first = self.sink_ledger.position.first
         if first is None or first >= self._storage.end or (not self.sink_ledger.pending and not self.sink_ledger.uncounted):
             return None
-        received_at = self._ages.of(first)
-        if received_at is not None:
+        if (received_at := self._ages.of(first)) is not None:
             return received_at
         chunk = self._storage.find(first)
         while chunk is not None and not chunk.messages:
@@ -124,9 +123,8 @@ class LogReader:
         # no longer in flight: giving them back while they are being stored has no effect
         sequences, ranges = self._in_flight.settle([rejection.message for rejection in rejections])
         if sequences:
-            known = set(sequences)
-            once = {r.message.sequence: r for r in rejections if r.message.sequence in known}
-            await self._storage.dead_letter(self.sink_ledger, ranges, list(once.values()))
+            once = {rejection.message.sequence: rejection for rejection in rejections}
+            await self._storage.dead_letter(self.sink_ledger, ranges, [once[sequence] for sequence in sequences])
 
     async def keep_batch(self, messages: Sequence[Message]) -> None:
         await self._storage.keep_batch(self.sink_ledger, sorted(map(_sequence, messages)))
