@@ -151,7 +151,7 @@ class PublishStream:
             at = stop
 
     def _publishes(self, data: bytes, at: int, beyond: int) -> tuple[int, int, int]:  # noqa: C901, PLR0912, PLR0915
-        """Parse publishes; return where a packet of another kind and its body are, or where to resume with more bytes, and zeros."""
+        """Parse publishes; return where a packet of another kind and its body are, or where to resume, and zeros."""
         # long, because a call for each publish costs as much as all the rest
         in_flight, duplicates, version5, topics = self._in_flight, self._duplicates, self._version5, self._topics
         batch = in_flight.current
