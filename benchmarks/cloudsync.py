@@ -130,10 +130,11 @@ def brokers(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def configuration(port: int, urls: dict[str, str], folder: Path) -> dict[str, Any]:
-    """Return a router's configuration: the documented one, with these brokers."""
+    """Return a router's configuration: the documented one, with these brokers, and room for any rate."""
     listed = {name: {"url": url} for name, url in urls.items()}
+    room = {"max_connections": 10_000, "max_requests_per_second": 100_000}
     return {
-        "sources": {"api": {"type": "cloudsync", "listen": f"127.0.0.1:{port}", "brokers": listed}},
+        "sources": {"api": {"type": "cloudsync", "listen": f"127.0.0.1:{port}", "brokers": listed, **room}},
         "spool": {"path": str(folder / "spool")},
         "sinks": {"brokers": {"type": "cloudsync", "topics": ["$cloudsync/#"], "concurrency": 32, "brokers": listed}},
         "log": {"level": "error"},
