@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import os
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
@@ -33,6 +34,20 @@ def test_every_file_has_its_names_and_says_what_to_change(kind: Kind) -> None:
         assert "$name" not in text
     assert all(any("YOURS" in files[path] for path in files if path.startswith(part)) for part in ("src", "tests", "pyp", "READ"))
     assert "src/edgerouter_acme_cloud/py.typed" in files
+
+
+def test_git_takes_what_was_written_and_nothing_that_tools_leave(tmp_path: Path) -> None:
+    """Bytecode and built wheels stay out of a repository, and so out of the sdist."""
+    folder = write(naming_of("step", "acme"), tmp_path)
+    written = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    for left in ("src/edgerouter_acme/__pycache__/step.pyc", ".venv/bin/python", "dist/edgerouter_acme-0.1.0.tar.gz"):
+        (folder / left).parent.mkdir(parents=True, exist_ok=True)
+        (folder / left).touch()
+    git = ["git", "-C", str(folder)]
+    subprocess.run([*git, "init", "--quiet"], check=True, timeout=30)
+    listed = [*git, "ls-files", "--others", "--exclude-standard"]
+    found = subprocess.run(listed, check=True, timeout=30, capture_output=True, text=True)
+    assert set(found.stdout.splitlines()) == written
 
 
 def test_every_template_is_of_a_kind_or_of_all() -> None:
