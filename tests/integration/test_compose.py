@@ -106,11 +106,16 @@ class Stack:
         return moved(source["url"], {"prometheus:9090": f"127.0.0.1:{self.prometheus_port}"})
 
 
-async def readings(process: RouterProcess, count: int) -> list[dict[str, Any]]:
-    """Wait until the router has printed so many messages, and return their payloads."""
-    await process.until(lambda status: status["sinks"]["printed"]["delivered"] == count, 30)
+def printed(process: RouterProcess) -> list[dict[str, Any]]:
+    """Return the payloads that the router has printed."""
     messages = (line for line in process.log.read_text().splitlines() if line.startswith('{"id"'))
     return [json.loads(line)["payload"] for line in messages]
+
+
+async def readings(process: RouterProcess, count: int) -> list[dict[str, Any]]:
+    """Wait until the router has printed so many messages, and return the payloads of all."""
+    await process.until(lambda status: status["sinks"]["printed"]["delivered"] >= count, 30)
+    return printed(process)
 
 
 @pytest.fixture
@@ -126,14 +131,15 @@ async def test_a_reading_reaches_the_router_also_when_the_router_and_then_the_br
         async with stack.broker():
             await process.start()
             async with stack.device():
-                (reading,) = await readings(process, 1)
+                reading, *_ = await readings(process, 1)
             assert -60 < reading["celsius"] < 150
             assert await process.stop() == 0
+            before = len(printed(process))
             async with stack.device():
                 pass
         async with stack.broker():
             await process.start()
-            assert len(await readings(process, 2)) == 2
+            assert len(await readings(process, before + 1)) > before
 
 
 async def test_the_broker_refuses_clients_without_a_password_or_with_a_wrong_one(stack: Stack) -> None:
@@ -151,7 +157,7 @@ async def test_prometheus_scrapes_the_router_and_grafana_finds_in_it_what_its_da
         async with stack.device():
             await readings(process, 1)
         await scraper.until(
-            'edgerouter_sink_delivered_total{job="edgerouter"} == 1 and count_over_time(edgerouter_sink_delivered_total[1m]) > 2'
+            'edgerouter_sink_delivered_total{job="edgerouter"} > 0 and count_over_time(edgerouter_sink_delivered_total[1m]) > 2'
         )
         empty = set()
         for title, expression in queries("edgerouter"):
