@@ -27,7 +27,7 @@ from edgerouter.mqtt.codes import as_paho_reads, with_known_codes
 from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.reading import Reading
 from edgerouter.mqtt.reasons import LOST, why_ended
-from edgerouter.mqtt.sockets import acknowledge_now, acknowledge_soon, has_failed
+from edgerouter.mqtt.sockets import acknowledge_now, has_failed, hold_nothing_back
 from edgerouter.mqtt.websocket import FrameReader
 from edgerouter.tasks.beat import until_beat
 
@@ -236,7 +236,7 @@ class Client:
 
     def _connect_tcp(self) -> socket.socket:
         self.tcp = self._create_tcp()
-        acknowledge_soon(self.tcp)
+        hold_nothing_back(self.tcp)
         return self.tcp
 
     def _socket_opened(self, client: Any, userdata: Any, sock: Any) -> None:

@@ -37,6 +37,16 @@ def has_failed(fileno: int) -> bool:
     return bool(poll.poll(0))
 
 
+def hold_nothing_back(tcp: socket.socket) -> None:
+    """Set up a new connection so that small packets do not wait for each other's acknowledgements, in neither direction.
+
+    Nagle's algorithm would keep a message of QoS 0 back until the one before is acknowledged. What belongs together is written at
+    once anyway.
+    """
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    acknowledge_soon(tcp)
+
+
 def acknowledge_soon(tcp: socket.socket) -> None:
     """Have the system delay TCP acknowledgements by a tick of its clock (1 to 10 ms) in place of 40 ms; Linux before 6.15 cannot.
 

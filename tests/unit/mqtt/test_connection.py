@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -87,6 +88,13 @@ async def test_the_owner_hears_of_the_acceptance_first_and_then_gets_what_is_rea
             await eventually(lambda: bool(owner.published))
             assert (connection.session_present, connection.abilities.receive_maximum) == (True, 7)
     assert owner.events[0] == "accepted"
+
+
+async def test_a_small_packet_is_sent_although_the_one_before_is_not_acknowledged() -> None:
+    """Nagle's algorithm keeps it back, and Linux may delay the acknowledgement of what gets no answer, QoS 0, by 40 ms."""
+    async with strict_broker() as broker, connected(broker, Owner()) as connection:
+        assert connection.client.tcp is not None
+        assert connection.client.tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize(
