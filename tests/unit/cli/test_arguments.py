@@ -10,9 +10,11 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -58,8 +60,15 @@ def run(*arguments: str) -> int:
     return 0
 
 
+@pytest.fixture(scope="module")
+def made_once() -> Callable[[], object]:
+    """The commands, made once: each of hundreds of calls would take a tenth of a second to make them again."""
+    return typer.main.get_command(command_line.app)
+
+
 @pytest.fixture(autouse=True)
-def _argv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _argv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made_once: Callable[[], object]) -> None:
+    monkeypatch.setattr(command_line, "app", made_once)
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.chdir(tmp_path)
 
