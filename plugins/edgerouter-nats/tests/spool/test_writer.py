@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -267,16 +267,26 @@ async def test_a_router_that_is_killed_between_two_chunks_of_a_delivery_has_stor
             waiting.cancel()
 
 
-async def test_a_delivery_of_several_chunks_whose_answer_is_lost_is_stored_once(before_narrow: HoldingProxy, stream: str) -> None:
+@pytest.mark.parametrize("build", [sent, large])
+@pytest.mark.parametrize("remembers", [True, False])
+async def test_a_delivery_whose_answer_is_lost_is_stored_once_however_long_the_server_remembers_ids(
+    before_narrow: HoldingProxy, stream: str, build: Callable[[int], list[Message]], *, remembers: bool
+) -> None:
+    """Of one chunk and of several; where the server has forgotten the ids, the end of the subject shows what is stored."""
     async with opened([before_narrow.url], stream, patience=0.2) as spool:
+        if not remembers:
+            config = (await spool.engine.api.state(stream)).config
+            await spool.engine.api.request(f"STREAM.UPDATE.{stream}", {**config, "duplicate_window": 100_000_000})
         await deliver(spool, 1)
         before_narrow.lose_answers(Names(stream).subject("one"))
-        waiting = asyncio.create_task(deliver(spool, 2, large(2)))
-        await until(lambda: before_narrow.lost > 0)
-        before_narrow.lose_answers("")
+        messages = build(2)
+        waiting = asyncio.create_task(deliver(spool, 2, messages))
+        await until(lambda: before_narrow.lost > 1)
+        before_narrow.let_new_pass()
         await waiting
         await deliver(spool, 3)
-        assert beginnings(await stored(spool, stream)) == once(1, 3) + once_large(2)
+        expected = once(1, 3) + beginnings(Counter(message.payload for message in messages))
+        assert beginnings(await stored(spool, stream)) == expected
 
 
 async def test_a_delivery_of_several_chunks_that_is_cut_off_in_the_middle_is_stored_once(
