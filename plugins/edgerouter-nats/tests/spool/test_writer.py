@@ -162,6 +162,23 @@ async def test_a_chunk_that_is_on_its_way_is_not_trimmed(proxy: HoldingProxy, na
         assert spool.ledgers == {"cloud": ledger(7, 7)}
 
 
+async def test_what_comes_after_everything_was_trimmed_is_stored_at_the_first_attempt(
+    nats: NatsServer, stream: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with opened([nats.url], stream) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("cloud"))
+        for number in range(3):
+            await pipe.append(sent(number))
+            reader.delivered(await take(reader, 3))
+            await spool.flush()
+            await spool.engine.announcement.write()
+            await spool.engine.trimming.trim()
+            assert (await spool.engine.api.state(stream)).messages == 0
+        assert (await spool.engine.api.state(stream)).last == 6, "a mark before each"
+    assert "cannot be stored" not in capsys.readouterr().out
+
+
 async def test_the_receipts_of_a_first_run_that_is_killed_at_once_are_found(nats: NatsServer, stream: str) -> None:
     async with opened([nats.url], stream, "same") as killed:
         await deliver(killed, 1)

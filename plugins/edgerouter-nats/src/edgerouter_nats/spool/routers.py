@@ -101,7 +101,7 @@ class Announcement:
         Raises:
             Unavailable: it cannot be written just now, or another process of the router has begun.
         """
-        record = self._content(self._earlier)
+        record = msgspec.structs.replace(self._content(self._earlier), run=self.run)
         same = msgspec.structs.replace(record, at=self._written.at) == self._written
         if same and time.time() - self._written.at < _EVERY:
             return
