@@ -140,7 +140,7 @@ async def _tcp(routes: Sequence[Route], config: AdminConfig, listen: str, on_shu
             handshakes = Handshakes(make, identity, most=MOST_CONNECTIONS, seconds=TIMES.head)
             await stack.enter_async_context(handshakes.accepting(listener))
         else:
-            listening = await asyncio.get_running_loop().create_server(make, sock=listener)
+            listening = await asyncio.get_running_loop().create_server(make, sock=listener, backlog=_BACKLOG)
             stack.callback(listening.close)
         yield
 

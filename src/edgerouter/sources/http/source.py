@@ -24,7 +24,7 @@ from edgerouter.sources.http.requests import Requests
 from edgerouter.sources.http.waiting import WaitingRoom
 from edgerouter.weak_points import warn, weak_points
 
-_BACKLOG: Final = 256
+_LEAST_BACKLOG: Final = 256
 _BUFFER_BYTES: Final = 64 * 1024
 _CLOSING_SECONDS: Final = 2.0
 """Time to write the last answers."""
@@ -88,18 +88,24 @@ async def _accepting(
         async with handshakes.accepting(listener) as stop:
             yield stop
         return
-    server = await asyncio.get_running_loop().create_server(make, sock=listener)
+    # asyncio listens anew, for 100 by default
+    server = await asyncio.get_running_loop().create_server(make, sock=listener, backlog=_backlog(config))
     try:
         yield server.close
     finally:
         server.close()
 
 
+def _backlog(config: HttpSourceConfig) -> int:
+    """Return the number of connections that may wait to be accepted; a client beyond it tries again after a second or more."""
+    return max(_LEAST_BACKLOG, config.max_connections)
+
+
 def _prepare(config: HttpSourceConfig) -> tuple[socket.socket, ServerIdentity | None]:
     """Open the listening socket and read the certificates. Blocks: not for the event loop."""
     try:
         tls = None if config.tls is None else ServerIdentity(config.tls)
-        listener = tcp_listener(config.listen, "listen", backlog=_BACKLOG)
+        listener = tcp_listener(config.listen, "listen", backlog=_backlog(config))
     except (ConfigurationError, ValueError) as error:
         raise Unavailable(str(error)) from None
     listener.setblocking(False)

@@ -5,9 +5,12 @@ edgerouter.sources.http.accepted, edgerouter.http_server.problems.
 """
 
 import asyncio
+import select
+import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 from typing import Any, ClassVar
 
 import aiohttp
@@ -80,6 +83,32 @@ async def test_requests_that_wait_share_a_commit_and_ask_for_it_once_every_clien
         assert [(await client.answer()).status for client in (first, second, third)] == [202] * 3
     assert len(web.deliveries) == 2
     assert web.flushes == 1
+
+
+def connected_at_once(port: int, clients: int) -> int:
+    """Connect, and return how many connections the system takes while the event loop does not turn, so that none is accepted."""
+    connected = 0
+    with ExitStack() as stack:
+        poll = select.poll()
+        for _ in range(clients):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+            poll.register(client, select.POLLOUT)
+        while connected < clients and (ready := poll.poll(5000)):
+            for number, _ in ready:
+                poll.unregister(number)
+                connected += 1
+    return connected
+
+
+async def test_all_clients_that_are_allowed_may_connect_at_once() -> None:
+    """After an outage a whole plant returns. A connection that the system has no room for is tried again after a second or more."""
+    clients = 600
+    if int(Path("/proc/sys/net/core/somaxconn").read_text()) < clients:
+        pytest.skip("this system lets fewer connections wait")
+    async with serving(max_connections=clients) as web:
+        assert connected_at_once(web.port, clients) == clients
 
 
 async def test_a_batch_is_stored_in_one_delivery_or_not_at_all() -> None:
