@@ -74,10 +74,8 @@ class Engine:
         self.routing = Routing()
         self.state = State(api, self.names)
         self.ledgers = Ledgers()
-        self.dropped = 0
-        self._stopped = False
-        self._seconds = 0
-        self._trimmed = (0, 0)
+        self.dropped, self._stopped = 0, False
+        self._seconds, self._trimmed = 0, (0, 0)
         self._settings = settings
         self._prepared = prepared
         self._dead_letters = dead_letters
@@ -96,11 +94,30 @@ class Engine:
         stream = await self.api.state(self.names.stream)
         earlier, incarnation = await self.announcement.begin(stream.last + 1)
         incarnation += self._prepared.incarnations_from
-        tail = self.tail = Tail(
-            self.chunks, self.ledgers, stream.last + 1, cache_bytes=self._settings.cache_bytes, counted=self._counted
+        self._make_log(stream.last + 1, incarnation)
+        self._make_writer(stream.last, incarnation)
+        upto = await self.writer.begin(again=earlier.at > 0)
+        self.receipts = Receipts(
+            await unacknowledged(self.chunks, self.names.subject(self.router), earlier.keep_from, upto),
+            released=self.trimming.touch,
         )
-        interval = self._settings.commit_interval
-        self.positions = Positions(self.state, self.names, f"{self.router}-{incarnation}", interval, lambda: tail.end)
+        self.appender = Appender(
+            self.writer,
+            Sealing(self.api.link, self.envelopes, self.routing),
+            self.routing,
+            acknowledged=lambda append, chunk: self.receipts.stored(append, chunk.first),
+            drop=self._drop,
+            end=lambda: chunk_of(self.tail.end),
+        )
+        self.api.link.hear(self.names.appended, self.tail.announced)
+        await self.trimming.refresh()
+        self._run()
+
+    def _make_log(self, end: int, incarnation: int) -> None:
+        """Make what reads the stream from `end` on, and keeps positions in it."""
+        tail = self.tail = Tail(self.chunks, self.ledgers, end, cache_bytes=self._settings.cache_bytes, counted=self._counted)
+        run = f"{self.router}-{incarnation}"
+        self.positions = Positions(self.state, self.names, run, self._settings.commit_interval, lambda: tail.end)
         self.trimming = Trimming(
             self.api,
             self.names,
@@ -131,6 +148,9 @@ class Engine:
             counting=self.counting,
             from_oldest_to=first_of(self._prepared.without_positions + 1) if self._prepared.without_positions else 0,
         )
+
+    def _make_writer(self, last: int, incarnation: int) -> None:
+        """Make what writes behind the sequence `last` of the stream."""
         room = FullStream(
             self.api,
             self.names,
@@ -146,7 +166,7 @@ class Engine:
             self.names,
             self.router,
             incarnation,
-            newest=stream.last,
+            newest=last,
             mark=self.envelopes.mark(),
             stored=self._stored,
             newest_process=self.announcement.check,
@@ -154,22 +174,6 @@ class Engine:
             room=room,
             safety=self._safety,
         )
-        upto = await self.writer.begin(again=earlier.at > 0)
-        self.receipts = Receipts(
-            await unacknowledged(self.chunks, self.names.subject(self.router), earlier.keep_from, upto),
-            released=self.trimming.touch,
-        )
-        self.appender = Appender(
-            self.writer,
-            Sealing(self.api.link, self.envelopes, self.routing),
-            self.routing,
-            acknowledged=lambda append, chunk: self.receipts.stored(append, chunk.first),
-            drop=self._drop,
-            end=lambda: chunk_of(tail.end),
-        )
-        self.api.link.hear(self.names.appended, tail.announced)
-        await self.trimming.refresh()
-        self._run()
 
     def _run(self) -> None:
         runs: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
