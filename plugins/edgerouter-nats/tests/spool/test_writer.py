@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from edgerouter import Unavailable
 from edgerouter.message import Message
 from edgerouter.source import Confirmation, Delivery
 from edgerouter.spool.log.chunk import NewChunk
@@ -177,6 +178,27 @@ async def test_what_comes_after_everything_was_trimmed_is_stored_at_the_first_at
             assert (await spool.engine.api.state(stream)).messages == 0
         assert (await spool.engine.api.state(stream)).last == 6, "a mark before each"
     assert "cannot be stored" not in capsys.readouterr().out
+
+
+async def test_a_process_that_has_a_successor_stores_nothing_more_and_leaves_the_record_to_it(
+    nats: NatsServer, stream: str
+) -> None:
+    """As one that was suspended and replaced; nothing in the stream shows it the other, because all of it is trimmed."""
+    async with opened([nats.url], stream, "same") as suspended:
+        await deliver(suspended, 1)
+        async with opened([nats.url], stream, "same") as spool:
+            await deliver_again(spool, 1, 2)
+            await spool.engine.announcement.write()
+            api = spool.engine.api
+            await api.purge(stream, before=(await api.state(stream)).last + 1)
+            waiting = asyncio.create_task(deliver(suspended, 2))
+            await refused(suspended)
+            with pytest.raises(Unavailable, match="another router was started"):
+                await suspended.engine.announcement.write()
+            await spool.engine.announcement.check()
+            await deliver(spool, 3)
+            assert await stored(spool, stream) == once(3)
+            waiting.cancel()
 
 
 async def test_the_receipts_of_a_first_run_that_is_killed_at_once_are_found(nats: NatsServer, stream: str) -> None:
