@@ -22,9 +22,9 @@ from moto.server import ThreadedMotoServer
 
 from support.amqp.conformance import EventHubsServer
 from support.arrivals import Arrivals
-from support.azure.azurite import API_VERSION, Azurite, running_azurite
+from support.azure.azurite import API_VERSION, Azurite
 from support.chaos import Chaos, chaos
-from support.google.identity import Identity, new_key
+from support.google.identity import Identity, known_key
 from support.google.pubsub import PUBLISH, PubsubServer
 from support.google.storage import CREATE, StorageServer
 from support.load import Plan, load
@@ -81,19 +81,12 @@ def moto() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    # skips with the reason if Azurite could not be installed
-    with running_azurite() as running:
-        yield running
-
-
 @pytest.fixture
 async def services(moto: str, azurite: Azurite) -> AsyncIterator[Services]:
     name = f"six-{azurite.new_container()}"
     async with (
         EventHubsServer().running() as events,
-        Identity(new_key()).running() as identity,
+        Identity(known_key()).running() as identity,
         PubsubServer(identity).running() as pubsub,
         StorageServer(identity).running() as storage,
     ):

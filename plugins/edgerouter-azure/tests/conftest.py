@@ -1,13 +1,12 @@
-"""A certificate authority, Azurite and a login service, shared by the tests of this distribution."""
+"""A certificate authority and a login service, shared by the tests of this distribution."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
-from support.azure.azurite import Azurite, running_azurite
 from support.azure.entra import Entra
 from support.certificates import Authority
 
@@ -24,12 +23,6 @@ def server_tls(authority: Authority) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(issued.certificate, issued.key)
     return context
-
-
-@pytest.fixture(scope="session")
-def azurite() -> Iterator[Azurite]:
-    with running_azurite() as running:
-        yield running
 
 
 @pytest.fixture

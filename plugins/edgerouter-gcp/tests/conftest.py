@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from support.google.identity import ACCOUNT, Identity, new_key, pem
+from support.google.identity import ACCOUNT, Identity, known_key, pem
 from support.google.pubsub import PUBLISH, PubsubServer
 from support.google.storage import CREATE, StorageServer
 
@@ -18,7 +18,7 @@ BUCKET = "plant-archive"
 
 @pytest.fixture(scope="session")
 def key() -> rsa.RSAPrivateKey:
-    return new_key()
+    return known_key()
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.azure.azurite import Azurite, running_azurite
 from support.certificates import Authority
-from support.google.identity import Identity, new_key
+from support.google.identity import Identity, known_key
 from support.mosquitto import Mosquitto
 
 
@@ -20,15 +19,9 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield broker
 
 
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    with running_azurite() as running:
-        yield running
-
-
 @pytest.fixture
 async def identity() -> AsyncIterator[Identity]:
-    async with Identity(new_key()).running() as identity:
+    async with Identity(known_key()).running() as identity:
         yield identity
 
 

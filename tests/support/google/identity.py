@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, Self
 
 import jwt
@@ -33,6 +34,12 @@ _TIMEFRAME = (
 def new_key() -> rsa.RSAPrivateKey:
     """Generate a private key, which takes a tenth of a second."""
     return rsa.generate_private_key(65537, 2048)
+
+
+@cache
+def known_key() -> rsa.RSAPrivateKey:
+    """Return the key of the account, generated once in a process."""
+    return new_key()
 
 
 def pem(key: rsa.RSAPrivateKey) -> str:
