@@ -62,6 +62,8 @@ def digests(folder: Path) -> dict[str, str]:
 def run(*command: object, folder: Path | None = None, seconds: float = 120) -> str:
     """Run a command without the checkout on any path, and return its output."""
     kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    # uv comes with the development tools, and need not be on the PATH
+    kept["PATH"] = f"{os.environ['PATH']}:{Path(sys.executable).parent}"
     done = subprocess.run(
         [str(part) for part in command], cwd=folder, env=kept, capture_output=True, text=True, timeout=seconds, check=False
     )
