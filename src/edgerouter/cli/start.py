@@ -18,7 +18,7 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         # It asks for what is read in a moment anyway; unhandled, it would end the process.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        # What is imported lives as long as the process: looking through it for garbage again and again takes a sixth of the start.
+        # What is imported lives as long as the process: examining it for garbage takes about a tenth of the start.
         # `memory.exempt_from_collection` ends this.
         gc.disable()
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -48,7 +48,7 @@ def lookup(variable: Variable) -> Lookup:
 
 def read(declared: Sequence[Variables], environment: Environment) -> dict[Variable, Given]:
     """Return what is given for every declared variable, by the first of its names that is set."""
-    from pydantic_settings import BaseSettings  # noqa: PLC0415  (takes 8 MB, and a start with a file needs none of it)
+    from pydantic_settings import BaseSettings  # noqa: PLC0415  (a start with a file needs none of it)
 
     fields = {f"v{number}": variable for number, variable in enumerate(v for each in declared for v in each.variables)}
     aliases: dict[str, Any] = {

@@ -73,7 +73,7 @@ class Environment:
 
     def read(self, settings: type[BaseSettings]) -> dict[str, Given]:
         """Return what is given for each field of a settings model, by the first of the field's aliases that is set."""
-        from pydantic_settings import EnvSettingsSource  # noqa: PLC0415  (takes 8 MB, and a start with a file needs none of it)
+        from pydantic_settings import EnvSettingsSource  # noqa: PLC0415  (a start with a file needs none of it)
 
         by_name = {name.lower(): (place, text) for name, place, text in self._set()}
         source = EnvSettingsSource(settings, case_sensitive=False)

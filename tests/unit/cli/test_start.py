@@ -16,7 +16,7 @@ _FOR_OTHERS = {
     "pydantic_settings",
     "rich",
 }
-"""Packages that other configurations and commands need; each takes 2 to 10 MB and up to a tenth of the start."""
+"""Packages that other configurations and commands need."""
 _CTRL_C_DURING_THE_IMPORTS = """
 import os, signal, sys
 
