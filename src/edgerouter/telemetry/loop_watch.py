@@ -40,8 +40,8 @@ _RESTING_SECONDS: Final = 2.0
 unseen then."""
 _RESTS_AFTER: Final = 8
 """Samples in a row."""
-_TIMERS: Final = 8
-"""Turns of the loop's thread, a second, up to which it counts as running nothing but timers."""
+_REST_SHARE: Final = 0.01
+"""Share of a processor up to which the loop's thread counts as running nothing but timers."""
 _BUSY_SECONDS: Final = 0.1
 _ASKED_SECONDS: Final = 0.05
 """Between two samples while an answer is outstanding."""
@@ -97,6 +97,27 @@ class _Question:
     logged: bool = False
 
 
+class Rest:
+    """Decides how often a loop that waits for events is sampled."""
+
+    def __init__(self) -> None:
+        self._samples = 0
+
+    def after(self, used: float | None, seconds: float) -> float:
+        """Return the time until the next sample.
+
+        Args:
+            used: CPU seconds of the loop's thread since the last sample; `None` = unknown.
+            seconds: since then.
+        """
+        self._samples = self._samples + 1 if used is not None and used <= _REST_SHARE * seconds else 0
+        return _RESTING_SECONDS if self._samples > _RESTS_AFTER else _IDLE_SECONDS
+
+    def end(self) -> None:
+        """Note that the loop was found at work."""
+        self._samples = 0
+
+
 class LoopWatch:
     """Watches one event loop.
 
@@ -110,8 +131,7 @@ class LoopWatch:
         """Pauses so far."""
         self._plugins = plugins
         self._question: _Question | None = None
-        self._rested = 0
-        """Samples in a row that found nothing but timers."""
+        self._rest = Rest()
         self._ended = threading.Event()
         self._logged: dict[str, float] = {}
 
@@ -148,19 +168,18 @@ class LoopWatch:
                 native = min(now - due - (own.delay - own_before.delay), times.cpu - before.cpu, waited)
                 self._count(native, "native code", "", logged=False)
             try:
-                seconds = self._look(now, times, times.turns - before.turns <= _TIMERS * seconds and times.turns > 0)
+                seconds = self._look(now, times, times.cpu - before.cpu if times.cpu else None, seconds)
             except RuntimeError:  # the loop is closed
                 return
             due = time.monotonic() + seconds
 
-    def _look(self, now: float, times: ThreadTimes, timers_alone: bool) -> float:
-        """Take one sample and return the seconds until the next."""
+    def _look(self, now: float, times: ThreadTimes, used: float | None, seconds: float) -> float:
+        """Take one sample, `seconds` and `used` CPU seconds after the last; return the seconds until the next."""
         question = self._question
         if question is None:
             if self._waits_for_events():
-                self._rested = self._rested + 1 if timers_alone else 0
-                return _RESTING_SECONDS if self._rested > _RESTS_AFTER else _IDLE_SECONDS
-            self._rested = 0
+                return self._rest.after(used, seconds)
+            self._rest.end()
             self._ask(times)
             return _ASKED_SECONDS
         answered = question.answered

@@ -18,8 +18,7 @@ import pytest
 import structlog
 
 from edgerouter.telemetry import loop_watch
-from edgerouter.telemetry.loop_watch import LoopWatch
-from edgerouter.telemetry.thread_times import ThreadTimes
+from edgerouter.telemetry.loop_watch import LoopWatch, Rest
 
 uvloop = pytest.importorskip("uvloop")
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
@@ -148,7 +147,7 @@ def test_many_short_turns_of_a_busy_loop_are_not_a_pause(new_loop: NewLoop) -> N
 _STARVED = """
 import asyncio, sys, time
 import uvloop
-from edgerouter.telemetry.loop_watch import LoopWatch
+from edgerouter.telemetry.loop_watch import LoopWatch, Rest
 
 async def main():
     watch = LoopWatch(dict)
@@ -201,18 +200,16 @@ def test_the_thread_ends_with_the_watch_and_costs_next_to_nothing_while_the_loop
     assert threading.active_count() == before
 
 
-@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not count the turns of a thread")
-def test_a_loop_with_nothing_but_timers_is_looked_at_rarely_and_one_that_works_again_often() -> None:
-    async def main(watch: LoopWatch) -> None:
-        [thread] = [each for each in threading.enumerate() if each.name == "watch event loop"]
-        assert thread.native_id is not None
-        await asyncio.sleep(3)
-        before = ThreadTimes.of(thread.native_id).turns
-        await asyncio.sleep(4)
-        assert ThreadTimes.of(thread.native_id).turns - before < 8  # 16 where it does not rest
-        for _ in range(300):  # at least one look in two seconds finds that it works
-            await asyncio.sleep(0.01)
-        block(0.6)
-        await counted(watch, 1)
+def test_a_loop_that_has_run_nothing_but_timers_for_two_seconds_is_sampled_less_often_until_it_works_again() -> None:
+    rest = Rest()
+    assert [rest.after(0.001, 0.25) for _ in range(10)] == [0.25] * 8 + [2.0] * 2
+    assert rest.after(0.01, 2.0) == 2.0
+    assert rest.after(0.1, 2.0) == 0.25
+    assert [rest.after(0.0, 0.25) for _ in range(9)] == [0.25] * 8 + [2.0]
+    rest.end()
+    assert rest.after(0.0, 0.25) == 0.25
 
-    assert watched(uvloop.new_event_loop, main).status.longest_pause_seconds > 0.3
+
+def test_a_loop_of_which_the_kernel_says_nothing_is_sampled_often() -> None:
+    rest = Rest()
+    assert {rest.after(None, 0.25) for _ in range(20)} == {0.25}
