@@ -5,8 +5,8 @@ PYTHON ?=
 SECONDS ?=
 RATE ?=
 ARGS ?=
-# one more than processors: tests wait a third of their time
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# two more than processors: tests wait a third of their time
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
