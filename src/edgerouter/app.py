@@ -28,6 +28,7 @@ from edgerouter.pipeline.intake import IntakeStatus
 from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.plugins import open_spool
 from edgerouter.spool.contract import Spool
+from edgerouter.steering import deliver_rest
 from edgerouter.tasks.bounded import ended
 from edgerouter.telemetry.disk_wear import DiskMeter
 from edgerouter.telemetry.events import Events
@@ -274,11 +275,7 @@ class Router:
         for sink in self._walk.sinks.values():
             sink.runner.drain()
         await ended([source.task for source in self._walk.sources.values()], timeout=max(0.1, grace / 2))
-        handing = asyncio.create_task(self.spool.hand_over(), name="hand over")
-        # polling is simpler than an event from every place that settles, and this is not a hot path
-        while time.monotonic() < deadline and not (handing.done() and self._drained):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        handing.cancel()
+        await deliver_rest(self.spool, left=lambda: not self._drained, ends=lambda: time.monotonic() >= deadline)
         left = {name: sink.runner.reader.ledger.pending for name, sink in self._walk.sinks.items()}
         await self._walk.stop_sinks(list(self._walk.sinks))
         if any(left.values()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -84,6 +84,24 @@ class NoSuchPart(EdgerouterError):
         names = ", ".join(islice(known, _MOST_NAMES)) or "none"
         more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
         super().__init__(f"{name[:_LONGEST_NAME]!r} is not a {kind} of this router; those are: {names}{more}")
+
+
+async def deliver_rest(spool: Spool | None, *, left: Callable[[], bool], ends: Callable[[], bool]) -> None:
+    """Return once nothing is left to deliver.
+
+    What the other routers of a shared spool can deliver is left to them: they append for ever, so nothing else would end.
+
+    Args:
+        spool: whose sinks deliver what they have.
+        left: returns True while they have something.
+        ends: returns True where time is over.
+    """
+    handing = asyncio.create_task(spool.hand_over(), name="hand over") if spool is not None else None
+    # polling is simpler than an event from every place that settles, and this is not a hot path
+    while not ends() and ((handing is not None and not handing.done()) or left()):  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    if handing is not None:
+        handing.cancel()
 
 
 class Steering:
@@ -222,11 +240,7 @@ class Steering:
             await ended([source.task for source in self._sources.values()], timeout=CLOSING_SECONDS)
             for sink in self._sinks.values():
                 sink.runner.drain()
-            handing = asyncio.create_task(self._hand_over(), name="hand over")
-            # polling is simpler than an event from every place that settles, and this is not a hot path
-            while not self._ends() and (not handing.done() or self._deliverable()):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-            handing.cancel()
+            await deliver_rest(self._spool, left=self._deliverable, ends=self._ends)
         finally:
             self._stop.set()
         left = self._left()
@@ -236,11 +250,6 @@ class Steering:
 
     def _ends(self) -> bool:
         return self._stop.is_set() or (self._drain_until is not None and time.monotonic() >= self._drain_until)
-
-    async def _hand_over(self) -> None:
-        """Leave to the other routers of a shared spool what they can deliver: they append for ever, so nothing else would end."""
-        if self._spool is not None:
-            await self._spool.hand_over()
 
     def _deliverable(self) -> bool:
         return any(not sink.runner.paused and _waiting(sink.runner) for sink in self._sinks.values())
