@@ -13,6 +13,7 @@ from rich.console import Console
 
 from edgerouter import Limits, Message, SinkConfig, SinkContext
 from edgerouter.admin.metrics import Metrics
+from edgerouter.admin.metrics.exposition import write
 from edgerouter.app import Router
 from edgerouter.cli.status import render
 from edgerouter.config.admin import AdminConfig
@@ -47,7 +48,9 @@ async def test_a_sink_that_blocks_the_event_loop_is_named_in_status_and_metrics(
         status = router.status()
         assert status.event_loop.last_holder == "sink sink"
         assert "in open" in status.event_loop.last_place
-        assert b'edgerouter_event_loop_held_seconds_total{holder="sink sink"}' in Metrics(lambda: status, lambda: ()).text()
+        assert b'edgerouter_event_loop_held_seconds_total{holder="sink sink"}' in write(
+            Metrics(lambda: status, lambda: ()).families()
+        )
         shown = io.StringIO()
         Console(file=shown, width=200).print(render(msgspec.to_builtins(status)))
         assert "sink sink held the event loop for" in shown.getvalue()

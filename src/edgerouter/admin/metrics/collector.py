@@ -39,10 +39,6 @@ class Metrics(Collector):
         GCCollector(registry=self._registry)
         self._registry.register(self)
 
-    def text(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return self.text_of(self.families())
-
     @staticmethod
     def text_of(families: Iterable[Metric]) -> bytes:
         """Families in Prometheus' text format."""

@@ -13,6 +13,7 @@ import pytest
 
 from edgerouter.admin.certificates import CertificateStatus
 from edgerouter.admin.metrics import Metrics
+from edgerouter.admin.metrics.exposition import write
 from edgerouter.admin.status import Drop, RouterStatus, SourceStatus, drops
 from edgerouter.config.model import SpoolConfig
 from edgerouter.pipeline.silence import SilenceStatus
@@ -71,12 +72,12 @@ def busy() -> RouterStatus:
 
 
 def test_the_reference_lists_every_metric_with_its_type_and_labels() -> None:
-    text = Metrics(busy, lambda: [("out", DeliveryStatus())]).text().decode()
+    text = write(Metrics(busy, lambda: [("out", DeliveryStatus())]).families()).decode()
     assert exposed(text) == documented()
 
 
 def test_a_shared_spool_shows_its_shards_and_its_lease() -> None:
-    lines = set(Metrics(busy, list).text().decode().splitlines())
+    lines = set(write(Metrics(busy, list).families()).decode().splitlines())
     shown = {"routers 2.0", "shards 3.0", "lost_shards_total 4.0", "lease_seconds 12.5", "position_age_seconds 0.0"}
     assert {f'edgerouter_spool_{name}{{spool="sqlite"}} {value}' for name, value in map(str.split, shown)} < lines
 
@@ -87,5 +88,5 @@ async def test_metrics_and_status_stay_under_a_megabyte_whatever_topics_devices_
         for number in range(3000):
             spool.count_dropped(f"{number}{character * 15_000}/x", 1, "intake_full")
         status = router_status(spool=spool.status, drops=drops(spool))
-        assert len(Metrics(lambda: status, lambda: ()).text()) < 1_000_000
+        assert len(write(Metrics(lambda: status, lambda: ()).families())) < 1_000_000
         assert len(msgspec.json.encode(status)) < 1_000_000
