@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from edgerouter.histogram import Histogram
 from edgerouter.telemetry.frames import frame_below_coroutines, outwards, part_of_task, place_of, top_level
-from edgerouter.telemetry.thread_times import ThreadTimes
+from edgerouter.telemetry.thread_times import ThreadTimes, native_hold
 
 PAUSE_SECONDS: Final = 0.25
 """Shortest pause that is counted and logged with its stack."""
@@ -162,11 +162,10 @@ class LoopWatch:
             if self._question is None and now - due > _LATE_SECONDS:
                 # This thread could not run. If the loop's thread used the CPU all the while, native code held the GIL. Otherwise
                 # the whole process was stopped or starved, which is not the loop's fault.
-                # A thread that waits for the GIL wakes up at every switch interval. A stalled machine, such as a virtual one whose
-                # host is overloaded, wakes no thread, yet its kernel counts the time as CPU time.
-                waited = 2 * sys.getswitchinterval() * (own.turns - own_before.turns)
-                native = min(now - due - (own.delay - own_before.delay), times.cpu - before.cpu, waited)
-                self._count(native, "native code", "", logged=False)
+                late = now - due - (own.delay - own_before.delay)
+                self._count(
+                    min(native_hold(late, own.turns - own_before.turns), times.cpu - before.cpu), "native code", "", logged=False
+                )
             try:
                 seconds = self._look(now, times, times.cpu - before.cpu if times.cpu else None, seconds)
             except RuntimeError:  # the loop is closed

@@ -19,6 +19,7 @@ import structlog
 
 from edgerouter.telemetry import loop_watch
 from edgerouter.telemetry.loop_watch import LoopWatch, Rest
+from edgerouter.telemetry.thread_times import native_hold
 
 uvloop = pytest.importorskip("uvloop")
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
@@ -144,10 +145,41 @@ def test_many_short_turns_of_a_busy_loop_are_not_a_pause(new_loop: NewLoop) -> N
     assert status.pauses == 0
 
 
+@pytest.mark.parametrize(
+    ("what", "turns", "held"),
+    [
+        ("native code that never releases the GIL", 200, 1.0),
+        ("a stalled machine, which wakes no thread", 1, 0.01),
+        ("a loop of short turns, which releases the GIL before the waiting thread can take it", 3000, 0.0),
+    ],
+)
+def test_a_thread_that_waits_for_the_gil_does_not_mistake_short_turns_for_native_code(what: str, turns: int, held: float) -> None:
+    assert native_hold(1.0, turns) == pytest.approx(held), what
+
+
+def test_native_code_that_keeps_the_gil_is_a_pause() -> None:
+    held = 0.0
+
+    async def main(_: LoopWatch) -> None:
+        nonlocal held
+        began = time.thread_time()
+        sum(range(80_000_000))  # one call, without a switch of threads
+        held = time.thread_time() - began
+        await asyncio.sleep(0.5)
+
+    for _ in range(3):
+        status = watched(asyncio.new_event_loop, main).status
+        if status.pauses == 1:  # otherwise the machine was so busy that the time may belong to it
+            break
+    assert status.last_holder == "native code"
+    assert held / 2 < status.paused_seconds < held + 0.1
+
+
 _STARVED = """
 import asyncio, sys, time
 import uvloop
 from edgerouter.telemetry.loop_watch import LoopWatch, Rest
+from edgerouter.telemetry.thread_times import native_hold
 
 async def main():
     watch = LoopWatch(dict)
