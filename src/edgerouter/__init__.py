@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgerouter.errors import (
+        BadInput,
         ConfigurationError,
         EdgerouterError,
         PluginError,
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
         Unauthorized,
         Unavailable,
     )
+    from edgerouter.item import Item
     from edgerouter.message import Message, Properties
     from edgerouter.outcome import DELIVERED, Failure, Outcome
     from edgerouter.secrets import SecretStore, SecretStoreConfig, SecretStoreContext
     from edgerouter.sink import Limits, Sink, SinkConfig, SinkContext
     from edgerouter.source import Confirmation, Delivery, Source, SourceConfig, SourceContext
-    from edgerouter.step import BadInput, Item, Step, StepConfig, StepContext, StepState
+    from edgerouter.step import Step, StepConfig, StepContext, StepState
     from edgerouter.templates import MessageTemplate, TemplateText
     from edgerouter.topic_cache import TopicCache
     from edgerouter.units import ByteSize, Duration
@@ -73,7 +75,20 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = ("errors", "message", "topic_cache", "variables", "units", "outcome", "secrets", "source", "sink", "step", "templates")
+_HOMES = (
+    "errors",
+    "message",
+    "topic_cache",
+    "variables",
+    "units",
+    "outcome",
+    "secrets",
+    "source",
+    "sink",
+    "item",
+    "step",
+    "templates",
+)
 """Modules with the names above; those that import least come first."""
 
 RENAMED: dict[str, tuple[str, str]] = {}

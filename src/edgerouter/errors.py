@@ -14,6 +14,8 @@ EdgerouterError
     ├── SpoolFull               no room: `on_full` decides, or the disk has no space; goes on when there is room
     ├── SpoolReadOnly           the file system takes no writes just now; goes on when it does
     └── SpoolUnusable           not a spool of ours, locked by another router, or of a newer version: exit code 2
+
+BadInput                        a step cannot read a message, or compute with it: its `on_error` decides
 ```
 
 Any other exception out of a plugin is a bug in the plugin.
@@ -97,3 +99,16 @@ class SpoolReadOnly(SpoolError):
 
 class SpoolUnusable(SpoolError):
     """The folder holds something else, is in use by another router, cannot be written, or is of a newer version."""
+
+
+class BadInput(Exception):
+    """A step cannot read a message, or compute with it.
+
+    Args:
+        reason: one of few texts, because it is counted: `not JSON`, `missing field`, `wrong type`, `out of range`, `too large`.
+        detail: names the field and the value.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason

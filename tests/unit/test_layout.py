@@ -21,6 +21,11 @@ TREES = {
     **{package.parent: package.parents[2] / "tests" for package in ROOT.glob("plugins/*/src/*/__init__.py")},
 }
 """Packages, and the folder that mirrors each."""
+MOST_LINES = 300
+"""Longest file that a reader keeps in mind."""
+MOST_LINES_OF_A_CONTRACT = 150
+"""Longest contract that an author of a plugin reads on one screen."""
+CONTRACTS = ("sink.py", "source.py", "step.py", "secrets.py", "spool/contract.py")
 TESTS = sorted([*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("plugins/*/tests/**/test_*.py")])
 
 
@@ -34,6 +39,11 @@ def modules(package: Path) -> dict[str, Path]:
 
 
 MODULES = {name: test for package in TREES for name, test in modules(package).items()}
+
+
+def lines_of(file: Path) -> int:
+    """Lines of a file, with its blank ones."""
+    return len(file.read_text().splitlines())
 
 
 @cache
@@ -64,3 +74,15 @@ def test_what_a_docstring_names_is_there() -> None:
     places = {*MODULES, *(name for test in TESTS for name in covered(test) if (ROOT / name).exists())}
     gone = [f"{test.relative_to(ROOT)}: {name}" for test in TESTS for name in covered(test) if name not in places]
     assert not gone
+
+
+def test_no_module_is_too_long_to_keep_in_mind() -> None:
+    files = [file for package in TREES for file in package.rglob("*.py")]
+    assert {str(file.relative_to(ROOT)): lines for file in files if (lines := lines_of(file)) > MOST_LINES} == {}
+
+
+def test_a_contract_fits_on_a_screen() -> None:
+    lengths = {name: lines_of(ROOT / "src/edgerouter" / name) for name in CONTRACTS}
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES_OF_A_CONTRACT} == {}, (
+        "move the rest into a module beside it"
+    )

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from edgerouter.config.tree import Node, Origin
 from edgerouter.config.validation import Part, Problems, nearest
-from edgerouter.step import encoded
+from edgerouter.json_codec import encoded
 from edgerouter.topics import TopicName
 from edgerouter.units import Duration
 

@@ -10,8 +10,9 @@ from typing import Final, Literal
 import zstandard
 from pydantic import Field
 
+from edgerouter.item import Item
 from edgerouter.objects import compress
-from edgerouter.step import Item, Step, StepConfig, StepContext
+from edgerouter.step import Step, StepConfig, StepContext
 from edgerouter.steps import payloads
 from edgerouter.units import ByteSize
 

@@ -8,7 +8,8 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edgerouter.step import BadInput, StepConfig, StepContext
+from edgerouter.errors import BadInput
+from edgerouter.step import StepConfig, StepContext
 from edgerouter.steps.document_step import DocumentStep
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put
 

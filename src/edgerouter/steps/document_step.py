@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, TypeVar
 
-from edgerouter.step import UNREAD, BadInput, Item, Step, StepConfig
+from edgerouter.errors import BadInput
+from edgerouter.item import UNREAD, Item
+from edgerouter.step import Step, StepConfig
 
 ConfigT = TypeVar("ConfigT", bound=StepConfig)
 

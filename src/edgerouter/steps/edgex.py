@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from edgerouter.step import BadInput, StepConfig
+from edgerouter.errors import BadInput
+from edgerouter.step import StepConfig
 from edgerouter.steps.document_step import DocumentStep
 from edgerouter.steps.paths import kind_of
 

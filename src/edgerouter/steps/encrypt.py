@@ -7,8 +7,9 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from edgerouter.item import Item
 from edgerouter.masking import protect
-from edgerouter.step import Item, OnError, Step, StepConfig, StepContext
+from edgerouter.step import OnError, Step, StepConfig, StepContext
 from edgerouter.steps import payloads
 from edgerouter.units import ByteSize
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
-from edgerouter.step import BadInput
+from edgerouter.errors import BadInput
 
 MOST_CHARACTERS: Final = 2000
 """Longest expression."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from edgerouter.step import BadInput, StepConfig, StepContext
+from edgerouter.errors import BadInput
+from edgerouter.step import StepConfig, StepContext
 from edgerouter.steps.document_step import DocumentStep
 from edgerouter.steps.expressions import Expression, compiled
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put, without

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from edgerouter.step import UNREAD, BadInput, Item, Step, StepConfig, StepContext
+from edgerouter.errors import BadInput
+from edgerouter.item import UNREAD, Item
+from edgerouter.step import Step, StepConfig, StepContext
 from edgerouter.steps.expressions import Expression, compiled
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path
 from edgerouter.topic_cache import TopicCache, key_weight

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Generic, TypeVar
 
-from edgerouter.step import BadInput, Item
+from edgerouter.errors import BadInput
+from edgerouter.item import Item
 from edgerouter.steps.paths import MISSING, getter, parse_path
 from edgerouter.topic_cache import weight
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator
 
-from edgerouter.step import BadInput
+from edgerouter.errors import BadInput
 
 MISSING: Final = object()
 """In place of a member that is not there."""

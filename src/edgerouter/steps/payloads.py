@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edgerouter.errors import BadInput
+from edgerouter.item import Item
 from edgerouter.message import Properties
-from edgerouter.step import BadInput, Item
 
 _NONE = Properties()
 

@@ -6,7 +6,9 @@ from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
-from edgerouter.step import BadInput, Item, Step, StepConfig, StepContext
+from edgerouter.errors import BadInput
+from edgerouter.item import Item
+from edgerouter.step import Step, StepConfig, StepContext
 from edgerouter.steps.keys import TOPIC, Known, Numbers, key_function
 from edgerouter.steps.paths import FieldPath, getter, parse_path, without
 from edgerouter.topic_cache import weight

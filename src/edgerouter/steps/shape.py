@@ -9,8 +9,10 @@ from typing import Any, Final, Literal
 import msgspec
 from pydantic import Field
 
+from edgerouter.errors import BadInput
+from edgerouter.item import UNREAD, Item
 from edgerouter.message import Message, Properties
-from edgerouter.step import UNREAD, BadInput, Item, Step, StepConfig, StepContext
+from edgerouter.step import Step, StepConfig, StepContext
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put
 from edgerouter.templates import MessageTemplate, TemplateText
 from edgerouter.topic_cache import TopicCache

@@ -9,7 +9,9 @@ from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
-from edgerouter.step import BadInput, Item, OnError, Step, StepConfig, StepContext
+from edgerouter.errors import BadInput
+from edgerouter.item import Item
+from edgerouter.step import OnError, Step, StepConfig, StepContext
 from edgerouter.steps.expressions import bound
 
 MOST_SCHEMA_BYTES: Final = 1024 * 1024

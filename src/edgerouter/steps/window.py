@@ -8,8 +8,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
+from edgerouter.errors import BadInput
+from edgerouter.item import UNREAD, Item
 from edgerouter.message import Message
-from edgerouter.step import UNREAD, BadInput, Item, Step, StepConfig, StepContext
+from edgerouter.step import Step, StepConfig, StepContext
 from edgerouter.steps.keys import TOPIC, key_function
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put
 from edgerouter.units import ByteSize, Duration

@@ -8,8 +8,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from edgerouter.errors import BadInput
+from edgerouter.item import Item
 from edgerouter.message import Message
-from edgerouter.step import BadInput, Item, Step, StepContext
+from edgerouter.step import Step, StepContext
 
 FOR_EVER: Final = 2**63 - 1
 START: Final = 1_700_000_000_000_000_000

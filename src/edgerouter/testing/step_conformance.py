@@ -19,8 +19,10 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
+from edgerouter.item import UNREAD, Item
+from edgerouter.json_codec import decoded
 from edgerouter.message import Message
-from edgerouter.step import UNREAD, Item, Step, StepConfig, decoded
+from edgerouter.step import Step, StepConfig
 from edgerouter.testing.config_promises import secrets_of, undocumented
 from edgerouter.testing.step_bench import BAD_PAYLOADS, FOR_EVER, Bench, damaged, result_of, stored
 

@@ -10,9 +10,11 @@ from typing import Any, Final
 import structlog
 
 from edgerouter.config.model import ConfiguredStep
+from edgerouter.errors import BadInput
+from edgerouter.item import Item, Stored
 from edgerouter.message import Message
 from edgerouter.pipeline.shaping.documents import Documents
-from edgerouter.step import BadInput, Item, Step, StepContext, StepState, Stored
+from edgerouter.step import Step, StepContext, StepState
 from edgerouter.templates import Names
 
 log = structlog.get_logger("edgerouter.steps")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from edgerouter.step import UNREAD, BadInput, Item, decode_all, decoded
+from edgerouter.errors import BadInput
+from edgerouter.item import UNREAD, Item, decode_all
+from edgerouter.json_codec import decoded
 
 MOST_BYTES: Final = 256 * 1024
 """Payload bytes of the documents that are kept; a document takes up to ten times its payload in memory, and the garbage collector

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from edgerouter.config.model import RouterConfig
 from edgerouter.config.shaping import Expected, ShapingTest, payload_of
+from edgerouter.errors import BadInput
+from edgerouter.json_codec import decoded
 from edgerouter.message import Message
 from edgerouter.pipeline.shaping.trial import Trial
-from edgerouter.step import BadInput, decoded
 
 START: Final = 1_767_225_600_000_000_000
 """Beginning of every test, 2026-01-01T00:00:00Z, in ns."""

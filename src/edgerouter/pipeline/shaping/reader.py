@@ -10,13 +10,13 @@ from typing import Final
 
 import structlog
 
+from edgerouter.item import Item
 from edgerouter.masking import mask
 from edgerouter.message import Message
 from edgerouter.pipeline.shaping.chain import Chain, Shaped
 from edgerouter.pipeline.tap import TapPoint
 from edgerouter.spool.contract import Reader, Rejection
 from edgerouter.spool.status import Ledger
-from edgerouter.step import Item
 
 log = structlog.get_logger("edgerouter.steps")
 

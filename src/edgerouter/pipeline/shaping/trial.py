@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from edgerouter.config.model import ConfiguredSink
+from edgerouter.item import Item
 from edgerouter.message import Message
 from edgerouter.pipeline.shaping.chain import FOR_EVER, HELD, RETURNED, Chain, Shaped, StepNames, Trace
-from edgerouter.step import Item
 from edgerouter.topics import Matcher
 
 _SHOWN: Final = 300

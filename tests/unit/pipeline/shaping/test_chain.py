@@ -1,6 +1,6 @@
 """The chain puts messages through all steps, and accounts for each of them.
 
-Covers also: edgerouter.step, edgerouter.pipeline.shaping.documents.
+Covers also: edgerouter.step, edgerouter.item, edgerouter.json_codec, edgerouter.pipeline.shaping.documents.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgerouter.config.model import ConfiguredStep
+from edgerouter.item import Item
 from edgerouter.pipeline.shaping import documents
 from edgerouter.pipeline.shaping.chain import FOR_EVER, RETURNED, Chain, Shaped, StepNames, Trace
 from edgerouter.pipeline.shaping.documents import Documents
-from edgerouter.step import Item, Step, StepConfig
+from edgerouter.step import Step, StepConfig
 from support.steps import chain, configured, message
 
 
