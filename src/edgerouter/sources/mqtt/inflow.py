@@ -105,6 +105,10 @@ class Inflow:
         in_flight = self._in_flight
         before = in_flight.current.received
         size = self._client.reading.read_waiting()
+        if size:
+            # a broker with Nagle's algorithm keeps later packets back until TCP has acknowledged these
+            self._client.hasten()
+            size += self._client.reading.read_waiting()
         messages = in_flight.current.received - before
         broker_waits = self._hurried is in_flight.current
         if broker_waits or not self._reads_freely or not self._rhythm.may_wait_again(size, messages):

@@ -25,6 +25,8 @@ class Broker:
 
     def __init__(self) -> None:
         self.waiting = b""
+        self.held_back = b""
+        """By Nagle's algorithm, until TCP has acknowledged what was read."""
         self.reads = 0
         self.watched = True
         self.sent: list[bytes] = []
@@ -62,6 +64,10 @@ class Broker:
         self.sent.append(packets)
 
     queue = send
+
+    def hasten(self) -> None:
+        if not self.waiting:
+            self.waiting, self.held_back = self.held_back, b""
 
     def _other(self, command: int, body: bytes) -> bool:
         return self.inflow.answered(command, body)
@@ -118,7 +124,17 @@ async def test_what_comes_while_the_router_stores_a_delivery_is_read_with_the_ne
 
     assert delivery is not None
     assert len(delivery.messages) == 21
-    assert broker.reads == before + 1
+    assert broker.reads == before + 2, "once, and once more for what the acknowledgement of TCP lets pass"
+
+
+async def test_what_the_broker_holds_back_until_tcp_acknowledges_comes_with_the_same_delivery() -> None:
+    broker = await steady()
+    broker.publishes(5)
+    broker.waiting, broker.held_back = broker.waiting[:44], broker.waiting[44:]
+    delivery = broker.next()
+
+    assert delivery is not None
+    assert len(delivery.messages) == 6
 
 
 async def test_a_router_that_waits_for_messages_gets_them_as_they_come() -> None:
