@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from support.influxdb import BUCKET, ORG, TOKEN, InfluxDbServer
+from support.mqtt_packets import publish
 from support.process_meter import usage
 from support.router import router
-from support.strict_broker import publish, strict_broker
+from support.strict_broker import strict_broker
 
 MIB = 1024**2
 MOST_RSS = 300 * MIB

@@ -12,7 +12,7 @@ from edgerouter.config.model import SpoolConfig
 from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import Reader, Route, Spool
+from edgerouter.spool.contract import Reader, Rejection, Route, Spool
 from edgerouter.spool.status import Ledger
 from edgerouter.topics import Matcher
 
@@ -126,3 +126,38 @@ def restore(path: Path, saved: Mapping[str, bytes]) -> None:
             file.unlink()
     for name, content in saved.items():
         (path / name).write_bytes(content)
+
+
+def rejected(messages: Sequence[Message], reason: str = "too large") -> list[Rejection]:
+    """Reject messages."""
+    return [Rejection(message, reason, "Rejected", 3, 17, "digest") for message in messages]
+
+
+def times(first: int, last: int) -> list[bytes]:
+    """Payloads of `fresh` by number."""
+    return [b"%d" % number for number in range(first, last)]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def none_left(reader: Reader) -> None:
+    """Check that nothing more comes, now that all chunks are in memory or were looked for."""
+    await until(lambda: reader.caught_up or bool(reader.take(0)))
+    assert reader.take(10) == []
+
+
+async def sound(spool: Spool) -> None:
+    """Check everything that the spool can check by itself."""
+    assert (await spool.tools.verify()).problems == ()
+
+
+def noise(seed: int, size: int = 8000) -> bytes:
+    """Return bytes that do not compress, the same for each seed."""
+    import random
+
+    return random.Random(seed).randbytes(size)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from support.mosquitto import Mosquitto
+from support.mqtt_packets import publish
 from support.mqtt_source import eventually, opened
 from support.mqtt_source import publish as publish_to
-from support.strict_broker import Client, StrictBroker, publish, strict_broker
+from support.strict_broker import Client, StrictBroker, strict_broker
 
 MIB = 1024**2
 TESTS = Path(__file__).parents[2]

@@ -19,9 +19,10 @@ from edgerouter.sinks.mqtt.config import MqttSinkConfig
 from edgerouter.sinks.mqtt.sink import MqttSink
 from support.certificates import Authority
 from support.mosquitto import Mosquitto
+from support.mqtt_packets import Connect
+from support.mqtt_packets import publish as packet_of
 from support.mqtt_source import Opened, eventually, opened
-from support.strict_broker import Connect, strict_broker
-from support.strict_broker import publish as packet_of
+from support.strict_broker import strict_broker
 
 
 async def test_a_shared_subscription_at_a_broker_without_them_is_refused_and_not_silent() -> None:

@@ -21,10 +21,10 @@ from edgerouter.sources.mqtt.config import MqttSourceConfig
 from edgerouter.sources.mqtt.source import MqttSource
 from edgerouter.spool import open_spool
 from support.mosquitto import Mosquitto, running
+from support.mqtt_packets import publish as packet_of
 from support.mqtt_source import eventually
 from support.spools import sqlite
 from support.strict_broker import Client, StrictBroker, strict_broker
-from support.strict_broker import publish as packet_of
 
 WINDOW = 10
 PATIENCE = 60

@@ -23,7 +23,8 @@ from aiohttp import web
 from edgerouter.mqtt.limits import PacketLimits
 from edgerouter.mqtt.properties import parse_properties
 from edgerouter.testing import Received, SinkServer
-from support.strict_broker import Client, Connect, Published, StrictBroker, acknowledge
+from support.mqtt_packets import Connect
+from support.strict_broker import Client, Published, StrictBroker, acknowledge
 from support.websocket_bridge import Bridge, bridging
 
 ENDPOINT = "a1b2c3-ats.iot.eu-west-1.amazonaws.com"

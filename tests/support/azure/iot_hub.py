@@ -19,7 +19,8 @@ from typing import Any, Self
 from urllib.parse import parse_qs, quote, unquote
 
 from edgerouter.testing import Received, SinkServer
-from support.strict_broker import Client, Connect, Published, StrictBroker, acknowledge, publish
+from support.mqtt_packets import Connect, publish
+from support.strict_broker import Client, Published, StrictBroker, acknowledge
 
 HOST, DEVICE = "plant.azure-devices.net", "edge-7"
 KEY = base64.b64encode(b"the key of the device under test").decode()

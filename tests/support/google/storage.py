@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import secrets
 from base64 import b64encode
@@ -20,10 +19,15 @@ from aiohttp import web
 from edgerouter.testing import Received
 from support.google.identity import Identity
 from support.google.service import GoogleError, GoogleService, invalid, only
+from support.google.uploads import multipart, resource_of
 from support.records import records
 
 CREATE = "storage.objects.create"
+
+
 GET = "storage.objects.get"
+
+
 _REASONS = {
     400: "invalid",
     401: "authError",
@@ -33,11 +37,14 @@ _REASONS = {
     429: "rateLimitExceeded",
     503: "backendError",
 }
-_RESOURCE = {  # metadata that an upload may set
-    "name", "contentType", "contentEncoding", "storageClass", "customTime", "md5Hash", "metadata", "cacheControl",
-}  # fmt: skip
+
+
 _PARAMETERS = {"uploadType", "name", "ifGenerationMatch", "kmsKeyName", "contentEncoding", "upload_id"}
+
+
 _CLASSES = {"STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"}
+
+
 _KMS = re.compile(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+")
 
 
@@ -179,11 +186,11 @@ class StorageServer(GoogleService):
             resource = {"name": request.query.get("name", ""), "contentType": request.headers.get("Content-Type", "")}
             return self._store(bucket, resource, dict(request.query), body, "media")
         if kind == "multipart":
-            resource, data = _multipart(request.headers.get("Content-Type", ""), body)
+            resource, data = multipart(request.headers.get("Content-Type", ""), body)
             return self._store(bucket, resource, dict(request.query), data, "multipart")
         if kind != "resumable":
             invalid("Upload type is not supported.")
-        resource = _resource(body)
+        resource = resource_of(body)
         self._check(bucket, resource, dict(request.query))
         length = request.headers.get("X-Upload-Content-Length")
         resource.setdefault("contentType", request.headers.get("X-Upload-Content-Type", ""))
@@ -276,34 +283,3 @@ def length_prefixed(item: StoredObject) -> list[Received]:
 def one_payload(item: StoredObject) -> list[Received]:
     """Return the single payload of an uncompressed object in `payload` framing."""
     return [Received(item.data)]
-
-
-def _resource(text: bytes) -> dict[str, Any]:
-    try:
-        resource = json.loads(text)
-    except ValueError:
-        invalid("Parse Error")
-    if not isinstance(resource, dict):
-        invalid("Parse Error")
-    only(resource, _RESOURCE, "")
-    return resource
-
-
-def _multipart(content_type: str, body: bytes) -> tuple[dict[str, Any], bytes]:
-    """Parse RFC 2387 with exactly two parts: the resource, then the content."""
-    match = re.fullmatch(r'multipart/related; boundary="?([^"]+)"?', content_type)
-    if match is None:
-        invalid("Missing or malformed multipart boundary.")
-    dashed = b"--" + match[1].encode()
-    if not body.startswith(dashed + b"\r\n") or not body.rstrip(b"\r\n").endswith(b"\r\n" + dashed + b"--"):
-        invalid("Malformed multipart body.")
-    end = body.rindex(b"\r\n" + dashed + b"--")
-    second = body.index(b"\r\n" + dashed + b"\r\n", len(dashed))
-    first_head, _, first = body[len(dashed) + 2 : second].partition(b"\r\n\r\n")
-    second_head, _, data = body[second + len(dashed) + 4 : end].partition(b"\r\n\r\n")
-    if b"application/json" not in first_head.lower() or b"content-type:" not in second_head.lower():
-        invalid("Malformed multipart body.")
-    resource = _resource(first)
-    stated = re.search(rb"content-type: *([^\r\n]+)", second_head, re.IGNORECASE)
-    resource.setdefault("contentType", stated[1].decode() if stated else "")
-    return resource, data

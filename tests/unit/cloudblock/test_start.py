@@ -19,134 +19,16 @@ from edgerouter import ConfigurationError, SecretMissing, Unauthorized, Unavaila
 from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.cloudblock.undecided import UndecidedSink
 from edgerouter.config.last_known import LastKnown, open_last_known
-from edgerouter.config.model import RouterConfig, SecretsConfig
+from edgerouter.config.model import SecretsConfig
 from edgerouter.config.references import resolve
-from support.distributions import install, on_path
-
-CODE = """
-from contextlib import asynccontextmanager
-from edgerouter import DELIVERED, SecretMissing, SecretStore, SecretStoreConfig, Sink, SinkConfig, Variable, Variables
-from pydantic import SecretStr
-
-
-class VaultConfig(SecretStoreConfig):
-    name: str = "first"
-    '''Which one.'''
-
-
-class Vault(SecretStore[VaultConfig]):
-    contents = {}
-    faults = {}
-    asked = []
-
-    def __init__(self, name):
-        self.name = name
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, config, context):
-        yield cls(config.name)
-
-    async def get(self, name):
-        self.asked.append((self.name, name))
-        fault = self.faults.get(self.name)
-        if fault is not None:
-            await fault(name)
-        if name not in self.contents.get(self.name, {}):
-            raise SecretMissing(f"no {name}")
-        return self.contents[self.name][name]
-
-
-class QueueConfig(SinkConfig):
-    queue: str
-    '''Its name.'''
-    token: SecretStr
-    '''A secret.'''
-    group: str = "none"
-    '''Not needed.'''
-
-
-class Queue(Sink[QueueConfig]):
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, config, context):
-        yield cls()
-
-    async def write(self, batch):
-        return DELIVERED
-
-
-class Other(Queue):
-    pass
-
-
-def shout(text):
-    if text == "bad":
-        raise ValueError("should not be bad")
-    return text.upper()
-
-
-VARIABLES = (
-    Variables("sink", "queue", (
-        Variable(("QUEUE_NAME", "OLD_QUEUE"), "queue", convert=shout),
-        Variable(("QUEUE_TOKEN",), "token", secret=True, shared=("ANY_TOKEN",)),
-        Variable(("QUEUE_GROUP",), "group", required=False),
-    )),
-    Variables("sink", "other", (Variable(("OTHER_NAME",), "queue"), Variable(("OTHER_TOKEN",), "token", shared=("ANY_TOKEN",)))),
-    Variables("secret_store", "first", (Variable(("FIRST_STORE",), "name"),)),
-    Variables("secret_store", "second", (Variable(("SECOND_STORE",), "name"),)),
-)
-"""
-POINTS = {
-    "edgerouter.sinks": {"queue": "{module}:Queue", "other": "{module}:Other"},
-    "edgerouter.secret_stores": {"first": "{module}:Vault", "second": "{module}:Vault"},
-    "edgerouter.variables": {"fakes": "{module}:VARIABLES"},
-}
-BOTH = {"FIRST_STORE": "first", "SECOND_STORE": "second"}
-ONE = {"FIRST_STORE": "first"}
+from support.vaults import BOTH, ONE, decided, down, opened, refuses, silent, vaults
 
 
 @pytest.fixture
 def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The fake stores' class, with what they hold and how they fail; only the fakes declare variables."""
-    site = tmp_path / "site"
-    site.mkdir()
-    install(site, "fakes", "fakes_module", CODE, POINTS)
-    declared = plugins.variables
-    with on_path(site):
-        mine = [each for each in declared() if each.type in ("queue", "other", "first", "second")]
-        monkeypatch.setattr(plugins, "variables", lambda: mine)
-        yield plugins.find("secret_store", "first")
-
-
-async def down(name: str) -> None:
-    raise Unavailable("connection refused")
-
-
-async def refuses(name: str) -> None:
-    raise Unauthorized("403")
-
-
-async def silent(name: str) -> None:
-    await asyncio.Event().wait()
-
-
-async def decided(environ: dict[str, str], last_known: LastKnown | None = None) -> tuple[RouterConfig, str]:
-    """The configuration after the stores were asked once."""
-    cloud = CloudBlock(environ)
-    cloud.load(plugins)
-    reason = await cloud.ask(last_known or LastKnown())
-    return cloud.load(plugins), reason
-
-
-async def opened(config: RouterConfig, last_known: LastKnown | None = None) -> list[tuple[str, str]]:
-    """Return the fields that each sink is opened with."""
-    found = []
-    for sink in config.sinks:
-        resolved: Any = await resolve(sink, config.secret_stores, last_known)
-        found.append((resolved.queue, resolved.token.get_secret_value()))
-    return found
+    with vaults(tmp_path, monkeypatch) as store:
+        yield store
 
 
 async def test_a_sink_is_on_with_nothing_but_secrets(vault: Any) -> None:

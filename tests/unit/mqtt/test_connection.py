@@ -17,8 +17,9 @@ from edgerouter.mqtt.connection import Connection, Credentials, Options
 from edgerouter.mqtt.packets import PUBLISH, PacketReader
 from edgerouter.mqtt.settings import BrokerSettings
 from support.mosquitto import free_port
+from support.mqtt_packets import publish
 from support.mqtt_source import eventually
-from support.strict_broker import StrictBroker, publish, strict_broker
+from support.strict_broker import StrictBroker, strict_broker
 
 
 class Owner:

@@ -20,8 +20,9 @@ from edgerouter.mqtt.handshakes import Handshakes
 from edgerouter.mqtt.link import Link, Policy
 from edgerouter.mqtt.publications import UNTRIED, Answer, Publication
 from edgerouter.mqtt.settings import BrokerSettings
+from support.mqtt_packets import publish
 from support.mqtt_source import eventually
-from support.strict_broker import Client, Published, StrictBroker, acknowledge, publish, strict_broker
+from support.strict_broker import Client, Published, StrictBroker, acknowledge, strict_broker
 
 BOTH_VERSIONS = pytest.mark.parametrize("version5", [True, False], ids=["5", "3.1.1"])
 

@@ -12,8 +12,9 @@ import pytest
 from edgerouter.errors import Unauthorized, Unavailable
 from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.mqtt.subscriber import Arrived, Subscriber
+from support.mqtt_packets import publish
 from support.mqtt_source import eventually
-from support.strict_broker import Client, StrictBroker, publish, strict_broker
+from support.strict_broker import Client, StrictBroker, strict_broker
 
 Protocol = Literal["auto", "5", "3.1.1"]
 

@@ -21,8 +21,9 @@ from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.receiving.source import ReceivingConfig
 from edgerouter.receiving.subscription import Subscription, Topics
 from edgerouter.source import SourceContext
+from support.mqtt_packets import Connect, publish
 from support.mqtt_source import eventually
-from support.strict_broker import Connect, StrictBroker, publish, strict_broker
+from support.strict_broker import StrictBroker, strict_broker
 
 
 class Receiving:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from edgerouter.spool import open_spool
-from support.spool_contract import DurableSpoolContract, Opened, SpoolContract
+from support.dead_letter_contract import Opened
+from support.durable_spool_contract import DurableSpoolContract
+from support.spool_contract import SpoolContract
 from support.spools import sqlite
 
 

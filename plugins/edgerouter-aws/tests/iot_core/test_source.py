@@ -17,8 +17,8 @@ from edgerouter import Delivery, Properties, SourceContext, Unauthorized
 from edgerouter_aws.iot_core.source import IotCoreSource
 from edgerouter_aws.iot_core.source_config import IotCoreSourceConfig
 from support.aws.iot_core import IotCoreServer
+from support.mqtt_packets import publish
 from support.mqtt_source import eventually
-from support.strict_broker import publish
 
 CONTEXT = SourceContext("cloud", "edge-1", "5p00l", flush_now=lambda: None, dropped=lambda *_: None, connected=lambda *_: None)
 

@@ -17,8 +17,8 @@ from edgerouter_azure.iot_hub.sink import IotHubSink
 from edgerouter_azure.iot_hub.source import IotHubSource
 from edgerouter_azure.iot_hub.source_config import IotHubSourceConfig
 from support.azure.iot_hub import DEVICE, IotHub
+from support.mqtt_packets import publish
 from support.mqtt_source import eventually
-from support.strict_broker import publish
 
 
 def context(states: list[tuple[bool, str]] | None = None) -> SourceContext:

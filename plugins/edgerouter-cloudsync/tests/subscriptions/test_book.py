@@ -17,8 +17,9 @@ from edgerouter.mqtt import BrokerSettings
 from edgerouter_cloudsync.subscriptions.book import Book
 from edgerouter_cloudsync.subscriptions.store import Subscription
 from support.mosquitto import free_port
+from support.mqtt_packets import publish
 from support.mqtt_source import eventually
-from support.strict_broker import publish, strict_broker
+from support.strict_broker import strict_broker
 
 
 @asynccontextmanager

@@ -16,10 +16,11 @@ from edgerouter import plugins
 from edgerouter.errors import SpoolError
 from edgerouter.spool.contract import Spool
 from edgerouter_nats.spool.config import JetStreamSpoolConfig
+from support.dead_letter_contract import Opened
+from support.durable_spool_contract import DurableSpoolContract
 from support.nats.cluster import NatsServer
 from support.nats.sharing import settings, shared
-from support.spool_contract import DurableSpoolContract, Opened, sound, until
-from support.spools import Pipe, fresh, ledger, route, take
+from support.spools import Pipe, fresh, ledger, route, sound, take, until
 
 _numbers: Iterator[int] = iter(range(1000))
 

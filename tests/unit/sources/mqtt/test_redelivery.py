@@ -1,77 +1,16 @@
 """Telling messages that come again from new ones: in doubt, new.
 
-Covers also: edgerouter.sources.mqtt.duplicates, edgerouter.sources.mqtt.in_flight, edgerouter.sources.mqtt.receipt.
+Covers also: edgerouter.sources.mqtt.duplicates, edgerouter.sources.mqtt.receipt.
 """
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
 from edgerouter import Delivery, Message
-from edgerouter.sources.mqtt.duplicates import DuplicateFilter, RetainedPolicy
-from edgerouter.sources.mqtt.in_flight import PUBACK, PUBREC, InFlight
-from edgerouter.sources.mqtt.redelivery import Redelivery
+from edgerouter.sources.mqtt.in_flight import PUBACK, PUBREC
 from edgerouter.sources.mqtt.state import SessionState
-from edgerouter.sources.mqtt.stream import PublishStream
-
-
-class Run:
-    """One run of a source, without a network."""
-
-    def __init__(self, state: SessionState, unacknowledged: list[Delivery] | None = None) -> None:
-        self.sent = bytearray()
-        self.state = state
-        self.in_flight = InFlight(max_messages=1000, max_bytes=10**6, max_qos0_bytes=10**6, dropped=lambda *_: None)
-        self.redelivery = Redelivery(state, self.in_flight, unacknowledged or [], lambda: None)
-        self._duplicates = DuplicateFilter(self.in_flight, self.redelivery, RetainedPolicy("keep", {}))
-
-    def send(self, acks: bytes) -> None:
-        self.sent += acks
-
-    queue = send
-
-    def has_room(self) -> None: ...
-
-    def asked(self) -> None: ...
-
-    def busy(self, *, with_messages: bool) -> None: ...
-
-    def connect(self, *, session_present: bool = True) -> None:
-        self.in_flight.begin_connection(self)
-        self._stream = PublishStream(self.in_flight, version5=False, duplicates=self._duplicates, other_packet=lambda *_: True)
-        self.redelivery.connected(session_present=session_present)
-
-    def disconnect(self) -> None:
-        self.in_flight.end_connection()
-
-    def receive(self, identifier: int, payload: bytes, *, again: bool = False, qos: int = 1, topic: bytes = b"t") -> None:
-        body = struct.pack("!H", len(topic)) + topic + struct.pack("!H", identifier) + payload
-        self._stream.feed(bytes((0x30 | qos << 1 | 8 * again, len(body))) + body)
-
-    def take(self) -> Delivery:
-        delivery = self.in_flight.take(self._duplicates)
-        assert delivery is not None
-        return delivery
-
-    def payloads(self) -> list[bytes]:
-        found: list[bytes] = []
-        while delivery := self.in_flight.take(self._duplicates):
-            found += [message.payload for message in delivery.messages]
-        return found
-
-
-def stored(count: int = 3, *, qos: int = 1) -> tuple[SessionState, list[Delivery]]:
-    """A run that stored messages 1 to `count`, one delivery each, and crashed before the broker knew."""
-    state = SessionState("broker", "client")
-    run = Run(state)
-    run.connect(session_present=False)
-    deliveries = []
-    for identifier in range(1, count + 1):
-        run.receive(identifier, b"%d" % identifier, qos=qos)
-        deliveries.append(run.take())
-    return state, deliveries
+from support.mqtt_run import Run, stored
 
 
 def test_what_an_earlier_run_stored_is_acknowledged_at_once_and_in_order() -> None:
@@ -214,117 +153,6 @@ def test_a_receipt_of_mixed_qualities_of_service_names_each_message() -> None:
     later.receive(2, b"two", again=True, qos=2)
     assert later.payloads() == []
     assert bytes(later.sent) == PUBACK + b"\x00\x01" + PUBREC + b"\x00\x02"
-
-
-def test_a_message_of_qos_2_whose_answer_got_lost_is_answered_again_and_not_stored_twice() -> None:
-    run = Run(SessionState("broker", "client"))
-    run.connect(session_present=False)
-    run.receive(5, b"x", qos=2)
-    run.take().acknowledge()
-    run.disconnect()
-    run.sent.clear()
-    run.connect()
-    run.receive(5, b"x", qos=2, again=True)
-    assert run.payloads() == []
-    assert bytes(run.sent) == PUBREC + b"\x00\x05"
-    run.redelivery.released(b"\x00\x05")
-    run.receive(5, b"y", qos=2, again=True)
-    assert run.payloads() == [b"y"]
-
-
-def test_what_this_run_holds_is_acknowledged_on_the_new_connection_once_it_is_safe() -> None:
-    run = Run(SessionState("broker", "client"))
-    run.connect(session_present=False)
-    run.receive(1, b"1")
-    first = run.take()
-    run.receive(2, b"2")
-    run.disconnect()
-    run.connect()
-    run.receive(1, b"1", again=True)
-    run.receive(2, b"2", again=True)
-    second = run.take()
-    assert [message.payload for message in second.messages] == [b"2"]
-    assert run.payloads() == []
-    assert not run.sent
-    first.acknowledge()
-    assert bytes(run.sent) == PUBACK + b"\x00\x01"
-    second.acknowledge()
-    assert bytes(run.sent) == PUBACK + b"\x00\x01" + PUBACK + b"\x00\x02"
-    assert run.in_flight.unacknowledged == 0
-
-
-def test_a_message_that_became_safe_between_two_connections_is_acknowledged_when_it_comes_again() -> None:
-    run = Run(SessionState("broker", "client"))
-    run.connect(session_present=False)
-    run.receive(1, b"1")
-    first = run.take()
-    run.disconnect()
-    run.connect()
-    first.acknowledge()
-    assert not run.sent
-    run.receive(1, b"1", again=True)
-    assert run.payloads() == []
-    assert bytes(run.sent) == PUBACK + b"\x00\x01"
-
-
-def test_a_message_that_became_safe_without_a_connection_is_acknowledged_when_it_comes_again() -> None:
-    run = Run(SessionState("broker", "client"))
-    run.connect(session_present=False)
-    run.receive(1, b"1")
-    run.receive(2, b"2", qos=2)
-    first = run.take()
-    run.disconnect()
-    first.acknowledge()
-    for _ in range(2):
-        run.connect()
-        run.disconnect()
-    run.connect()
-    run.receive(1, b"1", again=True)
-    run.receive(2, b"2", qos=2, again=True)
-    run.receive(3, b"3", again=True)
-    assert run.payloads() == [b"3"]
-    assert bytes(run.sent) == PUBACK + b"\x00\x01" + PUBREC + b"\x00\x02"
-
-
-def test_an_acknowledgement_of_a_connection_that_is_gone_goes_nowhere() -> None:
-    run = Run(SessionState("broker", "client"))
-    run.connect(session_present=False)
-    run.receive(1, b"1")
-    first = run.take()
-    run.disconnect()
-    run.connect(session_present=False)
-    first.acknowledge()
-    first.acknowledge()
-    assert not run.sent
-    assert run.in_flight.unacknowledged == 0
-
-
-def test_an_acknowledgement_that_was_sent_and_not_read_is_sent_again_and_the_message_not_stored_twice() -> None:
-    run = Run(SessionState("broker", "client"))
-    run.connect(session_present=False)
-    for identifier in (1, 2):
-        run.receive(identifier, b"x")
-    run.take().acknowledge()
-    run.disconnect()
-    run.sent.clear()
-    run.connect()
-    for identifier in (2, 3):
-        run.receive(identifier, b"x", again=True)
-    assert run.payloads() == [b"x"]
-    assert bytes(run.sent) == PUBACK + b"\x00\x02"
-
-
-@pytest.mark.parametrize("same", [True, False], ids=["the same content", "another content"])
-def test_a_broker_that_numbers_anew_on_a_resumed_session_loses_no_message_of_qos_2(same: bool) -> None:
-    run = Run(SessionState("broker", "client"))
-    run.connect(session_present=False)
-    run.receive(5, b"stored", qos=2)
-    run.take().acknowledge()
-    run.disconnect()
-    run.in_flight.unconfirmed.resolve()
-    run.connect()
-    run.receive(5, b"stored" if same else b"never stored", qos=2, again=True)
-    assert run.payloads() == ([] if same else [b"never stored"])
 
 
 def test_a_receipt_counts_until_it_is_confirmed_whatever_comes_after_it() -> None:

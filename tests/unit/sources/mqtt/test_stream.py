@@ -15,67 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgerouter import Message, Properties
+from edgerouter import Properties
 from edgerouter.mqtt.limits import PacketLimits
 from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.properties import parse_properties
-from edgerouter.sources.mqtt.in_flight import OVERHEAD, InFlight
-from edgerouter.sources.mqtt.stream import PublishStream
+from edgerouter.sources.mqtt.in_flight import OVERHEAD
+from support.mqtt_packets import publish, varint
 from support.mqtt_source import TakesAll
-from support.strict_broker import varint
-
-USUAL = PacketLimits()
-
-
-class Sent:
-    """A connection that keeps what is sent."""
-
-    def __init__(self, sent: list[bytes]) -> None:
-        self.send = self.queue = sent.append
-
-    def has_room(self) -> None: ...
-
-    def asked(self) -> None: ...
-
-    def busy(self, *, with_messages: bool) -> None: ...
-
-
-def publish_packet(
-    topic: str, payload: bytes, qos: int = 0, identifier: int = 1, *, flags: int = 0, properties: bytes | None = None
-) -> bytes:
-    raw = topic.encode()
-    body = struct.pack("!H", len(raw)) + raw + (struct.pack("!H", identifier) if qos else b"")
-    if properties is not None:
-        body += varint(len(properties)) + properties
-    body += payload
-    return bytes([0x30 | qos << 1 | flags]) + varint(len(body)) + body
-
-
-def make_in_flight(*, messages: int = 1000, size: int = 10**6, qos0: int = 10**6, dropped: Counter[str] | None = None) -> InFlight:
-    counted = Counter[str]() if dropped is None else dropped
-
-    def drop(topic: str, messages: int, reason: str) -> None:
-        counted[topic if reason == "intake_full" else f"{reason} {topic}"] += messages
-
-    return InFlight(max_messages=messages, max_bytes=size, max_qos0_bytes=qos0, dropped=drop)
-
-
-def make_stream(
-    in_flight: InFlight, *, version5: bool = False, limits: PacketLimits = USUAL
-) -> tuple[PublishStream, list[tuple[int, bytes]]]:
-    others: list[tuple[int, bytes]] = []
-
-    def other(command: int, body: bytes) -> bool:
-        others.append((command, body))
-        return True
-
-    return PublishStream(in_flight, version5=version5, duplicates=TakesAll(), other_packet=other, limits=limits), others
-
-
-def taken(in_flight: InFlight) -> list[Message]:
-    delivery = in_flight.take(TakesAll())
-    return list(delivery.messages) if delivery is not None else []
-
+from support.publishes import Sent, make_in_flight, make_stream, taken
 
 publishes = st.tuples(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
@@ -92,7 +39,7 @@ async def test_however_the_bytes_are_cut_the_same_messages_come_out(
     stream, others = make_stream(in_flight, version5=version5)
     properties = b"" if version5 else None
     data = b"".join(
-        publish_packet(topic, payload, qos, number + 1, properties=properties) + b"\xd0\x00"
+        publish(topic, payload, qos, number + 1, properties=properties) + b"\xd0\x00"
         for number, (topic, payload, qos) in enumerate(wanted)
     )
     at = 0
@@ -109,7 +56,7 @@ async def test_each_message_of_qos_1_and_2_has_its_answer_in_the_order_received(
     sent: list[bytes] = []
     in_flight.begin_connection(Sent(sent))
     stream, _ = make_stream(in_flight)
-    stream.feed(publish_packet("t", b"", 1, 513) + publish_packet("t", b"", 0) + publish_packet("t", b"", 2, 7))
+    stream.feed(publish("t", b"", 1, 513) + publish("t", b"", 0) + publish("t", b"", 2, 7))
     delivery = in_flight.take(TakesAll())
     assert delivery is not None
     assert not sent
@@ -120,7 +67,7 @@ async def test_each_message_of_qos_1_and_2_has_its_answer_in_the_order_received(
 async def test_reading_stops_at_the_bound_and_goes_on_where_it_stopped() -> None:
     in_flight = make_in_flight(messages=3)
     stream, _ = make_stream(in_flight)
-    stream.feed(b"".join(publish_packet("t", b"%d" % number, 1, number + 1) for number in range(8)))
+    stream.feed(b"".join(publish("t", b"%d" % number, 1, number + 1) for number in range(8)))
     assert in_flight.is_full
     assert stream.holds_packets
     seen: list[bytes] = []
@@ -136,7 +83,7 @@ async def test_reading_stops_at_the_bound_and_goes_on_where_it_stopped() -> None
 async def test_far_beyond_the_bound_messages_are_left_to_the_broker() -> None:
     in_flight = make_in_flight(messages=3)
     stream, others = make_stream(in_flight)
-    stream.feed(b"".join(publish_packet("t", b"", 1, number + 1) for number in range(8)) + b"\xd0\x00", beyond=2)
+    stream.feed(b"".join(publish("t", b"", 1, number + 1) for number in range(8)) + b"\xd0\x00", beyond=2)
     assert len(taken(in_flight)) == 6
     assert stream.skipped
     assert others == [(0xD0, b"")]
@@ -146,11 +93,11 @@ async def test_qos_0_beyond_its_bound_is_counted_and_the_rest_is_kept() -> None:
     dropped = Counter[str]()
     in_flight = make_in_flight(qos0=2 * (OVERHEAD + 10), dropped=dropped)
     stream, _ = make_stream(in_flight)
-    stream.feed(publish_packet("a", b"") * 5 + publish_packet("b", b"", 1))
+    stream.feed(publish("a", b"") * 5 + publish("b", b"", 1))
     in_flight.drops.report()
     assert dropped == {"a": 3}
     assert [message.topic for message in taken(in_flight)] == ["a", "a", "b"]
-    stream.feed(publish_packet("a", b""))
+    stream.feed(publish("a", b""))
     assert [message.topic for message in taken(in_flight)] == ["a"]
 
 
@@ -159,7 +106,7 @@ async def test_drops_of_ever_new_topics_do_not_fill_the_memory() -> None:
     in_flight = make_in_flight(qos0=1, dropped=dropped)
     stream, _ = make_stream(in_flight)
     for number in range(2500):
-        stream.feed(publish_packet(f"t/{number}", b""))
+        stream.feed(publish(f"t/{number}", b""))
     assert len(in_flight.drops.by_topic) < 1000
     in_flight.drops.report()
     assert sum(dropped.values()) == 2500
@@ -169,7 +116,7 @@ async def test_after_stop_nothing_is_taken_and_other_packets_are_still_handled()
     in_flight = make_in_flight()
     stream, others = make_stream(in_flight)
     in_flight.stop()
-    stream.feed(publish_packet("t", b"", 1) + b"\xd0\x00")
+    stream.feed(publish("t", b"", 1) + b"\xd0\x00")
     assert in_flight.take(TakesAll()) is None
     assert others == [(0xD0, b"")]
 
@@ -190,7 +137,7 @@ async def test_what_is_not_mqtt_is_refused_and_what_came_before_is_kept(data: by
     in_flight = make_in_flight()
     stream, _ = make_stream(in_flight)
     with pytest.raises(MalformedPacket):
-        stream.feed(publish_packet("before", b"", 1) + data)
+        stream.feed(publish("before", b"", 1) + data)
     assert in_flight.unacknowledged == 1
     assert [message.topic for message in taken(in_flight)] == ["before"]
 
@@ -227,79 +174,6 @@ def test_a_property_that_is_wrong_is_refused(data: bytes) -> None:
 
 def test_a_subscription_identifier_alone_is_not_a_property_of_the_message() -> None:
     assert parse_properties(b"\x02\x0b\x05payload", 0, 10) == (None, 3, 0, False)
-
-
-@pytest.mark.parametrize("qos", [0, 1, 2])
-@given(step=st.integers(1, 3000))
-async def test_a_message_over_the_bound_is_discarded_while_it_streams_by_and_answered_in_its_turn(qos: int, step: int) -> None:
-    dropped = Counter[str]()
-    in_flight = make_in_flight(dropped=dropped)
-    sent: list[bytes] = []
-    in_flight.begin_connection(Sent(sent))
-    stream, others = make_stream(in_flight, limits=PacketLimits(packet=1000))
-    data = (
-        publish_packet("a", b"1", 1, 1) + publish_packet("big", bytes(9000), qos, 2) + publish_packet("b", b"2", 1, 3) + b"\xd0\x00"
-    )
-    for at in range(0, len(data), step):
-        stream.feed(data[at : at + step])
-    in_flight.drops.report()
-    seen = []
-    while delivery := in_flight.take(TakesAll()):
-        seen += [message.payload for message in delivery.messages]
-        delivery.acknowledge()
-    answer = {0: b"", 1: b"\x40\x02\x00\x02", 2: b"\x50\x02\x00\x02"}[qos]
-    assert (seen, b"".join(sent)) == ([b"1", b"2"], b"\x40\x02\x00\x01" + answer + b"\x40\x02\x00\x03")
-    assert dropped == {"too_large big": 1}
-    assert others == [(0xD0, b"")]
-    assert in_flight.unacknowledged == in_flight.unacknowledged_bytes == 0
-
-
-@pytest.mark.parametrize("qos", [0, 1, 2])
-async def test_a_message_over_the_bound_takes_no_more_memory_than_the_bound(qos: int) -> None:
-    stream, _ = make_stream(make_in_flight(), limits=PacketLimits(packet=1000))
-    packet = publish_packet("big", bytes(10_000_000), qos, 2)
-    tracemalloc.start()
-    for at in range(0, len(packet) - 1, 1000):
-        stream.feed(packet[at : at + 1000])
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 20_000
-
-
-async def test_a_message_over_the_bound_is_not_acknowledged_before_its_last_byte_and_not_at_all_after_a_stop() -> None:
-    in_flight = make_in_flight()
-    sent: list[bytes] = []
-    in_flight.begin_connection(Sent(sent))
-    stream, others = make_stream(in_flight, limits=PacketLimits(packet=1000))
-    data = publish_packet("big", bytes(9000), 1, 2) + b"\xd0\x00"
-    stream.feed(data[:-3])
-    assert in_flight.take(TakesAll()) is None
-    assert not sent
-    in_flight.stop()
-    stream.feed(data[-3:])
-    assert in_flight.take(TakesAll()) is None
-    assert not sent
-    assert others == [(0xD0, b"")]
-
-
-async def test_a_packet_over_the_bound_that_is_not_a_message_ends_the_connection() -> None:
-    stream, _ = make_stream(make_in_flight(), limits=PacketLimits(packet=1000))
-    with pytest.raises(MalformedPacket):
-        stream.feed(b"\x90" + varint(2_000_000))
-
-
-async def test_a_message_that_comes_in_a_million_pieces_takes_no_more_memory_than_its_bytes() -> None:
-    in_flight = make_in_flight()
-    stream, _ = make_stream(in_flight)
-    packet = publish_packet("t", bytes(300_000), 1)
-    tracemalloc.start()
-    for at in range(len(packet) - 1):
-        stream.feed(packet[at : at + 1])
-    size, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert size < 2 * len(packet)
-    stream.feed(packet[-1:])
-    assert len(taken(in_flight)[0].payload) == 300_000
 
 
 def pairs(count: int, name: bytes = b"n", value: bytes = b"v") -> bytes:
@@ -340,7 +214,7 @@ async def test_a_message_whose_properties_are_too_many_is_kept_and_not_counted_a
     dropped = Counter[str]()
     in_flight = make_in_flight(dropped=dropped)
     stream, _ = make_stream(in_flight, version5=True, limits=PacketLimits(user_properties=2))
-    stream.feed(publish_packet("t", b"payload", 1, properties=pairs(5)))
+    stream.feed(publish("t", b"payload", 1, properties=pairs(5)))
     in_flight.drops.report()
     (message,) = taken(in_flight)
     assert message.payload == b"payload"
@@ -354,7 +228,7 @@ async def test_the_memory_of_a_message_counts_against_the_bound(properties: byte
     in_flight = make_in_flight(size=10**8)
     stream, _ = make_stream(in_flight, version5=True)
     topic = "t" * 5000 + "\U0001f600"
-    packets = [publish_packet(topic, b"", 1, number + 1, properties=properties) for number in range(20)]
+    packets = [publish(topic, b"", 1, number + 1, properties=properties) for number in range(20)]
     tracemalloc.start()
     stream.feed(b"".join(packets))
     size, _ = tracemalloc.get_traced_memory()
@@ -367,7 +241,7 @@ async def test_a_flood_of_long_topics_does_not_fill_the_memory() -> None:
     stream, _ = make_stream(in_flight)
     tracemalloc.start()
     for number in range(3000):
-        stream.feed(publish_packet(f"{number}/" + "x" * 60_000, b""))
+        stream.feed(publish(f"{number}/" + "x" * 60_000, b""))
     in_flight.drops.report()
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -1,6 +1,6 @@
-"""The durable spool's policies: dead letters, kept batches, receipts, replay, a full spool.
+"""The durable spool's policies: dead letters, kept batches, receipts, replay, a failing disk.
 
-Covers: edgerouter.spool.log.change, edgerouter.spool.log.replay, edgerouter.spool.operator, edgerouter.spool.sqlite.admission,
+Covers: edgerouter.spool.log.change, edgerouter.spool.log.replay, edgerouter.spool.operator,
 edgerouter.spool.sqlite.batches, edgerouter.spool.sqlite.db.dead_letter_rows, edgerouter.spool.sqlite.dead_letters,
 edgerouter.spool.sqlite.losses, edgerouter.spool.sqlite.operator.
 """
@@ -9,34 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
 
 from edgerouter.message import Message
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import Rejection, Spool
 from edgerouter.spool.operator import DeadLetterFilter
-from edgerouter.spool.sqlite.store import Store
-from support.spools import Pipe, crashing, delivery, fresh, ledger, payloads, route, sequences, sqlite, take, take_some
-
-
-def rejected(messages: list[Message], reason: str = "too large") -> list[Rejection]:
-    return [Rejection(message, reason, "Rejected", 3, 17, "digest") for message in messages]
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-async def assert_sound(spool: Spool) -> None:
-    found = await spool.tools.verify()
-    assert found.problems == ()
+from support.failing_store import Failing
+from support.spools import Pipe, crashing, delivery, fresh, ledger, payloads, rejected, route, sequences, sound, sqlite, take, until
 
 
 async def test_dead_letters_are_kept_with_their_cause_and_count(tmp_path: Path) -> None:
@@ -58,7 +40,7 @@ async def test_dead_letters_are_kept_with_their_cause_and_count(tmp_path: Path) 
         assert (letters[0].sink, letters[0].reason, letters[0].error) == ("sink", "too large", "Rejected")
         assert (letters[0].attempts, letters[0].first_attempt, letters[0].config_digest) == (3, 17, "digest")
         assert spool.status.messages == 0, "a letter does not hold its chunk"
-        await assert_sound(spool)
+        await sound(spool)
 
 
 async def test_replayed_dead_letters_go_to_their_sink_alone(tmp_path: Path) -> None:
@@ -76,7 +58,7 @@ async def test_replayed_dead_letters_go_to_their_sink_alone(tmp_path: Path) -> N
         assert payloads(await take(a, 2)) == [b"0", b"1"]
         assert b.take(10) == []
         assert b.ledger == ledger(4, 4)
-        await assert_sound(spool)
+        await sound(spool)
     async with open_spool(sqlite(tmp_path)) as spool:
         a, b, c = await Pipe(spool).attach(route("a", "x/#"), route("b"), route("c", start="oldest"))
         again = await take(a, 2)
@@ -103,7 +85,7 @@ async def test_dead_letters_beyond_their_quota_drop_the_oldest_and_count_it(tmp_
         assert letters[-1].message.sequence == 100
         assert a.ledger == ledger(100, 0, len(letters), 100 - len(letters))
         assert spool.drops == {("a", "a", "dead_letters_full"): 100 - len(letters)}
-        await assert_sound(spool)
+        await sound(spool)
 
 
 async def test_receipts_of_the_last_commit_are_given_back_until_acknowledged(tmp_path: Path) -> None:
@@ -146,7 +128,7 @@ async def test_retained_messages_can_be_replayed_by_topic_and_time(tmp_path: Pat
         assert reader.ledger == ledger(23, 23)
         assert await spool.tools.replay("sink") == 20
         assert await spool.tools.replay("sink") == 0, "what is pending is not replayed again"
-        await assert_sound(spool)
+        await sound(spool)
     async with open_spool(sqlite(tmp_path, retain=retain)) as spool:
         (reader,) = await Pipe(spool).attach(route("sink", "b", "a"))
         assert sequences(await take(reader, 20)) == list(range(1, 21))
@@ -163,124 +145,7 @@ async def test_retained_messages_are_bounded_in_bytes_and_survive_restarts(tmp_p
             await spool.flush()
             await spool.flush()
             assert 30 <= spool.status.messages <= 60
-            await assert_sound(spool)
-
-
-async def test_a_full_spool_blocks_until_a_sink_settles(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path, max_bytes="1MiB")) as spool:
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("sink"))
-
-        async def feed() -> None:
-            for _ in range(60):
-                await pipe.append(fresh(50, payload=lambda n: os.urandom(1000)))
-
-        feeding = asyncio.create_task(feed())
-        await until(lambda: spool.status.state == "full")
-        held = len(pipe.acknowledged)
-        assert 5 <= held < 40
-        got = 0
-        while got < 3000:
-            async with asyncio.timeout(10):
-                messages = await take_some(reader, 100)
-            got += len(messages)
-            reader.delivered(messages)
-            assert spool.status.bytes <= 1024 * 1024
-        await feeding
-        assert spool.status.state == "ok"
-        assert reader.ledger == ledger(3000, 3000)
-        assert spool.drops == {}
-
-
-async def test_a_full_spool_drops_the_oldest_and_counts_them_by_sink_topic_and_reason(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path, max_bytes="1MiB", on_full="drop_oldest", cache_bytes=100_000)) as spool:
-        pipe = Pipe(spool)
-        every, some = await pipe.attach(route("every"), route("some", "b/#"))
-        await pipe.append(fresh(5))
-        in_flight = await take(every, 5)
-        for _ in range(60):
-            await pipe.append(
-                [m for n in range(25) for t in ("a/1", "b/1") for m in fresh(1, topic=t, payload=lambda n: os.urandom(1000))]
-            )
-            assert spool.status.bytes <= 1024 * 1024
-        every.delivered(in_flight)
-        dropped = every.ledger.dropped
-        assert every.ledger.matched == 3005
-        assert every.ledger.delivered == 0, "they were dropped while they were in flight"
-        assert 1000 < dropped < 2900
-        assert spool.drops["every", "a", "spool_full"] + spool.drops["every", "b", "spool_full"] == dropped
-        assert spool.drops["some", "b", "spool_full"] == some.ledger.dropped
-        left = await take(every, every.ledger.pending)
-        assert sequences(left) == list(range(3006 - len(left), 3006))
-        await assert_sound(spool)
-        some.delivered(await take(some, some.ledger.pending))
-        every.delivered(left)
-        assert every.ledger.pending == some.ledger.pending == 0
-
-
-async def test_a_full_spool_drops_the_newest_and_acknowledges_them(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path, max_bytes="1MiB", on_full="drop_newest")) as spool:
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("sink", "a/#"))
-        for _ in range(60):
-            await pipe.append(fresh(50, payload=lambda n: os.urandom(1000)))
-        assert len(pipe.acknowledged) == 60
-        kept = reader.ledger.pending
-        assert reader.ledger == ledger(3000, 0, 0, 3000 - kept)
-        assert spool.drops == {("sink", "a", "spool_full"): 3000 - kept}
-        assert sequences(await take(reader, kept)) == list(range(1, kept + 1))
-        await assert_sound(spool)
-
-
-@pytest.mark.parametrize("retain", [0, 3600])
-async def test_room_is_made_of_retained_messages_and_then_of_orphans(tmp_path: Path, retain: int) -> None:
-    async with open_spool(sqlite(tmp_path, max_bytes="1MiB", retain={"age": retain})) as spool:
-        pipe = Pipe(spool)
-        (gone,) = await pipe.attach(route("gone"))
-        await pipe.append(fresh(300, payload=lambda n: os.urandom(1000)))
-        gone.delivered((await take(gone, 300))[:100])
-        await spool.detach("gone")
-        (reader,) = await pipe.attach(route("sink"))
-        for n in range(60 if retain else 24):
-            async with asyncio.timeout(10):
-                await pipe.append(fresh(50, payload=lambda n: os.urandom(1000)))
-            if retain or n < 12:
-                reader.delivered(await take(reader, 50))
-        assert spool.status.orphans == (("gone",) if retain else ())
-        assert reader.ledger == (ledger(3000, 3000) if retain else ledger(1200, 600))
-        assert spool.drops == ({} if retain else {("gone", "", "spool_full"): 200})
-
-
-async def test_little_free_space_on_the_disk_counts_as_full(tmp_path: Path) -> None:
-    async with open_spool(sqlite(tmp_path, min_free_bytes=10**18)) as spool:
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("sink"))
-        await pipe.append(fresh(1))
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await pipe.append(fresh(100, payload=lambda n: bytes(100_000)))
-        assert spool.status.state == "full"
-        assert "min_free_bytes" in spool.status.reason
-        reader.delivered(await take(reader, 1))
-        assert len(pipe.acknowledged) == 1, "who gave up waiting is not stored"
-
-
-class Failing:
-    """A database that fails on request."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.error: BaseException | None = None
-        self.only_appends = False
-        self.attempts = 0
-        write = Store.write
-
-        def failing(store: Store, transaction: Any) -> Any:
-            self.attempts += 1
-            if self.error is not None and (transaction.chunks or not self.only_appends):
-                raise self.error
-            return write(store, transaction)
-
-        monkeypatch.setattr(Store, "write", failing)
+            await sound(spool)
 
 
 @pytest.mark.parametrize(
@@ -312,26 +177,10 @@ async def test_a_failing_disk_is_a_state_and_everything_goes_on_by_itself(
             await lettering
         assert spool.status.state == "ok"
         assert reader.ledger == ledger(15, 5, 5)
-        await assert_sound(spool)
+        await sound(spool)
     async with open_spool(sqlite(tmp_path)) as spool:
         (reader,) = await Pipe(spool).attach(route("sink"))
         assert sequences(await take(reader, 5)) == list(range(11, 16))
-
-
-async def test_what_is_settled_is_stored_while_deliveries_have_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_spool(sqlite(tmp_path)) as spool:
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("sink"))
-        await pipe.append(fresh(10))
-        failing = Failing(monkeypatch)
-        failing.error, failing.only_appends = apsw.FullError("x"), True
-        appending = asyncio.create_task(pipe.append(fresh(5)))
-        reader.delivered(await take(reader, 10))
-        await until(lambda: spool.status.messages == 0)
-        assert spool.status.state == "full"
-        failing.error = None
-        async with asyncio.timeout(10):
-            await appending
 
 
 async def test_a_delivery_that_cannot_be_stored_at_all_fails_alone(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A damaged spool starts, keeps what is readable, and says what is lost.
 
-Covers also: edgerouter.spool.sqlite.db.compaction, edgerouter.spool.sqlite.db.errors, edgerouter.spool.sqlite.recovery.identity,
-edgerouter.spool.sqlite.recovery.pages, edgerouter.spool.sqlite.recovery.wal, edgerouter.spool.sqlite.salvaging.
+Covers also: edgerouter.spool.sqlite.db.compaction, edgerouter.spool.sqlite.db.errors, edgerouter.spool.sqlite.recovery.pages,
+edgerouter.spool.sqlite.salvaging.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import os
 import random
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,68 +17,10 @@ import apsw
 import pytest
 
 from edgerouter.spool import open_spool
-from edgerouter.spool.contract import Rejection
 from edgerouter.spool.operator import DeadLetterFilter
 from edgerouter.spool.sqlite.db import compaction, schema
-from edgerouter.spool.sqlite.recovery.wal import Log
-from support.spools import (
-    Pipe,
-    crashing,
-    files,
-    files_after_a_kill,
-    fresh,
-    ledger,
-    restore,
-    route,
-    sequences,
-    sqlite,
-    take,
-    take_some,
-)
-
-COUNT = 3000
-
-
-async def fill(path: Path, chunk: int = 50, count: int = COUNT) -> None:
-    """A backlog for two sinks, a few dead letters, and nothing else."""
-    async with open_spool(sqlite(path)) as spool:
-        pipe = Pipe(spool)
-        every, _ = await pipe.attach(route("every"), route("some", "a/#"))
-        for n in range(count // chunk):
-            await pipe.append(fresh(chunk, topic=f"{'ab'[n % 2]}/{n}", payload=lambda n: os.urandom(100)))
-        letters = await take(every, 10)
-        await every.dead_letter([Rejection(m, "bad", "Rejected", 1, 0) for m in letters])
-
-
-async def drain(reader: Any, spool: Any) -> list[int]:
-    """Everything that can still be had."""
-    got: list[int] = []
-    async with asyncio.timeout(20):
-        while reader.ledger.pending or reader.sink_ledger.uncounted or spool._salvaging.active:
-            try:
-                async with asyncio.timeout(0.2):
-                    messages = await take_some(reader, 500)
-            except TimeoutError:
-                continue
-            got += sequences(messages)
-            reader.delivered(messages)
-    return got
-
-
-def flip(file: Path, offset: int) -> None:
-    with file.open("r+b") as opened:
-        opened.seek(offset)
-        byte = opened.read(1)[0]
-        opened.seek(offset)
-        opened.write(bytes([byte ^ 0x10]))
-
-
-def payload_offset(file: Path, first: int) -> int:
-    """Return the place in the file of a chunk's payload."""
-    with apsw.Connection(str(file)) as connection:
-        payload = connection.execute("SELECT payload FROM chunks WHERE first = ?", (first,)).get
-    connection.close()
-    return file.read_bytes().index(payload[-1000:]) + 500
+from support.damage import COUNT, assert_goes_on, drain, fill, flip, identity_of, payload_offset
+from support.spools import Pipe, files, files_after_a_kill, fresh, ledger, restore, route, sequences, sqlite, take
 
 
 async def test_a_flipped_byte_costs_only_its_chunk(tmp_path: Path) -> None:
@@ -101,28 +42,6 @@ async def test_a_flipped_byte_costs_only_its_chunk(tmp_path: Path) -> None:
     async with open_spool(sqlite(tmp_path)) as spool:
         assert (spool.status.quarantined_chunks, spool.status.quarantined_messages) == (1, 50)
         assert spool.status.messages == 0
-
-
-async def assert_goes_on(path: Path, least: int) -> None:
-    """The spool starts, gives out most of what it had, balances its accounts, and takes new messages."""
-    started = time.monotonic()
-    async with open_spool(sqlite(path)) as spool:
-        assert time.monotonic() - started < 5
-        pipe = Pipe(spool)
-        every, some = await pipe.attach(route("every", start="oldest"), route("some", "a/#", start="oldest"))
-        got = await drain(every, spool)
-        assert len(got) == len(set(got)) >= least
-        await drain(some, spool)
-        for reader in (every, some):
-            assert reader.ledger.pending == 0
-            assert min(reader.ledger.delivered, reader.ledger.dropped, reader.ledger.dead_lettered) >= 0
-        last = spool.status.last_sequence
-        await pipe.append(fresh(3))
-        assert sequences(await take(every, 3)) == [last + 1, last + 2, last + 3]
-        await spool.flush()
-    async with open_spool(sqlite(path)) as spool:
-        (every,) = await Pipe(spool).attach(route("every"))
-        assert sequences(await take(every, 3)) == [last + 1, last + 2, last + 3]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -262,11 +181,6 @@ async def test_the_end_of_a_salvage_forgets_nothing_that_was_just_settled(tmp_pa
                 await asyncio.sleep(0.001)
 
 
-async def identity_of(path: Path) -> str:
-    async with open_spool(sqlite(path)) as spool:
-        return spool.id
-
-
 @pytest.mark.parametrize("part", [0.2, 0.6, 0.95])
 async def test_a_torn_tail_is_cut_off(tmp_path: Path, part: float) -> None:
     await fill(tmp_path)
@@ -308,43 +222,6 @@ async def test_new_messages_come_in_while_old_ones_are_salvaged(tmp_path: Path) 
         await pipe.append(fresh(10))
         assert sequences(await take(live, 10)) == list(range(COUNT + 1, COUNT + 11))
         assert await drain(every, spool) == list(range(11, COUNT + 11))
-
-
-async def appended_id(path: Path) -> str:
-    """The id of a message that is appended after a start."""
-    async with open_spool(sqlite(path)) as spool:
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("after"))
-        await pipe.append(fresh(1))
-        return (await take(reader, 1))[0].id
-
-
-async def test_after_a_crash_the_numbers_go_on(tmp_path: Path) -> None:
-    async with crashing(tmp_path) as (spool, crashed):
-        await Pipe(spool).append(fresh(10))
-        identity = spool.id
-        crashed()
-    assert await appended_id(tmp_path) == f"{identity}-11"
-
-
-@pytest.mark.parametrize("what", ["missing", "flipped", "empty"])
-async def test_no_id_is_used_twice_when_the_log_is_damaged(tmp_path: Path, what: str) -> None:
-    await appended_id(tmp_path)
-    async with crashing(tmp_path) as (spool, crashed):
-        pipe = Pipe(spool)
-        (reader,) = await pipe.attach(route("sink"))
-        for _ in range(10):
-            await pipe.append(fresh(10))
-        used = {message.id for message in await take(reader, 100)}
-        crashed()
-    wal = tmp_path / "spool.db-wal"
-    if what == "missing":
-        wal.unlink()
-    elif what == "empty":
-        wal.write_bytes(b"")
-    else:
-        flip(wal, wal.stat().st_size // 2)
-    assert await appended_id(tmp_path) not in used
 
 
 async def test_damage_found_at_work_is_mended_at_work(tmp_path: Path) -> None:
@@ -390,74 +267,6 @@ async def test_an_older_format_is_migrated(tmp_path: Path, monkeypatch: pytest.M
     assert connection.pragma("user_version") == 3
     assert connection.execute("SELECT count(*) FROM state WHERE note IS NULL").get > 0
     connection.close()
-
-
-@pytest.mark.usefixtures("without_journal")
-@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
-async def test_a_flipped_byte_in_the_log_costs_no_commit_behind_it(tmp_path: Path, place: float) -> None:
-    """A part that SQLite treats as the torn end of the log is repaired, and everything acknowledged behind it is there."""
-    async with crashing(tmp_path) as (spool, crashed):
-        pipe = Pipe(spool)
-        every, some = await pipe.attach(route("every"), route("some", "a/#"))
-        for n in range(COUNT // 50):
-            await pipe.append(fresh(50, topic=f"{'ab'[n % 2]}/{n}", payload=lambda n: os.urandom(100)))
-        every.delivered(await take(every, 1000))
-        await spool.flush()
-        crashed()
-    log = tmp_path / "spool.db-wal"
-    assert log.stat().st_size > 1_000_000
-    flip(log, int(log.stat().st_size * place))
-    async with open_spool(sqlite(tmp_path)) as spool:
-        every, some = await Pipe(spool).attach(route("every"), route("some", "a/#"))
-        got = await drain(every, spool)
-        assert got[-1] == COUNT
-        assert len(set(range(1001, COUNT + 1)) - set(got)) <= 50
-        assert every.ledger == ledger(COUNT, len(got) + 1000, 0, COUNT - 1000 - len(got))
-        await drain(some, spool)
-        assert (await spool.tools.verify()).problems == ()
-
-
-@pytest.mark.usefixtures("without_journal")
-async def test_a_log_that_a_power_cut_has_torn_is_not_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its last commit came to the disk in part: what is there of it must not be taken for the whole."""
-    async with crashing(tmp_path, synchronous="full") as (spool, crashed):
-        pipe = Pipe(spool)
-        await pipe.attach(route("every"))
-        for _ in range(20):
-            await pipe.append(fresh(10, payload=lambda _: os.urandom(2000)))
-        crashed()
-    log = tmp_path / "spool.db-wal"
-    with log.open("r+b") as opened:
-        opened.seek(-3 * 4120, os.SEEK_END)
-        opened.write(bytes(512))
-    monkeypatch.setattr("edgerouter.spool.sqlite.high_water.boot_id", lambda: b"another start of the machine")
-    async with open_spool(sqlite(tmp_path)) as spool:
-        (every,) = await Pipe(spool).attach(route("every"))
-        assert await drain(every, spool) == list(range(1, 191))
-        assert (await spool.tools.verify()).problems == ()
-
-
-async def test_nothing_is_mended_after_a_mere_kill(tmp_path: Path) -> None:
-    async with crashing(tmp_path) as (spool, crashed):
-        for _ in range(30):
-            await Pipe(spool).append(fresh(10))
-        crashed()
-    left = Log(tmp_path / "spool.db")
-    assert left.note == b"normal"
-    assert not left.cut
-    assert left.mend(torn=False) is None
-
-
-@pytest.mark.parametrize("left", ["nothing", "an empty file"])
-async def test_a_database_that_is_gone_while_its_log_is_there_begins_anew_under_the_same_id(tmp_path: Path, left: str) -> None:
-    async with crashing(tmp_path) as (spool, crashed):
-        await Pipe(spool).append(fresh(10))
-        identity = spool.id
-        crashed()
-    (tmp_path / "spool.db").unlink()
-    if left == "an empty file":
-        (tmp_path / "spool.db").write_bytes(b"")
-    assert await appended_id(tmp_path) == f"{identity}-11"
 
 
 @pytest.mark.parametrize("pragma", ["user_version = 0", "user_version = -5", "application_id = 0", "application_id = 7"])
