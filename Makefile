@@ -18,7 +18,7 @@ SHELL := bash
 # the tests start hundreds of processes: without cached bytecode, each compiles the package again
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: deb help demo test check format bench bench-backlog bench-cloudsync bench-isolation bench-jetstream bench-peers bench-scale bench-week faults docs-reference docs-site docs-serve dist licences sbom audit constraints clean
+.PHONY: deb help demo test check format bench bench-backlog bench-cloudsync bench-isolation bench-jetstream bench-peers bench-scale bench-start bench-week faults docs-reference docs-site docs-serve dist licences sbom audit constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -55,8 +55,9 @@ bench-cloudsync: .venv/.dev  ## Measure answers of CloudSync's API at a rate bes
 bench-isolation: .venv/.dev  ## Measure what a black-holed sink changes for the one beside it (ARGS="--rounds 3")
 bench-jetstream: .venv/.dev  ## Measure throughput and CPU of a spool on JetStream, on one server and on three (ARGS="--messages 500000")
 bench-scale: .venv/.dev  ## Measure CPU a message against backlog, topics, sinks, payload and steps (ARGS="--plots FOLDER --markdown FILE")
+bench-start: .venv/.dev  ## Measure the start up to the first acknowledged message, and what its memory holds (ARGS="--clouds")
 bench-week: .venv/.dev  ## Measure disk and start after days offline (ARGS="--days 7 --rate 10 --size 200")
-bench-backlog bench-cloudsync bench-isolation bench-jetstream bench-scale bench-week:
+bench-backlog bench-cloudsync bench-isolation bench-jetstream bench-scale bench-start bench-week:
 	@.ci/require mosquitto
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.$(@:bench-%=%) $(ARGS)
 

@@ -24,6 +24,7 @@ other benchmarks, each with --help in ARGS:
   make bench-jetstream   a spool on JetStream: messages a second and CPU of the router, on one server and on three
   make bench-peers       edgerouter beside other programs that do its work: cost, latency, losses
   make bench-scale       CPU a message against backlog, topics, sinks, payload and steps
+  make bench-start       from the start of the process to the first acknowledged message, and what its memory holds
   make bench-week        days offline at 10 messages/s: bytes on disk a message, start, memory
 """
 SUBJECTS: tuple[Name, ...] = ("baseline", "edgerouter", "floor")

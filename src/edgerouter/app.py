@@ -11,13 +11,10 @@ from dataclasses import replace
 import structlog
 
 from edgerouter import __version__
-from edgerouter.admin.api.table import api_routes
 from edgerouter.admin.certificates import Certificates
-from edgerouter.admin.dashboard.routes import dashboard_routes
-from edgerouter.admin.observation import make_metrics, observation_routes
-from edgerouter.admin.server import control_folder, serve
+from edgerouter.admin.on_demand import control_folder, control_interface, make_metrics
+from edgerouter.admin.open_streams import OpenStreams
 from edgerouter.admin.status import RouterStatus, drops, ledgers, sink_status, source_status
-from edgerouter.admin.streams import Streams
 from edgerouter.admin.watching import Watching
 from edgerouter.config.checks.batches import warn_of_batches_that_never_fill
 from edgerouter.config.last_known import LastKnown
@@ -55,7 +52,7 @@ class Router:
         self.running = asyncio.Event()
         """Set once everything is started."""
         self.events = Events()
-        self.streams = Streams()
+        self.streams = OpenStreams()
         self.certificates = Certificates()
         self._load = load
         self._walk = Walk(config, last_known or LastKnown(), self.events)
@@ -245,7 +242,6 @@ class Router:
         """Serve the admin interface."""
         config = self.config
         metrics = make_metrics(self.status, self.deliveries)
-        observation = observation_routes(self.status, metrics, self.running)
         with control_folder(config.spool) as folder:
             self.steering.begin(spool, folder, stop)
             about = {
@@ -256,7 +252,7 @@ class Router:
             }
             async with (
                 exporting(config.telemetry, about, lambda: metrics().families()) as self._exporter,
-                serve([*observation, *api_routes(self), *dashboard_routes()], folder, config.admin, self.streams.close),
+                control_interface(self, metrics, folder),
             ):
                 yield
 

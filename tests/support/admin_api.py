@@ -39,7 +39,7 @@ class Box:
     @property
     def streams_open(self) -> int:
         """Number of streams that are open."""
-        return self.router.streams.open
+        return len(self.router.streams)
 
     async def publish(self, topic: str, *payloads: bytes) -> None:
         """Send messages, and return once they are stored."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -14,7 +13,6 @@ from edgerouter.admin.access import Caller
 from edgerouter.admin.health import not_flowing, not_ready, paused
 from edgerouter.admin.routes import Route, json_response
 from edgerouter.admin.status import RouterStatus
-from edgerouter.pipeline.status import DeliveryStatus
 
 if TYPE_CHECKING:
     from edgerouter.admin.metrics import Metrics
@@ -24,20 +22,6 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 STARTING_SECONDS = 5.0
 """Time that a request for numbers waits for a router that starts: until it has its sinks they would seem not to be configured."""
-
-
-def make_metrics(
-    status: Callable[[], RouterStatus], deliveries: Callable[[], Iterable[tuple[str, DeliveryStatus]]]
-) -> Callable[[], Metrics]:
-    """Return a function that makes the metrics with its first call: few boxes are scraped, and what that imports takes memory."""
-
-    @cache
-    def made() -> Metrics:
-        from edgerouter.admin.metrics import Metrics  # noqa: PLC0415
-
-        return Metrics(status, deliveries)
-
-    return made
 
 
 async def begun(running: asyncio.Event) -> None:

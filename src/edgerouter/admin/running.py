@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from edgerouter.admin.certificates import Certificates
+from edgerouter.admin.open_streams import OpenStreams
 from edgerouter.admin.status import RouterStatus
-from edgerouter.admin.streams import Streams
 from edgerouter.config.model import RouterConfig
 from edgerouter.pipeline.intake import IntakeStatus
 from edgerouter.pipeline.status import DeliveryStatus
@@ -26,7 +26,7 @@ class RunningRouter(Protocol):
     events: Events
     certificates: Certificates
     steering: Steering
-    streams: Streams
+    streams: OpenStreams
     taps: Taps
 
     @property

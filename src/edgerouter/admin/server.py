@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -16,17 +15,14 @@ from aiohttp.typedefs import Handler
 
 from edgerouter.admin.access import Door, TcpDoor, UnixDoor
 from edgerouter.admin.connections import MOST_CONNECTIONS, TIMES, Connections
-from edgerouter.admin.listen import unix_listener
 from edgerouter.admin.routes import Route, connection_of, guarded
 from edgerouter.config.admin import AdminConfig
-from edgerouter.config.model import SpoolSection
-from edgerouter.errors import ConfigurationError, SpoolUnusable
+from edgerouter.errors import ConfigurationError
 from edgerouter.http_server.doorkeeper import quiet_logger
 from edgerouter.http_server.handshakes import Handshakes
 from edgerouter.http_server.listen import host_of, tcp_listener
 from edgerouter.http_server.problems import Problem
 from edgerouter.http_server.tls import ServerIdentity
-from edgerouter.spool.folder import locked_folder
 from edgerouter.weak_points import warn, weak_points
 
 log = structlog.get_logger("edgerouter.app")
@@ -84,29 +80,15 @@ def _is_local(host: str) -> bool:
     return True
 
 
-@contextmanager
-def control_folder(spool: SpoolSection) -> Iterator[Path | None]:
-    """Yield the folder of the control socket; `None` where a volatile spool, which needs its folder for nothing else, has none."""
-    with ExitStack() as stack:
-        folder: Path | None = spool.path
-        if spool.type == "memory":
-            try:
-                stack.enter_context(locked_folder(spool.path))
-            except SpoolUnusable as error:
-                log.warning("there is no control socket, so `edgerouter status` does not find this router", reason=str(error))
-                folder = None
-        yield folder
-
-
 @asynccontextmanager
 async def serve(
-    routes: Sequence[Route], folder: Path | None, config: AdminConfig, on_shutdown: Callable[[], None] = lambda: None
+    routes: Sequence[Route], control: socket.socket | None, config: AdminConfig, on_shutdown: Callable[[], None] = lambda: None
 ) -> AsyncIterator[None]:
     """Serve until left.
 
     Args:
         routes: on every listener.
-        folder: folder of the Unix socket, which its owner alone can open; `None` = there is none.
+        control: a listening Unix socket, which its owner alone can open; `None` = there is none.
         config: of the TCP listener.
         on_shutdown: ends the answers that have no end.
 
@@ -116,9 +98,9 @@ async def serve(
     async with AsyncExitStack() as stack:
         if config.listen is not None:
             await stack.enter_async_context(_tcp(routes, config, config.listen, on_shutdown))
-        if folder is not None:
+        if control is not None:
             server = await _server(stack, routes, UnixDoor(), on_shutdown)
-            listening = await asyncio.get_running_loop().create_unix_server(Connections(server), sock=unix_listener(folder))
+            listening = await asyncio.get_running_loop().create_unix_server(Connections(server), sock=control)
             stack.callback(listening.close)
         yield
 

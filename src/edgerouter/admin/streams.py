@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from edgerouter.admin.open_streams import OpenStreams
 from edgerouter.admin.routes import connection_of
 from edgerouter.http_server.problems import Problem
 
@@ -21,44 +22,32 @@ STALLED_SECONDS = 30.0
 """Time for reading what has been sent; then the stream ends."""
 
 
-class Streams:
-    """Open streams of all listeners."""
+@asynccontextmanager
+async def stream_of(request: web.Request, streams: OpenStreams) -> AsyncIterator[Stream]:
+    """Begin a stream; it ends with the context, which the client, or the end of the server, makes it leave.
 
-    def __init__(self) -> None:
-        self._open: set[Stream] = set()
+    Args:
+        request: asks for it.
+        streams: those that are open.
 
-    @property
-    def open(self) -> int:
-        """Number of open streams."""
-        return len(self._open)
-
-    @asynccontextmanager
-    async def opened(self, request: web.Request) -> AsyncIterator[Stream]:
-        """Begin a stream; it ends with the context, which the client, or the end of the server, makes it leave.
-
-        Raises:
-            Problem: there are too many.
-        """
-        if len(self._open) >= MOST_STREAMS:
-            text = f"{MOST_STREAMS} streams are open, and there are no more: close one, or ask for pages"
-            raise Problem(503, text, retry_after=HEARTBEAT_SECONDS)
-        stream = Stream(request)
-        self._open.add(stream)
-        connection = connection_of(request)
-        connection.when_lost = stream.end
-        try:
-            await stream.response.prepare(request)
-            yield stream
-        except (ConnectionError, TimeoutError):
-            connection.abort()
-        finally:
-            self._open.discard(stream)
-            connection.when_lost = None
-
-    def close(self) -> None:
-        """End all streams: the server stops."""
-        for stream in self._open:
-            stream.end()
+    Raises:
+        Problem: there are too many.
+    """
+    if len(streams) >= MOST_STREAMS:
+        text = f"{MOST_STREAMS} streams are open, and there are no more: close one, or ask for pages"
+        raise Problem(503, text, retry_after=HEARTBEAT_SECONDS)
+    stream = Stream(request)
+    streams.add(stream)
+    connection = connection_of(request)
+    connection.when_lost = stream.end
+    try:
+        await stream.response.prepare(request)
+        yield stream
+    except (ConnectionError, TimeoutError):
+        connection.abort()
+    finally:
+        streams.discard(stream)
+        connection.when_lost = None
 
 
 class Stream:

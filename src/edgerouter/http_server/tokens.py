@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from aiohttp import web
+if TYPE_CHECKING:
+    from aiohttp import web  # the configuration checks tokens without a server
 
 LEAST_TOKEN_CHARACTERS: Final = 16
 

@@ -6,6 +6,7 @@ Covers also: edgerouter.config.admin, edgerouter.config.section.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from structlog.testing import capture_logs
 
 from edgerouter.admin import access
 from edgerouter.admin.access import Caller, Need
+from edgerouter.admin.listen import unix_listener
 from edgerouter.admin.routes import Route
 from edgerouter.admin.server import serve
 from edgerouter.config.admin import AdminConfig
@@ -41,10 +43,12 @@ ROUTES = [Route(method, f"/{need}", need, name_of) for need in NEEDS for method 
 
 
 @asynccontextmanager
-async def served(folder: Path | None = None, host: str = "127.0.0.1", **admin: Any) -> AsyncIterator[aiohttp.ClientSession]:
+async def served(
+    control: socket.socket | None = None, host: str = "127.0.0.1", **admin: Any
+) -> AsyncIterator[aiohttp.ClientSession]:
     port = free_port()
     config = AdminConfig.model_validate({"listen": f"{host}:{port}", **admin})
-    async with serve(ROUTES, folder, config), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+    async with serve(ROUTES, control, config), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
         yield http
 
 
@@ -107,7 +111,7 @@ async def test_a_read_only_token_and_a_read_only_server_change_nothing() -> None
 
 async def test_the_owner_of_the_socket_may_do_everything(tmp_path: Path) -> None:
     async with (
-        served(tmp_path, read_only=True),
+        served(unix_listener(tmp_path), read_only=True),
         aiohttp.ClientSession("http://box", connector=aiohttp.UnixConnector(str(tmp_path / "control.sock"))) as http,
     ):
         assert set((await statuses(http)).values()) == {200}

@@ -1,9 +1,10 @@
 """On a loopback address the router answers this machine, and no page that took its name; and only once it has something to say.
 
-Covers also: edgerouter.admin.listen, edgerouter.admin.observation, edgerouter.admin.routes.
+Covers also: edgerouter.admin.listen, edgerouter.admin.observation, edgerouter.admin.routes, edgerouter.admin.site.
 """
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -11,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from edgerouter.admin.access import Caller
+from edgerouter.admin.listen import unix_listener
 from edgerouter.admin.metrics import Metrics
 from edgerouter.admin.observation import observation_routes
 from edgerouter.admin.routes import Route
@@ -66,8 +68,9 @@ async def test_on_an_address_for_all_hosts_every_name_is_answered() -> None:
 
 
 async def test_the_unix_socket_is_for_its_owner_alone(tmp_path: Path) -> None:
-    async with serve(HELLO, tmp_path, AdminConfig()):
-        assert (tmp_path / "control.sock").stat().st_mode & 0o777 == 0o600
+    with closing(unix_listener(tmp_path)) as control:
+        async with serve(HELLO, control, AdminConfig()):
+            assert (tmp_path / "control.sock").stat().st_mode & 0o777 == 0o600
 
 
 async def test_who_asks_for_numbers_during_the_start_hears_of_all_sinks() -> None:

@@ -1,6 +1,6 @@
 """Events are sent as they happen, resume after a lost connection, and a client that does not read holds up nothing.
 
-Covers also: edgerouter.admin.api.events.
+Covers also: edgerouter.admin.api.events, edgerouter.admin.open_streams.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from edgerouter.admin.api.endpoint import Call
-from edgerouter.admin.streams import last_event_id
+from edgerouter.admin.streams import last_event_id, stream_of
 from edgerouter.telemetry.events import MOST_EVENTS, Event
 
 Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
@@ -47,7 +47,7 @@ async def stream(call: Call) -> web.StreamResponse:
     events = call.router.events
     resumed = last_event_id(call.request)
     at = resumed if resumed is not None else events.last if asked.after is None else asked.after
-    async with call.router.streams.opened(call.request) as opened:
+    async with stream_of(call.request, call.router.streams) as opened:
         with events.listening(opened.news):
             opened.news.set()
             while await opened.wait():

@@ -14,7 +14,7 @@ from aiohttp import web
 from edgerouter.admin.api.endpoint import Call
 from edgerouter.admin.control import NotValid
 from edgerouter.admin.observation import begun
-from edgerouter.admin.streams import HEARTBEAT_SECONDS
+from edgerouter.admin.streams import HEARTBEAT_SECONDS, stream_of
 from edgerouter.admin.tap.listener import Listener
 from edgerouter.admin.tap.preview import Preview
 from edgerouter.http_server.problems import Problem
@@ -53,7 +53,7 @@ async def stream(call: Call) -> web.StreamResponse:
     asked: TapAsked = call.asked
     point = _point(call, asked)
     config = call.router.config.admin.tap
-    async with call.router.streams.opened(call.request) as opened:
+    async with stream_of(call.request, call.router.streams) as opened:
         preview = Preview(config)
         listener = Listener(asked.topic, config, opened.news.set, asyncio.get_running_loop().time)
         with _recorded(call, asked, listener), point.tapped(listener.look):
