@@ -3,6 +3,7 @@
 Covers: deploy/cloud-init, docs/how-to/provision-a-box.md.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,15 +16,17 @@ import yaml
 from edgerouter import plugins
 from edgerouter.config.loading import load
 
-FILE = Path(__file__).resolve().parents[3] / "deploy/cloud-init/user-data"
+ROOT = Path(__file__).resolve().parents[3]
+FILE = ROOT / "deploy/cloud-init/user-data"
+CLOUD_INIT = shutil.which("cloud-init", path=f"{ROOT / '.tools'}:{os.environ['PATH']}")
 DATA: dict[str, Any] = yaml.safe_load(FILE.read_text())
 FILES: dict[str, str] = {each["path"]: each["content"] for each in DATA["write_files"]}
 COMMANDS = [command if isinstance(command, str) else " ".join(command) for command in DATA["runcmd"]]
 
 
-@pytest.mark.skipif(shutil.which("cloud-init") is None, reason="cloud-init is not installed")
+@pytest.mark.skipif(CLOUD_INIT is None, reason="cloud-init is not installed; unpack it with: .ci/install-debian-tools")
 def test_cloud_init_takes_them() -> None:
-    command = ["cloud-init", "schema", "--config-file", str(FILE)]
+    command = [str(CLOUD_INIT), "schema", "--config-file", str(FILE)]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
 

@@ -12,8 +12,10 @@ import pytest
 
 from edgerouter.config.model import ShutdownConfig, SpoolConfig
 
-FOLDER = Path(__file__).resolve().parents[3] / "deploy/quadlet"
-GENERATOR = next((path for path in (Path("/usr/libexec/podman/quadlet"), Path("/usr/lib/podman/quadlet")) if path.exists()), None)
+ROOT = Path(__file__).resolve().parents[3]
+FOLDER = ROOT / "deploy/quadlet"
+GENERATORS = (ROOT / ".tools/quadlet", Path("/usr/libexec/podman/quadlet"), Path("/usr/lib/podman/quadlet"))
+GENERATOR = next((path for path in GENERATORS if path.exists()), None)
 
 
 def sections(name: str) -> dict[str, dict[str, list[str]]]:
@@ -29,7 +31,7 @@ def sections(name: str) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-@pytest.mark.skipif(GENERATOR is None, reason="Podman 4.4 or newer is not installed")
+@pytest.mark.skipif(GENERATOR is None, reason="Podman 4.4 or newer is not installed; unpack it with: .ci/install-debian-tools")
 def test_podmans_generator_takes_all_of_them() -> None:
     command = [str(GENERATOR), "-dryrun"]
     environment = {**os.environ, "QUADLET_UNIT_DIRS": str(FOLDER)}
