@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from edgerouter import Message, Rejected
+from edgerouter import Message, Rejected, TopicCache
 from edgerouter_aws.sqs.config import SqsConfig
 from edgerouter_aws.sqs.queue import Entry
 
 _ILLEGAL = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 """SQS takes the characters of XML 1.0 and no others (SQS API reference, SendMessage)."""
+_LEGAL_ASCII = bytes([*b"\t\n\r", *range(0x20, 0x80)])
 _ILLEGAL_BYTES = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
 _DOTS = re.compile(r"\.{2,}")
@@ -40,12 +41,12 @@ def is_legal(text: str) -> bool:
 
 def text_of(payload: bytes) -> str | None:
     """The payload as a body; `None` when it is empty, not UTF-8, or holds characters that SQS does not take."""
+    if not payload.translate(None, _LEGAL_ASCII):  # found out in a tenth of the time of the search
+        return payload.decode() or None
     try:
         text = payload.decode()
     except UnicodeDecodeError:
         return None
-    if text.isascii() and text.isprintable():
-        return text or None  # found out in a tenth of the time of the search
     return text if _ILLEGAL_BYTES.search(payload) is None else None
 
 
@@ -70,8 +71,8 @@ def _second(seconds: int) -> str:
 # shared by entries; nothing changes them
 _QOS = tuple({"DataType": "Number", "StringValue": str(qos)} for qos in range(3))
 _RETAINED = tuple({"DataType": "String", "StringValue": text} for text in ("false", "true"))
-_SOURCES: dict[str, Callable[[Message], dict[str, Any] | None]] = {
-    "topic": lambda message: attribute(message.topic),
+_Source = Callable[[Message], dict[str, Any] | None]
+_SOURCES: dict[str, _Source] = {
     "id": lambda message: {"DataType": "String", "StringValue": message.id},
     "time": lambda message: {"DataType": "String", "StringValue": time_of(message)},
     "qos": lambda message: _QOS[message.qos],
@@ -95,6 +96,9 @@ class Entries:
 
     def __init__(self, config: SqsConfig) -> None:
         self._names: tuple[str, ...] = tuple(dict.fromkeys(config.attributes))
+        topics = TopicCache(attribute)
+        sources: dict[str, _Source] = {**_SOURCES, "topic": lambda message: topics[message.topic]}
+        self._sources = tuple([(name, sources[name]) for name in self._names])
         self._reject_binary = config.binary == "reject"
         self._user = config.user_properties
         self._has_user = bool(config.user_properties)
@@ -110,7 +114,7 @@ class Entries:
         """Bytes that SQS counts for this message: body, and attributes with their names and types."""
         payload = message.payload
         size = len(payload)
-        if text_of(payload) is None:
+        if not payload or (payload.translate(None, _LEGAL_ASCII) and text_of(payload) is None):
             size = 4 * ((size + 2) // 3) + _BASE64_SIZE if size else _EMPTY_SIZE
         return size + self.attributes_size(message)
 
@@ -150,11 +154,7 @@ class Entries:
 
     def attributes(self, message: Message) -> dict[str, Any]:
         """Return the message's attributes in the configured order, user properties last; two places stay free for the encoding."""
-        attributes: dict[str, Any] = {}
-        for name in self._names:
-            value = _SOURCES[name](message)
-            if value is not None:
-                attributes[name] = value
+        attributes = {name: value for name, source in self._sources if (value := source(message)) is not None}
         if self._has_user and message.properties is not None:
             for name, content in message.properties.user:
                 if len(attributes) >= _MOST_ATTRIBUTES - 2:
