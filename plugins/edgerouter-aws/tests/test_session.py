@@ -20,7 +20,7 @@ from aiohttp import web
 
 from edgerouter import Unauthorized, Unavailable
 from edgerouter.testing import make_context, make_messages
-from edgerouter_aws import session
+from edgerouter_aws import connections
 from edgerouter_aws.sqs.address import Address
 from edgerouter_aws.sqs.config import SqsConfig
 from edgerouter_aws.sqs.sink import SqsSink
@@ -276,7 +276,7 @@ async def test_interim_answers_without_end_end_the_request(keys: dict[str, Any])
 
 
 async def test_an_answer_without_end_ends_the_request(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_MOST_ANSWER_BYTES", 1024**2)
+    monkeypatch.setattr(connections, "_MOST_ANSWER_BYTES", 1024**2)
 
     async def answer(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -45,7 +45,7 @@ def test_each_request_is_signed_as_botocore_signs_it(
     signer = Signer(url, headers, region="eu-west-1", service="sqs")
     for body, credentials, seconds in bodies:
         expected = of_botocore(url, headers, body, credentials, seconds)
-        assert signer.sign(body, credentials, seconds) == expected
+        assert headers | signer.sign(body, credentials, seconds) == expected
 
 
 @pytest.mark.parametrize("again", ["another day", "another key", "another token"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,8 +11,9 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserFactory
 
+from edgerouter_aws.connections import PIECES_OVER_BYTES, BoundedSession, in_pieces
 from edgerouter_aws.json_answers import as_json
-from edgerouter_aws.session import in_pieces
+from edgerouter_aws.poster import Answer, Poster
 from edgerouter_aws.signing import Signer
 
 
@@ -22,29 +24,28 @@ class Operation:
     _model: Any
     url: str
     """Address of the requests."""
+    _headers: Mapping[str, str]
+    """Headers of every request."""
     _credentials: Any
     """The SDK's signer, which renews the credentials."""
     _signer: Signer
-    _http: Any
+    _connections: BoundedSession
+    _poster: Poster
 
     @classmethod
     async def prepare(cls, client: Any, name: str, **arguments: Any) -> Self:
         """Let the SDK resolve endpoint, headers and signing scope of an operation. Sends nothing and needs no credentials.
 
         Args:
-            client: the SDK's client.
+            client: the SDK's client, of `open_client`.
             name: operation, such as `SendMessageBatch`.
             arguments: of a call that the SDK can build; only the body depends on them.
         """
-        built: list[Self] = []
+        built: dict[str, Any] = {}
 
         def keep(model: Any, params: Any, request_signer: Any, context: Any, **_: Any) -> Any:
-            signing = context.get("signing", {})
-            region = signing.get("region") or request_signer.region_name
-            service = signing.get("signing_name") or request_signer.signing_name
-            signer = Signer(params["url"], params["headers"], region=region, service=service)
-            http = client._endpoint.http_session  # noqa: SLF001  (botocore has no public way to its connections)
-            built.append(cls(model, params["url"], request_signer, signer, http))
+            built.update(model=model, url=params["url"], headers=dict(params["headers"]), signer=request_signer)
+            built["signing"] = context.get("signing", {})
             return AWSResponse(params["url"], 200, {}, None), {}  # what the SDK's own Stubber answers
 
         event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{name}"
@@ -53,7 +54,11 @@ class Operation:
             await getattr(client, xform_name(name))(**arguments)
         finally:
             client.meta.events.unregister(event, keep)
-        return built[0]
+        url, headers, credentials, signing = built["url"], built["headers"], built["signer"], built["signing"]
+        region = signing.get("region") or credentials.region_name
+        signer = Signer(url, headers, region=region, service=signing.get("signing_name") or credentials.signing_name)
+        connections = client._endpoint.http_session  # noqa: SLF001  (botocore has no public way to its connections)
+        return cls(built["model"], url, headers, credentials, signer, connections, await connections.poster(url, headers))
 
     async def __call__(self, body: bytes) -> bytes:
         """Send one request, and return the body of a success.
@@ -65,16 +70,23 @@ class Operation:
         signing = await self._credentials.get_auth_instance("", "", "v4")
         if signing.credentials is None:
             raise NoCredentialsError
-        request = AWSPreparedRequest("POST", self.url, self._signer.sign(body, signing.credentials), body, stream_output=False)
-        in_pieces(request)
-        response = await self._http.send(request)
-        content: bytes = await response.content
-        if response.status_code < 300:
-            return content
-        raise ClientError(self._error(response, content), self._model.name)
+        signed = self._signer.sign(body, signing.credentials)
+        if len(body) > PIECES_OVER_BYTES:
+            answer = await self._send_in_pieces(signed, body)
+        else:
+            answer = await self._poster.post(signed, body)
+        if 200 <= answer.status < 300:
+            return answer.body
+        raise ClientError(self._error(answer), self._model.name)
 
-    def _error(self, response: Any, content: bytes) -> Any:
-        answer = {"status_code": response.status_code, "headers": response.headers, "body": content}
-        as_json(answer)
+    async def _send_in_pieces(self, signed: Mapping[str, str], body: bytes) -> Answer:
+        request = AWSPreparedRequest("POST", self.url, {**self._headers, **signed}, body, stream_output=False)
+        in_pieces(request)
+        response = await self._connections.send(request)
+        return Answer(response.status_code, response.headers, await response.content)
+
+    def _error(self, answer: Answer) -> Any:
+        told = {"status_code": answer.status, "headers": answer.headers, "body": answer.body}
+        as_json(told)
         parser = ResponseParserFactory().create_parser(self._model.service_model.resolved_protocol)
-        return parser.parse(answer, self._model.output_shape)
+        return parser.parse(told, self._model.output_shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import os
 import ssl
@@ -19,7 +18,6 @@ from aiobotocore.credentials import (
     AioAssumeRoleWithWebIdentityCredentialFetcher,
     AioDeferredRefreshableCredentials,
 )
-from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.exceptions import NoCredentialsError
 from botocore.loaders import create_loader
@@ -27,15 +25,12 @@ from botocore.utils import FileWebIdentityTokenLoader
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edgerouter import Duration, Unauthorized, __version__
-from edgerouter.http_client import bounded
+from edgerouter_aws.connections import BoundedSession, in_pieces
 from edgerouter_aws.errors import Call, of_service
 from edgerouter_aws.json_answers import as_json
 
 _READ_TIMEOUT = 900
 """Seconds without a byte of an answer; the router's own `timeout` ends a write long before."""
-_MOST_ANSWER_BYTES = 64 * 1024**2
-"""Bound of an answer's body: a receive of SQS brings ten messages of 1 MiB, with every character escaped."""
-_PIECES_OVER_BYTES = 256 * 1024
 _JSON_SERVICES = ("sqs", "secretsmanager")
 _CONNECTIONS = 1000
 """As many as the router allows writes at once."""
@@ -192,24 +187,6 @@ def _region(session: AioSession) -> str | None:
     return session.get_config_variable("region") or os.environ.get("AWS_REGION")
 
 
-class _BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # the SDK has no types
-    """The SDK's connections, whose answers are bounded; it asks for no compressed ones."""
-
-    async def _create_connector(self, proxy_url: str | None) -> Any:
-        return bounded(await super()._create_connector(proxy_url), most_body=_MOST_ANSWER_BYTES)
-
-
-def in_pieces(request: Any, **_: Any) -> None:
-    """Send the body without asking first, which costs a round trip and hangs where a proxy does not answer.
-
-    A large body is written piece by piece, as the connection takes it, instead of being copied into its buffer at once.
-    """
-    if "Expect" in request.headers:
-        del request.headers["Expect"]
-    if isinstance(request.body, bytes | bytearray) and len(request.body) > _PIECES_OVER_BYTES:
-        request.body = io.BytesIO(request.body)
-
-
 def _arguments(settings: AwsSettings, options: Mapping[str, Any]) -> dict[str, Any]:
     proxies = None
     if settings.proxy is not None:
@@ -220,7 +197,7 @@ def _arguments(settings: AwsSettings, options: Mapping[str, Any]) -> dict[str, A
         read_timeout=_READ_TIMEOUT,
         max_pool_connections=_CONNECTIONS,
         parameter_validation=False,  # it costs as much as all else together, and we make the parameters
-        http_session_cls=_BoundedSession,
+        http_session_cls=BoundedSession,
         retries={"total_max_attempts": 1, "mode": "standard"},  # the router owns retries
         proxies=proxies,
         use_fips_endpoint=settings.use_fips_endpoint or None,

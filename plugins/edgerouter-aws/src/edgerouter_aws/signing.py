@@ -52,7 +52,7 @@ class Signer:
         self._shared: _Shared | None = None
 
     def sign(self, body: bytes, credentials: Any, seconds: float | None = None) -> dict[str, str]:
-        """Return all headers of a request with this body.
+        """Return the headers that sign a request with this body, to be sent beside those of every request.
 
         Args:
             body: body of the request.
@@ -66,7 +66,7 @@ class Signer:
         canonical = f"{shared.before}{now}{shared.after}{hashlib.sha256(body).hexdigest()}"
         text = f"AWS4-HMAC-SHA256\n{now}\n{shared.scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(shared.key, text.encode(), "sha256").hex()
-        headers = {**self._headers, "X-Amz-Date": now, "Authorization": shared.authorization + signature}
+        headers = {"X-Amz-Date": now, "Authorization": shared.authorization + signature}
         if credentials.token:
             headers["X-Amz-Security-Token"] = credentials.token
         return headers
