@@ -1,4 +1,4 @@
-"""A router with an MQTT source and a file sink starts without what only others need.
+"""A router with an MQTT source, a file sink and an MQTT sink starts without what only others need.
 
 Covers: src/edgerouter/cli/run.py, src/edgerouter/cli/start.py, src/edgerouter/admin/on_demand.py.
 """
@@ -37,23 +37,27 @@ NOT_NEEDED = {
     "edgerouter.admin.metrics": "nothing scrapes",
     "edgerouter.doctor": "another command",
     "edgerouter.sinks.http": "not configured",
+    "dotenv": "the configuration is a file",
     "jmespath": "no step queries",
     "jsonschema_rs": "no step validates",
     "opentelemetry": "nothing is exported",
     "prometheus_client": "nothing scrapes",
     "psutil": "no source reads the machine",
+    "pydantic_settings": "the configuration is a file",
     "rich": "the log has no colours",
+    "typer": "no other command",
 }
 """Modules with the reason why this router does without them."""
 
 
-async def test_a_router_from_mqtt_to_a_file_imports_only_what_it_needs_and_the_server_with_its_first_caller(tmp_path: Path) -> None:
+async def test_a_router_imports_what_its_configuration_needs_and_the_admin_server_with_the_first_caller(tmp_path: Path) -> None:
     with Mosquitto(tmp_path / "broker") as broker:
         async with aiomqtt.Client("127.0.0.1", broker.port) as client:
             await client.publish("plant/one", b"{}", qos=1, retain=True)
         config = {
             "sources": {"local": {"type": "mqtt", "url": broker.url, "topics": ["plant/#"]}},
-            "sinks": {"out": {"type": "file", "path": str(tmp_path / "out")}},
+            "sinks": {"out": {"type": "file", "path": str(tmp_path / "out")}, "up": {"type": "mqtt", "url": "mqtt://127.0.0.1:1"}},
+            "shutdown": {"grace": 0},
             "spool": {"path": str(tmp_path / "spool")},
         }
         (tmp_path / "edgerouter.yaml").write_text(yaml.safe_dump(config))

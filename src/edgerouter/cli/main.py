@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,15 +14,12 @@ from edgerouter.cli.arguments import in_64_bits
 from edgerouter.cli.commands import ConfigFile
 from edgerouter.cli.completion import command as completion
 from edgerouter.cli.init import command as init
+from edgerouter.cli.loading import load
 from edgerouter.cli.new_plugin import command as new_plugin
-from edgerouter.cli.output import say
+from edgerouter.cli.reporting import reporting
 
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
 # ruff: noqa: PLC0415
-
-if TYPE_CHECKING:
-    from edgerouter.cloudblock.start import CloudBlock
-    from edgerouter.config.model import RouterConfig
 
 # \b keeps click from filling the lines of a paragraph
 _EPILOG = """
@@ -72,48 +67,15 @@ def _options(
     """Hold the options that stand before a command."""
 
 
-def load(file: Path | None, cloud: CloudBlock) -> RouterConfig:
-    """Load the configuration that the user means.
-
-    Args:
-        file: the option `-c`.
-        cloud: the environment, which says everything where there is no file.
-
-    Raises:
-        ConfigurationError: it is not valid.
-    """
-    from edgerouter import plugins
-    from edgerouter.config.file_search import find_file
-
-    found = find_file(file, os.environ, note=partial(say, err=True))
-    return cloud.load(plugins) if found is None else plugins.load(found, os.environ)
-
-
 @app.command()
 def run(config: ConfigFile = None) -> None:
     """Route messages until SIGTERM or Ctrl-C.
 
     Then the router accepts nothing more and delivers what it can within shutdown.grace; the rest waits in the spool.
     """
-    from edgerouter.cli.run import run as run_router
-    from edgerouter.cloudblock.start import CloudBlock
-    from edgerouter.errors import ConfigurationError, SpoolUnusable
+    from edgerouter.cli.run import run_file
 
-    cloud = CloudBlock(os.environ)
-    latest: RouterConfig | None = None
-
-    def load_again() -> RouterConfig:
-        nonlocal latest
-        latest = load(config, cloud)
-        return latest
-
-    try:
-        run_router(load_again, cloud)
-    except (ConfigurationError, SpoolUnusable) as error:
-        # what is only found by trying: a folder, a port
-        if latest is None:
-            raise
-        raise ConfigurationError(*(latest.located(line) for line in str(error).splitlines())) from error
+    run_file(config)
 
 
 @app.command()
@@ -246,50 +208,7 @@ for part in (commands, fleet, new_plugin, steer, init, completion, diagnose, tap
 
 def main() -> None:
     """Run one command; report a wrong configuration without a traceback."""
-    try:
-        _refuse_bytes()
-        app()
-    except Exception as error:
-        lines = _lines(error)
-        if lines is None:
-            raise
-        for line in lines:
-            say(line, err=True)
-        sys.exit(_exit_code(error))
-
-
-def _refuse_bytes() -> None:
-    """Refuse arguments that are not UTF-8: nothing that they could name is."""
-    from edgerouter.errors import ConfigurationError
-
-    given = [*sys.argv[1:], os.environ.get("EDGEROUTER_CONFIG", "")]
-    for argument in given:
-        try:
-            argument.encode()
-        except UnicodeEncodeError:
-            shown = argument.encode(errors="surrogateescape").decode(errors="backslashreplace")
-            raise ConfigurationError(f"not UTF-8: {shown}") from None
-
-
-def _lines(error: BaseException) -> list[str] | None:
-    """Return the user's mistakes, one line each; `None` when the fault is ours."""
-    from edgerouter.errors import ConfigurationError, EdgerouterError
-
-    if isinstance(error, BaseExceptionGroup):
-        parts = [_lines(part) for part in error.exceptions]
-        return None if None in parts else [line for part in parts if part for line in part]
-    if isinstance(error, ConfigurationError):
-        return list(error.problems)
-    return [str(error)] if isinstance(error, EdgerouterError) else None
-
-
-def _exit_code(error: BaseException) -> int:
-    """2 for what the user has to set right in the configuration, 1 for what could not be done now."""
-    from edgerouter.errors import ConfigurationError, SpoolUnusable
-
-    if isinstance(error, BaseExceptionGroup):
-        return max(map(_exit_code, error.exceptions))
-    return 2 if isinstance(error, ConfigurationError | SpoolUnusable) else 1
+    reporting(app)
 
 
 if __name__ == "__main__":

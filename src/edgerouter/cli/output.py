@@ -9,8 +9,6 @@ import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -21,6 +19,8 @@ _UNBOUNDED: Final = 10_000
 
 def say(text: str, *, err: bool = False) -> None:
     """Print text for people. What programs read is printed as JSON, whose escapes are harmless."""
+    import typer  # noqa: PLC0415  (a router that starts has nothing to say here)
+
     typer.echo(shown(text), err=err)
 
 

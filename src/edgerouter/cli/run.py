@@ -18,6 +18,7 @@ import structlog
 from edgerouter.admin.health import summary
 from edgerouter.app import Router
 from edgerouter.cli.descriptors import raise_limit
+from edgerouter.cli.loading import load
 from edgerouter.cli.watch import watch
 from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.checks.folders import sink_folder_faults
@@ -25,7 +26,7 @@ from edgerouter.config.checks.loops import loop_faults
 from edgerouter.config.file_search import Fingerprint, fingerprint
 from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig
-from edgerouter.errors import ConfigurationError
+from edgerouter.errors import ConfigurationError, SpoolUnusable
 from edgerouter.logs.setup import configure
 from edgerouter.memory import exempt_from_collection, give_back
 from edgerouter.tasks.bounded import CLOSING_SECONDS
@@ -42,6 +43,32 @@ _STARTED = 5.0
 """Seconds after which the start has left behind all that it needed only once."""
 _MOST_THREADS = 64
 """For short blocking calls of all parts; they start when they are needed."""
+
+
+def run_file(file: Path | None) -> None:
+    """Run the router with the configuration that the user means.
+
+    Args:
+        file: the option `-c`.
+
+    Raises:
+        ConfigurationError: the configuration, or what it names, cannot be used.
+    """
+    cloud = CloudBlock(os.environ)
+    latest: RouterConfig | None = None
+
+    def load_again() -> RouterConfig:
+        nonlocal latest
+        latest = load(file, cloud)
+        return latest
+
+    try:
+        run(load_again, cloud)
+    except (ConfigurationError, SpoolUnusable) as error:
+        # what is only found by trying: a folder, a port
+        if latest is None:
+            raise
+        raise ConfigurationError(*(latest.located(line) for line in str(error).splitlines())) from error
 
 
 def run(load: Load, cloud: CloudBlock) -> None:

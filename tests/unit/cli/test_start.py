@@ -1,22 +1,17 @@
-"""The program can be stopped from its first moment."""
+"""The program can be stopped from its first moment, and answers alike however much of it is imported.
+
+Covers also: edgerouter.cli.loading, edgerouter.cli.reporting.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-_FOR_OTHERS = {
-    "cryptography",
-    "dotenv",
-    "jsonschema_rs",
-    "opentelemetry",
-    "prometheus_client",
-    "psutil",
-    "pydantic_settings",
-    "rich",
-}
-"""Packages that other configurations and commands need."""
+import pytest
+
 _CTRL_C_DURING_THE_IMPORTS = """
 import os, signal, sys
 
@@ -58,28 +53,18 @@ def test_after_the_imports_ctrl_c_is_what_python_makes_of_it() -> None:
     assert ended.stdout.splitlines()[-1] == "True", ended
 
 
-def test_a_router_imports_nothing_that_only_other_configurations_need(tmp_path: Path) -> None:
-    """With a file, the source mqtt and the sinks file and mqtt; the interpreter itself reports what is imported."""
-    file = tmp_path / "edgerouter.yaml"
-    file.write_text(
-        "sources: {local: {type: mqtt, url: 'mqtt://127.0.0.1:1', topics: ['plant/#']}}\n"
-        f"sinks: {{out: {{type: file, path: {tmp_path}/out}}, up: {{type: mqtt, url: 'mqtt://127.0.0.1:2'}}}}\n"
-        f"spool: {{path: {tmp_path}/spool}}\n"
-    )
-    command = [sys.executable, "-X", "importtime", "-m", "edgerouter.cli.start", "run", "-c", str(file)]
-    imported: set[str] = set()
-    said = []
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as router:
-        assert router.stderr is not None
-        for line in router.stderr:
-            if line.startswith("import time:"):
-                package, _, module = line.rpartition("|")[2].strip().partition(".")
-                if module:  # the name of a package alone may be an attempt that was refused
-                    imported.add(package)
-                continue
-            said.append(line)
-            if "edgerouter runs" in line:
-                router.terminate()
-    assert router.returncode == 0, said
-    assert {"aiohttp", "aiomqtt", "edgerouter", "pydantic"} <= imported
-    assert imported & _FOR_OTHERS == set()
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "-c /nowhere.yaml", "--config /nowhere.yaml", "--config=/nowhere.yaml", "-c", "-c  x", "--help", "-c a b", "-c -c"],
+)
+def test_run_answers_alike_with_the_parser_of_options_and_without_it(arguments: str, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("EDGEROUTER")}
+
+    def answer(module: str) -> tuple[int, str, str]:
+        code = f"import sys; sys.argv[0] = 'edgerouter'; from edgerouter.cli.{module} import main; main()"
+        words = ["run", *arguments.split(" ")] if arguments else ["run"]
+        command = [sys.executable, "-c", code, *words]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path, env=environment)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    assert answer("start") == answer("main")
