@@ -7,13 +7,14 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict
 
+from edgerouter.field_docs import FieldDocs
 from edgerouter.masking.models import KeepsItsSecrets
 
 
 class PluginConfig(KeepsItsSecrets):
     """Base of every plugin's model. A docstring under every field is the user manual; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     @property
     def service_urls(self) -> Sequence[str]:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from edgerouter.field_docs import FieldDocs
+
 __all__ = ["ReadableFile", "TlsConfig", "make_context"]
 
 
@@ -33,7 +35,7 @@ ReadableFile = Annotated[Path, AfterValidator(_readable)]
 class TlsConfig(BaseModel):
     """Certificates to trust and to present. The files are read again at every connect."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted, hide_input_in_errors=True)
 
     ca: ReadableFile | None = Field(default=None, examples=["/etc/edgerouter/ca.pem"])
     """PEM file of the authorities that may sign the peer's certificate; those of the system by default."""

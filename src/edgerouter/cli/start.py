@@ -49,7 +49,10 @@ def _import_router(arguments: list[str]) -> Callable[[], None] | None:
             file = Path(name)
         case _:
             return None
-    from edgerouter.cli.reporting import reporting  # noqa: PLC0415  (that is what takes time)
+    from edgerouter.field_docs import FieldDocs  # noqa: PLC0415  (that is what takes time)
+
+    FieldDocs.wanted = False  # before any model is imported
+    from edgerouter.cli.reporting import reporting  # noqa: PLC0415  (as above)
     from edgerouter.cli.run import run_file  # noqa: PLC0415  (as above)
 
     def run() -> None:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from edgerouter.config.tree import Node, Origin
 from edgerouter.config.validation import Part, Problems, nearest
+from edgerouter.field_docs import FieldDocs
 from edgerouter.json_codec import encoded
 from edgerouter.topics import TopicName
 from edgerouter.units import Duration
@@ -21,7 +22,7 @@ SECTION: Final = "tests"
 class StepEntry(BaseModel):
     """One step: its type, and beside it the fields of that type."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     type: str = Field(examples=["filter"])
     """The step."""
@@ -58,7 +59,7 @@ PayloadValue = Annotated[Any, AfterValidator(_checked)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
 
 class Given(_Part):

@@ -8,13 +8,14 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from edgerouter.field_docs import FieldDocs
 from edgerouter.tls import ReadableFile, load_authorities, load_identity
 
 
 class ServerTlsConfig(BaseModel):
     """Certificate to present, and authorities of clients."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted, hide_input_in_errors=True)
 
     cert: ReadableFile = Field(examples=["/etc/edgerouter/server.pem"])
     """PEM file of the server's certificate, with its chain."""

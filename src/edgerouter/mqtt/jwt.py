@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from edgerouter.field_docs import FieldDocs
 from edgerouter.mqtt.login import Login, MakeLogin
 from edgerouter.tls import ReadableFile
 from edgerouter.units import Duration
@@ -29,7 +30,7 @@ _COORDINATE: Final = 32
 class JwtConfig(BaseModel):
     """A token that is made anew before each connect."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     algorithm: Literal["RS256", "ES256", "HS256"]
     """Signature: RSA, P-256, or a shared secret."""

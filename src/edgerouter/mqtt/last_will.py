@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgerouter.field_docs import FieldDocs
 from edgerouter.topics import TopicName
 
 
@@ -23,7 +24,7 @@ class Will:
 class LastWill(BaseModel):
     """A message that the broker publishes when the connection is lost."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     topic: TopicName = Field(examples=["routers/edge-7"])
     """Topic to publish to; no wildcards."""

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from edgerouter.field_docs import FieldDocs
 from edgerouter.masking import protect
 from edgerouter.mqtt.address import BrokerAddress, parse_address, split_credentials
 from edgerouter.mqtt.proxy import Proxy, parse_proxy
@@ -18,7 +19,7 @@ class BrokerSettings(BaseModel):
     """To be mixed into the configuration of a source or a sink."""
 
     # the URL may hold a password
-    model_config = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=FieldDocs.wanted)
 
     url: str = Field(examples=["mqtts://broker.plant.example:8883"])
     """The broker: `mqtt://host:1883`, `mqtts://host:8883` (TLS), `ws://host:80/mqtt` or `wss://host:443/mqtt`. A bare host is

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgerouter.errors import BadInput
+from edgerouter.field_docs import FieldDocs
 from edgerouter.step import StepConfig, StepContext
 from edgerouter.steps.document_step import DocumentStep
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put
@@ -48,7 +49,7 @@ UNITS: Final[dict[str, tuple[str, float, float]]] = {
 class Conversion(BaseModel):
     """Conversion of one member: first the type, then unit, scale and offset, then rounding."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     field: FieldPath = Field(examples=["temperature"])
     """Path of the member."""

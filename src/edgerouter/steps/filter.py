@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from edgerouter.errors import BadInput
+from edgerouter.field_docs import FieldDocs
 from edgerouter.item import UNREAD, Item
 from edgerouter.step import Step, StepConfig, StepContext
 from edgerouter.steps.expressions import Expression, compiled
@@ -37,7 +38,7 @@ Pattern = Annotated[str, AfterValidator(_pattern)]
 class Comparison(BaseModel):
     """One member of the document, and what it is compared with; all that is given must hold."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     field: FieldPath = Field(examples=["state"])
     """Path of the member: `temperature`, `engine.rpm`, `values.0`."""

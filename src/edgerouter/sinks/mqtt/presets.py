@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgerouter.field_docs import FieldDocs
 from edgerouter.tls import ReadableFile
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._~%+-]*$"
@@ -14,7 +15,7 @@ _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._~%+-]*$"
 class ClearBlade(BaseModel):
     """A device of ClearBlade IoT Core, which speaks as Google's did."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     project: str = Field(pattern=_NAME, examples=["plant"])
     """Project."""

@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgerouter.extras import install_command
+from edgerouter.field_docs import FieldDocs
 from edgerouter.receiving.topic import TopicTemplate
 from edgerouter.source import SourceConfig
 from edgerouter.units import Duration
@@ -20,7 +21,7 @@ GROUPS: tuple[Group, ...] = ("cpu", "load", "memory", "swap", "disk", "network",
 class ThresholdsConfig(BaseModel):
     """Levels from which a figure counts as high; without a number it never does."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     cpu_percent: float | None = Field(default=None, ge=0, le=100, examples=[90])
     """Busy time of all processors together."""

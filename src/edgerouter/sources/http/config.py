@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from edgerouter.field_docs import FieldDocs
 from edgerouter.http_server.listen import ListenAddress, host_of
 from edgerouter.http_server.tls import ServerTlsConfig
 from edgerouter.http_server.tokens import check_token
@@ -48,7 +49,7 @@ AllowedTopics = Annotated[tuple[Annotated[TopicFilter, AfterValidator(_filter)],
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted, hide_input_in_errors=True)
 
 
 class TokenConfig(_Section):

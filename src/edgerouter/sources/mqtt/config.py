@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from edgerouter.field_docs import FieldDocs
 from edgerouter.mqtt.last_will import LastWill
 from edgerouter.mqtt.limits import LARGEST_PACKET, PacketLimits, default_packet_limit
 from edgerouter.mqtt.settings import BrokerSettings
@@ -31,7 +32,7 @@ ShareGroup = Annotated[
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
 
 class Subscription(_Section):
