@@ -79,13 +79,8 @@ class Item(msgspec.Struct, eq=False, gc=False):
         Raises:
             ValueError, TypeError, RecursionError: it is not a JSON document.
         """
-        if self.changed:
-            try:
-                payload = encode(self.read)
-            except OverflowError:
-                payload = encoded(self.read)
-            self.message = _replace(self.message, payload=payload)
-            self.changed = False
+        for _, error in finish_all((self,)):
+            raise error
 
     def carries(self, payload: bytes) -> None:
         """Have another payload, of any bytes."""
@@ -142,3 +137,21 @@ def decode_all(items: Iterable[Item]) -> None:
                     item.read = BadInput("not JSON", str(error))
             else:
                 item.read = decoded(payload)
+
+
+def finish_all(items: Iterable[Item]) -> list[tuple[Item, Exception]]:
+    """Make the payload of each item whose document has changed; returns those whose document is not one of JSON."""
+    unfit: list[tuple[Item, Exception]] = []
+    for item in items:
+        if item.changed:
+            try:
+                payload = encode(item.read)
+            except (ValueError, TypeError, RecursionError, OverflowError):
+                try:
+                    payload = encoded(item.read)
+                except (ValueError, TypeError, RecursionError) as error:
+                    unfit.append((item, error))
+                    continue
+            item.message = _replace(item.message, payload=payload)
+            item.changed = False
+    return unfit

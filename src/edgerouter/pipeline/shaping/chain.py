@@ -11,7 +11,7 @@ import structlog
 
 from edgerouter.config.model import ConfiguredStep
 from edgerouter.errors import BadInput
-from edgerouter.item import Item, Stored
+from edgerouter.item import Item, Stored, finish_all
 from edgerouter.message import Message
 from edgerouter.pipeline.shaping.documents import Documents
 from edgerouter.step import Step, StepContext, StepState
@@ -145,18 +145,14 @@ class Chain:
 
     def _finish(self, now: Shaped) -> None:
         """Make the payloads."""
-        unfit: list[Item] = []
-        for item in now.items:
-            if not item.changed:
-                continue
-            try:
-                item.finish()
-            except (ValueError, TypeError, RecursionError) as error:
-                self._count("end", item, "not JSON", str(error))
-                now.rejected.append((item, f"the steps made no JSON document: {error}"))
-                unfit.append(item)
-        if unfit:
-            now.items = [item for item in now.items if not any(item is each for each in unfit)]
+        unfit = finish_all(now.items)
+        if not unfit:
+            return
+        for item, error in unfit:
+            self._count("end", item, "not JSON", str(error))
+            now.rejected.append((item, f"the steps made no JSON document: {error}"))
+        refused = {id(item) for item, _ in unfit}
+        now.items = [item for item in now.items if id(item) not in refused]
 
     @property
     def due(self) -> int | None:

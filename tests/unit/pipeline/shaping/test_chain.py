@@ -51,6 +51,24 @@ def test_a_bug_of_a_step_dead_letters_what_it_failed_with(plugin: type[Step[Any]
     assert all(reason in text for _, text in found.rejected)
 
 
+class OddOnceStep(Step[StepConfig]):
+    """A step whose second document cannot be written as JSON, and whose third has an integer of more than 64 bits."""
+
+    def apply(self, items: list[Item]) -> list[Item]:
+        for item, document in zip(items, (1, {"a": object()}, 2**70), strict=True):
+            item.becomes(document)
+        return items
+
+
+def test_a_document_that_json_cannot_hold_is_dead_lettered_alone() -> None:
+    stored = [message(0), message(0, 2), message(0, 3)]
+    steps = of(OddOnceStep)
+    found = steps.apply(stored)
+    assert [item.message.payload for item in found.items] == [b"1", str(2**70).encode()]
+    assert [item.original for item, _ in found.rejected] == [stored[1]]
+    assert steps.counted == {"end": {"not JSON": 1}}
+
+
 def test_each_step_counts_the_messages_that_reach_it() -> None:
     steps = chain({"type": "filter", "topics": ["b"]}, {"type": "pick", "fields": ["a"]})
     steps.apply([message(1, 1, topic="a"), message(2, 2, topic="b"), message(3, 3, topic="a")])
