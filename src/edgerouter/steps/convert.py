@@ -12,7 +12,7 @@ from edgerouter.errors import BadInput
 from edgerouter.field_docs import FieldDocs
 from edgerouter.step import StepConfig, StepContext
 from edgerouter.steps.document_step import DocumentStep
-from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put
+from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put, top
 
 UNITS: Final[dict[str, tuple[str, float, float]]] = {
     "celsius": ("temperature", 1, 273.15),
@@ -100,24 +100,50 @@ class ConvertStep(DocumentStep[ConvertConfig]):
 
     def __init__(self, config: ConvertConfig, context: StepContext) -> None:
         super().__init__(config, context)
-        self._conversions = [(path, getter(path), _function(each)) for each in config.fields for path in [parse_path(each.field)]]
+        paths = [(parse_path(each.field), each) for each in config.fields]
+        self._conversions = [(path, top(path), getter(path), _function(each), *_line(each)) for path, each in paths]
 
     def change(self, document: Any) -> Any:
         copied = False
-        for path, read, convert in self._conversions:
-            value = read(document)
+        for path, name, read, convert, scale, offset in self._conversions:
+            if name is None or document.__class__ is not dict:
+                value = read(document)
+                if value is not MISSING:
+                    document = put(document, path, convert(value))
+                    copied = True
+                continue
+            value = document.get(name, MISSING)
             if value is MISSING:
                 continue
-            new = convert(value)
-            if len(path) == 1 and document.__class__ is dict:
-                if not copied:
-                    document = document.copy()
-                    copied = True
-                document[path[0]] = new
-            else:
-                document = put(document, path, new)
+            # a number at the top of the document costs no call
+            if scale is None or value.__class__ is not float or not _LEAST < (new := value * scale + offset) < _MOST:
+                new = convert(value)
+            if not copied:
+                document = document.copy()
                 copied = True
+            document[name] = new
         return document
+
+
+def _factors(each: Conversion) -> tuple[float, float]:
+    """Return scale and offset of a number, that of the units included."""
+    scale, offset = each.scale, each.offset
+    if each.from_unit is not None and each.to_unit is not None:
+        _, factor, shift = UNITS[each.from_unit]
+        _, to_factor, to_shift = UNITS[each.to_unit]
+        offset += scale * (shift - to_shift) / to_factor
+        scale *= factor / to_factor
+    return scale, offset
+
+
+def _is_linear(each: Conversion) -> bool:
+    """Nothing but scale and offset changes a float."""
+    return each.computes and each.round is None and each.type != "integer"
+
+
+def _line(each: Conversion) -> tuple[float | None, float]:
+    """Return scale and offset that are all there is to do with a float; no scale where there is more."""
+    return _factors(each) if _is_linear(each) else (None, 0.0)
 
 
 def _function(each: Conversion) -> Callable[[Any], Any]:
@@ -125,12 +151,7 @@ def _function(each: Conversion) -> Callable[[Any], Any]:
     if not each.computes and each.round is None:
         assert cast is not None or each.type is None, "every type has its function"
         return cast or (lambda value: value)
-    scale, offset = each.scale, each.offset
-    if each.from_unit is not None and each.to_unit is not None:
-        _, factor, shift = UNITS[each.from_unit]
-        _, to_factor, to_shift = UNITS[each.to_unit]
-        offset += scale * (shift - to_shift) / to_factor
-        scale *= factor / to_factor
+    scale, offset = _factors(each)
     number = cast or _as_number
     places, whole = each.round, each.type == "integer"
     computes, isfinite = each.computes, math.isfinite
@@ -141,7 +162,7 @@ def _function(each: Conversion) -> Callable[[Any], Any]:
             return found
         raise BadInput("out of range", f"{value!r} has no finite result"[:200])
 
-    if computes and places is None and not whole:
+    if _is_linear(each):
         return scaled
 
     def convert(value: Any) -> Any:
@@ -195,6 +216,8 @@ def _as_text(value: Any) -> str:
     raise BadInput("wrong type", f"{kind_of(value)} is not made a text")
 
 
+_LEAST: Final = -math.inf
+_MOST: Final = math.inf
 _TRUE: Final = frozenset({"true", "on", "yes", "1"})
 _FALSE: Final = frozenset({"false", "off", "no", "0"})
 

@@ -29,9 +29,9 @@ class DocumentStep(Step[ConfigT]):
         change, refuse = self.change, self.context.refuse
         out = []
         for item in items:
+            document = item.read
             try:
-                document = item.read
-                if document is UNREAD or document.__class__ is BadInput:
+                if document.__class__ is not dict and (document is UNREAD or document.__class__ is BadInput):
                     document = item.document
                 new = change(document)
             except BadInput as error:

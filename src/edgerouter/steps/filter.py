@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -13,7 +15,7 @@ from edgerouter.field_docs import FieldDocs
 from edgerouter.item import UNREAD, Item
 from edgerouter.step import Step, StepConfig, StepContext
 from edgerouter.steps.expressions import Expression, compiled
-from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path
+from edgerouter.steps.paths import MISSING, FieldPath, Path, getter, kind_of, parse_path, top
 from edgerouter.topic_cache import TopicCache, key_weight
 from edgerouter.topics import Matcher, TopicFilter
 
@@ -112,7 +114,7 @@ class FilterStep(Step[FilterConfig]):
                     goes_on = not wanted
                 else:
                     document = item.read
-                    if document is UNREAD or document.__class__ is BadInput:
+                    if document.__class__ is not dict and (document is UNREAD or document.__class__ is BadInput):
                         document = item.document
                     goes_on = holds(document) is wanted
             except BadInput as error:
@@ -150,7 +152,11 @@ def _is_true(value: Any) -> bool:
 
 
 def _condition(comparison: Comparison) -> Callable[[Any], bool]:
-    read = getter(parse_path(comparison.field))
+    path = parse_path(comparison.field)
+    given = comparison.model_fields_set - {"field"}
+    if len(given) == 1 and (name := next(iter(given))) in _COMPARE:
+        return _bounded(path, _COMPARE[name], getattr(comparison, name))
+    read = getter(path)
     checks = [
         check
         for name, make in _CHECKS.items()
@@ -174,6 +180,23 @@ def _condition(comparison: Comparison) -> Callable[[Any], bool]:
         (only,) = checks
         return lambda document: missing if (value := read(document)) is MISSING else only(value)
     return holds
+
+
+def _bounded(path: Path, compare: Callable[[Any, Any], bool], bound: float) -> Callable[[Any], bool]:
+    """Return the condition that a number keeps to one bound, which is the most usual one, in a single call."""
+    read, name = getter(path), top(path)
+
+    def holds(document: Any) -> bool:
+        value = document.get(name, MISSING) if name is not None and document.__class__ is dict else read(document)
+        if value.__class__ is float or value.__class__ is int:
+            return compare(value, bound)
+        return False if value is MISSING else _not_compared(value)
+
+    return holds
+
+
+def _compares(compare: Callable[[Any, Any], bool], bound: float) -> Callable[[Any], bool]:
+    return lambda value: compare(value, bound) if value.__class__ in _NUMBERS else _not_compared(value)
 
 
 def _not_compared(value: Any) -> bool:
@@ -209,13 +232,16 @@ def _not_equal(wanted: Scalar) -> Callable[[Any], bool]:
     return lambda value: not equal(value)
 
 
+_COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "above": operator.gt,
+    "at_least": operator.ge,
+    "below": operator.lt,
+    "at_most": operator.le,
+}
 _CHECKS: Final[dict[str, Callable[[Any], Callable[[Any], bool]]]] = {
     "equals": _equal,
     "not_equals": _not_equal,
-    "above": lambda bound: lambda value: value > bound if value.__class__ in _NUMBERS else _not_compared(value),
-    "at_least": lambda bound: lambda value: value >= bound if value.__class__ in _NUMBERS else _not_compared(value),
-    "below": lambda bound: lambda value: value < bound if value.__class__ in _NUMBERS else _not_compared(value),
-    "at_most": lambda bound: lambda value: value <= bound if value.__class__ in _NUMBERS else _not_compared(value),
+    **{name: partial(_compares, compare) for name, compare in _COMPARE.items()},
     "one_of": _one_of,
     "matches": _matches,
 }

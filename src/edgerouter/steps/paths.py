@@ -42,6 +42,11 @@ FieldPath = Annotated[str, AfterValidator(_checked)]
 """A configuration field that holds the path of a member."""
 
 
+def top(path: Path) -> str | None:
+    """Return the name of a member of the document itself; `None` for a path that leads deeper."""
+    return path[0] if len(path) == 1 else None
+
+
 def getter(path: Path) -> Callable[[Any], Any]:
     """Return the function that reads a member, or returns `MISSING`."""
     if len(path) == 1:
