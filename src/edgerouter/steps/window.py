@@ -13,7 +13,7 @@ from edgerouter.item import UNREAD, Item
 from edgerouter.message import Message
 from edgerouter.step import Step, StepConfig, StepContext
 from edgerouter.steps.keys import TOPIC, key_function
-from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put
+from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put, top
 from edgerouter.units import ByteSize, Duration
 
 _PLAIN: Final = ("count", "min", "max", "mean", "sum", "first", "last")
@@ -86,9 +86,10 @@ class WindowStep(Step[WindowConfig]):
         self._length, self._grace = int(config.every * 1e9), int(config.grace * 1e9)
         self.patience = config.every + config.grace
         self._take = _taker(config.fields)
+        self._name = top(parse_path(config.fields[0])) if len(config.fields) == 1 else None  # of the only member
         self._latest: dict[Hashable, _Window] = {}  # by key, the one that was filled last
         self._windows: dict[tuple[Hashable, int], _Window] = {}  # in the order in which they were opened
-        self._messages = self._bytes = 0
+        self._places, self._room = config.max_messages, config.max_bytes  # messages and bytes that it may hold yet
         self._next = 0  # the earliest end
 
     @property
@@ -101,17 +102,15 @@ class WindowStep(Step[WindowConfig]):
 
     def apply(self, items: list[Item]) -> list[Item]:
         out: list[Item] = []
-        latest, key_of, take = self._latest, self._key, self._take
-        most, most_bytes = self.config.max_messages, self.config.max_bytes
+        latest, key_of, take, name, least, most = self._latest, self._key, self._take, self._name, -_LARGEST, _LARGEST
         due = self.due or _NEVER
         for item in items:
-            message = item.message
+            message, document = item.message, item.read
+            value = document.get(name) if document.__class__ is dict else None
             try:
                 key = message.topic if key_of is None else key_of(item)
-                document = item.read
-                if document is UNREAD or document.__class__ is BadInput:
-                    document = item.document
-                numbers = take(document)
+                if value.__class__ is not float or not least <= value <= most:
+                    value = take(item.document)
             except BadInput as error:
                 if self.context.refuse(item, error):
                     out.append(item)
@@ -124,21 +123,21 @@ class WindowStep(Step[WindowConfig]):
             if window is None or not window.begin <= now < window.end:
                 window = self._open(key, now)
                 due = self._next + self._grace
-            window.items.append(item)
             # the document is not needed any more; the payload may be, for the dead letters
             item.read = UNREAD
             item.changed = False
-            if numbers.__class__ is list:
-                for series, value in zip(window.values, numbers, strict=True):
-                    if value is not None:
-                        series.append(value)
+            window.items.append(item)
+            if value.__class__ is list:
+                for series, number in zip(window.values, value, strict=True):
+                    if number is not None:
+                        series.append(number)
             else:
-                window.values[0].append(numbers)
+                window.values[0].append(value)
             size = _MESSAGE_BYTES + len(message.payload) + len(message.topic)
             window.bytes += size
-            self._bytes += size
-            self._messages += 1
-            while self._messages > most or self._bytes > most_bytes:
+            self._room -= size
+            self._places -= 1
+            while self._places < 0 or self._room < 0:
                 out.append(self._close(next(iter(self._windows))))
         return out
 
@@ -165,8 +164,8 @@ class WindowStep(Step[WindowConfig]):
         window = self._windows.pop(place)
         if self._latest.get(window.key) is window:
             del self._latest[window.key]
-        self._messages -= len(window.items)
-        self._bytes -= window.bytes
+        self._places += len(window.items)
+        self._room += window.bytes
         start = window.end - self._length
         document: dict[str, Any] = {"start": _time(start), "end": _time(window.end), "messages": len(window.items)}
         if self.config.by != (TOPIC,):
@@ -212,10 +211,6 @@ def _taker(fields: Sequence[str]) -> Callable[[Any], Any]:
 
     def only(document: Any) -> float:
         value = read(document)
-        # between the bounds: neither too large nor infinite
-        if value.__class__ is float and -_LARGEST <= value <= _LARGEST:
-            number: float = value
-            return number
         if value is MISSING:
             raise BadInput("missing field", name[:200])
         return _number(value, name)
