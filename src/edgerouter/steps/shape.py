@@ -106,33 +106,40 @@ class EnvelopeStep(Step[EnvelopeConfig]):
         heads = self._heads if self.config.format == "json" else None
         as_json, digits, check, refuse = self._names[0], _DIGITS, _check, self.context.refuse
         out, begin, stamp = [], _NEVER, ""  # of the second that was formatted last
+        spool, before_id = None, ""
         for item in items:
-            message = item.message
+            message, known = item.message, item.read
             now = message.received_at
             past = now - begin
             if not 0 <= past < _SECOND:
                 past = now % _SECOND
                 begin = now - past
-                stamp = datetime.fromtimestamp(begin // _SECOND, UTC).isoformat()[:19]
+                stamp = datetime.fromtimestamp(begin // _SECOND, UTC).isoformat()[:19] + "."
             past //= 1000
+            if message.spool is not spool:
+                spool = message.spool
+                before_id = f'Z","id":"{spool}-'
             try:
                 try:
-                    payload = message.payload if item.read is UNREAD else item.payload
-                    check(payload)
+                    payload = message.payload if known is UNREAD else item.payload
+                    if known is UNREAD or item.changed or known.__class__ is BadInput:
+                        check(payload)
+                    # else an earlier step has decoded it
                     name, text = as_json, payload.decode()
                 except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
                     name, text = self._other(payload)
                 head = heads[message.topic] if heads is not None else self._event(message)
-                place = f"{message.spool}-{message.sequence}{message.part}"
-                whole = f'{head}{stamp}.{digits[past // 1000]}{digits[past % 1000]}Z","id":"{place}",{name}{text}}}'
+                thousands, rest = digits[past // 1000], digits[past % 1000]
+                whole = f'{head}{stamp}{thousands}{rest}{before_id}{message.sequence}{message.part}",{name}{text}}}'
                 item.message = _replace(message, payload=whole.encode())
             except BadInput as error:
-                goes_on = refuse(item, error)
+                if refuse(item, error):
+                    out.append(item)
             except (ValueError, TypeError, RecursionError) as error:
-                goes_on = refuse(item, BadInput("wrong type", str(error)[:200]))
+                if refuse(item, BadInput("wrong type", str(error)[:200])):
+                    out.append(item)
             else:
-                item.read, item.changed, goes_on = UNREAD, False, True
-            if goes_on:
+                item.read, item.changed = UNREAD, False
                 out.append(item)
         return out
 
