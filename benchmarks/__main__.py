@@ -27,31 +27,38 @@ other benchmarks, each with --help in ARGS:
   make bench-start       from the start of the process to the first acknowledged message, and what its memory holds
   make bench-week        days offline at 10 messages/s: bytes on disk a message, start, memory
 """
-SUBJECTS: tuple[Name, ...] = ("baseline", "edgerouter", "floor")
+SUBJECTS: tuple[Name, ...] = ("baseline", "before", "edgerouter", "floor")
+VARIANTS: tuple[Name, ...] = ("edgerouter", "QoS 2", "MQTT 3.1.1")
+VARIANTS_RATE = 8000.0
+"""Messages a second at which all brokers keep up with QoS 2."""
 
 
 async def measure(
-    *, messages: int, rounds: int, rates: list[float], seconds: float, qos_levels: list[int], folder: Path
+    *, messages: int, rounds: int, rates: list[float], seconds: float, qos_levels: list[int], folder: Path, older: Path | None
 ) -> Results:
     """Run the subjects alternately, so that other load on the machine affects all alike."""
     throughputs: list[Throughput] = []
     latencies: list[Latency] = []
     idles: list[Idle] = []
+    variants: list[Latency] = []
     for qos in qos_levels:
         # the floor reads QoS 1 alone
-        subjects = [name for name in SUBJECTS if qos == 1 or name != "floor"]
+        subjects = [name for name in SUBJECTS if (qos == 1 or name != "floor") and (older is not None or name != "before")]
         for number in range(rounds):
             for name in subjects:
                 print(f"QoS {qos}, round {number + 1} of {rounds}: {name}", file=sys.stderr)
-                throughputs.append(await throughput(name, qos, messages, folder))
+                throughputs.append(await throughput(name, qos, messages, folder, older=older))
         for rate in rates:
             for name in subjects:
                 print(f"QoS {qos}, {rate:g} messages/s: {name}", file=sys.stderr)
-                latencies.append(await latency(name, qos, rate, seconds, folder))
+                latencies.append(await latency(name, qos, rate, seconds, folder, older=older))
         for name in subjects:
             print(f"QoS {qos}, idle: {name}", file=sys.stderr)
-            idles.append(await idle(name, qos, seconds, folder))
-    return Results(throughputs, latencies, idles)
+            idles.append(await idle(name, qos, seconds, folder, older=older))
+    for name in VARIANTS:
+        print(f"{VARIANTS_RATE:g} messages/s: {name}", file=sys.stderr)
+        variants.append(await latency(name, 1, VARIANTS_RATE, seconds, folder))
+    return Results(throughputs, latencies, idles, variants)
 
 
 def main() -> None:
@@ -68,6 +75,7 @@ def main() -> None:
     parser.add_argument("--sink-messages", type=int, help="messages through each cloud sink (20000, quick 5000)")
     parser.add_argument("--requests", type=int, help="requests to the HTTP source in each case (50000, quick 5000)")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where everything is written (/var/tmp)")
+    parser.add_argument("--before", type=Path, metavar="VENV", help="environment of an older edgerouter that takes its turns too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to this file")
     options = parser.parse_args()
     content: dict[str, Any] = {"environment": environment()}
@@ -80,6 +88,7 @@ def main() -> None:
                 seconds=options.seconds or (4 if options.quick else 15),
                 qos_levels=sorted(set(options.qos or (1, 0)), reverse=True),
                 folder=options.folder,
+                older=options.before,
             )
         )
         print(results.as_markdown())

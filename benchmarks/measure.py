@@ -78,14 +78,14 @@ def _workspace(folder: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-async def throughput(name: Name, qos: int, messages: int, folder: Path) -> Throughput:
+async def throughput(name: Name, qos: int, messages: int, folder: Path, *, older: Path | None = None) -> Throughput:
     """Publish as fast as the broker accepts and wait until everything is in the file.
 
     Raises:
         TimeoutError: messages are missing.
     """
     with _workspace(folder) as workspace:
-        async with subject(name, qos, workspace) as running:
+        async with subject(name, qos, workspace, older) as running:
             lines, size, before = running.output.lines, running.output.bytes, usage(running.pid)
             async with load(Plan(running.port, messages=messages, qos=qos)) as publishing:
                 ended = await running.output.until(lines + messages, PATIENCE)
@@ -103,7 +103,7 @@ async def throughput(name: Name, qos: int, messages: int, folder: Path) -> Throu
     )
 
 
-async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Path) -> Latency:
+async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Path, *, older: Path | None = None) -> Latency:
     """Publish at a rate and measure the age of each message when it appears in the file.
 
     Raises:
@@ -111,7 +111,7 @@ async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Pat
     """
     messages = int(rate * seconds)
     with _workspace(folder) as workspace:
-        async with subject(name, qos, workspace) as running:
+        async with subject(name, qos, workspace, older) as running:
             lines, syncs, before = running.output.lines, await running.syncs(), usage(running.pid)
             plan = Plan(running.port, messages=messages, qos=qos, rate=rate)
             async with load(plan) as publishing:
@@ -133,10 +133,10 @@ async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Pat
     )
 
 
-async def idle(name: Name, qos: int, seconds: float, folder: Path) -> Idle:
+async def idle(name: Name, qos: int, seconds: float, folder: Path, *, older: Path | None = None) -> Idle:
     """Measure what a connected subject costs while nothing arrives."""
     with _workspace(folder) as workspace:
-        async with subject(name, qos, workspace) as running:
+        async with subject(name, qos, workspace, older) as running:
             await asyncio.sleep(_SETTLES)
             before = usage(running.pid)
             await asyncio.sleep(seconds)

@@ -37,6 +37,8 @@ class Results:
     throughputs: Sequence[Throughput]
     latencies: Sequence[Latency]
     idles: Sequence[Idle]
+    variants: Sequence[Latency]
+    """Edgerouter as usual, and then in other ways, all at one rate."""
 
     def rows(self) -> list[Row]:
         """Return the medians of the subjects side by side."""
@@ -60,18 +62,30 @@ class Results:
             "throughput": [asdict(run) for run in self.throughputs],
             "latency": [asdict(run) for run in self.latencies],
             "idle": [asdict(run) for run in self.idles],
+            "variants": [asdict(run) for run in self.variants],
         }
 
     def as_markdown(self) -> str:
         """Format a table of the medians."""
-        names: tuple[Name, ...] = ("edgerouter", *_OTHERS)
+        measured = {run.subject for run in self.throughputs}
+        others = [name for name in _OTHERS if name in measured]
+        names: tuple[Name, ...] = ("edgerouter", *others)
         lines = [
-            f"| | QoS | {' | '.join(names)} | {' | '.join(f'to {name}' for name in _OTHERS)} |",
-            "|---|---|---:|---:|---:|---:|---:|",
+            f"| | QoS | {' | '.join(names)} | {' | '.join(f'to {name}' for name in others)} |",
+            f"|---|---|{'---:|' * (len(names) + len(others))}",
         ]
         for row in self.rows():
-            values = [_text(row.values.get(name), row.digits) for name in names] + [_text(row.ratio(name), 2) for name in _OTHERS]
+            values = [_text(row.values.get(name), row.digits) for name in names] + [_text(row.ratio(name), 2) for name in others]
             lines.append(f"| {row.what} | {row.qos} | {' | '.join(values)} |")
+        usual = self.variants[0]
+        lines += [
+            "",
+            f"| at {usual.rate:,g} messages/s | CPU, us a message | to QoS 1 of MQTT 5 | p99, ms |",
+            "|---|---:|---:|---:|",
+        ]
+        for run in self.variants:
+            name, ratio = "QoS 1 of MQTT 5" if run is usual else run.subject, run.cpu_us_a_message / usual.cpu_us_a_message
+            lines.append(f"| {name} | {run.cpu_us_a_message:.1f} | {ratio:.2f} | {run.p99_ms:.0f} |")
         return "\n".join(lines) + "\n"
 
 
@@ -90,7 +104,7 @@ def _text(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:,.{digits}f}"
 
 
-_OTHERS: tuple[Name, ...] = ("floor", "baseline")
+_OTHERS: tuple[Name, ...] = ("before", "floor", "baseline")
 _THROUGHPUT: list[tuple[str, int, Callable[[Throughput], float | None]]] = [
     ("throughput, messages/s", 0, lambda run: run.messages_a_second),
     ("CPU, us a message", 1, lambda run: run.cpu_us_a_message),

@@ -1,4 +1,4 @@
-"""Subjects of the comparison: edgerouter and the baseline, each in a separate process with a separate broker."""
+"""Subjects of the comparison: edgerouter, an older one, the floor and the baseline, each in its own process with its own broker."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from benchmarks.output import Output
 from support.load import Plan, load
 from support.mosquitto import Mosquitto
 
-Name = Literal["edgerouter", "baseline", "floor"]
+Name = Literal["edgerouter", "before", "floor", "baseline", "QoS 2", "MQTT 3.1.1"]
+"""The last two are edgerouter too: with a subscription of QoS 2, and with the older version of the protocol."""
 
 ROUTER = """\
 sources:
-  bench: {{type: mqtt, url: "mqtt://127.0.0.1:{port}", topics: ["sensors/#"], qos: {qos}}}
+  bench: {{type: mqtt, url: "mqtt://127.0.0.1:{port}", topics: ["sensors/#"], qos: {qos}, protocol: "{protocol}"}}
 spool: {{path: "{folder}/spool"}}
 sinks:
   file: {{type: file, path: "{folder}/out", topics: ["sensors/#"], rotate: {{size: 100GiB}}}}
 log: {{level: warning}}
 """
-# the broker holds nothing back, so that the subject is measured
-BROKER = ("max_queued_messages 0", "max_inflight_messages 65535", "log_type error")
+# the broker holds nothing back, so that the subject is measured; the subscription decides the quality of service
+BROKER = ("max_queued_messages 0", "max_inflight_messages 65535", "upgrade_outgoing_qos true", "log_type error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +64,29 @@ async def process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 
 @asynccontextmanager
-async def subject(name: Name, qos: int, folder: Path) -> AsyncIterator[Subject]:
-    """Start a broker and a subject; yield once a message has passed through."""
+async def subject(name: Name, qos: int, folder: Path, older: Path | None = None) -> AsyncIterator[Subject]:
+    """Start a broker and a subject; yield once a message has passed through.
+
+    Args:
+        name: the subject.
+        qos: of its subscription.
+        folder: everything that they write goes below it.
+        older: environment in which the edgerouter of the subject "before" is installed.
+    """
     out = folder / "out"
     out.mkdir(parents=True)
     with Mosquitto(folder / "broker", BROKER) as broker:
         port = broker.port
-        if name == "edgerouter":
-            config = folder / "edgerouter.yaml"
-            config.write_text(ROUTER.format(port=port, qos=qos, folder=folder))
-            command = [str(Path(sys.executable).with_name("edgerouter")), "run", "-c", str(config)]
-        elif name == "floor":
+        if name == "floor":
             command = [sys.executable, str(Path(__file__).with_name("floor.py")), str(port), str(out / "messages.jsonl")]
-        else:
+        elif name == "baseline":
             script = Path(__file__).with_name("baseline.py")
             command = [sys.executable, str(script), str(port), str(qos), str(out / "messages.jsonl")]
+        else:
+            config, protocol = folder / "edgerouter.yaml", "3.1.1" if name == "MQTT 3.1.1" else "auto"
+            config.write_text(ROUTER.format(port=port, qos=2 if name == "QoS 2" else qos, protocol=protocol, folder=folder))
+            programs = Path(sys.executable).parent if older is None or name != "before" else older / "bin"
+            command = [str(programs / "edgerouter"), "run", "-c", str(config)]
         output = Output(out)
         async with process(*command) as running:
             async with load(Plan(port, topics=("sensors/first",), rate=20, qos=1, client_id="first")) as first:

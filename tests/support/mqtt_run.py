@@ -35,7 +35,9 @@ class Run:
 
     def connect(self, *, session_present: bool = True) -> None:
         self.in_flight.begin_connection(self)
-        self._stream = PublishStream(self.in_flight, version5=False, duplicates=self._duplicates, other_packet=lambda *_: True)
+        self._stream = PublishStream(
+            self.in_flight, version5=False, duplicates=self._duplicates, other_packet=lambda *_: True, releases=lambda _: None
+        )
         self.redelivery.connected(session_present=session_present)
 
     def disconnect(self) -> None:

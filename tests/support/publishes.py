@@ -44,7 +44,12 @@ def make_stream(
         others.append((command, body))
         return True
 
-    return PublishStream(in_flight, version5=version5, duplicates=TakesAll(), other_packet=other, limits=limits), others
+    def releases(packets: bytes) -> None:
+        others.extend((packets[at], packets[at + 2 : at + 4]) for at in range(0, len(packets), 4))
+
+    return PublishStream(
+        in_flight, version5=version5, duplicates=TakesAll(), other_packet=other, releases=releases, limits=limits
+    ), others
 
 
 def taken(in_flight: InFlight) -> list[Message]:

@@ -90,7 +90,8 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     receive_maximum: int = Field(default=2000, ge=1, le=65_535)
     """Most unacknowledged messages of QoS 1 and 2 that the broker may send (MQTT 5)."""
     broker_window: int = Field(default=20, ge=1)
-    """Unacknowledged messages after which a 3.1.1 broker is assumed to wait for the router; mosquitto's `max_inflight_messages`."""
+    """Unacknowledged messages after which a 3.1.1 broker is assumed to wait for the router, until it sends more; mosquitto's
+    `max_inflight_messages`."""
     max_unacknowledged: int = Field(default=10_000, ge=1)
     """Router's bound of unacknowledged messages of QoS 1 and 2, for brokers that exceed their window."""
     max_unacknowledged_bytes: ByteSize = Field(default=32 * 1024**2, ge=1024)

@@ -18,6 +18,7 @@ from edgerouter.sources.mqtt.in_flight import PUBCOMP, InFlight
 from edgerouter.sources.mqtt.inflow import Inflow
 from edgerouter.sources.mqtt.options import connect_options
 from edgerouter.sources.mqtt.read_ahead import Allowance
+from edgerouter.sources.mqtt.receipt import split
 from edgerouter.sources.mqtt.redelivery import Redelivery
 from edgerouter.sources.mqtt.stream import PublishStream
 
@@ -65,6 +66,7 @@ class Connection:
             version5=link.version5,
             duplicates=duplicates,
             other_packet=self._other_packet,
+            releases=self._released,
             limits=limits,
             ignores_messages=probe,
         )
@@ -143,8 +145,15 @@ class Connection:
 
     def _other_packet(self, command: int, body: bytes) -> bool:
         if command == PUBREL:
-            # the message is stored since its PUBREC was sent
-            self._redelivery.released(body[:2])
-            self.link.client.queue(PUBCOMP + body[:2])
+            self._released(bytes((PUBREL, 2)) + body[:2])
             return True
         return self._inflow.answered(command, body)
+
+    def _released(self, packets: bytes) -> None:
+        """Answer PUBRELs of four bytes each: their messages are stored since their PUBRECs were sent."""
+        self._redelivery.released(split(packets))
+        completed = bytearray(packets)
+        completed[::4] = PUBCOMP[:1] * (len(packets) // 4)
+        self.link.client.send(bytes(completed))
+        if self._redelivery.awaits_release:
+            self._inflow.expects_more()

@@ -20,6 +20,8 @@ OVERRUN: Final = "the broker sends much more than it should before it reads ackn
 """Closing makes the broker read them, and it resends everything beyond."""
 _HARD_LIMIT: Final = 2
 """Multiple of the bounds that may be accepted when reading continues only to keep the connection alive."""
+_MOMENT: Final = 0.001
+"""Seconds for which reading waits while a broker sends small answers one by one."""
 _PATIENCE: Final = 4
 """Fraction of the keep-alive interval after which its answer is searched for behind messages that cannot be accepted yet."""
 
@@ -35,7 +37,7 @@ class Inflow:
         stream: splits bytes into messages.
         client: the connection.
         allowance: bounds the bytes read ahead.
-        window: unacknowledged messages after which the broker is assumed to wait in any case; a smaller window is learned.
+        window: unacknowledged messages after which the broker is assumed to wait; a smaller window is learned, and a larger one.
         flush_now: called when the broker waits for acknowledgements.
         cut: ends the connection, with a reason.
         other_answer: handles every answer except the fence's; returns True if the connection is still alive.
@@ -60,7 +62,7 @@ class Inflow:
         self._allowance = allowance
         self._brought = 0
         """Bytes of this connection that were accepted."""
-        self._window = SenderWindow(window)
+        self._window = SenderWindow(window, in_flight.max_messages)
         self._rhythm = Rhythm()
         self._busy = False
         """The router is storing a delivery, or pauses after it."""
@@ -119,6 +121,16 @@ class Inflow:
         self._busy = with_messages
         if not with_messages:
             self._read_as_it_comes()
+
+    def expects_more(self) -> None:
+        """Let reading wait for a moment: more small packets follow, and reading each one alone costs a turn of the event loop."""
+        if not self._waits and self._reads_freely:
+            self._client.reading.pause()
+            asyncio.get_running_loop().call_later(_MOMENT, self._expected)
+
+    def _expected(self) -> None:
+        if not self._waits and self._reads_freely:
+            self._client.reading.resume()
 
     @property
     def _reads_freely(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from edgerouter.message import Message
@@ -97,7 +97,7 @@ class Redelivery:
             return False
         known = self._is_unreleased(message, ack) or self._is_of_an_earlier_run(message, ack)
         if known:
-            self._answered((ack, message))
+            self._answered([(ack, message)])
             self._in_flight.queue(ack)
         else:
             known = self._is_held(message, ack)
@@ -112,12 +112,21 @@ class Redelivery:
     def settled(self, batch: Batch, acks: bytes) -> None:
         """Record that a batch is stored, and the answers sent for it."""
         if PUBREC[0] in acks[::_ACK]:
-            sent = acks if len(acks) == len(batch.acks) else set(split(acks))
-            self._answered(*(entry for entry in entries(batch) if entry[0] in sent))
+            answered = entries(batch)
+            if len(acks) < len(batch.acks):
+                sent = set(split(acks))
+                answered = (entry for entry in answered if entry[0] in sent)
+            self._answered(answered)
 
-    def released(self, identifier: bytes) -> None:
-        """Record that the broker has released a message of QoS 2."""
-        self._unreleased.pop(PUBREC + identifier, None)
+    @property
+    def awaits_release(self) -> bool:
+        """True while the broker has not released every message of QoS 2 that was answered."""
+        return len(self._unreleased) > 0
+
+    def released(self, packets: Iterable[bytes]) -> None:
+        """Record PUBRELs of four bytes: the broker has released these messages of QoS 2."""
+        for packet in packets:
+            self._unreleased.pop(PUBREC + packet[2:], None)
 
     def receipt(self, batch: Batch) -> bytes:
         """Build the receipt to store with a batch, so that its messages are recognised after a crash."""
@@ -136,11 +145,9 @@ class Redelivery:
         self._last_id = (batch.connection, last)
         self._newest_id = last
 
-    def _answered(self, *answered: tuple[bytes, Message]) -> None:
+    def _answered(self, answered: Iterable[tuple[bytes, Message]]) -> None:
         """Remember answered messages of QoS 2 until the broker releases their packet ids."""
-        for ack, message in answered:
-            if ack[0] == PUBREC[0]:
-                self._unreleased[ack] = _content(message)
+        self._unreleased.update((ack, _content(message)) for ack, message in answered if ack[0] == PUBREC[0])
 
     def _is_unreleased(self, message: Message, ack: bytes) -> bool:
         # a broker may renumber messages that it sends on a resumed session
@@ -163,7 +170,7 @@ class Redelivery:
         if batch is None or not _is_same(message, known):
             return False
         if batch.done:
-            self._answered((ack, message))
+            self._answered([(ack, message)])
             self._in_flight.queue(ack)
         elif batch.again[0] == self._in_flight.connection:
             batch.again[1].extend(ack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -13,6 +14,8 @@ from edgerouter.mqtt.properties import WIDEST, parse_properties
 from edgerouter.sources.mqtt.drops import CUT, INTAKE_FULL, TOO_LARGE
 from edgerouter.sources.mqtt.in_flight import OVERHEAD, PUBACK, PUBREC, InFlight
 
+_RELEASES: Final = re.compile(rb"(?:\x62\x02..)+", re.DOTALL)
+"""PUBRELs without reason codes: brokers send many in a row, an answer to each PUBREC of a batch."""
 _TOPICS_CACHED: Final = 4096
 _LONGEST_CACHED: Final = 256
 """Length in bytes beyond which a topic is decoded each time, so that the cache stays below 8 MB."""
@@ -39,6 +42,7 @@ class PublishStream:
         version5: True if publishes have properties.
         duplicates: filters publishes that may have been received before.
         other_packet: handles first byte and body of every other packet; returns True if the connection is still usable.
+        releases: handles PUBRELs of four bytes each.
         limits: bounds of a publish.
         ignores_messages: neither accept nor acknowledge messages.
     """
@@ -50,6 +54,7 @@ class PublishStream:
         version5: bool,
         duplicates: Duplicates,
         other_packet: Callable[[int, bytes], bool],
+        releases: Callable[[bytes], None],
         limits: PacketLimits = PacketLimits(),  # noqa: B008  (frozen)
         ignores_messages: bool = False,
     ) -> None:
@@ -60,6 +65,7 @@ class PublishStream:
         self._version5 = version5
         self._duplicates = duplicates
         self._other_packet = other_packet
+        self._releases = releases
         self._limits = limits
         self._held = bytearray()
         self._need = 0
@@ -146,7 +152,10 @@ class PublishStream:
             at, start, stop = self._publishes(data, at, beyond)
             if not start:
                 return at
-            if not self._other_packet(data[at], data[start:stop]):
+            if (released := _RELEASES.match(data, at)) is not None:
+                self._releases(released[0])
+                stop = released.end()
+            elif not self._other_packet(data[at], data[start:stop]):
                 return len(data)
             at = stop
 

@@ -3,7 +3,8 @@
 No broker announces it: the receive maximum of MQTT 5 is only the client's bound, and 3.1.1 has none. A broker with a small window
 (RabbitMQ's prefetch of 10) would wait for the rest of the commit interval with every window, while the socket is drained. So the
 window is learned from that silence: everything arrived in the first half of the time between two acknowledgements, up to the same
-number as before. A broker without a window does not stop in this way, repeatedly, at one number.
+number as before. A broker without a window does not stop in this way, repeatedly, at one number; and one that sends more than the
+window that it is assumed to have does not wait there.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ class SenderWindow:
     """Detects when the broker waits for acknowledgements.
 
     Args:
-        known: unacknowledged messages after which the broker is assumed to wait in any case.
+        known: unacknowledged messages after which the broker is assumed to wait, until it sends more.
+        most: the same for a broker that has sent more.
         clock: returns seconds.
     """
 
-    def __init__(self, known: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, known: int, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._known = known
+        self._most = most
         self._clock = clock
         self._learned = 0
         self._cycle = 0.0
@@ -63,6 +66,8 @@ class SenderWindow:
                     self._judge_pause(self._first_at - self._acknowledged_at)
             if self._learned and outstanding > self._learned:
                 self._forget()
+            if outstanding > self._known:
+                self._known = max(self._most, outstanding)
         self._full = outstanding >= self.size
         return self._full
 

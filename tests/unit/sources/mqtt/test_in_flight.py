@@ -20,7 +20,7 @@ def test_a_message_of_qos_2_whose_answer_got_lost_is_answered_again_and_not_stor
     run.receive(5, b"x", qos=2, again=True)
     assert run.payloads() == []
     assert bytes(run.sent) == PUBREC + b"\x00\x05"
-    run.redelivery.released(b"\x00\x05")
+    run.redelivery.released([b"\x62\x02\x00\x05"])
     run.receive(5, b"y", qos=2, again=True)
     assert run.payloads() == [b"y"]
 

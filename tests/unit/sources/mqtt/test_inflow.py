@@ -34,7 +34,9 @@ class Broker:
         self.hurried = 0
         self._number = 0
         self.in_flight = InFlight(max_messages=1000, max_bytes=10**6, max_qos0_bytes=10**6, dropped=lambda *_: None)
-        stream = PublishStream(self.in_flight, version5=True, duplicates=TakesAll(), other_packet=self._other)
+        stream = PublishStream(
+            self.in_flight, version5=True, duplicates=TakesAll(), other_packet=self._other, releases=lambda _: None
+        )
         client: Any = self
         self.inflow = Inflow(
             self.in_flight, stream, client,
@@ -149,7 +151,7 @@ async def test_a_router_that_waits_for_messages_gets_them_as_they_come() -> None
 
 async def test_a_full_window_of_the_broker_is_stored_at_once_and_read_as_it_comes() -> None:
     broker = await steady()
-    broker.publishes(120)
+    broker.publishes(99)
     delivery = broker.next()
 
     assert delivery is not None
@@ -177,3 +179,21 @@ async def test_a_connection_that_is_full_is_read_again_when_there_is_room() -> N
     assert broker.in_flight.unacknowledged == 0
     assert broker.watched
     assert not broker.waiting
+
+
+async def test_reading_waits_a_moment_where_small_answers_follow_each_other_and_then_goes_on() -> None:
+    broker = Broker()
+    broker.inflow.expects_more()
+    broker.publishes(3)
+    assert broker.waiting
+    async with asyncio.timeout(10):
+        while broker.waiting:
+            await asyncio.sleep(0)
+    assert broker.watched
+
+
+async def test_a_moments_wait_does_not_end_the_wait_for_the_router() -> None:
+    broker = await steady()
+    broker.inflow.expects_more()
+    await pause()
+    assert not broker.watched

@@ -121,6 +121,20 @@ async def test_after_stop_nothing_is_taken_and_other_packets_are_still_handled()
     assert others == [(0xD0, b"")]
 
 
+@pytest.mark.parametrize("size", [1, 3, 4, 5, 1000])
+async def test_releases_of_messages_are_found_between_publishes_however_they_arrive(size: int) -> None:
+    in_flight = make_in_flight()
+    stream, others = make_stream(in_flight)
+    released = [(0x62, number.to_bytes(2, "big")) for number in range(0x0A60, 0x0A66)]
+    short = [bytes((first, 2)) + identifier for first, identifier in released]
+    with_reason = b"\x62\x03\x0b\x00\x92"  # packet identifier not found
+    data = short[0] + publish("t", b"1", 2) + b"".join(short[1:4]) + with_reason + b"".join(short[4:]) + publish("t", b"2", 1)
+    for at in range(0, len(data), size):
+        stream.feed(data[at : at + size])
+    assert [message.payload for message in taken(in_flight)] == [b"1", b"2"]
+    assert others == [*released[:4], (0x62, b"\x0b\x00\x92"), *released[4:]]
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -12,6 +12,7 @@ from edgerouter.sources.mqtt.window import SenderWindow
 INTERVAL = 0.02
 COMMIT = 0.002
 KNOWN = 2000
+MOST = 10_000
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Model:
     _flush_now: bool = False
 
     def __post_init__(self) -> None:
-        self.window = SenderWindow(KNOWN, lambda: self.now)
+        self.window = SenderWindow(KNOWN, MOST, lambda: self.now)
 
     def arrive(self, messages: int) -> None:
         self.outstanding += messages
@@ -133,3 +134,27 @@ def test_a_broker_that_sends_late_after_acknowledgements_did_not_wait_for_them()
             model.step()
         model.arrive(10)
     assert model.commits - before <= 5
+
+
+def test_a_broker_that_sends_more_than_its_assumed_window_does_not_wait_there() -> None:
+    window = SenderWindow(20, MOST)
+    assert window.arrived(20)
+    window.acknowledged(0)
+    assert not window.arrived(21)
+    window.acknowledged(0)
+    assert not window.arrived(20)
+    assert window.arrived(MOST)
+
+
+def test_a_small_window_is_learned_although_the_broker_once_sent_a_backlog_beyond_it() -> None:
+    """As mosquitto before 2.0.13 does on a resumed session."""
+    model = Model()
+    model.arrive(KNOWN + 1)
+    while not model.step():
+        pass
+    may_send = 20
+    for _ in range(1000):
+        if may_send:
+            model.arrive(may_send)
+        may_send = model.step()
+    assert model.window.size == 20
