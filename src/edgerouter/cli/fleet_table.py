@@ -15,7 +15,7 @@ from rich.text import Text
 
 from edgerouter.admin.fleet import NUMBERS, Found, SinkNumbers, ask_all, by_sink, total
 from edgerouter.cli.arguments import token_of
-from edgerouter.cli.output import console, counted, shown
+from edgerouter.cli.output import columns, console, counted, shown
 from edgerouter.cli.status import duration
 from edgerouter.visible import visible
 
@@ -96,15 +96,8 @@ def _cell(text: str) -> str:
     return text if len(text) <= _LONGEST_CELL else text[:_LONGEST_CELL] + "..."
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table
-
-
 def _routers(found: Sequence[Found]) -> Table:
-    table = _table("router", "host", "up", "state", *_TITLES)
+    table = columns("router", "host", "up", "state", *_TITLES)
     counting = [each.answer for each in found if each.answer is not None and each.counts]
     for each in found:
         if each.answer is None:
@@ -127,7 +120,7 @@ def _routers(found: Sequence[Found]) -> Table:
 
 
 def _sinks(found: Sequence[Found]) -> Table:
-    table = _table("sink", "routers", "states", *_TITLES)
+    table = columns("sink", "routers", "states", *_TITLES)
     for name, held in sorted(by_sink(found).items()):
         states = Counter(each.state or "not configured" for each in held)
         text = ", ".join(f"{state} {count}" for state, count in sorted(states.items()))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 _UNBOUNDED: Final = 10_000
@@ -47,6 +48,16 @@ def all_shown(value: Any) -> Any:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: `1 message`, `2 messages`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def columns(*titles: str) -> Table:
+    """Return a table of Rich with these columns, whose cells stay on one line."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for title in titles:
+        table.add_column(title, no_wrap=True)
+    return table
 
 
 def console() -> Console:

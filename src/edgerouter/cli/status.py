@@ -15,7 +15,7 @@ from rich.text import Text
 
 from edgerouter.admin.certificates import CertificateStatus
 from edgerouter.admin.client import Client, NoRouter
-from edgerouter.cli.output import all_shown, console, counted, say, shown
+from edgerouter.cli.output import all_shown, columns, console, counted, say, shown
 from edgerouter.cli.spool import stopped_status
 from edgerouter.cli.states import STATES, state_of
 from edgerouter.config.model import SpoolSection
@@ -72,7 +72,7 @@ def notices(status: Mapping[str, Any]) -> Iterator[Text]:
 def _stopped(status: dict[str, Any], spool: SpoolSection) -> Group:
     """Render what waits for the next start."""
     status = all_shown(status)
-    table = _table("sink", "matched", "delivered", "pending", "dead", "dropped")
+    table = columns("sink", "matched", "delivered", "pending", "dead", "dropped")
     for name, sink in status["sinks"].items():
         table.add_row(name, *(str(sink[field]) for field in ("matched", "delivered", "pending", "dead_lettered", "dropped")))
     ledgers = [line for name, sink in status["sinks"].items() for line in _ledger(name, sink)]
@@ -86,7 +86,7 @@ def _shared(status: dict[str, Any]) -> Iterator[Text | Table]:
         return
     routers = ", ".join(f"{name} ({counted(shards, 'shard')})" for name, shards in shared["routers"].items())
     yield Text(f"spool shared, this is {shared['router']}; running: {routers or 'no router'}; all routers together:")
-    table = _table("sink", "matched", "delivered", "pending", "dead", "dropped")
+    table = columns("sink", "matched", "delivered", "pending", "dead", "dropped")
     for name, sink in shared["ledgers"].items():
         table.add_row(name, *(str(sink[field]) for field in ("matched", "delivered", "pending", "dead_lettered", "dropped")))
     yield table
@@ -149,7 +149,7 @@ def _event_loop(status: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def _sources(status: dict[str, Any]) -> Group:
-    table = _table("source", "type", "state", "messages", "last")
+    table = columns("source", "type", "state", "messages", "last")
     reasons = []
     for name, source in status["sources"].items():
         paused, connected = source["paused"], source["connected"]
@@ -162,7 +162,7 @@ def _sources(status: dict[str, Any]) -> Group:
 
 def _sinks(status: dict[str, Any]) -> Group:
     """A table, and below it what each failing sink last said, with what to do: an error fits no column."""
-    table = _table("sink", "type", "state", "delivered", "last", "pending", "oldest", "dead", "dropped", "latency")
+    table = columns("sink", "type", "state", "delivered", "last", "pending", "oldest", "dead", "dropped", "latency")
     remarks: list[Text] = []
     for name, sink in status["sinks"].items():
         oldest = sink["oldest_pending_seconds"]
@@ -184,13 +184,6 @@ def _sinks(status: dict[str, Any]) -> Group:
             remarks.append(Text(f"{name}: {sink['last_error'] or words.long}", words.style))
             remarks.append(Text(f"  {words.cure}"))
     return Group(table, *remarks)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table
 
 
 def _ago(moment: float | None) -> str:

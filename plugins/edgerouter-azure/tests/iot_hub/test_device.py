@@ -1,4 +1,7 @@
-"""A device is named by its connection string, and mistakes are explained without quoting a key."""
+"""A device is named by its connection string, and mistakes are explained without quoting a key.
+
+Covers also: edgerouter_azure.connection_string.
+"""
 
 from __future__ import annotations
 

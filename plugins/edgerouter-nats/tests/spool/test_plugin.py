@@ -16,6 +16,7 @@ from edgerouter import plugins
 from edgerouter.errors import SpoolError
 from edgerouter.spool.contract import Spool
 from edgerouter_nats.spool.config import JetStreamSpoolConfig
+from edgerouter_nats.spool.trimming import read_shared
 from support.dead_letter_contract import Opened
 from support.durable_spool_contract import DurableSpoolContract
 from support.nats.cluster import NatsServer
@@ -64,7 +65,7 @@ async def test_a_command_works_on_the_spool_of_routers_that_are_stopped(nats: Na
     async with shared(section) as spool:
         (reader,) = await Pipe(spool).attach(route("cloud"))
         assert {message.topic for message in await take(reader, 20)} == {"a"}
-        assert set(await spool.router_records()) == {"one"}, "the command has left nothing"
+        assert set((await read_shared(spool.engine.state)).routers) == {"one"}, "the command has left nothing"
         async with plugins.open_spool(config, "box", command=True) as beside:
             with pytest.raises(SpoolError, match="the sink 'cloud' is drained by one, where this command has to run"):
                 await beside.tools.replay("cloud")

@@ -28,12 +28,7 @@ class Documents:
         """Sinks with steps that read JSON; a single one has nothing to share."""
         self._kept: dict[bytes, Any] = {}
         self._older: dict[bytes, Any] = {}
-        self._kept_bytes = self._older_bytes = 0
-
-    @property
-    def kept_bytes(self) -> int:
-        """Payload bytes of the documents that are kept."""
-        return self._kept_bytes + self._older_bytes
+        self._kept_bytes = 0
 
     def read(self, items: Iterable[Item]) -> None:
         """Decode the payload of each item that has not been read."""
@@ -62,7 +57,7 @@ class Documents:
         if size > _LARGEST or document.__class__ is BadInput:
             return
         if self._kept_bytes + size > MOST_BYTES // 2:
-            self._older, self._older_bytes = self._kept, self._kept_bytes
+            self._older = self._kept
             self._kept, self._kept_bytes = {}, 0
         self._kept[payload] = document
         self._kept_bytes += size

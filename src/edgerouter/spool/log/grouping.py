@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,15 @@ class Append:
     """Key of the one sink that these messages are for; 0 = for all."""
     dead_letters: Sequence[tuple[int, str, str, int]] = ()
     """The dead letters that these messages were, and that are deleted in the same transaction."""
+
+    async def until_stored(self, waiting: deque[Append]) -> None:
+        """Return when the delivery is stored and acknowledged; it leaves the queue where the caller gives up."""
+        try:
+            await self.stored
+        except asyncio.CancelledError:
+            if self in waiting:
+                waiting.remove(self)
+            raise
 
     def acknowledge(self) -> None:
         """Acknowledge messages that are safe, or dropped by a policy, and release the call to `append`."""

@@ -102,12 +102,7 @@ class MemorySpool:
         append = Append(source, delivery, ledgers.keys(wanted), size, ledgers.routing, self._loop.create_future())
         self._waiting.append(append)
         self._admit()
-        try:
-            await append.stored
-        except asyncio.CancelledError:
-            if append in self._waiting:
-                self._waiting.remove(append)
-            raise
+        await append.until_stored(self._waiting)
 
     def unacknowledged(self, source: str) -> Sequence[Delivery]:  # noqa: ARG002  (nothing is left of an earlier run)
         return ()

@@ -122,12 +122,7 @@ class Committer:
             raise SpoolError("the spool is closed")
         self._waiting.append(append)
         self._begin()
-        try:
-            await append.stored
-        except asyncio.CancelledError:
-            if append in self._waiting:
-                self._waiting.remove(append)
-            raise
+        await append.until_stored(self._waiting)
 
     def touch(self, settled: int = sys.maxsize) -> None:
         """Commit with the next deliveries, or soon: something beside them has changed, or only this many messages are settled."""

@@ -96,7 +96,12 @@ def test_documents_are_decoded_once_for_all_sinks_and_kept_within_a_bound() -> N
     again = [Item(each, each) for each in stored[-10:]]
     shared.read(again)
     assert all(first.read is second.read for first, second in zip(items, again, strict=True))
-    assert 0 < shared.kept_bytes <= documents.MOST_BYTES
+    first = [Item(each, each) for each in stored]
+    shared.read(first)
+    last = [Item(each, each) for each in reversed(stored)]  # the latest first, before others take their place
+    shared.read(last)
+    same = [was for was, now in zip(first, reversed(last), strict=True) if was.read is now.read]
+    assert 0 < sum(len(item.message.payload) for item in same) <= documents.MOST_BYTES
     assert [item.message.payload for item in other.apply(stored[-2:]).items] == [b'{"a":2999}', b'{"a":3000}']
     other.close()
     assert shared.readers == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from edgerouter import Duration, SinkConfig
 from edgerouter.objects import KeyTemplate
+from edgerouter_azure.connection_string import parts_of
 from edgerouter_azure.credentials import SUFFIXES, AzureFields, awaits_secret
 
 
@@ -104,16 +104,8 @@ class Place:
     """No TLS, and the port of the endpoint counts."""
 
 
-_PART = re.compile(r"\s*([A-Za-z]+)\s*=\s*(.*?)\s*")
-
-
 def _read(text: str) -> Place:
-    parts: dict[str, str] = {}
-    for part in filter(None, (piece.strip() for piece in text.split(";"))):
-        match = _PART.fullmatch(part)
-        if match is None:
-            raise ValueError("the connection string is not one: parts are written as Name=value, with semicolons between them")
-        parts[match[1].lower()] = match[2]
+    parts = parts_of(text)
     host = urlsplit(parts.get("endpoint", "")).netloc
     policy, key, signature = (parts.get(f"sharedaccess{name}", "") for name in ("keyname", "key", "signature"))
     if not host:

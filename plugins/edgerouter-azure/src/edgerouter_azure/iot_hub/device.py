@@ -13,8 +13,9 @@ from math import ceil
 from typing import Final
 from urllib.parse import parse_qs, quote
 
+from edgerouter_azure.connection_string import parts_of
+
 API_VERSION: Final = "2021-04-12"
-_PART: Final = re.compile(r"\s*([A-Za-z0-9]+)\s*=\s*(.*?)\s*")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _DEVICE: Final = re.compile(r"[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}")
 """https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry#device-identity-properties"""
@@ -61,12 +62,7 @@ def parse_connection_string(text: str) -> Device:
     Raises:
         ValueError: not the connection string of a device; the message quotes no part of it.
     """
-    parts: dict[str, str] = {}
-    for part in filter(None, (piece.strip() for piece in text.split(";"))):
-        match = _PART.fullmatch(part)
-        if match is None:
-            raise ValueError("the connection string is not one: parts are written as Name=value, with semicolons between them")
-        parts[match[1].lower()] = match[2]
+    parts = parts_of(text)
     if "sharedaccesskeyname" in parts:
         raise ValueError("this is the connection string of the hub; use that of a device, which holds DeviceId=")
     if "moduleid" in parts:

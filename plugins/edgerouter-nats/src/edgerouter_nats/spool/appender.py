@@ -67,12 +67,7 @@ class Appender:
             raise SpoolError("the spool is closed")
         self._waiting.append(append)
         self._wake.set()
-        try:
-            await append.stored
-        except asyncio.CancelledError:
-            if append in self._waiting:
-                self._waiting.remove(append)
-            raise
+        await append.until_stored(self._waiting)
 
     def close(self) -> None:
         """Take no more deliveries."""

@@ -25,7 +25,6 @@ from edgerouter_nats.spool.engine import Engine
 from edgerouter_nats.spool.names import key_of, sink_of
 from edgerouter_nats.spool.overview import Overview
 from edgerouter_nats.spool.positions import Fenced
-from edgerouter_nats.spool.routers import RouterRecord
 from edgerouter_nats.spool.sequences import first_of
 from edgerouter_nats.spool.settings import Settings
 from edgerouter_nats.spool.trimming import read_shared
@@ -252,10 +251,6 @@ class JetStreamSpool:
     async def shard_records(self) -> dict[str, SinkLedger]:
         """Return the ledgers of all positions, as they are stored."""
         return (await read_shared(self.engine.state)).ledgers
-
-    async def router_records(self) -> dict[str, RouterRecord]:
-        """Return what each router says of itself."""
-        return (await read_shared(self.engine.state)).routers
 
     def _held(self, sink: str) -> list[SinkLedger]:
         return [ledger for ledger in self.engine.ledgers if sink_of(ledger.name) == sink]
