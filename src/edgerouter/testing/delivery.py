@@ -16,7 +16,7 @@ Place = int
 
 def batches(sink: Sink[Any], messages: Sequence[Message]) -> Iterator[list[Place]]:
     """Yield batches that the sink's `limits` and `partition_of` allow, as indexes into `messages`, in order."""
-    limits = sink.limits
+    limits, sizes = sink.limits, sink.sizes_of(messages)
     partitions: dict[Hashable, list[Place]] = {}
     for place, message in enumerate(messages):
         partitions.setdefault(sink.partition_of(message), []).append(place)
@@ -24,14 +24,13 @@ def batches(sink: Sink[Any], messages: Sequence[Message]) -> Iterator[list[Place
         batch: list[Place] = []
         size = 0
         for place in places:
-            adds = sink.size_of(messages[place])
             too_many = limits.max_messages is not None and len(batch) >= limits.max_messages
-            too_big = limits.max_bytes is not None and size + adds > limits.max_bytes
+            too_big = limits.max_bytes is not None and size + sizes[place] > limits.max_bytes
             if batch and (too_many or too_big):
                 yield batch
                 batch, size = [], 0
             batch.append(place)
-            size += adds
+            size += sizes[place]
         if batch:
             yield batch
 

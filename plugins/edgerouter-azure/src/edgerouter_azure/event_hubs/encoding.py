@@ -25,8 +25,18 @@ _TIMESTAMP = struct.Struct(">Bq")
 _KEY_SYMBOL = b"\xa3\x13x-opt-partition-key"
 _DURABLE_HEADER = b"\x00\x53\x70\xc0\x02\x01\x41"
 _NULL = b"\x40"
-_PROPERTIES = struct.Struct(">4sIIBB")
+_PROPERTIES = struct.Struct(">4sII")
 _PROPERTIES_START = b"\x00\x53\x73\xd0"
+"""The properties are a list32 with 10 fields: the id is the first, the creation time the last."""
+_SHORT_ID = struct.Struct(">BB")
+_HEAD = struct.Struct(">4sI4sIIBB")
+"""Start of an event's data section, then of its properties, then of a short id: of nearly all events."""
+_PROPERTIES_BYTES = 4 + _SHORT_ID.size + _TIMESTAMP.size
+"""Counted in the properties beside the id and what stands between it and the creation time."""
+_EVENT_BYTES = _PROPERTIES.size + _SHORT_ID.size + _TIMESTAMP.size + _DATA8.size
+"""An event without its id, what stands between it and the creation time, application properties and payload."""
+_LONGER = 3
+"""More bytes for the length of an id or a payload over 255 bytes."""
 _NO_PROPERTIES = Properties()
 _OWN_NAMES = frozenset({"topic", "qos", "retained"})
 _BY_FLAGS = {
@@ -55,56 +65,57 @@ class EventEncoder:
         self._shared: TopicCache[tuple[str, int, bool, Properties | None], tuple[bytes, bytes, int]] = TopicCache(shared)
         """Of what many messages share: properties between id and time, application properties, bytes of both."""
 
-    def size_of(self, message: Message, key: str | None = None) -> int:
-        """Bytes that the event adds to a batch, exactly."""
-        id_size = len(message.spool) + len(str(message.sequence)) + 1 + len(message.part)
-        if not message.spool.isascii():
-            id_size = len(_id(message))
-        size = self._shared[message.topic, message.qos, message.retained, message.properties][2]
-        size += _PROPERTIES_FRAME + (2 if id_size < 256 else 5) + id_size
-        if key is not None:
-            size += len(_annotations(key))
-        length = len(message.payload)
-        size += length + (8 if length > 255 else 5)
-        return size + (8 if size > 255 else 5)
-
-    def encode(self, message: Message, key: str | None = None) -> bytes:
-        """The whole event, as it stands in a data section of a batch."""
-        middle, application, _ = self._shared[message.topic, message.qos, message.retained, message.properties]
-        number = _id(message)
-        return b"".join(
-            (
-                b"" if key is None else _annotations(key),
-                _properties_to_id(len(number), len(middle)),
-                number,
-                middle,
-                _TIMESTAMP.pack(0x83, message.received_at // 1_000_000),
-                application,
-                _section(len(message.payload)),
-                message.payload,
-            )
-        )
+    def sizes_of(self, messages: Sequence[Message], key: str | None = None) -> list[int]:
+        """Return the bytes that each event adds to a batch, exactly."""
+        shared = self._shared
+        fixed = _EVENT_BYTES + len(_annotations(key))
+        sizes = []
+        for message in messages:
+            number = len(message.spool) + len(str(message.sequence)) + 1 + len(message.part)
+            if not message.spool.isascii():
+                number = len(_id(message))
+            length = len(message.payload)
+            size = shared[message.topic, message.qos, message.retained, message.properties][2] + fixed + number + length
+            size += (_LONGER if number > 255 else 0) + (_LONGER if length > 255 else 0)
+            sizes.append(size + (_DATA32.size if size > 255 else _DATA8.size))
+        return sizes
 
     def batch(self, messages: Sequence[Message], key: str | None = None) -> bytes:
-        """The payload of one transfer."""
-        parts = [] if key is None else [_DURABLE_HEADER, _annotations(key)]
-        encode = self.encode
+        """Return the payload of one transfer. Every microsecond here counts a million times, so the loop calls little."""
+        shared, annotations = self._shared, _annotations(key)
+        parts = [] if key is None else [_DURABLE_HEADER, annotations]
+        last, created = -1, b""
         for message in messages:
-            event = encode(message, key)
-            parts.append(_section(len(event)))
-            parts.append(event)
+            payload = message.payload
+            length = len(payload)
+            number = f"{message.spool}-{message.sequence}{message.part}".encode("utf-8", "replace")  # as its id
+            middle, application, both = shared[message.topic, message.qos, message.retained, message.properties]
+            moment = message.received_at // 1_000_000
+            if moment != last:  # messages that are read together share their millisecond
+                last, created = moment, _TIMESTAMP.pack(0x83, moment)
+            size = _EVENT_BYTES + both + len(number) + length + (_LONGER if length > 255 else 0)
+            if size > 255 and len(number) < 256 and key is None:
+                properties = _PROPERTIES_BYTES + len(middle) + len(number)
+                head = _HEAD.pack(_DATA32_START, size, _PROPERTIES_START, properties, 10, 0xA1, len(number))
+            else:
+                head = _rare_head(size, annotations, len(number), len(middle))
+            parts += (head, number, middle, created, application, _section(length), payload)
         return b"".join(parts)
 
 
-_PROPERTIES_FRAME = len(_PROPERTIES_START) + 8 + _TIMESTAMP.size
+def _rare_head(size: int, annotations: bytes, number: int, middle: int) -> bytes:
+    """Return an event up to its id.
 
-
-def _properties_to_id(id_size: int, middle_size: int) -> bytes:
-    """The properties, as list32 with 10 fields of which the creation time is the last, up to the id's bytes."""
-    size = 4 + middle_size + _TIMESTAMP.size + id_size
-    if id_size < 256:
-        return _PROPERTIES.pack(_PROPERTIES_START, size + 2, 10, 0xA1, id_size)
-    return _PROPERTIES_START + struct.pack(">IIBI", size + 5, 10, 0xB1, id_size)
+    Args:
+        size: bytes of the event without annotations, and with a short id.
+        annotations: those of the event.
+        number: bytes of the id.
+        middle: bytes between the id and the creation time.
+    """
+    longer = _LONGER if number > 255 else 0
+    properties = _PROPERTIES.pack(_PROPERTIES_START, _PROPERTIES_BYTES + longer + middle + number, 10)
+    start = struct.pack(">BI", 0xB1, number) if longer else bytes((0xA1, number))
+    return b"".join((_section(size + longer + len(annotations)), annotations, properties, start))
 
 
 def _section(length: int) -> bytes:
@@ -116,9 +127,9 @@ def _id(message: Message) -> bytes:
     return message.id.encode(errors="replace")
 
 
-def _annotations(key: str) -> bytes:
+def _annotations(key: str | None) -> bytes:
     """Message annotations with the partition key."""
-    return _KEYED[key]
+    return b"" if key is None else _KEYED[key]
 
 
 _KEYED: TopicCache[str, bytes] = TopicCache(

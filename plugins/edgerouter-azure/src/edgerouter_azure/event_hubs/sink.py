@@ -90,7 +90,10 @@ class EventHubsSink(Sink[EventHubsConfig]):
         return self._template is not None or self._partition_id is not None
 
     def size_of(self, message: Message) -> int:
-        return self._encoder.size_of(message, self._key_of(message))
+        return self._encoder.sizes_of([message], self._key_of(message))[0]
+
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        return self._encoder.sizes_of(messages) if self._template is None else super().sizes_of(messages)
 
     def partition_of(self, message: Message) -> Hashable:
         return self._key_of(message)
