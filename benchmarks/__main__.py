@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: edgerouter, its floor and plain aiomqtt, the HTTP source, every cloud sink and the steps, in one run."""
+"""`python -m benchmarks`: edgerouter, its floor and plain aiomqtt, its start, the HTTP source, every cloud sink and the steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from benchmarks import bills, http_source, sinks, steps
+from benchmarks import bills, http_source, sinks, start, steps, targets
 from benchmarks.measure import Idle, Latency, Throughput, idle, latency, throughput
 from benchmarks.report import Results, environment
 from benchmarks.subjects import Name
@@ -61,24 +61,31 @@ async def measure(
     return Results(throughputs, latencies, idles, variants)
 
 
-def main() -> None:
-    """Measure, print tables, and write JSON if requested."""
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog=OTHERS)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="under two minutes, less exact")
-    parser.add_argument("--only", choices=("walk", "http", "sinks", "steps"), help="only this part")
+    parser.add_argument("--only", choices=("walk", "start", "http", "sinks", "steps"), help="only this part")
     parser.add_argument("--messages", type=int, help="messages of a throughput run (100000, quick 20000)")
     parser.add_argument("--rounds", type=int, help="throughput runs of each subject, of which the median counts (3, quick 1)")
     parser.add_argument("--rate", type=float, action="append", help="messages a second while latency is measured (1000, 100, 10)")
     parser.add_argument("--seconds", type=float, help="how long latency is measured (15, quick 4)")
     parser.add_argument("--qos", type=int, choices=(0, 1), action="append", help="only this quality of service (both)")
     parser.add_argument("--sink-messages", type=int, help="messages through each cloud sink (20000, quick 5000)")
+    parser.add_argument("--starts", type=int, help="starts with and without cloud sinks, of which the median counts (5, quick 2)")
     parser.add_argument("--requests", type=int, help="requests to the HTTP source in each case (50000, quick 5000)")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where everything is written (/var/tmp)")
     parser.add_argument("--before", type=Path, metavar="VENV", help="environment of an older edgerouter that takes its turns too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to this file")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print tables, and write JSON if requested."""
+    options = arguments()
     content: dict[str, Any] = {"environment": environment()}
+    compared: list[targets.Target] = []
     if options.only in {None, "walk"}:
         results = asyncio.run(
             measure(
@@ -93,6 +100,15 @@ def main() -> None:
         )
         print(results.as_markdown())
         content |= results.as_content()
+        compared += targets.of_walk(results)
+    if options.only in {None, "start"}:
+        starts = [
+            asyncio.run(start.measured(options.starts or (2 if options.quick else 5), options.folder, clouds=clouds))
+            for clouds in (False, True)
+        ]
+        print("\n".join(start.report(starts[0])), end="\n\n")
+        content["starts"] = [[asdict(each) for each in runs] for runs in starts]
+        compared += targets.of_starts(*starts)
     if options.only in {None, "http"}:
         requests = asyncio.run(http_source.measure_all(options.requests or (5_000 if options.quick else 50_000), options.folder))
         print(http_source.as_markdown(requests))
@@ -102,6 +118,7 @@ def main() -> None:
         rows = uvloop.run(sinks.measure(options.sink_messages or (5_000 if options.quick else 20_000)))
         print(sinks.as_markdown(rows))
         content["sinks"] = [asdict(row) for row in rows]
+        compared += targets.of_sinks(rows)
         billed = uvloop.run(bills.measure())
         print(bills.as_markdown(billed))
         content["bills"] = [asdict(bill) for bill in billed]
@@ -109,6 +126,9 @@ def main() -> None:
         shaping = steps.measure(5_000 if options.quick else 20_000)
         print(steps.as_markdown(shaping))
         content["steps"] = [asdict(row) for row in shaping]
+    if compared:
+        print(targets.as_markdown(compared))
+        content["targets"] = [{**asdict(target), "met": target.met} for target in compared]
     print(", ".join(f"{name} {value}" for name, value in environment().items()))
     if options.json:
         options.json.write_text(json.dumps(content, indent=2) + "\n")

@@ -27,6 +27,7 @@ from support.process_meter import usage
 
 STEPS = {0x10: "CONNECT", 0x20: "CONNACK", 0x82: "SUBSCRIBE", 0x90: "SUBACK", 0x40: "PUBACK"}
 """First byte of the packets whose times are taken, in their order."""
+PROGRAM = Path(sys.executable).with_name("edgerouter")
 PATIENCE = 60.0
 SETTLES = 7.0
 """Seconds after which the router has given back what only its start needed."""
@@ -178,12 +179,15 @@ def report(starts: list[Start]) -> Iterator[str]:
     yield f"| everything else | {(sum(last.memory.values()) - sum(large.values())) / 1e6:.1f} |"
 
 
-async def run(options: argparse.Namespace, folder: Path) -> None:
-    """Measure and print."""
-    async with contextlib.AsyncExitStack() as stack:
-        sinks = await stack.enter_async_context(cloud_sinks()) if options.clouds else {}
-        starts = await measure(options.program, options.runs, folder, sinks)
-    print("\n".join(report(starts)))
+async def measured(runs: int, folder: Path, *, clouds: bool, program: Path = PROGRAM) -> list[Start]:
+    """Start a router a number of times, with a sink of each cloud service or without."""
+    workspace = Path(tempfile.mkdtemp(prefix="edgerouter-start-", dir=folder))
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            sinks = await stack.enter_async_context(cloud_sinks()) if clouds else {}
+            return await measure(program, runs, workspace, sinks)
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
 
 
 def main() -> None:
@@ -191,17 +195,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-start", description=__doc__)
     parser.add_argument("--runs", type=int, default=7, help="starts, of which the median counts (7)")
     parser.add_argument("--clouds", action="store_true", help="with a sink of each cloud service beside the file")
-    program = Path(sys.executable).with_name("edgerouter")
     parser.add_argument(
-        "--program", type=Path, default=program, help="program of another environment, without development's packages"
+        "--program", type=Path, default=PROGRAM, help="program of another environment, without development's packages"
     )
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where everything is written (/var/tmp)")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="edgerouter-start-", dir=options.folder))
-    try:
-        asyncio.run(run(options, folder))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    starts = asyncio.run(measured(options.runs, options.folder, clouds=options.clouds, program=options.program))
+    print("\n".join(report(starts)))
 
 
 if __name__ == "__main__":
