@@ -129,7 +129,7 @@ class Router:
         if (old.spool, old.admin, old.log, old.telemetry) != (config.spool, config.admin, config.log, config.telemetry):
             log.warning("changes of spool, admin, log and telemetry take effect at the next start")
         config = replace(config, spool=old.spool, admin=old.admin, log=old.log, telemetry=old.telemetry)
-        gone, stopped = changed(walk.sources, config.sources), changed(walk.sinks, config.sinks)
+        gone, stopped = await changed(walk.sources, config.sources), await changed(walk.sinks, config.sinks)
         await walk.stop_sources(gone)
         # messages come in while the sinks close their clients, be it slowly
         await walk.stop_sinks(stopped)

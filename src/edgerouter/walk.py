@@ -154,7 +154,9 @@ class Walk:
 Running = Mapping[str, RunningSink] | Mapping[str, RunningSource]
 
 
-def changed(running: Running, configured: Iterable[ConfiguredSink | ConfiguredSource]) -> list[str]:
+async def changed(running: Running, configured: Iterable[ConfiguredSink | ConfiguredSource]) -> list[str]:
     """Return the names of what runs and is configured otherwise now, or not any more."""
-    digests = {each.name: each.digest for each in configured}
-    return [name for name, each in running.items() if digests.get(name) != each.configured.digest]
+    before = {name: each.configured.digest for name, each in running.items()}
+    now = {each.name: each.digest for each in configured}
+    # each digest takes ten milliseconds
+    return await asyncio.to_thread(lambda: [name for name, digest in before.items() if now.get(name) != digest])

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Self
 
 from edgerouter import DELIVERED, Limits, Message, Outcome, Sink, SinkConfig, SinkContext
+from edgerouter.config.digest import Digest
 from edgerouter.config.model import ConfiguredSink, SinkPolicies
 from edgerouter.pipeline.runner import Runner
 from edgerouter.pipeline.shaping.chain import Chain
@@ -142,7 +143,7 @@ def configured(plugin: type[Sink[Any]], **policies: Any) -> ConfiguredSink:
         policies=SinkPolicies.model_validate(policies),
         config=SinkConfig(),
         raw={},
-        digest="digest",
+        digest=Digest("scripted"),
         type="scripted",
     )
 

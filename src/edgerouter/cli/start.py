@@ -52,6 +52,8 @@ def _import_router(arguments: list[str]) -> Callable[[], None] | None:
     from edgerouter.field_docs import FieldDocs  # noqa: PLC0415  (that is what takes time)
 
     FieldDocs.wanted = False  # before any model is imported
+    # pydantic would look through all installed packages for plugins to itself
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from edgerouter.cli.reporting import reporting  # noqa: PLC0415  (as above)
     from edgerouter.cli.run import run_file  # noqa: PLC0415  (as above)
 

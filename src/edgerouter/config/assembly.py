@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from edgerouter.config import overlay, unlisted_stores
 from edgerouter.config.admin import AdminConfig
 from edgerouter.config.checks import step_files
-from edgerouter.config.digest import digest
+from edgerouter.config.digest import Digest
 from edgerouter.config.model import (
     PLUGIN_SECTIONS,
     SECTIONS,
@@ -193,7 +193,7 @@ class Assembly:
         config = part.validate(plugin.Config, self._problems)
         if config is None:
             return None
-        own = {"name": name, "plugin": plugin, "config": config, "digest": digest(kind, *policies, config), "type": kind}
+        own = {"name": name, "plugin": plugin, "config": config, "digest": Digest(kind, *policies, config), "type": kind}
         return own | {"raw": part.node.plain(), "pending": pending_in(part.node)}
 
     def _source(self, name: str) -> ConfiguredSource | None:

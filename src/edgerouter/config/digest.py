@@ -11,7 +11,34 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 ROUNDS: Final = 20_000
-"""Makes guessing a weak secret from the digest slow, at a few milliseconds for each sink."""
+"""Makes guessing a weak secret from the digest slow, at about ten milliseconds for each sink."""
+
+
+class Digest:
+    """Digest of what a user chose, computed when it is first compared or shown: few runs of a router need it.
+
+    Args:
+        kind: the plugin's name.
+        models: what the user chose; defaults count as chosen.
+    """
+
+    __slots__ = ("_kind", "_models", "_text")
+
+    def __init__(self, kind: str, *models: BaseModel) -> None:
+        self._kind = kind
+        self._models = models
+        self._text = ""
+
+    def __str__(self) -> str:
+        if not self._text:
+            self._text = digest(self._kind, *self._models)
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other) if isinstance(other, Digest) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(str(self))
 
 
 def digest(kind: str, *models: BaseModel) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from pydantic import Field, SecretStr, model_validator
 
 from edgerouter.config.admin import AdminConfig
+from edgerouter.config.digest import Digest
 from edgerouter.config.section import Section
 from edgerouter.config.shaping import ShapingTest, StepEntry
 from edgerouter.config.telemetry import TelemetryConfig
@@ -206,7 +207,7 @@ class Configured:
     """The plugin's own fields; while `pending` is not empty it is a stand-in that only `references.resolve` makes whole."""
     raw: Mapping[str, Any] = field(repr=False)
     """The plugin's own fields as written, `${env:}` and `${file:}` resolved; what `config` is made from."""
-    digest: str
+    digest: Digest = field(repr=False)
     """Changes when, and only when, anything of its configuration changes; holds no secret."""
     type: str
     """The name of the plugin, as written in the file."""

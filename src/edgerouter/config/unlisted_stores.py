@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from edgerouter.config.digest import digest
+from edgerouter.config.digest import Digest
 from edgerouter.config.model import ConfiguredSecretStore, PluginKind
 from edgerouter.config.tree import Node, Origin, Place, pending_in
 from edgerouter.config.validation import Part, Problems, nearest
@@ -56,7 +56,7 @@ def _by_type(name: str, find: Callable[[PluginKind, str], type[Any]]) -> Configu
     if config is None:
         return f"the secret store {name!r} needs more than its name; list it under secret_stores"
     return ConfiguredSecretStore(
-        name=name, plugin=plugin, config=cast("Any", config), raw={}, digest=digest(name, config), type=name
+        name=name, plugin=plugin, config=cast("Any", config), raw={}, digest=Digest(name, config), type=name
     )
 
 

@@ -290,7 +290,7 @@ class Delivery:
             error="PluginBug" if isinstance(error, _PluginBug) else type(error).__name__,
             attempts=part.writes,
             first_attempt=attempts.started_at,
-            config_digest=self._digest,
+            config_digest=str(self._digest),
         )
 
 

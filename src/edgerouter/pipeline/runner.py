@@ -58,7 +58,7 @@ class Runner:
         self.configured = configured
         self.steps = steps
         taps = taps or SinkTaps()
-        self._shaped = ShapedReader(reader, self.steps, configured.digest, taps.before) if self.steps is not None else None
+        self._shaped = ShapedReader(reader, self.steps, str(configured.digest), taps.before) if self.steps is not None else None
         # without steps, messages are written as they are stored
         self._taps = (taps.before, taps.after) if self._shaped is None else (taps.after,)
         self.reader: Reader = self._shaped or reader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgerouter.config.digest import Digest
 from edgerouter.config.model import ConfiguredSink, SinkPolicies
 from edgerouter.pipeline.shaping.trial import Trial
 from edgerouter.sink import SinkConfig
@@ -17,7 +18,7 @@ def trial(*steps: dict[str, Any], lines: list[str] | None = None) -> Trial:
         plugin=StdoutSink,
         config=SinkConfig(),
         raw={},
-        digest="",
+        digest=Digest("stdout"),
         type="stdout",
         policies=SinkPolicies(topics=("plant/#",)),
         steps=tuple(configured(*steps)),
