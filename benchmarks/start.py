@@ -101,15 +101,16 @@ def _name(path: str) -> str:
 
 @contextlib.asynccontextmanager
 async def cloud_sinks() -> AsyncIterator[dict[str, Any]]:
-    """Run services that accept everything, and yield the configuration of one sink of each kind."""
+    """Run services that accept everything, and yield the configuration of one sink of each kind, which gets no message."""
     async with serving("benchmarks.aws") as amazon, serving("benchmarks.gcp") as google, azure.serving() as ports:
-        at_aws = {"endpoint_url": amazon, "probe": False, **aws.KEYS}
-        at_google = {"endpoint": google, "anonymous": True}
-        blobs = {"account": "plant", "account_key": "a2V5", "endpoint": f"http://127.0.0.1:{ports.blob}/plant"}
+        idle = {"topics": ["nothing/#"]}
+        at_aws = {"endpoint_url": amazon, "probe": False, **aws.KEYS, **idle}
+        at_google = {"endpoint": google, "anonymous": True, **idle}
+        blobs = {"account": "plant", "account_key": "a2V5", "endpoint": f"http://127.0.0.1:{ports.blob}/plant", **idle}
         yield {
             "queue": {"type": "aws-sqs", "queue": "plant", **at_aws},
             "bucket": {"type": "aws-s3", "bucket": "plant", "addressing": "path", **at_aws},
-            "events": {"type": "azure-event-hubs", "connection_string": ports.connection_string(ports.amqp)},
+            "events": {"type": "azure-event-hubs", "connection_string": ports.connection_string(ports.amqp), **idle},
             "blobs": {"type": "azure-blob", "container": "bench", **blobs},
             "telemetry": {"type": "gcp-pubsub", "topic": "projects/plant/topics/bench", **at_google},
             "objects": {"type": "gcp-storage", "bucket": "plant", **at_google},
