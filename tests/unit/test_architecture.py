@@ -65,10 +65,26 @@ def test_the_table_of_rooms_names_every_package_with_its_own_sentence() -> None:
     assert rooms() == packages()
 
 
+def defined(path: str) -> set[str]:
+    """Names of the functions and classes of a module."""
+    tree = ast.parse((CORE / path).read_text())
+    return {node.name for node in ast.walk(tree) if isinstance(node, FUNCTIONS | ast.ClassDef)}
+
+
+def test_each_question_leads_to_names_that_are_where_the_table_says() -> None:
+    rows = re.findall(
+        r"^\| (.+\?) \| \[([\w/]+\.py)\]\S+ \| (.+) \| \[([\w/]+\.py)\]\S+ ?(.*) \|$", section("Where is it decided?"), re.MULTILINE
+    )
+    assert len(rows) == 20
+    for question, begin, because, then, last in rows:
+        for path, text in ((begin, because), (then, last)):
+            names = set(re.findall(r"`(\w+)`", text))
+            assert names <= defined(path), f"{question} {path}"
+
+
 def test_the_walk_of_a_message_enters_at_most_twelve_files_and_names_what_is_there() -> None:
     page = (ROOT / "docs" / "explanation" / "a-message-walks.md").read_text()
     steps = re.findall(r"^\| \d+ \| \[([\w/]+\.py)\].*\| ([^|]+) \|$", page, re.MULTILINE)
     assert 10 <= len(steps) <= 12
     for path, names in steps:
-        defined = {node.name for node in ast.walk(ast.parse((CORE / path).read_text())) if isinstance(node, FUNCTIONS)}
-        assert set(re.findall(r"`(\w+)`", names)) <= defined, path
+        assert set(re.findall(r"`(\w+)`", names)) <= defined(path), path
