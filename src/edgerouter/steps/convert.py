@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgerouter.errors import BadInput
 from edgerouter.field_docs import FieldDocs
+from edgerouter.item import Item
 from edgerouter.step import StepConfig, StepContext
 from edgerouter.steps.document_step import DocumentStep
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put, top
@@ -100,32 +101,60 @@ class ConvertStep(DocumentStep[ConvertConfig]):
 
     def __init__(self, config: ConvertConfig, context: StepContext) -> None:
         super().__init__(config, context)
-        paths = [(parse_path(each.field), each) for each in config.fields]
-        self._conversions = [(path, top(path), getter(path), _function(each), *_line(each)) for path, each in paths]
+        self._conversions = [(path, getter(path), _function(each)) for each in config.fields for path in [parse_path(each.field)]]
+
+        self._lines = _lines(config.fields)
+
+    def apply(self, items: list[Item]) -> list[Item]:
+        lines, general = self._lines, super().apply
+        if not lines:
+            return general(items)
+        # the most usual conversions, of numbers at the top of the document, in a loop without calls
+        out: list[Item] = []
+        least, most, finite = -_LARGEST, _LARGEST, math.isfinite
+        for item in items:
+            document, new = item.read, None
+            if document.__class__ is dict:
+                for name, scale, offset in lines:
+                    value = document.get(name, MISSING)
+                    if value is MISSING:
+                        continue
+                    if not (value.__class__ is float or value.__class__ is int) or not least < value < most:
+                        break
+                    found = value * scale + offset
+                    if not finite(found):
+                        break
+                    if new is None:
+                        new = document.copy()
+                    new[name] = found
+                else:
+                    if new is not None:
+                        item.read = new
+                        item.changed = True
+                    out.append(item)
+                    continue
+            out += general([item])
+        return out
 
     def change(self, document: Any) -> Any:
         copied = False
-        for path, name, read, convert, scale, offset in self._conversions:
-            if name is None or document.__class__ is not dict:
-                value = read(document)
-                if value is not MISSING:
-                    document = put(document, path, convert(value))
-                    copied = True
-                continue
-            value = document.get(name, MISSING)
+        for path, read, convert in self._conversions:
+            value = read(document)
             if value is MISSING:
                 continue
-            # a number at the top of the document costs no call
-            if scale is None or value.__class__ is not float or not _LEAST < (new := value * scale + offset) < _MOST:
-                new = convert(value)
-            if not copied:
-                document = document.copy()
+            new = convert(value)
+            if len(path) == 1 and document.__class__ is dict:
+                if not copied:
+                    document = document.copy()
+                    copied = True
+                document[path[0]] = new
+            else:
+                document = put(document, path, new)
                 copied = True
-            document[name] = new
         return document
 
 
-def _factors(each: Conversion) -> tuple[float, float]:
+def _line(each: Conversion) -> tuple[float, float]:
     """Return scale and offset of a number, that of the units included."""
     scale, offset = each.scale, each.offset
     if each.from_unit is not None and each.to_unit is not None:
@@ -137,13 +166,16 @@ def _factors(each: Conversion) -> tuple[float, float]:
 
 
 def _is_linear(each: Conversion) -> bool:
-    """Nothing but scale and offset changes a float."""
-    return each.computes and each.round is None and each.type != "integer"
+    """Nothing but scale and offset changes a number."""
+    return each.computes and each.round is None and each.type in (None, "number")
 
 
-def _line(each: Conversion) -> tuple[float | None, float]:
-    """Return scale and offset that are all there is to do with a float; no scale where there is more."""
-    return _factors(each) if _is_linear(each) else (None, 0.0)
+def _lines(conversions: Sequence[Conversion]) -> list[tuple[str, float, float]]:
+    """Return name, scale and offset of each conversion; nothing where one does more, is deeper, or repeats a member."""
+    names = {name for each in conversions if _is_linear(each) and (name := top(parse_path(each.field))) is not None}
+    if len(names) != len(conversions):
+        return []
+    return [(parse_path(each.field)[0], *_line(each)) for each in conversions]
 
 
 def _function(each: Conversion) -> Callable[[Any], Any]:
@@ -151,7 +183,7 @@ def _function(each: Conversion) -> Callable[[Any], Any]:
     if not each.computes and each.round is None:
         assert cast is not None or each.type is None, "every type has its function"
         return cast or (lambda value: value)
-    scale, offset = _factors(each)
+    scale, offset = _line(each)
     number = cast or _as_number
     places, whole = each.round, each.type == "integer"
     computes, isfinite = each.computes, math.isfinite
@@ -216,8 +248,7 @@ def _as_text(value: Any) -> str:
     raise BadInput("wrong type", f"{kind_of(value)} is not made a text")
 
 
-_LEAST: Final = -math.inf
-_MOST: Final = math.inf
+_LARGEST: Final = 1e300
 _TRUE: Final = frozenset({"true", "on", "yes", "1"})
 _FALSE: Final = frozenset({"false", "off", "no", "0"})
 

@@ -15,7 +15,7 @@ from edgerouter.field_docs import FieldDocs
 from edgerouter.item import UNREAD, Item
 from edgerouter.step import Step, StepConfig, StepContext
 from edgerouter.steps.expressions import Expression, compiled
-from edgerouter.steps.paths import MISSING, FieldPath, Path, getter, kind_of, parse_path, top
+from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, top
 from edgerouter.topic_cache import TopicCache, key_weight
 from edgerouter.topics import Matcher, TopicFilter
 
@@ -101,8 +101,28 @@ class FilterStep(Step[FilterConfig]):
         self.reads = bool(config.fields or config.where)
         self._topic = _topic_condition(config)
         self._document = _document_condition(config) if self.reads else None
+        self._bound = _only_bound(config)
 
     def apply(self, items: list[Item]) -> list[Item]:
+        if self._bound is None:
+            return self._meeting(items)
+        # the most usual filter, a number at the top of the document, in a loop without calls
+        name, compare, bound = self._bound
+        wanted, meeting, out = not self.config.invert, self._meeting, []
+        for item in items:
+            document = item.read
+            value = document.get(name, MISSING) if document.__class__ is dict else None
+            if value.__class__ is float or value.__class__ is int:
+                if compare(value, bound) is wanted:
+                    out.append(item)
+            elif value is not MISSING:
+                out += meeting([item])
+            elif not wanted:
+                out.append(item)
+        return out
+
+    def _meeting(self, items: list[Item]) -> list[Item]:
+        """Return the items that meet the conditions, or that `on_error` lets through."""
         topic, wanted = self._topic, not self.config.invert
         if self._document is None:
             assert topic is not None, "a filter has a condition"
@@ -114,7 +134,7 @@ class FilterStep(Step[FilterConfig]):
                     goes_on = not wanted
                 else:
                     document = item.read
-                    if document.__class__ is not dict and (document is UNREAD or document.__class__ is BadInput):
+                    if document is UNREAD or document.__class__ is BadInput:
                         document = item.document
                     goes_on = holds(document) is wanted
             except BadInput as error:
@@ -122,6 +142,17 @@ class FilterStep(Step[FilterConfig]):
             if goes_on:
                 out.append(item)
         return out
+
+
+def _only_bound(config: FilterConfig) -> tuple[str, Callable[[Any, Any], bool], float] | None:
+    """Return name, comparison and bound of a number, where that is the only condition and the number at the top of the document."""
+    if len(config.fields) != 1 or config.topics or config.topic_regex is not None or config.where is not None:
+        return None
+    (comparison,) = config.fields
+    member, (given, *others) = top(parse_path(comparison.field)), comparison.model_fields_set - {"field"}
+    if member is None or others or given not in _COMPARE:
+        return None
+    return member, _COMPARE[given], getattr(comparison, given)
 
 
 def _topic_condition(config: FilterConfig) -> TopicCache[str, bool] | None:
@@ -152,11 +183,7 @@ def _is_true(value: Any) -> bool:
 
 
 def _condition(comparison: Comparison) -> Callable[[Any], bool]:
-    path = parse_path(comparison.field)
-    given = comparison.model_fields_set - {"field"}
-    if len(given) == 1 and (name := next(iter(given))) in _COMPARE:
-        return _bounded(path, _COMPARE[name], getattr(comparison, name))
-    read = getter(path)
+    read = getter(parse_path(comparison.field))
     checks = [
         check
         for name, make in _CHECKS.items()
@@ -179,19 +206,6 @@ def _condition(comparison: Comparison) -> Callable[[Any], bool]:
     if len(checks) == 1 and comparison.exists is None:
         (only,) = checks
         return lambda document: missing if (value := read(document)) is MISSING else only(value)
-    return holds
-
-
-def _bounded(path: Path, compare: Callable[[Any, Any], bool], bound: float) -> Callable[[Any], bool]:
-    """Return the condition that a number keeps to one bound, which is the most usual one, in a single call."""
-    read, name = getter(path), top(path)
-
-    def holds(document: Any) -> bool:
-        value = document.get(name, MISSING) if name is not None and document.__class__ is dict else read(document)
-        if value.__class__ is float or value.__class__ is int:
-            return compare(value, bound)
-        return False if value is MISSING else _not_compared(value)
-
     return holds
 
 

@@ -1,6 +1,6 @@
 """Shortcuts for the usual case, members at the top of a document, give to the byte what the general way gives.
 
-Covers: edgerouter.steps.filter, edgerouter.steps.convert, edgerouter.steps.window, edgerouter.steps.shape.
+Covers: edgerouter.steps.filter, edgerouter.steps.fields, edgerouter.steps.convert, edgerouter.steps.window, edgerouter.steps.shape.
 """
 
 from __future__ import annotations
@@ -104,15 +104,27 @@ def test_an_envelope_names_the_spool_and_the_part_of_each_message() -> None:
 
 
 @pytest.mark.parametrize("name", ["above", "at_least", "below", "at_most"])
-@given(payloads=st.lists(PAYLOADS, max_size=8), bound=st.sampled_from([0, -1.5, 1e300, 21.5]), on_error=ON_ERROR)
-@example(payloads=list(HOSTILE), bound=0, on_error="dead_letter")
+@given(
+    payloads=st.lists(PAYLOADS, max_size=8), bound=st.sampled_from([0, -1.5, 1e300, 21.5]), invert=st.booleans(), on_error=ON_ERROR
+)
+@example(payloads=list(HOSTILE), bound=0, invert=True, on_error="dead_letter")
+@example(payloads=[b"{}", b'{"v":null}', b"[1]", b'{"v":true}'], bound=0, invert=True, on_error="drop")
 def test_one_bound_decides_as_it_does_among_other_comparisons(
-    name: str, payloads: list[bytes], bound: float, on_error: str
+    name: str, payloads: list[bytes], bound: float, invert: bool, on_error: str
 ) -> None:
-    """A single bound of a member at the top has its own function; with `exists` beside it the general one decides."""
+    """A single bound of a member at the top is compared in the loop; with `exists` beside it each comparison is called."""
+    step = {"type": "filter", "invert": invert, "on_error": on_error}
+    results = [sent(chain({**step, "fields": [{"field": "v", name: bound, **more}]}), payloads) for more in ({}, {"exists": True})]
+    assert results[0] == results[1]
+
+
+@given(payloads=st.lists(PAYLOADS, max_size=8), on_error=ON_ERROR)
+@example(payloads=list(HOSTILE), on_error="pass")
+def test_members_at_the_top_are_picked_as_beside_one_further_down(payloads: list[bytes], on_error: str) -> None:
+    """Members at the top are picked in the loop; a path that leads deeper makes all of them take the general way."""
     results = [
-        sent(chain({"type": "filter", "on_error": on_error, "fields": [{"field": "v", name: bound, **more}]}), payloads)
-        for more in ({}, {"exists": True})
+        sent(chain({"type": "pick", "on_error": on_error, "fields": fields}), payloads)
+        for fields in (["absent", "v"], ["absent", "v", "absent.v"])
     ]
     assert results[0] == results[1]
 
@@ -129,17 +141,30 @@ CONVERSIONS = (
 )
 
 
+DOCUMENTS = st.fixed_dictionaries({}, optional={"v": VALUES, "w": VALUES, "x": VALUES})
+
+
 @pytest.mark.parametrize("conversion", CONVERSIONS)
-@given(values=st.lists(VALUES, max_size=8), on_error=ON_ERROR)
-@example(values=[1e308, -1e308, 10**400, 1.5, "x"], on_error="pass")
-def test_a_member_at_the_top_is_converted_as_one_further_down(conversion: dict[str, Any], values: list[Any], on_error: str) -> None:
-    """A number at the top is computed without a call; results and refusals are those of a nested one."""
-    tops = [json.dumps({"v": value}, separators=(",", ":")).encode() for value in values]
-    step = {"type": "convert", "on_error": on_error, "fields": [{"field": "v", **conversion}]}
-    nested = {"type": "convert", "on_error": on_error, "fields": [{"field": "a.v", **conversion}]}
-    made, rejected, counted = sent(chain(step), tops)
+@given(documents=st.lists(DOCUMENTS, max_size=8), on_error=ON_ERROR)
+@example(documents=[{"v": value} for value in (1e308, -1e308, 10**400, 1.5, 7, "x")], on_error="pass")
+@example(documents=[{}, {"x": 1}, {"v": 1, "w": "x"}, {"v": "x", "w": 1}, {"w": 2.5}], on_error="pass")
+def test_members_at_the_top_are_converted_as_those_further_down(
+    conversion: dict[str, Any], documents: list[dict[str, Any]], on_error: str
+) -> None:
+    """Numbers at the top are computed in the loop; results and refusals are those of nested ones, and nothing is done by halves."""
+    tops = [json.dumps(document, separators=(",", ":")).encode() for document in documents]
+    step = {"type": "convert", "on_error": on_error}
+    at_top = {**step, "fields": [{"field": name, **conversion} for name in "vw"]}
+    nested = {**step, "fields": [{"field": f"a.{name}", **conversion} for name in "vw"]}
+    made, rejected, counted = sent(chain(at_top), tops)
     payloads, reasons, counts = sent(chain(nested), [b'{"a":' + top + b"}" for top in tops])
     assert (payloads, reasons, counts) == ([b'{"a":' + top + b"}" for top in made], rejected, counted)
+
+
+def test_a_member_that_is_converted_twice_is_converted_one_after_the_other() -> None:
+    """The second conversion of a member gets the result of the first."""
+    fields = [{"field": "v", "scale": 2}, {"field": "v", "offset": 1}]
+    assert sent(chain({"type": "convert", "fields": fields}), [b'{"v":1.5}'])[0] == [b'{"v":4.0}']
 
 
 @given(payloads=st.lists(PAYLOADS, max_size=12))
