@@ -9,7 +9,6 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,6 @@ from support.chaos import chaos
 from support.mosquitto import Mosquitto, free_port
 from support.mqtt_source import eventually, opened, publish
 from support.rewriting import rewriting
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker", ["max_queued_messages 100000"]) as started:
-        yield started
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])

@@ -6,7 +6,6 @@ edgerouter.sources.mqtt.inflow, edgerouter.sources.mqtt.source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,12 +21,6 @@ from support.mqtt_source import eventually, opened, publish
 from support.rewriting import rewriting
 
 both_protocols = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker", ["max_queued_messages 100000"]) as started:
-        yield started
 
 
 @both_protocols

@@ -5,7 +5,6 @@ Covers: edgerouter.mqtt.connection, edgerouter.sources.mqtt.connection, edgerout
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import aiomqtt
@@ -16,12 +15,6 @@ from support.mosquitto import Mosquitto
 from support.mqtt_source import eventually, opened, publish
 
 both_protocols = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker", ["max_queued_messages 100000"]) as started:
-        yield started
 
 
 @both_protocols

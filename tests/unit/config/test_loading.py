@@ -6,7 +6,6 @@ edgerouter.config.validation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,6 @@ from edgerouter import ConfigurationError, plugins
 from edgerouter.cloudblock.start import CloudBlock
 from edgerouter.config.file_search import find_file
 from support.configuration_file import GOOD, Here
-from support.distributions import installed_plugins
-
-
-@pytest.fixture(autouse=True)
-def _plugins(tmp_path: Path) -> Iterator[None]:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    with installed_plugins(folder):
-        yield
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
-    return Here(tmp_path, monkeypatch)
 
 
 def test_a_small_file_is_a_whole_configuration(here: Here) -> None:

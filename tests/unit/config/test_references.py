@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,20 +11,6 @@ from edgerouter import Unavailable, plugins
 from edgerouter.config.model import ConfiguredSink
 from edgerouter.config.references import resolve
 from support.configuration_file import GOOD, Here
-from support.distributions import installed_plugins
-
-
-@pytest.fixture(autouse=True)
-def _plugins(tmp_path: Path) -> Iterator[None]:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    with installed_plugins(folder):
-        yield
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
-    return Here(tmp_path, monkeypatch)
 
 
 class TestReferences:
