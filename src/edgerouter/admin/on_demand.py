@@ -21,7 +21,7 @@ from edgerouter.admin.running import RunningRouter
 from edgerouter.admin.status import RouterStatus
 from edgerouter.config.model import SpoolSection
 from edgerouter.errors import SpoolUnusable
-from edgerouter.memory import exempt_from_collection
+from edgerouter.memory import exempt_from_collection, give_back
 from edgerouter.pipeline.status import DeliveryStatus
 from edgerouter.spool.folder import locked_folder
 
@@ -122,4 +122,5 @@ async def _first_caller(listener: socket.socket) -> None:
 def _import_site() -> Served:
     from edgerouter.admin.site import served  # noqa: PLC0415
 
+    give_back()  # an import leaves some megabytes
     return served
