@@ -45,6 +45,30 @@ CASES: Final[dict[str, Steps]] = {
 
 FLOORS: Final[dict[str, Callable[[bytes], Any]]] = {"`json.loads`": json.loads, "`msgspec` decodes": msgspec.json.Decoder().decode}
 """Work of other libraries in the same run, by which the figures of two machines compare."""
+
+
+def _envelope_alone(messages: Sequence[Message]) -> None:
+    for message in messages:
+        _check(message.payload)
+        _replace(message, payload=b'{"payload":%b}' % message.payload)
+
+
+def _fields_alone(messages: Sequence[Message]) -> None:
+    for message in messages:
+        document = _decode(message.payload)
+        temperature = document["temperature"] * 1.8 + 32
+        _replace(message, payload=_encode({"device": document["device"], "temperature": temperature}))
+
+
+_check = msgspec.json.Decoder(msgspec.Raw).decode
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+_replace = msgspec.structs.replace
+ALONE: Final[dict[str, Run]] = {
+    "calls of `msgspec` for `envelope`, without topic, time and id": _envelope_alone,
+    "calls of `msgspec` for `filter` by field, `pick`, `convert`": _fields_alone,
+}
+"""The calls that steps cannot do without, in bare loops: the least that they could cost."""
 TARGETS: Final = {
     "`filter` by topic": 0.5,
     "`throttle`": 0.5,
@@ -76,6 +100,7 @@ def measure(messages: int) -> list[Row]:
     runs["two sinks, documents not shared"] = partial(_alone, _FIELDS, _FIELDS)
     runs["two sinks, documents shared"] = _sharing
     runs |= {name: partial(_floor, decode) for name, decode in FLOORS.items()}
+    runs |= {name: partial(_bare, run) for name, run in ALONE.items()}
     times: dict[str, list[list[float]]] = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, made in runs.items():
@@ -85,7 +110,7 @@ def measure(messages: int) -> list[Row]:
     first, (unit, *_) = next(iter(found.values())), [found[name] for name in FLOORS]
     rows = []
     for name, value in found.items():
-        own = value if value == first or name in FLOORS else value - first
+        own = value if value == first or name in FLOORS or name in ALONE else value - first
         target = TARGETS.get(name)
         rows.append(Row(name, own, own / unit, None if target is None else target * unit / _REFERENCE))
     return rows
@@ -106,6 +131,10 @@ def _floor(decode: Callable[[bytes], Any]) -> list[Run]:
             decode(message.payload)
 
     return [decode_all]
+
+
+def _bare(run: Run) -> list[Run]:
+    return [run]
 
 
 def _alone(*of_each: Steps) -> list[Run]:
