@@ -103,14 +103,16 @@ class WindowStep(Step[WindowConfig]):
     def apply(self, items: list[Item]) -> list[Item]:
         out: list[Item] = []
         latest, key_of, take, name, least, most = self._latest, self._key, self._take, self._name, -_LARGEST, _LARGEST
-        due = self.due or _NEVER
+        bare, due = not self.config.fields, self.due or _NEVER
         for item in items:
             message, document = item.message, item.read
-            value = document.get(name) if document.__class__ is dict else None
+            value = document.get(name) if document.__class__ is dict else document if bare else None
             try:
                 key = message.topic if key_of is None else key_of(item)
-                if value.__class__ is not float or not least <= value <= most:
-                    value = take(item.document)
+                if not (value.__class__ is float or value.__class__ is int) or not least <= value <= most:
+                    if document is UNREAD or document.__class__ is BadInput:
+                        document = item.document
+                    value = take(document)
             except BadInput as error:
                 if self.context.refuse(item, error):
                     out.append(item)

@@ -174,3 +174,20 @@ def test_a_window_of_one_member_holds_the_numbers_of_a_window_of_several(payload
     step = {"type": "window", "every": "1h", "functions": ["count", "sum", "min", "max", "first", "last", "p50"]}
     results = [sent(chain({**step, "fields": fields}), payloads) for fields in (["v"], ["v", "absent"])]
     assert results[0] == results[1]
+
+
+@given(values=st.lists(VALUES, max_size=12))
+@example(values=[1.5, 2, True, 1e301, 10**301, "1", None])
+def test_a_window_of_bare_numbers_holds_those_of_a_window_of_a_member(values: list[Any]) -> None:
+    """A payload that is a number is taken as one that stands at the top of a document, and what is refused is refused in both."""
+    functions = ["count", "sum", "min", "max", "first", "last", "p50"]
+    bare = chain({"type": "window", "every": "1h", "functions": functions, "on_error": "drop"})
+    member = chain({"type": "window", "every": "1h", "functions": functions, "on_error": "drop", "fields": ["v"]})
+    texts = [json.dumps(value).encode() for value in values]
+    made, _, counted = sent(bare, texts)
+    expected, _, counts = sent(member, [b'{"v":' + text + b"}" for text in texts])
+    assert counted == counts
+    assert [json.loads(each) for each in made] == [
+        {**{name: value for name, value in document.items() if name != "v"}, **document["v"]}
+        for document in map(json.loads, expected)
+    ]

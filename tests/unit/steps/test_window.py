@@ -67,6 +67,7 @@ def test_a_payload_that_is_one_number_is_computed_with() -> None:
     [
         (b"x", "not JSON"),
         ({"w": 1}, "missing field"),
+        (b"21.5", "missing field"),
         ({"v": "1"}, "wrong type"),
         ({"v": True}, "wrong type"),
         (b'{"v":1e301}', "out of range"),
