@@ -115,7 +115,7 @@ class ConvertStep(DocumentStep[ConvertConfig]):
         for item in items:
             document, new = item.read, None
             if document.__class__ is dict:
-                for name, scale, offset in lines:
+                for name, scale, offset, places in lines:
                     value = document.get(name, MISSING)
                     if value is MISSING:
                         continue
@@ -124,6 +124,8 @@ class ConvertStep(DocumentStep[ConvertConfig]):
                     found = value * scale + offset
                     if not finite(found):
                         break
+                    if places is not None:
+                        found = round(found, places) if places else round(found)
                     if new is None:
                         new = document.copy()
                     new[name] = found
@@ -165,17 +167,16 @@ def _line(each: Conversion) -> tuple[float, float]:
     return scale, offset
 
 
-def _is_linear(each: Conversion) -> bool:
-    """Nothing but scale and offset changes a number."""
-    return each.computes and each.round is None and each.type in (None, "number")
-
-
-def _lines(conversions: Sequence[Conversion]) -> list[tuple[str, float, float]]:
-    """Return name, scale and offset of each conversion; nothing where one does more, is deeper, or repeats a member."""
-    names = {name for each in conversions if _is_linear(each) and (name := top(parse_path(each.field))) is not None}
+def _lines(conversions: Sequence[Conversion]) -> list[tuple[str, float, float, int | None]]:
+    """Return name, scale, offset and places of each conversion; nothing where one does more, is deeper, or repeats a member."""
+    names = {
+        name
+        for each in conversions
+        if each.computes and each.type in (None, "number") and (name := top(parse_path(each.field))) is not None
+    }
     if len(names) != len(conversions):
         return []
-    return [(parse_path(each.field)[0], *_line(each)) for each in conversions]
+    return [(parse_path(each.field)[0], *_line(each), each.round) for each in conversions]
 
 
 def _function(each: Conversion) -> Callable[[Any], Any]:
@@ -194,7 +195,7 @@ def _function(each: Conversion) -> Callable[[Any], Any]:
             return found
         raise BadInput("out of range", f"{value!r} has no finite result"[:200])
 
-    if _is_linear(each):
+    if computes and places is None and not whole:
         return scaled
 
     def convert(value: Any) -> Any:

@@ -133,6 +133,8 @@ CONVERSIONS = (
     {"from_unit": "celsius", "to_unit": "fahrenheit"},
     {"scale": 1e10, "offset": -3},
     {"scale": 3, "round": 1},
+    {"offset": 0.5, "round": 0},
+    {"round": 0},
     {"type": "number", "scale": 0.5},
     {"type": "integer", "scale": 0.5},
     {"type": "number"},
