@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,8 +100,10 @@ async def publish(port: int, count: int, first: int = 0) -> Payloads:
     return payloads
 
 
-async def publish_until(port: int, done: Callable[[], bool], least: int = 0) -> Payloads:
-    """Publish until a condition holds, and at least so many messages."""
+async def publish_until(
+    port: int, done: Callable[[], bool], least: int = 0, wanted: Callable[[], Awaitable[object]] | None = None
+) -> Payloads:
+    """Publish until a condition holds, and at least so many messages; `wanted` waits until more are."""
     payloads: Payloads = {f"plant/{number}/t": [] for number in range(KEYS)}
     first = 0
     async with asyncio.timeout(90):
@@ -109,6 +111,8 @@ async def publish_until(port: int, done: Callable[[], bool], least: int = 0) -> 
             for topic, more in (await publish(port, 200, first)).items():
                 payloads[topic] += more
             first += 200
+            if wanted is not None:
+                await wanted()
     return payloads
 
 
@@ -190,11 +194,21 @@ async def test_nothing_is_lost_and_only_poison_is_dead_lettered_while_everything
     for name, server in (("amqp", amqp), ("websocket", websocket)):
         config["sinks"][name]["batch"] = {"max_messages": 40}  # so that there are enough transfers for all faults
         server.service.faults.on_delivery = fault_each(server.service.faults, faults)
+    for sink in config["sinks"].values():
+        sink["timeout"] = "3s"  # for a busy machine; two faults wait it out
+
+    def hungry(status: dict[str, Any]) -> bool:
+        return min(status["sinks"][name]["pending"] for name in ("amqp", "websocket")) < 2000
+
     async with router(tmp_path, config) as process:
         await process.start()
         trouble = asyncio.create_task(make_trouble(relay))
         felt = [server.service.faults.seen for server in (amqp, websocket)]
-        published = await publish_until(broker.port, lambda: trouble.done() and all(set(faults) <= set(seen) for seen in felt))
+        published = await publish_until(
+            broker.port,
+            lambda: trouble.done() and all(set(faults) <= set(seen) for seen in felt),
+            wanted=lambda: process.until(hungry, 60),
+        )
         await trouble
         async with aiomqtt.Client("127.0.0.1", broker.port) as client:
             await client.publish("plant/0/t", POISON, qos=1)
