@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,7 @@ Place = int
 def batches(sink: Sink[Any], messages: Sequence[Message]) -> Iterator[list[Place]]:
     """Yield batches that the sink's `limits` and `partition_of` allow, as indexes into `messages`, in order."""
     limits, sizes = sink.limits, sink.sizes_of(messages)
-    partitions: dict[Hashable, list[Place]] = {}
-    for place, message in enumerate(messages):
-        partitions.setdefault(sink.partition_of(message), []).append(place)
-    for places in partitions.values():
+    for places in _partitions(sink, messages):
         batch: list[Place] = []
         size = 0
         for place in places:
@@ -33,6 +30,15 @@ def batches(sink: Sink[Any], messages: Sequence[Message]) -> Iterator[list[Place
             size += sizes[place]
         if batch:
             yield batch
+
+
+def _partitions(sink: Sink[Any], messages: Sequence[Message]) -> Iterable[Sequence[Place]]:
+    if not sink.partitioned:
+        return [range(len(messages))]
+    partitions: dict[Hashable, list[Place]] = {}
+    for place, message in enumerate(messages):
+        partitions.setdefault(sink.partition_of(message), []).append(place)
+    return partitions.values()
 
 
 async def deliver(sink: Sink[Any], messages: Sequence[Message]) -> list[Failure]:
