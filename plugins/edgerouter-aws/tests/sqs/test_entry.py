@@ -6,12 +6,13 @@ Covers also: edgerouter_aws.sqs.packing.
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerouter import Properties
+from edgerouter import Message, Properties
 from edgerouter.testing import make_message
 from edgerouter_aws.sqs.config import SqsConfig
 from edgerouter_aws.sqs.entry import Entries
@@ -68,3 +69,11 @@ def test_a_pack_of_what_fits_by_its_sizes_fits(batch: list[Any], gzip: bool, fra
     entry = packs.entry(batch)
     _check(Queue("q"), entry)
     assert size_of(entry) <= limit
+
+
+@given(st.integers(0, 2**62))
+def test_times_are_utc_to_the_microsecond(nanoseconds: int) -> None:
+    entry = Entries(SqsConfig(queue="q", attributes=("time",))).entry(Message("t", b"x", nanoseconds))
+    told = datetime.fromisoformat(entry["MessageAttributes"]["time"]["StringValue"])
+    assert told == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // 1000)
+    assert len(entry["MessageAttributes"]["time"]["StringValue"]) == len("2026-11-20T10:00:00.000000Z")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from edgerouter import Message, Rejected, TopicCache
+from edgerouter import Message, Properties, Rejected, TopicCache
 from edgerouter_aws.sqs.config import SqsConfig
 from edgerouter_aws.sqs.queue import Entry
 
@@ -21,6 +20,8 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
 _DOTS = re.compile(r"\.{2,}")
 _MOST_ATTRIBUTES = 10
 _LONGEST_NAME = 256
+_DIGITS = tuple([f"{number:03}" for number in range(1000)])
+"""Looked up, because formatting a number with zeros costs more than all else of a time."""
 _TIME = "0000-00-00T00:00:00.000000Z"
 
 ENCODING = "encoding"
@@ -59,8 +60,8 @@ def attribute(value: str) -> dict[str, Any]:
 
 def time_of(message: Message) -> str:
     """ISO 8601 in UTC, to the microsecond."""
-    seconds, nanoseconds = divmod(message.received_at, 1_000_000_000)
-    return f"{_second(seconds)}.{nanoseconds // 1000:06}Z"
+    micros = message.received_at // 1000
+    return f"{_second(micros // 1_000_000)}.{_DIGITS[micros // 1000 % 1000]}{_DIGITS[micros % 1000]}Z"
 
 
 @lru_cache(maxsize=16)
@@ -71,24 +72,8 @@ def _second(seconds: int) -> str:
 # shared by entries; nothing changes them
 _QOS = tuple({"DataType": "Number", "StringValue": str(qos)} for qos in range(3))
 _RETAINED = tuple({"DataType": "String", "StringValue": text} for text in ("false", "true"))
-_Source = Callable[[Message], dict[str, Any] | None]
-_SOURCES: dict[str, _Source] = {
-    "id": lambda message: {"DataType": "String", "StringValue": message.id},
-    "time": lambda message: {"DataType": "String", "StringValue": time_of(message)},
-    "qos": lambda message: _QOS[message.qos],
-    "retained": lambda message: _RETAINED[message.retained],
-    "content_type": lambda message: _optional(message.properties.content_type if message.properties else None),
-    "response_topic": lambda message: _optional(message.properties.response_topic if message.properties else None),
-    "correlation_data": lambda message: _optional(message.properties.correlation_data if message.properties else None),
-}
 _FIXED_SIZES = {"id": len("-"), "time": len(_TIME), "qos": 1, "retained": len("true")}
 """Least bytes of each value; an id has the spool's and a number as well."""
-
-
-def _optional(value: str | bytes | None) -> dict[str, Any] | None:
-    if not value:
-        return None
-    return {"DataType": "Binary", "BinaryValue": value} if isinstance(value, bytes) else attribute(value)
 
 
 class Entries:
@@ -96,13 +81,13 @@ class Entries:
 
     def __init__(self, config: SqsConfig) -> None:
         self._names: tuple[str, ...] = tuple(dict.fromkeys(config.attributes))
-        topics = TopicCache(attribute)
-        sources: dict[str, _Source] = {**_SOURCES, "topic": lambda message: topics[message.topic]}
-        self._sources = tuple([(name, sources[name]) for name in self._names])
+        self._topics: TopicCache[str, dict[str, Any]] = TopicCache(attribute)
         self._reject_binary = config.binary == "reject"
         self._user = config.user_properties
         self._has_user = bool(config.user_properties)
-        self._topic, self._id, self._retained = (name in self._names for name in ("topic", "id", "retained"))
+        self._topic, self._id, self._time, self._qos, self._retained = (
+            name in self._names for name in ("topic", "id", "time", "qos", "retained")
+        )
         self._others = tuple(name for name in self._names if name not in ("topic", *_FIXED_SIZES))
         self._fixed_size = sum(
             len(name) + len("Number" if name == "qos" else "String") + _FIXED_SIZES.get(name, 0)
@@ -153,15 +138,33 @@ class Entries:
         return {"MessageBody": text, "MessageAttributes": attributes}
 
     def attributes(self, message: Message) -> dict[str, Any]:
-        """Return the message's attributes in the configured order, user properties last; two places stay free for the encoding."""
-        attributes = {name: value for name, source in self._sources if (value := source(message)) is not None}
-        if self._has_user and message.properties is not None:
-            for name, content in message.properties.user:
+        """Return the message's attributes, user properties last; two places stay free for the encoding."""
+        attributes: dict[str, Any] = {}
+        if self._topic:
+            attributes["topic"] = self._topics[message.topic]
+        if self._id:
+            attributes["id"] = {"DataType": "String", "StringValue": message.id}
+        if self._time:
+            attributes["time"] = {"DataType": "String", "StringValue": time_of(message)}
+        if self._qos:
+            attributes["qos"] = _QOS[message.qos]
+        if self._retained:
+            attributes["retained"] = _RETAINED[message.retained]
+        if message.properties is not None:
+            self._add_properties(attributes, message.properties)
+        return attributes
+
+    def _add_properties(self, attributes: dict[str, Any], properties: Properties) -> None:
+        for name in self._others:
+            value: str | bytes | None = getattr(properties, name)
+            if value:
+                attributes[name] = {"DataType": "Binary", "BinaryValue": value} if isinstance(value, bytes) else attribute(value)
+        if self._has_user:
+            for name, content in properties.user:
                 if len(attributes) >= _MOST_ATTRIBUTES - 2:
                     break
                 if content and (self._user is True or name in self._user):  # type: ignore[operator]  # True was asked first
                     attributes.setdefault(_attribute_name(name), attribute(content))
-        return attributes
 
 
 def _attribute_name(name: str) -> str:

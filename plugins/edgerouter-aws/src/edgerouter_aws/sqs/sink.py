@@ -75,6 +75,9 @@ class SqsSink(Sink[SqsConfig]):
             return self._claims.size_of(message)
         return self._entries.size_of(message)
 
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        return list(map(self._entries.size_of if self._claims is None else self.size_of, messages))
+
     async def write(self, batch: Sequence[Message]) -> Outcome:
         made = await self._make(batch, self._end())
         sent = Sent()
@@ -88,13 +91,14 @@ class SqsSink(Sink[SqsConfig]):
     async def _make(self, batch: Sequence[Message], end: float) -> _Made:
         """Make the entries of a batch, and store large payloads."""
         made = _Made()
+        claims, entry_of = self._claims, self._entries.entry
         claimed: list[int] = []
         for place, message in enumerate(batch):
-            if self._claims is not None and self._claims.is_for(message):
+            if claims is not None and claims.is_for(message):
                 claimed.append(place)
                 continue
             try:
-                made.entries[place] = self._entry(message)
+                made.entries[place] = self._grouped(entry_of(message), message)
             except Rejected as error:
                 made.failed.append(Failure(place, error))
         if self._claims is not None and claimed:
@@ -108,9 +112,6 @@ class SqsSink(Sink[SqsConfig]):
                     made.failed.append(Failure(place, error))
             made.entries = dict(sorted(made.entries.items()))
         return made
-
-    def _entry(self, message: Message) -> Entry:
-        return self._grouped(self._entries.entry(message), message)
 
     def _grouped(self, entry: Entry, message: Message) -> Entry:
         if self._groups is not None:
@@ -148,7 +149,7 @@ class FifoSqsSink(SqsSink):
         groups = {place: self._order.id_of(message) for place, message in enumerate(batch)}
         missing = [*made.untried, *(failure.index for failure in failed if isinstance(failure.error, Unavailable))]
         stopped = {groups[place]: place for place in sorted(missing, reverse=True)}
-        sizes = [self.size_of(batch[place]) for place in places]
+        sizes = self.sizes_of([batch[place] for place in places])
         tried: set[int] = set()
         receipts: dict[int, str] = {}
         for request in requests([groups[place] for place in places], sizes, strict=self._strict):
@@ -191,6 +192,9 @@ class PackedSqsSink(SqsSink):
 
     def size_of(self, message: Message) -> int:
         return self._packs.size_of(message)
+
+    def sizes_of(self, messages: Sequence[Message]) -> list[int]:
+        return list(map(self._packs.size_of, messages))
 
     async def write(self, batch: Sequence[Message]) -> Outcome:
         sent = await self._queue.send([self._pack(batch)])
