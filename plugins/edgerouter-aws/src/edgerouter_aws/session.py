@@ -8,7 +8,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,12 +20,12 @@ from aiobotocore.credentials import (
 )
 from aiobotocore.session import AioSession
 from botocore.exceptions import NoCredentialsError
-from botocore.loaders import create_loader
 from botocore.utils import FileWebIdentityTokenLoader
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edgerouter import Duration, Unauthorized, __version__
 from edgerouter_aws.connections import BoundedSession, in_pieces
+from edgerouter_aws.descriptions import descriptions
 from edgerouter_aws.errors import Call, of_service
 from edgerouter_aws.json_answers import as_json
 
@@ -170,15 +170,9 @@ async def read_credentials(settings: AwsSettings, call: Call) -> Any:
         return credentials
 
 
-@cache
-def _service_models() -> Any:
-    """Service descriptions of botocore of services, parsed once for all clients: 100 ms and 8 MB each time otherwise."""
-    return create_loader()
-
-
 def _session(settings: AwsSettings) -> AioSession:
     session = AioSession(profile=settings.profile)
-    session.register_component("data_loader", _service_models())
+    session.register_component("data_loader", descriptions())
     return session
 
 
