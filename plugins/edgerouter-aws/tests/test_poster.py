@@ -119,12 +119,14 @@ async def test_an_answer_before_the_end_of_the_request_counts_and_ends_the_conne
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
 
     server = await asyncio.start_server(refuse_unread, "127.0.0.1", 0)
-    async with server, posting(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as poster:
-        for _ in range(2):
-            answer = await poster.post({}, bytes(32 * 1024**2))
-            assert (answer.status, answer.body) == (413, b"no")
-        for writer in writers:
-            writer.transport.abort()
+    async with server, posting(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seconds=20) as poster:
+        try:
+            for _ in range(2):
+                answer = await poster.post({}, bytes(32 * 1024**2))
+                assert (answer.status, answer.body) == (413, b"no")
+        finally:
+            for writer in writers:
+                writer.transport.abort()
     assert len(writers) == 2
 
 
