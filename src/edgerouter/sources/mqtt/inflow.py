@@ -76,6 +76,7 @@ class Inflow:
         self._paused = False
         self._dosing = False
         self._soon = False
+        self._more_follows = False
 
     def send(self, acks: bytes) -> None:
         """Send acknowledgements at once."""
@@ -94,10 +95,16 @@ class Inflow:
         if self._ahead is not None:
             self._read_ahead(self._ahead, data)
             return
+        self._more_follows = False
         self._parse(data)
-        if self._busy and not self._waits and self._reads_freely and self._rhythm.may_wait(len(data)):
+        if self._waits or not self._reads_freely:
+            return
+        if self._busy and self._rhythm.may_wait(len(data)):
             self._waits = True
             self._client.reading.pause()
+        elif self._more_follows:
+            self._client.reading.pause()
+            asyncio.get_running_loop().call_later(_MOMENT, self._expected)
 
     def asked(self) -> None:
         """Read what has come, if reading waited for the router to ask for messages."""
@@ -107,7 +114,7 @@ class Inflow:
         in_flight = self._in_flight
         before = in_flight.current.received
         size = self._client.reading.read_waiting()
-        if size:
+        if size and self._reads_freely:
             # a broker with Nagle's algorithm keeps later packets back until TCP has acknowledged these
             self._client.hasten()
             size += self._client.reading.read_waiting()
@@ -123,13 +130,14 @@ class Inflow:
             self._read_as_it_comes()
 
     def expects_more(self) -> None:
-        """Let reading wait for a moment: more small packets follow, and reading each one alone costs a turn of the event loop."""
-        if not self._waits and self._reads_freely:
-            self._client.reading.pause()
-            asyncio.get_running_loop().call_later(_MOMENT, self._expected)
+        """Let reading wait for a moment after this read: more small packets follow, and each read costs a turn of the loop.
+
+        Not at once: what is parsed next may fill the bounds, and the fence's answer must be read.
+        """
+        self._more_follows = True
 
     def _expected(self) -> None:
-        if not self._waits and self._reads_freely:
+        if not self._waits and not self._paused:
             self._client.reading.resume()
 
     @property

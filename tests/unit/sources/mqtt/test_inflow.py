@@ -7,6 +7,7 @@ from typing import Any
 
 from edgerouter.mqtt.reading import Reading
 from edgerouter.source import Delivery
+from edgerouter.sources.mqtt.fence import PINGREQ
 from edgerouter.sources.mqtt.in_flight import InFlight
 from edgerouter.sources.mqtt.inflow import Inflow
 from edgerouter.sources.mqtt.read_ahead import Allowance
@@ -14,6 +15,8 @@ from edgerouter.sources.mqtt.stream import PublishStream
 from support.mqtt_source import TakesAll
 
 SUBACK = 0x90
+PUBREL = b"\x62\x02\x00\x01"
+PINGRESP = b"\xd0\x00"
 
 
 class Broker:
@@ -23,7 +26,7 @@ class Broker:
     awaits_answer_since = 0.0
     keepalive = 60
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_unconfirmed: int = 20_000) -> None:
         self.waiting = b""
         self.held_back = b""
         """By Nagle's algorithm, until TCP has acknowledged what was read."""
@@ -33,9 +36,11 @@ class Broker:
         self.answers: list[int] = []
         self.hurried = 0
         self._number = 0
-        self.in_flight = InFlight(max_messages=1000, max_bytes=10**6, max_qos0_bytes=10**6, dropped=lambda *_: None)
+        self.in_flight = InFlight(
+            max_messages=1000, max_bytes=10**6, max_qos0_bytes=10**6, dropped=lambda *_: None, max_unconfirmed=max_unconfirmed
+        )
         stream = PublishStream(
-            self.in_flight, version5=True, duplicates=TakesAll(), other_packet=self._other, releases=lambda _: None
+            self.in_flight, version5=True, duplicates=TakesAll(), other_packet=self._other, releases=self._released
         )
         client: Any = self
         self.inflow = Inflow(
@@ -74,6 +79,9 @@ class Broker:
     def _other(self, command: int, body: bytes) -> bool:
         return self.inflow.answered(command, body)
 
+    def _released(self, _: bytes) -> None:
+        self.inflow.expects_more()
+
     def _answer(self, command: int, _: bytes) -> bool:
         self.answers.append(command)
         return True
@@ -81,8 +89,9 @@ class Broker:
     def _flush_now(self) -> None:
         self.hurried += 1
 
-    def publishes(self, messages: int = 1) -> None:
-        """Send messages; the event loop calls the reader if it watches the socket."""
+    def publishes(self, messages: int = 1, *, after: bytes = b"") -> None:
+        """Send messages after another packet; the event loop calls the reader if it watches the socket."""
+        self.waiting += after
         for _ in range(messages):
             self._number += 1
             self.waiting += b"\x32\x09\x00\x01t" + self._number.to_bytes(2, "big") + b"\x00abc"
@@ -181,9 +190,17 @@ async def test_a_connection_that_is_full_is_read_again_when_there_is_room() -> N
     assert not broker.waiting
 
 
+async def test_a_connection_that_is_full_is_not_read_again_in_the_same_cycle() -> None:
+    broker = await steady()
+    broker.publishes(1000)
+    broker.held_back = b"\xd0\x00"
+    assert broker.next() is not None
+    assert broker.held_back
+
+
 async def test_reading_waits_a_moment_where_small_answers_follow_each_other_and_then_goes_on() -> None:
     broker = Broker()
-    broker.inflow.expects_more()
+    broker.answers_with(PUBREL)
     broker.publishes(3)
     assert broker.waiting
     async with asyncio.timeout(10):
@@ -194,6 +211,23 @@ async def test_reading_waits_a_moment_where_small_answers_follow_each_other_and_
 
 async def test_a_moments_wait_does_not_end_the_wait_for_the_router() -> None:
     broker = await steady()
-    broker.inflow.expects_more()
+    broker.answers_with(PUBREL)
+    broker.inflow.tick()
     await pause()
     assert not broker.watched
+
+
+async def test_the_answer_that_makes_room_is_read_where_small_answers_came_before_what_has_no_room() -> None:
+    broker = Broker(max_unconfirmed=10)
+    broker.publishes(5)
+    delivery = broker.next()
+    assert delivery is not None
+    delivery.acknowledge()
+    assert b"".join(broker.sent).endswith(PINGREQ)
+    broker.publishes(8, after=PUBREL)
+    assert broker.in_flight.awaits_fence
+    await pause()
+    broker.answers_with(PINGRESP)
+    async with asyncio.timeout(10):
+        while broker.in_flight.unacknowledged < 8:
+            await asyncio.sleep(0)
