@@ -14,8 +14,11 @@ from edgerouter.mqtt.properties import WIDEST, parse_properties
 from edgerouter.sources.mqtt.drops import CUT, INTAKE_FULL, TOO_LARGE
 from edgerouter.sources.mqtt.in_flight import OVERHEAD, PUBACK, PUBREC, InFlight
 
-_RELEASES: Final = re.compile(rb"(?:\x62\x02..)+", re.DOTALL)
-"""PUBRELs without reason codes: brokers send many in a row, an answer to each PUBREC of a batch."""
+_RELEASES: Final = re.compile(rb"(?:\x62\x02..)++", re.DOTALL)
+"""PUBRELs without reason codes: brokers send many in a row, an answer to each PUBREC of a batch.
+
+Possessive, because a match that may be undone takes 16 bytes of memory for each byte.
+"""
 _TOPICS_CACHED: Final = 4096
 _LONGEST_CACHED: Final = 256
 """Length in bytes beyond which a topic is decoded each time, so that the cache stays below 8 MB."""

@@ -20,6 +20,7 @@ from edgerouter.mqtt.limits import PacketLimits
 from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.properties import parse_properties
 from edgerouter.sources.mqtt.in_flight import OVERHEAD
+from edgerouter.sources.mqtt.stream import PublishStream
 from support.mqtt_packets import publish, varint
 from support.mqtt_source import TakesAll
 from support.publishes import Sent, make_in_flight, make_stream, taken
@@ -133,6 +134,20 @@ async def test_releases_of_messages_are_found_between_publishes_however_they_arr
         stream.feed(data[at : at + size])
     assert [message.payload for message in taken(in_flight)] == [b"1", b"2"]
     assert others == [*released[:4], (0x62, b"\x0b\x00\x92"), *released[4:]]
+
+
+async def test_a_flood_of_releases_takes_no_memory_beside_its_bytes() -> None:
+    stream = PublishStream(
+        make_in_flight(), version5=False, duplicates=TakesAll(), other_packet=lambda *_: True, releases=lambda _: None
+    )
+    data = b"\x62\x02\x00\x01" * 2**18
+    tracemalloc.start()
+    try:
+        stream.feed(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(data)
 
 
 @pytest.mark.parametrize(
