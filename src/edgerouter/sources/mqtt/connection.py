@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Literal
+from typing import Final, Literal
 
 from edgerouter.mqtt import connection as mqtt
 from edgerouter.mqtt.calls import ConnectFailed
 from edgerouter.mqtt.limits import PacketLimits
-from edgerouter.mqtt.packets import DISCONNECT, PUBREL
+from edgerouter.mqtt.packets import DISCONNECT, PUBREL, MalformedPacket
 from edgerouter.mqtt.version import Version
 from edgerouter.sources.mqtt.broker import why_not
 from edgerouter.sources.mqtt.config import MqttSourceConfig
@@ -21,6 +21,9 @@ from edgerouter.sources.mqtt.read_ahead import Allowance
 from edgerouter.sources.mqtt.receipt import split
 from edgerouter.sources.mqtt.redelivery import Redelivery
 from edgerouter.sources.mqtt.stream import PublishStream
+
+_MOST_UNSENT: Final = 1024**2
+"""Bytes of PUBCOMPs that may wait for the broker to read; those of all packet ids are a quarter."""
 
 
 class Connection:
@@ -61,6 +64,8 @@ class Connection:
         self._config = config
         self._in_flight = in_flight
         self._redelivery = redelivery
+        self._unsent = 0
+        """Bytes of PUBCOMPs since the socket has last taken everything."""
         stream = PublishStream(
             in_flight,
             version5=link.version5,
@@ -138,13 +143,15 @@ class Connection:
         self._in_flight.end_connection()
 
     def written(self) -> None:
-        pass
+        self._unsent = 0
 
     def keep_alive_sent(self) -> None:
         self._inflow.fence.keep_alive_sent()
 
     def _other_packet(self, command: int, body: bytes) -> bool:
         if command == PUBREL:
+            if len(body) < 2:
+                raise MalformedPacket("a PUBREL without a packet id")
             self._released(bytes((PUBREL, 2)) + body[:2])
             return True
         return self._inflow.answered(command, body)
@@ -154,6 +161,9 @@ class Connection:
         self._redelivery.released(split(packets))
         completed = bytearray(packets)
         completed[::4] = PUBCOMP[:1] * (len(packets) // 4)
+        self._unsent += len(completed)
         self.link.client.send(bytes(completed))
+        if self._unsent > _MOST_UNSENT:
+            self.link.cut("the broker sends PUBRELs and does not read their answers")
         if self._redelivery.awaits_release:
             self._inflow.expects_more()
