@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 from functools import cache
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any, Final
 
 from botocore.loaders import JSONFileLoader, Loader
+from msgspec import Raw
+from msgspec.json import decode
 
 SERVICES: Final = frozenset({"oidc", "portal.sso", "s3", "secretsmanager", "signin", "sqs", "sts"})
 """Services whose endpoints are kept, by their names in the SDK's list: our clients use them, and the SDK's chain of credentials."""
@@ -14,14 +18,28 @@ SERVICES: Final = frozenset({"oidc", "portal.sso", "s3", "secretsmanager", "sign
 
 class _Files(JSONFileLoader):  # type: ignore[misc]  # the SDK has no types
     def load_file(self, file_path: str) -> Any:
-        found = super().load_file(file_path)
-        if found is not None:
-            kind = PurePath(file_path).name
-            if kind == "endpoints":
-                _keep_services(found)
-            elif kind == "service-2":
-                _drop_documentation(found)
+        text = _read(file_path)
+        if text is None:
+            return None
+        kind = Path(file_path).name
+        if kind == "endpoints":
+            return _endpoints(text)
+        found = decode(text)
+        if kind == "service-2":
+            _drop_documentation(found)
         return found
+
+
+def _read(file_path: str) -> bytes | None:
+    """Return the text of a file, plain or packed; `None` without one.
+
+    It is read by another decoder than the SDK's, which takes four times as long, on the event loop, and makes ordered dictionaries
+    of twice the size.
+    """
+    for suffix, unpacked in ((".json", bytes), (".json.gz", gzip.decompress)):
+        with contextlib.suppress(FileNotFoundError):
+            return unpacked(Path(file_path + suffix).read_bytes())
+    return None
 
 
 @cache
@@ -30,10 +48,19 @@ def descriptions() -> Loader:
     return Loader(file_loader=_Files())
 
 
-def _keep_services(endpoints: dict[str, Any]) -> None:
-    """Leave out the endpoints of the other services, some hundred: 6 MB."""
-    for partition in endpoints["partitions"]:
-        partition["services"] = {name: service for name, service in partition["services"].items() if name in SERVICES}
+def _endpoints(text: bytes) -> dict[str, Any]:
+    """Read the list of endpoints without those of the other services, some hundred: 6 MB, of which nothing is decoded."""
+    parts = _parts(text)
+    partitions = []
+    for partition in decode(parts.pop("partitions"), type=list[dict[str, Raw]]):
+        services = _parts(partition.pop("services"))
+        kept = {name: decode(service) for name, service in services.items() if name in SERVICES}
+        partitions.append({**{name: decode(part) for name, part in partition.items()}, "services": kept})
+    return {**{name: decode(part) for name, part in parts.items()}, "partitions": partitions}
+
+
+def _parts(text: bytes | Raw) -> dict[str, Raw]:
+    return decode(text, type=dict[str, Raw])
 
 
 def _drop_documentation(part: Any) -> None:
