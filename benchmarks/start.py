@@ -108,7 +108,7 @@ async def cloud_sinks() -> AsyncIterator[dict[str, Any]]:
         at_google = {"endpoint": google, "anonymous": True, **idle}
         blobs = {"account": "plant", "account_key": "a2V5", "endpoint": f"http://127.0.0.1:{ports.blob}/plant", **idle}
         yield {
-            "queue": {"type": "aws-sqs", "queue": "plant", **at_aws},
+            "queue": {"type": "aws-sqs", "queue": "plant", "account_id": "123456789012", **at_aws},
             "bucket": {"type": "aws-s3", "bucket": "plant", "addressing": "path", **at_aws},
             "events": {"type": "azure-event-hubs", "connection_string": ports.connection_string(ports.amqp), **idle},
             "blobs": {"type": "azure-blob", "container": "bench", **blobs},

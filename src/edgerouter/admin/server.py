@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
@@ -27,6 +28,9 @@ from edgerouter.weak_points import warn, weak_points
 
 log = structlog.get_logger("edgerouter.app")
 
+_KEPT: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""The loop would look for the socket's file by the name that it was bound to; that of a long path holds a descriptor, which is
+another file's by now."""
 _BACKLOG: Final = 256
 _BUFFER_BYTES: Final = 64 * 1024
 """Of each connection in the kernel; it would let one that reads slowly grow to megabytes."""
@@ -100,7 +104,7 @@ async def serve(
             await stack.enter_async_context(_tcp(routes, config, config.listen, on_shutdown))
         if control is not None:
             server = await _server(stack, routes, UnixDoor(), on_shutdown)
-            listening = await asyncio.get_running_loop().create_unix_server(Connections(server), sock=control)
+            listening = await asyncio.get_running_loop().create_unix_server(Connections(server), sock=control, **_KEPT)
             stack.callback(listening.close)
         yield
 

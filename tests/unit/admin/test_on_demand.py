@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -55,6 +55,21 @@ async def test_callers_that_come_before_the_server_is_there_are_all_answered(tmp
                 return answer.status
 
         assert await asyncio.gather(*[ask() for _ in range(30)]) == [200] * 30
+
+
+async def test_a_spool_whose_path_is_too_long_for_a_sockets_name_answers_its_first_caller_too(tmp_path: Path) -> None:
+    """Such a socket is bound by the descriptor of its folder, which others have by then."""
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    async with running(folder), AsyncExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context((folder / "edgerouter.yaml").open())
+        connection = unix_connection(folder)
+        connection.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=connection)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 200")
+        writer.close()
 
 
 async def test_a_router_without_a_caller_stops_and_refuses_callers_afterwards(tmp_path: Path) -> None:
