@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import statistics
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.subjects import Name, subject
+from benchmarks.workspace import workspace
 
 from support.load import Plan, load
 from support.process_meter import usage
@@ -69,23 +66,14 @@ class Idle:
     rss_bytes: int
 
 
-@contextmanager
-def _workspace(folder: Path) -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="edgerouter-bench-", dir=folder))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 async def throughput(name: Name, qos: int, messages: int, folder: Path, *, older: Path | None = None) -> Throughput:
     """Publish as fast as the broker accepts and wait until everything is in the file.
 
     Raises:
         TimeoutError: messages are missing.
     """
-    with _workspace(folder) as workspace:
-        async with subject(name, qos, workspace, older) as running:
+    with workspace(folder) as path:
+        async with subject(name, qos, path, older) as running:
             lines, size, before = running.output.lines, running.output.bytes, usage(running.pid)
             async with load(Plan(running.port, messages=messages, qos=qos)) as publishing:
                 ended = await running.output.until(lines + messages, PATIENCE)
@@ -110,8 +98,8 @@ async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Pat
         TimeoutError: messages are missing.
     """
     messages = int(rate * seconds)
-    with _workspace(folder) as workspace:
-        async with subject(name, qos, workspace, older) as running:
+    with workspace(folder) as path:
+        async with subject(name, qos, path, older) as running:
             lines, syncs, before = running.output.lines, await running.syncs(), usage(running.pid)
             plan = Plan(running.port, messages=messages, qos=qos, rate=rate)
             async with load(plan) as publishing:
@@ -135,8 +123,8 @@ async def latency(name: Name, qos: int, rate: float, seconds: float, folder: Pat
 
 async def idle(name: Name, qos: int, seconds: float, folder: Path, *, older: Path | None = None) -> Idle:
     """Measure what a connected subject costs while nothing arrives."""
-    with _workspace(folder) as workspace:
-        async with subject(name, qos, workspace, older) as running:
+    with workspace(folder) as path:
+        async with subject(name, qos, path, older) as running:
             await asyncio.sleep(_SETTLES)
             before = usage(running.pid)
             await asyncio.sleep(seconds)

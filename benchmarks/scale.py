@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from benchmarks.peers.arrived import CHARACTERS
 from benchmarks.report import environment
 from benchmarks.subjects import BROKER
 from benchmarks.svg import plot
+from benchmarks.workspace import workspace
 
 from support.forking import end_zygote
 from support.load import Plan, load, topics
@@ -44,15 +43,6 @@ AWAY = {"type": "http", "url": "http://127.0.0.1:1/"}
 FAR_AWAY = {"type": "mqtt", "url": "mqtt://127.0.0.1:1"}
 """Sinks that cannot reach their service, of two types, so that a reload shows in the status."""
 DIRECTORY = {"type": "file", "rotate": {"size": "1TiB"}}
-
-
-@contextmanager
-def _workspace(folder: Path) -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="edgerouter-scale-", dir=folder))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _config(port: int, folder: Path, sinks: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +87,7 @@ async def backlogs(sizes: Sequence[int], folder: Path) -> list[Curve]:
 
 
 async def _backlog(size: int, folder: Path) -> tuple[Point, Point]:
-    with _workspace(folder) as path:
+    with workspace(folder) as path:
         await fill(path / "spool", size, "held")
         sinks = {"live": _file(path, "live"), "held": AWAY}
         async with _routing(path, sinks) as (process, port):
@@ -142,7 +132,7 @@ async def many_topics(counts: Sequence[int], folder: Path) -> list[Curve]:
 
 async def _alone(plan: Callable[[int], Plan], size: float, folder: Path, **settings: Any) -> Point:
     """Measure one sink that wants everything."""
-    with _workspace(folder) as path:
+    with workspace(folder) as path:
         async with _routing(path, {"out": _file(path, "out", **settings)}) as (process, port):
             made = plan(port)
             assert made.messages is not None
@@ -161,7 +151,7 @@ async def many_sinks(counts: Sequence[int], folder: Path) -> list[Curve]:
 
 async def _sinks(count: int, folder: Path, *, share: bool) -> Point:
     messages = MESSAGES if share else MESSAGES // 2
-    with _workspace(folder) as path:
+    with workspace(folder) as path:
         wanted = [SINK_TOPICS[number::count] if share else ("sensors/#",) for number in range(count)]
         sinks = {f"out{number}": _file(path, f"out{number}", topics=list(filters)) for number, filters in enumerate(wanted)}
         expected = [messages * len(filters) // len(SINK_TOPICS) if share else messages for filters in wanted]

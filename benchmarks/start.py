@@ -7,10 +7,8 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ import aiomqtt
 import yaml
 from benchmarks import aws, azure
 from benchmarks.null_service import serving
+from benchmarks.workspace import workspace
 
 from support.mosquitto import Mosquitto
 from support.process_meter import usage
@@ -182,13 +181,10 @@ def report(starts: list[Start]) -> Iterator[str]:
 
 async def measured(runs: int, folder: Path, *, clouds: bool, program: Path = PROGRAM) -> list[Start]:
     """Start a router a number of times, with a sink of each cloud service or without."""
-    workspace = Path(tempfile.mkdtemp(prefix="edgerouter-start-", dir=folder))
-    try:
+    with workspace(folder) as path:
         async with contextlib.AsyncExitStack() as stack:
             sinks = await stack.enter_async_context(cloud_sinks()) if clouds else {}
-            return await measure(program, runs, workspace, sinks)
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+            return await measure(program, runs, path, sinks)
 
 
 def main() -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import statistics
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.peers.arrived import CHARACTERS, PAYLOAD_BYTES
 from benchmarks.peers.peer import Destination, Peer
 from benchmarks.peers.running import Running, running
+from benchmarks.workspace import workspace
 
 from support.load import Plan, Report, load
 
@@ -86,16 +85,6 @@ class Outage(Losses):
 
 
 Measurement = FullLoad | Calm | Killed | Outage
-
-
-@contextmanager
-def workspace(folder: Path) -> Iterator[Path]:
-    """A temporary folder below the given one."""
-    path = Path(tempfile.mkdtemp(prefix="edgerouter-peers-", dir=folder))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 @asynccontextmanager
