@@ -30,7 +30,10 @@ SELDOM = re.compile(r"/site-packages/(pip|pygments/(formatters|lexers|styles))/(
 
 
 def remove(site: Path) -> None:
-    """Delete what is unused, and compiled files of modules that are seldom imported."""
+    """Delete what is unused, compiled files of seldom imported modules, and all but the newest version of each interface of AWS.
+
+    botocore takes the newest one unless a client asks for another by `api_version`.
+    """
     for pattern in UNUSED:
         for found in sorted(site.glob(pattern)):
             if found.is_dir():
@@ -41,6 +44,9 @@ def remove(site: Path) -> None:
         for file in cache.iterdir():
             if SELDOM.search(str(cache.parent / f"{file.name.partition('.')[0]}.py")):
                 file.unlink()
+    for service in site.glob("botocore/data/*/"):
+        for superseded in sorted(version for version in service.iterdir() if version.is_dir())[:-1]:
+            shutil.rmtree(superseded)
 
 
 def correct(record: Path) -> None:

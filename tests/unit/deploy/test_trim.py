@@ -28,6 +28,8 @@ def site(tmp_path: Path) -> Path:
         "acme/tests/test_acme.py": "",
         "acme/testing/__init__.py": "",
         "apsw/sqlite_extra_binaries/csv.so": "",
+        "botocore/data/endpoints.json": "{}",
+        "botocore/data/sqs/2011-10-01/service-2.json.gz": "",
         "botocore/data/sqs/2012-11-05/examples-1.json": "{}",
         "botocore/data/sqs/2012-11-05/service-2.json.gz": "",
         "pip/__init__.py": "",
@@ -46,11 +48,12 @@ def kept(site: Path) -> set[str]:
     return {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file() and path.suffix != ".pyc"}
 
 
-def test_tests_types_sources_and_examples_go_and_the_rest_stays(site: Path) -> None:
+def test_tests_types_sources_examples_and_superseded_interfaces_go_and_the_rest_stays(site: Path) -> None:
     trimmed(site.parents[2])
     assert kept(site) == {
         "acme/__init__.py",
         "acme/testing/__init__.py",
+        "botocore/data/endpoints.json",
         "botocore/data/sqs/2012-11-05/service-2.json.gz",
         "pip/__init__.py",
         "pip/_internal/main.py",
