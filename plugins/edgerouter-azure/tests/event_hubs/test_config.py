@@ -18,6 +18,10 @@ from edgerouter_azure.event_hubs.config import EventHubsConfig
         ({"connection_string": "Endpoint=sb://x;SharedAccessKeyName=a", "hub": "h"}, "SharedAccessKey"),
         ({"connection_string": "SharedAccessKeyName=a;SharedAccessKey=s3cret", "hub": "h"}, "no Endpoint"),
         (
+            {"connection_string": "Endpoint=sb://x;SharedAccessKeyName=a;SharedAccessKey=s3c;ret4=", "hub": "h"},
+            "written as Name=value",
+        ),
+        (
             {"connection_string": "Endpoint=sb://x;SharedAccessKeyName=a;SharedAccessKey=s;EntityPath=one", "hub": "two"},
             "is for 'one'",
         ),
