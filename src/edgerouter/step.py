@@ -34,6 +34,15 @@ class StepConfig(PluginConfig):
     """Handling of a message that the step cannot read or compute with: it goes on unchanged, is dropped, or goes to the dead
     letters. Each is counted by step and reason."""
 
+    @property
+    def contents(self) -> bytes:
+        """Contents of the files that its fields name, as they were when it was validated; empty where none does.
+
+        The step works with these bytes and reads no file later. A reload that finds other ones restarts the sink or source, as it
+        does for another value of a field.
+        """
+        return b""
+
 
 ConfigT = TypeVar("ConfigT", bound=StepConfig)
 

@@ -75,7 +75,7 @@ class Walk:
         route = Route(
             configured.name, policies.topics, matcher, policies.start, drain=policies.drain, backlog_share=policies.backlog_share
         )
-        shape = shape_of(policies)
+        shape = shape_of(configured)
         context = SinkContext(configured.name, self.config.host, spool.id, policies.timeout, shape=shape, loops=self._loops)
         reader = await spool.attach(route)
         secrets = partial(resolve, configured, self.config.secret_stores, self._last_known)

@@ -182,7 +182,9 @@ class Assembly:
         entries = {key: node for key, node in self._entries((section, name)).items() if key in keys}
         return Part(self._tree, (section, name), Node(entries, Origin("")), frozenset(also))
 
-    def _configured(self, section: str, name: str, *policies: Section) -> dict[str, Any] | None:
+    def _configured(
+        self, section: str, name: str, *policies: Section, steps: Sequence[ConfiguredStep] = ()
+    ) -> dict[str, Any] | None:
         """Return the fields of a `Configured`; `None` after reporting what is wrong."""
         found = self._plugin(section, name)
         if found is None:
@@ -193,15 +195,16 @@ class Assembly:
         config = part.validate(plugin.Config, self._problems)
         if config is None:
             return None
-        own = {"name": name, "plugin": plugin, "config": config, "digest": Digest(kind, *policies, config), "type": kind}
+        digest = Digest(kind, *policies, config, files=[step.config.contents for step in steps])
+        own = {"name": name, "plugin": plugin, "config": config, "digest": digest, "type": kind}
         return own | {"raw": part.node.plain(), "pending": pending_in(part.node)}
 
     def _source(self, name: str) -> ConfiguredSource | None:
         policies = self._policies("sources", name, SourcePolicies)
         written = policies is not None and (policies.steps or policies.expect)
         # a source without policies keeps the digest that it had before there were any
-        found = self._configured("sources", name, *([policies] if policies is not None and written else []))
         steps = self._steps(("sources", name, "steps"))
+        found = self._configured("sources", name, *([policies] if policies is not None and written else []), steps=steps)
         for number, step in enumerate(steps):
             if step.plugin.stateful or step.plugin.holds:
                 reason = f"{step.type!r} depends on earlier messages, and works only in the steps of a sink"
@@ -246,8 +249,8 @@ class Assembly:
 
     def _sink(self, name: str) -> ConfiguredSink | None:
         policies = self._policies("sinks", name, SinkPolicies)
-        found = self._configured("sinks", name, *([] if policies is None else [policies]))
         steps = self._steps(("sinks", name, "steps"))
+        found = self._configured("sinks", name, *([] if policies is None else [policies]), steps=steps)
         return ConfiguredSink(policies=policies, steps=steps, **found) if policies is not None and found is not None else None
 
     def _stores(self) -> tuple[ConfiguredSecretStore, ...]:

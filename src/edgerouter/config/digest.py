@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
@@ -20,18 +20,20 @@ class Digest:
     Args:
         kind: the plugin's name.
         models: what the user chose; defaults count as chosen.
+        files: contents of files that belong to it.
     """
 
-    __slots__ = ("_kind", "_models", "_text")
+    __slots__ = ("_files", "_kind", "_models", "_text")
 
-    def __init__(self, kind: str, *models: BaseModel) -> None:
+    def __init__(self, kind: str, *models: BaseModel, files: Iterable[bytes] = ()) -> None:
         self._kind = kind
+        self._files = tuple(files)
         self._models = models
         self._text = ""
 
     def __str__(self) -> str:
         if not self._text:
-            self._text = digest(self._kind, *self._models)
+            self._text = digest(self._kind, *self._models, files=self._files)
         return self._text
 
     def __eq__(self, other: object) -> bool:
@@ -41,15 +43,19 @@ class Digest:
         return hash(str(self))
 
 
-def digest(kind: str, *models: BaseModel) -> str:
+def digest(kind: str, *models: BaseModel, files: Iterable[bytes] = ()) -> str:
     """16 hexadecimal digits, the same in every run.
 
     Args:
         kind: the plugin's name.
         models: what the user chose; defaults count as chosen.
+        files: contents of files that belong to it; without any, and with empty ones only, the digest is that of the models.
     """
     # a model that waits for secrets is not validated; do not warn of it
-    text = json.dumps([kind, *(_plain(model.model_dump(warnings=False)) for model in models)], sort_keys=True)
+    parts = [kind, *(_plain(model.model_dump(warnings=False)) for model in models)]
+    if any(contents := list(files)):
+        parts.append([hashlib.sha256(content).hexdigest() for content in contents])
+    text = json.dumps(parts, sort_keys=True)
     return hashlib.pbkdf2_hmac("sha256", text.encode(), b"edgerouter", ROUNDS, dklen=8).hex()
 
 

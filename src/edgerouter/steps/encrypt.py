@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
 from edgerouter.item import Item
 from edgerouter.masking import protect
@@ -31,7 +31,7 @@ class EncryptConfig(StepConfig):
     """32 bytes in base64, from `openssl rand -base64 32`; for `edgex` 64 bytes in hexadecimal. As `${env:NAME}` or
     `${file:/path}`."""
     key_file: Path | None = Field(default=None, examples=["/run/secrets/payload"])
-    """Instead of `key`: a file that holds it. It is read when the sink starts."""
+    """Instead of `key`: a file that holds it. It is read at the start and at each reload; another content restarts the sink."""
     key_id: str = Field(default="1", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._:/-]+$", examples=["2026-11"])
     """Name of the key, readable in every message, so that receivers know which one to take after a change; `edgex` has none."""
     format: Literal["jwe", "binary", "edgex"] = "jwe"
@@ -42,35 +42,47 @@ class EncryptConfig(StepConfig):
     max_bytes: ByteSize = Field(default=16 * 1024**2, ge=1, le=256 * 1024**2)
     """Largest payload; a larger one counts as `too large`."""
 
+    _text: bytes = PrivateAttr(default=b"")
+
     @model_validator(mode="after")
     def _has_one_key(self) -> Self:
         if (self.key is None) == (self.key_file is None):
             raise ValueError("needs either `key` or `key_file`")
+        if self.key_file is not None:
+            self._text = _read(self.key_file)
         key_of(self)
         return self
+
+    @property
+    def contents(self) -> bytes:
+        """The text of `key_file`."""
+        return self._text
 
 
 def key_of(config: EncryptConfig) -> bytes:
     """Return the key.
 
     Raises:
-        ValueError: it cannot be read or used; the error holds nothing of it.
+        ValueError: it cannot be used; the error holds nothing of it.
     """
     from edgerouter.steps.sealing import parse_key  # noqa: PLC0415  (cryptography takes 40 ms, and few need it)
 
     name, text = "key", config.key.get_secret_value() if config.key is not None else ""
     if config.key_file is not None:
-        name = f"key_file {config.key_file}"
-        try:
-            with config.key_file.open("rb") as file:
-                text = file.read(_LONGEST_KEY_FILE).decode(errors="replace").strip()
-        except OSError as error:
-            raise ValueError(f"`key_file` {config.key_file}: {error.strerror}") from None
+        name, text = f"key_file {config.key_file}", config.contents.decode(errors="replace").strip()
         protect(text)
     try:
         return parse_key(text, config.format)
     except ValueError as error:
         raise ValueError(f"`{name}` {error}") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LONGEST_KEY_FILE)
+    except OSError as error:
+        raise ValueError(f"`key_file` {path}: {error.strerror}") from None
 
 
 class EncryptStep(Step[EncryptConfig]):

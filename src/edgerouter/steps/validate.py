@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from edgerouter.errors import BadInput
 from edgerouter.item import Item
@@ -36,21 +36,30 @@ with warnings.catch_warnings():
         schema: dict[str, Any] | None = Field(default=None, examples=[{"type": "object", "required": ["temperature"]}])  # type: ignore[assignment]
         """The schema, as YAML or JSON."""
         schema_file: Path | None = Field(default=None, examples=["/etc/edgerouter/reading.schema.json"])
-        """Instead of `schema`: a file that holds it as JSON, of 1 MiB at most. It is read when the sink starts."""
+        """Instead of `schema`: a file that holds it as JSON, of 1 MiB at most. It is read at the start and at each
+        reload; another content restarts the sink."""
+        _text: bytes = PrivateAttr(default=b"")
 
         @model_validator(mode="after")
         def _compiles(self) -> Self:
             if (self.schema is None) == (self.schema_file is None):
                 raise ValueError("needs either `schema` or `schema_file`")
+            if self.schema_file is not None:
+                self._text = _read(self.schema_file)
             validator(self)
             return self
+
+        @property
+        def contents(self) -> bytes:
+            """The text of `schema_file`."""
+            return self._text
 
 
 def validator(config: ValidateConfig) -> Any:
     """Compile the schema.
 
     Raises:
-        ValueError: it cannot be read, or is not a JSON Schema.
+        ValueError: it is not a JSON Schema.
     """
     try:
         import jsonschema_rs  # noqa: PLC0415  (10 MB of memory, only where a schema is used)
@@ -60,7 +69,7 @@ def validator(config: ValidateConfig) -> Any:
         )
         raise ValueError(f"{reason} it with a Rust compiler") from None
     where = f"`schema_file` {config.schema_file}" if config.schema_file is not None else "`schema`"
-    schema: Any = config.schema if config.schema_file is None else _read(config.schema_file)
+    schema: Any = config.schema if config.schema_file is None else _parsed(config.contents, where)
     try:
         return jsonschema_rs.validator_for(
             schema,
@@ -77,7 +86,7 @@ def validator(config: ValidateConfig) -> Any:
         raise ValueError(f"{where} is not a JSON Schema: {str(error)[:_LONGEST_DETAIL]}") from None
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             text = file.read(MOST_SCHEMA_BYTES + 1)
@@ -85,10 +94,14 @@ def _read(path: Path) -> Any:
         raise ValueError(f"`schema_file` {path}: {error.strerror}") from None
     if len(text) > MOST_SCHEMA_BYTES:
         raise ValueError(f"`schema_file` {path} has more than {MOST_SCHEMA_BYTES} bytes")
+    return text
+
+
+def _parsed(text: bytes, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"`schema_file` {path} is not JSON: {str(error)[:_LONGEST_DETAIL]}") from None
+        raise ValueError(f"{where} is not JSON: {str(error)[:_LONGEST_DETAIL]}") from None
 
 
 def _refuse(uri: str) -> Any:

@@ -9,6 +9,7 @@ import pytest
 from edgerouter import plugins
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError
+from edgerouter.pipeline.shaping.sink_steps import shape_of
 
 TEXT = """\
 sources:
@@ -38,6 +39,38 @@ def test_a_changed_step_changes_what_a_reload_compares(tmp_path: Path) -> None:
     for step in ("", "{type: split}", "{type: split, field: a}"):
         digests.add(load(tmp_path, source=step).sources[0].digest)
     assert len(digests) == 6
+
+
+@pytest.mark.parametrize(
+    ("step", "contents"),
+    [
+        ("{{type: validate, schema_file: {file}}}", ("{}", '{"type": "object"}')),
+        ("{{type: encrypt, key_file: {file}}}", ("A" * 43 + "=", "B" * 42 + "A=")),
+    ],
+)
+def test_a_changed_file_of_a_step_changes_what_a_reload_compares_and_the_names_of_objects(
+    step: str, contents: tuple[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    written = step.format(file=file)
+    digests, shapes = [], []
+    for content in (*contents, contents[0]):
+        file.write_text(content)
+        config = load(tmp_path, sink=written)
+        digests.append(config.sinks[0].digest)
+        shapes.append(shape_of(config.sinks[0]))
+    assert digests[0] == digests[2] != digests[1]
+    assert shapes[0] == shapes[2] != shapes[1]
+
+
+def test_a_changed_file_of_a_source_s_step_changes_what_a_reload_compares(tmp_path: Path) -> None:
+    file = tmp_path / "schema"
+    digests = set()
+    for content in ("{}", '{"type": "object"}'):
+        file.write_text(content)
+        step = f"{{type: validate, schema_file: {file}, on_error: drop}}"
+        digests.add(load(tmp_path, source=step).sources[0].digest)
+    assert len(digests) == 2
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ from joserfc.jwk import OctKey
 from pydantic import ValidationError
 
 from edgerouter import Message, plugins
+from edgerouter.pipeline.shaping.chain import Chain, StepNames
 from edgerouter.steps.sealing import NotOpened, open_sealed
-from support.steps import chain, message
+from support.steps import chain, configured, message
 
 KEY = bytes(range(32))
 TEXT = base64.b64encode(KEY).decode()
@@ -135,6 +136,15 @@ def test_a_key_may_stand_in_a_file_and_in_url_safe_base64(tmp_path: Path) -> Non
     file, key = tmp_path / "key", bytes((0xFB, 0xFF)) * 16
     file.write_bytes(base64.urlsafe_b64encode(key) + b"\n")
     (item,) = chain({"type": "encrypt", "key_file": str(file)}).apply([message(PAYLOAD)]).items
+    assert open_sealed(item.message.payload, key) == PAYLOAD
+
+
+def test_the_key_is_the_one_that_the_reload_compared_however_the_file_changes_meanwhile(tmp_path: Path) -> None:
+    file, key = tmp_path / "key", bytes(32)
+    file.write_bytes(base64.b64encode(key))
+    steps = configured({"type": "encrypt", "key_file": str(file)})
+    file.unlink()
+    (item,) = Chain(steps, StepNames("out", "box", "spool")).apply([message(PAYLOAD)]).items
     assert open_sealed(item.message.payload, key) == PAYLOAD
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgerouter.config.digest import digest
-from edgerouter.config.model import ConfiguredSink, SinkPolicies, SpoolSection
+from edgerouter.config.model import ConfiguredSink, SpoolSection
 from edgerouter.pipeline.shaping.chain import Chain
 from edgerouter.pipeline.shaping.documents import Documents
 from edgerouter.pipeline.shaping.state import FileState
@@ -34,6 +34,7 @@ class SinkSteps:
         return Chain(configured.steps, names, self._documents, state=state)
 
 
-def shape_of(policies: SinkPolicies) -> str:
+def shape_of(configured: ConfiguredSink) -> str:
     """Return a text that changes with the steps of a sink, empty without any: the shape of its `SinkContext`."""
-    return digest("steps", *policies.steps)[:8] if policies.steps else ""
+    entries = configured.policies.steps
+    return digest("steps", *entries, files=[step.config.contents for step in configured.steps])[:8] if entries else ""
