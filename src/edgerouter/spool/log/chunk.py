@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from struct import Struct
 from struct import error as StructError  # noqa: N812  (it is a class)
 from typing import Final, NamedTuple, TypeVar
@@ -23,6 +25,9 @@ MAX_BYTES: Final = 1024 * 1024
 
 OVERHEAD: Final = 150
 """Approximate bytes of a message in memory beyond its topic and payload."""
+
+FEW_TOPICS: Final = 3
+"""Messages a topic from which on a chunk is indexed for its readers."""
 
 T = TypeVar("T")
 _HEADER = Struct("<QIQqqI")
@@ -88,6 +93,7 @@ class Chunk:
     """Bytes of memory that it takes, about."""
     end: int = 0
     """One above its last sequence; above also those that no message has, where chunks begin at fixed distances."""
+    _places: dict[str, array[int]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.end:
@@ -96,6 +102,32 @@ class Chunk:
     def wanted_by(self, key: int, since: int) -> int | None:
         """Return the number of its messages that the sink wants; `None` if that was unknown when the chunk was stored."""
         return count_wanted(self.first, self.wanted, self.only, key, since)
+
+    def matching(self, matches: Callable[[str], bool], start: int, stop: int) -> list[Message]:
+        """Return those of its messages with a sequence in `[start, stop)` whose topics match.
+
+        Many sinks ask the same chunk, each for a few topics: where topics repeat, each looks at the topics and not at the messages.
+        """
+        messages = self.messages[start - self.first : max(0, stop - self.first)]
+        places = self._indexed() if len(messages) == len(self.messages) else None
+        if not places:
+            return [message for message in messages if matches(message.topic)]
+        found = [of_topic for topic, of_topic in places.items() if matches(topic)]
+        return [messages[place] for place in (found[0] if len(found) == 1 else sorted(chain.from_iterable(found)))]
+
+    def _indexed(self) -> dict[str, array[int]]:
+        """The places of its messages by topic; empty where it has nearly as many topics as messages."""
+        places = self._places
+        if places is None:
+            topics = [message.topic for message in self.messages]
+            places = {topic: array("I") for topic in set(topics)}
+            if len(places) * FEW_TOPICS > len(topics):
+                places = {}
+            else:
+                for place, topic in enumerate(topics):
+                    places[topic].append(place)
+            object.__setattr__(self, "_places", places)
+        return places
 
 
 def count_wanted(first: int, wanted: Mapping[int, int], only: int, key: int, since: int) -> int | None:

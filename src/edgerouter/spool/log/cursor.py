@@ -22,18 +22,16 @@ class Piece:
     together with it, so that a position does not break into as many ranges as there are messages."""
 
     @staticmethod
-    def of_matching(messages: Sequence[Message], matches: Callable[[str], bool], start: int) -> tuple[Piece, int]:
-        """Return the messages whose topics match, and the sequence from which on none does.
+    def of_wanted(messages: list[Message], start: int) -> tuple[Piece, int]:
+        """Return the messages as a piece, and the sequence from which on none of them is.
 
         Args:
-            messages: of which the first has the sequence `start`, or a later one where those before it are gone.
-            matches: of a topic.
-            start: sequence.
+            messages: those that the sink wants of a range.
+            start: where the range begins.
         """
-        wanted = [message for message in messages if matches(message.topic)]
-        sequences = [message.sequence for message in wanted]
+        sequences = [message.sequence for message in messages]
         starts = [start, *[sequence + 1 for sequence in sequences]]
-        return Piece(wanted, sequences, starts[:-1]), starts[-1]
+        return Piece(messages, sequences, starts[:-1]), starts[-1]
 
 
 class Cursor:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import structlog
 
@@ -16,6 +17,7 @@ from edgerouter.spool.log.chunk import MAX_BYTES, MAX_MESSAGES, NewChunk, Receip
 log = structlog.get_logger("edgerouter.spool")
 Matchers = Mapping[int, Callable[[str], bool]]
 """True for a topic that a sink wants, by the sink's key."""
+_topic = attrgetter("topic")
 
 
 @dataclass(slots=True, eq=False)
@@ -111,10 +113,13 @@ def _split(messages: Sequence[Message]) -> Iterable[list[Message]]:
 def _share(append: Append, part: list[Message], matchers: Matchers) -> dict[int, int]:
     """Return the number of messages of a part of a delivery that each sink wants."""
     whole = len(append.delivery.messages)
-    shares = {}
-    for key, count in append.wanted.items():
-        if count == whole:
-            shares[key] = len(part)
-        elif count and (matches := matchers.get(key)) is not None:
-            shares[key] = sum([matches(message.topic) for message in part])
-    return shares
+    every = {key: len(part) for key, count in append.wanted.items() if count == whole}
+    some = {key: matchers[key] for key, count in append.wanted.items() if 0 < count < whole and key in matchers}
+    return every | counts(part, some)
+
+
+def counts(messages: Iterable[Message], matchers: Matchers) -> dict[int, int]:
+    """Return the number of these messages that each sink wants, by the sink's key; sinks that want none are left out."""
+    topics = Counter(map(_topic, messages)).items() if matchers else ()
+    counted = {key: sum([count for topic, count in topics if matches(topic)]) for key, matches in matchers.items()}
+    return {key: count for key, count in counted.items() if count}

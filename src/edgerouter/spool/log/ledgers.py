@@ -12,7 +12,7 @@ from edgerouter.message import Message
 from edgerouter.spool.contract import Route
 from edgerouter.spool.log.chunk import Chunk
 from edgerouter.spool.log.drops import Drops
-from edgerouter.spool.log.grouping import Append, Matchers
+from edgerouter.spool.log.grouping import Append, Matchers, counts
 from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter.spool.log.position import OPEN, Position
 from edgerouter.spool.log.reader import LogReader
@@ -167,9 +167,7 @@ class Ledgers:
         """Sinks have come or gone since the delivery was routed: route it again."""
         if append.only:
             return
-        topics = [message.topic for message in append.delivery.messages]
-        counts = {key: sum(map(matches, topics)) for key, matches in self.matchers.items()}
-        append.wanted = {key: count for key, count in counts.items() if count}
+        append.wanted = counts(append.delivery.messages, self.matchers)
         append.routing = self.routing
 
     def stored(self, chunk: Chunk) -> None:
@@ -195,11 +193,10 @@ class Ledgers:
         wanted = chunk.wanted_by(ledger.key, ledger.since)
         if wanted == 0:
             return []
-        messages = [m for start, end in ranges for m in chunk.messages[start - chunk.first : end - chunk.first]]
         if wanted == len(chunk.messages):
-            return messages
+            return [m for start, end in ranges for m in chunk.messages[start - chunk.first : end - chunk.first]]
         matches = self.wants(ledger)
-        return [message for message in messages if matches(message.topic)]
+        return [message for start, end in ranges for message in chunk.matching(matches, start, end)]
 
     def wants(self, ledger: SinkLedger) -> Callable[[str], bool]:
         """Return the present topic filters of a sink as a function: True for a topic that it wants."""

@@ -274,11 +274,11 @@ class LogReader:
             if end < stop:
                 # no message has these
                 self._skip([(max(start, end), stop)])
-            messages = chunk.messages[start - chunk.first : max(0, end - chunk.first)]
             if wanted == len(chunk.messages):
+                messages = chunk.messages[start - chunk.first : max(0, end - chunk.first)]
                 piece = Piece(messages, range(start, end), range(start, end))
             else:
-                piece, rest = Piece.of_matching(messages, self._matches, start)
+                piece, rest = Piece.of_wanted(chunk.matching(self._matches, start, end), start)
                 if rest < end:
                     self._skip([(rest, end)])
             if piece.messages:
