@@ -19,6 +19,7 @@ from edgerouter.config.admin import AdminConfig
 from edgerouter.config.model import LogConfig, SecretsConfig, ShutdownConfig, SinkPolicies, SpoolConfig
 from edgerouter.testing import SinkConformance  # noqa: F401  (sets up the assertions of its modules before one is imported)
 from edgerouter.testing.config_promises import undocumented
+from support.certificates import Authority
 from support.pages import CODE, DOCS, PAGES, ROOT, anchors, commands, links
 
 
@@ -105,15 +106,30 @@ SIMPLEST = {
 }
 
 
+FILES = re.compile(r"\b(certificate|key_file|root_ca): /[\w./-]+")
+"""Fields whose files have to exist."""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a file for each of the fields."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    device = authority.issue("device")
+    return {"certificate": device.certificate, "key_file": device.key, "root_ca": authority.certificate}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_configuration_of_the_pages_is_valid(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_configuration_of_the_pages_is_valid(
+    page: Path, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those that show only sources, sinks or stores are completed with the simplest of what they lack."""
     monkeypatch.setattr("edgerouter.config.digest.ROUNDS", 1)  # what makes a guess slow is a third of the time
-    for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)):
+    for number, block in enumerate(re.findall(r"^```ya?ml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)):
         shown = set(re.findall(r"^(sources|sinks|secret_stores):", block, re.MULTILINE))
         if not shown or re.search("type: (opensearch|plantlog)", block):  # examples, and not installed
             continue
         block = block.replace("${file:/run/secrets/payload}", PAYLOAD_KEY)  # noqa: PLW2901  (a step gets no secret of a store)
+        block = FILES.sub(lambda found: f"{found[1]}: {files[found[1]]}", block)  # noqa: PLW2901
         lacking = [text for section, text in SIMPLEST.items() if section not in shown]
         file = tmp_path / f"{number}.yaml"
         # a secret that is not known yet is not checked
