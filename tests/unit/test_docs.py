@@ -106,7 +106,7 @@ SIMPLEST = {
 }
 
 
-FILES = re.compile(r"\b(certificate|key_file|root_ca): /[\w./-]+")
+FILES = re.compile(r"\b(certificate|key_file|root_ca|ca): /[\w./-]+")
 """Fields whose files have to exist."""
 
 
@@ -115,7 +115,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return a file for each of the fields."""
     authority = Authority(tmp_path_factory.mktemp("certificates"))
     device = authority.issue("device")
-    return {"certificate": device.certificate, "key_file": device.key, "root_ca": authority.certificate}
+    ca = authority.certificate
+    return {"certificate": device.certificate, "key_file": device.key, "root_ca": ca, "ca": ca}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

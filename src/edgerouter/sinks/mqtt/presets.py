@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgerouter.field_docs import FieldDocs
 from edgerouter.tls import ReadableFile
+from edgerouter.units import Duration
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._~%+-]*$"
 
@@ -29,6 +30,8 @@ class ClearBlade(BaseModel):
     """PEM file of the device's private key."""
     algorithm: Literal["RS256", "ES256"] = "RS256"
     """Signature."""
+    lifetime: Duration = Field(default=3600.0, ge=5, le=86_400)
+    """Validity of a token. The connection is replaced after four fifths of it, between two messages."""
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the sink that follow; those that are written count more."""
@@ -39,5 +42,5 @@ class ClearBlade(BaseModel):
             "username": "unused",
             "protocol": "3.1.1",
             "topic": f"/devices/{self.device}/events/{{topic}}",
-            "jwt": {"algorithm": self.algorithm, "key_file": self.key_file, "audience": self.project},
+            "jwt": {"algorithm": self.algorithm, "key_file": self.key_file, "audience": self.project, "lifetime": self.lifetime},
         }

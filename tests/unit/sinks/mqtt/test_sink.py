@@ -160,7 +160,7 @@ def test_a_device_of_clearblade_needs_its_names_and_its_key_alone(tmp_path: Path
     key = ec.generate_private_key(ec.SECP256R1())
     file = tmp_path / "key.pem"
     file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    device = {"project": "plant", "registry": "edge", "device": "edge-7", "key_file": file, "algorithm": "ES256"}
+    device = {"project": "plant", "registry": "edge", "device": "edge-7", "key_file": file, "algorithm": "ES256", "lifetime": "20m"}
 
     config = MqttSinkConfig.model_validate({"clearblade": device, "topic": "/devices/edge-7/state"})
 
@@ -168,7 +168,7 @@ def test_a_device_of_clearblade_needs_its_names_and_its_key_alone(tmp_path: Path
     assert config.client_id == "projects/plant/locations/us-central1/registries/edge/devices/edge-7"
     assert (config.protocol, config.topic) == ("3.1.1", "/devices/edge-7/state")
     assert config.jwt is not None
-    assert config.jwt.audience == "plant"
+    assert (config.jwt.audience, config.jwt.lifetime) == ("plant", 1200)
 
 
 def test_a_token_and_a_password_exclude_each_other(tmp_path: Path) -> None:
