@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.output import Output
+from benchmarks.workspace import workspace
 
 from edgerouter import Delivery, Message
 from edgerouter.config.model import SpoolConfig
@@ -96,13 +95,10 @@ def main() -> None:
     parser.add_argument("--live-rate", type=float, default=200.0, help="live messages a second meanwhile")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"))
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="edgerouter-backlog-", dir=options.folder))
-    try:
+    with workspace(options.folder) as folder:
         for name, value in asyncio.run(measure(options.messages, options.drain, options.live_rate, folder)).items():
             print(f"{name:>24}  {value if not isinstance(value, float) else round(value, 3)}")
             sys.stdout.flush()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

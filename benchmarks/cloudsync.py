@@ -8,7 +8,6 @@ import json
 import selectors
 import socket
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 from benchmarks.http_source import listening
 from benchmarks.subjects import process
+from benchmarks.workspace import workspace
 
 from support.chaos import unanswered
 from support.mosquitto import Mosquitto, free_port
@@ -144,12 +144,10 @@ def configuration(port: int, urls: dict[str, str], folder: Path) -> dict[str, An
 @contextmanager
 def _configured(port: int, folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """Run the brokers; yield a router's configuration and the names of the brokers."""
-    with tempfile.TemporaryDirectory(prefix="edgerouter-bench-", dir=folder) as workspace:
-        path = Path(workspace)
-        with brokers(path / "brokers") as urls:
-            config = path / "edgerouter.yaml"
-            config.write_text(json.dumps(configuration(port, urls, path)))
-            yield config, list(urls)
+    with workspace(folder) as path, brokers(path / "brokers") as urls:
+        config = path / "edgerouter.yaml"
+        config.write_text(json.dumps(configuration(port, urls, path)))
+        yield config, list(urls)
 
 
 async def measure(rate: float, seconds: float, folder: Path) -> Row:

@@ -7,7 +7,6 @@ import asyncio
 import selectors
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 from benchmarks.subjects import process
+from benchmarks.workspace import workspace
 
 from support.mosquitto import free_port
 from support.process_meter import usage
@@ -117,8 +117,8 @@ def bare(port: int) -> None:
 async def measure(connections: int, requests: int, messages: int, folder: Path) -> Row:
     """Measure a router with one number of connections; a bare server where `messages` is 0."""
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="edgerouter-bench-", dir=folder) as workspace:
-        config = _configured(Path(workspace), port)
+    with workspace(folder) as path:
+        config = _configured(path, port)
         command = [str(Path(sys.executable).with_name("edgerouter")), "run", "-c", str(config)]
         if not messages:
             command = [sys.executable, "-m", "benchmarks.http_source", "--bare", str(port)]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
 import statistics
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 from benchmarks.output import Output
+from benchmarks.workspace import workspace
 
 from support.chaos import chaos
 from support.load import Plan, load
@@ -85,13 +84,8 @@ async def alternate(rounds: int, messages: int, rate: float, seconds: float, fol
     runs: dict[bool, list[Run]] = {False: [], True: []}
     for _ in range(rounds):
         for black_hole in (False, True):
-            workspace = Path(tempfile.mkdtemp(prefix="edgerouter-isolation-", dir=folder))
-            try:
-                runs[black_hole].append(
-                    await measure(workspace, black_hole=black_hole, messages=messages, rate=rate, seconds=seconds)
-                )
-            finally:
-                shutil.rmtree(workspace, ignore_errors=True)
+            with workspace(folder) as path:
+                runs[black_hole].append(await measure(path, black_hole=black_hole, messages=messages, rate=rate, seconds=seconds))
     return runs
 
 

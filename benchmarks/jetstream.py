@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -20,6 +18,7 @@ import structlog
 import uvloop
 from benchmarks import recovery
 from benchmarks.spool import readings
+from benchmarks.workspace import workspace
 
 from edgerouter.message import Message
 from edgerouter.source import Delivery
@@ -85,16 +84,13 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=200_000, help="messages of 200 bytes")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     messages = readings(parser.parse_args().messages)
-    folder = Path(tempfile.mkdtemp(prefix="jetstream-", dir=Path(__file__).parent))
-    try:
+    with workspace(Path(__file__).parent) as folder:
         with NatsServer(folder / "one") as server:
             for chunk, share in ((500, 1), (50, 4), (1, 60)):
                 uvloop.run(measure([server.url], 1, messages[: len(messages) // share], chunk))
         with NatsCluster(folder / "three") as cluster:
             uvloop.run(measure(cluster.urls, 3, messages, 500))
         uvloop.run(recovery.measure(folder))
-    finally:
-        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import shutil
-import tempfile
 import time
 from pathlib import Path
+
+from benchmarks.workspace import workspace
 
 from edgerouter.config.model import SpoolConfig
 from edgerouter.message import Message
@@ -114,17 +114,11 @@ def main() -> None:
     """Run all, in a temporary folder beside this file's checkout so that it is a real disk."""
     messages = readings(200_000)
     for chunk, count in ((500, 200_000), (1, 3_000)):
-        folder = Path(tempfile.mkdtemp(prefix="spool-", dir=Path(__file__).parent))
-        try:
+        with workspace(Path(__file__).parent) as folder:
             asyncio.run(walk(folder, chunk, messages[:count]))
-        finally:
-            shutil.rmtree(folder)
     for chunk, count in ((500, 200_000), (1, 20_000)):
-        folder = Path(tempfile.mkdtemp(prefix="spool-", dir=Path(__file__).parent))
-        try:
+        with workspace(Path(__file__).parent) as folder:
             asyncio.run(drain(folder, chunk, messages[:count]))
-        finally:
-            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

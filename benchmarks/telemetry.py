@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
 import statistics
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, Final
 
 import aiohttp
 from benchmarks.output import Output
+from benchmarks.workspace import workspace
 
 from support.load import Plan, load
 from support.mosquitto import Mosquitto, free_port
@@ -93,11 +92,8 @@ def main() -> None:
     runs: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     for _ in range(options.rounds):
         for variant in VARIANTS:
-            workspace = Path(tempfile.mkdtemp(prefix="edgerouter-telemetry-", dir=options.folder))
-            try:
-                runs[variant].append(asyncio.run(measure(workspace, variant, options.messages, options.rate)))
-            finally:
-                shutil.rmtree(workspace, ignore_errors=True)
+            with workspace(options.folder) as path:
+                runs[variant].append(asyncio.run(measure(path, variant, options.messages, options.rate)))
     plain = statistics.median(runs[VARIANTS[0]])
     print("| variant | us of CPU a message | ratio |\n|---|---:|---:|")
     for variant, found in runs.items():

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+from benchmarks.workspace import workspace
 
 from edgerouter import Delivery, Message
 from edgerouter.config.model import SpoolConfig
@@ -146,7 +145,7 @@ async def start(folder: Path, database: Path) -> tuple[float, float, float]:
             began = time.monotonic()
             await process.start()
             seconds = time.monotonic() - began
-            await process.until(lambda status: status["sinks"][SINK]["failed_writes"] > 0)
+            await process.until(lambda status: status["sinks"][SINK]["state"] == "retrying")
             used = usage(process.pid)
     return seconds, used.rss_bytes / 1e6, used.peak_rss_bytes / 1e6
 
@@ -175,11 +174,8 @@ def main() -> None:
     parser.add_argument("--random", action="store_true", help="payloads that cannot be compressed")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where everything is written (/var/tmp)")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="edgerouter-week-", dir=options.folder))
-    try:
+    with workspace(options.folder) as folder:
         asyncio.run(measure(Week(options.days, options.rate, options.size, options.random), folder))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
