@@ -84,6 +84,7 @@ class Connection:
             flush_now=flush_now,
             cut=link.cut,
             other_answer=link.handle,
+            awaits_release=lambda: redelivery.awaits_release,
         )
 
     async def connect(self) -> None:
@@ -165,6 +166,4 @@ class Connection:
         self.link.client.send(bytes(completed))
         if self._unsent > _MOST_UNSENT:
             self.link.cut("the broker sends PUBRELs and does not read their answers")
-        if len(packets) > 4 and self._redelivery.awaits_release:
-            # a single one may be of a broker that waits for each answer
-            self._inflow.expects_more()
+        self._inflow.released(len(packets) // 4)

@@ -12,6 +12,7 @@ from edgerouter.mqtt.packets import PINGRESP
 from edgerouter.sources.mqtt.fence import Fence
 from edgerouter.sources.mqtt.in_flight import Batch, InFlight
 from edgerouter.sources.mqtt.read_ahead import Allowance, ReadAhead
+from edgerouter.sources.mqtt.releases import ReleaseRhythm
 from edgerouter.sources.mqtt.rhythm import Rhythm
 from edgerouter.sources.mqtt.stream import PublishStream
 from edgerouter.sources.mqtt.window import SenderWindow
@@ -31,6 +32,7 @@ class Inflow:
 
     While sinks or disk are behind, nothing is read, and the broker waits. While only the fence is behind, reading continues
     without accepting messages, because the answer that moves the fence follows the data that the broker has already sent.
+    While a PUBREL is awaited, reading does not wait for the router: its answer needs no commit, and the broker may wait for it.
 
     Args:
         in_flight: destination of messages.
@@ -41,6 +43,7 @@ class Inflow:
         flush_now: called when the broker waits for acknowledgements.
         cut: ends the connection, with a reason.
         other_answer: handles every answer except the fence's; returns True if the connection is still alive.
+        awaits_release: returns True while the broker has not released every message of QoS 2 that was answered.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Inflow:
         flush_now: Callable[[], None],
         cut: Callable[[str], None],
         other_answer: Callable[[int, bytes], bool],
+        awaits_release: Callable[[], bool],
     ) -> None:
         self.fence: Fence[Batch] = Fence(in_flight.unconfirmed, client.send, self._passed)
         self._in_flight = in_flight
@@ -72,11 +76,11 @@ class Inflow:
         self._hurried: Batch | None = None
         self._cut = cut
         self._other_answer = other_answer
+        self._releases = ReleaseRhythm(awaits_release)
         self._ahead: ReadAhead | None = None
         self._paused = False
         self._dosing = False
         self._soon = False
-        self._more_follows = False
 
     def send(self, acks: bytes) -> None:
         """Send acknowledgements at once."""
@@ -95,14 +99,15 @@ class Inflow:
         if self._ahead is not None:
             self._read_ahead(self._ahead, data)
             return
-        self._more_follows = False
         self._parse(data)
+        # once all is parsed: it may fill the bounds, and then the fence's answer must be read
+        broker_may_wait, more_follow = self._releases.end_read()
         if self._waits or not self._reads_freely:
             return
-        if self._busy and self._rhythm.may_wait(len(data)):
+        if self._busy and not broker_may_wait and self._rhythm.may_wait(len(data)):
             self._waits = True
             self._client.reading.pause()
-        elif self._more_follows:
+        elif more_follow:
             self._client.reading.pause()
             asyncio.get_running_loop().call_later(_MOMENT, self._expected)
 
@@ -119,7 +124,7 @@ class Inflow:
             self._client.hasten()
             size += self._client.reading.read_waiting()
         messages = in_flight.current.received - before
-        broker_waits = self._hurried is in_flight.current
+        broker_waits = self._hurried is in_flight.current or self._releases.awaited
         if broker_waits or not self._reads_freely or not self._rhythm.may_wait_again(size, messages):
             self._read_as_it_comes()
 
@@ -129,12 +134,9 @@ class Inflow:
         if not with_messages:
             self._read_as_it_comes()
 
-    def expects_more(self) -> None:
-        """Let reading wait for a moment after this read: more small packets follow, and each read costs a turn of the loop.
-
-        Not at once: what is parsed next may fill the bounds, and the fence's answer must be read.
-        """
-        self._more_follows = True
+    def released(self, number: int) -> None:
+        """Record PUBRELs that were read and answered."""
+        self._releases.released(number)
 
     def _expected(self) -> None:
         if not self._waits and not self._paused:
@@ -155,6 +157,8 @@ class Inflow:
         """Resume reading if acknowledgements have freed enough capacity."""
         self._window.acknowledged(self._in_flight.unacknowledged)
         self._rhythm.acknowledged()
+        if self._releases.come_one_by_one:
+            self._read_as_it_comes()
         if self._paused and self._in_flight.has_half_of_its_room:
             self._paused = False
             if self._stream.skipped:
@@ -171,6 +175,8 @@ class Inflow:
         if self._waits:
             # the router may be busy for long, and the broker's answers must be seen
             self._client.reading.read_waiting()
+            if self._releases.awaited:
+                self._read_as_it_comes()
         waiting_since = self._client.awaits_answer_since
         if self._paused and waiting_since and time.monotonic() - waiting_since > self._client.keepalive / _PATIENCE:
             self._dosing = True

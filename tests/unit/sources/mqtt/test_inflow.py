@@ -35,6 +35,8 @@ class Broker:
         self.sent: list[bytes] = []
         self.answers: list[int] = []
         self.hurried = 0
+        self.unreleased = 0
+        """Messages of QoS 2 whose PUBREL has not come."""
         self._number = 0
         self.in_flight = InFlight(
             max_messages=1000, max_bytes=10**6, max_qos0_bytes=10**6, dropped=lambda *_: None, max_unconfirmed=max_unconfirmed
@@ -46,6 +48,7 @@ class Broker:
         self.inflow = Inflow(
             self.in_flight, stream, client,
             allowance=Allowance(10**6), window=100, flush_now=self._flush_now, cut=lambda _: None, other_answer=self._answer,
+            awaits_release=lambda: self.unreleased > 0,
         )  # fmt: skip
         self.reading = Reading(self, self.inflow.received)
         self.in_flight.begin_connection(self.inflow)
@@ -79,8 +82,9 @@ class Broker:
     def _other(self, command: int, body: bytes) -> bool:
         return self.inflow.answered(command, body)
 
-    def _released(self, _: bytes) -> None:
-        self.inflow.expects_more()
+    def _released(self, packets: bytes) -> None:
+        self.unreleased -= len(packets) // 4
+        self.inflow.released(len(packets) // 4)
 
     def _answer(self, command: int, _: bytes) -> bool:
         self.answers.append(command)
@@ -200,6 +204,7 @@ async def test_a_connection_that_is_full_is_not_read_again_in_the_same_cycle() -
 
 async def test_reading_waits_a_moment_where_small_answers_follow_each_other_and_then_goes_on() -> None:
     broker = Broker()
+    broker.unreleased = 3
     broker.answers_with(PUBREL)
     broker.publishes(3)
     assert broker.waiting
@@ -211,10 +216,67 @@ async def test_reading_waits_a_moment_where_small_answers_follow_each_other_and_
 
 async def test_a_moments_wait_does_not_end_the_wait_for_the_router() -> None:
     broker = await steady()
-    broker.answers_with(PUBREL)
+    broker.unreleased = 2
+    broker.answers_with(PUBREL * 2)
     broker.inflow.tick()
     await pause()
     assert not broker.watched
+
+
+async def test_a_broker_that_may_wait_for_each_answer_does_not_wait_for_the_router() -> None:
+    broker = await steady()
+    broker.unreleased = 3
+    broker.answers_with(PUBREL)
+    broker.publishes()
+    assert broker.next() is not None
+
+    assert broker.watched
+    broker.answers_with(PUBREL)
+    assert broker.unreleased == 1
+
+
+async def test_a_broker_that_may_wait_for_each_answer_is_read_while_the_router_is_busy_for_long() -> None:
+    broker = await steady()
+    broker.unreleased = 3
+    broker.answers_with(PUBREL)
+    broker.inflow.tick()
+
+    assert broker.watched
+
+
+async def test_a_release_late_in_a_cycle_does_not_let_what_follows_its_answer_wait() -> None:
+    broker = Broker()
+    broker.publishes()
+    delivery = broker.next()
+    assert delivery is not None
+    delivery.acknowledge()
+    await pause()
+    broker.unreleased = 1
+    broker.answers_with(PUBREL)
+
+    assert broker.watched
+
+
+async def test_a_broker_known_to_wait_for_each_answer_is_read_as_soon_as_it_gets_some() -> None:
+    broker = Broker()
+    broker.unreleased = 2
+    broker.answers_with(PUBREL)
+    async with asyncio.timeout(10):
+        while not broker.watched:
+            await asyncio.sleep(0)
+    broker.unreleased = 2
+    broker.answers_with(PUBREL)
+    broker.unreleased = 0
+    broker.publishes()
+    delivery = broker.next()
+    assert delivery is not None
+    await pause()
+    broker.publishes()
+    assert not broker.watched
+    broker.unreleased = 1
+    delivery.acknowledge()
+
+    assert broker.watched
 
 
 async def test_the_answer_that_makes_room_is_read_where_small_answers_came_before_what_has_no_room() -> None:
@@ -224,6 +286,7 @@ async def test_the_answer_that_makes_room_is_read_where_small_answers_came_befor
     assert delivery is not None
     delivery.acknowledge()
     assert b"".join(broker.sent).endswith(PINGREQ)
+    broker.unreleased = 2
     broker.publishes(8, after=PUBREL)
     assert broker.in_flight.awaits_fence
     await pause()
