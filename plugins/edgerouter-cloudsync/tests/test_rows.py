@@ -167,6 +167,8 @@ async def test_a_wrong_request_gets_its_text_with_a_real_status_and_with_the_old
     async with plant(**brokers, **LEGACY) as running:
         got = await running.post(call, **fields)
     assert (got[0], got[1]["Message"]) == (200, text)
+    # CloudSync's handler puts them into every answer to `publish`, and into no other
+    assert PUBLISH_KEYS.items() <= got[1].items() if call == "publish" else not PUBLISH_KEYS.keys() & got[1].keys()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ async def test_a_body_that_is_not_an_object_is_refused() -> None:
 async def test_an_api_that_is_switched_off_says_so_to_every_call() -> None:
     for more, status in (({}, 503), ({"legacy_status": True}, 200)):
         async with plant(source={"active": False, **more}) as running:
-            assert await running.post("publish", **OK) == (status, {"Message": answers.NOT_ACTIVE})
+            assert await running.post("publish", **OK) == (status, {"Message": answers.NOT_ACTIVE, **PUBLISH_KEYS})
             assert await running.get("getsubscribedata/home/reader") == (status, {"Message": answers.NOT_ACTIVE})
 
 

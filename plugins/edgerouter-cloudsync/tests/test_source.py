@@ -50,7 +50,7 @@ class TestCloudSyncSource(SourceConformance):
         ({"allow": ["10.0.0.0/8"]}, "`allow` needs `brokers`"),
         ({"allow": ["10.0.0.1/8"], "brokers": {}}, "has host bits set"),
         ({"tls_key": "/none"}, "`tls_key` needs `tls_cert`"),
-        ({"tls_cert": "/none"}, "/none: No such file"),
+        ({"tls_cert": "/none"}, "no such file: /none"),
         ({"listen": "56001"}, "listen"),
     ],
 )

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from edgerouter.admin.access import Caller, Door, Need
-from edgerouter.admin.connections import AdminConnection
+from edgerouter.http_server.slow_readers import PatientConnection
 
 Handle = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 
@@ -53,6 +53,6 @@ async def received(request: web.Request) -> bytes:
     return body
 
 
-def connection_of(request: web.BaseRequest) -> AdminConnection:
+def connection_of(request: web.BaseRequest) -> PatientConnection:
     """Return the connection that a request came on."""
-    return cast("AdminConnection", request.protocol)
+    return cast("PatientConnection", request.protocol)

@@ -15,14 +15,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from edgerouter.admin.access import Door, TcpDoor, UnixDoor
-from edgerouter.admin.connections import MOST_CONNECTIONS, TIMES, Connections
 from edgerouter.admin.routes import Route, connection_of, guarded
 from edgerouter.config.admin import AdminConfig
 from edgerouter.errors import ConfigurationError
+from edgerouter.http_server.connections import Times
 from edgerouter.http_server.doorkeeper import quiet_logger
-from edgerouter.http_server.handshakes import Handshakes
+from edgerouter.http_server.handshakes import accepting
 from edgerouter.http_server.listen import host_of, tcp_listener
 from edgerouter.http_server.problems import Problem
+from edgerouter.http_server.slow_readers import Connections
 from edgerouter.http_server.tls import ServerIdentity
 from edgerouter.weak_points import warn, weak_points
 
@@ -31,6 +32,9 @@ log = structlog.get_logger("edgerouter.app")
 _KEPT: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 """The loop would look for the socket's file by the name that it was bound to; that of a long path holds a descriptor, which is
 another file's by now."""
+MOST_CONNECTIONS: Final = 64
+TIMES: Final = Times(head=10.0, body=30.0, idle=60.0)
+"""Half a request and silence is what an attack, or a broken client, looks like."""
 _BACKLOG: Final = 256
 _BUFFER_BYTES: Final = 64 * 1024
 """Of each connection in the kernel; it would let one that reads slowly grow to megabytes."""
@@ -104,7 +108,7 @@ async def serve(
             await stack.enter_async_context(_tcp(routes, config, config.listen, on_shutdown))
         if control is not None:
             server = await _server(stack, routes, UnixDoor(), on_shutdown)
-            listening = await asyncio.get_running_loop().create_unix_server(Connections(server), sock=control, **_KEPT)
+            listening = await asyncio.get_running_loop().create_unix_server(_connections(server), sock=control, **_KEPT)
             stack.callback(listening.close)
         yield
 
@@ -121,14 +125,14 @@ async def _tcp(routes: Sequence[Route], config: AdminConfig, listen: str, on_shu
         listener.setblocking(False)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         _warn(config, listen)
-        make = Connections(server)
-        if identity is not None:
-            handshakes = Handshakes(make, identity, most=MOST_CONNECTIONS, seconds=TIMES.head)
-            await stack.enter_async_context(handshakes.accepting(listener))
-        else:
-            listening = await asyncio.get_running_loop().create_server(make, sock=listener, backlog=_BACKLOG)
-            stack.callback(listening.close)
+        make = _connections(server)
+        accept = accepting(make, listener, identity, most=MOST_CONNECTIONS, seconds=TIMES.head, backlog=_BACKLOG)
+        await stack.enter_async_context(accept)
         yield
+
+
+def _connections(server: web.Server) -> Connections:
+    return Connections(server, most=MOST_CONNECTIONS, times=TIMES)
 
 
 def _identity(config: AdminConfig) -> ServerIdentity | None:

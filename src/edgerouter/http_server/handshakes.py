@@ -1,4 +1,4 @@
-"""Accepts TLS connections, with a bound of handshakes: a connection counts for the doorkeeper only once its handshake has ended."""
+"""Accepts connections, with a bound of TLS handshakes: a connection counts for the doorkeeper only once its handshake has ended."""
 
 from __future__ import annotations
 
@@ -88,3 +88,35 @@ class Handshakes:
         self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a connection could not be accepted", exc_info=error)
+
+
+@asynccontextmanager
+async def accepting(
+    make: Callable[[], asyncio.Protocol],
+    listener: socket.socket,
+    tls: ServerIdentity | None,
+    *,
+    most: int,
+    seconds: float,
+    backlog: int,
+) -> AsyncIterator[Callable[[], object]]:
+    """Accept connections; yield the function that ends that before the context does, and close the listener at the end.
+
+    Args:
+        make: makes the protocol of a connection.
+        listener: listens, and does not block.
+        tls: certificate to present; `None` = none.
+        most: TLS handshakes at once.
+        seconds: time for one.
+        backlog: connections that wait to be accepted.
+    """
+    if tls is not None:
+        async with Handshakes(make, tls, most=most, seconds=seconds).accepting(listener) as stop:
+            yield stop
+        return
+    # asyncio listens anew, for 100 by default
+    server = await asyncio.get_running_loop().create_server(make, sock=listener, backlog=backlog)
+    try:
+        yield server.close
+    finally:
+        server.close()

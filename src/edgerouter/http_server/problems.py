@@ -56,3 +56,18 @@ class Problem(Exception):
         if self.close:
             response.force_close()
         return response
+
+
+async def invite(request: web.BaseRequest) -> None:
+    """Ask for the body of a client that waits for `100 Continue`; every other client sends it unasked.
+
+    Raises:
+        Problem: 417; the client expects something else.
+    """
+    expected = request.headers.get("Expect")
+    if expected is None:
+        return
+    if expected.lower() != "100-continue":
+        raise Problem(417, "the only expectation known is 100-continue")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # no answer has been sent yet

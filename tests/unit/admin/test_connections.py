@@ -1,20 +1,23 @@
-"""Clients of `admin.listen` cannot use up the router's descriptors or memory, nor fill its log."""
+"""Clients of `admin.listen` cannot use up the router's descriptors or memory, nor fill its log.
+
+Covers: edgerouter.admin.server, edgerouter.http_server.slow_readers.
+"""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from functools import partial
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from edgerouter.admin import connections, server
+from edgerouter.admin import server
 from edgerouter.admin.access import Caller
 from edgerouter.admin.routes import Route
 from edgerouter.admin.server import serve
 from edgerouter.config.admin import AdminConfig
+from edgerouter.http_server import slow_readers
 from edgerouter.http_server.connections import Times
 from support.mosquitto import free_port
 from support.pipeline import until
@@ -54,7 +57,7 @@ async def test_thousands_of_half_open_requests_keep_no_client_out_and_hold_few_c
         held.append((reader, writer))
     assert await ask(port) == "hello"
     ended = [asyncio.create_task(reader.read()) for reader, _ in held]
-    await until(lambda: sum(task.done() for task in ended) >= len(held) - connections.MOST_CONNECTIONS, 30)
+    await until(lambda: sum(task.done() for task in ended) >= len(held) - server.MOST_CONNECTIONS, 30)
     assert await ask(port) == "hello"
     for (_, writer), task in zip(held, ended, strict=True):
         writer.close()
@@ -66,7 +69,7 @@ async def test_half_a_request_is_closed_after_a_while_and_a_second_one_on_the_co
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     times = Times(head=0.3, body=0.3, idle=0.3)
-    monkeypatch.setattr(server, "Connections", partial(connections.Connections, times=times))
+    monkeypatch.setattr(server, "TIMES", times)
     port = free_port()
     async with serve(HELLO, None, AdminConfig(listen=f"127.0.0.1:{port}")):
         for sent in (b"", HALF, HALF + b"\r\n" + HALF):
@@ -106,11 +109,11 @@ async def test_a_malformed_request_is_answered_and_logs_nothing(port: int, sent:
 
 async def test_answers_that_are_not_read_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each answer waits in memory until its client reads it; the one that has waited longest is given up."""
-    monkeypatch.setattr(connections, "MOST_UNREAD_BYTES", 3 * 1024**2)
-    made: list[connections.Connections] = []
+    monkeypatch.setattr(slow_readers, "MOST_UNREAD_BYTES", 3 * 1024**2)
+    made: list[slow_readers.Connections] = []
 
-    def remembered(runner: web.Server) -> connections.Connections:
-        made.append(connections.Connections(runner))
+    def remembered(runner: web.Server, *, most: int, times: Times) -> slow_readers.Connections:
+        made.append(slow_readers.Connections(runner, most=most, times=times))
         return made[-1]
 
     monkeypatch.setattr(server, "Connections", remembered)
@@ -123,13 +126,13 @@ async def test_answers_that_are_not_read_are_bounded_in_bytes(monkeypatch: pytes
             held.append(writer)
         await until(lambda: len(made[0].unread) > 1, 30)
         assert await ask(port) == "hello"
-        assert sum(connection.unread_bytes for connection in made[0].unread) <= connections.MOST_UNREAD_BYTES
+        assert sum(connection.unread_bytes for connection in made[0].unread) <= slow_readers.MOST_UNREAD_BYTES
         for writer in held:
             writer.transport.abort()
 
 
 async def test_an_answer_that_is_not_read_for_too_long_ends_its_connection(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(slow_readers, "ANSWER_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
     writer.write(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" * 8)
     await asyncio.sleep(0.6)

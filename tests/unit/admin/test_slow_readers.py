@@ -1,6 +1,6 @@
 """Clients that read nothing, of events and taps, and thousands that send half a request, hold up nothing and cost bounded memory.
 
-Covers: edgerouter.admin.streams, edgerouter.admin.tap.listener, edgerouter.admin.connections.
+Covers: edgerouter.admin.streams, edgerouter.admin.tap.listener, edgerouter.http_server.slow_readers.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,15 +12,15 @@ from itertools import count
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from edgerouter import ByteSize, Delivery, Duration, Message, Properties, Source, SourceConfig, SourceContext
+from edgerouter.http_server.serving import ServerTlsConfig, Serving, serve
 from edgerouter.receiving import Inbox
 from edgerouter_cloudsync.api.access import Access
 from edgerouter_cloudsync.api.answers import Answer, kept, not_published, not_stored, published
 from edgerouter_cloudsync.api.calls import Calls
 from edgerouter_cloudsync.api.handler import Api
-from edgerouter_cloudsync.api.server import Listener, served
 from edgerouter_cloudsync.api.tokens import Tokens, TokensConfig, Verifier
 from edgerouter_cloudsync.brokers import BrokersConfig
 from edgerouter_cloudsync.names import APP, REQUEST, routed
@@ -74,21 +73,19 @@ class CloudSyncSourceConfig(BrokersConfig, SourceConfig):
     def _usable(self) -> Self:
         if self.tls_key is not None and self.tls_cert is None:
             raise ValueError("`tls_key` needs `tls_cert`")
-        self.server_context()
+        self.server_tls()
         if self.allow and self.brokers is None:
             raise ValueError("`allow` needs `brokers`: callers on other machines may name listed brokers only")
         return self
 
-    def server_context(self) -> ssl.SSLContext | None:
-        """Return the context for HTTPS from the files as they are now; raises `ValueError`."""
+    def server_tls(self) -> ServerTlsConfig | None:
+        """Return the certificate for HTTPS; raises `ValueError`."""
         if self.tls_cert is None:
             return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            context.load_cert_chain(self.tls_cert, self.tls_key, "")
-        except OSError as error:
-            raise ValueError(f"`tls_cert`: {self.tls_cert}: {error.strerror or error}; see `tls_key`") from None
-        return context
+            return ServerTlsConfig(cert=self.tls_cert, key=self.tls_key)
+        except ValidationError as error:
+            raise ValueError(f"`tls_cert`, `tls_key`: {error.errors()[0]['msg']}") from None
 
     @property
     def checked_tokens(self) -> TokensConfig | None:
@@ -112,7 +109,7 @@ class CloudSyncSource(Source[CloudSyncSourceConfig]):
         self._run = secrets.token_hex(4)
         self._storing: dict[str, asyncio.Future[None]] = {}
         """Done once the request is in the spool; by the request, until it is answered."""
-        self._listener: Listener | None = None
+        self._server: Serving | None = None
 
     @classmethod
     @asynccontextmanager
@@ -130,15 +127,20 @@ class CloudSyncSource(Source[CloudSyncSourceConfig]):
             tokens = config.checked_tokens
             verifier = await asyncio.to_thread(Verifier, tokens) if tokens is not None else None
             api = source._api(verifier)
-            tls = await asyncio.to_thread(config.server_context)
-            async with served(api.handle, config.listen, tls, config.max_connections) as source._listener:
+            tls = await asyncio.to_thread(config.server_tls)
+            async with serve(api.handle, config.listen, most=config.max_connections, tls=tls) as source._server:
                 context.connected(True, "")
                 yield source
 
     @property
     def port(self) -> int:
         """Port listened on; 0 where it does not listen."""
-        return self._listener.port if self._listener is not None else 0
+        return self._server.port if self._server is not None else 0
+
+    @property
+    def connections(self) -> int:
+        """Connections of callers."""
+        return self._server.connections if self._server is not None else 0
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         async for delivery in self._inbox.deliveries():
@@ -198,7 +200,7 @@ class CloudSyncSource(Source[CloudSyncSourceConfig]):
         message = Message(topic, payload, time.time_ns(), qos=1, properties=properties)
         stored = self._storing[request] = asyncio.get_running_loop().create_future()
         self._inbox.put([message], [request])
-        if self._listener is not None and len(self._storing) >= self._listener.connections:
+        if len(self._storing) >= self.connections:
             self._context.flush_now()  # every caller waits for its answer, and sends nothing before
         return stored
 

@@ -1,75 +1,116 @@
-"""Connections are bounded in number and time, and malformed requests are the caller's fault."""
+"""Callers that are slow, silent or many keep no other caller out, and malformed requests are the caller's fault.
+
+Covers: edgerouter_cloudsync.api.handler, edgerouter.http_server.serving.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import ssl
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
+from structlog.testing import capture_logs
 
 from edgerouter import Unavailable
-from edgerouter_cloudsync.api import server
-from edgerouter_cloudsync.api.server import served
+from edgerouter_cloudsync.api.openapi import BASE
 from support.certificates import Authority
 from support.cloudsync import plant
 
+PUBLISH = f"POST {BASE}/publish HTTP/1.1\r\nHost: localhost\r\n".encode()
+MOST = 16
+"""Connections of the source."""
 
-async def answer(_: web.BaseRequest) -> web.StreamResponse:
-    return web.Response(text="ok")
+
+async def connect(stack: AsyncExitStack, port: int, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection, which is aborted at the end, and send bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    stack.push_async_callback(_closed, writer)
+    writer.write(sent)
+    return reader, writer
 
 
 async def read_all(port: int, data: bytes) -> bytes:
     """Send bytes and return everything that comes until the connection ends."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(data)
-    try:
-        async with asyncio.timeout(10):
+    async with AsyncExitStack() as stack:
+        reader, _ = await connect(stack, port, data)
+        async with asyncio.timeout(30):
             return await reader.read()
-    except ConnectionError:
-        return b""
-    finally:
-        writer.close()
-
-
-async def test_connections_beyond_the_bound_are_closed_and_there_is_room_again_afterwards() -> None:
-    async with served(answer, "127.0.0.1:0", None, 2) as listener, AsyncExitStack() as stack:
-        open_ones = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(2)]
-        for _, writer in open_ones:
-            stack.callback(writer.close)
-            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        for reader, _ in open_ones:
-            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        assert await read_all(listener.port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == b""
-        open_ones[0][1].close()
-        async with asyncio.timeout(10):
-            while not await read_all(listener.port, b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"):
-                await asyncio.sleep(0.01)
-
-
-async def test_a_caller_that_sends_no_whole_request_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.1)
-    async with served(answer, "127.0.0.1:0", None, 10) as listener:
-        assert await read_all(listener.port, b"GET / HTTP/1.1\r\nHo") == b""
 
 
 @pytest.mark.parametrize(
-    "data", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", b"\x16\x03\x01\x00\r\n\r\n"]
+    "sent", [b"", PUBLISH, PUBLISH + b"Content-Length: 100\r\n\r\nhalf of it"], ids=["nothing", "half a head", "half a body"]
 )
-async def test_a_malformed_request_is_a_400(data: bytes) -> None:
-    async with served(answer, "127.0.0.1:0", None, 10) as listener:
-        assert (await read_all(listener.port, data)).startswith(b"HTTP/1.0 400") or b" 400 " in (
-            await read_all(listener.port, data)
-        )[:20]
+async def test_callers_that_send_no_whole_request_keep_no_other_caller_out(sent: bytes, listed: Mapping[str, Any]) -> None:
+    """The one that has waited longest gives way: 512 silent ones kept every other caller out for ten seconds at a time."""
+    async with plant(source={"max_connections": MOST}, **listed) as running, AsyncExitStack() as stack:
+        held = [await connect(stack, running.source.port, sent) for _ in range(4 * MOST)]
+        assert (await running.publish("broker.example"))[0] == 200
+        ended = [asyncio.create_task(_end_of(reader), name="end") for reader, _ in held[: 3 * MOST]]
+        await asyncio.wait_for(asyncio.gather(*ended), 30)
 
 
-async def test_an_address_in_use_is_reported() -> None:
-    async with served(answer, "127.0.0.1:0", None, 10) as listener:
-        with pytest.raises(Unavailable, match=f"cannot listen on 127.0.0.1:{listener.port}"):
-            async with served(answer, f"127.0.0.1:{listener.port}", None, 10):
+async def test_callers_that_read_no_answers_keep_no_other_caller_out(listed: Mapping[str, Any]) -> None:
+    """Each held its connection for ever."""
+    many = f"GET {BASE}/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 200
+    async with plant(source={"max_connections": MOST}, **listed) as running, AsyncExitStack() as stack:
+        for _ in range(MOST):
+            _, writer = await connect(stack, running.source.port, many)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a socket has it
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        assert (await running.publish("broker.example"))[0] == 200
+
+
+async def test_a_caller_that_waits_for_100_continue_is_asked_for_its_body(listed: Mapping[str, Any]) -> None:
+    """Go's server, which CloudSync used, asks; curl waits for a second, and stricter clients for ever."""
+    body = json.dumps({"appid": "reader", "payload": "21.5", "topic": "home", "url": "broker.example"}).encode()
+    async with plant(**listed) as running, AsyncExitStack() as stack:
+        head = PUBLISH + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        reader, writer = await connect(stack, running.source.port, head)
+        async with asyncio.timeout(30):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(body)
+            assert b"published successfully" in await reader.read()
+
+
+async def test_a_body_that_would_be_refused_is_not_asked_for(listed: Mapping[str, Any]) -> None:
+    async with plant(**listed) as running:
+        head = PUBLISH + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 100000000\r\n\r\n"
+        assert (await read_all(running.source.port, head)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_caller_that_leaves_in_the_middle_of_its_body_is_not_logged_as_an_error(listed: Mapping[str, Any]) -> None:
+    """Each left a traceback in the log."""
+    with capture_logs() as logs:
+        async with plant(**listed) as running, AsyncExitStack() as stack:
+            _, writer = await connect(stack, running.source.port, PUBLISH + b"Content-Length: 100\r\n\r\nhalf")
+            await writer.drain()
+            while not running.source.connections:
+                await asyncio.sleep(0)
+            writer.transport.abort()
+            while running.source.connections:
+                await asyncio.sleep(0)
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
+
+
+@pytest.mark.parametrize(
+    "data", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", b"\x16\x03\x01\x00\r\n\r\n"]
+)
+async def test_a_malformed_request_is_a_400(data: bytes, listed: Mapping[str, Any]) -> None:
+    async with plant(**listed) as running:
+        assert b" 400 " in (await read_all(running.source.port, data))[:20]
+
+
+async def test_an_address_in_use_is_reported(listed: Mapping[str, Any]) -> None:
+    async with plant(**listed) as running:
+        with pytest.raises(Unavailable, match=f"cannot listen on 127.0.0.1:{running.source.port}"):
+            async with plant(source={"listen": f"127.0.0.1:{running.source.port}"}, **listed):
                 pass
 
 
@@ -83,3 +124,14 @@ async def test_https_is_served_by_choice(tmp_path: Path) -> None:
             assert response.status == 200
         with pytest.raises(aiohttp.ClientError):
             await running.get("health")
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+async def _end_of(reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionError):
+        await reader.read()

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from edgerouter.http_server.problems import Problem
+from edgerouter.http_server.problems import Problem, invite
 from edgerouter.sources.http.targets import Form
 
 _GZIP: Final = 31
@@ -50,7 +50,7 @@ class Bodies:
         if coding is not None and coding.strip().lower() not in ("gzip", "x-gzip", "identity"):
             raise Problem(415, "send the body as it is, or with Content-Encoding: gzip", headers={"Accept-Encoding": "gzip"})
         if "Expect" in headers:
-            await _invite(request)
+            await invite(request)
         content = request.content
         try:
             body: bytes = await content.readany()
@@ -146,11 +146,3 @@ class Bodies:
 def no_room() -> Problem:
     """Return the refusal of a body while too many bytes wait to be stored."""
     return Problem(503, "too much waits to be stored: send it again later", retry_after=1)
-
-
-async def _invite(request: web.BaseRequest) -> None:
-    """Ask for the body of a client that waits for `100 Continue`."""
-    if request.headers.get("Expect", "").lower() != "100-continue":
-        raise Problem(417, "the only expectation known is 100-continue")
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0  # no answer has been sent yet

@@ -15,7 +15,7 @@ from aiohttp import web
 from edgerouter.errors import ConfigurationError, Unavailable
 from edgerouter.http_server.connections import Connection, Times
 from edgerouter.http_server.doorkeeper import Doorkeeper
-from edgerouter.http_server.handshakes import Handshakes
+from edgerouter.http_server.handshakes import accepting
 from edgerouter.http_server.listen import host_of, tcp_listener
 from edgerouter.http_server.tls import ServerIdentity
 from edgerouter.source import Delivery, Source, SourceContext
@@ -58,7 +58,8 @@ class HttpSource(Source[HttpSourceConfig]):
         handler = web.Server(requests.answer)
         times = Times(config.head_timeout, config.body_timeout, config.idle_timeout)
         make = partial(Connection, handler, asyncio.get_running_loop(), doorkeeper, times)
-        async with _accepting(config, make, listener, tls) as stop:
+        most = config.max_connections
+        async with accepting(make, listener, tls, most=most, seconds=config.head_timeout, backlog=_backlog(config)) as stop:
             _warn(config, context.name)
             context.connected(True, "")
             try:
@@ -76,24 +77,6 @@ class HttpSource(Source[HttpSourceConfig]):
         """Accept no more connections, and refuse further requests."""
         self.waiting.inbox.stop()
         self._stop_accepting()
-
-
-@asynccontextmanager
-async def _accepting(
-    config: HttpSourceConfig, make: Callable[[], Connection], listener: socket.socket, tls: ServerIdentity | None
-) -> AsyncIterator[Callable[[], object]]:
-    """Accept connections; yield the function that ends that before the context does."""
-    if tls is not None:
-        handshakes = Handshakes(make, tls, most=config.max_connections, seconds=config.head_timeout)
-        async with handshakes.accepting(listener) as stop:
-            yield stop
-        return
-    # asyncio listens anew, for 100 by default
-    server = await asyncio.get_running_loop().create_server(make, sock=listener, backlog=_backlog(config))
-    try:
-        yield server.close
-    finally:
-        server.close()
 
 
 def _backlog(config: HttpSourceConfig) -> int:

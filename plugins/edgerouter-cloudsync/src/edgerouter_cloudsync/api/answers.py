@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -115,24 +115,29 @@ def too_large(most: int) -> Refusal:
 _PUBLISH_KEYS: Final = {"ServiceName": "", "RemoteTargetInfo": ""}
 
 
+def to_publish(answer: Answer) -> Answer:
+    """Return an answer to `publish`, which has the keys of CloudSync's whatever became of the data."""
+    return replace(answer, more={**_PUBLISH_KEYS, **answer.more})
+
+
 def published(broker: str) -> Answer:
     """Answer for data that the broker has taken."""
-    return Answer(200, f"Data published successfully to Cloud{broker}", _PUBLISH_KEYS)
+    return Answer(200, f"Data published successfully to Cloud{broker}")
 
 
 def kept(broker: str, reason: str) -> Answer:
     """Answer for data that the spool keeps until the broker takes it."""
-    return Answer(202, f"Data stored, will be published to Cloud{broker}", {**_PUBLISH_KEYS, "Detail": reason})
+    return Answer(202, f"Data stored, will be published to Cloud{broker}", {"Detail": reason})
 
 
 def not_published(reason: str) -> Answer:
     """Answer for data that the broker does not take."""
-    return Answer(502, f"Error in publishing the data {reason}", _PUBLISH_KEYS)
+    return Answer(502, f"Error in publishing the data {reason}")
 
 
 def not_stored(reason: str) -> Answer:
     """Answer for data that there is no room for."""
-    return Answer(503, f"Error in publishing the data {reason}", _PUBLISH_KEYS, headers={"Retry-After": "5"})
+    return Answer(503, f"Error in publishing the data {reason}", headers={"Retry-After": "5"})
 
 
 def not_connected(reason: str) -> Answer:

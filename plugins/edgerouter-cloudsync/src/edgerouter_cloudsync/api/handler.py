@@ -11,14 +11,16 @@ import msgspec
 from aiohttp import StreamReader, web
 
 from edgerouter import Unavailable
+from edgerouter.http_server.serving import complete, invite
 from edgerouter_cloudsync.api.access import Access
-from edgerouter_cloudsync.api.answers import Answer, Refusal, not_active, not_json, too_large
+from edgerouter_cloudsync.api.answers import Answer, Refusal, not_active, not_json, to_publish, too_large
 from edgerouter_cloudsync.api.calls import Calls
 from edgerouter_cloudsync.api.openapi import BASE, document
 from edgerouter_cloudsync.api.tokens import Verifier
 
 _BODY_SECONDS: Final = 10.0
 """Time for a whole body."""
+_PUBLISH: Final = f"{BASE}/publish"
 _DATA: Final = f"{BASE}/getsubscribedata/"
 
 
@@ -74,6 +76,8 @@ class Api:
             answer = Answer(503, f"Error in subscribing the data {error}", headers={"Retry-After": "5"})
         if isinstance(answer, web.Response):
             return answer
+        if request.rel_url.raw_path == _PUBLISH:
+            answer = to_publish(answer)
         return answer.response(legacy=self._legacy)
 
     async def _answer(self, request: web.BaseRequest) -> Answer | web.Response:
@@ -81,7 +85,7 @@ class Api:
         path = request.rel_url.raw_path
         post = self._posts.get(path)
         if self._verifier is not None:
-            self._verifier.check(request.headers.get("Authorization"), publishing=path == f"{BASE}/publish")
+            self._verifier.check(request.headers.get("Authorization"), publishing=path == _PUBLISH)
         if post is None and not self._reads(path):
             return Answer(404, "There is no such call", {"Detail": f"see {BASE}/openapi.json"}, legacy=404)
         if request.method != ("POST" if post is not None else "GET"):
@@ -108,16 +112,18 @@ class Api:
     async def _body(self, request: web.BaseRequest) -> bytes:
         if (request.content_length or 0) > self._most:
             raise too_large(self._most)
+        await invite(request)
         content = request.content
         try:
             # most bodies come with the head, and need no time-out
             body = content.read_nowait() if content.is_eof() else await self._received(content)
         except TimeoutError:
             raise Refusal(Answer(408, "The request is incomplete", legacy=408)) from None
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, ConnectionError):
             raise not_json("the body ended before its end") from None
         if len(body) > self._most:
             raise too_large(self._most)
+        complete(request)
         return body
 
     async def _received(self, content: StreamReader) -> bytes:

@@ -96,7 +96,7 @@ def _call(
     summary: str, body: Any = None, parameters: Any = (), *, published: bool = False, missing: bool = False
 ) -> dict[str, Any]:
     schema = _PUBLISHED if published else _ANSWER
-    responses = {"200": _json("Done", schema)} | {code: _json(text, _ANSWER) for code, text in _FAULTS.items()}
+    responses = {"200": _json("Done", schema)} | {code: _json(text, schema) for code, text in _FAULTS.items()}
     if published:
         responses["202"] = _json("Stored; published once the broker takes it", schema)
     if missing:

@@ -1,4 +1,4 @@
-"""Connections of the admin server: bounded in number, in time, and in the bytes of answers that clients do not read."""
+"""Connections whose clients may read slowly: bounded in number, in time, and in the bytes of answers that wait to be read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from aiohttp import web
 from edgerouter.http_server.connections import Connection, Times
 from edgerouter.http_server.doorkeeper import Doorkeeper
 
-MOST_CONNECTIONS: Final = 64
-TIMES: Final = Times(head=10.0, body=30.0, idle=60.0)
-"""Half a request and silence is what an attack, or a broken client, looks like."""
 ANSWER_SECONDS: Final = 30.0
 """Time for reading the next part of an answer."""
 MOST_UNREAD_BYTES: Final = 8 * 1024**2
@@ -29,15 +26,15 @@ class Connections:
         times: time for the parts of a request.
     """
 
-    def __init__(self, server: web.Server, *, most: int = MOST_CONNECTIONS, times: Times = TIMES) -> None:
+    def __init__(self, server: web.Server, *, most: int, times: Times) -> None:
         self.doorkeeper = Doorkeeper(most)
-        self.unread: dict[AdminConnection, None] = {}
+        self.unread: dict[PatientConnection, None] = {}
         """Connections whose clients do not read, the longest first."""
         self._server = server
         self._times = times
 
-    def __call__(self) -> AdminConnection:
-        return AdminConnection(self, self._server, self._times)
+    def __call__(self) -> PatientConnection:
+        return PatientConnection(self, self._server, self._times)
 
     def bound_unread(self) -> None:
         """Close connections until the answers that wait to be read are within the bound."""
@@ -45,7 +42,7 @@ class Connections:
             next(iter(self.unread)).abort()
 
 
-class AdminConnection(Connection):
+class PatientConnection(Connection):
     """One connection; a client that does not read its answer is closed after a while."""
 
     __slots__ = ("_connections", "_reading_timer", "when_lost")
