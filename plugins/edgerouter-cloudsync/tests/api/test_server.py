@@ -19,6 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from edgerouter import Unavailable
+from edgerouter_cloudsync.api import handler
 from edgerouter_cloudsync.api.openapi import BASE
 from support.certificates import Authority
 from support.cloudsync import plant
@@ -97,6 +98,24 @@ async def test_a_caller_that_leaves_in_the_middle_of_its_body_is_not_logged_as_a
             while running.source.connections:
                 await asyncio.sleep(0)
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
+
+
+async def test_bodies_that_are_still_coming_are_bounded_together(
+    monkeypatch: pytest.MonkeyPatch, listed: Mapping[str, Any]
+) -> None:
+    """512 callers held 128 MiB with the defaults. What is refused leaves its room to others."""
+    monkeypatch.setattr(handler, "MOST_HELD_BYTES", 300_000)
+    half = PUBLISH + b"Content-Length: 200000\r\n\r\n" + bytes(100_000)
+    async with plant(**listed) as running, AsyncExitStack() as stack:
+        readers = [(await connect(stack, running.source.port, half))[0] for _ in range(8)]
+        heads = [asyncio.create_task(reader.readline(), name="head") for reader in readers]
+        async with asyncio.timeout(30):
+            done, _ = await asyncio.wait(heads[:], return_when=asyncio.FIRST_COMPLETED)
+            assert {task.result() for task in done} == {b"HTTP/1.1 503 Service Unavailable\r\n"}
+            for task in heads:
+                task.cancel()
+            await asyncio.wait(heads)
+        assert (await running.publish("broker.example"))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,12 @@ def too_large(most: int) -> Refusal:
     return Refusal(Answer(413, "The request is too large", {"Detail": f"at most {most} bytes: `max_body_bytes`"}, legacy=413))
 
 
+def too_much() -> Refusal:
+    """Refuse a body while too many bytes of others are still coming."""
+    detail = "the bodies of other requests are still coming; send it again"
+    return Refusal(Answer(503, "Too many requests", {"Detail": detail}, legacy=503, headers={"Retry-After": "1"}))
+
+
 _PUBLISH_KEYS: Final = {"ServiceName": "", "RemoteTargetInfo": ""}
 
 

@@ -13,13 +13,15 @@ from aiohttp import StreamReader, web
 from edgerouter import Unavailable
 from edgerouter.http_server.serving import complete, invite
 from edgerouter_cloudsync.api.access import Access
-from edgerouter_cloudsync.api.answers import Answer, Refusal, not_active, not_json, to_publish, too_large
+from edgerouter_cloudsync.api.answers import Answer, Refusal, not_active, not_json, to_publish, too_large, too_much
 from edgerouter_cloudsync.api.calls import Calls
 from edgerouter_cloudsync.api.openapi import BASE, document
 from edgerouter_cloudsync.api.tokens import Verifier
 
 _BODY_SECONDS: Final = 10.0
 """Time for a whole body."""
+MOST_HELD_BYTES: Final = 16 * 1024**2
+"""Bytes of all bodies that are still coming."""
 _PUBLISH: Final = f"{BASE}/publish"
 _DATA: Final = f"{BASE}/getsubscribedata/"
 
@@ -53,6 +55,7 @@ class Api:
         self._active = active
         self._legacy = legacy
         self._most = most_body_bytes
+        self._held = 0
         self._calls = calls
         self._health = health
         self._posts = {
@@ -129,9 +132,15 @@ class Api:
     async def _received(self, content: StreamReader) -> bytes:
         """Return a body that is still coming, or so much of it that it is too large."""
         body = bytearray()
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for piece in content.iter_any():
-                body += piece
-                if len(body) > self._most:
-                    break
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                async for piece in content.iter_any():
+                    self._held += len(piece)
+                    body += piece
+                    if len(body) > self._most:
+                        break
+                    if self._held > MOST_HELD_BYTES:
+                        raise too_much()
+        finally:
+            self._held -= len(body)
         return bytes(body)
