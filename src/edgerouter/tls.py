@@ -8,9 +8,9 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from edgerouter.field_docs import FieldDocs
+from edgerouter.section import Section
 
 __all__ = ["ReadableFile", "TlsConfig", "make_context"]
 
@@ -32,10 +32,8 @@ ReadableFile = Annotated[Path, AfterValidator(_readable)]
 """A field that names a readable file."""
 
 
-class TlsConfig(BaseModel):
+class TlsConfig(Section, hide_input_in_errors=True):
     """Certificates to trust and to present. The files are read again at every connect."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted, hide_input_in_errors=True)
 
     ca: ReadableFile | None = Field(default=None, examples=["/etc/edgerouter/ca.pem"])
     """PEM file of the authorities that may sign the peer's certificate; those of the system by default."""

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
-from edgerouter.config.section import Section
 from edgerouter.http_server.listen import ListenAddress
 from edgerouter.http_server.tls import ServerTlsConfig
 from edgerouter.http_server.tokens import check_token
 from edgerouter.masking.fields import check_field
 from edgerouter.masking.models import KeepsItsSecrets
+from edgerouter.section import Section
 from edgerouter.topics import TopicFilter
 from edgerouter.units import ByteSize
 

@@ -28,13 +28,13 @@ from edgerouter.config.model import (
     SinkPolicies,
     SourcePolicies,
 )
-from edgerouter.config.section import Section
 from edgerouter.config.shaping import read_tests
 from edgerouter.config.spool_type import spool_model
 from edgerouter.config.telemetry import TelemetryConfig
 from edgerouter.config.tree import Node, Origin, Place, pending_in
 from edgerouter.config.validation import Part, Problems, dotted, nearest
 from edgerouter.errors import PluginError
+from edgerouter.section import Section
 
 HERE: Final = Path("edgerouter.yaml")
 SYSTEM: Final = Path("/etc/edgerouter/edgerouter.yaml")

@@ -11,12 +11,12 @@ from pydantic import Field, SecretStr, model_validator
 
 from edgerouter.config.admin import AdminConfig
 from edgerouter.config.digest import Digest
-from edgerouter.config.section import Section
 from edgerouter.config.shaping import ShapingTest, StepEntry
 from edgerouter.config.telemetry import TelemetryConfig
 from edgerouter.folder import FolderPath
 from edgerouter.masking.models import KeepsItsSecrets
 from edgerouter.secrets import SecretStore, SecretStoreConfig
+from edgerouter.section import Section
 from edgerouter.sink import Sink, SinkConfig
 from edgerouter.source import Source, SourceConfig
 from edgerouter.step import Step, StepConfig

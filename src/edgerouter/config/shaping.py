@@ -7,22 +7,20 @@ import binascii
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from edgerouter.config.tree import Node, Origin
 from edgerouter.config.validation import Part, Problems, nearest
-from edgerouter.field_docs import FieldDocs
 from edgerouter.json_codec import encoded
+from edgerouter.section import Section
 from edgerouter.topics import TopicName
 from edgerouter.units import Duration
 
 SECTION: Final = "tests"
 
 
-class StepEntry(BaseModel):
+class StepEntry(Section, extra="allow"):
     """One step: its type, and beside it the fields of that type."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     type: str = Field(examples=["filter"])
     """The step."""
@@ -58,11 +56,7 @@ def _checked(value: Any) -> Any:
 PayloadValue = Annotated[Any, AfterValidator(_checked)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
-
-
-class Given(_Part):
+class Given(Section):
     """A message that the sink gets."""
 
     topic: TopicName = Field(examples=["plant/a/temp"])
@@ -73,7 +67,7 @@ class Given(_Part):
     """Its time of reception, after the beginning of the test; without it a second after the message before."""
 
 
-class Expected(_Part):
+class Expected(Section):
     """A message that is sent."""
 
     topic: TopicName | None = Field(default=None, examples=["plant/a/temp"])
@@ -82,7 +76,7 @@ class Expected(_Part):
     """Its payload, as in `input`. JSON is compared by value, and fractions to nine digits."""
 
 
-class ShapingTest(_Part):
+class ShapingTest(Section):
     """An example of what the steps of a sink make of messages; `edgerouter check` tries it, and `run` ignores it."""
 
     name: str = Field(min_length=1, max_length=200, examples=["Fahrenheit becomes Celsius"])
@@ -101,9 +95,7 @@ class ShapingTest(_Part):
     """Number of input messages that the steps refuse for the dead letters."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Tests(Section):
     tests: tuple[ShapingTest, ...] = Field(default=(), max_length=10_000)
 
 
@@ -118,7 +110,7 @@ def read_tests(tree: Node, sinks: Iterable[str], problems: Problems) -> tuple[Sh
     node = tree.child(SECTION)
     if node is None or node.value is None:
         return ()
-    found = Part(tree, (), Node({SECTION: node}, Origin(""))).validate(_Section, problems)
+    found = Part(tree, (), Node({SECTION: node}, Origin(""))).validate(_Tests, problems)
     if found is None:
         return ()
     known = set(sinks)

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
-from edgerouter.config.section import Section
 from edgerouter.extras import install_command
 from edgerouter.masking.models import KeepsItsSecrets
+from edgerouter.section import Section
 from edgerouter.units import Duration
 
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=200)]

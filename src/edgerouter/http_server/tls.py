@@ -6,16 +6,14 @@ import ssl
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from edgerouter.field_docs import FieldDocs
+from edgerouter.section import Section
 from edgerouter.tls import ReadableFile, load_authorities, load_identity
 
 
-class ServerTlsConfig(BaseModel):
+class ServerTlsConfig(Section, hide_input_in_errors=True):
     """Certificate to present, and authorities of clients."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted, hide_input_in_errors=True)
 
     cert: ReadableFile = Field(examples=["/etc/edgerouter/server.pem"])
     """PEM file of the server's certificate, with its chain."""

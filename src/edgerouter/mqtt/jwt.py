@@ -11,10 +11,10 @@ import time
 from math import ceil
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from edgerouter.field_docs import FieldDocs
 from edgerouter.mqtt.login import Login, MakeLogin
+from edgerouter.section import Section
 from edgerouter.tls import ReadableFile
 from edgerouter.units import Duration
 
@@ -27,10 +27,8 @@ _COORDINATE: Final = 32
 """Bytes of each half of a signature with P-256."""
 
 
-class JwtConfig(BaseModel):
+class JwtConfig(Section):
     """A token that is made anew before each connect."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     algorithm: Literal["RS256", "ES256", "HS256"]
     """Signature: RSA, P-256, or a shared secret."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from edgerouter.field_docs import FieldDocs
+from edgerouter.section import Section
 from edgerouter.topics import TopicName
 
 
@@ -21,10 +21,8 @@ class Will:
     retain: bool
 
 
-class LastWill(BaseModel):
+class LastWill(Section):
     """A message that the broker publishes when the connection is lost."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     topic: TopicName = Field(examples=["routers/edge-7"])
     """Topic to publish to; no wildcards."""

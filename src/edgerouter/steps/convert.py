@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from edgerouter.errors import BadInput
-from edgerouter.field_docs import FieldDocs
 from edgerouter.item import Item
+from edgerouter.section import Section
 from edgerouter.step import StepConfig, StepContext
 from edgerouter.steps.document_step import DocumentStep
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, put, top
@@ -47,10 +47,8 @@ UNITS: Final[dict[str, tuple[str, float, float]]] = {
 """Quantity, factor and offset to its base unit, by name; `gallon` is that of the United States."""
 
 
-class Conversion(BaseModel):
+class Conversion(Section):
     """Conversion of one member: first the type, then unit, scale and offset, then rounding."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     field: FieldPath = Field(examples=["temperature"])
     """Path of the member."""

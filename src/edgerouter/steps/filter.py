@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from edgerouter.errors import BadInput
-from edgerouter.field_docs import FieldDocs
 from edgerouter.item import UNREAD, Item
+from edgerouter.section import Section
 from edgerouter.step import Step, StepConfig, StepContext
 from edgerouter.steps.expressions import Expression, compiled
 from edgerouter.steps.paths import MISSING, FieldPath, getter, kind_of, parse_path, top
@@ -37,10 +37,8 @@ def _pattern(text: str) -> str:
 Pattern = Annotated[str, AfterValidator(_pattern)]
 
 
-class Comparison(BaseModel):
+class Comparison(Section):
     """One member of the document, and what it is compared with; all that is given must hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     field: FieldPath = Field(examples=["state"])
     """Path of the member: `temperature`, `engine.rpm`, `values.0`."""

@@ -1,6 +1,6 @@
 """Callers get what their address and token allow, pages of other origins nothing, and no answer quotes a token.
 
-Covers also: edgerouter.config.admin, edgerouter.config.section.
+Covers also: edgerouter.config.admin, edgerouter.section.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The section `telemetry` refuses what could not be exported, and hides its keys.
 
-Covers also: edgerouter.config.section.
+Covers also: edgerouter.section.
 """
 
 import re

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from edgerouter.field_docs import FieldDocs
+from edgerouter.section import Section
 from edgerouter.tls import ReadableFile
 from edgerouter.units import Duration
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._~%+-]*$"
 
 
-class ClearBlade(BaseModel):
+class ClearBlade(Section):
     """A device of ClearBlade IoT Core, which speaks as Google's did."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     project: str = Field(pattern=_NAME, examples=["plant"])
     """Project."""

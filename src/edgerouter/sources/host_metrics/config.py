@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from edgerouter.extras import install_command
-from edgerouter.field_docs import FieldDocs
 from edgerouter.receiving.topic import TopicTemplate
+from edgerouter.section import Section
 from edgerouter.source import SourceConfig
 from edgerouter.units import Duration
 
@@ -18,10 +18,8 @@ Group = Literal["cpu", "load", "memory", "swap", "disk", "network", "temperature
 GROUPS: tuple[Group, ...] = ("cpu", "load", "memory", "swap", "disk", "network", "temperature")
 
 
-class ThresholdsConfig(BaseModel):
+class ThresholdsConfig(Section):
     """Levels from which a figure counts as high; without a number it never does."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
 
     cpu_percent: float | None = Field(default=None, ge=0, le=100, examples=[90])
     """Busy time of all processors together."""

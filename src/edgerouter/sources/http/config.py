@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, model_validator
 
-from edgerouter.field_docs import FieldDocs
 from edgerouter.http_server.listen import ListenAddress, host_of
 from edgerouter.http_server.tls import ServerTlsConfig
 from edgerouter.http_server.tokens import check_token
+from edgerouter.section import Section
 from edgerouter.source import SourceConfig
 from edgerouter.topics import TopicFilter, check_name, split_share
 from edgerouter.units import ByteSize, Duration
@@ -48,11 +48,7 @@ def _prefix(text: str) -> str:
 AllowedTopics = Annotated[tuple[Annotated[TopicFilter, AfterValidator(_filter)], ...], Field(min_length=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted, hide_input_in_errors=True)
-
-
-class TokenConfig(_Section):
+class TokenConfig(Section, hide_input_in_errors=True):
     """A client that identifies itself by a bearer token."""
 
     token: SecretStr
@@ -66,7 +62,7 @@ class TokenConfig(_Section):
         return self
 
 
-class RateConfig(_Section):
+class RateConfig(Section, hide_input_in_errors=True):
     """Upper bounds of what is accepted; beyond them the answer is 429 with `Retry-After`."""
 
     messages: float | None = Field(default=None, gt=0, examples=[1000])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from edgerouter.field_docs import FieldDocs
 from edgerouter.mqtt.last_will import LastWill
 from edgerouter.mqtt.limits import LARGEST_PACKET, PacketLimits, default_packet_limit
 from edgerouter.mqtt.settings import BrokerSettings
+from edgerouter.section import Section
 from edgerouter.source import SourceConfig
 from edgerouter.topics import TopicFilter, TopicName, split_share
 from edgerouter.units import ByteSize, Duration, parse_duration
@@ -31,11 +31,7 @@ ShareGroup = Annotated[
 ]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=FieldDocs.wanted)
-
-
-class Subscription(_Section):
+class Subscription(Section):
     """One topic filter, with an optional quality of service."""
 
     topic: TopicFilter = Field(examples=["debug/#"])
@@ -44,7 +40,7 @@ class Subscription(_Section):
     """Highest quality of service; the source's `qos` by default."""
 
 
-class Reconnect(_Section):
+class Reconnect(Section):
     """Delays between connection attempts: exponential back-off with jitter, for ever."""
 
     first_delay: Duration = Field(default=1.0, gt=0)

@@ -22,7 +22,7 @@ from edgerouter.cli.schema import installed_configs
 from edgerouter.config import model
 from edgerouter.config.describe.schema import DRAFT, Quietly, build
 from edgerouter.config.model import SinkPolicies
-from edgerouter.config.section import Section
+from edgerouter.section import Section
 from edgerouter.units import ByteSize, Duration, parse_byte_size, parse_duration
 from support.distributions import install, installed_plugins, on_path
 
