@@ -91,7 +91,7 @@ async def test_dead_letters_are_sent_again_once_the_service_takes_them(after_a_r
     picky.refused = set()
     if stopped:
         assert await process.stop() == 0
-    await edgerouter("dead-letters", "replay", "-c", process.file, "--topic", "a/#/b", code=1)
+    await edgerouter("dead-letters", "replay", "-c", process.file, "--topic", "a/#/b", code=2)
     assert "2 messages will be sent again" in await edgerouter("dead-letters", "replay", "-c", process.file)
     if stopped:
         await process.start()
@@ -111,7 +111,7 @@ async def test_retained_messages_are_delivered_again_on_request(after_a_run: Run
     assert "100 messages would be delivered again" in await edgerouter("replay", *config, "--dry-run", "--topic", "sensors/a")
     assert "0 messages would" in await edgerouter("replay", *config, "--dry-run", "--to", "1h")
     assert json.loads(await edgerouter("replay", *config, "--dry-run", "--json")) == {"messages": 100, "dry_run": True}
-    await edgerouter("replay", *config, "--topic", "a/#/b", code=1)
+    await edgerouter("replay", *config, "--topic", "a/#/b", code=2)
     assert len(picky.taken) == before
     await edgerouter("replay", *config, "--from", "1h")
     if stopped:
@@ -135,7 +135,7 @@ async def test_steps_are_tried_on_what_the_spool_holds_beside_a_running_router_a
     assert await process.stop() == 0
     assert len((await edgerouter(*command)).splitlines()) == 10
     assert picky.taken == taken
-    await edgerouter(*command, "--topic", "a/#/b", code=1)
+    await edgerouter(*command, "--topic", "a/#/b", code=2)
 
 
 async def test_a_sink_that_left_the_configuration_is_reported_and_can_be_forgotten(after_a_run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Arguments of commands: numbers within bounds, points in time, and tokens in files."""
+"""Arguments of commands: numbers within bounds, topic filters, points in time, and tokens in files."""
 
 from __future__ import annotations
 
@@ -33,6 +33,30 @@ def finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter("should be a number of seconds")
     return value
+
+
+def topic_filter(text: str | None) -> str | None:
+    """Return an MQTT topic filter."""
+    from edgerouter.topics import check_filter  # noqa: PLC0415  (`--version` answers at once)
+
+    try:
+        return text if text is None else check_filter(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def period(since: str | None, until: str | None) -> dict[str, int | None]:
+    """Return the times of `--from` and `--to` as the operations take them.
+
+    Raises:
+        ConfigurationError: one cannot be read, or the second is not after the first.
+    """
+    from edgerouter.errors import ConfigurationError  # noqa: PLC0415  (`--version` answers at once)
+
+    found = {"since": moment(since), "until": moment(until)}
+    if found["since"] is not None and found["until"] is not None and found["since"] >= found["until"]:
+        raise ConfigurationError(f"--to {until} is not after --from {since}")
+    return found
 
 
 def moment(text: str | None) -> int | None:

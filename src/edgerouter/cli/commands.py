@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgerouter.cli.arguments import finite, in_64_bits
+from edgerouter.cli.arguments import finite, in_64_bits, topic_filter
 from edgerouter.cli.output import say
 
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
@@ -19,13 +19,17 @@ from edgerouter.cli.output import say
 if TYPE_CHECKING:
     from edgerouter.config.model import PluginKind, SpoolSection
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", readable=False, help="The configuration file.")]
 SpoolFolder = Annotated[
-    Path | None, typer.Option("--spool", metavar="FOLDER", help="The spool's folder, instead of what the configuration says.")
+    Path | None,
+    typer.Option("--spool", metavar="FOLDER", readable=False, help="The spool's folder, instead of what the configuration says."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 SinkName = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Only this sink.")]
-TopicFilter = Annotated[str | None, typer.Option("--topic", metavar="FILTER", help="Only topics that match this MQTT filter.")]
+TopicFilter = Annotated[
+    str | None,
+    typer.Option("--topic", metavar="FILTER", callback=topic_filter, help="Only topics that match this MQTT filter."),
+]
 From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="2026-11-20T08:00, or 2h for two hours ago.")]
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Before this time.")]
 Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Only reasons that contain this.")]
@@ -68,13 +72,12 @@ def _which(
     sink: str | None, topic: str | None, since: str | None, until: str | None, reason: str | None, numbers: list[int] | None = None
 ) -> dict[str, Any]:
     """The options that say which dead letters, as the operations take them."""
-    from edgerouter.cli.arguments import moment
+    from edgerouter.cli.arguments import period
 
     return {
         "sink": sink,
         "topic": topic,
-        "since": moment(since),
-        "until": moment(until),
+        **period(since, until),
         "reason": reason,
         "numbers": numbers or [],
     }
@@ -168,10 +171,14 @@ def replay_letters(
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters to their sinks again."""
+    from edgerouter.cli.dead_letters import refuse_missing
     from edgerouter.cli.output import counted
     from edgerouter.cli.spool import ask
 
-    answer = ask(spool_of(config, spool), "dead-letters/replay", **_which(sink, topic, since, until, reason, numbers))
+    where = spool_of(config, spool)
+    which = _which(sink, topic, since, until, reason, numbers)
+    refuse_missing(where, numbers or [])
+    answer = ask(where, "dead-letters/replay", **which)
     _report(answer, f"{counted(answer['messages'], 'message')} will be sent again", as_json=as_json)
 
 
@@ -189,14 +196,15 @@ def purge(
     as_json: AsJson = False,
 ) -> None:
     """Throw dead letters away for ever; they count as dropped."""
-    from edgerouter.cli.dead_letters import count_letters
+    from edgerouter.cli.dead_letters import count_letters, refuse_missing
     from edgerouter.cli.output import counted
     from edgerouter.cli.spool import ask
 
     where = spool_of(config, spool)
     which = _which(sink, topic, since, until, reason, numbers)
-    if not yes:
-        typer.confirm(f"throw away {counted(count_letters(where, **which), 'dead letter')} for ever?", abort=True)
+    refuse_missing(where, numbers or [])
+    if not yes and (total := count_letters(where, **which)):
+        typer.confirm(f"throw away {counted(total, 'dead letter')} for ever?", abort=True)
     answer = ask(where, "dead-letters/purge", **which)
     _report(answer, f"{counted(answer['messages'], 'dead letter')} thrown away", as_json=as_json)
 
@@ -205,14 +213,14 @@ def replay(
     sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="Sink to deliver to again.")],
     config: ConfigFile = None,
     spool: SpoolFolder = None,
-    topic: Annotated[str, typer.Option("--topic", metavar="FILTER", help="Only topics that match this MQTT filter.")] = "#",
+    topic: TopicFilter = "#",
     since: From = None,
     until: To = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many messages it would be.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let a sink deliver messages again that the spool still holds (spool.retain keeps them)."""
-    from edgerouter.cli.arguments import moment
+    from edgerouter.cli.arguments import period
     from edgerouter.cli.output import counted
     from edgerouter.cli.spool import ask, why_nothing_is_replayed
 
@@ -222,8 +230,7 @@ def replay(
         "replay",
         sink=sink,
         topic=topic,
-        since=moment(since),
-        until=moment(until),
+        **period(since, until),
         dry_run=dry_run,
     )
     said = f"{counted(answer['messages'], 'message')} {'would' if dry_run else 'will'} be delivered again to {sink}"
@@ -264,10 +271,12 @@ def verify(config: ConfigFile = None, spool: SpoolFolder = None, as_json: AsJson
 
 
 def decrypt(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Instead of standard input.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", readable=False, help="Instead of standard input.")] = None,
     key_files: Annotated[
         list[Path] | None,
-        typer.Option("--key-file", "-k", metavar="FILE", help="A file that holds the key; of several, the one that fits."),
+        typer.Option(
+            "--key-file", "-k", metavar="FILE", readable=False, help="A file that holds the key; of several, the one that fits."
+        ),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="The input is one payload, printed byte for byte.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON Lines with the plain payload in them.")] = False,

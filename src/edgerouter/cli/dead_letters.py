@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import typer
@@ -63,6 +63,17 @@ def print_letter(spool: SpoolSection, number: int) -> None:
     if not found:
         raise EdgerouterError(f"there is no dead letter {number}")
     typer.echo(json.dumps(found[0], indent=2))
+
+
+def refuse_missing(spool: SpoolSection, numbers: Collection[int]) -> None:
+    """Refuse numbers that no dead letter has, of a mistyped one or one that went meanwhile.
+
+    Raises:
+        EdgerouterError: one of them is missing.
+    """
+    there = {letter["number"] for letter in letters(spool, numbers=list(numbers))} if numbers else set()
+    if missing := [str(number) for number in numbers if number not in there]:
+        raise EdgerouterError(f"there is no dead letter {', '.join(missing)}; nothing is done")
 
 
 def export_letters(spool: SpoolSection, **which: Any) -> None:

@@ -16,7 +16,7 @@ from edgerouter.cli.commands import AsJson, ConfigFile, SpoolFolder, spool_of
 if TYPE_CHECKING:
     from edgerouter.config.model import RouterConfig
 
-Positional = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="The configuration file, as with -c.")]
+Positional = Annotated[Path | None, typer.Argument(metavar="CONFIG", readable=False, help="The configuration file, as with -c.")]
 
 
 def doctor(
@@ -39,7 +39,9 @@ def doctor(
     ] = None,
     broker_config: Annotated[
         Path | None,
-        typer.Option("--broker-config", metavar="FILE", help="The mosquitto.conf of the broker, if it is readable here."),
+        typer.Option(
+            "--broker-config", metavar="FILE", readable=False, help="The mosquitto.conf of the broker, if it is readable here."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -59,9 +61,12 @@ def bundle(
     config: ConfigFile = None,
     spool: SpoolFolder = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.tar.gz", help="The file to write; it must not exist yet.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.tar.gz", readable=False, help="The file to write; it must not exist yet."),
     ] = None,
-    log: Annotated[Path | None, typer.Option("--log", metavar="FILE", help="The router's log, where it is a file.")] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", readable=False, help="The router's log, where it is a file.")
+    ] = None,
     without_doctor: Annotated[
         bool, typer.Option("--no-doctor", help="Leave out the measurements of `doctor`, which take half a minute.")
     ] = False,

@@ -20,10 +20,14 @@ Routers = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", help="Ask several routers, and sum their ledgers.")]
 TokenFile = Annotated[
-    Path | None, typer.Option("--token-file", metavar="FILE", help="With --all: a file with the token that each URL gets.")
+    Path | None,
+    typer.Option("--token-file", metavar="FILE", readable=False, help="With --all: a file with the token that each URL gets."),
 ]
 AuthoritiesFile = Annotated[
-    Path | None, typer.Option("--ca-file", metavar="FILE", help="With --all: the authorities of the routers' certificates, as PEM.")
+    Path | None,
+    typer.Option(
+        "--ca-file", metavar="FILE", readable=False, help="With --all: the authorities of the routers' certificates, as PEM."
+    ),
 ]
 Seconds = Annotated[
     float,

@@ -18,9 +18,12 @@ Sink = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="What g
 AfterSteps = Annotated[bool, typer.Option("--after-steps", help="With --sink: as its steps leave it.")]
 Count = Annotated[int | None, typer.Option("--count", metavar="COUNT", callback=in_64_bits, help="End after so many messages.")]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="A router elsewhere: http(s)://HOST:PORT.")]
-TokenFile = Annotated[Path | None, typer.Option("--token-file", metavar="FILE", help="With --url: a file with a token.")]
+TokenFile = Annotated[
+    Path | None, typer.Option("--token-file", metavar="FILE", readable=False, help="With --url: a file with a token.")
+]
 AuthoritiesFile = Annotated[
-    Path | None, typer.Option("--ca-file", metavar="FILE", help="With --url: the authorities of its certificate, as PEM.")
+    Path | None,
+    typer.Option("--ca-file", metavar="FILE", readable=False, help="With --url: the authorities of its certificate, as PEM."),
 ]
 
 

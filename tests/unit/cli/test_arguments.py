@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from edgerouter.cli import main as command_line
 from edgerouter.cli.arguments import moment
+from edgerouter.cli.reference import commands
 from edgerouter.config.model import SpoolConfig
 from edgerouter.errors import ConfigurationError
 from edgerouter.spool import open_spool
@@ -155,6 +156,10 @@ def test_no_path_ends_in_a_traceback(text: str) -> None:
         (("dead-letters", "list", "--reason", "caf\udce9"), "not UTF-8: caf\\xe9"),
         (("status", "--spool", "/tmp/\udcff"), "not UTF-8: /tmp/\\xff"),
         (("dead-letters", "list", "--from", "1..5h"), "not a time"),
+        (("dead-letters", "list", "--topic", "a/#/b"), "'#' must be the last level"),
+        (("replay", "--sink", "x", "--topic", "a/#/b"), "'#' must be the last level"),
+        (("replay", "--sink", "x", "--from", "1h", "--to", "2h"), "--to 2h is not after --from 1h"),
+        (("dead-letters", "purge", "--from", "2026-11-20", "--to", "2026-11-20"), "--to 2026-11-20 is not after --from 2026-11-20"),
     ],
 )
 def test_what_is_wrong_is_said_with_exit_code_2(
@@ -163,6 +168,33 @@ def test_what_is_wrong_is_said_with_exit_code_2(
     where = () if "--spool" in arguments else ("--spool", str(spool))
     assert run(*arguments, *where) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["replay", "purge"])
+def test_the_number_of_no_dead_letter_is_named_and_nothing_is_asked(
+    command: str, spool: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("dead-letters", command, "7", "5", "--spool", str(spool)) == 1
+    assert capsys.readouterr() == ("", "there is no dead letter 7, 5; nothing is done\n")
+
+
+def test_where_there_is_nothing_to_purge_nothing_is_asked(spool: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("dead-letters", "purge", "--spool", str(spool)) == 0
+    assert "0 dead letters thrown away" in "".join(capsys.readouterr())
+
+
+def test_an_unreadable_path_is_left_to_the_command_which_knows_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The parser of options would say only that the path is not readable, and not who may read it."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    refused = []
+    for name, command in commands():
+        for option in [each.opts[0] for each in command.params if each.metavar in {"FILE", "FOLDER", "FILE.tar.gz", "CONFIG"}]:
+            arguments = [option, str(tmp_path)] if option.startswith("-") else [str(tmp_path)]
+            try:
+                command.make_context(name, arguments)
+            except typer.BadParameter as error:
+                refused.append(f"{name} {option}: {error}")
+    assert [each for each in refused if "Missing parameter" not in each] == []
 
 
 def test_a_spool_path_that_is_not_utf_8_is_refused_in_a_variable_too(

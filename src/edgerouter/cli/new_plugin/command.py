@@ -31,7 +31,7 @@ def new_plugin(
     kind: Annotated[_Kind, typer.Argument(help="Kind of the plugin.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its `type` in the configuration, such as acme-cloud.")],
     directory: Annotated[
-        Path, typer.Option("--directory", metavar="FOLDER", help="Folder in which to write edgerouter-NAME.")
+        Path, typer.Option("--directory", metavar="FOLDER", readable=False, help="Folder in which to write edgerouter-NAME.")
     ] = Path(),
 ) -> None:
     """Write a plugin to begin with: a distribution with a small working implementation and its tests.
