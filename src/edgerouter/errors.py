@@ -105,7 +105,8 @@ class BadInput(Exception):
     """A step cannot read a message, or compute with it.
 
     Args:
-        reason: one of few texts, because it is counted: `not JSON`, `missing field`, `wrong type`, `out of range`, `too large`.
+        reason: one of few texts, because it is counted: `not JSON`, `not CBOR`, `missing field`, `wrong type`, `out of range`,
+            `too large`.
         detail: names the field and the value.
     """
 

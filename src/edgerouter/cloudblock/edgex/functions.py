@@ -53,7 +53,7 @@ NAMES: Final = (
 """Variables that are read here, or mean nothing here."""
 
 IDLE: Final = frozenset({"TRANSFORMTOJSON", "MARKASPUSHED", "SETOUTPUTDATA", "SETRESPONSEDATA"})
-"""Functions that change nothing here: payloads are passed on as they come, and each sink's position says what was sent."""
+"""Functions that change nothing here: an event out of its envelope is JSON, and each sink's position says what was sent."""
 
 Step = dict[str, Any]
 
@@ -75,10 +75,18 @@ def steps_of(function: str, given: Given) -> list[Step]:
     return [{**step, "on_error": "dead_letter"} for step in made]
 
 
-def unwrapping(given: Given) -> list[Step]:
-    """Return the step that goes before the first of a pipeline, whose functions get the event alone."""
-    raw = flag(given, _RAW_1) or given.get(_RAW, "event").lower() == "raw"
-    return [] if raw else [{"type": "edgex_event", "on_error": "dead_letter"}]
+def is_raw(given: Given) -> bool:
+    """Return True for a pipeline that takes payloads as they are, and not the events in them."""
+    return flag(given, _RAW_1) or given.get(_RAW, "event").lower() == "raw"
+
+
+def unwrapping(*, shaped: bool) -> Step:
+    """Return the step that goes before all others of a pipeline, whose functions and exports get the event alone.
+
+    Args:
+        shaped: others follow. What cannot be shaped must not leave as it is; otherwise it is the export's, as the bus had it.
+    """
+    return {"type": "edgex_event", "on_error": "dead_letter" if shaped else "pass"}
 
 
 def needs_events(function: str) -> bool:

@@ -28,29 +28,31 @@ _BY_PROFILE: Final = {"mqtt-export": "MQTTSEND", "http-export": "HTTPPOSTJSON"}
 
 def make(given: Given) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """Return the sinks of the functions that the pipeline runs, with their steps, and the source that feeds them."""
+    pipeline = _pipeline(given)
+    if not message_bus.named(given) and not any(function in _SINKS for function in pipeline):
+        return {}
+    source = message_bus.source(given)
     sinks: dict[str, dict[str, Any]] = {}
     steps: list[dict[str, Any]] = []
-    for function in _pipeline(given):
+    for function in pipeline:
         if function not in _SINKS:
-            made = functions.steps_of(function, given)
-            steps += made if steps or not made else [*_unwrapping(given, function), *made]
+            steps += _steps(given, function)
             continue
         name, sink = _SINKS[function]
         if name in sinks:
             raise ValueError(f"{_ORDER}: {function} is a second export of its kind; write both as sinks in a file")
-        # each export sends what the functions before it have made
-        sinks[name] = {**sink(given), **({"steps": [*steps]} if steps else {})}
-    if not sinks and not message_bus.named(given):
-        return {}
-    source = message_bus.source(given)
+        # each export sends what the functions before it have made, and at least the event: what the bus wraps around it is EdgeX's
+        unwraps = not functions.is_raw(given) and (steps or source is not None)
+        made = [*([functions.unwrapping(shaped=bool(steps))] if unwraps else []), *steps]
+        sinks[name] = {**sink(given), **({"steps": made} if made else {})}
     return {"sinks": sinks, "sources": {message_bus.SOURCE: source} if source is not None else {}}
 
 
-def _unwrapping(given: Given, function: str) -> list[dict[str, Any]]:
-    unwrapping = functions.unwrapping(given)
-    if not unwrapping and functions.needs_events(function):
+def _steps(given: Given, function: str) -> list[dict[str, Any]]:
+    made = functions.steps_of(function, given)
+    if made and functions.is_raw(given) and functions.needs_events(function):
         raise ValueError(f"{_ORDER}: {function} needs events, and the pipeline's target type is raw")
-    return unwrapping
+    return made
 
 
 def _pipeline(given: Given) -> list[str]:

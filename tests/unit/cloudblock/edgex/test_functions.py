@@ -91,7 +91,7 @@ def test_events_are_filtered_by_name_or_expression_in_or_out(function: str, name
 def test_a_filter_without_names_lets_everything_through() -> None:
     """As in EdgeX."""
     config = CloudBlock({**MQTT, ORDER: "FilterByDeviceName, MQTTExport", **parameters(FILTERBYDEVICENAME__DEVICENAMES=" , ")})
-    assert config.load(plugins).sinks[0].steps == ()
+    assert [step.type for step in config.load(plugins).sinks[0].steps] == ["edgex_event"]
 
 
 def test_readings_are_filtered_and_an_event_without_any_left_is_not_exported() -> None:
@@ -147,7 +147,7 @@ def test_each_export_sends_what_the_functions_before_it_have_made() -> None:
         **parameters(FILTERBYDEVICENAME__DEVICENAMES="fan", ADDTAGS__TAGS="site:north"),
     }
     assert exported(variables, *EVENTS) == [EVENTS[2]]
-    assert [each["payload"]["event"] for each in exported(variables, *EVENTS, sink="http-export")] == EVENTS
+    assert exported(variables, *EVENTS, sink="http-export") == EVENTS
 
 
 def test_a_payload_without_an_event_becomes_a_dead_letter() -> None:
@@ -157,8 +157,21 @@ def test_a_payload_without_an_event_becomes_a_dead_letter() -> None:
     assert "1:edgex_event" in rejected[0]
 
 
+@pytest.mark.parametrize("order", [{}, {ORDER: "TransformToJSON, MQTTExport, MarkAsPushed"}, {ORDER: "MQTTExport"}])
+def test_an_export_alone_sends_the_event_and_not_what_the_bus_wraps_around_it(order: dict[str, str]) -> None:
+    """As in EdgeX, whose consumers know nothing of the envelope. What holds no event goes out as it is: nothing was to shape it."""
+    assert exported(order, *EVENTS) == EVENTS
+    assert exported(order, "no event") == [{"apiVersion": "v3", "payload": {"event": "no event"}}]
+
+
+def test_an_export_of_messages_that_are_not_from_the_bus_passes_them_on_as_they_are() -> None:
+    broker = {"MQTT_HOST": "broker.example", "RELAY_OUT_TOPIC": "telemetry"}
+    assert exported(broker, EVENTS[0]) == [{"apiVersion": "v3", "payload": {"event": EVENTS[0]}}]
+
+
 @pytest.mark.parametrize("raw", [{"WRITABLE_PIPELINE_USETARGETTYPEOFBYTEARRAY": "true"}, {"WRITABLE_PIPELINE_TARGETTYPE": "raw"}])
 def test_a_raw_pipeline_takes_payloads_as_they_are(raw: dict[str, str]) -> None:
+    assert exported(raw, EVENTS[0]) == [{"apiVersion": "v3", "payload": {"event": EVENTS[0]}}]
     (body,), _ = bodies({ORDER: "CompressWithGZIP, MQTTExport", **raw}, EVENTS[0])
     assert json.loads(gzip.decompress(base64.b64decode(body))) == {"apiVersion": "v3", "payload": {"event": EVENTS[0]}}
     assert "ADDTAGS needs events" in problems({ORDER: "AddTags, MQTTExport", **parameters(ADDTAGS__TAGS="a:b"), **raw})

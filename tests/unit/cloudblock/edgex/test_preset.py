@@ -57,7 +57,7 @@ def test_a_step_that_is_not_read_stops_the_start(function: str) -> None:
 def test_the_default_order_filters_devices_before_http_alone() -> None:
     devices = {f"{FUNCTIONS}FILTERBYDEVICENAME_PARAMETERS_DEVICENAMES": "pump"}
     steps = {sink.name: [step.type for step in sink.steps] for sink in load({**MQTT, **HTTP, **devices}).sinks}
-    assert steps == {"mqtt-export": [], "http-export": ["edgex_event", "filter"]}
+    assert steps == {"mqtt-export": ["edgex_event"], "http-export": ["edgex_event", "filter"]}
 
 
 def test_two_exports_of_a_kind_are_refused() -> None:
