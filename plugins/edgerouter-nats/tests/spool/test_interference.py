@@ -14,6 +14,8 @@ import pytest
 from nats.aio.client import Client
 
 from edgerouter.errors import SpoolError, SpoolUnusable
+from edgerouter_nats.connection import connecting
+from edgerouter_nats.settings import NatsSettings
 from edgerouter_nats.spool.api import Api
 from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.stream import stream_config, unsafe
@@ -211,3 +213,38 @@ async def test_foreign_messages_are_stepped_over_and_none_is_stored_that_could_n
             reader = await spool.attach(route("cloud"))
             assert len(await take(reader, 3)) == 3
             assert not spool.faults
+
+
+@pytest.mark.parametrize(
+    "headers", [b"garbage\r\n\r\n", b"garbage", b"\r\n\r\n", b"NATS/1.0\r\nNats-Sequence: x\r\nStatus: 404\r\n\r\n"]
+)
+async def test_headers_that_are_none_stop_no_router(nats: NatsServer, stream: str, headers: bytes) -> None:
+    """The server stores whatever stands where headers should, and sends it in front of its own."""
+    async with opened([nats.url], stream) as spool, connecting(NatsSettings(servers=(nats.url,)), "rogue") as rogue:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("cloud"))
+        connection = await rogue.connection()
+        subject = Names(stream).subject("rogue").encode()
+        connection.client.post(b"HPUB %b %d %d\r\n%bjunk\r\n" % (subject, len(headers), len(headers) + 4, headers))
+        await connection.flush(5)
+        await pipe.append(fresh(2))
+        assert len(await take(reader, 2)) == 2
+        assert spool.status.quarantined_chunks == 1
+        assert not spool.faults
+
+
+async def test_a_deleted_chunk_at_which_a_sink_begins_counts_as_lost_and_those_behind_it_are_read(
+    nats: NatsServer, stream: str
+) -> None:
+    """Versions of the server differ in what they answer at a sequence that is gone."""
+    async with opened([nats.url], stream, cache_bytes=1) as spool:
+        pipe = Pipe(spool)
+        await pipe.attach(route("slow"))
+        await pipe.append(fresh(2))
+        begin = (await spool.engine.api.state(stream)).last + 1
+        (reader,) = await pipe.attach(route("cloud"))
+        for _ in range(3):
+            await pipe.append(fresh(2))
+        await spool.engine.api.request(f"STREAM.MSG.DELETE.{stream}", {"seq": begin})
+        assert len(await take(reader, 4)) == 4
+        await until(lambda: spool.ledgers["cloud"] == ledger(6, dropped=2))

@@ -15,7 +15,7 @@ from edgerouter import Unavailable
 from edgerouter.errors import SpoolError
 from edgerouter_nats.errors import shown
 from edgerouter_nats.parser import Arrived
-from edgerouter_nats.spool.link import Link, headers_of
+from edgerouter_nats.spool.link import SEQUENCE, Link, headers_of
 
 STREAM_MISSING: Final = 10059
 MESSAGE_MISSING: Final = 10037
@@ -33,6 +33,8 @@ EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
 _BATCH_ID: Final = "Nats-Batch-Id"
 _BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 _BATCH_COMMIT: Final = "Nats-Batch-Commit"
+_ANY: Final = ">"
+"""Every subject. Named in each read: without one, nats-server before 2.11.10 finds nothing behind a deleted message."""
 _MOST_RECORDS: Final = 1000
 _PAGE_BYTES: Final = 1024**2
 
@@ -155,7 +157,7 @@ class Api:
         data = b64decode(message.get("data", ""))
         return Stored(message["subject"], message["seq"], data, headers.get(MESSAGE_ID, ""), "KV-Operation" in headers)
 
-    async def read(self, stream: str, sequence: int, *, most: int, max_bytes: int, subject: str = "") -> list[Stored]:
+    async def read(self, stream: str, sequence: int, *, most: int, max_bytes: int, subject: str = _ANY) -> list[Stored]:
         """Return the messages from a stream sequence on, in order, from any replica; none where it has nothing yet.
 
         Args:
@@ -165,10 +167,9 @@ class Api:
             max_bytes: of all of them; the first one comes in any case.
             subject: only messages of this subject.
         """
-        body: dict[str, object] = {"seq": max(1, sequence), "batch": most, "max_bytes": max_bytes}
-        if subject:
-            body["next_by_subj"] = subject
-        return await self._get(stream, body)
+        return await self._get(
+            stream, {"seq": max(1, sequence), "batch": most, "max_bytes": max_bytes, "next_by_subj": subject or _ANY}
+        )
 
     async def since(self, stream: str, time: datetime) -> int | None:
         """Return the sequence of the first message that was stored at this time or later."""
@@ -194,10 +195,11 @@ class Api:
         found = []
         for message in await self.link.ask_for_many(subject, msgspec.json.encode(body)):
             status, headers = headers_of(message.headers)
-            if status in ("204", "404"):
-                break
-            if status:
+            if SEQUENCE not in message.headers:
+                if status in ("204", "404"):
+                    break
                 raise Unavailable(f"direct get from {stream}: {shown(message.headers.decode(errors='replace'))}")
+            # the first line is the sender's, and may be anything; the server appends its headers, so the last of a name counts
             deleted = "KV-Operation" in headers
             id_ = headers.get(MESSAGE_ID, "")
             found.append(Stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.payload, id_, deleted))

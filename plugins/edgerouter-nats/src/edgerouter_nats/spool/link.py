@@ -20,6 +20,8 @@ _LEAST_RATE: Final = 64 * 1024
 """Bytes a second that a link has at least."""
 _LOOK_EVERY: Final = 0.1
 """Seconds between two looks for answers that are late: a timer for each question would cost more than the question."""
+SEQUENCE: Final = b"\r\nNats-Sequence: "
+"""Begins the header of a direct get's answer that names the place of the message."""
 _MOST_TIMEOUTS: Final = 2
 """Unanswered questions in a row after which another server is tried: this one may be cut off from the others."""
 
@@ -36,6 +38,11 @@ def headers_of(raw: bytes) -> tuple[str, dict[str, str]]:
     return status[:3], {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def is_status(message: Arrived) -> bool:
+    """Return True for an answer that holds only a status; a stored message has its place in the headers, whatever else is there."""
+    return message.headers.startswith(b"NATS/1.0 ") and SEQUENCE not in message.headers
+
+
 @dataclass(slots=True)
 class _Question:
     """A question that waits for its answers."""
@@ -50,7 +57,7 @@ class _Question:
     def add(self, message: Arrived) -> None:
         """Take an answer; a series ends with one that has a status."""
         self.messages.append(message)
-        if (not self.many or message.headers.startswith(b"NATS/1.0 ")) and not self.answered.done():
+        if (not self.many or is_status(message)) and not self.answered.done():
             self.answered.set_result(None)
 
 
