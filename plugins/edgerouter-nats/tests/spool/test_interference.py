@@ -219,7 +219,7 @@ async def test_foreign_messages_are_stepped_over_and_none_is_stored_that_could_n
     "headers", [b"garbage\r\n\r\n", b"garbage", b"\r\n\r\n", b"NATS/1.0\r\nNats-Sequence: x\r\nStatus: 404\r\n\r\n"]
 )
 async def test_headers_that_are_none_stop_no_router(nats: NatsServer, stream: str, headers: bytes) -> None:
-    """The server stores whatever stands where headers should, and sends it in front of its own."""
+    """The server stores whatever stands where headers should, and appends the headers of its answer."""
     async with opened([nats.url], stream) as spool, connecting(NatsSettings(servers=(nats.url,)), "rogue") as rogue:
         pipe = Pipe(spool)
         (reader,) = await pipe.attach(route("cloud"))

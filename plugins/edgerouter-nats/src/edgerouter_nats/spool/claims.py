@@ -13,6 +13,7 @@ from edgerouter.errors import SpoolError
 from edgerouter_nats.spool.api import Stored
 from edgerouter_nats.spool.names import Names, unescape
 from edgerouter_nats.spool.state import Stale, State
+from edgerouter_nats.spool.trouble import Trouble
 
 KEY: Final = "lease"
 
@@ -42,6 +43,7 @@ class Claims:
         self._router = router
         self._stored: dict[str, int] = {}
         self._claims: dict[str, Claim] = {}
+        self.trouble = Trouble("leases cannot be taken, trying again", "leases are taken again")
 
     def __getitem__(self, ledger: str) -> Claim:
         return self._claims.get(ledger, Claim())
@@ -71,8 +73,9 @@ class Claims:
         except Stale:
             return 0  # another router was faster, or the answer of an earlier attempt was lost: the next look shows which
         except (Unavailable, SpoolError) as error:
-            log.debug("a lease cannot be taken, trying again", sink=ledger, reason=str(error))
+            self.trouble.failed(error)
             return 0
+        self.trouble.end()
         self._claims[ledger] = claim
         return token
 

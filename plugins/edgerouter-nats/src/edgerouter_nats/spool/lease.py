@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
@@ -23,6 +24,7 @@ from edgerouter_nats.spool.membership import KEY as MEMBER
 from edgerouter_nats.spool.membership import Membership
 from edgerouter_nats.spool.names import Names, sink_of
 from edgerouter_nats.spool.state import State
+from edgerouter_nats.spool.trouble import Trouble
 
 _SHORTEST: Final = 0.2
 _LONGEST: Final = 2.0
@@ -79,6 +81,8 @@ class Leases:
         self._looking = asyncio.Lock()
         self._renewing = asyncio.Lock()
         self._claims = Claims(state, names, router)
+        self._trouble = Trouble("the lease cannot be renewed, trying again", "the lease is renewed again")
+        self.troubles = (self._trouble, self._claims.trouble)
         self.lost = 0
         """Shards that this router drained and lost, instead of handing them over, since the start."""
 
@@ -169,8 +173,9 @@ class Leases:
             await self._renew()
             found = await self._state.all(MEMBER, KEY)
         except (Unavailable, SpoolError) as error:
-            log.debug("leases cannot be renewed, trying again", reason=str(error))
+            self._trouble.failed(error)
             return
+        self._trouble.end()
         self._membership.observe(found)
         self._claims.read(found)
         await self._balance()
@@ -194,10 +199,9 @@ class Leases:
 
     async def _keep(self) -> None:
         while True:
-            try:
+            # the next look finds out why it could not be
+            with suppress(Unavailable, SpoolError):
                 await self._renew()
-            except (Unavailable, SpoolError) as error:
-                log.debug("the lease cannot be renewed, trying again", reason=str(error))
             await asyncio.sleep(self._pause / 2)
 
     async def _renew(self) -> None:

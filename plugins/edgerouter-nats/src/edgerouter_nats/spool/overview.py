@@ -11,6 +11,7 @@ from edgerouter_nats.spool.engine import Engine
 from edgerouter_nats.spool.names import sink_of
 from edgerouter_nats.spool.sequences import first_of
 from edgerouter_nats.spool.settings import Settings
+from edgerouter_nats.spool.trouble import Trouble
 
 
 class Overview:
@@ -30,6 +31,8 @@ class Overview:
         """Returns the ledgers that each living router drains."""
         self.lease: Callable[[], tuple[float, int]] = lambda: (0.0, 0)
         """Returns the seconds that the lease is valid for, and the number of shards that were lost."""
+        self.troubles: tuple[Trouble, ...] = ()
+        """Of the leases."""
         self.dead_letters: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """Returns the number of dead letters, and their bytes."""
 
@@ -91,7 +94,8 @@ class Overview:
         engine = self._engine
         if engine.writer.full:
             return "full", engine.writer.full
-        failing = engine.trimming.unsafe or engine.writer.failing or engine.positions.failing
+        troubles = (engine.writer.trouble, engine.positions.trouble, engine.tail.trouble, engine.trimming.trouble, *self.troubles)
+        failing = engine.trimming.unsafe or next((trouble.reason for trouble in troubles if trouble.reason), "")
         return ("failing", failing) if failing else ("ok", "")
 
     @property

@@ -80,6 +80,7 @@ async def _opened(
         overview = spool.overview
         overview.dead_letters = lambda: (accounts.count, accounts.bytes)
         overview.routers = lambda: sharing.leases.routers
+        overview.troubles = sharing.leases.troubles
         overview.lease = lambda: (sharing.leases.seconds, sharing.leases.lost)
         if command:
             spool.acquire = sharing.acquire

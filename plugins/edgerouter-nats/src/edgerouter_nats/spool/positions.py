@@ -20,6 +20,7 @@ from edgerouter.spool.log.ledger import SinkLedger
 from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.position_record import PositionRecord, decode, encode
 from edgerouter_nats.spool.state import Stale, State
+from edgerouter_nats.spool.trouble import Trouble
 
 _LAZY: Final = 1.0
 """Seconds that counts alone may wait to be written: a successor counts again what is newer than the record."""
@@ -82,8 +83,7 @@ class Positions:
         self._settled_at: float | None = None
         self.on_fenced: Callable[[str], None] = lambda _: None
         """Called with the name of a ledger that another router has taken."""
-        self.failing = ""
-        """Why the last round could not be written; empty when it was."""
+        self.trouble = Trouble("positions cannot be written, trying again", "positions are written again")
         self.rounds = 0
         """Rounds of writing since the start."""
 
@@ -230,22 +230,15 @@ class Positions:
                     del self._held[held.ledger.name]
                     log.warning("another router has taken the position, it is not written here any more", sink=held.ledger.name)
                     self.on_fenced(held.ledger.name)
-                self.failing = ""
+                self.trouble.reason = ""
                 del error
             except (Unavailable, SpoolError) as error:
-                self._failed(str(error))
+                self.trouble.failed(error)
                 self._due.set()
                 return SpoolError(f"the positions cannot be written: {error}")
-        if self.failing:
-            log.info("positions are written again")
-        self.failing = ""
+        self.trouble.end()
         self.rounds += 1
         return None
-
-    def _failed(self, reason: str) -> None:
-        if not self.failing:
-            log.warning("positions cannot be written, trying again", reason=reason)
-        self.failing = reason
 
     async def _write(self, held: Held) -> None:
         ledger = held.ledger

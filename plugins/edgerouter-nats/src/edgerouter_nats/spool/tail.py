@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from edgerouter import Unavailable
 from edgerouter.errors import SpoolError
 from edgerouter.spool.log.ledgers import Ledgers
@@ -20,13 +18,12 @@ from edgerouter_nats.spool.chunks import Chunks
 from edgerouter_nats.spool.content import Content
 from edgerouter_nats.spool.sequences import chunk_of, first_of
 from edgerouter_nats.spool.stored import Opened
+from edgerouter_nats.spool.trouble import Trouble
 
 _IDLE: Final = 1.0
 """Seconds between two looks for chunks of other routers, whose announcement may be lost."""
 _LONGEST_IDLE: Final = 5.0
 _RETRY: Final = 0.1
-
-log = structlog.get_logger("edgerouter.spool")
 
 
 class Tail:
@@ -53,6 +50,7 @@ class Tail:
         self._moved = asyncio.Event()
         self.recent = Recent(cache_bytes, first_of(following))
         self.content = Content()
+        self.trouble = Trouble("the stream cannot be followed, trying again", "the stream is followed again")
 
     @property
     def end(self) -> int:
@@ -102,8 +100,10 @@ class Tail:
             try:
                 more = await self._follow()
             except (Unavailable, SpoolError) as error:
-                log.debug("the stream cannot be followed, trying again", reason=str(error))
+                self.trouble.failed(error)
                 more = False
+            else:
+                self.trouble.end()
             if more:
                 self._wake.set()
             elif self._known >= self._next:

@@ -23,6 +23,7 @@ from edgerouter_nats.spool.sequences import chunk_of
 from edgerouter_nats.spool.settings import Settings
 from edgerouter_nats.spool.state import State
 from edgerouter_nats.spool.stream import deleted, unsafe
+from edgerouter_nats.spool.trouble import Trouble
 
 EVERY: Final = 1.0
 """Seconds between two trims."""
@@ -128,6 +129,7 @@ class Trimming:
         """Numbers of the stream, about a second old."""
         self.unsafe = ""
         """Why the stream as it is now must be given no message; empty where it may."""
+        self.trouble = Trouble("the stream cannot be trimmed, trying again", "the stream is trimmed again")
 
     def touch(self) -> None:
         """Trim within a second: a position has been written."""
@@ -149,7 +151,9 @@ class Trimming:
                 await self.trim()
             except (Unavailable, SpoolError) as error:
                 self._due = True
-                log.debug("the stream cannot be trimmed, trying again", reason=str(error))
+                self.trouble.failed(error)
+            else:
+                self.trouble.end()
 
     async def refresh(self) -> None:
         """Read the state of all routers and of the stream.

@@ -36,6 +36,7 @@ from edgerouter_nats.spool.api import (
 )
 from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.stored import Sealed
+from edgerouter_nats.spool.trouble import Trouble
 
 _FIRST_DELAY: Final = 0.05
 _MAX_DELAY: Final = 2.0
@@ -108,8 +109,7 @@ class Writer:
         """A stream sequence that the stream has had: the next chunk of this router comes behind it."""
         self.full = ""
         """Why a chunk waits for room; empty when none does."""
-        self.failing = ""
-        """Why the last attempt failed; empty when it did not."""
+        self.trouble = Trouble("deliveries cannot be stored, trying again", "deliveries are stored again")
         self.written_bytes = 0
 
     async def begin(self, *, again: bool) -> int:
@@ -147,7 +147,8 @@ class Writer:
             try:
                 sequence, count = await self._attempt(some, names[at : at + len(some)])
                 if count:
-                    self._succeeded()
+                    self.trouble.end()
+                    self.full = ""
                     chunks += [self._written(sequence - count + n, part) for n, part in enumerate(some[:count], 1)]
                     continue
             except ApiError as error:
@@ -157,11 +158,11 @@ class Writer:
                         self.full = ""
                         return None
                     continue
-                self._failed(str(error))
+                self.trouble.failed(error)
             except Unavailable as error:
-                self._failed(str(error))
+                self.trouble.failed(error)
             attempt += 1
-            if self.failing:
+            if self.trouble.reason:
                 await asyncio.sleep(full_jitter(attempt, _FIRST_DELAY, _MAX_DELAY, floor=0.5))
         return chunks
 
@@ -200,7 +201,7 @@ class Writer:
         Raises:
             Unavailable: it could, or nothing answers.
         """
-        reason = await self._safety(again=bool(self.failing))
+        reason = await self._safety(again=bool(self.trouble.reason))
         if reason:
             raise Unavailable(reason)
 
@@ -208,7 +209,7 @@ class Writer:
         headers = {MESSAGE_ID: self._next_name(), EXPECTED_LAST: str(self._last)}
         sequence = await self._api.publish(self._subject, self._mark.data, headers)
         if not self._follows(sequence):
-            raise Unavailable(self.failing)
+            raise Unavailable(self.trouble.reason)
         self._written(sequence, self._mark)
         await self._newest_process()
 
@@ -224,7 +225,7 @@ class Writer:
     def _follows(self, sequence: int) -> bool:
         """Return True for the sequence of a chunk in the stream that this router knows, and false for 0."""
         if 0 < sequence <= self.newest:
-            self._failed("the stream counts from the beginning: it was deleted and made anew, or comes from a backup")
+            self.trouble.failed("the stream counts from the beginning: it was deleted and made anew, or comes from a backup")
         return sequence > self.newest
 
     async def _found(self, names: Sequence[str]) -> tuple[int, int]:
@@ -238,16 +239,6 @@ class Writer:
             raise Unavailable("another router was started with the name of this one: give each router another name")
         self._last = found.sequence if found is not None else 0
         return 0, 0
-
-    def _failed(self, reason: str) -> None:
-        if not self.failing:
-            log.warning("deliveries cannot be stored, trying again", reason=reason)
-        self.failing = reason
-
-    def _succeeded(self) -> None:
-        if self.failing:
-            log.info("deliveries are stored again")
-        self.failing = self.full = ""
 
 
 def _incarnation(message_id: str) -> int:
