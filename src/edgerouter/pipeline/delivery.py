@@ -127,6 +127,8 @@ class Delivery:
             self._reader.dropped(found.circling, LOOP)
         if found.rejected:
             await self._settle_rejected([self._rejection(message, error, part, attempts) for message, error in found.rejected])
+        if found.delivered or found.rejected:
+            attempts.failures = 0  # one that throttles takes some of each write, and is not to be waited for longer each time
         parts[:1] = [Part(found.left, part.writes, part.uncertain or found.uncertain)] if found.left else []
         return found.cause
 

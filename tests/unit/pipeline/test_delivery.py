@@ -27,6 +27,27 @@ async def test_only_what_failed_is_written_again() -> None:
     assert [sequences(batch) for batch in plugin.writes] == [[1, 2, 3, 4, 5, 6], [3, 5]]
 
 
+async def test_a_service_that_takes_some_of_each_write_is_not_waited_for_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IoT hub takes what its rate allows and closes the connection; after ten such writes the next one came a minute later."""
+    counted: list[int] = []
+
+    def delay(attempt: int, *_: object, **_named: object) -> float:
+        counted.append(attempt)
+        return 0.0
+
+    monkeypatch.setattr("edgerouter.pipeline.delivery.full_jitter", delay)
+    takes = iter([2, 0, 0, 2, 1, 0, 1])
+
+    def answer(batch: Sequence[Message]) -> Outcome:
+        taken = next(takes)
+        return Outcome([Failure(i, Throttled("closed the connection")) for i in range(taken, len(batch))])
+
+    reader, plugin = ListReader(*messages(6)), scripted(answer)
+    async with running(configured(plugin), reader):
+        await until(lambda: not reader.pending)
+    assert counted == [1, 2, 3, 1, 1, 2]
+
+
 async def test_a_rejected_entry_is_dead_lettered_with_its_reason_and_the_rest_is_not_resent() -> None:
     reader = ListReader(*messages(4))
     plugin = scripted(lambda batch: Outcome([Failure(1, Rejected("not JSON"))]) if len(batch) == 4 else DELIVERED)
