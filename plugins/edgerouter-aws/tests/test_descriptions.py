@@ -1,21 +1,30 @@
-"""Clients use the same endpoints and operations as with the SDK's whole descriptions."""
+"""Clients use the same endpoints and operations as with the SDK's whole descriptions, which are read beside the event loop."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointVariantError
-from botocore.loaders import create_loader
+from botocore.loaders import JSONFileLoader, create_loader
 from botocore.model import ServiceModel
 from botocore.regions import EndpointResolver
+from pydantic import SecretStr
 
-from edgerouter_aws.descriptions import SERVICES, descriptions
+from edgerouter_aws.descriptions import OPERATIONS, SERVICES, descriptions
+from edgerouter_aws.errors import Call
+from edgerouter_aws.session import AwsSettings, open_client
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> None:
+def _fresh() -> Iterator[None]:
     """Read the files again: the SDK changes what it has read when a client is made."""
+    descriptions.cache_clear()
+    yield
     descriptions.cache_clear()
 
 
@@ -50,14 +59,52 @@ def test_other_services_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("service", ["s3", "sqs", "secretsmanager", "sts"])
-def test_a_description_lacks_only_its_texts(service: str) -> None:
+def test_an_operation_lacks_only_its_texts_in_all_that_it_refers_to(service: str) -> None:
     whole, reduced = (loader.load_service_model(service, "service-2") for loader in (create_loader(), descriptions()))
-    assert without_texts(whole) == without_texts(reduced)
+    ours, theirs = ServiceModel(reduced), ServiceModel(whole)
     assert texts(whole)
     assert texts(reduced) == {""}
-    ours, theirs = ServiceModel(reduced), ServiceModel(whole)
-    assert ours.operation_names == theirs.operation_names
+    assert set(ours.operation_names) == OPERATIONS.get(service, set(theirs.operation_names))
     assert ours.shape_names == theirs.shape_names
+    assert [shape.name for shape in ours.error_shapes] == [shape.name for shape in theirs.error_shapes]
+    whole["operations"] = {name: whole["operations"][name] for name in ours.operation_names}
+    wanted = referred(reduced["operations"]) | {shape.name for shape in theirs.error_shapes}
+    while more := referred([whole["shapes"][name] for name in wanted]) - wanted:
+        wanted |= more
+    for description in (whole, reduced):
+        description["shapes"] = {name: description["shapes"][name] for name in wanted}
+    assert without_texts(whole) == without_texts(reduced)
+
+
+async def test_the_event_loop_turns_while_the_descriptions_are_read_for_a_client() -> None:
+    loop, thread = asyncio.get_running_loop(), threading.get_ident()
+    files: list[str] = []
+
+    class Watched(JSONFileLoader):  # type: ignore[misc]  # the SDK has no types
+        def load_file(self, file_path: str) -> Any:
+            files.append(Path(file_path).name)
+            assert threading.get_ident() != thread, f"{file_path} is read on the event loop"
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(60)
+            return reading.load_file(file_path)
+
+    loader = descriptions()
+    reading, loader.file_loader = loader.file_loader, Watched()
+    role = "arn:aws:iam::123456789012:role/router"
+    settings = AwsSettings(region="eu-west-1", access_key_id="AKIA", secret_access_key=SecretStr("s"), role_arn=role)
+    for service in ("s3", "sqs"):
+        async with open_client(service, settings, Call("it", "nothing")):
+            pass
+    assert files.count("service-2") == 3, "of S3, of SQS, and once of STS"
+    assert files.count("endpoints") == 1
+
+
+def referred(part: Any) -> set[str]:
+    """Return the shapes that a part of a description names."""
+    if isinstance(part, list):
+        return set().union(*map(referred, part))
+    if not isinstance(part, dict):
+        return set()
+    return set().union(*map(referred, part.values()), {part["shape"]} if isinstance(part.get("shape"), str) else set())
 
 
 def texts(part: Any) -> set[str]:

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edgerouter import Duration, Unauthorized, __version__
 from edgerouter_aws.connections import BoundedSession, in_pieces
-from edgerouter_aws.descriptions import descriptions
+from edgerouter_aws.descriptions import descriptions, read
 from edgerouter_aws.errors import Call, of_service
 from edgerouter_aws.json_answers import as_json
 
@@ -133,7 +133,8 @@ async def open_client(
             raise Unauthorized(f"{call.what}: ca_bundle {settings.ca_bundle} cannot be used: {error.strerror or error}") from error
     async with AsyncExitStack() as stack:
         with of_service(call):
-            session = _session(settings)
+            # the SDK would read it on the event loop, 60 ms and more
+            session = await asyncio.to_thread(_session, settings, service)
             arguments = _arguments(settings, options or {})
             arguments["region_name"] = settings.region or region or _region(session)
             if any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", f"AWS_ENDPOINT_URL_{service.upper()}")):
@@ -158,7 +159,7 @@ async def read_credentials(settings: AwsSettings, call: Call) -> Any:
         Unavailable: there are none, or the settings cannot be used.
     """
     with of_service(call):
-        session = _session(settings)
+        session = await asyncio.to_thread(_session, settings)
         keys = _keys(settings)
         if settings.role_arn is not None:
             await _assume_role(session, settings, {**_arguments(settings, {}), "region_name": settings.region or _region(session)})
@@ -170,9 +171,12 @@ async def read_credentials(settings: AwsSettings, call: Call) -> Any:
         return credentials
 
 
-def _session(settings: AwsSettings) -> AioSession:
+def _session(settings: AwsSettings, *services: str) -> AioSession:
+    """Make a session, and read what its clients of these services are made from; in a thread."""
     session = AioSession(profile=settings.profile)
     session.register_component("data_loader", descriptions())
+    for service in (*services, *(("sts",) if settings.role_arn is not None else ())):
+        read(service)
     return session
 
 
@@ -216,7 +220,7 @@ async def _assume_role(session: AioSession, settings: AwsSettings, of_service: M
     """Let the session sign with a role that it assumes when first needed, and again before it expires."""
     extra: dict[str, Any] = {"RoleSessionName": settings.role_session_name, "DurationSeconds": int(settings.role_duration)}
     arguments = {**of_service, "config": _arguments(settings, {})["config"]}
-    base = _session(settings)
+    base = await asyncio.to_thread(_session, settings)
     creator = partial(_sts_client, base, settings.sts_endpoint_url, arguments)
     fetcher: Any
     if settings.web_identity_token_file is not None:
