@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator
 
 _LASTING = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
@@ -54,8 +54,7 @@ FolderPath = Annotated[Path, BeforeValidator(_written), AfterValidator(_no_file)
 """A field that names a folder, which may not exist yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class FolderFault:
+class FolderFault(msgspec.Struct, frozen=True):
     """Reason why a folder cannot be created or written."""
 
     reason: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
 import structlog
 
 from edgerouter.config.model import ConfiguredSink, ConfiguredSource
@@ -30,8 +30,7 @@ _LONGEST_NAME: Final = 100
 log = structlog.get_logger("edgerouter.steering")
 
 
-@dataclass(slots=True)
-class RunningSink:
+class RunningSink(msgspec.Struct):
     """A sink that runs."""
 
     configured: ConfiguredSink
@@ -40,8 +39,7 @@ class RunningSink:
     task: asyncio.Task[None]
 
 
-@dataclass(slots=True)
-class RunningSource:
+class RunningSource(msgspec.Struct):
     """A source that runs."""
 
     configured: ConfiguredSource
@@ -49,8 +47,7 @@ class RunningSource:
     task: asyncio.Task[None]
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """Result of a pause or of its end."""
 
     changed: bool
@@ -61,8 +58,7 @@ class Pause:
     """False: the next start will not know, because the spool's folder cannot be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drained:
+class Drained(msgspec.Struct, frozen=True):
     """Result of a drain."""
 
     left: dict[str, int]

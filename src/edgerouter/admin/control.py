@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -225,7 +225,7 @@ OPERATIONS: dict[str, Operation] = {
 
 def letter_as_json(letter: DeadLetter) -> Letter:
     """Return a dead letter as plain data; the message as in a JSON Lines file."""
-    found = {field.name: getattr(letter, field.name) for field in fields(letter)}
+    found = msgspec.structs.asdict(letter)
     times = {name: _time(found[name]) for name in ("first_attempt", "last_attempt")}
     return Letter(**found | times | {"message": message_as_json(letter.message)})
 

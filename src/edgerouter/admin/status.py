@@ -147,7 +147,7 @@ def source_status(kind: str, intake: Intake) -> SourceStatus:
     """Return the status of a source."""
     steps = intake.steps
     return SourceStatus(
-        **asdict(intake.status),
+        **msgspec.structs.asdict(intake.status),
         type=kind,
         repeated=intake.repeated,
         oldest_unacknowledged_seconds=intake.oldest_unacknowledged_seconds,

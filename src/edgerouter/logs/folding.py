@@ -13,9 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
+
+import msgspec
 
 FOLD_SECONDS: Final = 60.0
 """Time for which repeats of a line are counted before they are reported."""
@@ -34,8 +35,7 @@ _NUMBERS: Final = re.compile("[0-9a-fA-F-]+")
 _DIGITS: Final = frozenset("0123456789")
 
 
-@dataclass(slots=True)
-class _Fold:
+class _Fold(msgspec.Struct):
     """A line that was written, and its repeats since."""
 
     since: float

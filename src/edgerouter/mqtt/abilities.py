@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, Self
+
+import msgspec
 
 _LARGEST_PACKET: Final = 268_435_455
 """Of the protocol (MQTT 5.0, 1.5.5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(msgspec.Struct, frozen=True):
     """Abilities of a broker; those not stated are assumed. A 3.1.1 broker states none."""
 
     maximum_qos: int = 2

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import unquote
+
+import msgspec
 
 _SCHEMES: Final[dict[str, tuple[Literal["tcp", "websockets"], bool, int]]] = {
     "mqtt": ("tcp", False, 1883),
@@ -21,8 +22,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/?#@\s]+)(?::(.*))?")
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerAddress:
+class BrokerAddress(msgspec.Struct, frozen=True):
     """Address and transport of a broker."""
 
     transport: Literal["tcp", "websockets"]

@@ -7,11 +7,11 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, Self
 
 import aiomqtt
+import msgspec
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -35,8 +35,7 @@ _SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
 _SILENT.setLevel(logging.CRITICAL)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """Secrets of one connection, read just before it is made."""
 
     login: Login
@@ -69,8 +68,7 @@ class Credentials:
             raise ConnectFailed(str(error), Unauthorized(f"{settings.address}: {error}")) from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Contents of a CONNECT beside the settings."""
 
     client_id: str

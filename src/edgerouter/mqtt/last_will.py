@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from pydantic import Field
 
 from edgerouter.section import Section
 from edgerouter.topics import TopicName
 
 
-@dataclass(frozen=True, slots=True)
-class Will:
+class Will(msgspec.Struct, frozen=True):
     """A last will as the connection sends it."""
 
     topic: str

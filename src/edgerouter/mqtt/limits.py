@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from edgerouter.memory import usable_memory
 
@@ -15,8 +16,7 @@ _SHARE: Final = 16
 """A packet exists several times while it is received, stored and sent: at most a sixteenth of the memory is for one."""
 
 
-@dataclass(frozen=True, slots=True)
-class PacketLimits:
+class PacketLimits(msgspec.Struct, frozen=True):
     """Bounds of one publish."""
 
     packet: int = _DEFAULT

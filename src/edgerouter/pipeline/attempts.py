@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+
+import msgspec
 
 from edgerouter.message import Message
 from edgerouter.spool.contract import Rejection
@@ -14,8 +15,7 @@ LETTERS_WAIT_SECONDS = 1.0
 """Longest time that the first of them waits for that."""
 
 
-@dataclass(slots=True)
-class Part:
+class Part(msgspec.Struct):
     """Messages of a batch that are written together."""
 
     messages: list[Message]
@@ -30,8 +30,7 @@ class Part:
         return Part(self.messages[:middle], self.writes), Part(self.messages[middle:], self.writes)
 
 
-@dataclass(slots=True)
-class Attempts:
+class Attempts(msgspec.Struct):
     """State of one batch over all its writes."""
 
     started: float
@@ -48,7 +47,7 @@ class Attempts:
     bugs: int = 0
     unanswered: int = 0
     """Writes in a row that ran into the time-out."""
-    rejected: list[Rejection] = field(default_factory=list)
+    rejected: list[Rejection] = msgspec.field(default_factory=list)
     """Found by halving and not settled yet: many bad messages in a row would each wait for a separate commit."""
 
     rejected_at: float = 0.0

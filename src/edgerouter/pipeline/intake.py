@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 
 from edgerouter.errors import EdgerouterError, Unavailable
@@ -33,8 +33,7 @@ PAUSED = "paused by an operator"
 log = structlog.get_logger("edgerouter.intake")
 
 
-@dataclass(slots=True)
-class IntakeStatus:
+class IntakeStatus(msgspec.Struct):
     """A source's numbers since the start."""
 
     connected: bool = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from edgerouter.errors import EdgerouterError, Rejected, Throttled, Unavailable, WouldLoop
 from edgerouter.masking import mask
@@ -15,15 +16,14 @@ MOST_REASON_CHARACTERS = 2000
 """Longest text of an error that is kept."""
 
 
-@dataclass(slots=True)
-class Sorted:
+class Sorted(msgspec.Struct):
     """Messages of one write, by what becomes of them."""
 
     delivered: list[Message]
-    rejected: list[tuple[Message, Rejected]] = field(default_factory=list)
-    circling: list[Message] = field(default_factory=list)
+    rejected: list[tuple[Message, Rejected]] = msgspec.field(default_factory=list)
+    circling: list[Message] = msgspec.field(default_factory=list)
     """Dropped and counted: the sink would send them back to where they came from."""
-    left: list[Message] = field(default_factory=list)
+    left: list[Message] = msgspec.field(default_factory=list)
     """Written again, in their order: not taken this time, or not tried."""
     uncertain: bool = False
     """Some of `left` may have arrived."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 from edgerouter.message import Message
 from edgerouter.tasks.waiting import give
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(msgspec.Struct):
     """Messages for one write."""
 
     messages: list[Message]

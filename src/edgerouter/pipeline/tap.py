@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
+import msgspec
 import structlog
 
 from edgerouter.message import Message
@@ -54,13 +54,12 @@ class TapPoint:
         self.looks = tuple([each for each in self.looks if each != look])
 
 
-@dataclass(frozen=True, slots=True)
-class SinkTaps:
+class SinkTaps(msgspec.Struct, frozen=True):
     """Places of one sink."""
 
-    before: TapPoint = field(default_factory=TapPoint)
+    before: TapPoint = msgspec.field(default_factory=TapPoint)
     """Messages as they are stored, when the sink reads them."""
-    after: TapPoint = field(default_factory=TapPoint)
+    after: TapPoint = msgspec.field(default_factory=TapPoint)
     """Messages as the steps leave them, when a batch is about to be written."""
 
 

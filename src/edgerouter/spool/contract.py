@@ -6,8 +6,9 @@ Everything here runs on the event loop. A spool may use threads behind it; nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from edgerouter.message import Message
 from edgerouter.source import Delivery
@@ -15,8 +16,7 @@ from edgerouter.spool.operator import SpoolTools
 from edgerouter.spool.status import Ledger, SpoolStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """Configuration of a sink's reader."""
 
     sink: str
@@ -29,8 +29,7 @@ class Route:
     backlog_share: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(msgspec.Struct, frozen=True):
     """Why a message goes to the dead letters."""
 
     message: Message

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+import msgspec
 
 from edgerouter.message import Message
 
@@ -11,8 +12,7 @@ STORED_BYTES: Final = 4 * 1024**2
 """Bytes of messages after which `SpoolTools.stored` returns."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(msgspec.Struct, frozen=True):
     """A message that a sink's service will never take, and why."""
 
     number: int
@@ -30,8 +30,7 @@ class DeadLetter:
     config_digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetterFilter:
+class DeadLetterFilter(msgspec.Struct, frozen=True):
     """Selects dead letters; what is left at its default does not matter."""
 
     sink: str | None = None
@@ -46,8 +45,7 @@ class DeadLetterFilter:
     numbers: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(msgspec.Struct, frozen=True):
     """Result of `verify`; all is well when `problems` is empty."""
 
     chunks: int
@@ -57,11 +55,10 @@ class Verification:
     """One line each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """Some of the messages that a spool holds, in order."""
 
-    messages: list[Message] = field(default_factory=list)
+    messages: list[Message] = msgspec.field(default_factory=list)
     next: int = 0
     """Sequence from which to continue; 0 = there are no more."""
 

@@ -16,7 +16,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -79,8 +78,7 @@ class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Times that a callback waited for the busy loop, at most ten samples a second."""
 
 
-@dataclass(slots=True)
-class _Question:
+class _Question(msgspec.Struct):
     """A callback posted to a busy loop."""
 
     asked: float

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from edgerouter.config.model import ConfiguredStep
@@ -26,21 +26,19 @@ RETURNED: Final = "returned"
 HELD: Final = "held"
 
 
-@dataclass(slots=True)
-class Shaped:
+class Shaped(msgspec.Struct):
     """Results of the steps for some messages."""
 
     items: list[Item]
-    filtered: list[Message] = field(default_factory=list)
+    filtered: list[Message] = msgspec.field(default_factory=list)
     """Stored messages of which nothing is sent."""
-    delivered: list[Message] = field(default_factory=list)
+    delivered: list[Message] = msgspec.field(default_factory=list)
     """Stored messages of which something was sent earlier, and the rest is filtered."""
-    rejected: list[tuple[Item, str]] = field(default_factory=list)
+    rejected: list[tuple[Item, str]] = msgspec.field(default_factory=list)
     """To be dead-lettered, with the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepNames:
+class StepNames(msgspec.Struct, frozen=True):
     """Values of `{host}` and `{sink}` in the steps of a source, which has no spool yet."""
 
     name: str
@@ -48,8 +46,7 @@ class StepNames:
     spool: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True):
     """One item that a step returned, holds, left out or could not use; for `edgerouter try --explain`."""
 
     step: str

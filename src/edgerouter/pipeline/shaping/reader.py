@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
+import msgspec
 import structlog
 
 from edgerouter.item import Item
@@ -168,7 +168,11 @@ class ShapedReader:
         self._reader.dropped(self._settled(messages, delivered=False), reason)
 
     async def dead_letter(self, rejections: Sequence[Rejection]) -> None:
-        stored = [replace(rejection, message=message) for rejection in rejections for message in self.stored(rejection.message)]
+        stored = [
+            msgspec.structs.replace(rejection, message=message)
+            for rejection in rejections
+            for message in self.stored(rejection.message)
+        ]
         await self._reader.dead_letter(stored)
         for rejection in rejections:
             self._results.pop(_key(rejection.message), None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from edgerouter.spool.log.chunk import NewChunk
 
 
-@dataclass(slots=True)
-class Change:
+class Change(msgspec.Struct):
     """Change of one ledger, beside what is settled already."""
 
     matched: int = 0
@@ -18,9 +18,9 @@ class Change:
     """More dead-lettered, or fewer."""
     pending: int = 0
     """More pending, or fewer."""
-    settled: list[tuple[int, int]] = field(default_factory=list)
+    settled: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """Sequences that its dead letters settle."""
-    added: list[tuple[int, int]] = field(default_factory=list)
+    added: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """Sequences that its replayed dead letters make pending."""
 
 

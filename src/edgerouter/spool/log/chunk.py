@@ -69,8 +69,7 @@ class Header(NamedTuple):
     checksum: int
 
 
-@dataclass(slots=True, frozen=True)
-class NewChunk:
+class NewChunk(msgspec.Struct, frozen=True):
     """Messages on their way into the spool."""
 
     messages: Sequence[Message]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 from edgerouter.message import Message
 from edgerouter.spool.log.position import Position
 
 
-@dataclass(slots=True)
-class Piece:
+class Piece(msgspec.Struct):
     """Messages that a sink wants, in order."""
 
     messages: list[Message]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from zlib import crc32
+
+import msgspec
 
 from edgerouter.spool.log.chunk import Chunk
 from edgerouter.spool.log.position import OPEN, Position
@@ -12,8 +13,7 @@ from edgerouter.spool.log.uncounted import Counted, Uncounted
 from edgerouter.spool.status import Ledger
 
 
-@dataclass(slots=True)
-class SinkLedger:
+class SinkLedger(msgspec.Struct):
     """State of one sink in the spool. It changes on the event loop only."""
 
     name: str
@@ -22,9 +22,9 @@ class SinkLedger:
     filters: tuple[str, ...] = ()
     since: int = 1
     """The counts stored with chunks hold for this sink from this sequence on."""
-    position: Position = field(default_factory=Position)
+    position: Position = msgspec.field(default_factory=Position)
     """Every sequence that the sink wants and that is not settled, and some that it does not want and that were not read yet."""
-    uncounted: Uncounted = field(default_factory=Uncounted)
+    uncounted: Uncounted = msgspec.field(default_factory=Uncounted)
     """Ranges of the position that the present filters have not counted yet."""
     matched: int = 0
     delivered: int = 0
@@ -42,7 +42,7 @@ class SinkLedger:
     """These sequences were given to messages. For uncounted ones there is no other record: after damage numbers are left out."""
     fault: str = ""
     """Why the numbers cannot be right; empty when they can."""
-    leaving: Position = field(default_factory=Position)
+    leaving: Position = msgspec.field(default_factory=Position)
     """Part of the position that is being dead-lettered: it counts once that is stored."""
     leaving_messages: int = 0
     changed: bool = False
@@ -51,7 +51,7 @@ class SinkLedger:
     """First sequence appended while the sink was detached; 0 = unknown."""
     counted_to: int = 0
     """The stored numbers hold for messages below this sequence; 0 = not known."""
-    batches: dict[int, Position] = field(default_factory=dict)
+    batches: dict[int, Position] = msgspec.field(default_factory=dict)
     """Kept batches by number: the sequences of each."""
 
     @property

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from edgerouter.message import Message
 from edgerouter.source import Confirmation, Delivery
@@ -14,8 +15,7 @@ Span = tuple[int, int]
 """First sequence, and one above the last."""
 
 
-@dataclass(slots=True, frozen=True)
-class _Kept:
+class _Kept(msgspec.Struct, frozen=True):
     first: int
     end: int
     delivery: Delivery

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from edgerouter.message import Message
 from edgerouter.spool.contract import Rejection
@@ -13,11 +14,10 @@ from edgerouter.spool.log.chunk import Chunk
 from edgerouter.spool.log.ledger import SinkLedger
 
 
-@dataclass(slots=True)
-class Loaded:
+class Loaded(msgspec.Struct):
     """Chunks fetched for a reader."""
 
-    chunks: list[Chunk] = field(default_factory=list)
+    chunks: list[Chunk] = msgspec.field(default_factory=list)
     upto: int = 0
     """Below this, whatever was asked for and is not in `chunks` is not wanted or is gone."""
 

@@ -6,8 +6,9 @@ They are there after a change of filters, with `start: oldest`, and after damage
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from edgerouter.spool.log.chunk import Chunk
 from edgerouter.spool.log.position import OPEN, Position
@@ -25,13 +26,12 @@ class Counted(NamedTuple):
     """Messages that were wanted and are not."""
 
 
-@dataclass(slots=True)
-class Part:
+class Part(msgspec.Struct):
     """Sequences that were counted by the same filters."""
 
     filters: tuple[str, ...]
     """Empty: they were not counted at all."""
-    ranges: Position = field(default_factory=Position)
+    ranges: Position = msgspec.field(default_factory=Position)
 
 
 class Uncounted:

@@ -10,11 +10,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import apsw
+import msgspec
 import structlog
 
 from edgerouter.config.model import SpoolConfig
@@ -44,8 +44,7 @@ T = TypeVar("T")
 log = structlog.get_logger("edgerouter.spool")
 
 
-@dataclass(slots=True, frozen=True)
-class _Commit:
+class _Commit(msgspec.Struct, frozen=True):
     """A transaction, and what waits for it."""
 
     transaction: Transaction

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 
 from edgerouter.spool.log.chunk import Damaged, Header
@@ -36,18 +36,16 @@ _RETRY: Final = 1.0
 log = structlog.get_logger("edgerouter.spool")
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(msgspec.Struct):
     """Result of one counting step."""
 
-    counted: list[Counted] = field(default_factory=list)
-    gone: list[tuple[int, int]] = field(default_factory=list)
+    counted: list[Counted] = msgspec.field(default_factory=list)
+    gone: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """Sequences under which nothing is stored."""
-    damaged: list[Header] = field(default_factory=list)
+    damaged: list[Header] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Filters:
+class _Filters(msgspec.Struct, frozen=True):
     """The filters of a sink."""
 
     key: int

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from zlib import crc32
+
+import msgspec
 
 from edgerouter.private_files import open_private, read_private
 
@@ -17,8 +18,7 @@ _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _LAYOUT: Final = struct.Struct("<32s36sQ")
 
 
-@dataclass(frozen=True, slots=True)
-class HighWater:
+class HighWater(msgspec.Struct, frozen=True):
     """Content of a high-water mark."""
 
     spool: str

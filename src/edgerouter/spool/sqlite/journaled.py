@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import apsw
+import msgspec
 
 from edgerouter.spool.log.chunk import Codec, Damaged, Header, count_wanted
 from edgerouter.spool.log.storage import Loaded
@@ -91,8 +91,7 @@ class Journaled:
         return loaded, damaged
 
 
-@dataclass(slots=True, frozen=True)
-class CaughtUp:
+class CaughtUp(msgspec.Struct, frozen=True):
     """Result of bringing a journal into its database at the start."""
 
     unknown: bool

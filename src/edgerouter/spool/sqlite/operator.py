@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from edgerouter.message import Message
 from edgerouter.source import Delivery
@@ -28,12 +29,11 @@ from edgerouter.topics import Matcher
 _STEP: Final = 500
 
 
-@dataclass(slots=True)
-class _Scan:
+class _Scan(msgspec.Struct):
     """A part of the spool as it was read."""
 
-    chunks: list[Chunk] = field(default_factory=list)
-    damaged: list[Header] = field(default_factory=list)
+    chunks: list[Chunk] = msgspec.field(default_factory=list)
+    damaged: list[Header] = msgspec.field(default_factory=list)
     next: int = 0
     """Sequence at which to continue; 0 = at the end."""
 
@@ -145,7 +145,7 @@ class SqliteTools:
             self._salvaging.recover(error)
             found = await self._verify()
             mended = f"the database was damaged, and what is readable of it is kept: {error}"
-            return replace(found, problems=(mended, *found.problems))
+            return msgspec.structs.replace(found, problems=(mended, *found.problems))
 
     async def _verify(self) -> Verification:
         await self._salvaging.finished()

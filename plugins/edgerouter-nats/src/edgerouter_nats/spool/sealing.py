@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -104,5 +103,5 @@ def with_receipts_at_the_end(chunks: Sequence[NewChunk]) -> list[NewChunk]:
             for receipt in receipts
             if receipt.first + receipt.count > count
         ]
-        result.append(replace(chunk, receipts=ended))
+        result.append(msgspec.structs.replace(chunk, receipts=ended))
     return result

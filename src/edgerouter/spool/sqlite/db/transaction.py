@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -35,8 +34,7 @@ class SpoolRecord(msgspec.Struct, array_like=True):
     """Transactions over the life of the spool: those of the journal with a higher number are newer than the database."""
 
 
-@dataclass(slots=True, frozen=True)
-class Need:
+class Need(msgspec.Struct, frozen=True):
     """Pending sequences of one sink around some others."""
 
     key: int
@@ -44,8 +42,7 @@ class Need:
     ranges: Sequence[tuple[int, int]]
 
 
-@dataclass(slots=True, frozen=True)
-class Trim:
+class Trim(msgspec.Struct, frozen=True):
     """Sequences that some sink has settled, and the sinks that have not settled everything around them."""
 
     start: int
@@ -66,28 +63,27 @@ class Trim:
         )
 
 
-@dataclass(slots=True)
-class Transaction:
+class Transaction(msgspec.Struct):
     """Everything that is to be written at once."""
 
-    chunks: list[NewChunk] = field(default_factory=list)
-    put: dict[str, bytes] = field(default_factory=dict)
-    delete: list[str] = field(default_factory=list)
-    trims: list[Trim] = field(default_factory=list)
-    dead_letters: list[Row] = field(default_factory=list)
-    replayed: list[Place] = field(default_factory=list)
+    chunks: list[NewChunk] = msgspec.field(default_factory=list)
+    put: dict[str, bytes] = msgspec.field(default_factory=dict)
+    delete: list[str] = msgspec.field(default_factory=list)
+    trims: list[Trim] = msgspec.field(default_factory=list)
+    dead_letters: list[Row] = msgspec.field(default_factory=list)
+    replayed: list[Place] = msgspec.field(default_factory=list)
     """Dead letters that are deleted because their messages are in `chunks`."""
-    thrown_away: list[Place] = field(default_factory=list)
+    thrown_away: list[Place] = msgspec.field(default_factory=list)
     """Other dead letters that are deleted."""
-    quarantine: list[Header] = field(default_factory=list)
+    quarantine: list[Header] = msgspec.field(default_factory=list)
     """Damaged chunks that are moved out of the log."""
-    discard: list[Header] = field(default_factory=list)
+    discard: list[Header] = msgspec.field(default_factory=list)
     """Chunks that are deleted though a sink may want them."""
-    reuse: list[int] = field(default_factory=list)
+    reuse: list[int] = msgspec.field(default_factory=list)
     """First sequences of retained chunks that a replay has made pending again."""
     release: int = 0
     """Bytes of retained chunks to give up."""
-    receipts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    receipts: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
     """By source: sequences whose receipts are still needed."""
 
     @property
@@ -106,8 +102,7 @@ class Transaction:
         return bool(letters or self.quarantine or self.reuse or self.release)
 
 
-@dataclass(slots=True, frozen=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True):
     """Content of the database when it was opened."""
 
     values: dict[str, bytes]
@@ -137,8 +132,7 @@ class Opened:
     """The ledgers may be lost: a sink that seems new may not be."""
 
 
-@dataclass(slots=True)
-class Written:
+class Written(msgspec.Struct):
     """Result of a transaction."""
 
     chunks: list[Chunk]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -41,15 +40,14 @@ class _Record(msgspec.Struct, array_like=True):
     high: int
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(msgspec.Struct):
     """Result of one step."""
 
     at: int
     """Everything below is brought over, or lost."""
     done: bool = False
     messages: int = 0
-    damaged: list[Header] = field(default_factory=list)
+    damaged: list[Header] = msgspec.field(default_factory=list)
 
 
 def move_aside(path: Path, error: BaseException) -> Path:

@@ -13,11 +13,11 @@ import struct
 import sys
 from array import array
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 
 from edgerouter.private_files import replace_private
 from edgerouter.spool.sqlite.db.schema import PAGE, RUNNING
@@ -35,8 +35,7 @@ _TREES: Final = (2, 5, 10, 13)
 Sums = tuple[int, int]
 
 
-@dataclass(slots=True, frozen=True)
-class Mended:
+class Mended(msgspec.Struct, frozen=True):
     """Result of mending a log."""
 
     pages: int
