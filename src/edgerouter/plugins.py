@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 from stevedore.driver import DriverManager
@@ -29,7 +29,9 @@ from edgerouter.spool import open_spool as open_built_in
 from edgerouter.spool.contract import Spool
 from edgerouter.spool.plugin import SpoolContext, SpoolPlugin
 from edgerouter.step import Step, StepConfig
-from edgerouter.variables import Preset, Variables
+
+if TYPE_CHECKING:
+    from edgerouter.variables import Preset, Variables
 
 _OURS: Final = "edgerouter"
 
@@ -143,15 +145,17 @@ def variables() -> Sequence[Variables]:
     Raises:
         PluginError: a declaration is broken, or not one.
     """
-    return [each for each in _declarations() if isinstance(each, Variables)]
+    return _declarations()[0]
 
 
 def presets() -> Sequence[Preset]:
     """Return the presets that every installed distribution declares; raises as `variables` does."""
-    return [each for each in _declarations() if isinstance(each, Preset)]
+    return _declarations()[1]
 
 
-def _declarations() -> Sequence[Variables | Preset]:
+def _declarations() -> tuple[Sequence[Variables], Sequence[Preset]]:
+    from edgerouter.variables import Preset, Variables  # noqa: PLC0415  (a start with a file needs none)
+
     declared: list[Variables | Preset] = []
     for point in sorted(_points(_VARIABLES), key=lambda point: (point.name, _owner(point))):
         try:
@@ -163,7 +167,7 @@ def _declarations() -> Sequence[Variables | Preset]:
             fault = f"{point.value} is not a tuple of edgerouter.Variables"
             raise PluginError(f"the variables of {_owner(point)} are not usable: {fault}")
         declared += found
-    return declared
+    return [each for each in declared if isinstance(each, Variables)], [each for each in declared if isinstance(each, Preset)]
 
 
 @asynccontextmanager

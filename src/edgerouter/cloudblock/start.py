@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
-from edgerouter.cloudblock.declared import CHAIN, Known
-from edgerouter.cloudblock.store_chain import ChainConfig, StoreChain
-from edgerouter.cloudblock.undecided import UNDECIDED, UndecidedConfig, UndecidedSink
 from edgerouter.config.assembly import Plugins
 from edgerouter.config.last_known import LastKnown
 from edgerouter.config.loading import assemble
@@ -24,13 +21,16 @@ from edgerouter.config.validation import Problems
 from edgerouter.errors import SecretMissing, Unauthorized, Unavailable
 from edgerouter.secrets import SecretStoreContext
 from edgerouter.tasks.backoff import full_jitter
-from edgerouter.variables import Preset, Variables
 
-# What reads the variables is imported when there is no file to read: it brings pydantic-settings.
+# What reads the variables, and what stands in for stores and sinks, is imported when there is no file to read.
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
+    from edgerouter.cloudblock.declared import Known, Lookup
+    from edgerouter.cloudblock.store_chain import StoreChain
     from edgerouter.cloudblock.tree import Found
+    from edgerouter.config.model import ConfiguredSecretStore
+    from edgerouter.variables import Preset, Variables
 
 log = structlog.get_logger("edgerouter.secrets")
 
@@ -38,10 +38,6 @@ _AT_ONCE: Final = 8
 """Questions under way together: there are dozens, and on a slow link each takes its time."""
 FIRST_DELAY, MAX_DELAY = 1.0, 60.0
 """Upper bounds of the seconds between two rounds of asking secret stores that did not answer."""
-_STAND_INS: Final[Mapping[tuple[PluginKind, str], type[Any]]] = {
-    ("sink", UNDECIDED): UndecidedSink,
-    ("secret_store", CHAIN): StoreChain,
-}
 
 
 class DeclaringPlugins(Plugins, Protocol):
@@ -65,8 +61,9 @@ class CloudBlock:
     def __init__(self, environ: Mapping[str, str], known: Known | None = None) -> None:
         self._environ = environ
         self._known: Known = {} if known is None else known
-        self.chain = ChainConfig()
-        """The stores of the last `load`, and what they are asked for."""
+        self.lookups: Mapping[str, Lookup] = {}
+        """Variables that the stores of the last `load` are asked for, by the key of each."""
+        self._stores: tuple[ConfiguredSecretStore, ...] = ()
 
     def load(self, plugins: DeclaringPlugins) -> RouterConfig:
         """Return the configuration, as far as it is known.
@@ -109,7 +106,7 @@ class CloudBlock:
     @property
     def undecided(self) -> bool:
         """True while the secret stores have not said everything that decides which sinks are on."""
-        return any(key not in self._known for key in self.chain.lookups)
+        return any(key not in self._known for key in self.lookups)
 
     async def ask(self, last_known: LastKnown) -> str:
         """Ask the stores of the last `load` what they have, as far as they answer.
@@ -120,7 +117,10 @@ class CloudBlock:
         Returns:
             Why something is not known yet; empty when all is known.
         """
-        chain, known = self.chain, self._known
+        from edgerouter.cloudblock.declared import CHAIN
+        from edgerouter.cloudblock.store_chain import ChainConfig, StoreChain
+
+        chain, known = ChainConfig(stores=self._stores, lookups=dict(self.lookups)), self._known
         unknown = [key for key in chain.lookups if key not in known]
         if not unknown:
             return ""
@@ -178,9 +178,12 @@ class CloudBlock:
 
     def _finished(self, config: RouterConfig, found: Found) -> RouterConfig:
         """Return the configuration with the stand-ins filled in."""
+        from edgerouter.cloudblock.declared import CHAIN
+        from edgerouter.cloudblock.store_chain import ChainConfig
+
         by_name = {store.name: store for store in config.secret_stores}
-        stores = tuple(by_name[name] for name in found.order if name in by_name)
-        self.chain = ChainConfig(stores=stores, lookups=found.lookups)
+        self._stores, self.lookups = tuple(by_name[name] for name in found.order if name in by_name), found.lookups
+        asked = ChainConfig(stores=self._stores, lookups=found.lookups)
         chain = by_name.pop(CHAIN, None)
         return replace(
             config,
@@ -188,13 +191,17 @@ class CloudBlock:
             references={
                 path: config.origins[path] if text.startswith(f"${{{CHAIN}:") else text for path, text in config.references.items()
             },
-            sinks=tuple(_provisional(sink) if sink.plugin is UndecidedSink else sink for sink in config.sinks),
-            secret_stores=(*by_name.values(), *([replace(chain, config=self.chain, listed=False)] if chain is not None else [])),
+            sinks=tuple(map(_provisional_if_undecided, config.sinks)),
+            secret_stores=(*by_name.values(), *([replace(chain, config=asked, listed=False)] if chain is not None else [])),
         )
 
 
-def _provisional(sink: ConfiguredSink) -> ConfiguredSink:
-    """Return a stand-in under the type of its sink, without what was written for that sink."""
+def _provisional_if_undecided(sink: ConfiguredSink) -> ConfiguredSink:
+    """Return a stand-in under the type of its sink, without what was written for that sink; other sinks as they are."""
+    from edgerouter.cloudblock.undecided import UndecidedConfig, UndecidedSink
+
+    if sink.plugin is not UndecidedSink:
+        return sink
     return replace(sink, type=sink.name, config=UndecidedConfig(), raw={}, pending=(), provisional=True)
 
 
@@ -202,10 +209,18 @@ class _WithStandIns:
     """The installed plugins, the undecided sink, and all stores as one."""
 
     def __init__(self, plugins: Plugins) -> None:
+        from edgerouter.cloudblock.declared import CHAIN
+        from edgerouter.cloudblock.store_chain import StoreChain
+        from edgerouter.cloudblock.undecided import UNDECIDED, UndecidedSink
+
         self._plugins = plugins
+        self._stand_ins: Mapping[tuple[PluginKind, str], type[Any]] = {
+            ("sink", UNDECIDED): UndecidedSink,
+            ("secret_store", CHAIN): StoreChain,
+        }
 
     def find(self, kind: PluginKind, name: str) -> type[Any]:
-        return _STAND_INS.get((kind, name)) or self._plugins.find(kind, name)
+        return self._stand_ins.get((kind, name)) or self._plugins.find(kind, name)
 
     def names(self, kind: PluginKind) -> Sequence[str]:
         return self._plugins.names(kind)

@@ -63,7 +63,7 @@ async def test_what_is_not_required_is_looked_up_too_and_not_waited_for(vault: A
     (sink,) = config.sinks
     resolved = await resolve(sink, config.secret_stores)
     assert resolved.group == "none"
-    assert "queue-group" in cloud.chain.lookups
+    assert "queue-group" in cloud.lookups
 
 
 async def test_a_secret_shared_by_several_sinks_serves_those_that_are_wanted(vault: Any) -> None:
