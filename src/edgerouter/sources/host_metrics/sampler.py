@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -16,6 +17,8 @@ from edgerouter.sources.host_metrics.sample import Cpu, Disk, Interface, Load, M
 
 _MOST_PARTS: Final = 64
 """Disks, interfaces and sensors of a sample each; container hosts have thousands of virtual interfaces."""
+HARDWARE = Path("/sys/class/net")
+"""Folder of interfaces, of which those of hardware have a member `device`."""
 
 
 class Sampler:
@@ -123,6 +126,9 @@ def _local_mounts() -> list[str]:
 def _network(names: Sequence[str]) -> tuple[Interface, ...]:
     counters = psutil.net_io_counters(pernic=True)
     wanted = [name for name in names if name in counters] if names else sorted(name for name in counters if name != "lo")
+    if len(wanted) > _MOST_PARTS and not names:
+        # hundreds of veth1a2b3c would leave no place for wlan0
+        wanted.sort(key=lambda name: not (HARDWARE / name / "device").exists())
     return tuple(_interface(name, counters[name]) for name in wanted[:_MOST_PARTS])
 
 

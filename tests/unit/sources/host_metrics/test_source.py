@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from edgerouter import Message, SourceContext, Unavailable
 from edgerouter.extras import install_command
+from edgerouter.sources.host_metrics import sampler
 from edgerouter.sources.host_metrics.config import HostMetricsConfig
 from edgerouter.sources.host_metrics.sampler import Sampler
 from edgerouter.sources.host_metrics.source import HostMetricsSource
@@ -137,6 +138,23 @@ def test_named_disks_and_interfaces_are_sampled_and_missing_ones_left_out() -> N
     sample = Sampler(settings, "edge-1").sample()
     assert [disk.mount for disk in sample.disks or ()] == ["/"]
     assert [each.interface for each in sample.network or ()] == ["lo"]
+
+
+def test_interfaces_of_hardware_come_before_hundreds_of_virtual_ones(
+    proc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interfaces are at most 64, by name: those of containers took the places of all behind them."""
+    names = [*(f"veth{number:04}" for number in range(700)), "eth0", "wlan0"]
+    (proc / "net").mkdir()
+    lines = "".join(f"{name}: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n" for name in names)
+    (proc / "net/dev").write_text(f"Inter-|\n face |\n{lines}")
+    for name in ("eth0", "wlan0"):
+        (tmp_path / "sys" / name / "device").mkdir(parents=True)
+    monkeypatch.setattr(sampler, "HARDWARE", tmp_path / "sys")
+    network = Sampler(config(proc=proc, metrics=["network"]), "edge-1").sample().network
+    assert network is not None
+    assert [each.interface for each in network[:3]] == ["eth0", "wlan0", "veth0000"]
+    assert len(network) == 64
 
 
 async def test_figures_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
