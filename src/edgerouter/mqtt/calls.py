@@ -67,12 +67,13 @@ class Calls:
         self._version5 = version5
         self._unsubscribed: bytes = b""
 
-    async def subscribe(self, filters: Mapping[str, int], *, replay: bool) -> dict[str, str]:
+    async def subscribe(self, filters: Mapping[str, int], *, replay: bool, as_published: bool = False) -> dict[str, str]:
         """Subscribe, and return the filters that are refused with the reason.
 
         Args:
             filters: topic filters with their highest quality of service.
             replay: get the retained messages of a subscription that is new to the session (MQTT 5; 3.1.1 always replays).
+            as_published: get live messages with the mark of retained ones as their publisher set it (MQTT 5; 3.1.1 has it cleared).
 
         Raises:
             ConnectFailed: the connection is gone, or the broker does not answer.
@@ -80,7 +81,7 @@ class Calls:
         refused = {}
         for part in _parts(filters):
             for _ in range(_OTHER_IDS):
-                codes = await self._subscribe({each: filters[each] for each in part}, replay=replay)
+                codes = await self._subscribe({each: filters[each] for each in part}, replay=replay, as_published=as_published)
                 if not any(_number(code) == _ID_IN_USE for code in codes):
                     break
             for each, code in zip_longest(part, codes[: len(part)]):
@@ -129,11 +130,14 @@ class Calls:
         except (aiomqtt.MqttError, ValueError) as error:
             raise ConnectFailed(f"{what} failed: {error}") from None
 
-    async def _subscribe(self, filters: Mapping[str, int], *, replay: bool) -> Any:
+    async def _subscribe(self, filters: Mapping[str, int], *, replay: bool, as_published: bool) -> Any:
         # each call takes the next packet id
         if self._version5:
             handling = 1 if replay else 2  # MQTT 5.0, 3.8.3.1
-            options = [(each, SubscribeOptions(qos=qos, retainHandling=handling)) for each, qos in filters.items()]
+            options = [
+                (each, SubscribeOptions(qos=qos, retainAsPublished=as_published, retainHandling=handling))
+                for each, qos in filters.items()
+            ]
             return await self._answered("subscribing", self._client.subscribe(options))
         return await self._answered("subscribing", self._client.subscribe(list(filters.items())))
 

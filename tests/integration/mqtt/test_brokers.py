@@ -107,6 +107,15 @@ async def test_auto_keeps_3_1_1_after_a_3_1_1_broker_has_refused_and_remembers_i
         assert [each.version for each in broker.attempts] == [4]
 
 
+async def test_a_broker_that_speaks_only_3_1_1_cannot_keep_the_mark_of_live_messages_and_the_log_says_so() -> None:
+    async with strict_broker() as broker:
+        broker.admit = hangs_up_on(5)
+        with structlog.testing.capture_logs() as logs:
+            async with opened(broker.url, "a", retained="as_published") as source:
+                await source.connected()
+    assert any("marks only the messages that it replays" in line["event"] for line in logs)
+
+
 async def test_auto_never_falls_back_from_a_broker_that_spoke_version_5_because_it_hangs_up(tmp_path: Path) -> None:
     async with strict_broker() as broker:
         async with opened(broker.url, "a", state=tmp_path) as source:

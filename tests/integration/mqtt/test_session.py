@@ -85,6 +85,25 @@ async def test_retained_messages_are_kept_with_their_flag(broker: Mosquitto, pro
     assert (live.payload, live.retained) == (b"live", False)
 
 
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_what_is_published_as_retained_meanwhile_can_keep_its_mark(broker: Mosquitto, qos: int) -> None:
+    await publish(broker, "t", b"state", qos=qos, retain=True)
+    async with opened(broker, retained="as_published", qos=2) as source:
+        found = await source.messages(1)
+        await publish(broker, "t", b"live", qos=qos, retain=True)
+        found += await source.messages(1)
+        await publish(broker, "t", b"plain", qos=qos)
+        found += await source.messages(1)
+        await publish(broker, "t", b"", qos=qos, retain=True)
+        found += await source.messages(1)
+    assert [(message.payload, message.retained) for message in found] == [
+        (b"state", True),
+        (b"live", True),
+        (b"plain", False),
+        (b"", True),
+    ]
+
+
 @both_protocols
 @pytest.mark.parametrize("qos", [0, 1, 2])
 async def test_retained_messages_can_be_dropped(broker: Mosquitto, protocol: str, qos: int) -> None:

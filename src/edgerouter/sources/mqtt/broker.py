@@ -23,7 +23,7 @@ def why_not(abilities: Abilities, topic_filter: str) -> str | None:
     return None
 
 
-def remarks(abilities: Abilities, config: MqttSourceConfig, client_id: str) -> list[str]:
+def remarks(abilities: Abilities, config: MqttSourceConfig, client_id: str, *, version5: bool) -> list[str]:
     """List features that fall short of the configuration."""
     found = []
     wanted = max(config.subscriptions.values(), default=0)
@@ -31,6 +31,8 @@ def remarks(abilities: Abilities, config: MqttSourceConfig, client_id: str) -> l
         found.append(f"the broker takes part in QoS {abilities.maximum_qos} at most: `qos: {wanted}` becomes that")
     if not abilities.retain and config.status_topic is not None:
         found.append("the broker keeps no retained messages: the status on `status_topic` is not kept for later subscribers")
+    if config.retained == "as_published" and not version5:
+        found.append("the broker speaks MQTT 3.1.1: `retained: as_published` marks only the messages that it replays")
     if not config.clean_session and abilities.session_expiry is not None and abilities.session_expiry < int(config.session_expiry):
         found.append(
             f"the broker keeps our session for {abilities.session_expiry} s only, not `session_expiry`: messages that come while"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -29,6 +29,10 @@ def _check_group(text: str) -> str:
 ShareGroup = Annotated[
     str, AfterValidator(_check_group), WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"^[^/+#\x00]+$"})
 ]
+
+
+RetainedHandling: TypeAlias = Literal["keep", "drop", "once", "as_published"]
+"""Values of `retained`."""
 
 
 class Subscription(Section):
@@ -112,9 +116,11 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
     """Group of a shared subscription: the broker distributes the messages over all clients of the group (`$share/GROUP/...`).
     RabbitMQ, NATS and aedes do not support them: an MQTT 5 broker reports it, and the source stays disconnected with that reason.
     A 3.1.1 broker cannot report it and sends nothing: after ten minutes without a message the log warns."""
-    retained: Literal["keep", "drop", "once"] = "keep"
+    retained: RetainedHandling = "keep"
     """Handling of messages that the broker replays because they are retained: store each time, never, or only if the content
-    differs from the last one stored for the topic."""
+    differs from the last one stored for the topic. `as_published` stores each time too, and also marks as retained what is
+    published as such meanwhile, for a sink that publishes it so (`retain: same`); MQTT 5 only, and `expect` does
+    not count such a message."""
     last_will: LastWill | None = None
     """Message that the broker publishes when the connection is lost."""
     status_topic: TopicName | None = Field(default=None, examples=["routers/edge-7"])
@@ -131,6 +137,8 @@ class MqttSourceConfig(BrokerSettings, SourceConfig):
         for each in self.topics:
             if wanted.setdefault(each.topic, each.qos) != each.qos:
                 raise ValueError(f"`topics` hold {each.topic!r} twice, with different `qos`")
+        if self.retained == "as_published" and self.protocol == "3.1.1":
+            raise ValueError("`retained: as_published` needs MQTT 5: with 3.1.1 a broker sends live messages without that mark")
         if self.reconnect.max_delay < self.reconnect.first_delay:
             raise ValueError("`reconnect.max_delay` is less than `reconnect.first_delay`")
         return self

@@ -104,7 +104,8 @@ class Connection:
         """
         refused = {each: why for each in filters if (why := why_not(self.link.abilities, each)) is not None}
         wanted = {each: qos for each, qos in filters.items() if each not in refused}
-        return refused | await self.link.calls.subscribe(wanted, replay=self._config.retained != "drop")
+        retained = self._config.retained
+        return refused | await self.link.calls.subscribe(wanted, replay=retained != "drop", as_published=retained == "as_published")
 
     async def publish_status(self, status: Literal["online", "offline"]) -> None:
         """Publish on the status topic.

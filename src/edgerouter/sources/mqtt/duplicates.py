@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 from edgerouter.message import Message
+from edgerouter.sources.mqtt.config import RetainedHandling
 from edgerouter.sources.mqtt.in_flight import PUBACK, PUBREC, Batch, InFlight
 from edgerouter.sources.mqtt.redelivery import Redelivery
 from edgerouter.sources.mqtt.state import digest_of
@@ -21,7 +22,7 @@ class RetainedPolicy:
         digests: of an earlier run: digest of the last content by digest of the topic, because topics may be long.
     """
 
-    def __init__(self, policy: Literal["keep", "drop", "once"], digests: dict[str, str]) -> None:
+    def __init__(self, policy: RetainedHandling, digests: dict[str, str]) -> None:
         self.digests = digests
         self.changed = False
         self._policy = policy
@@ -30,7 +31,7 @@ class RetainedPolicy:
         """Return True if a replayed message must be stored."""
         if self._policy == "once":
             return self.digests.get(digest_of(message.topic.encode())) != digest_of(message.payload)
-        return self._policy == "keep"
+        return self._policy != "drop"
 
     def stored(self, batch: Batch) -> None:
         """Remember the content of a stored batch."""

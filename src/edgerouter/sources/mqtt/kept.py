@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
+from edgerouter.sources.mqtt.config import RetainedHandling
 from edgerouter.sources.mqtt.duplicates import RetainedPolicy
 from edgerouter.sources.mqtt.state import SessionState, read_retained, read_session, write_retained, write_session
 
@@ -32,9 +33,7 @@ class Kept:
         self._save_at = 0.0
 
     @classmethod
-    async def read(
-        cls, folder: Path | None, broker: str, client_id: str, policy: Literal["keep", "drop", "once"], log: Any
-    ) -> Self:
+    async def read(cls, folder: Path | None, broker: str, client_id: str, policy: RetainedHandling, log: Any) -> Self:
         """Read the state of the last run, if it belongs to this broker and client id."""
         known = await asyncio.to_thread(read_session, folder)
         if known is not None and (known.broker, known.client_id) != (broker, client_id):

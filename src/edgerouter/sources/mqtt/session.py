@@ -208,7 +208,8 @@ class Session:
             stopping.cancel()
 
     async def _introduce(self, connection: Connection) -> None:
-        for remark in remarks(connection.link.abilities, self._config, self._state.client_id):
+        link = connection.link
+        for remark in remarks(link.abilities, self._config, self._state.client_id, version5=link.version5):
             self._log.warning(remark)
         self._refused_filters = await self._subscribe(connection, self._config.subscriptions)
         if self._context.probe:

@@ -36,6 +36,7 @@ def configured(**fields: Any) -> MqttSourceConfig:
         ({"url": "mqtts://broker", "tls": {"ca": "/nonexistent/ca.pem"}}, "no such file: /nonexistent/ca.pem"),
         ({"last_will": {"topic": "t"}, "status_topic": "s"}, "exclude each other"),
         ({"status_topic": "a/#"}, "holds no wildcards"),
+        ({"retained": "as_published", "protocol": "3.1.1"}, "needs MQTT 5"),
         ({"topics": [{"topic": "a", "qos": 0}, "b", {"topic": "a", "qos": 2}]}, "'a' twice, with different `qos`"),
         ({"keepalive": 0}, "greater than or equal to 1"),
         ({"websocket_headers": {"a": "b"}}, "needs a ws://"),
