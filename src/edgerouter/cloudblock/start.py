@@ -91,7 +91,8 @@ class CloudBlock:
         if not found.has_sinks:
             for line in (*found.off, *unread_lines):
                 problems.add(None, line)
-        config = assemble(found.tree, None, self._environ, _WithStandIns(plugins), problems)
+        whole = not found.faults
+        config = assemble(found.tree, None, self._environ, _WithStandIns(plugins), problems, whole=whole)
         return self._finished(replace(config, off=tuple(found.off), unread=tuple(unread_lines)), found)
 
     def sink_names(self, plugins: DeclaringPlugins) -> set[str]:

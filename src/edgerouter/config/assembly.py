@@ -72,15 +72,16 @@ class Assembly:
         self._find = cache(plugins.find)  # a scan of all installed packages for each sink takes time
         self._problems = problems
 
-    def run(self, path: Path | None) -> RouterConfig:
+    def run(self, path: Path | None, *, whole: bool = True) -> RouterConfig:
         """Return the configuration; use it only when no problem was found."""
         for key in self._entries(()):
             if key not in _TOP:
                 self._problems.at(self._tree, (key,), "unknown key" + nearest(key, _TOP), key=True)
         sources = tuple(filter(None, [self._source(name) for name in self._names("sources")]))
         sinks = tuple(filter(None, [self._sink(name) for name in self._names("sinks")]))
-        self._need_one("sources", path)
-        self._need_one("sinks", path)
+        if whole:
+            self._need_one("sources", path)
+            self._need_one("sinks", path)
         return RouterConfig(
             sources=sources,
             sinks=sinks,

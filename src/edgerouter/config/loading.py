@@ -38,7 +38,9 @@ def load(path: Path, environ: Mapping[str, str], plugins: Plugins) -> RouterConf
     return replace(assemble(tree, path, environ, plugins, problems), unread=unread)
 
 
-def assemble(tree: Node, path: Path | None, environ: Mapping[str, str], plugins: Plugins, problems: Problems) -> RouterConfig:
+def assemble(
+    tree: Node, path: Path | None, environ: Mapping[str, str], plugins: Plugins, problems: Problems, *, whole: bool = True
+) -> RouterConfig:
     """Make the configuration of a tree.
 
     Args:
@@ -47,6 +49,7 @@ def assemble(tree: Node, path: Path | None, environ: Mapping[str, str], plugins:
         environ: the environment, for `${env:NAME}`.
         plugins: where plugins are found.
         problems: what is wrong so far.
+        whole: False if one of them has kept a source or sink out of the tree, so that a missing one is not another problem.
 
     Raises:
         ConfigurationError: there are problems, earlier ones included.
@@ -55,6 +58,6 @@ def assemble(tree: Node, path: Path | None, environ: Mapping[str, str], plugins:
     folder = path.parent if path is not None else Path.cwd()
     for origin, text in references.substitute(tree, environ, folder):
         problems.add(origin, text)
-    config = Assembly(tree, plugins, problems).run(path)
+    config = Assembly(tree, plugins, problems).run(path, whole=whole)
     problems.raise_if_any()
     return config

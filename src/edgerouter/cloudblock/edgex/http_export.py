@@ -12,6 +12,8 @@ from edgerouter.variables import FromVariable
 
 SINK: Final = "http-export"
 _TYPES: Final = {"": None, "JSON": "application/json", "XML": "application/xml"}
+_DEFAULT_TYPE: Final = "application/json"
+"""Of functions without a form, as in EdgeX: https://github.com/edgexfoundry/app-functions-sdk-go, pkg/transforms/http.go"""
 _HEADER: Final = ("HEADERNAME", "SECRETNAME", "SECRETVALUEKEY")
 _PARAMETERS: Final = ("URL", "MIMETYPE", "PERSISTONERROR", "SECRETHEADERNAME", "SECRETPATH")
 
@@ -42,16 +44,14 @@ def send(given: Given, function: str) -> dict[str, Any]:
     if prefix + "URL" not in given:
         raise ValueError(f"{prefix}URL: is missing; set it to the address of the web service to export to")
     flag(given, prefix + "PERSISTONERROR")
-    sink = {
+    sink: dict[str, Any] = {
         "type": "http",
         "url": FromVariable(prefix + "URL", given[prefix + "URL"]),
         "method": method,
         "framing": "payload",
     }
-    if media is not None:
-        sink["content_type"] = media
-    elif prefix + "MIMETYPE" in given:
-        sink["content_type"] = FromVariable(prefix + "MIMETYPE", given[prefix + "MIMETYPE"])
+    named = given.get(prefix + "MIMETYPE") if media is None else None
+    sink["content_type"] = FromVariable(prefix + "MIMETYPE", named) if named else media or _DEFAULT_TYPE
     if prefix + "HTTPREQUESTHEADERS" in given:
         sink["secret_headers"] = FromVariable(prefix + "HTTPREQUESTHEADERS", _headers(given), secret=True)
     return sink

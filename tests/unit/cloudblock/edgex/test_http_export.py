@@ -25,8 +25,8 @@ def sink(**variables: str) -> Any:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-@pytest.mark.parametrize(("form", "media"), [("", None), ("JSON", "application/json"), ("XML", "application/xml")])
-def test_each_function_sets_method_and_media_type(method: str, form: str, media: str | None) -> None:
+@pytest.mark.parametrize(("form", "media"), [("", "application/json"), ("JSON", "application/json"), ("XML", "application/xml")])
+def test_each_function_sets_method_and_media_type(method: str, form: str, media: str) -> None:
     made = sink(**{f"{PREFIX}HTTP{method}{form}_PARAMETERS_URL": "https://example.com/ingest"})
     assert (made.url, made.method, made.framing, made.content_type) == ("https://example.com/ingest", method, "payload", media)
 
@@ -59,6 +59,11 @@ def test_the_secret_header_is_asked_for_by_the_name_of_ours() -> None:
 
 
 EXPORT = f"{PREFIX}HTTPEXPORT_PARAMETERS_"
+
+
+def test_the_latest_form_says_json_unless_another_type_is_named() -> None:
+    """As in EdgeX; services that read JSON refuse a body of another type."""
+    assert sink(**{f"{EXPORT}URL": "http://x/"}).content_type == "application/json"
 
 
 def test_the_latest_form_names_its_method_and_headers() -> None:

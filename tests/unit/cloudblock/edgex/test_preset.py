@@ -105,6 +105,12 @@ def test_a_profile_demands_its_destination() -> None:
     assert line.startswith("EDGEX_PROFILE: only mqtt-export and http-export have a counterpart here")
 
 
+def test_an_invalid_variable_is_the_only_thing_reported() -> None:
+    """Two lines before it said that no sink and no source were set up, although variables for both were there."""
+    line = problems({**MQTT, f"{FUNCTIONS}MQTTSEND_PARAMETERS_QOS": "3"})
+    assert line == f"environment: {FUNCTIONS}MQTTSEND_PARAMETERS_QOS: should be a whole number from 0 to 2"
+
+
 def test_the_bus_feeds_other_sinks_too() -> None:
     config = load({"MESSAGEBUS_HOST": "edgex-mqtt-broker", "EDGEROUTER__SINKS__OUT__TYPE": "stdout"})
     assert [source.name for source in config.sources] == ["edgex"]
