@@ -118,6 +118,47 @@ async def test_a_delivery_larger_than_the_server_takes_at_once_is_stored_in_part
             assert spool.ledgers == {"cloud": ledger(20)}
 
 
+async def test_what_waits_for_a_server_that_takes_less_by_now_is_stored_in_parts_and_what_it_never_takes_is_counted(
+    server: NatsServer, stream: str
+) -> None:
+    async with opened([server.url], stream) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("cloud"))
+        await pipe.append(noise(1))
+        server.kill()
+        # made for the server of before
+        waiting = asyncio.create_task(pipe.append([*noise(20), *noise(1, 100_000), *noise(20)]))
+        await until(lambda: spool.status.state == "failing")
+        server.settings = ["max_payload: 64KB"]
+        server.start()
+        await waiting
+        await pipe.append(noise(1))
+        assert len(await take(reader, 42)) == 42
+        assert spool.ledgers == {"cloud": ledger(43, dropped=1)}
+        assert spool.drops == {("cloud", "a", "message_too_large"): 1}
+        assert spool.status.state == "ok"
+
+
+async def test_a_chunk_without_an_answer_is_stored_once_also_where_the_server_takes_less_by_now(
+    server: NatsServer, stream: str
+) -> None:
+    async with opened([server.url], stream, patience=0.2) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("cloud"))
+        await pipe.append(noise(1))
+        server.freeze()
+        # it is in the socket of the frozen server, which reads it before it reads its configuration, or behind that
+        waiting = asyncio.create_task(pipe.append(noise(8)))
+        await until(lambda: spool.status.state == "failing")
+        server.settings = ["max_payload: 64KB"]
+        server.reload()
+        server.thaw()
+        await waiting
+        await pipe.append(noise(1))
+        assert len(await take(reader, 10)) == 10
+        assert spool.ledgers == {"cloud": ledger(10)}
+
+
 async def test_a_chunk_whose_answer_is_lost_is_stored_once(server: NatsServer, stream: str) -> None:
     async with opened([server.url], stream, patience=0.2) as spool:
         pipe = Pipe(spool)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -121,10 +121,14 @@ class Appender:
         if parts is None:
             return
         self.storing_from = max(self._writer.newest + 1, self._end())
-        chunks = await self._writer.write(parts, may_drop=True)
-        if chunks is None:
-            self._reject(appends, "spool_full")
-            return
+        chunks: list[Chunk] = []
+        while parts:
+            stored = await self._writer.write(parts, may_drop=not chunks)
+            if stored is None:
+                self._reject(appends, "spool_full")
+                return
+            chunks += stored
+            parts = self._divided(parts[len(stored) :], appends)
         self.commits += len(chunks)
         self.messages += sum(len(chunk.messages) for chunk in chunks)
         for append in appends:
@@ -145,6 +149,13 @@ class Appender:
             for append in appends:
                 await self._store([append])
             return None
+
+    def _divided(self, parts: Sequence[Sealed], appends: Sequence[Append]) -> list[Sealed]:
+        """Return chunks that are small enough for what the server takes by now: an operator, or another server, has lowered it."""
+        divided, left_out = self._sealing.divide(parts)
+        for error in left_out:
+            self._leave_out(next(each for each in appends if any(m is error.message for m in each.delivery.messages)), error)
+        return divided
 
     def _leave_out(self, append: Append, error: TooLarge) -> None:
         """Drop and count a message of a delivery; its neighbours can be stored."""

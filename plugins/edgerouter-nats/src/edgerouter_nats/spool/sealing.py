@@ -16,7 +16,8 @@ from edgerouter_nats.spool.stored import Envelopes, Sealed
 
 MOST_BYTES: Final = 900 * 1024
 """Most bytes of a chunk as it is stored, below the server's default `max_payload` of 1 MiB."""
-_HEADERS: Final = 1024
+HEADERS: Final = 1024
+"""Most bytes of a chunk's headers, which count against the server's `max_payload`."""
 
 
 class TooLarge(Exception):
@@ -62,9 +63,28 @@ class Sealing:
         chunks = group(appends, self._routing.matchers)
         return [part for new in with_receipts_at_the_end(chunks) for part in self._parts(new)]
 
+    def divide(self, parts: Sequence[Sealed]) -> tuple[list[Sealed], list[TooLarge]]:
+        """Return chunks that the server takes now in place of these, and the messages that it takes no more.
+
+        A receipt that stands with such a message goes with it.
+        """
+        divided: list[Sealed] = []
+        left_out: list[TooLarge] = []
+        waiting = [part.new for part in reversed(parts)]
+        while waiting:
+            new = waiting.pop()
+            try:
+                divided += self._parts(new)
+            except TooLarge as error:
+                if len(new.messages) == 1:
+                    left_out.append(error)
+                else:
+                    waiting += reversed(self._halves(new))
+        return divided, left_out
+
     def _parts(self, new: NewChunk) -> list[Sealed]:
         sealed = self._envelopes.seal(new, self._routing.digests, self._received)
-        most = self._link.max_payload - _HEADERS
+        most = self._link.max_payload - HEADERS
         if len(sealed.data) > min(MOST_BYTES, most) and len(new.messages) > 1:
             return [part for half in self._halves(new) for part in self._parts(half)]
         if len(sealed.data) > most:

@@ -35,6 +35,7 @@ from edgerouter_nats.spool.api import (
     StreamState,
 )
 from edgerouter_nats.spool.names import Names
+from edgerouter_nats.spool.sealing import HEADERS
 from edgerouter_nats.spool.stored import Sealed
 from edgerouter_nats.spool.trouble import Trouble
 
@@ -138,14 +139,23 @@ class Writer:
             return self._last
 
     async def write(self, parts: Sequence[Sealed], *, may_drop: bool) -> list[Chunk] | None:
-        """Store the chunks of deliveries, however long that takes; `None` when there is no room and they are to be dropped."""
+        """Store the chunks of deliveries, however long that takes.
+
+        Returns:
+            What is stored: fewer than the parts where the next one is larger than the server takes by now, and is not stored later
+            either; `None` when there is no room and the deliveries are to be dropped.
+        """
         names = [self._next_name() for _ in parts]
         chunks: list[Chunk] = []
         attempt = 0
         while (at := len(chunks)) < len(parts):
             some = self._together(parts[at:])
+            its_names = names[at : at + len(some)]
             try:
-                sequence, count = await self._attempt(some, names[at : at + len(some)])
+                fits = all(len(part.data) <= self._api.link.max_payload - HEADERS for part in some)
+                sequence, count = await (self._attempt(some, its_names) if fits else self._withdraw(its_names))
+                if not fits and not count:
+                    return chunks
                 if count:
                     self.trouble.end()
                     self.full = ""
@@ -194,6 +204,21 @@ class Writer:
                 raise
             sequence, count = await self._found(names)
         return (sequence, count) if self._follows(sequence) else (0, 0)
+
+    async def _withdraw(self, names: Sequence[str]) -> tuple[int, int]:
+        """Keep chunks that may be on their way out of the stream, by a mark; where they are there already, return as `_attempt`."""
+        await self._check()
+        while True:
+            try:
+                await self._write_mark()
+            except ApiError as error:
+                if error.code not in REPEATED:
+                    raise
+                sequence, count = await self._found(names)
+                if count:
+                    return sequence, count
+            else:
+                return 0, 0
 
     async def _check(self) -> None:
         """Refuse to store where the stream could lose it.
