@@ -59,7 +59,7 @@ async def test_bounds_that_the_account_does_not_grant_are_refused_with_what_to_s
         small = section(server, tmp_path, max_bytes="50MiB", dead_letter_bytes="10MiB", **login)
         assert "made at the first start" in await plugins.examine_spool(small, "box")
         with pytest.raises(
-            SpoolUnusable, match=r"spool\.max_bytes: .* the spool may take 1088 MiB, and the account has 100 MiB left"
+            SpoolUnusable, match=r"spool\.max_bytes: .* the spool may take 1120 MiB, and the account has 100 MiB left"
         ):
             await plugins.examine_spool(section(server, tmp_path, max_bytes="1GiB", **login), "box")
 

@@ -27,6 +27,8 @@ NOT_TOGETHER: Final = frozenset({10174, 10177, 10199})
 """The stream takes no batches, or none with ids (nats-server 2.12.0), or none of so many messages."""
 FULL: Final = 10077
 """`max_bytes` is reached, and the stream discards what is new."""
+NO_ROOM: Final = frozenset({10002, 10023, 10028, 10047, FULL})
+"""The account, the server, its memory, its disk or the stream has no room, which passes."""
 TOO_LARGE: Final = 10054
 MESSAGE_ID: Final = "Nats-Msg-Id"
 EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"

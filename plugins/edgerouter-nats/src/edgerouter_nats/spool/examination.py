@@ -12,7 +12,7 @@ from edgerouter_nats.spool.config import JetStreamSpoolConfig
 from edgerouter_nats.spool.names import Names
 from edgerouter_nats.spool.proof import prove
 from edgerouter_nats.spool.state import State
-from edgerouter_nats.spool.stream import ID, deleted, look_at, refuse_foreign, stream_config
+from edgerouter_nats.spool.stream import ID, STATE_BYTES, deleted, look_at, refuse_foreign, stream_config
 
 SHARDS: Final = "shards"
 """Key of the division into shards."""
@@ -97,11 +97,11 @@ def _check_room(account: Mapping[str, Any], config: JetStreamSpoolConfig) -> Non
     """Refuse bounds that JetStream would not grant to a new stream."""
     tier = account.get("tiers", {}).get(f"R{config.replicas}", account)
     most, used = tier.get("limits", {}).get("max_storage", -1), tier.get("storage", 0)
-    need = config.max_bytes + config.dead_letter_bytes
+    need = config.max_bytes + config.dead_letter_bytes + STATE_BYTES
     if 0 < most < used + need:
         raise SpoolUnusable(
-            f"spool.max_bytes: with `dead_letter_bytes` the spool may take {_size(need)}, and the account has {_size(most - used)} "
-            "left: lower it, or raise the limit of the account (max_file)"
+            f"spool.max_bytes: with `dead_letter_bytes` and positions the spool may take {_size(need)}, and the account has "
+            f"{_size(most - used)} left: lower it, or raise the limit of the account (max_file)"
         )
 
 

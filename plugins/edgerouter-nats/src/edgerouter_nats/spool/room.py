@@ -66,16 +66,22 @@ class FullStream:
         self._orphaned: dict[str, float] = {}
         self._complained = float("-inf")
 
-    async def make(self, need: int, *, may_drop: bool) -> bool:
-        """Make room, or wait a while; False when a delivery is to be dropped instead."""
+    async def make(self, need: int, *, own: bool, may_drop: bool) -> bool:
+        """Make room, or wait a while; False when a delivery is to be dropped instead.
+
+        Args:
+            need: bytes of what waits.
+            own: the stream itself is full, so that `on_full` decides; what others fill costs no message here.
+            may_drop: nothing of the delivery is stored yet.
+        """
         try:
             await self._positions.flush()
             if await self._trimming.trim(full=True) or await self._forget_orphans():
                 return True
-            self._complain()
-            if self._on_full == "drop_newest" and may_drop:
+            self._complain(own)
+            if own and self._on_full == "drop_newest" and may_drop:
                 return False
-            if self._on_full == "drop_oldest":
+            if own and self._on_full == "drop_oldest":
                 await self._evict(need)
                 return True
         except (Unavailable, SpoolError) as error:
@@ -119,9 +125,10 @@ class FullStream:
         self._positions.touch()
         await self._api.purge(self._names.stream, before=found[-1][0] + 1)
 
-    def _complain(self) -> None:
+    def _complain(self, own: bool) -> None:
         now = time.monotonic()
         if now - self._complained > _COMPLAIN_EVERY:
             self._complained = now
             stream = self._trimming.stream
-            log.warning("spool is full", bytes=stream.bytes, max_bytes=stream.max_bytes, on_full=self._on_full)
+            full = "spool is full" if own else "the servers have no room for the spool"
+            log.warning(full, bytes=stream.bytes, max_bytes=stream.max_bytes, on_full=self._on_full if own else "block")

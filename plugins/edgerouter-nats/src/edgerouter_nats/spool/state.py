@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from edgerouter_nats.spool.api import EXPECTED_LAST, WRONG_LAST, Api, ApiError, Stored
+from edgerouter import Throttled
+from edgerouter_nats.spool.api import EXPECTED_LAST, NO_ROOM, WRONG_LAST, Api, ApiError, Stored
 from edgerouter_nats.spool.names import Names
 
 _EXISTS: Final = 0
@@ -41,7 +42,7 @@ class State:
 
         Raises:
             Stale: it has another one.
-            Unavailable: nothing answered; it may be written.
+            Unavailable: nothing answered, and it may be written; or there is no room for it.
         """
         try:
             return await self._publish(key, value, revision)
@@ -58,6 +59,8 @@ class State:
         except ApiError as error:
             if error.code in WRONG_LAST:
                 raise Stale(key) from None
+            if error.code in NO_ROOM:
+                raise Throttled(f"{error}: positions and leases need room: free some, or raise the account's limits") from None
             raise
 
     async def delete(self, key: str) -> None:

@@ -21,6 +21,8 @@ ID: Final = "edgerouter.spool"
 """Name of the spool's id among the metadata of its streams."""
 DUPLICATE_WINDOW: Final = 120
 """Seconds in which the server recognises a repeated message by its id."""
+STATE_BYTES: Final = 32 * 1024**2
+"""Most bytes of positions, leases and routers."""
 _IN_USE: Final = 10058
 _BUSY: Final = frozenset((10008, 10009, 10004))
 """Temporarily unavailable; no response from peers; cluster not available (nats-server, server/errors.json)."""
@@ -34,7 +36,11 @@ WITHOUT: Final = "edgerouter.without_positions"
 """Name of the last stream sequence whose positions are lost, and of the time in ns, among the metadata of a bucket made anew."""
 _UNLIMITED: Final[Mapping[str, Any]] = {"max_age": 0, "max_msgs": -1}
 """Limits that would delete messages, or positions."""
-_NEEDED: Final = ("subjects", "storage", "retention", "discard", "allow_direct", "max_msgs_per_subject", *_UNLIMITED)
+_NEEDED: Final = (
+    *("subjects", "storage", "retention", "discard", "allow_direct", "max_msgs_per_subject", "max_msg_size", *_UNLIMITED),
+    # these are never wanted
+    *("no_ack", "sealed", "deny_purge", "subject_transform"),
+)
 """Fields of the stream that must be as wanted."""
 
 T = TypeVar("T")
@@ -66,6 +72,7 @@ def stream_config(names: Names, settings: Settings, spool: str) -> dict[str, Any
         "max_bytes": settings.max_bytes,
         **_UNLIMITED,
         "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
         "num_replicas": settings.replicas,
         "allow_direct": True,
         "duplicate_window": DUPLICATE_WINDOW * 10**9,
@@ -81,6 +88,8 @@ def bucket_config(names: Names, settings: Settings, spool: str) -> dict[str, Any
         "subjects": [names.key(">")],
         "storage": "file",
         "discard": "new",
+        # reserved: what the spool stores itself must leave room for the positions by which it is trimmed
+        "max_bytes": STATE_BYTES,
         **_UNLIMITED,
         "max_msgs_per_subject": 1,
         "num_replicas": settings.replicas,
@@ -142,7 +151,7 @@ async def prepare(api: Api, names: Names, settings: Settings) -> Prepared:
         )
     field = next(differing(bucket, wanted, (*_UNLIMITED, "max_msgs_per_subject")), None)
     if field is not None:
-        raise SpoolUnusable(f"spool.stream: {limited(bucket, field, wanted[field])}")
+        raise SpoolUnusable(f"spool.stream: {limited(bucket, field, wanted)}")
     last, _, since = metadata.get(WITHOUT, "0 0").partition(" ")
     return Prepared(spool, int(last), int(since)) if last.isdecimal() and since.isdecimal() else Prepared(spool, 0, 0)
 
@@ -195,7 +204,7 @@ def refuse_foreign(found: dict[str, Any], wanted: dict[str, Any]) -> None:
         raise SpoolUnusable(f"spool.stream: the stream {name} exists and is not a spool of edgerouter: name another one")
     field = next(differing(found, wanted, _NEEDED), None)
     if field is not None:
-        raise SpoolUnusable(f"spool.stream: {limited(found, field, wanted[field])}, or name another stream")
+        raise SpoolUnusable(f"spool.stream: {limited(found, field, wanted)}, or name another stream")
 
 
 def unsafe(found: Mapping[str, Any], names: Names, settings: Settings, spool: str) -> str:
@@ -210,21 +219,22 @@ def unsafe(found: Mapping[str, Any], names: Names, settings: Settings, spool: st
     if found.get("metadata", {}).get(ID) != spool:
         return f"the stream {names.stream} was made anew: stop all its routers, then {deleted(names)}"
     if found.get("num_replicas", 0) < settings.replicas:
-        return limited(found, "num_replicas", settings.replicas)
+        return limited(found, "num_replicas", {"num_replicas": settings.replicas})
     wanted = stream_config(names, settings, spool)
     field = next(differing(found, wanted, _NEEDED), None)
-    return "" if field is None else limited(found, field, wanted[field])
+    return "" if field is None else limited(found, field, wanted)
 
 
 def differing(found: Mapping[str, Any], wanted: Mapping[str, Any], needed: Iterable[str]) -> Iterator[str]:
-    """Yield the fields among those needed in which a stream is not as it is wanted."""
-    return (field for field in needed if found.get(field) != wanted[field])
+    """Yield the fields among those needed in which a stream is not as it is wanted; the server leaves out what is not set."""
+    return (field for field in needed if (found.get(field) or None) != (wanted.get(field) or None))
 
 
-def limited(found: Mapping[str, Any], field: str, wanted: object) -> str:
+def limited(found: Mapping[str, Any], field: str, wanted: Mapping[str, Any]) -> str:
     """Return what is wrong with a field of a stream, and the cure."""
+    value = wanted.get(field, "none")
     return (
-        f"the stream {found['name']} has {field}: {found.get(field)}, and a spool needs {wanted}: change it with `nats stream edit`"
+        f"the stream {found['name']} has {field}: {found.get(field)}, and a spool needs {value}: change it with `nats stream edit`"
     )
 
 

@@ -27,6 +27,7 @@ from edgerouter_nats.spool.api import (
     EXPECTED_LAST,
     FULL,
     MESSAGE_ID,
+    NO_ROOM,
     NOT_TOGETHER,
     REPEATED,
     WRONG_LAST,
@@ -50,7 +51,7 @@ log = structlog.get_logger("edgerouter.spool")
 class Room(Protocol):
     """Makes room in a full stream."""
 
-    async def make(self, need: int, *, may_drop: bool) -> bool:
+    async def make(self, need: int, *, own: bool, may_drop: bool) -> bool:
         """Make room, or wait a while; False when a delivery is to be dropped instead."""
 
 
@@ -132,10 +133,10 @@ class Writer:
             except ApiError as error:
                 if error.code in WRONG_LAST:
                     continue  # something was still on its way, and is there now
-                if error.code != FULL:
+                if error.code not in NO_ROOM:
                     raise Unavailable(str(error)) from None
                 # a sink must be able to start, or there would never be room
-                log.debug("the stream has no room for a mark", reason=str(error))
+                log.debug("there is no room for a mark", reason=str(error))
             return self._last
 
     async def write(self, parts: Sequence[Sealed], *, may_drop: bool) -> list[Chunk] | None:
@@ -162,9 +163,11 @@ class Writer:
                     chunks += [self._written(sequence - count + n, part) for n, part in enumerate(some[:count], 1)]
                     continue
             except ApiError as error:
-                if error.code == FULL:
-                    self.full = f"max_bytes: {error}"
-                    if not await self._room.make(sum(len(part.data) for part in some), may_drop=may_drop and not chunks):
+                if error.code in NO_ROOM:
+                    own = error.code == FULL
+                    self.full = f"max_bytes: {error}" if own else f"the servers have no room: {error}"
+                    need = sum(len(part.data) for part in some)
+                    if not await self._room.make(need, own=own, may_drop=may_drop and not chunks):
                         self.full = ""
                         return None
                     continue
