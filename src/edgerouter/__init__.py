@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgerouter.message import Message, Properties
     from edgerouter.outcome import DELIVERED, Failure, Outcome
     from edgerouter.secrets import SecretStore, SecretStoreConfig, SecretStoreContext
+    from edgerouter.section import Section
     from edgerouter.sink import Limits, Sink, SinkConfig, SinkContext
     from edgerouter.source import Confirmation, Delivery, Source, SourceConfig, SourceContext
     from edgerouter.step import Step, StepConfig, StepContext, StepState
@@ -55,6 +56,7 @@ __all__ = [
     "SecretStore",
     "SecretStoreConfig",
     "SecretStoreContext",
+    "Section",
     "Sink",
     "SinkConfig",
     "SinkContext",
@@ -80,6 +82,7 @@ _HOMES = (
     "message",
     "topic_cache",
     "variables",
+    "section",
     "units",
     "outcome",
     "secrets",

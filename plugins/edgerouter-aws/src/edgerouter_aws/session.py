@@ -21,9 +21,9 @@ from aiobotocore.credentials import (
 from aiobotocore.session import AioSession
 from botocore.exceptions import NoCredentialsError
 from botocore.utils import FileWebIdentityTokenLoader
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from edgerouter import Duration, Unauthorized, __version__
+from edgerouter import Duration, Section, Unauthorized, __version__
 from edgerouter_aws.connections import BoundedSession, in_pieces
 from edgerouter_aws.descriptions import descriptions, read
 from edgerouter_aws.errors import Call, of_service
@@ -39,13 +39,11 @@ for _name in ("aiobotocore.credentials", "aiobotocore.tokens"):
     logging.getLogger(_name).setLevel(logging.ERROR)  # a warning with a traceback for what the sink's error says in one line
 
 
-class AwsSettings(BaseModel):
+class AwsSettings(Section):
     """Credentials for AWS, and the way to reach it.
 
     With nothing set, the SDK's own chain finds credentials: environment, profile, web identity, SSO, container and instance roles.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     region: str | None = Field(default=None, examples=["eu-west-1"])
     """Region, such as `eu-west-1`. By default that of the environment or the profile, or of the queue's URL or ARN."""

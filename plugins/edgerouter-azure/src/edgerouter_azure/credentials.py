@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
-from edgerouter import Unauthorized
+from edgerouter import Section, Unauthorized
 from edgerouter_azure.sdk import load
 from edgerouter_azure.transport import open_transport
 
@@ -42,18 +42,14 @@ NO_RETRIES: Mapping[str, Any] = {"retry_total": 0, "retry_connect": 0, "retry_re
 """The router is the only owner of retries."""
 
 
-class _Credential(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class DefaultCredential(_Credential):
+class DefaultCredential(Section):
     """Credentials found by azure-identity: environment variables, workload identity, managed identity, the developer's login."""
 
     type: Literal["default"] = "default"
     """`default`: the first that works of environment variables, workload identity, managed identity and the Azure CLI."""
 
 
-class ManagedIdentity(_Credential):
+class ManagedIdentity(Section):
     """The identity of the machine: an Azure VM, or a device that Azure Arc manages."""
 
     type: Literal["managed-identity"]
@@ -62,7 +58,7 @@ class ManagedIdentity(_Credential):
     """Client id of a user-assigned identity; without it the system-assigned one."""
 
 
-class WorkloadIdentity(_Credential):
+class WorkloadIdentity(Section):
     """A Kubernetes service account that Azure trusts."""
 
     type: Literal["workload-identity"]
@@ -75,7 +71,7 @@ class WorkloadIdentity(_Credential):
     """File with the service account's token; default: `AZURE_FEDERATED_TOKEN_FILE`."""
 
 
-class ClientSecret(_Credential):
+class ClientSecret(Section):
     """An application with a secret."""
 
     type: Literal["client-secret"]
@@ -88,7 +84,7 @@ class ClientSecret(_Credential):
     """The application's secret."""
 
 
-class ClientCertificate(_Credential):
+class ClientCertificate(Section):
     """An application with a certificate."""
 
     type: Literal["certificate"]
@@ -121,10 +117,8 @@ def awaits_secret(value: SecretStr) -> bool:
     return "${" in value.get_secret_value()
 
 
-class AzureFields(BaseModel):
+class AzureFields(Section):
     """Fields that all sinks and stores of this distribution have."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     credential: Credential = Field(default=DefaultCredential(), examples=["managed-identity"])
     """Login to Microsoft Entra ID where neither a connection string nor a key is given: `default`, `managed-identity`,

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from edgerouter import Unavailable
+from edgerouter import Section, Unavailable
 from edgerouter.mqtt import BrokerSettings
 from edgerouter_cloudsync.names import is_host
 
@@ -32,11 +32,11 @@ class Broker(BrokerSettings):
     model_config = ConfigDict(extra="forbid")
 
 
-class BrokersConfig(BaseModel):
+class BrokersConfig(Section):
     """Fields that the source and the sink have in common."""
 
     # a URL may hold a password
-    model_config = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     brokers: dict[Annotated[str, AfterValidator(_name)], Broker | None] | None = None
     """Brokers that requests may name, by the name that they send as `url`; empty values stand for the default port. A value

@@ -10,9 +10,9 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from edgerouter import Unauthorized
+from edgerouter import Section, Unauthorized
 
 _DEFAULT_TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105  (an address)
 _NEEDED = {
@@ -24,14 +24,12 @@ _NEEDED = {
 """Kinds of credentials file that gcloud-aio-auth can use, and the fields that each must have."""
 
 
-class GoogleFields(BaseModel):
+class GoogleFields(Section):
     """Fields shared by the sinks and the secret store.
 
     Without any credentials field the application default ones are used: the file that `GOOGLE_APPLICATION_CREDENTIALS` names,
     gcloud's own, or the metadata server of the machine.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     project: str | None = Field(default=None, min_length=1, examples=["plant"])
     """Project id. Default: the one of the credentials, then `GOOGLE_CLOUD_PROJECT`, then the one of the machine."""

@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from edgerouter import ByteSize, Duration
+from edgerouter import ByteSize, Duration, Section
 from edgerouter.tls import ReadableFile, TlsConfig
 
 _PORT: Final = 4222
 _SCHEMES: Final = {"nats", "tls"}
 
 
-class NatsSettings(BaseModel):
+class NatsSettings(Section):
     """To be mixed into the configuration of a source, a sink or a spool."""
 
     # a URL may hold a password
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     servers: tuple[str, ...] = Field(
         min_length=1, max_length=64, examples=[["nats://nats-1.plant.example:4222", "nats://nats-2.plant.example:4222"]]

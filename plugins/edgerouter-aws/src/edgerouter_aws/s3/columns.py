@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from edgerouter import Section
 
 SOURCE = re.compile(
     r"(?P<field>id|topic|time|qos|retained|payload|sequence)"
@@ -15,10 +17,8 @@ SOURCE = re.compile(
 )
 
 
-class Column(BaseModel):
+class Column(Section):
     """One column of the table."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str = Field(min_length=1, examples=["celsius"])
     """Name of the column."""
@@ -49,10 +49,8 @@ MESSAGE_COLUMNS = (
 )
 
 
-class ParquetOptions(BaseModel):
+class ParquetOptions(Section):
     """Conversion of a batch to a Parquet file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     columns: tuple[Column, ...] = Field(
         default=MESSAGE_COLUMNS,

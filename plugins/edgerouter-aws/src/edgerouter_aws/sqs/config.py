@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from edgerouter import ByteSize, SinkConfig
+from edgerouter import ByteSize, Section, SinkConfig
 from edgerouter.objects import KeyTemplate, ObjectKey
 from edgerouter_aws.s3.bucket import BucketName
 from edgerouter_aws.session import AwsSettings
@@ -22,13 +22,11 @@ def _group(text: str) -> str:
     return text
 
 
-class ClaimCheck(BaseModel):
+class ClaimCheck(Section):
     """Bucket for payloads that do not fit into a message of SQS; the message then carries a reference.
 
     The form is that of Amazon's "SQS Extended Client Library", so its consumers find the payload by themselves.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     bucket: BucketName = Field(examples=["plant-large-messages"])
     """S3 bucket for these payloads. A lifecycle rule should remove them after some time."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
+from edgerouter import Section
 from edgerouter_azure.blob.config import BlobConfig, open_service
 from edgerouter_azure.errors import translate_at_opening
 from edgerouter_azure.event_hubs.received import Position
@@ -27,10 +28,8 @@ class Checkpoints(Protocol):
     async def save(self, positions: Mapping[str, Position]) -> None: ...  # raises Unavailable
 
 
-class CheckpointStoreConfig(BaseModel):
+class CheckpointStoreConfig(Section):
     """A container of Blob Storage for checkpoints, in the form that Azure's own clients share."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     connection_string: SecretStr | None = None
     """Connection string of the storage account."""

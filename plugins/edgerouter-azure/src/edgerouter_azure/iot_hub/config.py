@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from edgerouter import Duration, SinkConfig
+from edgerouter import Duration, Section, SinkConfig
 from edgerouter.mqtt import BrokerSettings
 from edgerouter_azure.credentials import awaits_secret
 from edgerouter_azure.iot_hub.device import Device, checked_host, checked_id, parse_connection_string
@@ -17,10 +17,8 @@ _LONGEST_KEEP_ALIVE = 1177
 """Seconds: https://learn.microsoft.com/azure/iot/iot-mqtt-connect-to-iot-hub#default-keep-alive-time-out"""
 
 
-class DeviceFields(BaseModel):
+class DeviceFields(Section):
     """Fields that name a device and the way to its hub."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     connection_string: SecretStr | None = None
     """Connection string of the device, with `SharedAccessKey`, or with `x509=true` and `certificate`."""

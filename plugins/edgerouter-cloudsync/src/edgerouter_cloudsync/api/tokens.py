@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import jwt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 from structlog import get_logger
 
-from edgerouter import Unavailable
+from edgerouter import Section, Unavailable
 from edgerouter_cloudsync.api.answers import not_identified, not_permitted
 
 log = get_logger("edgerouter.cloudsync")
@@ -26,10 +26,8 @@ _LETTERS: Final = 32
 """Of a pass phrase that is made here; CloudSync's had 16."""
 
 
-class TokensConfig(BaseModel):
+class TokensConfig(Section):
     """Checks of the token in the header `Authorization`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     algorithm: Literal["auto", "HS256", "RS256"] = "auto"
     """The only algorithm that a token may have. `auto` is RS256 where there is only `public_key`, else HS256."""

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from edgerouter import Duration, Limits, Message, Outcome, Sink, SinkConfig, SinkContext
+from edgerouter import Duration, Limits, Message, Outcome, Section, Sink, SinkConfig, SinkContext
 from edgerouter_nats.connection import connecting
 from edgerouter_nats.headers import Headers
 from edgerouter_nats.jetstream.publishing import Publisher
@@ -22,10 +22,8 @@ MOST_BYTES: Final = 4 * 1024**2
 """Of one batch, unless the server takes larger messages."""
 
 
-class StreamSinkFields(BaseModel):
+class StreamSinkFields(Section):
     """Fields of the sinks whose messages a stream acknowledges."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_in_flight: int = Field(default=1000, ge=1, le=10_000)
     """Most messages sent before their answers have come. With 1, a key keeps its order also while a cluster elects a leader."""

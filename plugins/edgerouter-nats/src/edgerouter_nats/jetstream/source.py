@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from edgerouter import Duration, SourceContext
+from edgerouter import Duration, Section, SourceContext
 from edgerouter.receiving import LeaseConfig, LeaseService, LeaseSource
 from edgerouter_nats.connection import connecting
 from edgerouter_nats.core.source import SubjectFilter
@@ -17,10 +17,8 @@ from edgerouter_nats.jetstream.receiving import StreamService, closing
 from edgerouter_nats.settings import NatsSettings
 
 
-class ConsumerFields(BaseModel):
+class ConsumerFields(Section):
     """Fields of the sources that receive through a durable consumer."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     durable: str = Field(pattern=r"^[^\s.*>/\\]+$", examples=["edge-7"])
     """Name of the durable consumer, made where it is missing. Routers that share one share its messages; two that each want all of
