@@ -21,6 +21,7 @@ _BUFFER_BYTES: Final = 32 * 1024
 _LINGERING_SECONDS: Final = 1.0
 """Time for which the rest of a refused body is read, so that the client sees the answer before its connection breaks."""
 _END: Final = b"\r\n\r\n"
+_BLANKS: Final = (b"\r", b"\n")
 
 log = structlog.get_logger("edgerouter.http")
 
@@ -77,6 +78,13 @@ class Connection(web.RequestHandler):
 
     def _count_head(self, data: bytes) -> None:
         seen = self._tail + data
+        if not self._head_bytes and seen.startswith(_BLANKS):
+            # blank lines before a request, which the parser skips, would pass for the end of a head
+            if self._deadline == math.inf:
+                self._end_at(self._times.head)
+            seen = data = seen.lstrip(b"\r\n")
+            if not data:
+                return
         if _END in seen:
             self._tail = b""
             self._head = False

@@ -25,6 +25,19 @@ async def test_half_a_head_ends_after_its_time_however_often_a_line_comes(sent: 
         feeding.cancel()
 
 
+async def test_blank_lines_before_a_request_do_not_count_as_its_head() -> None:
+    """The time for a head did not run behind them, and half a request stayed for as long as an idle connection."""
+    async with serving(head_timeout="200ms", idle_timeout="1h") as web, web.client() as client:
+        assert (await client.ask("/topics/a")).status == 202
+        client.writer.write(b"\r\n\r\n" + HALF)
+        assert await client.closed()
+        async with web.client() as other:
+            other.writer.write(b"\r\n\r\n\r\n")
+            assert (await other.ask("/topics/a")).status == 202
+            other.writer.write(b"\r\n")
+            assert await other.closed()
+
+
 async def drip(client: HttpClient, line: bytes) -> None:
     """Send a line again and again."""
     while not client.writer.is_closing():

@@ -14,6 +14,7 @@ from edgerouter.sources.http.targets import Form
 
 _GZIP: Final = 31
 """`wbits` of zlib for gzip."""
+_CODINGS: Final = ("gzip", "x-gzip", "identity")
 _VALUES_A_MESSAGE: Final = 16
 """Commas for each allowed message of an array: a longer list of tiny values would take many times its size in memory."""
 
@@ -46,8 +47,10 @@ class Bodies:
         length = headers.get("Content-Length")
         if length is not None and int(length) > self._most:
             raise self._too_large()
+        if length is None and headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+            raise Problem(501, "the only transfer coding known is chunked; compress with Content-Encoding: gzip", close=True)
         coding = headers.get("Content-Encoding")
-        if coding is not None and coding.strip().lower() not in ("gzip", "x-gzip", "identity"):
+        if coding is not None and ", ".join(headers.getall("Content-Encoding")).strip().lower() not in _CODINGS:
             raise Problem(415, "send the body as it is, or with Content-Encoding: gzip", headers={"Accept-Encoding": "gzip"})
         if "Expect" in headers:
             await invite(request)

@@ -33,6 +33,18 @@ async def test_a_body_that_cannot_be_decompressed_is_refused(body: bytes, coding
     assert not web.stored
 
 
+async def test_a_coding_beside_another_is_refused_wherever_it_is_named() -> None:
+    """Otherwise the compressed bytes are stored as the message."""
+    packed = gzip.compress(b"abc")
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed)
+    async with serving() as web, web.client() as client:
+        two_lines = {"Content_Encoding": "identity\r\nContent-Encoding: gzip"}
+        assert (await client.ask("/topics/a", packed, **two_lines)).status == 415
+        assert (await web.ask("/topics/a", chunks, Transfer_Encoding="gzip, chunked")).status == 501
+        assert (await web.ask("/topics/a", chunks, Transfer_Encoding="Chunked", Content_Encoding="gzip")).status == 202
+    assert [payload for _, payload in web.stored] == [b"abc"]
+
+
 async def test_a_body_up_to_the_bound_is_stored_and_a_larger_one_is_not() -> None:
     async with serving(max_body_bytes=300_000) as web:
         assert (await web.ask("/topics/a", b"x" * 300_000)).status == 202
