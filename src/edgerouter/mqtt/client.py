@@ -1,6 +1,6 @@
 """The reach into paho, the MQTT client beneath aiomqtt: reading, answering and closing without its cost per message.
 
-Everything of paho and aiomqtt that is not public is used here and in `websocket.py`, and listed in the test of this module;
+Everything of paho and aiomqtt that is not public is used here, and listed in the test of this module;
 docs/decisions/002 says why. paho keeps what it is good at: connecting, subscribing, and keep-alives.
 """
 # ruff: noqa: SLF001  (this module is the reach)
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import aiomqtt
@@ -28,7 +29,7 @@ from edgerouter.mqtt.packets import MalformedPacket
 from edgerouter.mqtt.reading import Reading
 from edgerouter.mqtt.reasons import LOST, why_ended
 from edgerouter.mqtt.sockets import acknowledge_now, has_failed, hold_nothing_back
-from edgerouter.mqtt.websocket import FrameReader
+from edgerouter.mqtt.upgrade import Upgrade
 from edgerouter.tasks.beat import until_beat
 
 
@@ -43,6 +44,7 @@ class Client:
         on_written: called when the socket has taken everything that was sent.
         on_keep_alive: called when paho sends a PINGREQ.
         dial: makes the TCP connection, in a thread, in place of paho.
+        upgrade: opens a WebSocket on the connection, in a thread.
     """
 
     def __init__(
@@ -55,23 +57,20 @@ class Client:
         on_written: Callable[[], None],
         on_keep_alive: Callable[[], None],
         dial: Callable[[], socket.socket] | None = None,
+        upgrade: Upgrade | None = None,
     ) -> None:
         self._client = client
         self._paho = client._client
         self._paho.connect_timeout = client.timeout
-        self._on_connack = on_connack
-        self._on_lost = on_lost
-        self._on_written = on_written
-        self._on_keep_alive = on_keep_alive
+        self._on_connack, self._on_lost = on_connack, on_lost
+        self._on_written, self._on_keep_alive = on_written, on_keep_alive
         self._loop = asyncio.get_running_loop()
         self.reading = Reading(self, on_bytes)
         self._thread = threading.get_ident()
-        self._writing = False
+        self._writing = self.reads_whole = self._lost = False
         self._fileno = -1
-        self.reads_whole = False
-        self._lost = False
         self._written = asyncio.Event()
-        self._malformed: str | None = None
+        self._reason: str | None = None
         self._unknown_code: int | None = None
         self.tcp: socket.socket | None = None
         """Set once the other side has taken the TCP connection."""
@@ -79,6 +78,8 @@ class Client:
         """The broker has closed the connection, not the network."""
         self._create_tcp = dial or self._paho._create_socket_connection
         self._paho._create_socket_connection = self._connect_tcp  # type: ignore[method-assign]  # this is the reach
+        if upgrade is not None:
+            self._paho._create_socket = partial(upgrade.after, self._paho._create_socket)  # type: ignore[method-assign]
         self._send_ping = self._paho._send_pingreq
         self._paho._send_pingreq = self._keep_alive  # type: ignore[method-assign]  # this is the reach
         self._client._misc_loop = self._tend  # type: ignore[method-assign]  # this is the reach
@@ -119,6 +120,7 @@ class Client:
         else:
             self.hung_up = not data
         if not data:
+            self._reason = getattr(paho._sock, "farewell", None)
             paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
             return None
         with paho._msgtime_mutex:
@@ -137,7 +139,7 @@ class Client:
             self._loop.remove_reader(self._fileno)
 
     def fail(self, malformed: str) -> None:
-        self._malformed = malformed
+        self._reason = malformed
         self._paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
 
     def notice_failure(self) -> None:
@@ -242,8 +244,6 @@ class Client:
     def _socket_opened(self, client: Any, userdata: Any, sock: Any) -> None:
         # runs in the thread that connects; what aiomqtt schedules first is replaced by ours before the loop turns
         self._open_socket(client, userdata, sock)
-        if hasattr(sock, "_recv_impl"):
-            sock._recv_impl = FrameReader(sock).recv
         self._fileno = sock.fileno()
         self.reads_whole = not hasattr(sock, "pending")
         self._loop.call_soon_threadsafe(self.watch)
@@ -280,7 +280,7 @@ class Client:
         self, client: Any, userdata: Any, flags: DisconnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         by_broker = flags.is_disconnect_packet_from_server
-        reason = self._malformed or why_ended(self.named(code) if by_broker else None, code.value)
+        reason = self._reason or why_ended(self.named(code) if by_broker else None, code.value)
         self._disconnected(client, userdata, flags, code, properties)
         self._ended(reason, code.value if by_broker else None)
 

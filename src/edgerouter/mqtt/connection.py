@@ -28,6 +28,7 @@ from edgerouter.mqtt.proxy import ProxyRefused
 from edgerouter.mqtt.reasons import LOST, UNSUPPORTED_VERSION, connect_refused, disconnected
 from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.mqtt.sockets import as_text
+from edgerouter.mqtt.upgrade import Upgrade, UpgradeRefused
 from edgerouter.tls import ClientContext, TlsConfig, make_context
 
 _SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
@@ -150,6 +151,7 @@ class Connection:
             on_written=listener.written,
             on_keep_alive=listener.keep_alive_sent,
             dial=_dialling(settings),
+            upgrade=_upgrading(settings, credentials.login),
         )
         self.calls = Calls(self._aiomqtt, self.lost, version5=options.version5)
 
@@ -218,10 +220,11 @@ class Connection:
         text = as_text(str(error))
         if text in ("Operation timed out", "timed out"):
             text = "the broker does not answer"
-        if "WebSocket handshake error" in text:
-            text = "the server opens no WebSocket: are the path and the credentials right, and the device's clock?"
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, UpgradeRefused) and cause.lasting:
+            text += "; are the path and the credentials right, and the device's clock?"
             return ConnectFailed(text, Unauthorized(f"{self._where}: {text}"))
-        if isinstance(error.__cause__ or error.__context__, ssl.SSLError | ProxyRefused):
+        if isinstance(cause, ssl.SSLError | ProxyRefused):
             return ConnectFailed(text, Unauthorized(f"{self._where}: {text}"))
         return ConnectFailed(text, Unavailable(f"{self._where} cannot be reached: {text}"))
 
@@ -247,6 +250,15 @@ def _dialling(settings: BrokerSettings) -> Callable[[], socket.socket] | None:
     return partial(proxy.dial, address.host, address.port, settings.connect_timeout)
 
 
+def _upgrading(settings: BrokerSettings, login: Login) -> Upgrade | None:
+    address = settings.address
+    if address.transport != "websockets":
+        return None
+    headers = {**settings.read_websocket_headers(), **login.headers}
+    path = login.path or address.path
+    return Upgrade(address.host, address.port, address.tls, path, settings.connect_timeout, headers)
+
+
 def _make_client(settings: BrokerSettings, options: Options, credentials: Credentials) -> aiomqtt.Client:
     address, context, login, will = settings.address, credentials.context, credentials.login, options.will
     return aiomqtt.Client(
@@ -260,12 +272,9 @@ def _make_client(settings: BrokerSettings, options: Options, credentials: Creden
         will=aiomqtt.Will(will.topic, will.payload, qos=will.qos, retain=will.retain) if will is not None else None,
         clean_session=None if options.version5 else options.clean,
         clean_start=options.clean if options.version5 else MQTT_CLEAN_START_FIRST_ONLY,
-        transport=address.transport,
         timeout=settings.connect_timeout,
         keepalive=settings.keepalive,
         properties=options.properties(),
         tls_context=context,
         tls_insecure=True if context is not None and not context.check_hostname else None,
-        websocket_path=login.path or address.path or None,
-        websocket_headers={**settings.read_websocket_headers(), **login.headers} or None,
     )

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
+from edgerouter.mqtt.exchange import Exchange, Unusable
+
 _PORTS: Final[dict[str, int]] = {"http": 8080, "socks5": 1080}
-_LONGEST_ANSWER: Final = 16 * 1024
-"""Bytes of a proxy's answer."""
 _SOCKS_ERRORS: Final = {
     1: "general failure", 2: "not allowed by its rules", 3: "network unreachable", 4: "host unreachable",
     5: "connection refused", 6: "time-out", 7: "command not supported", 8: "address type not supported",
@@ -46,10 +46,10 @@ class Proxy:
         except OSError as error:
             raise OSError(f"the proxy {self.host}:{self.port} cannot be reached: {error.strerror or error}") from None
         try:
-            exchange = _Exchange(connection, deadline)
+            exchange = Exchange(connection, deadline, "the proxy")
             (self._connect if self.scheme == "http" else self._socks)(exchange, host, port)
             connection.settimeout(seconds)
-        except _Unusable as error:
+        except Unusable as error:
             connection.close()
             raise self._refused(str(error)) from None
         except BaseException:
@@ -60,7 +60,7 @@ class Proxy:
     def _refused(self, reason: str) -> ProxyRefused:
         return ProxyRefused(f"the proxy {self.host}:{self.port} does not connect us: {reason}")
 
-    def _connect(self, exchange: _Exchange, host: str, port: int) -> None:
+    def _connect(self, exchange: Exchange, host: str, port: int) -> None:
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         head = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n"
         if self.user:
@@ -75,7 +75,7 @@ class Proxy:
             status = rest.partition(b"\r\n")[0].decode("ascii", errors="replace")
             raise self._refused(status[:100])
 
-    def _socks(self, exchange: _Exchange, host: str, port: int) -> None:
+    def _socks(self, exchange: Exchange, host: str, port: int) -> None:
         exchange.send(b"\x05\x02\x00\x02" if self.user else b"\x05\x01\x00")
         version, method = exchange.exactly(2)
         if version != 5:
@@ -96,46 +96,6 @@ class Proxy:
             raise self._refused(_SOCKS_ERRORS.get(code, f"code {code}"))
         exchange.exactly({1: 4, 4: 16}.get(kind) or exchange.exactly(1)[0])
         exchange.exactly(2)
-
-
-class _Unusable(Exception):
-    """An answer that cannot be used."""
-
-
-class _Exchange:
-    """Talks to a proxy until a deadline."""
-
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
-        self._connection = connection
-        self._deadline = deadline
-
-    def send(self, data: bytes) -> None:
-        self._connection.sendall(data)
-
-    def exactly(self, count: int) -> bytes:
-        found = b""
-        while len(found) < count:
-            found += self._some(count - len(found))
-        return found
-
-    def until(self, end: bytes) -> bytes:
-        found = b""
-        while not found.endswith(end):
-            if len(found) >= _LONGEST_ANSWER:
-                raise _Unusable("its answer does not end")
-            # what follows belongs to the connection: byte by byte, of a short answer
-            found += self._some(1)
-        return found
-
-    def _some(self, most: int) -> bytes:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the proxy does not answer")
-        self._connection.settimeout(left)
-        data = self._connection.recv(most)
-        if not data:
-            raise _Unusable("it closed the connection")
-        return data
 
 
 def parse_proxy(url: str) -> Proxy:

@@ -6,36 +6,21 @@ import socket
 import struct
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paho.mqtt.client import _WebsocketWrapper
 
-from edgerouter.mqtt.websocket import FrameReader
-
-
-class Wrapper:
-    """Stand-in for paho's WebSocket, as far as the reader uses it."""
-
-    OPCODE_CONNCLOSE = _WebsocketWrapper.OPCODE_CONNCLOSE
-    OPCODE_PONG = _WebsocketWrapper.OPCODE_PONG
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._sendbuffer = bytearray()
-        self.connected = True
-
-    def _create_frame(self, opcode: int, data: bytearray, _do_masking: int = 1) -> bytes:
-        return bytes([0x80 | opcode, len(data)]) + data
+from edgerouter.mqtt.websocket import WebSocket
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[socket.socket, Wrapper]]:
+def ends() -> Iterator[tuple[socket.socket, WebSocket]]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with ours, theirs:
-        yield theirs, Wrapper(ours)
+        yield theirs, WebSocket(ours)
 
 
 def frame(opcode: int, payload: bytes, mask: bytes = b"") -> bytes:
@@ -45,7 +30,7 @@ def frame(opcode: int, payload: bytes, mask: bytes = b"") -> bytes:
     return bytes([0x80 | opcode, short | (128 if mask else 0)]) + rest + mask + masked
 
 
-def read_all(reader: FrameReader, most: int) -> bytes:
+def read_all(reader: WebSocket, most: int) -> bytes:
     found = b""
     try:
         while data := reader.recv(most):
@@ -66,7 +51,7 @@ def test_however_frames_are_cut_their_bytes_come_out(payloads: list[bytes], cut:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
-        reader = FrameReader(Wrapper(ours))
+        reader = WebSocket(ours)
         data = b"".join(frame(2, payload, mask) for payload in payloads)
         cut = max(cut, len(data) // 200)
         most = max(most, len(data) // 200)
@@ -77,9 +62,8 @@ def test_however_frames_are_cut_their_bytes_come_out(payloads: list[bytes], cut:
         assert found == b"".join(payloads)
 
 
-def test_a_frame_of_80_mb_is_never_held(ends: tuple[socket.socket, Wrapper]) -> None:
-    theirs, wrapper = ends
-    reader = FrameReader(wrapper)
+def test_a_frame_of_80_mb_is_never_held(ends: tuple[socket.socket, WebSocket]) -> None:
+    theirs, reader = ends
     theirs.sendall(frame(2, b"")[:1] + b"\x7f" + struct.pack("!Q", 80 * 1024**2))
     piece = bytes(64 * 1024)
     tracemalloc.start()
@@ -91,19 +75,117 @@ def test_a_frame_of_80_mb_is_never_held(ends: tuple[socket.socket, Wrapper]) -> 
     assert peak < 1024**2
 
 
-def test_a_ping_is_answered_and_a_close_ends_the_connection(ends: tuple[socket.socket, Wrapper]) -> None:
-    theirs, wrapper = ends
-    reader = FrameReader(wrapper)
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    """Return opcode and payload of each frame of a client, which masks every one."""
+    found, at = [], 0
+    while at < len(data):
+        size, start = data[at + 1] & 127, at + 2
+        assert data[at + 1] & 128, "a client masks its frames (RFC 6455, 5.1)"
+        if size > 125:
+            start += 2 if size == 126 else 8
+            size = int.from_bytes(data[at + 2 : start])
+        mask, payload = data[start : start + 4], data[start + 4 : start + 4 + size]
+        assert len(payload) == size
+        found.append((data[at] & 15, bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))))
+        at = start + 4 + size
+    return found
+
+
+def drain(theirs: socket.socket) -> bytes:
+    """Return what the client has written."""
+    theirs.setblocking(False)
+    found = b""
+    with suppress(BlockingIOError):
+        while data := theirs.recv(2**20):
+            found += data
+    return found
+
+
+def test_a_ping_is_answered_in_a_masked_frame(ends: tuple[socket.socket, WebSocket]) -> None:
+    theirs, ours = ends
     theirs.sendall(frame(9, b"are you there") + frame(9, b"") + frame(2, b"data"))
-    assert read_all(reader, 100) == b"data"
-    assert theirs.recv(100) == b"\x8a\x0dare you there\x8a\x00"
-    theirs.sendall(frame(8, b"\x03\xe8"))
+    assert read_all(ours, 100) == b"data"
+    assert frames(drain(theirs)) == [(10, b"are you there"), (10, b"")]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "the server closed the WebSocket"),
+        (b"\x03\xe8", "the server closed the WebSocket: 1000"),
+        (b"\x03\xf0not\x1b yours", "the server closed the WebSocket: 1008 not yours"),
+    ],
+)
+def test_a_close_is_answered_and_ends_the_connection_with_its_reason(
+    ends: tuple[socket.socket, WebSocket], payload: bytes, reason: str
+) -> None:
+    theirs, ours = ends
+    theirs.sendall(frame(2, b"data") + frame(8, payload))
+    assert read_all(ours, 100) == b"data(end)"
+    assert frames(drain(theirs)) == [(8, payload[:2])]
+    assert ours.farewell == reason
+
+
+@pytest.mark.parametrize(
+    "broken", [frame(1, b"text"), frame(3, b"?"), b"\xc2\x01x", b"\x09\x00", b"\x89\x7f" + struct.pack("!Q", 1 << 40)]
+)
+def test_a_frame_that_is_not_for_mqtt_ends_the_connection(ends: tuple[socket.socket, WebSocket], broken: bytes) -> None:
+    theirs, ours = ends
+    theirs.sendall(broken)
+    assert read_all(ours, 100) == b"(end)"
+    assert "the server sent" in ours.farewell
+
+
+def test_a_connection_that_breaks_ends_without_a_reason(ends: tuple[socket.socket, WebSocket]) -> None:
+    theirs, ours = ends
     theirs.shutdown(socket.SHUT_WR)
-    assert read_all(reader, 100) == b"(end)"
-    assert not wrapper.connected
+    assert read_all(ours, 100) == b"(end)"
+    assert not ours.farewell
 
 
-def test_a_control_frame_that_is_too_long_ends_the_connection(ends: tuple[socket.socket, Wrapper]) -> None:
-    theirs, wrapper = ends
-    theirs.sendall(b"\x89\x7f" + struct.pack("!Q", 1 << 40))
-    assert read_all(FrameReader(wrapper), 100) == b"(end)"
+@pytest.mark.parametrize("size", [1, 125, 126, 65_535, 65_536, 3 * 2**20])
+def test_data_of_any_size_is_one_frame_however_slowly_it_is_read(ends: tuple[socket.socket, WebSocket], size: int) -> None:
+    theirs, ours = ends
+    data = bytes(place % 251 for place in range(size))
+    found, sent = b"", 0
+    while not sent:
+        with suppress(BlockingIOError):
+            sent = ours.send(data)
+        found += drain(theirs)
+    assert sent == size
+    assert frames(found) == [(2, data)]
+
+
+def test_pings_amid_a_frame_that_is_being_sent_are_answered_once_behind_it(ends: tuple[socket.socket, WebSocket]) -> None:
+    theirs, ours = ends
+    data = bytes(3 * 2**20)
+    assert not ours.send(data)
+    theirs.setblocking(True)
+    theirs.sendall(b"".join(frame(9, b"%d" % number) for number in range(50)))
+    assert read_all(ours, 100) == b""
+    found, sent = b"", 0
+    while not sent:
+        found += drain(theirs)
+        with suppress(BlockingIOError):
+            sent = ours.send(data)
+    assert frames(found + drain(theirs)) == [(2, data), (10, b"49")]
+
+
+def test_a_server_that_sends_pings_and_reads_nothing_does_not_fill_the_memory(ends: tuple[socket.socket, WebSocket]) -> None:
+    theirs, ours = ends
+    pings = frame(9, bytes(125)) * 50
+    tracemalloc.start()
+    for _ in range(200):
+        theirs.setblocking(True)
+        theirs.sendall(pings)
+        assert read_all(ours, 1000) == b""
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 256 * 1024
+    theirs.setblocking(True)
+    received = drain(theirs)
+    with suppress(BlockingIOError):
+        ours.send(b"data")
+    answers = frames(received + drain(theirs))
+    assert answers[-1] == (2, b"data")
+    assert set(answers[:-1]) == {(10, bytes(125))}
