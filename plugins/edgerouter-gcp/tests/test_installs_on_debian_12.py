@@ -25,4 +25,5 @@ def test_versions_that_python_3_11_2_takes_are_in_range(tmp_path: Path) -> None:
     assert resolved.returncode == 0, resolved.stderr
     installed = resolved.stdout.rpartition("Would install ")[2]
     assert "gcloud-aio-auth-5.5." in installed
+    assert "gcloud-aio-pubsub-7." in installed
     assert "gcloud-aio-storage-9." in installed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Self
@@ -13,12 +12,10 @@ from gcloud.aio.auth import AioSession
 from pydantic import Field, model_validator
 
 from edgerouter import Unauthorized
-from edgerouter_gcp.connection import SECONDS_TO_OPEN, UNBOUNDED, Connection, connect
+from edgerouter_gcp.connection import SECONDS_TO_OPEN, Connection, connect
 from edgerouter_gcp.credentials import GoogleFields
 
 _SCOPES = ("https://www.googleapis.com/auth/pubsub",)
-_LARGE_BODY = 1024 * 1024
-"""aiohttp wants larger ones as a file, so that it can write them piece by piece."""
 
 
 class PubsubFields(GoogleFields):
@@ -59,36 +56,14 @@ def open_pubsub(fields: PubsubFields) -> AbstractAsyncContextManager[Connection]
     return connect(fields, scopes=_SCOPES, endpoint=fields.root, emulator_variable="PUBSUB_EMULATOR_HOST")
 
 
-class Caller:
-    """Calls methods of Pub/Sub with bodies that are already JSON; the answers stay bytes.
-
-    gcloud-aio's own clients make the JSON from dictionaries, and import a Prometheus client with its web server: 3 MB.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._session = AioSession(connection.session)
-        self._root = _root(connection)
-
-    async def call(self, resource: str, method: str, body: bytes, *, gzipped: bool = False) -> bytes:
-        """Send one request, and return the body of a success.
-
-        Args:
-            resource: `projects/<project>/topics/<name>`, or the same of a subscription.
-            method: such as `publish`.
-            body: JSON.
-            gzipped: it is compressed.
-
-        Raises:
-            aiohttp.ClientResponseError: the service refused.
-            Exception: what aiohttp raises for lost connections, and the token for failed sign-ins.
-        """
-        headers = {"Content-Type": "application/json", **await self._connection.headers()}
-        if gzipped:
-            headers["Content-Encoding"] = "gzip"
-        data: Any = body if len(body) <= _LARGE_BODY else io.BytesIO(body)
-        response = await self._session.post(f"{self._root}/{resource}:{method}", data=data, headers=headers, timeout=UNBOUNDED)
-        return await response.read()
+def client_arguments(connection: Connection) -> dict[str, Any]:
+    """Return the arguments of gcloud-aio's clients."""
+    return {
+        "session": connection.session,
+        "token": connection.token,
+        "api_root": _root(connection),
+        "api_is_dev": connection.anonymous,
+    }
 
 
 async def full_name(connection: Connection, name: str, use: Use) -> str:

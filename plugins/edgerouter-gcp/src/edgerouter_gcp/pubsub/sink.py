@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import zlib
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import msgspec
+from gcloud.aio.pubsub import PublisherClient
 from pydantic import AfterValidator, Field
 
 from edgerouter import (
@@ -24,8 +26,8 @@ from edgerouter import (
     TemplateText,
     Unavailable,
 )
-from edgerouter_gcp.connection import Connection
-from edgerouter_gcp.pubsub.access import Caller, PubsubFields, Use, check_use, full_name, open_pubsub
+from edgerouter_gcp.connection import UNBOUNDED, Connection
+from edgerouter_gcp.pubsub.access import PubsubFields, Use, check_use, client_arguments, full_name, open_pubsub
 from edgerouter_gcp.pubsub.envelope import (
     MAX_REQUEST_BYTES,
     MAX_REQUEST_MESSAGES,
@@ -37,6 +39,8 @@ from edgerouter_gcp.pubsub.envelope import (
 )
 
 _USE = Use("topic", "publishing to", "pubsub.topics.publish", "roles/pubsub.publisher")
+_LARGE_BODY = 1024 * 1024
+"""aiohttp wants larger ones as a file, so that it can write them piece by piece."""
 _THREAD_ABOVE = 64 * 1024
 """Compressing more than this would hold up the event loop."""
 _GZIP_FORMAT = 31  # zlib's window bits for a gzip header
@@ -72,12 +76,26 @@ class _Published(msgspec.Struct):
 _published = msgspec.json.Decoder(_Published).decode
 
 
+class _Publisher(PublisherClient):
+    """gcloud-aio's client, given bodies that are already JSON."""
+
+    async def publish_body(self, topic: str, body: bytes, *, gzipped: bool) -> bytes:
+        headers = await self._headers()
+        if gzipped:
+            headers["Content-Encoding"] = "gzip"
+        data: Any = body if len(body) <= _LARGE_BODY else io.BytesIO(body)
+        response = await self.session.post(f"{self._api_root}/{topic}:publish", data=data, headers=headers, timeout=UNBOUNDED)
+        return await response.read()
+
+
 class PubsubSink(Sink[PubsubConfig]):
     """Publishes to one topic. One write is one request, which Pub/Sub takes or refuses as a whole."""
 
-    def __init__(self, config: PubsubConfig, context: SinkContext, connection: Connection, topic: str) -> None:
+    def __init__(
+        self, config: PubsubConfig, context: SinkContext, connection: Connection, publisher: _Publisher, topic: str
+    ) -> None:
         self._connection = connection
-        self._caller = Caller(connection)
+        self._publisher = publisher
         self._topic = topic
         self._gzip = config.compression
         self._envelope = Envelope(config.attributes, config.labels)
@@ -90,7 +108,7 @@ class PubsubSink(Sink[PubsubConfig]):
         async with open_pubsub(config) as connection:
             topic = await full_name(connection, config.topic, _USE)
             await check_use(connection, topic, _USE)
-            yield cls(config, context, connection, topic)
+            yield cls(config, context, connection, _Publisher(**client_arguments(connection)), topic)
 
     @property
     def limits(self) -> Limits:
@@ -125,7 +143,7 @@ class PubsubSink(Sink[PubsubConfig]):
         if self._gzip:
             body = _gzip(body) if len(body) <= _THREAD_ABOVE else await asyncio.to_thread(_gzip, body)
         with self._connection.translated(self._doing, role=f"{_USE.role} on the topic"):
-            answer = await self._caller.call(self._topic, "publish", body, gzipped=self._gzip)
+            answer = await self._publisher.publish_body(self._topic, body, gzipped=self._gzip)
         self._connection.token.accepted()
         try:
             ids = _published(answer).messageIds

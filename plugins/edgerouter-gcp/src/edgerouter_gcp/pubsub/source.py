@@ -6,17 +6,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import msgspec
+from gcloud.aio.pubsub import SubscriberClient
 from pydantic import Field
 
 from edgerouter import Duration, Rejected, SourceContext, Unavailable
 from edgerouter.receiving import LeaseConfig, Leased, LeaseSource, ReceivedTopic, TopicSource
-from edgerouter_gcp.connection import Connection
+from edgerouter_gcp.connection import UNBOUNDED, Connection
 from edgerouter_gcp.errors import read_answer
-from edgerouter_gcp.pubsub.access import Caller, PubsubFields, Use, check_use, full_name, open_pubsub
+from edgerouter_gcp.pubsub.access import PubsubFields, Use, check_use, client_arguments, full_name, open_pubsub
 from edgerouter_gcp.pubsub.received import read_pulled
 
 _USE = Use("subscription", "receiving from", "pubsub.subscriptions.consume", "roles/pubsub.subscriber")
@@ -54,6 +55,16 @@ class PubsubSource(LeaseSource[PubsubSourceConfig]):
             yield _Subscription(connection, config, context)
 
 
+class _Subscriber(SubscriberClient):
+    """gcloud-aio's client, whose answers stay bytes."""
+
+    async def ask(self, resource: str, method: str, body: dict[str, Any]) -> bytes:
+        data = msgspec.json.encode(body)
+        url = f"{self._api_root}/{resource}:{method}"
+        response = await self.session.post(url, data=data, headers=await self._headers(), timeout=UNBOUNDED)
+        return await response.read()
+
+
 class _Subscription:
     """A subscription as `edgerouter.receiving` sees it."""
 
@@ -67,7 +78,7 @@ class _Subscription:
         self._name = config.subscription
         self._own = f"{context.spool}-" if config.skip_own else None
         self._connection = connection
-        self._caller = Caller(connection)
+        self._client = _Subscriber(**client_arguments(connection))
         self._topic = ReceivedTopic(config.topic, TopicSource(config.subscription.rpartition("/")[2], context.name, context.host))
 
     async def connect(self) -> None:
@@ -77,7 +88,7 @@ class _Subscription:
     async def receive(self, most: int) -> Sequence[Leased]:
         with self._connection.of_service(f"pull {self._name}", role=_ROLE):
             async with asyncio.timeout(_PULL_PATIENCE):
-                answer = await self._caller.call(self._name, "pull", msgspec.json.encode({"maxMessages": most}))
+                answer = await self._client.ask(self._name, "pull", {"maxMessages": most})
             self._connection.token.accepted()
             return read_pulled(answer, self._topic, time.time_ns(), self._own)
 
@@ -111,7 +122,7 @@ class _Subscription:
         with self._connection.translated(f"{method} {self._name}", role=_ROLE):
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    await self._caller.call(self._name, method, msgspec.json.encode({"ackIds": list(handles), **more}))
+                    await self._client.ask(self._name, method, {"ackIds": list(handles), **more})
             except aiohttp.ClientResponseError as error:
                 told = read_answer(error).metadata
                 if told.keys().isdisjoint(handles):
