@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, cast
 
 from aiohttp import web
@@ -24,7 +24,7 @@ from aiohttp import web
 from edgerouter.errors import ConfigurationError, Unavailable
 from edgerouter.http_server.connections import Connection, Times
 from edgerouter.http_server.handshakes import accepting
-from edgerouter.http_server.listen import tcp_listener
+from edgerouter.http_server.listen import tcp_listeners
 from edgerouter.http_server.problems import Problem, invite
 from edgerouter.http_server.slow_readers import Connections
 from edgerouter.http_server.tls import ServerIdentity, ServerTlsConfig
@@ -77,7 +77,7 @@ async def serve(
     Args:
         answer: answers a request, which is cut off after `times.body` unless it calls `complete` before. What it raises is logged
             and answered with 500, except `Problem`, which is an answer.
-        listen: `host:port`.
+        listen: `host:port`; all addresses of a name.
         most: connections at once.
         times: seconds that a client may take.
         tls: certificate to present; read again when its files change.
@@ -98,20 +98,24 @@ async def serve(
 
     try:
         identity = None if tls is None else await asyncio.to_thread(ServerIdentity, tls)
-        listener = tcp_listener(listen, "listen", backlog=_BACKLOG)
+        listeners = tcp_listeners(listen, "listen", backlog=_BACKLOG)
     except (ConfigurationError, ValueError) as error:
         raise Unavailable(str(error)) from None
-    listener.setblocking(False)
-    # of each connection: one that sends much, or reads nothing, is noticed before megabytes wait
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+    for listener in listeners:
+        listener.setblocking(False)
+        # of each connection: one that sends much, or reads nothing, is noticed before megabytes wait
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
     server = web.Server(answered)
     make = Connections(server, most=most, times=times)
-    port = listener.getsockname()[1]
-    async with accepting(make, listener, identity, most=most, seconds=times.head, backlog=_BACKLOG) as stop:
+    port = listeners[0].getsockname()[1]
+    async with AsyncExitStack() as stack:
+        accepts = [accepting(make, each, identity, most=most, seconds=times.head, backlog=_BACKLOG) for each in listeners]
+        stops = [await stack.enter_async_context(accept) for accept in accepts]
         try:
             yield Serving(port, make)
         finally:
-            stop()
+            for stop in stops:
+                stop()
             server.pre_shutdown()  # idle connections end at once, others with their answer
             await server.shutdown(_CLOSING_SECONDS)

@@ -23,6 +23,7 @@ from edgerouter_cloudsync.api import handler
 from edgerouter_cloudsync.api.openapi import BASE
 from support.certificates import Authority
 from support.cloudsync import plant
+from support.mosquitto import free_port
 
 PUBLISH = f"POST {BASE}/publish HTTP/1.1\r\nHost: localhost\r\n".encode()
 MOST = 16
@@ -124,6 +125,22 @@ async def test_bodies_that_are_still_coming_are_bounded_together(
 async def test_a_malformed_request_is_a_400(data: bytes, listed: Mapping[str, Any]) -> None:
     async with plant(**listed) as running:
         assert b" 400 " in (await read_all(running.source.port, data))[:20]
+
+
+async def test_a_name_is_listened_on_with_all_its_addresses(monkeypatch: pytest.MonkeyPatch, listed: Mapping[str, Any]) -> None:
+    """`localhost` has two on most machines, and callers use either."""
+    port = free_port()
+    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", port)) for last in (1, 2)]
+    with monkeypatch.context() as patched:
+        patched.setattr("edgerouter.http_server.listen.socket.getaddrinfo", lambda *_, **__: both)
+        opened = plant(source={"listen": f"localhost:{port}"}, **listed)
+        running = await opened.__aenter__()
+    try:
+        for host in ("127.0.0.1", "127.0.0.2"):
+            async with running.http.get(f"http://{host}:{port}{BASE}/health") as response:
+                assert response.status == 200
+    finally:
+        await opened.__aexit__(None, None, None)
 
 
 async def test_an_address_in_use_is_reported(listed: Mapping[str, Any]) -> None:
