@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from edgerouter.admin.client import NoRouter, Refused, UnixConnection, trusting
-from edgerouter.errors import EdgerouterError
+from edgerouter.errors import ConfigurationError
 from edgerouter.http_client import explain_plain_port
 
 SILENT_SECONDS: Final = 30.0
@@ -61,15 +61,15 @@ def at_url(url: str, token: str | None, authorities: Path | None) -> Address:
         authorities: PEM file of the authorities that signed the router's certificate; the system's by default.
 
     Raises:
-        EdgerouterError: the URL or the file cannot be used.
+        ConfigurationError: the URL or the file cannot be used.
     """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise EdgerouterError(f"--url: {error}") from None
+        raise ConfigurationError(f"--url: {error}") from None
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or "@" in parts.netloc:
-        raise EdgerouterError("--url: write http://HOST:PORT or https://HOST:PORT, and give a token with --token-file")
+        raise ConfigurationError("--url: write http://HOST:PORT or https://HOST:PORT, and give a token with --token-file")
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     path = parts.path.rstrip("/")
     if parts.scheme == "http":

@@ -45,6 +45,13 @@ def topic_filter(text: str | None) -> str | None:
         raise typer.BadParameter(str(error)) from None
 
 
+def topic_filters(texts: list[str] | None) -> list[str] | None:
+    """Return MQTT topic filters."""
+    for text in texts or []:
+        topic_filter(text)
+    return texts
+
+
 def period(since: str | None, until: str | None) -> dict[str, int | None]:
     """Return the times of `--from` and `--to` as the operations take them.
 
@@ -93,15 +100,15 @@ def token_of(file: Path) -> str:
     """Return the token that a file holds.
 
     Raises:
-        EdgerouterError: it cannot be read, or holds none.
+        ConfigurationError: it cannot be read, or holds none.
     """
-    from edgerouter.errors import EdgerouterError  # noqa: PLC0415
+    from edgerouter.errors import ConfigurationError  # noqa: PLC0415
     from edgerouter.private_files import read_private  # noqa: PLC0415
 
     try:
         text = read_private(file, _MOST_TOKEN_BYTES).decode("ascii").strip()
     except (OSError, ValueError) as error:
-        raise EdgerouterError(f"--token-file: {file} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+        raise ConfigurationError(f"--token-file: {file} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
     if not text or not text.isprintable() or " " in text:
-        raise EdgerouterError(f"--token-file: {file} holds no token: one line of printable characters without spaces")
+        raise ConfigurationError(f"--token-file: {file} holds no token: one line of printable characters without spaces")
     return text

@@ -16,12 +16,26 @@ def reporting(command: Callable[[], object]) -> None:
         _refuse_bytes()
         command()
     except Exception as error:
-        lines = _lines(error)
+        lines = _unwritten() if isinstance(error, OSError) else _lines(error)
         if lines is None:
             raise
         for line in lines:
             say(line, err=True)
         sys.exit(_exit_code(error))
+
+
+def _unwritten() -> list[str] | None:
+    """Return why standard output takes nothing, such as a full disk; `None` where it takes a line end.
+
+    What is buffered would fail again at the end of the process, so nothing more goes there.
+    """
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return [f"standard output cannot be written: {error.strerror}"]
+    return None
 
 
 def _refuse_bytes() -> None:

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from edgerouter.cli.arguments import in_64_bits, token_of
+from edgerouter.cli.arguments import in_64_bits, token_of, topic_filter
 from edgerouter.cli.commands import AsJson, ConfigFile, SpoolFolder, spool_of
 
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
 # ruff: noqa: PLC0415
 
-Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="An MQTT topic filter, such as 'plant/+/temp'.")]
+Topic = Annotated[str, typer.Argument(metavar="TOPIC", callback=topic_filter, help="An MQTT topic filter, such as 'plant/+/temp'.")]
 Sink = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="What goes to this sink, instead of what comes in.")]
 AfterSteps = Annotated[bool, typer.Option("--after-steps", help="With --sink: as its steps leave it.")]
 Count = Annotated[int | None, typer.Option("--count", metavar="COUNT", callback=in_64_bits, help="End after so many messages.")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -158,6 +159,9 @@ def test_no_path_ends_in_a_traceback(text: str) -> None:
         (("dead-letters", "list", "--from", "1..5h"), "not a time"),
         (("dead-letters", "list", "--topic", "a/#/b"), "'#' must be the last level"),
         (("replay", "--sink", "x", "--topic", "a/#/b"), "'#' must be the last level"),
+        (("tap", "a/#/b"), "'#' must be the last level"),
+        (("tap", "--url", "ftp://x"), "--url: write http://HOST:PORT"),
+        (("tap", "--url", "http://x", "--token-file", "/nonexistent"), "--token-file: /nonexistent cannot be read"),
         (("replay", "--sink", "x", "--from", "1h", "--to", "2h"), "--to 2h is not after --from 1h"),
         (("dead-letters", "purge", "--from", "2026-11-20", "--to", "2026-11-20"), "--to 2026-11-20 is not after --from 2026-11-20"),
     ],
@@ -195,6 +199,19 @@ def test_an_unreadable_path_is_left_to_the_command_which_knows_what_to_do(monkey
             except typer.BadParameter as error:
                 refused.append(f"{name} {option}: {error}")
     assert [each for each in refused if "Missing parameter" not in each] == []
+
+
+def test_a_file_to_begin_with_subscribes_to_topic_filters_only(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run("init", "--sink", "stdout", "--topic", "a", "--topic", "a/#/b", "-o", str(tmp_path / "edgerouter.yaml")) == 2
+    assert "'#' must be the last level" in capsys.readouterr().err
+    assert not (tmp_path / "edgerouter.yaml").exists()
+
+
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123  (a device)
+        command = [sys.executable, "-m", "edgerouter.cli.main", "plugins"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "standard output cannot be written: No space left on device\n")
 
 
 def test_a_spool_path_that_is_not_utf_8_is_refused_in_a_variable_too(

@@ -108,7 +108,7 @@ async def test_a_tap_of_a_sink_ends_after_a_number_of_messages_as_json(process: 
         assert json.loads(await tap.line())["payload"] == '{"t":1}'
         assert await asyncio.wait_for(tap.process.wait(), 30) == 0
     assert "those are: out" in await refused("#", "--sink", "none", "--spool", process.spool)
-    assert "must be the last level" in await refused("#/a", "--spool", process.spool)
+    assert "must be the last level" in await refused("#/a", "--spool", process.spool, code=2)
 
 
 @asynccontextmanager

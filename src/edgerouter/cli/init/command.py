@@ -6,11 +6,16 @@ from typing import Annotated
 
 import typer
 
+from edgerouter.cli.arguments import topic_filters
+
 # A command imports what it needs when it runs, so that `--help` and `--version` answer at once on a small machine.
 # ruff: noqa: PLC0415
 
 Broker = Annotated[str, typer.Option("--broker", metavar="URL", help="The MQTT broker; mqtt://localhost:1883 by default.")]
-Topics = Annotated[list[str] | None, typer.Option("--topic", metavar="FILTER", help="Topics to subscribe to; # by default.")]
+Topics = Annotated[
+    list[str] | None,
+    typer.Option("--topic", metavar="FILTER", callback=topic_filters, help="Topics to subscribe to; # by default."),
+]
 Sources = Annotated[list[str] | None, typer.Option("--source", metavar="TYPE", help="A source; mqtt by default. May be repeated.")]
 Sinks = Annotated[list[str] | None, typer.Option("--sink", metavar="TYPE", help="A sink; file by default. May be repeated.")]
 Given = Annotated[
