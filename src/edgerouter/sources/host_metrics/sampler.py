@@ -108,12 +108,21 @@ def _swap() -> Swap:
 def _disks(mounts: Sequence[str]) -> tuple[Disk, ...]:
     disks = []
     for mount in mounts or _local_mounts():
-        with suppress(OSError):  # unmounted, or not for this user
+        with suppress(OSError):  # gone, or not for this user
+            if mounts and not _is_mounted(mount):
+                continue  # the folder is there, and its figures would be those of the disk around it
             found = psutil.disk_usage(mount)
             disks.append(
                 Disk(mount=mount, total_bytes=found.total, used_bytes=found.used, free_bytes=found.free, used_percent=found.percent)
             )
     return tuple(disks)
+
+
+def _is_mounted(mount: str) -> bool:
+    """Return True for a mount point, or a link to one, at which something is mounted now."""
+    place = os.path.realpath(mount)
+    # a bind mount within one file system shows in the table of mounts alone
+    return os.path.ismount(place) or any(partition.mountpoint == place for partition in psutil.disk_partitions(all=True))
 
 
 def _local_mounts() -> list[str]:

@@ -140,6 +140,20 @@ def test_named_disks_and_interfaces_are_sampled_and_missing_ones_left_out() -> N
     assert [each.interface for each in sample.network or ()] == ["lo"]
 
 
+def test_a_disk_that_is_not_mounted_any_more_does_not_have_the_figures_of_the_one_around_it(proc: Path, tmp_path: Path) -> None:
+    """Its folder stays, and what is measured there is the disk of the system: an alarm for a full disk would never come."""
+    data, link = tmp_path / "data", tmp_path / "link"
+    data.mkdir()
+    link.symlink_to(data)
+    (proc / "self").mkdir()
+    mounts = proc / "self/mounts"
+    sampling = Sampler(config(proc=proc, metrics=["disk"], disks=["/", str(data), str(link)]), "edge-1")
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\n/dev/sda1 {data} ext4 rw 0 0\n")
+    assert [disk.mount for disk in sampling.sample().disks or ()] == ["/", str(data), str(link)]
+    mounts.write_text("/dev/sda1 / ext4 rw 0 0\n")
+    assert [disk.mount for disk in sampling.sample().disks or ()] == ["/"]
+
+
 def test_interfaces_of_hardware_come_before_hundreds_of_virtual_ones(
     proc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
