@@ -89,6 +89,16 @@ async def test_three_replicas_are_taken_for_it_only_by_name(tmp_path: Path, stor
         assert await opens(config(tmp_path, *cluster.nodes, replicas=3, durability="replicated")) == "jetstream"
 
 
+async def test_a_router_starts_while_a_server_of_the_cluster_is_down(tmp_path: Path, store: Path) -> None:
+    """The server acknowledges nothing meanwhile; a start that is refused would need an operator while all data is there."""
+    with NatsCluster(store / "down", jetstream=["sync_interval: always"]) as cluster:
+        proven = config(tmp_path, *cluster.nodes, replicas=3, monitor=[monitor(node) for node in cluster.nodes])
+        assert await opens(proven) == "jetstream"
+        cluster.nodes[0].kill()
+        assert await opens(proven) == "jetstream"
+        assert "writes to its disk before it acknowledges" in await plugins.examine_spool(proven, "box")
+
+
 def test_one_replica_is_not_replicated(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=r"`durability: replicated` needs `replicas: 3` or more"):
         JetStreamSpoolConfig.model_validate({"servers": ["nats://a"], "durability": "replicated"})

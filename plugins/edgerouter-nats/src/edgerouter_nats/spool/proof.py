@@ -41,44 +41,72 @@ async def prove(api: Api, connector: Connector, config: JetStreamSpoolConfig, st
         streams: names of the streams; without any, every server that is shown counts.
 
     Raises:
-        SpoolUnusable: a server does not, or none shows it.
-        Unavailable: JetStream does not answer.
+        SpoolUnusable: a server does not, or none shows it. One that is away acknowledges nothing, and is left out.
+        Unavailable: JetStream does not answer, or a server goes away just now.
     """
     if config.durability == "replicated":
         log.info("messages are safe in the memory of several servers, as configured", replicas=config.replicas)
         return
-    holders = {server for stream in streams for server in await _holders(api, stream)}
-    shown = await _by_http(config.monitor) if config.monitor else await _by_subject(connector, holders)
+    holders = {name: found for stream in streams for name, found in (await _holders(api, stream)).items()}
+    if config.monitor:
+        shown, silent = await _by_http(config.monitor)
+    else:
+        shown = await _by_subject(connector, [name for name, found in holders.items() if found != "away"])
+        silent = bool(shown)
     # before there is a stream, every server that shows itself may hold it
     for server in sorted(holders or shown or {(await connector.connection()).server}):
         if server not in shown:
-            where = "`monitor` names none that is it" if config.monitor else "its monitoring is not asked"
-            raise SpoolUnusable(
-                f"spool.monitor: nothing proves that the server {server} writes to its disk before it acknowledges, since {where}: "
-                "name the monitoring address of each server, such as http://host:8222, "
-                f"or let the system account export {_SUBJECT}, or take `replicas: 3` with `durability: replicated`"
-            )
-        if not shown[server]:
+            _not_shown(server, holders.get(server, ""), silent=silent, monitored=bool(config.monitor))
+        elif not shown[server]:
             raise SpoolUnusable(
                 f"spool.durability: the server {server} acknowledges messages before they are on its disk (sync_interval): {_CURE}"
             )
 
 
-async def _holders(api: Api, stream: str) -> list[str]:
-    """Return the names of the servers that hold a stream."""
+def _not_shown(server: str, holder: str, *, silent: bool, monitored: bool) -> None:
+    """Decide about a server that nothing is known of: one that is away acknowledges nothing, and keeps no router from starting.
+
+    Args:
+        server: its name.
+        holder: see `_holders`; empty where there is no stream yet.
+        silent: something that was asked did not answer, which may have been this server.
+        monitored: servers were asked at their addresses.
+
+    Raises:
+        SpoolUnusable: it is there, and was not asked.
+        Unavailable: it may just have gone away, which its leader notices within some 10 s.
+    """
+    if holder == "away":
+        log.warning("a server is away: that it syncs is proven at the next start", server=server)
+        return
+    if holder == "follower" and silent:
+        raise Unavailable(f"nothing proves that the server {server} writes to its disk before it acknowledges: it does not answer")
+    where = "`monitor` names none that is it" if monitored else "its monitoring is not asked"
+    raise SpoolUnusable(
+        f"spool.monitor: nothing proves that the server {server} writes to its disk before it acknowledges, since {where}: "
+        "name the monitoring address of each server, such as http://host:8222, "
+        f"or let the system account export {_SUBJECT}, or take `replicas: 3` with `durability: replicated`"
+    )
+
+
+async def _holders(api: Api, stream: str) -> dict[str, str]:
+    """Return the servers that hold a stream by name: the `leader`, a `follower`, or one that is `away` or does not keep up."""
     cluster = (await api.request(f"STREAM.INFO.{stream}", None)).get("cluster") or {}
     leader = cluster.get("leader")
     if not leader:
         raise Unavailable(f"the stream {stream} has no leader")
-    return [leader, *(replica["name"] for replica in cluster.get("replicas") or ())]
+    holders = {leader: "leader"}
+    for replica in cluster.get("replicas") or ():
+        holders[replica["name"]] = "follower" if replica.get("current") and not replica.get("offline") else "away"
+    return holders
 
 
-async def _by_http(addresses: Sequence[str]) -> dict[str, bool]:
-    """Return whether each server syncs, by its name, from its monitoring address."""
+async def _by_http(addresses: Sequence[str]) -> tuple[dict[str, bool], bool]:
+    """Return whether each server syncs, by its name, from its monitoring address; and True if one of them did not answer."""
     timeout = aiohttp.ClientTimeout(total=_SECONDS)
     async with aiohttp.ClientSession(connector=bounded(aiohttp.TCPConnector()), timeout=timeout) as session:
         answers = await asyncio.gather(*(_varz(session, address) for address in addresses))
-    return dict(filter(None, map(_syncs, answers)))
+    return dict(filter(None, map(_syncs, answers))), not all(answers)
 
 
 async def _varz(session: aiohttp.ClientSession, address: str) -> Mapping[str, Any]:
