@@ -5,11 +5,13 @@ Covers also: edgerouter_nats.spool.api.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edgerouter import Unavailable
 from edgerouter.testing import make_context, make_messages
 from edgerouter_nats.connection import connecting
 from edgerouter_nats.jetstream.sink import JetStreamSink, JetStreamSinkConfig
@@ -18,6 +20,7 @@ from edgerouter_nats.settings import NatsSettings
 from support.mosquitto import free_port
 from support.nats.cluster import NatsServer
 from support.nats.sharing import settings, shared
+from support.pipeline import until
 from support.receiving import opened
 from support.spools import Pipe, fresh, ledger, route, take
 
@@ -63,3 +66,31 @@ async def test_a_spool_may_be_in_the_domain(servers: tuple[NatsServer, NatsServe
         await pipe.append(fresh(10))
         reader.delivered(await take(reader, 10))
         assert spool.ledgers == {"cloud": ledger(10, 10)}
+
+
+async def test_what_a_stream_of_another_domain_has_stored_is_not_acknowledged(tmp_path: Path) -> None:
+    """Core NATS carries each subject to both domains of an account, and the first answer may be that of the other stream."""
+    port = free_port()
+    hub = NatsServer(
+        tmp_path / "hub",
+        [f"leafnodes {{ listen: 127.0.0.1:{port} }}"],
+        jetstream=("sync_interval: always", "domain: hub"),
+        name="hub",
+    )
+    remote = f'leafnodes {{ remotes: [ {{ url: "nats-leaf://127.0.0.1:{port}" }} ] }}'
+    leaf = NatsServer(tmp_path / "leaf", [remote], jetstream=("sync_interval: always", "domain: leaf"), name="leaf")
+    with hub, leaf:
+        await until(lambda: leaf.monitor("/leafz")["leafnodes"] == 1)
+        async with connecting(NatsSettings.model_validate({"servers": [hub.url]}), "test") as connector:
+            await (await connector.connection()).jetstream().add_stream(name="OTHER", subjects=["BOX.chunks.*"])
+        async with shared(settings(leaf, tmp_path, "one", stream="BOX")) as spool:
+            pipe = Pipe(spool)
+            await pipe.attach(route("cloud"))
+            await pipe.append(fresh(1))
+            await spool.engine.api.request("STREAM.DELETE.BOX", None)
+            waiting = asyncio.create_task(pipe.append(fresh(1)))
+            await until(lambda: spool.status.state == "failing")
+            assert len(pipe.acknowledged) == 1
+            with pytest.raises(Unavailable, match=r"the stream OTHER of the JetStream domain hub takes BOX\.chunks\.two too"):
+                await spool.engine.api.publish("BOX.chunks.two", b"", {})
+            waiting.cancel()

@@ -121,7 +121,21 @@ class Api:
             subject = f"{self._prefix}.{subject}"
         *before, (data, headers) = messages if len(messages) == 1 else _batch(messages)
         answer = _decode(await self.link.ask(subject, data, headers, before=before))
+        self._check_domain(answer, subject)
         return int(answer["seq"])
+
+    def _check_domain(self, answer: Mapping[str, Any], subject: str) -> None:
+        """Refuse the word of a stream behind a leaf node, or before it, that takes the same subject: ours may not have the message.
+
+        Raises:
+            Unavailable: another stream than ours has answered.
+        """
+        ours, theirs = self._domain or self.link.domain, answer.get("domain", "")
+        if ours and theirs and theirs != ours:
+            raise Unavailable(
+                f"the stream {shown(str(answer.get('stream')))} of the JetStream domain {shown(str(theirs))} takes {subject} too: "
+                "name the spool's stream there otherwise"
+            )
 
     async def request(self, subject: str, body: object) -> dict[str, Any]:
         """Ask the API something and return its answer.

@@ -85,6 +85,8 @@ class Link:
         """The server lets no answer through to this connection."""
         self.max_payload = 1024**2
         """Most bytes of a message with its headers: the server's bound, or `max_message_bytes` where that is smaller."""
+        self.domain = ""
+        """JetStream domain of the server; empty where it has none."""
         self.api_level = 0
         """Level of JetStream's API that the server knows: 2 = batches, from nats-server 2.12 on."""
 
@@ -183,6 +185,7 @@ class Link:
         self.max_payload = min(connection.max_payload, self._connector.max_message_bytes)
         client = connection.client
         self.api_level = int(client.info.get("api_lvl", 0))
+        self.domain = str(client.info.get("domain", ""))
         self._refusal = ""
         client.refused.append(lambda text: self._refused(connection, text))
         client.listen(_Answers(self._questions), f"{self._inbox}.*")
