@@ -36,7 +36,7 @@ def ask(spool: SpoolSection, operation: str, **arguments: Any) -> dict[str, Any]
         answer: dict[str, Any] = Client(spool.path).ask(OPERATIONS[operation].method, f"/api/v1/{operation}", given)
     except NoRouter:
         if spool.type == "memory":
-            raise ConfigurationError("spool.type: memory: no router runs, and such a spool keeps nothing without one") from None
+            raise EdgerouterError("spool.type: memory: no router runs, and such a spool keeps nothing without one") from None
         return asyncio.run(_alone(spool, operation, given))
     return answer
 

@@ -182,6 +182,13 @@ def test_the_number_of_no_dead_letter_is_named_and_nothing_is_asked(
     assert capsys.readouterr() == ("", "there is no dead letter 7, 5; nothing is done\n")
 
 
+@pytest.mark.parametrize("command", [("status",), ("verify",), ("dead-letters", "list"), ("replay", "--sink", "x")])
+def test_a_memory_spool_without_its_router_is_nothing_to_correct(command: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / "edgerouter.yaml"
+    file.write_text("spool: {type: memory, path: spool}\n")
+    assert run(*command, "-c", str(file)) == 1
+
+
 def test_where_there_is_nothing_to_purge_nothing_is_asked(spool: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("dead-letters", "purge", "--spool", str(spool)) == 0
     assert "0 dead letters thrown away" in "".join(capsys.readouterr())
