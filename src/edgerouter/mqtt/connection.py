@@ -24,6 +24,7 @@ from edgerouter.mqtt.client import Client
 from edgerouter.mqtt.diagnosis import diagnose
 from edgerouter.mqtt.last_will import Will
 from edgerouter.mqtt.login import Login, MakeLogin
+from edgerouter.mqtt.packets import PUBCOMP, PUBREL, MalformedPacket
 from edgerouter.mqtt.proxy import ProxyRefused
 from edgerouter.mqtt.reasons import LOST, UNSUPPORTED_VERSION, connect_refused, disconnected
 from edgerouter.mqtt.settings import BrokerSettings
@@ -34,6 +35,10 @@ from edgerouter.tls import ClientContext, TlsConfig, make_context
 _SILENT: Final = logging.getLogger("edgerouter.mqtt.paho")
 """For what the libraries would log: each end of a connection, which its owner logs or raises with its reason."""
 _SILENT.setLevel(logging.CRITICAL)
+_MOST_UNSENT: Final = 1024**2
+"""Bytes of answers that may wait for the broker to read; those for all packet ids are a quarter."""
+_PINGREQ: Final = 0xC0
+_PINGRESP: Final = b"\xd0\x00"
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -142,16 +147,18 @@ class Connection:
         self._context = credentials.context
         self._listener = listener
         self._answered = False
+        self._unsent = 0
+        """Bytes of answers since the socket has last taken everything."""
         self._aiomqtt = _make_client(settings, options, credentials)
         self.client = Client(
             self._aiomqtt,
             on_bytes=listener.received,
             on_connack=self._connack,
             on_lost=self._ended,
-            on_written=listener.written,
+            on_written=self._written,
             on_keep_alive=listener.keep_alive_sent,
             dial=_dialling(settings),
-            upgrade=_upgrading(settings, credentials.login),
+            upgrade=Upgrade.of(settings, credentials.login),
         )
         self.calls = Calls(self._aiomqtt, self.lost, version5=options.version5)
 
@@ -179,8 +186,23 @@ class Connection:
 
     def handle(self, command: int, body: bytes) -> bool:
         """Handle a packet that is of no interest to the owner. Returns true while the connection stands."""
+        if command in (_PINGREQ, PUBREL):
+            # not by paho, whose answers have no bound; a session may hold a PUBREL from when it received with QoS 2
+            self.answer(_PINGRESP if command == _PINGREQ else bytes((PUBCOMP, 2)) + body[:2])
+            return True
         self.calls.note_unsuback(command, body)
         return self.client.handle(command, body)
+
+    def answer(self, packets: bytes) -> None:
+        """Answer packets of the broker while they are parsed.
+
+        Raises:
+            MalformedPacket: the broker causes answers without end and reads none.
+        """
+        self._unsent += len(packets)
+        self.client.send(packets)
+        if self._unsent > _MOST_UNSENT:
+            raise MalformedPacket("it wants answers without end and does not read them")
 
     def cut(self, reason: str) -> None:
         """Ignore what is read from now on; the connection stays for a last word."""
@@ -192,6 +214,10 @@ class Connection:
         # the MQTT client loses a socket whose handshake failed, without closing it
         if self._context is not None and self._context.wrapped is not None:
             self._context.wrapped.close()
+
+    def _written(self) -> None:
+        self._unsent = 0
+        self._listener.written()
 
     def _connack(self, session_present: bool, code: ReasonCode, properties: Properties | None) -> None:
         self._answered = True
@@ -248,15 +274,6 @@ def _dialling(settings: BrokerSettings) -> Callable[[], socket.socket] | None:
         return None
     address = settings.address
     return partial(proxy.dial, address.host, address.port, settings.connect_timeout)
-
-
-def _upgrading(settings: BrokerSettings, login: Login) -> Upgrade | None:
-    address = settings.address
-    if address.transport != "websockets":
-        return None
-    headers = {**settings.read_websocket_headers(), **login.headers}
-    path = login.path or address.path
-    return Upgrade(address.host, address.port, address.tls, path, settings.connect_timeout, headers)
 
 
 def _make_client(settings: BrokerSettings, options: Options, credentials: Credentials) -> aiomqtt.Client:

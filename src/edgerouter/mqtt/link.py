@@ -88,14 +88,14 @@ class Link:
         self._connection = Connection(settings, options, credentials, self)
         client = self._connection.client
         pace = Pace(policy.publishes_per_second, policy.bytes_per_second) if policy.publishes_per_second is not None else None
-        self._outgoing = Outgoing(send=client.send, hasten=client.hasten, handshakes=handshakes, pace=pace)
+        self._outgoing = Outgoing(
+            send=client.send, answer=self._connection.answer, hasten=client.hasten, handshakes=handshakes, pace=pace
+        )
         self._reader = PacketReader(self._packet, largest=_LARGEST_ANSWER, on_pubacks=self._outgoing.acknowledged)
-        self._lasts = credentials.login.lasts
-        self._retired = False
+        self._lasts, self._retired = credentials.login.lasts, False
         self._ending: asyncio.TimerHandle | None = None
         self._publishing, self._quiet = 0, asyncio.Event()
-        self.subscriber = subscriber
-        self._over = asyncio.Event()
+        self.subscriber, self._over = subscriber, asyncio.Event()
 
     @classmethod
     async def connect(

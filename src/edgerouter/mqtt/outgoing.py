@@ -57,19 +57,27 @@ class Outgoing:
 
     Args:
         send: queues bytes for the socket.
+        answer: sends a packet that a received one asks for; raises MalformedPacket beyond its bound.
         hasten: has the system acknowledge what has been read.
         handshakes: those that an earlier connection left unfinished.
         pace: of the service, where it limits the publishes of a connection.
     """
 
     def __init__(
-        self, *, send: Callable[[bytes], None], hasten: Callable[[], None], handshakes: Handshakes, pace: Pace | None = None
+        self,
+        *,
+        send: Callable[[bytes], None],
+        answer: Callable[[bytes], None],
+        hasten: Callable[[], None],
+        handshakes: Handshakes,
+        pace: Pace | None = None,
     ) -> None:
         self.window = 1
         """Most messages of QoS 1 and 2 in flight."""
         self.can_send = True
         """The socket has taken everything so far."""
         self._send = send
+        self._answer = answer
         self._hasten = hasten
         self._handshakes = handshakes
         self._waiting: deque[_Call] = deque()
@@ -179,7 +187,7 @@ class Outgoing:
         """Handle a PUBACK, PUBREC or PUBCOMP; `resume` follows the last one of a read.
 
         Raises:
-            MalformedPacket: it has no packet id.
+            MalformedPacket: it has no packet id, or the broker reads none of the answers.
         """
         if len(body) < 2:
             raise MalformedPacket(f"an answer 0x{command:02x} without a packet id")
@@ -190,7 +198,7 @@ class Outgoing:
         if kind == PUBREC and code < _FAILED:
             # also for an id that we do not know: the broker would wait for its release for ever
             self._handshakes.received(identifier)
-            self._send(_encode_answer(PUBREL, identifier))
+            self._answer(_encode_answer(PUBREL, identifier))
             return
         if kind == PUBCOMP:
             self._handshakes.completed(identifier, awaited=entry is not None)

@@ -10,9 +10,11 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from edgerouter.mqtt.exchange import Exchange, Unusable
+from edgerouter.mqtt.login import Login
+from edgerouter.mqtt.settings import BrokerSettings
 from edgerouter.mqtt.websocket import WebSocket
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -44,6 +46,15 @@ class Upgrade:
     seconds: float
     """For the whole answer."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, settings: BrokerSettings, login: Login) -> Self | None:
+        """Return the request for a broker; `None` for one that is reached without."""
+        address = settings.address
+        if address.transport != "websockets":
+            return None
+        headers = {**settings.read_websocket_headers(), **login.headers}
+        return cls(address.host, address.port, address.tls, login.path or address.path, settings.connect_timeout, headers)
 
     def open(self, connection: socket.socket) -> WebSocket:
         """Return the WebSocket.

@@ -28,7 +28,7 @@ class Wire:
         self.slow = False
         self.hastened = 0
         """Times that TCP was asked to acknowledge at once."""
-        self.outgoing = Outgoing(send=self.send, hasten=self.hasten, handshakes=handshakes or Handshakes(100))
+        self.outgoing = Outgoing(send=self.send, answer=self.send, hasten=self.hasten, handshakes=handshakes or Handshakes(100))
         self.outgoing.begin(window, session_present=present)
 
     def send(self, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
@@ -43,6 +44,8 @@ class MqttSink(Sink[MqttSinkConfig]):
         will = config.last_will.as_will() if config.last_will is not None and not context.probe else None
         policy = Policy(client_id, config.qos, config.max_inflight, retains=config.retain != "never", will=will)
         login = config.jwt.logins(config.username or "unused") if config.jwt is not None else None
+        self._largest = sys.maxsize
+        """Bytes of a packet that the broker took when the sink was opened."""
         self._publisher = Publisher(config, policy, config.protocol, f"mqtt sink {context.name}", make_login=login)
         self._guard = context.loops.for_sink(context.name, config.address, context.spool) if config.loop_guard else None
 
@@ -52,7 +55,7 @@ class MqttSink(Sink[MqttSinkConfig]):
         config.warn_of_weak_points(log.bind(sink=context.name), f"sink {context.name}")
         sink = cls(config, context)
         try:
-            await sink._publisher.connected()
+            sink._largest = (await sink._publisher.connected()).largest_packet
             yield sink
         finally:
             await sink._publisher.close()
@@ -81,9 +84,11 @@ class MqttSink(Sink[MqttSinkConfig]):
         failures = []
         publications: list[Publication] = []
         places: list[int] = []
+        # the engine keeps to the limit of the connection that opened the sink
+        limit = link.largest_packet if link.largest_packet < self._largest else None
         for place, message in enumerate(batch):
             try:
-                publications.append(self._publication(message, link))
+                publications.append(self._publication(message, link, limit))
                 places.append(place)
             except Rejected as error:
                 failures.append(Failure(place, error))
@@ -101,7 +106,9 @@ class MqttSink(Sink[MqttSinkConfig]):
             if place in missing:
                 self._guard.not_published(publication.topic, publication.payload)
 
-    def _publication(self, message: Message, link: Link) -> Publication:
+    def _publication(self, message: Message, link: Link, limit: int | None) -> Publication:
+        if limit is not None and self.size_of(message) > limit:
+            raise Rejected(f"{self._config.address} takes packets of {limit} bytes at most")
         retain = message.retained if self._config.retain == "same" else self._config.retain == "always"
         properties = message_properties(message, self._config.id_property) if link.version5 else b""
         topic = self._template.of(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Literal
 
 from edgerouter.mqtt import connection as mqtt
 from edgerouter.mqtt.calls import ConnectFailed
@@ -21,9 +21,6 @@ from edgerouter.sources.mqtt.read_ahead import Allowance
 from edgerouter.sources.mqtt.receipt import split
 from edgerouter.sources.mqtt.redelivery import Redelivery
 from edgerouter.sources.mqtt.stream import PublishStream
-
-_MOST_UNSENT: Final = 1024**2
-"""Bytes of PUBCOMPs that may wait for the broker to read; those of all packet ids are a quarter."""
 
 
 class Connection:
@@ -64,8 +61,6 @@ class Connection:
         self._config = config
         self._in_flight = in_flight
         self._redelivery = redelivery
-        self._unsent = 0
-        """Bytes of PUBCOMPs since the socket has last taken everything."""
         stream = PublishStream(
             in_flight,
             version5=link.version5,
@@ -145,7 +140,7 @@ class Connection:
         self._in_flight.end_connection()
 
     def written(self) -> None:
-        self._unsent = 0
+        pass
 
     def keep_alive_sent(self) -> None:
         self._inflow.fence.keep_alive_sent()
@@ -163,8 +158,5 @@ class Connection:
         self._redelivery.released(split(packets))
         completed = bytearray(packets)
         completed[::4] = PUBCOMP[:1] * (len(packets) // 4)
-        self._unsent += len(completed)
-        self.link.client.send(bytes(completed))
-        if self._unsent > _MOST_UNSENT:
-            self.link.cut("the broker sends PUBRELs and does not read their answers")
+        self.link.answer(bytes(completed))
         self._inflow.released(len(packets) // 4)
