@@ -165,9 +165,9 @@ class Client:
         return paho._sock is not None and not self._lost
 
     async def _tend(self) -> None:
-        """Let paho test the link now and then, at the beat of the router rather than at aiomqtt's own."""
+        """Let paho test the link now and then, at the router's beat: a broker waits for 1.5 times the keep-alive."""
         while self._paho.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110  (paho has no other sign)
-            await asyncio.sleep(until_beat())
+            await asyncio.sleep(until_beat(min(1.0, (self.keepalive or 4) / 4)))
 
     def queue(self, packets: bytes) -> None:
         """Send packets in one piece, when the event loop turns; safe while a packet is handled."""

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from edgerouter.errors import Throttled, Unauthorized, Unavailable
+from edgerouter.mqtt import client
 from edgerouter.mqtt.calls import ConnectFailed
 from edgerouter.mqtt.connection import Connection, Credentials, Options
 from edgerouter.mqtt.packets import PUBLISH, PacketReader
 from edgerouter.mqtt.settings import BrokerSettings
+from edgerouter.tasks.beat import until_beat
 from support.mosquitto import free_port
 from support.mqtt_packets import publish
 from support.mqtt_source import eventually
@@ -208,3 +210,27 @@ async def test_a_password_that_cannot_be_read_is_a_matter_of_access_and_names_it
 
     assert isinstance(failed.value.error, Unauthorized)
     assert str(file) in str(failed.value.error)
+
+
+@pytest.mark.parametrize(("seconds", "beat"), [(0, 1.0), (1, 0.25), (2, 0.5), (60, 1.0)])
+async def test_a_short_keep_alive_that_the_broker_asks_for_is_looked_at_often_enough(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, beat: float
+) -> None:
+    """The broker hangs up after 1.5 times its keep-alive (MQTT 5.0, 3.1.2.10); a beat may come a quarter late."""
+    looks: list[float] = []
+
+    def until_look(every: float = 1.0) -> float:
+        looks.append(every)
+        return until_beat(every)
+
+    monkeypatch.setattr(client, "until_beat", until_look)
+    async with strict_broker() as broker:
+        broker.connack_properties = b"\x13" + seconds.to_bytes(2)
+        connection = await made(broker.url, Owner())
+        await connection.connect()
+        known = len(looks)
+        await eventually(lambda: len(looks) > known)
+        assert looks[-1] == beat
+        if seconds == 1:
+            await eventually(lambda: broker.pings > 1)
+        connection.client.close("closed")
