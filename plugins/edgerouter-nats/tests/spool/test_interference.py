@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
+from edgerouter import Unavailable
 from edgerouter.errors import SpoolError, SpoolUnusable
 from edgerouter_nats.connection import connecting
 from edgerouter_nats.settings import NatsSettings
@@ -248,3 +250,20 @@ async def test_a_deleted_chunk_at_which_a_sink_begins_counts_as_lost_and_those_b
         await spool.engine.api.request(f"STREAM.MSG.DELETE.{stream}", {"seq": begin})
         assert len(await take(reader, 4)) == 4
         await until(lambda: spool.ledgers["cloud"] == ledger(6, dropped=2))
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"[]", b"hello", b'{"seq": "1"}', b'{"error": "no"}', b'{"error": {"err_code": "x"}}'])
+async def test_the_answer_of_a_foreign_service_counts_as_missing(nats: NatsServer, stream: str, answer: bytes) -> None:
+    """A tool that answers whatever is published may be faster than the server."""
+    client = Client()
+    await client.connect(nats.url)
+
+    async def reply(message: Msg) -> None:
+        await message.respond(answer)
+
+    await client.subscribe(f"{stream}.foreign", cb=reply)
+    await client.flush()
+    async with opened([nats.url], stream) as spool:
+        with pytest.raises(Unavailable, match=r"answers"):
+            await spool.engine.api.publish(f"{stream}.foreign", b"", {})
+    await client.close()

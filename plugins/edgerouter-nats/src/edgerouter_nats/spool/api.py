@@ -122,7 +122,10 @@ class Api:
         *before, (data, headers) = messages if len(messages) == 1 else _batch(messages)
         answer = _decode(await self.link.ask(subject, data, headers, before=before))
         self._check_domain(answer, subject)
-        return int(answer["seq"])
+        sequence = answer.get("seq")
+        if not isinstance(sequence, int):
+            raise Unavailable(f"something else than a stream answers on {subject}")
+        return sequence
 
     def _check_domain(self, answer: Mapping[str, Any], subject: str) -> None:
         """Refuse the word of a stream behind a leaf node, or before it, that takes the same subject: ours may not have the message.
@@ -239,6 +242,10 @@ def _decode(message: Arrived) -> dict[str, Any]:
         raise Unavailable(
             f"JetStream answers something else than JSON: {shown(message.payload.decode(errors='replace'))}"
         ) from None
-    if error := answer.get("error"):
-        raise ApiError(int(error.get("err_code", 0)), str(error.get("description", "")))
-    return answer
+    error = answer.get("error")
+    if not error:
+        return answer
+    code = error.get("err_code", 0) if isinstance(error, dict) else None
+    if not isinstance(code, int):
+        raise Unavailable(f"something else than JetStream answers: {shown(str(error))}")
+    raise ApiError(code, str(error.get("description", "")))
