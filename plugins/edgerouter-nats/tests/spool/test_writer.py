@@ -228,3 +228,21 @@ async def test_the_age_of_what_waits_behind_a_mark_is_known(nats: NatsServer, st
         reader.delivered(first)
         assert spool.ledgers == {"cloud": ledger(6, 3)}
         assert reader.oldest_pending_at == sent(2)[0].received_at
+
+
+@pytest.mark.parametrize("name", [" box", "box\r\nNats-Rollup: all", "Werk Süd 7"])
+async def test_a_router_recognises_its_chunk_also_by_a_name_that_no_header_holds(
+    server: NatsServer, stream: str, name: str
+) -> None:
+    async with opened([server.url], stream, name, patience=0.2) as spool:
+        pipe = Pipe(spool)
+        (reader,) = await pipe.attach(route("cloud"))
+        await pipe.append(fresh(1))
+        server.freeze()
+        # it is in the socket of the frozen server, and is sent again
+        waiting = asyncio.create_task(pipe.append(fresh(5)))
+        await until(lambda: spool.status.state == "failing")
+        server.thaw()
+        await waiting
+        assert len(await take(reader, 6)) == 6
+        assert spool.ledgers == {"cloud": ledger(6)}

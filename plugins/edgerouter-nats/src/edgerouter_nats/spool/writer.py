@@ -35,7 +35,7 @@ from edgerouter_nats.spool.api import (
     ApiError,
     StreamState,
 )
-from edgerouter_nats.spool.names import Names
+from edgerouter_nats.spool.names import Names, escape
 from edgerouter_nats.spool.sealing import HEADERS
 from edgerouter_nats.spool.stored import Sealed
 from edgerouter_nats.spool.trouble import Trouble
@@ -96,7 +96,8 @@ class Writer:
         self._api = api
         self._names = names
         self._subject = names.subject(router)
-        self._name = f"{router}-{incarnation}"
+        # a header holds neither the end of a line nor spaces at its ends
+        self._name = f"{escape(router)}-{incarnation}"
         self._incarnation = incarnation
         self._mark = mark
         self._stored = stored
