@@ -16,6 +16,7 @@ from edgerouter.message import Message
 from edgerouter.source import Delivery
 from edgerouter.sources.mqtt.in_flight import PUBREC, Batch, InFlight
 from edgerouter.sources.mqtt.receipt import entries, entries_of_receipts, receipt_of, split
+from edgerouter.sources.mqtt.retries import Retries
 from edgerouter.sources.mqtt.state import TOKEN_BYTES, SessionState
 
 _ACK: Final = 4
@@ -41,6 +42,7 @@ class Redelivery:
         """Messages acknowledged and not stored again."""
         self._state = state
         self._in_flight = in_flight
+        self._retries = Retries(in_flight)
         self._changed = changed
         self._session_began = 0
         self._held: dict[bytes, tuple[Batch, Message]] = {}
@@ -95,6 +97,10 @@ class Redelivery:
                 self._forget(first=int.from_bytes(ack[2:]))
             self._unreleased.pop(ack, None)
             return False
+        waiting = self._retries.find(ack) if ack not in self._held else None
+        if waiting is not None and _is_same(message, waiting):
+            self.recognised += 1
+            return True
         known = self._is_unreleased(message, ack) or self._is_of_an_earlier_run(message, ack)
         if known:
             self._answered([(ack, message)])
