@@ -1,8 +1,10 @@
-"""The memory limit of the process is found, including those of control groups."""
+"""The memory limit of the process is found, including those of control groups; threads allocate from one arena."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +63,38 @@ def test_a_full_collection_examines_only_what_was_made_after_the_start() -> None
     assert printed.split()[2] == "True", "collection was suspended for the imports"
     assert before > 30_000
     assert 1000 < after < 2000
+
+
+ALLOCATING = """
+import ctypes, sys, threading
+from edgerouter.memory import share_one_arena
+
+if sys.argv[1:] == ["one"]:
+    share_one_arena()
+started = threading.Barrier(5)
+held = []
+
+def hold():
+    started.wait()  # all at once: a thread that ends leaves its arena to the next
+    held.append([bytearray(5000) for _ in range(100)])
+    started.wait()
+
+for _ in range(4):
+    threading.Thread(target=hold, daemon=True).start()
+started.wait()
+started.wait()
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="the C library has no arenas")
+@pytest.mark.parametrize(
+    ("asked", "chosen", "one"), [("one", {}, True), ("none", {}, False), ("one", {"MALLOC_ARENA_MAX": "4"}, False)]
+)
+def test_threads_share_one_arena_once_asked_unless_the_operator_chose(asked: str, chosen: dict[str, str], one: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in {"MALLOC_ARENA_MAX", "GLIBC_TUNABLES"}}
+    command = [sys.executable, "-c", ALLOCATING, asked]
+    done = subprocess.run(command, env=environment | chosen, capture_output=True, text=True, timeout=100, check=True)
+    arenas = re.findall(r"^Arena \d+:$", done.stderr, re.MULTILINE)
+    assert arenas
+    assert (len(arenas) == 1) is one

@@ -28,7 +28,7 @@ from edgerouter.config.last_known import LastKnown, open_last_known
 from edgerouter.config.model import RouterConfig
 from edgerouter.errors import ConfigurationError, SpoolUnusable
 from edgerouter.logs.setup import configure
-from edgerouter.memory import exempt_from_collection, give_back
+from edgerouter.memory import exempt_from_collection, give_back, share_one_arena
 from edgerouter.tasks.bounded import CLOSING_SECONDS
 from edgerouter.telemetry.service_manager import Reports, ServiceManager
 
@@ -137,6 +137,8 @@ async def _run(config: RouterConfig, seen: Fingerprint | None, load: Load, cloud
     for line in config.unread:
         log.warning("environment variable not read", reason=line)
     exempt_from_collection()  # every plugin is imported; what a reload replaces is made by the router
+    if any(not member.plugin.__module__.startswith("edgerouter.") for _, member in config.members()):
+        share_one_arena()  # an SDK's imports in threads would leave an arena to each
     router = Router(config, last_known, _announcing(load, config.off))
     draining = asyncio.create_task(_drain(router, drain), name="wait for a request to drain")
     manager = ServiceManager()
