@@ -50,24 +50,6 @@ async def main():
 asyncio.run(main())
 """
 
-GUESSING = """
-import asyncio, importlib, sys
-from concurrent.futures import ThreadPoolExecutor
-from edgerouter_azure.sdk import GUESSERS, load, without_guessers
-
-asyncio.run(load("azure.storage.blob.aio", "azure.identity.aio"))
-assert "requests" in sys.modules, "nothing would bring them"
-assert not GUESSERS & sys.modules.keys()
-with without_guessers(), ThreadPoolExecutor() as threads:
-    assert threads.submit(importlib.import_module, "charset_normalizer").result().detect(b"x")["encoding"]
-assert importlib.import_module("charset_normalizer") and not [each for each in sys.meta_path if type(each).__name__ == "_Hiding"]
-"""
-
-
-def test_the_sdk_comes_without_what_guesses_character_sets_which_others_can_still_import() -> None:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", GUESSING], capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-
 
 @pytest.mark.parametrize(("kind", "name"), OPENED, ids=str)
 def test_opening_imports_the_sdk_in_a_thread(kind: str, name: str) -> None:
