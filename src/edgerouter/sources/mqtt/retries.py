@@ -1,6 +1,6 @@
 """Finds messages that wait for their answer on the present connection, for brokers that send them again meanwhile.
 
-MQTT 3.1.1 allows that, and VerneMQ does it every 20 s: with a full spool each round would be stored as new messages.
+MQTT 3.1.1 allows that, and EMQX does it every 30 s by default: with a full spool each round would be stored as new messages.
 """
 
 from __future__ import annotations
