@@ -150,7 +150,7 @@ def try_steps(
     """
     from itertools import islice
 
-    from edgerouter.cli.arguments import moment
+    from edgerouter.cli.arguments import moment, topic_filter
     from edgerouter.cli.stored import stored
     from edgerouter.cli.try_steps import from_lines
     from edgerouter.cli.try_steps import try_steps as try_all
@@ -160,7 +160,7 @@ def try_steps(
     if from_spool is None:
         messages = from_lines(sys.stdin.buffer, topic)
     else:
-        messages = stored(loaded.spool, "#" if topic is None else topic, moment(from_spool))
+        messages = stored(loaded.spool, topic_filter(topic) or "#", moment(from_spool))
     try_all(loaded, sink, islice(messages, limit), explain=explain)
 
 

@@ -17,11 +17,11 @@ def stored(spool: SpoolSection, topic: str, since: int | None) -> Iterator[Messa
 
     Args:
         spool: as configured.
-        topic: a topic filter.
+        topic: a valid topic filter.
         since: only messages received at this time or later, ns.
 
     Raises:
-        EdgerouterError: there is no spool, or the filter is not valid.
+        EdgerouterError: there is no spool.
     """
     start, found = 1, False
     while start:
