@@ -58,6 +58,8 @@ class StrictBroker:
         self.published: list[Published] = []
         self.subscribe_ids: list[int] = []
         self.pings = 0
+        self.pong = b"\xd0\x00"
+        """Answer to a PINGREQ."""
         self.subscribed: list[list[tuple[str, int]]] = []
         self.unsubscribed: list[str] = []
         self.goodbyes: list[bytes] = []
@@ -165,7 +167,7 @@ class StrictBroker:
             client.send(packet(0xB0, body[:2] + (b"\x00" + bytes(count) if five else b"")))
         elif command == 0xC0:
             self.pings += 1
-            client.send(b"\xd0\x00")
+            client.send(self.pong)
         else:
             self.faults.append(f"an unexpected packet 0x{command:02x}")
 

@@ -32,6 +32,9 @@ from edgerouter.mqtt.sockets import acknowledge_now, has_failed, hold_nothing_ba
 from edgerouter.mqtt.upgrade import Upgrade
 from edgerouter.tasks.beat import until_beat
 
+PATIENCE = 3.0
+"""Seconds that an answer may take however short the keep-alive is: a flood of messages may be before it."""
+
 
 class Client:
     """A client whose socket we read.
@@ -59,8 +62,7 @@ class Client:
         dial: Callable[[], socket.socket] | None = None,
         upgrade: Upgrade | None = None,
     ) -> None:
-        self._client = client
-        self._paho = client._client
+        self._client, self._paho = client, client._client
         self._paho.connect_timeout = client.timeout
         self._on_connack, self._on_lost = on_connack, on_lost
         self._on_written, self._on_keep_alive = on_written, on_keep_alive
@@ -166,7 +168,7 @@ class Client:
 
     async def _tend(self) -> None:
         """Let paho test the link now and then, at the router's beat: a broker waits for 1.5 times the keep-alive."""
-        while self._paho.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110  (paho has no other sign)
+        while time.monotonic() < self._paho._ping_t + PATIENCE or self._paho.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110
             await asyncio.sleep(until_beat(min(1.0, (self.keepalive or 4) / 4)))
 
     def queue(self, packets: bytes) -> None:
@@ -272,16 +274,14 @@ class Client:
             self._loop.remove_writer(sock.fileno())
         self._on_written()
 
-    def _connack(self, client: Any, userdata: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
+    def _connack(self, client: Any, data: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
         self._on_connack(flags.session_present, code, properties)
-        self._connected(client, userdata, flags, code, properties)
+        self._connected(client, data, flags, code, properties)
 
-    def _disconnect(
-        self, client: Any, userdata: Any, flags: DisconnectFlags, code: ReasonCode, properties: Properties | None
-    ) -> None:
+    def _disconnect(self, client: Any, data: Any, flags: DisconnectFlags, code: ReasonCode, properties: Properties | None) -> None:
         by_broker = flags.is_disconnect_packet_from_server
         reason = self._reason or why_ended(self.named(code) if by_broker else None, code.value)
-        self._disconnected(client, userdata, flags, code, properties)
+        self._disconnected(client, data, flags, code, properties)
         self._ended(reason, code.value if by_broker else None)
 
     def _ended(self, reason: str, code: int | None) -> None:

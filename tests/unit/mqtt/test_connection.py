@@ -212,18 +212,24 @@ async def test_a_password_that_cannot_be_read_is_a_matter_of_access_and_names_it
     assert str(file) in str(failed.value.error)
 
 
-@pytest.mark.parametrize(("seconds", "beat"), [(0, 1.0), (1, 0.25), (2, 0.5), (60, 1.0)])
-async def test_a_short_keep_alive_that_the_broker_asks_for_is_looked_at_often_enough(
-    monkeypatch: pytest.MonkeyPatch, seconds: int, beat: float
-) -> None:
-    """The broker hangs up after 1.5 times its keep-alive (MQTT 5.0, 3.1.2.10); a beat may come a quarter late."""
-    looks: list[float] = []
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Beat of each look at the link."""
+    found: list[float] = []
 
     def until_look(every: float = 1.0) -> float:
-        looks.append(every)
+        found.append(every)
         return until_beat(every)
 
     monkeypatch.setattr(client, "until_beat", until_look)
+    return found
+
+
+@pytest.mark.parametrize(("seconds", "beat"), [(0, 1.0), (1, 0.25), (2, 0.5), (60, 1.0)])
+async def test_a_short_keep_alive_that_the_broker_asks_for_is_looked_at_often_enough(
+    looks: list[float], seconds: int, beat: float
+) -> None:
+    """The broker hangs up after 1.5 times its keep-alive (MQTT 5.0, 3.1.2.10); a beat may come a quarter late."""
     async with strict_broker() as broker:
         broker.connack_properties = b"\x13" + seconds.to_bytes(2)
         connection = await made(broker.url, Owner())
@@ -234,3 +240,28 @@ async def test_a_short_keep_alive_that_the_broker_asks_for_is_looked_at_often_en
         if seconds == 1:
             await eventually(lambda: broker.pings > 1)
         connection.client.close("closed")
+
+
+async def test_an_answer_that_comes_late_behind_other_packets_is_waited_for_however_short_the_keep_alive_is(
+    looks: list[float],
+) -> None:
+    async with strict_broker() as broker:
+        broker.connack_properties, broker.pong = b"\x13\x00\x01", b""
+        async with connected(broker, Owner()) as connection:
+            await eventually(lambda: broker.pings == 1)
+            asked = len(looks)
+            await eventually(lambda: len(looks) >= asked + 8)  # two keep-alives
+            assert connection.client.is_open
+            broker.pong = b"\xd0\x00"
+            broker.clients[0].send(broker.pong)
+            await eventually(lambda: broker.pings > 2)
+
+
+async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PATIENCE", 0.0)
+    owner = Owner()
+    async with strict_broker() as broker:
+        broker.connack_properties, broker.pong = b"\x13\x00\x01", b""
+        async with connected(broker, owner) as connection:
+            await eventually(lambda: not connection.client.is_open)
+            assert broker.pings == 1
