@@ -107,10 +107,12 @@ class Chunk:
 
         Many sinks ask the same chunk, each for a few topics: where topics repeat, each looks at the topics and not at the messages.
         """
-        messages = self.messages[start - self.first : max(0, stop - self.first)]
-        places = self._indexed() if len(messages) == len(self.messages) else None
+        messages = self.messages
+        whole = start <= self.first and stop >= self.first + len(messages)
+        places = self._indexed() if whole else None
         if not places:
-            return [message for message in messages if matches(message.topic)]
+            part = messages if whole else messages[start - self.first : max(0, stop - self.first)]
+            return [message for message in part if matches(message.topic)]
         found = [of_topic for topic, of_topic in places.items() if matches(topic)]
         return [messages[place] for place in (found[0] if len(found) == 1 else sorted(chain.from_iterable(found)))]
 
