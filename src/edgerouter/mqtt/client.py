@@ -168,7 +168,7 @@ class Client:
 
     async def _tend(self) -> None:
         """Let paho test the link now and then, at the router's beat: a broker waits for 1.5 times the keep-alive."""
-        while time.monotonic() < self._paho._ping_t + PATIENCE or self._paho.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110
+        while time.monotonic() < self.awaits_answer_since + PATIENCE or self._paho.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110
             await asyncio.sleep(until_beat(min(1.0, (self.keepalive or 4) / 4)))
 
     def queue(self, packets: bytes) -> None:
