@@ -6,7 +6,8 @@ Covers also: edgerouter_nats.spool.api.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,10 @@ from support.receiving import opened
 from support.spools import Pipe, fresh, ledger, route, take
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NatsServer, NatsServer]]:
-    """The leaf node, which holds no streams, and the hub behind it."""
-    folder, port = Path(tmp_path_factory.mktemp("domain")), free_port()
+@contextmanager
+def leaf_and_hub(folder: Path, jetstream: Sequence[str] | None) -> Iterator[tuple[NatsServer, NatsServer]]:
+    """Run a leaf node, with these lines of JetStream's if it holds streams, and the hub behind it."""
+    port = free_port()
     hub = NatsServer(
         folder / "hub",
         [f"leafnodes {{ listen: 127.0.0.1:{port} }}"],
@@ -36,8 +37,15 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NatsServ
         name="hub",
     )
     remote = f'leafnodes {{ remotes: [ {{ url: "nats-leaf://127.0.0.1:{port}" }} ] }}'
-    with hub, NatsServer(folder / "leaf", [remote], jetstream=None, name="leaf") as leaf:
+    with hub, NatsServer(folder / "leaf", [remote], jetstream=jetstream, name="leaf") as leaf:
         yield leaf, hub
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NatsServer, NatsServer]]:
+    """The leaf node, which holds no streams, and the hub behind it."""
+    with leaf_and_hub(Path(tmp_path_factory.mktemp("domain")), None) as running:
+        yield running
 
 
 async def test_messages_go_to_a_stream_of_the_domain_and_come_back(servers: tuple[NatsServer, NatsServer]) -> None:
@@ -70,16 +78,7 @@ async def test_a_spool_may_be_in_the_domain(servers: tuple[NatsServer, NatsServe
 
 async def test_what_a_stream_of_another_domain_has_stored_is_not_acknowledged(tmp_path: Path) -> None:
     """Core NATS carries each subject to both domains of an account, and the first answer may be that of the other stream."""
-    port = free_port()
-    hub = NatsServer(
-        tmp_path / "hub",
-        [f"leafnodes {{ listen: 127.0.0.1:{port} }}"],
-        jetstream=("sync_interval: always", "domain: hub"),
-        name="hub",
-    )
-    remote = f'leafnodes {{ remotes: [ {{ url: "nats-leaf://127.0.0.1:{port}" }} ] }}'
-    leaf = NatsServer(tmp_path / "leaf", [remote], jetstream=("sync_interval: always", "domain: leaf"), name="leaf")
-    with hub, leaf:
+    with leaf_and_hub(tmp_path, ("sync_interval: always", "domain: leaf")) as (leaf, hub):
         await until(lambda: leaf.monitor("/leafz")["leafnodes"] == 1)
         async with connecting(NatsSettings.model_validate({"servers": [hub.url]}), "test") as connector:
             await (await connector.connection()).jetstream().add_stream(name="OTHER", subjects=["BOX.chunks.*"])
